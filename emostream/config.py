@@ -1,0 +1,178 @@
+"""The settings: one tree, read once, at start-up.
+
+Precedence: argument, environment (`EMOSTREAM_DETECT__MIN_FACE_PIXELS=40`), settings file (YAML, `EMOSTREAM_CONFIG` or
+`--config`), default. Nothing else in the package reads the environment. Code below the entry points receives the values
+it needs, not the tree.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from emostream.errors import ConfigError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DecodeSettings(_Section):
+    """How sources are opened and read."""
+
+    open_timeout_seconds: float = Field(10.0, gt=0)
+    """Give up opening a source after this long."""
+    read_timeout_seconds: float = Field(10.0, gt=0)
+    """Give up waiting for the next packet after this long."""
+    rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    """TCP passes firewalls and loses nothing; UDP has less delay on a bad network."""
+    max_frame_pixels: int = Field(8192 * 4320, gt=0)
+    """Refuse larger pictures: a hostile file could otherwise ask for all memory."""
+    max_corrupt_in_a_row: int = Field(100, gt=0)
+    """So many undecodable packets one after the other end the stream."""
+    num_threads: int = Field(0, ge=0)
+    """FFmpeg threads per file source; 0 lets FFmpeg choose."""
+
+
+class DetectSettings(_Section):
+    """How faces are found."""
+
+    kind: Literal["centerface", "yunet"] = "centerface"
+    """The detector; `yunet` needs `path`."""
+    path: Path | None = None
+    """Model file for `yunet`; nothing is downloaded for it."""
+    min_face_pixels: int = Field(32, ge=12, le=2000)
+    """Smallest face looked for, as height in pixels of the frame. Smaller costs more time."""
+    min_score: float = Field(0.5, gt=0, lt=1)
+    """Detections below this confidence are dropped."""
+    max_iou: float = Field(0.3, gt=0, lt=1)
+    """Of two detections that overlap more than this, the better is kept."""
+    max_faces: int = Field(64, ge=1, le=1000)
+    """At most this many faces per frame, the best first."""
+
+
+class TrackSettings(_Section):
+    """How faces are followed."""
+
+    max_lost_seconds: float = Field(1.0, gt=0)
+    """A track ends when its face was not seen for this long."""
+    min_iou: float = Field(0.2, gt=0, lt=1)
+    """Least overlap of a predicted and a detected box to be the same face."""
+    confirm_score: float = Field(0.6, gt=0, lt=1)
+    """A new track starts only with a detection at least this good."""
+
+
+class ClassifySettings(_Section):
+    """How expressions are classified."""
+
+    model: Path | None = None
+    """ONNX file with its manifest beside it; none means the model inside the package."""
+    max_batch_size: int = Field(32, ge=1, le=1024)
+    """Largest batch given to the engine; must not exceed what the manifest allows."""
+    smoothing_seconds: float = Field(0.5, ge=0)
+    """Time constant of the smoothed probabilities per track; 0 means none."""
+
+
+class PublishSettings(_Section):
+    """Where events go and how long they stay."""
+
+    redis_url: SecretStr | None = None
+    """`redis://`, `rediss://` or `unix://`; none means: the embedded server where a command needs Redis."""
+    max_events_per_stream: int = Field(100_000, ge=100)
+    """Length each event stream is trimmed to, approximately (`MAXLEN ~`)."""
+    connect_timeout_seconds: float = Field(5.0, gt=0)
+    """Give up connecting, or waiting for an answer, after this long."""
+    max_retry_seconds: float = Field(30.0, ge=0)
+    """Keep retrying a lost connection for this long before giving up."""
+
+
+class ModelSettings(_Section):
+    """Where model files are kept."""
+
+    cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("emostream") / "models")
+    """Folder of pulled models; by default under the XDG cache folder."""
+    offline: bool = False
+    """Never download; fail with what to do instead."""
+
+
+class Settings(BaseSettings):
+    """All settings. Frozen; unknown names are errors, because a typing error must not pass silently."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="EMOSTREAM_", env_nested_delimiter="__", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    decode: DecodeSettings = DecodeSettings()
+    detect: DetectSettings = DetectSettings()
+    track: TrackSettings = TrackSettings()
+    classify: ClassifySettings = ClassifySettings()
+    publish: PublishSettings = PublishSettings()
+    models: ModelSettings = Field(default_factory=ModelSettings)
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    """Messages below this level are not printed."""
+
+
+def load_settings(*, config_file: Path | None = None, **arguments: Any) -> Settings:
+    """The effective settings.
+
+    Args:
+        config_file: YAML file; when None, the one `EMOSTREAM_CONFIG` names, if any.
+        arguments: highest precedence, nested as in the tree: `load_settings(detect={"min_face_pixels": 40})`.
+
+    Raises:
+        ConfigError: the file cannot be read, a name is unknown or a value does not fit.
+    """
+    if config_file is None and (from_environment := os.environ.get("EMOSTREAM_CONFIG")):
+        config_file = Path(from_environment)
+    if config_file is not None:
+        _check_yaml(config_file)
+
+    class FileSettings(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=config_file))
+
+    try:
+        return FileSettings(**arguments)
+    except ValidationError as exc:
+        raise ConfigError(_explain(exc, config_file=config_file)) from exc
+
+
+def _check_yaml(path: Path) -> None:
+    if not path.is_file():
+        raise ConfigError(f"settings file {path} does not exist; give an existing YAML file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as exc:
+        problem = " ".join(str(exc).split())
+        raise ConfigError(f"settings file {path} is not readable YAML: {problem}") from exc
+    if content is not None and not isinstance(content, dict):
+        kind = type(content).__name__
+        raise ConfigError(f"settings file {path} must hold names and values, got a {kind}; see `emostream doctor`")
+
+
+def _explain(exc: ValidationError, *, config_file: Path | None) -> str:
+    lines = []
+    for error in exc.errors():
+        name = ".".join(str(part) for part in error["loc"])
+        if error["type"] == "extra_forbidden":
+            lines.append(f"{name}: no such setting")
+        elif "redis_url" in name:  # the value may hold a password
+            lines.append(f"{name}: {error['msg']}")
+        else:
+            lines.append(f"{name}: {error['msg']}, got {error['input']!r}")
+    where = f" (environment, arguments or {config_file})" if config_file else " (environment or arguments)"
+    return f"settings are not valid{where}: " + "; ".join(lines) + ". `emostream doctor` lists all settings."

@@ -1,0 +1,95 @@
+"""The role of a source: it yields the frames of one stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol, Self
+
+from emostream.frame import Frame
+from emostream.stream import StreamKind
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What a source says of itself after opening.
+
+    Attributes:
+        width, height: pixels, upright (after rotation).
+        codec: FFmpeg's name of the codec.
+        decoder: what really decodes, for example "h264" or "h264 (cuda)".
+        declared_fps: frame rate the container declares; None when it says nothing usable.
+        duration_seconds: None when unknown (live, damaged index).
+        num_frames: estimate from the container for progress bars; None when unknown.
+        has_audio: whether there is an audio track as well.
+    """
+
+    width: int
+    height: int
+    codec: str
+    decoder: str
+    declared_fps: float | None = None
+    duration_seconds: float | None = None
+    num_frames: int | None = None
+    has_audio: bool = False
+
+
+@dataclass(slots=True)
+class DecodeStats:
+    """Counted by a source while it runs; read by whoever publishes metrics.
+
+    Attributes:
+        num_decoded: pictures that came out of the decoder.
+        num_skipped: pictures left out by sampling.
+        num_corrupt: packets or pictures that could not be decoded.
+        decode_seconds: time spent inside the decoder.
+    """
+
+    num_decoded: int = 0
+    num_skipped: int = 0
+    num_corrupt: int = 0
+    decode_seconds: float = field(default=0.0)
+
+
+class FrameSource(Protocol):
+    """Yields the frames of one stream, in order, once.
+
+    The pipeline opens it (`with source:`), iterates in a thread of its own and closes it; `close` is guaranteed and may
+    be called from another thread to end a blocked iteration. Iteration may block for as long as the source's read
+    time-out. The end of iteration is the clean end of the source. Anything else is raised: a `SourceError` whose
+    `retryable` says whether opening again makes sense. Frames already yielded stay valid after an error.
+    """
+
+    @property
+    def kind(self) -> StreamKind:
+        """Live or file; decides what happens when the consumer is slow."""
+        ...
+
+    @property
+    def info(self) -> SourceInfo:
+        """Available once opened."""
+        ...
+
+    @property
+    def stats(self) -> DecodeStats:
+        """Counters so far."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Open the source; raises `SourceError`."""
+        ...
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Decode and yield; raises `SourceError`."""
+        ...
+
+    def close(self) -> None:
+        """Release everything. Safe to call twice and from another thread."""
+        ...
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        ...

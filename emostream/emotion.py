@@ -1,0 +1,67 @@
+"""The emotions and the scores of one face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Emotion(StrEnum):
+    """The seven expressions of FER2013, in the order of that data set's labels.
+
+    A model may know other classes: their order always comes from its manifest, never from this enum.
+    """
+
+    ANGRY = "angry"
+    DISGUST = "disgust"
+    FEAR = "fear"
+    HAPPY = "happy"
+    SAD = "sad"
+    SURPRISE = "surprise"
+    NEUTRAL = "neutral"
+
+
+EMOTIONS: tuple[str, ...] = tuple(emotion.value for emotion in Emotion)
+
+# Probabilities arrive as float32 and are rounded for the wire; seven roundings to 4 digits stay within this.
+_SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class EmotionScores:
+    """A probability for each class of the model, in the order of its manifest.
+
+    Attributes:
+        labels: class names, one per probability.
+        probabilities: each in 0…1, together 1.
+
+    Raises:
+        ValueError: when lengths differ, a value is outside 0…1 or the sum is not 1.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.labels) != len(self.probabilities) or not self.labels:
+            raise ValueError(
+                f"expected one probability for each of {len(self.labels)} labels, got {len(self.probabilities)}"
+            )
+        if not all(-1e-6 <= value <= 1 + 1e-6 for value in self.probabilities):
+            raise ValueError(f"expected probabilities in 0…1, got {self.probabilities}")
+        if abs(sum(self.probabilities) - 1) > _SUM_TOLERANCE:
+            raise ValueError(f"expected probabilities that sum to 1, got {sum(self.probabilities):.6f}")
+
+    @property
+    def dominant(self) -> str:
+        """The label with the highest probability; the first of them on a tie."""
+        return self.labels[self.probabilities.index(max(self.probabilities))]
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the dominant label."""
+        return max(self.probabilities)
+
+    def as_dict(self) -> dict[str, float]:
+        """Label → probability, in manifest order."""
+        return dict(zip(self.labels, self.probabilities, strict=True))

@@ -1,0 +1,110 @@
+"""Every error emostream raises, arranged by what the caller should do about it.
+
+Each leaf also inherits the nearest builtin, so `except ConnectionError` works as expected. `retryable` answers the
+one question a retry loop asks. `exit_code` is what the command line returns (the table is in README.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class EmostreamError(Exception):
+    """Base of all errors of this package; the message says what, expected, got and what to do.
+
+    Keyword fields (for example `stream_id`) are kept in `fields` and as attributes. They survive pickling, because Ray
+    carries exceptions between processes that way.
+    """
+
+    retryable: ClassVar[bool] = False
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = fields
+
+    def __getattr__(self, name: str) -> Any:
+        fields = self.__dict__.get("fields", {})
+        if name in fields:
+            return fields[name]
+        raise AttributeError(f"{type(self).__name__} has no field {name!r}")
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would call cls(message) and lose the keyword fields, or fail under a builtin co-base.
+        return (_rebuild, (type(self), self.message, self.fields))
+
+
+def _rebuild(cls: type[EmostreamError], message: str, fields: dict[str, Any]) -> EmostreamError:
+    return cls(message, **fields)
+
+
+class ConfigError(EmostreamError, ValueError):
+    """A setting or an argument is wrong: stop at start-up."""
+
+    exit_code = 2
+
+
+class SourceError(EmostreamError):
+    """One stream cannot go on; others are untouched."""
+
+    exit_code = 3
+
+
+class SourceUnavailableError(SourceError, ConnectionError):
+    """The source cannot be reached or went away: back off and open it again."""
+
+    retryable = True
+
+
+class SourceTimeoutError(SourceError, TimeoutError):
+    """The source did not answer in time: back off and open it again."""
+
+    retryable = True
+
+
+class SourceRejectedError(SourceError, ValueError):
+    """The source can never work as given: bad URL, missing file, refused login, no video, unknown codec."""
+
+
+class DecodeError(SourceError, ValueError):
+    """A damaged part of the source: skip and count, or the clean end of a file that was cut."""
+
+    exit_code = 4
+
+
+class ModelError(EmostreamError):
+    """A model cannot be used."""
+
+    exit_code = 5
+
+
+class ModelUnavailableError(ModelError, FileNotFoundError):
+    """A model file is not in the model store and could not be brought there."""
+
+
+class ManifestError(ModelError, ValueError):
+    """A model file and its manifest do not fit each other or this version: stop at start-up."""
+
+
+class InferenceError(ModelError, RuntimeError):
+    """One batch could not be computed: fail this batch and count it."""
+
+
+class PublishError(EmostreamError):
+    """An event could not be delivered."""
+
+    exit_code = 6
+
+
+class SinkUnavailableError(PublishError, ConnectionError):
+    """The sink cannot be reached, or went away: back off and send again."""
+
+    retryable = True
+
+
+class EventRejectedError(PublishError, ValueError):
+    """The sink will never take this event, or an entry read back is not an event: drop and count."""

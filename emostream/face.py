@@ -1,0 +1,76 @@
+"""A face in a frame, and the crop the classifier sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+BoxXyxy = tuple[float, float, float, float]
+"""(x0, y0, x1, y1) in pixels of the frame, x0 < x1 and y0 < y1."""
+
+Landmarks = tuple[tuple[float, float], ...]
+"""(x, y) in pixels: left eye, right eye, nose tip, left and right corner of the mouth, as seen in the picture."""
+
+NUM_LANDMARKS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face in one frame.
+
+    Attributes:
+        box_xyxy: pixels of the frame; may reach over its border.
+        score: the detector's confidence, 0…1. A followed face keeps the score of its last detection.
+        landmarks: five points in pixels.
+        track_id: which person in this stream; None before tracking. Ids are never used twice in a stream.
+        found_by: whether this frame was searched ("detector") or the face was followed from an earlier one ("flow").
+    """
+
+    box_xyxy: BoxXyxy
+    score: float
+    landmarks: Landmarks
+    track_id: int | None = None
+    found_by: Literal["detector", "flow"] = "detector"
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.box_xyxy
+        if not (x0 < x1 and y0 < y1):
+            raise ValueError(f"expected a box with x0 < x1 and y0 < y1, got {self.box_xyxy}")
+        if len(self.landmarks) != NUM_LANDMARKS:
+            raise ValueError(f"expected {NUM_LANDMARKS} landmarks, got {len(self.landmarks)}")
+
+    @property
+    def width(self) -> float:
+        """Width of the box in pixels."""
+        return self.box_xyxy[2] - self.box_xyxy[0]
+
+    @property
+    def height(self) -> float:
+        """Height of the box in pixels."""
+        return self.box_xyxy[3] - self.box_xyxy[1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crop:
+    """An aligned face, ready for the classifier.
+
+    Attributes:
+        pixels: uint8, 64×64, gray, full range, host memory, framed like FER2013.
+        face: the face it was taken from.
+        frame_index: the frame it was taken from.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    face: Face
+    frame_index: int
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 2 or self.pixels.shape[0] != self.pixels.shape[1] or self.pixels.dtype != np.uint8:
+            raise ValueError(f"expected square gray uint8 pixels, got {self.pixels.dtype} {self.pixels.shape}")
+
+    def __repr__(self) -> str:
+        side = self.pixels.shape[0]
+        return f"Crop({side}×{side}, frame_index={self.frame_index}, track_id={self.face.track_id})"

@@ -1,0 +1,30 @@
+"""The role of a sink: where events go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from emostream.event import EmotionEvent, StatusEvent
+
+
+class EventSink(Protocol):
+    """Delivers events in the order given.
+
+    The pipeline awaits `publish` with one or more events of one stream and calls it again only after it returned.
+    Returning means delivered (for Redis: acknowledged by the server; for files: handed to the operating system).
+    `SinkUnavailableError` means: not known to be delivered, try the same events again. `EventRejectedError` means: the
+    sink will never take these. `close` is guaranteed, flushes, and is called once.
+    """
+
+    async def publish(self, events: Sequence[EmotionEvent]) -> None:
+        """Deliver emotion events of one stream, in order."""
+        ...
+
+    async def publish_status(self, event: StatusEvent) -> None:
+        """Deliver one change in the life of a stream."""
+        ...
+
+    async def close(self) -> None:
+        """Flush and release."""
+        ...
