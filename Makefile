@@ -1,0 +1,53 @@
+# Everything a fresh machine needs: Python ≥ 3.11 with pip and venv. `make help` lists the commands.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint deploy/constraints.txt
+NEEDS := pyproject.toml deploy/constraints.txt
+
+.PHONY: help demo test test-fast check format bench clean
+
+help: ## List the commands.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/.demo ## Analyse a clip (SOURCE=video for an own one) into Redis, and show the events.
+	$(BIN)/emostream demo $(if $(SOURCE),--source "$(SOURCE)")
+
+test: .venv/.dev ## Run every test that this machine can run.
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-fast: .venv/.dev ## Run the unit layer only (seconds).
+	$(BIN)/python -m pytest -m "not integration and not slow" $(PYTEST_ARGS)
+
+check: .venv/.dev ## Lint, format check, types, spelling.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/typos
+
+format: .venv/.dev ## Format and sort the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.demo ## Measure the pipeline on a clip it makes itself.
+	$(BIN)/emostream bench pipeline
+
+clean: ## Remove everything that was built or installed here.
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo-output bench-output
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "emostream needs Python 3.11 or newer, found $$($(PYTHON) --version); set PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "==> making .venv"
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.demo: .venv/.created $(NEEDS)
+	@echo "==> installing emostream with the demo's needs (about 1 minute)"
+	@$(PIP) --editable '.[demo]'
+	@touch $@
+
+.venv/.dev: .venv/.created $(NEEDS)
+	@echo "==> installing emostream with everything for tests and training (a few minutes)"
+	@$(PIP) --editable '.[train,dev]'
+	@touch $@

@@ -1,0 +1,54 @@
+"""Rules of the whole suite: where real data lies, and what the unit layer must not do."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real pictures and clips beside the checkout; the test is skipped where they are absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"needs real data at {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def shared_videos(shared_data: Path) -> Path:
+    """Folder of real clips."""
+    return shared_data / "videos"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of the developer's shell must not reach a test."""
+    for name in list(os.environ):
+        if name.startswith("EMOSTREAM_") and name != "EMOSTREAM_REQUIRE_GPU":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_network_in_unit_tests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The unit layer reaches nothing but this machine's loopback address."""
+    if request.node.get_closest_marker("integration"):
+        yield
+        return
+    connect = socket.socket.connect
+
+    def connect_to_loopback(self: socket.socket, address: object) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
+            host = str(address[0])
+            if host not in ("127.0.0.1", "::1", "localhost"):
+                raise RuntimeError(f"a unit test tried to reach {host}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_to_loopback)
+    yield

@@ -1,0 +1,46 @@
+"""What is drawn, where it is drawn, and that the frame itself stays as it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from emostream.emotion import EMOTIONS, EmotionScores
+from emostream.event import EmotionEvent, FaceEmotion
+from emostream.face import BoxXyxy, Face
+from emostream.render.overlay import COLOURS, colour_of, draw_event
+
+
+def _event(box_xyxy: BoxXyxy) -> EmotionEvent:
+    happy = EmotionScores(EMOTIONS, tuple(0.94 if name == "happy" else 0.01 for name in EMOTIONS))
+    landmarks = ((1.0, 1.0), (3.0, 1.0), (2.0, 2.0), (1.0, 3.0), (3.0, 3.0))
+    face = FaceEmotion(Face(box_xyxy, 0.9, landmarks, track_id=7), happy, happy)
+    return EmotionEvent("clip", 1, 0, 0.0, datetime(2026, 1, 1, tzinfo=UTC), 640, 360, "m", "1", (face,))
+
+
+def test_the_box_has_the_colour_of_the_emotion_and_the_frame_is_untouched() -> None:
+    frame = np.full((360, 640, 3), 90, np.uint8)
+    frame.flags.writeable = False
+    drawn = draw_event(frame, _event((100, 100, 200, 220)))
+    assert tuple(drawn[220, 150]) == COLOURS["happy"]
+    assert tuple(drawn[160, 150]) == (90, 90, 90), "the inside of the box stays visible"
+
+
+def test_without_faces_only_the_time_is_drawn() -> None:
+    frame = np.zeros((360, 640, 3), np.uint8)
+    drawn = draw_event(frame, replace(_event((0, 0, 1, 1)), faces=()))
+    assert drawn[:40].any()
+    assert not drawn[40:].any()
+
+
+@pytest.mark.parametrize("box", [(-50.0, -50.0, 30.0, 30.0), (630.0, 350.0, 900.0, 900.0)], ids=["left", "right"])
+def test_boxes_over_the_border_are_clipped(box: BoxXyxy) -> None:
+    assert draw_event(np.zeros((360, 640, 3), np.uint8), _event(box)).any()
+
+
+def test_every_emotion_has_its_own_colour_and_foreign_classes_have_one() -> None:
+    assert len({colour_of(name) for name in EMOTIONS}) == len(EMOTIONS)
+    assert colour_of("contempt") not in COLOURS.values()

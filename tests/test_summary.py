@@ -1,0 +1,54 @@
+"""The summary counts persons, not faces."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from emostream.emotion import EMOTIONS, EmotionScores
+from emostream.event import EmotionEvent, FaceEmotion
+from emostream.face import Face
+from emostream.summary import StreamSummary
+
+
+def _scores(emotion: str, probability: float) -> EmotionScores:
+    rest = (1 - probability) / (len(EMOTIONS) - 1)
+    return EmotionScores(EMOTIONS, tuple(probability if name == emotion else rest for name in EMOTIONS))
+
+
+def _event(index: int, faces: dict[int, str]) -> EmotionEvent:
+    landmarks = ((1.0, 1.0), (3.0, 1.0), (2.0, 2.0), (1.0, 3.0), (3.0, 3.0))
+    return EmotionEvent(
+        stream_id="clip",
+        epoch=1,
+        frame_index=index,
+        pts_seconds=index / 10,
+        captured_at=datetime(2026, 1, 1, tzinfo=UTC),
+        frame_width=64,
+        frame_height=48,
+        model_name="emotions",
+        model_version="1",
+        faces=tuple(
+            FaceEmotion(Face((0, 0, 4, 4), 0.9, landmarks, track_id=track_id), _scores(name, 0.7), _scores(name, 0.7))
+            for track_id, name in faces.items()
+        ),
+    )
+
+
+def test_tracks_are_summed_separately() -> None:
+    summary = StreamSummary()
+    for event in (_event(0, {1: "happy"}), _event(1, {1: "happy", 2: "sad"}), _event(2, {1: "sad", 2: "sad"})):
+        summary.add(event)
+
+    first, second = summary.tracks[1], summary.tracks[2]
+    assert (summary.num_events, summary.num_faces) == (3, 5)
+    assert (first.dominant, first.dominant_share) == ("happy", pytest.approx(2 / 3))
+    assert (first.first_seen_seconds, first.last_seen_seconds) == (0.0, 0.2)
+    assert (second.dominant, second.num_frames) == ("sad", 2)
+    assert second.mean_probabilities["sad"] == pytest.approx(0.7)
+    assert sum(first.mean_probabilities.values()) == pytest.approx(1.0)
+
+
+def test_an_empty_stream_has_no_tracks() -> None:
+    assert dict(StreamSummary().tracks) == {}
