@@ -1,0 +1,35 @@
+"""Every Redis key of the product. Nothing else spells one out."""
+
+from __future__ import annotations
+
+_EVENTS_PREFIX = "emostream:events:"
+
+EVENTS_PATTERN = f"{_EVENTS_PREFIX}*"
+"""Matches the event streams of all streams."""
+
+STATUS_KEY = "emostream:status"
+"""The event stream of life-cycle events, of all streams together."""
+
+
+def events_key(stream_id: str) -> str:
+    """The event stream of one stream.
+
+    >>> events_key("door")
+    'emostream:events:door'
+    """
+    return f"{_EVENTS_PREFIX}{stream_id}"
+
+
+def stream_id_from_key(key: str) -> str:
+    """The inverse of `events_key`.
+
+    >>> stream_id_from_key("emostream:events:door")
+    'door'
+
+    Raises:
+        ValueError: the key is not one of an event stream.
+    """
+    stream_id = key.removeprefix(_EVENTS_PREFIX)
+    if stream_id == key or not stream_id:
+        raise ValueError(f"expected a key like {events_key('door')}, got {key!r}")
+    return stream_id

@@ -1,0 +1,328 @@
+"""Pure: events ↔ their form outside the process, JSON and the fields of a Redis Streams entry.
+
+The JSON names are the names of the domain types. Numbers are rounded to what they can mean; probabilities keep their
+sum of 1. Growth is additive: a reader ignores names it does not know, and `SCHEMA_VERSION` grows only when a reader
+of the old version would misunderstand an event.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from emostream.emotion import EmotionScores
+from emostream.errors import EventRejectedError
+from emostream.event import EmotionEvent, FaceEmotion, QualityFlag, StatusEvent
+from emostream.face import NUM_LANDMARKS, Face
+from emostream.stream import StreamState
+
+SCHEMA_VERSION: Literal[1] = 1
+
+EVENT_FIELD = "event"
+"""The field of an entry that holds the JSON."""
+
+MAX_EVENT_BYTES = 1 << 20
+"""Longer entries are refused unread: 64 faces take about 60 kB."""
+
+_PROBABILITY_UNITS = 10_000  # 4 digits
+_PIXEL_DIGITS = 1
+_MAX_EXACT_INTEGER = 1 << 53  # JavaScript, Lua and other readers hold numbers as doubles
+_MAX_MESSAGE_LENGTH = 300  # a hostile entry must not fill the log
+
+
+# --- encode -----------------------------------------------------------------------------------------------------------
+
+
+def encode_event(event: EmotionEvent) -> dict[str, str]:
+    """An event → the fields of its entry.
+
+    `epoch` and `frame_index` stand beside the JSON because the server compares them (`redis_sink`).
+    """
+    return {
+        "epoch": str(event.epoch),
+        "frame_index": str(event.frame_index),
+        EVENT_FIELD: json_from_event(event),
+    }
+
+
+def encode_status(event: StatusEvent) -> dict[str, str]:
+    """A status event → the fields of its entry."""
+    return {EVENT_FIELD: json_from_status(event)}
+
+
+def json_from_event(event: EmotionEvent) -> str:
+    """An event as compact JSON on one line.
+
+    Raises:
+        EventRejectedError: it holds a number that JSON cannot (infinite, not a number, beyond 2⁵³).
+    """
+    with _rejecting(f"event of stream {event.stream_id}"):
+        return _compact_json(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "stream_id": event.stream_id,
+                "epoch": _exact(event.epoch),
+                "frame_index": _exact(event.frame_index),
+                "pts_seconds": round(event.pts_seconds, 6),
+                "captured_at": _instant(event.captured_at),
+                "frame_width": event.frame_width,
+                "frame_height": event.frame_height,
+                "model_name": event.model_name,
+                "model_version": event.model_version,
+                "latency_ms": {stage: round(value, 3) for stage, value in event.latency_ms.items()},
+                "num_dropped": event.num_dropped,
+                "faces": [_face(face) for face in event.faces],
+            }
+        )
+
+
+def json_from_status(event: StatusEvent) -> str:
+    """A status event as compact JSON on one line.
+
+    Raises:
+        EventRejectedError: as `json_from_event`.
+    """
+    with _rejecting(f"status event of stream {event.stream_id}"):
+        return _compact_json(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "stream_id": event.stream_id,
+                "epoch": _exact(event.epoch),
+                "state": event.state.value,
+                "at": _instant(event.at),
+                "detail": event.detail,
+                "num_events": event.num_events,
+            }
+        )
+
+
+def round_probabilities(probabilities: tuple[float, ...]) -> tuple[float, ...]:
+    """A distribution in 4 digits that still sums to 1, its order kept (largest remainder method).
+
+    >>> round_probabilities((1 / 3, 1 / 3, 1 / 3))
+    (0.3334, 0.3333, 0.3333)
+    """
+    total = sum(probabilities)
+    exact = [max(value, 0.0) / total * _PROBABILITY_UNITS for value in probabilities]
+    units = [math.floor(value + 1e-6) for value in exact]  # a value that is rounded already stays
+    missing = _PROBABILITY_UNITS - sum(units)
+    if missing > 0:
+        by_remainder = sorted(range(len(exact)), key=lambda index: units[index] - exact[index])
+        for index in by_remainder[:missing]:
+            units[index] += 1
+    return tuple(value / _PROBABILITY_UNITS for value in units)
+
+
+def _face(item: FaceEmotion) -> dict[str, Any]:
+    face = item.face
+    smoothed = EmotionScores(item.smoothed.labels, round_probabilities(item.smoothed.probabilities))
+    return {
+        "track_id": face.track_id,
+        "box_xyxy": _box(face),
+        "landmarks": [[round(x, _PIXEL_DIGITS), round(y, _PIXEL_DIGITS)] for x, y in face.landmarks],
+        "score": round(face.score, 4),
+        "found_by": face.found_by,
+        "probabilities": _probabilities(item.scores),
+        "smoothed_probabilities": smoothed.as_dict(),
+        "dominant": smoothed.dominant,
+        "confidence": smoothed.confidence,
+        "quality": list(item.quality),
+    }
+
+
+def _box(face: Face) -> list[float]:
+    x0, y0, x1, y1 = face.box_xyxy
+    (left, right), (top, bottom) = _round_span(x0, x1), _round_span(y0, y1)
+    return [left, top, right, bottom]
+
+
+def _round_span(start: float, end: float) -> tuple[float, float]:
+    first, last = round(start, _PIXEL_DIGITS), round(end, _PIXEL_DIGITS)
+    if first < last:
+        return first, last
+    return math.floor(start * 10) / 10, math.ceil(end * 10) / 10  # thinner than a tenth of a pixel: must not be empty
+
+
+def _probabilities(scores: EmotionScores) -> dict[str, float]:
+    return dict(zip(scores.labels, round_probabilities(scores.probabilities), strict=True))
+
+
+def _instant(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _exact(number: int) -> int:
+    if number >= _MAX_EXACT_INTEGER:
+        raise ValueError(f"expected a number below 2⁵³, got {number}")
+    return number
+
+
+def _compact_json(content: dict[str, Any]) -> str:
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text.encode()  # half of a surrogate pair has no UTF-8 form: refuse it here, not in the socket
+    return text
+
+
+# --- decode -----------------------------------------------------------------------------------------------------------
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=0, lt=_MAX_EXACT_INTEGER)]
+_Text = Annotated[str, Field(max_length=256)]
+_Point = tuple[_Finite, _Finite]
+
+
+class _Wire(BaseModel):
+    # Strict: a number in quotes is not a number. Unknown names are ignored, so that later versions may add some.
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class _FaceWire(_Wire):
+    track_id: _Count | None
+    box_xyxy: tuple[_Finite, _Finite, _Finite, _Finite]
+    landmarks: Annotated[tuple[_Point, ...], Field(min_length=NUM_LANDMARKS, max_length=NUM_LANDMARKS)]
+    score: _Finite
+    found_by: Literal["detector", "flow"]
+    probabilities: dict[_Text, _Finite]
+    smoothed_probabilities: dict[_Text, _Finite]
+    quality: tuple[QualityFlag, ...]
+
+    def to_domain(self) -> FaceEmotion:
+        return FaceEmotion(
+            face=Face(
+                box_xyxy=self.box_xyxy,
+                score=self.score,
+                landmarks=self.landmarks,
+                track_id=self.track_id,
+                found_by=self.found_by,
+            ),
+            scores=_scores(self.probabilities),
+            smoothed=_scores(self.smoothed_probabilities),
+            quality=self.quality,
+        )
+
+
+class _EventWire(_Wire):
+    schema_version: Literal[1]
+    stream_id: _Text
+    epoch: _Count
+    frame_index: _Count
+    pts_seconds: _Finite
+    captured_at: AwareDatetime
+    frame_width: _Count
+    frame_height: _Count
+    model_name: _Text
+    model_version: _Text
+    latency_ms: dict[_Text, _Finite]
+    num_dropped: _Count
+    faces: tuple[_FaceWire, ...]
+
+    def to_domain(self) -> EmotionEvent:
+        return EmotionEvent(
+            stream_id=self.stream_id,
+            epoch=self.epoch,
+            frame_index=self.frame_index,
+            pts_seconds=self.pts_seconds,
+            captured_at=self.captured_at.astimezone(UTC),
+            frame_width=self.frame_width,
+            frame_height=self.frame_height,
+            model_name=self.model_name,
+            model_version=self.model_version,
+            faces=tuple(face.to_domain() for face in self.faces),
+            latency_ms=self.latency_ms,
+            num_dropped=self.num_dropped,
+        )
+
+
+class _StatusWire(_Wire):
+    schema_version: Literal[1]
+    stream_id: _Text
+    epoch: _Count
+    state: StreamState
+    at: AwareDatetime
+    detail: Annotated[str, Field(max_length=10_000)]
+    num_events: _Count
+
+    def to_domain(self) -> StatusEvent:
+        return StatusEvent(
+            stream_id=self.stream_id,
+            epoch=self.epoch,
+            state=self.state,
+            at=self.at.astimezone(UTC),
+            detail=self.detail,
+            num_events=self.num_events,
+        )
+
+
+def _scores(by_label: dict[str, float]) -> EmotionScores:
+    return EmotionScores(tuple(by_label), tuple(by_label.values()))
+
+
+def decode_event(fields: Mapping[bytes, bytes]) -> EmotionEvent:
+    """The fields of an entry, as read from Redis → the event.
+
+    Raises:
+        EventRejectedError: the entry is not an event of a version this package understands.
+    """
+    return event_from_json(_event_field(fields))
+
+
+def decode_status(fields: Mapping[bytes, bytes]) -> StatusEvent:
+    """The fields of an entry of the status stream → the status event.
+
+    Raises:
+        EventRejectedError: as `decode_event`.
+    """
+    return status_from_json(_event_field(fields))
+
+
+def event_from_json(text: str | bytes) -> EmotionEvent:
+    """The inverse of `json_from_event`, for text from anywhere.
+
+    Raises:
+        EventRejectedError: the text is not an event of a version this package understands.
+    """
+    with _rejecting("event"):
+        return _EventWire.model_validate_json(_bounded(text)).to_domain()
+
+
+def status_from_json(text: str | bytes) -> StatusEvent:
+    """The inverse of `json_from_status`, for text from anywhere.
+
+    Raises:
+        EventRejectedError: as `event_from_json`.
+    """
+    with _rejecting("status event"):
+        return _StatusWire.model_validate_json(_bounded(text)).to_domain()
+
+
+def _event_field(fields: Mapping[bytes, bytes]) -> bytes:
+    text = fields.get(EVENT_FIELD.encode())
+    if text is None:
+        names = ", ".join(sorted(repr(name)[:40] for name in fields)[:5]) or "none"
+        raise EventRejectedError(f"an entry is not an event: expected a field {EVENT_FIELD!r}, got fields {names}")
+    return text
+
+
+def _bounded(text: str | bytes) -> str | bytes:
+    if len(text) > MAX_EVENT_BYTES:
+        raise ValueError(f"expected at most {MAX_EVENT_BYTES} bytes, got {len(text)}")
+    return text
+
+
+@contextmanager
+def _rejecting(what: str) -> Iterator[None]:
+    # ValidationError is a ValueError; OverflowError comes from dates at the ends of the calendar.
+    try:
+        yield
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "JSON"
+        raise EventRejectedError(f"not a valid {what}: {where}: {first['msg']}"[:_MAX_MESSAGE_LENGTH]) from exc
+    except (ValueError, OverflowError, RecursionError) as exc:
+        raise EventRejectedError(f"not a valid {what}: {exc}"[:_MAX_MESSAGE_LENGTH]) from exc

@@ -1,0 +1,100 @@
+"""Hypothesis strategies for the vocabulary: any value the types allow that a real stream could produce."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+from hypothesis import strategies as st
+
+from emostream.emotion import EMOTIONS, EmotionScores
+from emostream.event import EmotionEvent, FaceEmotion, QualityFlag, StatusEvent
+from emostream.face import BoxXyxy, Face
+from emostream.stream import StreamState
+
+QUALITY_FLAGS: tuple[QualityFlag, ...] = ("small", "blurred", "dark", "profile")
+
+stream_ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
+counts = st.integers(min_value=0, max_value=2**53 - 1)
+pixels = st.floats(min_value=-1000, max_value=16_000, allow_nan=False)
+milliseconds = st.floats(min_value=0, max_value=1e6, allow_nan=False)
+offsets = st.integers(min_value=-14 * 60, max_value=14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+instants = st.datetimes(
+    min_value=datetime(1990, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC) | offsets
+)
+
+
+@st.composite
+def distributions(draw: st.DrawFn, size: int = len(EMOTIONS)) -> tuple[float, ...]:
+    """Probabilities that sum to 1, as float arithmetic leaves them."""
+    weights = draw(st.lists(st.floats(0, 1), min_size=size, max_size=size))
+    total = sum(weights)
+    if total < 1e-6:
+        return (1.0,) + (0.0,) * (size - 1)
+    return tuple(weight / total for weight in weights)
+
+
+@st.composite
+def scores(draw: st.DrawFn) -> EmotionScores:
+    """Scores over the seven emotions or over a model's own classes."""
+    labels = draw(st.just(EMOTIONS) | st.lists(st.text(min_size=1, max_size=20), min_size=2, max_size=12, unique=True))
+    labels = tuple(label.encode(errors="ignore").decode() or str(index) for index, label in enumerate(labels))
+    if len(set(labels)) != len(labels):
+        labels = tuple(str(index) for index in range(len(labels)))
+    return EmotionScores(labels, draw(distributions(len(labels))))
+
+
+@st.composite
+def boxes(draw: st.DrawFn) -> BoxXyxy:
+    """Boxes of any size, also thinner than a pixel, also over the border."""
+    x0, y0 = draw(pixels), draw(pixels)
+    side = st.floats(min_value=1e-3, max_value=16_000)
+    return (x0, y0, x0 + draw(side), y0 + draw(side))
+
+
+@st.composite
+def faces(draw: st.DrawFn) -> Face:
+    """Faces with and without a track."""
+    return Face(
+        box_xyxy=draw(boxes()),
+        score=draw(st.floats(0, 1)),
+        landmarks=tuple(draw(st.lists(st.tuples(pixels, pixels), min_size=5, max_size=5))),
+        track_id=draw(st.none() | counts),
+        found_by=draw(st.sampled_from(["detector", "flow"])),
+    )
+
+
+face_emotions = st.builds(
+    FaceEmotion,
+    face=faces(),
+    scores=scores(),
+    smoothed=scores(),
+    quality=st.lists(st.sampled_from(QUALITY_FLAGS), unique=True).map(tuple),
+)
+
+texts = st.text(st.characters(codec="utf-8"), max_size=50)
+
+emotion_events = st.builds(
+    EmotionEvent,
+    stream_id=stream_ids,
+    epoch=counts,
+    frame_index=counts,
+    pts_seconds=st.floats(min_value=-1e6, max_value=1e9),
+    captured_at=instants,
+    frame_width=st.integers(1, 16_384),
+    frame_height=st.integers(1, 16_384),
+    model_name=texts,
+    model_version=texts,
+    faces=st.lists(face_emotions, max_size=3).map(tuple),
+    latency_ms=st.dictionaries(st.sampled_from(["decode", "detect", "track", "classify"]), milliseconds),
+    num_dropped=counts,
+)
+
+status_events = st.builds(
+    StatusEvent,
+    stream_id=stream_ids,
+    epoch=counts,
+    state=st.sampled_from(StreamState),
+    at=instants,
+    detail=texts,
+    num_events=counts,
+)
