@@ -1,0 +1,58 @@
+"""A set in one NumPy file: `images` uint8 n×s×s, `label` n, optional `votes` n×10 and `duplicate_of_training` n."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from emostream.errors import SourceRejectedError
+from training.faces import FaceSet, build_face_set
+
+
+def load_npz(path: Path) -> FaceSet:
+    """Read the set; nothing in the file is executed.
+
+    Raises:
+        SourceRejectedError: damaged file, missing arrays, wrong types or shapes.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError) as exc:
+        # np.load gives a bare array, which is no context manager, for a renamed .npy file.
+        raise SourceRejectedError(f"file {path} is not a readable .npz file: {str(exc).splitlines()[0]}") from exc
+    for name in ("images", "label"):
+        if name not in arrays:
+            raise SourceRejectedError(
+                f"file {path} has no array {name!r}; expected images and label, got {', '.join(arrays) or 'nothing'}"
+            )
+    images = arrays["images"]
+    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1] != images.shape[2] or images.shape[1] < 2:
+        raise SourceRejectedError(f"file {path}: expected images uint8 n×48×48, got {images.dtype} {images.shape}")
+    votes, duplicates = arrays.get("votes"), arrays.get("duplicate_of_training")
+    return build_face_set(
+        images,
+        _vector(arrays["label"], name="label", path=path).astype(np.int64),
+        source=path,
+        votes=None if votes is None else _numbers(votes, name="votes", path=path).astype(np.float32),
+        duplicate_of_training=(
+            None
+            if duplicates is None
+            else _vector(duplicates, name="duplicate_of_training", path=path).astype(np.bool_)
+        ),
+    )
+
+
+def _numbers(array: npt.NDArray[np.generic], *, name: str, path: Path) -> npt.NDArray[np.generic]:
+    if array.dtype.kind not in "biuf":
+        raise SourceRejectedError(f"file {path}: expected numbers in {name}, got {array.dtype}")
+    return array
+
+
+def _vector(array: npt.NDArray[np.generic], *, name: str, path: Path) -> npt.NDArray[np.generic]:
+    if array.dtype.kind not in "biu" or array.ndim != 1:
+        raise SourceRejectedError(f"file {path}: expected {name} as whole numbers n, got {array.dtype} {array.shape}")
+    return array

@@ -1,0 +1,78 @@
+"""The loss: two cross entropies, one for each head.
+
+FER+ head: against the distribution of ten people's votes, so the net learns how sure people are and is calibrated by
+construction. Challenge head: against the one noisy label, with label smoothing, since about a third of these labels are
+not what most people see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """What a batch should give.
+
+    Attributes:
+        ferplus: float32 n×7, vote distributions.
+        ferplus_weight: float32 n, 0 where the votes name none of the seven classes.
+        fer2013: float32 n×7, challenge labels, one-hot before mixing and smoothing.
+        fer2013_weight: float32 n, 0 where there is no challenge label.
+    """
+
+    ferplus: Tensor
+    ferplus_weight: Tensor
+    fer2013: Tensor
+    fer2013_weight: Tensor
+
+    def take(self, index: Tensor) -> Targets:
+        """The targets of some pictures."""
+        return Targets(self.ferplus[index], self.ferplus_weight[index], self.fer2013[index], self.fer2013_weight[index])
+
+    def mixed(self, other: Targets, share: Tensor) -> Targets:
+        """`share` (float32 n, 0…1) of these and the rest of `other`'s; a missing target makes the mixture missing."""
+        share = share[:, None]
+        return Targets(
+            share * self.ferplus + (1 - share) * other.ferplus,
+            self.ferplus_weight * other.ferplus_weight,
+            share * self.fer2013 + (1 - share) * other.fer2013,
+            self.fer2013_weight * other.fer2013_weight,
+        )
+
+
+def soft_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean cross entropy of distributions; logits and target n×c, weight n. Zero when all weights are zero."""
+    losses = -(target * functional.log_softmax(logits.float(), dim=1)).sum(dim=1)
+    return (losses * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def smoothed(target: Tensor, smoothing: float) -> Tensor:
+    """Move `smoothing` of the mass of each row to the uniform distribution."""
+    return target * (1.0 - smoothing) + smoothing / target.shape[1]
+
+
+def two_head_loss(
+    ferplus_logits: Tensor,
+    fer2013_logits: Tensor,
+    targets: Targets,
+    *,
+    ferplus_weight: float,
+    fer2013_weight: float,
+    label_smoothing: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(total, FER+ part, challenge part), scalars; both parts unweighted."""
+    ferplus = soft_cross_entropy(ferplus_logits, targets.ferplus, targets.ferplus_weight)
+    fer2013 = soft_cross_entropy(fer2013_logits, smoothed(targets.fer2013, label_smoothing), targets.fer2013_weight)
+    return ferplus_weight * ferplus + fer2013_weight * fer2013, ferplus, fer2013
+
+
+def one_hot(labels: Tensor, num_classes: int) -> Tensor:
+    """int64 n → float32 n×c; a negative label gives a row of zeros."""
+    known = labels >= 0
+    rows = functional.one_hot(labels.clamp(min=0), num_classes).to(torch.float32)
+    return rows * known[:, None]

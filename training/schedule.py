@@ -1,0 +1,38 @@
+"""Pure: the learning rate and the averaging decay at a point of training."""
+
+from __future__ import annotations
+
+import math
+
+
+def learning_rate_at(progress: float, *, peak: float, warmup_fraction: float, final_ratio: float) -> float:
+    """One cycle: a straight rise to `peak` over `warmup_fraction`, then half a cosine down to `peak × final_ratio`.
+
+    `progress` is the part of training that is done, 0…1; values outside are clipped.
+
+    >>> learning_rate_at(0.1, peak=0.2, warmup_fraction=0.1, final_ratio=0.0)
+    0.2
+    >>> round(learning_rate_at(1.0, peak=0.2, warmup_fraction=0.1, final_ratio=0.01), 4)
+    0.002
+    """
+    progress = min(max(progress, 0.0), 1.0)
+    if progress < warmup_fraction:
+        # Starts at a twentieth of the peak: batch statistics settle before the steps are large.
+        return peak * (0.05 + 0.95 * progress / warmup_fraction)
+    after_warmup = (progress - warmup_fraction) / max(1.0 - warmup_fraction, 1e-9)
+    cosine = 0.5 * (1.0 + math.cos(math.pi * after_warmup))
+    return peak * (final_ratio + (1.0 - final_ratio) * cosine)
+
+
+def training_progress(
+    *, step: int, total_steps: int, elapsed_seconds: float, time_budget_seconds: float | None
+) -> float:
+    """The part of training that is done: by steps, or by time where a budget is set and runs out first."""
+    by_steps = step / max(total_steps, 1)
+    by_time = elapsed_seconds / time_budget_seconds if time_budget_seconds else 0.0
+    return min(max(by_steps, by_time), 1.0)
+
+
+def ema_decay_at(step: int, *, decay: float) -> float:
+    """Decay of the weight average at a step: short memory at first, so that the random start is soon forgotten."""
+    return min(decay, (1.0 + step) / (10.0 + step))
