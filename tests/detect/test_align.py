@@ -1,0 +1,167 @@
+"""Transforms obey their laws; crops show what they should, at any size of face."""
+
+from datetime import UTC, datetime
+
+import cv2
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from emostream.classify import preprocess
+from emostream.detect.align import (
+    CROP_SIZE_PIXELS,
+    TEMPLATE,
+    crop_face,
+    crop_faces,
+    crop_similarity,
+    inverse_similarity,
+    similarity_from_points,
+    transform_points,
+)
+from emostream.face import Face
+from emostream.frame import Frame, Luma
+
+Points = npt.NDArray[np.float64]
+
+five_points = hnp.arrays(np.float64, (5, 2), elements=st.floats(-1000, 1000, width=32))
+
+
+@st.composite
+def similarities(draw: st.DrawFn) -> Points:
+    angle, scale = draw(st.floats(-np.pi, np.pi)), draw(st.floats(0.05, 20))
+    a, b = scale * np.cos(angle), scale * np.sin(angle)
+    return np.array([[a, -b, draw(st.floats(-500, 500))], [b, a, draw(st.floats(-500, 500))]])
+
+
+def face_from(crop_to_frame: Points) -> Face:
+    """The face whose crop is what this transform shows."""
+    landmarks = transform_points(crop_to_frame, TEMPLATE)
+    x0, y0 = landmarks.min(axis=0)
+    x1, y1 = landmarks.max(axis=0)
+    points = tuple((float(x), float(y)) for x, y in landmarks)
+    return Face(box_xyxy=(x0 - 1, y0 - 1, x1 + 1, y1 + 1), score=0.9, landmarks=points)
+
+
+def upright(scale: float, x: float, y: float) -> Points:
+    return np.array([[scale, 0, x], [0, scale, y]], dtype=float)
+
+
+@given(similarities(), five_points)
+def test_exact_similarity_is_recovered(similarity: Points, points: Points) -> None:
+    assume(np.ptp(points, axis=0).max() > 1)
+    found = similarity_from_points(points, transform_points(similarity, points))
+    np.testing.assert_allclose(
+        transform_points(found, points), transform_points(similarity, points), rtol=1e-6, atol=1e-4
+    )
+
+
+@given(similarities(), five_points)
+def test_transform_and_its_inverse_cancel(similarity: Points, points: Points) -> None:
+    there = transform_points(similarity, points)
+    back = transform_points(inverse_similarity(similarity), there)
+    np.testing.assert_allclose(back, points, rtol=1e-6, atol=1e-6)
+
+
+@given(five_points, five_points, similarities())
+def test_no_similarity_fits_better(source: Points, target: Points, other: Points) -> None:
+    fitted = similarity_from_points(source, target)
+
+    def error(similarity: Points) -> float:
+        return float(((transform_points(similarity, source) - target) ** 2).sum())
+
+    assert error(fitted) <= error(other) * (1 + 1e-6) + 1e-6
+
+
+def test_points_in_one_place_give_a_shift() -> None:
+    fitted = similarity_from_points(np.ones((5, 2)), TEMPLATE)
+    np.testing.assert_allclose(fitted, upright(1, *(TEMPLATE.mean(axis=0) - 1)))
+
+
+def test_template_is_symmetric_and_has_the_classifiers_size() -> None:
+    assert preprocess.CROP_SIZE_PIXELS == CROP_SIZE_PIXELS
+    np.testing.assert_allclose(TEMPLATE[[0, 3], 0] + TEMPLATE[[1, 4], 0], CROP_SIZE_PIXELS)
+    np.testing.assert_allclose(TEMPLATE[[0, 3], 1], TEMPLATE[[1, 4], 1])
+    assert TEMPLATE[2, 0] == CROP_SIZE_PIXELS / 2
+
+
+def test_crop_at_scale_one_is_the_pixels_themselves() -> None:
+    luma = np.random.default_rng(0).integers(0, 256, (120, 160), dtype=np.uint8)
+    crop = crop_face(luma, face_from(upright(1, 30, 20)))
+    np.testing.assert_array_equal(crop, luma[20:84, 30:94])
+
+
+@pytest.mark.parametrize("scale", [1.6, 2.0, 3.3, 7.0, 20.0])
+def test_large_face_is_averaged_not_sampled(scale: float) -> None:
+    """Stripes one pixel wide must become gray; a smooth picture must stay where it is."""
+    side = int(CROP_SIZE_PIXELS * scale) + 200
+    stripes = np.zeros((side, side), np.uint8)
+    stripes[:, ::2] = 200
+    crop = crop_face(stripes, face_from(upright(scale, 90.3, 80.7)))
+    assert abs(crop.astype(float) - 100).max() <= 70  # an odd factor leaves a third of the contrast
+    rows, columns = np.indices((side, side))
+    smooth = ((rows + 2 * columns) * (255 / (3 * side))).astype(np.uint8)
+    crop = crop_face(smooth, face_from(upright(scale, 90.3, 80.7)))
+    y, x = (np.indices(crop.shape) + 0.5) * scale + np.array([80.7, 90.3])[:, None, None] - 0.5
+    np.testing.assert_allclose(crop, (y + 2 * x) * (255 / (3 * side)), atol=2)
+
+
+def test_rotated_face_is_turned_upright() -> None:
+    picture = cv2.GaussianBlur(np.random.default_rng(3).integers(0, 256, (64, 64), dtype=np.uint8), (9, 9), 2)
+    angle, scale = np.deg2rad(30), 1.5
+    a, b = scale * np.cos(angle), scale * np.sin(angle)
+    crop_to_frame = np.array([[a, -b, 120], [b, a, 60]])
+    shift = crop_to_frame.copy()
+    shift[:, 2] += crop_to_frame[:, :2] @ [0.5, 0.5] - 0.5
+    frame = cv2.warpAffine(picture, shift, (300, 250))
+    crop = crop_face(np.asarray(frame, np.uint8), face_from(crop_to_frame))
+    assert abs(crop[4:-4, 4:-4].astype(float) - picture[4:-4, 4:-4]).mean() < 3
+
+
+def test_border_is_repeated_outside_the_frame() -> None:
+    luma = np.full((100, 100), 30, np.uint8)
+    luma[:, 0] = 200
+    crop = crop_face(luma, face_from(upright(1, -40, 10)))
+    assert (crop[:, :40] == 200).all()
+
+
+@given(similarities(), st.integers(1, 80), st.integers(1, 80))
+def test_any_face_in_any_frame_gives_a_crop(similarity: Points, width: int, height: int) -> None:
+    """Also far outside, also in a frame of one pixel; values never leave the frame's range."""
+    luma = np.full((height, width), 77, np.uint8)
+    crop = crop_face(luma, face_from(similarity))
+    assert crop.shape == (64, 64)
+    assert (crop == 77).all()
+
+
+def test_writes_into_the_row_it_is_given() -> None:
+    luma = np.random.default_rng(0).integers(0, 256, (120, 160), dtype=np.uint8)
+    luma.flags.writeable = False
+    batch = np.zeros((3, 64, 64), np.uint8)
+    face = face_from(upright(1.3, 10, 10))
+    returned = crop_face(luma, face, out=batch[1])
+    assert returned.base is batch
+    np.testing.assert_array_equal(batch[1], crop_face(luma, face))
+    assert not batch[[0, 2]].any()
+
+
+def frame_of(luma: Luma, *, is_full_range: bool) -> Frame:
+    return Frame("s", 0, 0.0, datetime(2026, 1, 1, tzinfo=UTC), luma, is_full_range=is_full_range)
+
+
+def test_batch_holds_all_crops_in_order_and_full_range() -> None:
+    luma = np.random.default_rng(0).integers(16, 236, (120, 160), dtype=np.uint8)
+    faces = [face_from(upright(1, 5, 5)), face_from(upright(1, 60, 30))]
+    full, limited = frame_of(luma, is_full_range=True), frame_of(luma, is_full_range=False)
+    batch = crop_faces([full, limited, full], [faces, faces[:1], []])
+    assert batch.shape == (3, 64, 64)
+    np.testing.assert_array_equal(batch[1], crop_face(luma, faces[1]))
+    np.testing.assert_array_equal(batch[2], limited.full_luma(batch[0]))
+    assert crop_faces([full], [[]]).shape == (0, 64, 64)
+
+
+def test_crop_similarity_puts_landmarks_on_the_template() -> None:
+    face = face_from(upright(2.5, 100, 50))
+    np.testing.assert_allclose(transform_points(crop_similarity(face), face.landmarks), TEMPLATE, atol=1e-9)
