@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
+from emostream.config import DecodeSettings
 from emostream.frame import Frame
-from emostream.stream import StreamKind
+from emostream.stream import StreamKind, StreamSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,14 @@ class DecodeStats:
     """Counted by a source while it runs; read by whoever publishes metrics.
 
     Attributes:
+        num_packets: complete packets of the video read from the source.
         num_decoded: pictures that came out of the decoder.
         num_skipped: pictures left out by sampling.
-        num_corrupt: packets or pictures that could not be decoded.
+        num_corrupt: packets that could not be decoded, and pictures that came out damaged (these are yielded).
         decode_seconds: time spent inside the decoder.
     """
 
+    num_packets: int = 0
     num_decoded: int = 0
     num_skipped: int = 0
     num_corrupt: int = 0
@@ -93,3 +96,10 @@ class FrameSource(Protocol):
     ) -> None:
         """Close."""
         ...
+
+
+def build_source(spec: StreamSpec, *, settings: DecodeSettings) -> FrameSource:
+    """The source for a spec, not opened yet. PyAV reads all that is supported today."""
+    from emostream.decode.pyav_source import PyAVSource
+
+    return PyAVSource(spec, settings=settings)

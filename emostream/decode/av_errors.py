@@ -1,0 +1,87 @@
+"""PyAV's errors → ours. Besides `pyav_source.py` the only file that imports PyAV, and only for the error types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from av import error
+
+from emostream.errors import SourceError, SourceRejectedError, SourceTimeoutError, SourceUnavailableError
+from emostream.redact import redact
+from emostream.stream import StreamKind
+
+# (PyAV's types, ours, what to say); the first that fits counts.
+_RULES: tuple[tuple[tuple[type[Exception], ...], type[SourceError], str], ...] = (
+    (
+        (error.HTTPUnauthorizedError,),
+        SourceRejectedError,
+        "login refused (401); check the user name and password in the URL",
+    ),
+    ((error.HTTPForbiddenError,), SourceRejectedError, "access forbidden (403); check the rights of this user"),
+    ((error.HTTPNotFoundError,), SourceRejectedError, "not found (404); check the path in the URL"),
+    (
+        (error.HTTPTooManyRequestsError, error.HTTPServerError),
+        SourceUnavailableError,
+        "the server answered with an error",
+    ),
+    ((error.HTTPClientError,), SourceRejectedError, "the server refused the request; check the URL"),
+    (
+        (error.ConnectionRefusedError,),
+        SourceUnavailableError,
+        "connection refused; is it running, and is the port right?",
+    ),
+    (
+        (error.ConnectionResetError, error.ConnectionAbortedError, error.BrokenPipeError),
+        SourceUnavailableError,
+        "the connection was lost",
+    ),
+    ((error.FileNotFoundError, error.IsADirectoryError), SourceRejectedError, "there is no such file; check the path"),
+    ((error.PermissionError,), SourceRejectedError, "permission denied"),
+    (
+        (error.ProtocolNotFoundError,),
+        SourceRejectedError,
+        "this build of FFmpeg has no such protocol, or the source points to another one",
+    ),
+    ((error.DecoderNotFoundError,), SourceRejectedError, "there is no decoder for its codec"),
+)
+_UNREADABLE = (
+    error.InvalidDataError,
+    error.ArgumentError,
+    error.EOFError,
+    error.DemuxerNotFoundError,
+    error.PatchWelcomeError,
+    error.NotImplementedError,
+)
+
+
+def source_error(
+    exc: error.FFmpegError, *, name: str, doing: str, kind: StreamKind, timeout_seconds: float
+) -> SourceError:
+    """What `exc` means for the stream; `raise source_error(exc, …) from exc`. Masks credentials in `exc` itself, too.
+
+    Args:
+        exc: as PyAV raised it.
+        name: the source, credentials masked.
+        doing: "open" or "read".
+        kind: live sources are tried again where a file is given up: a camera that starts up answers nonsense.
+        timeout_seconds: which limit applied, for the message.
+    """
+    exc.args = tuple(_redacted(value) for value in exc.args)
+    if isinstance(exc, (error.ExitError, error.TimeoutError)):
+        return SourceTimeoutError(
+            f"cannot {doing} {name}: no answer within {timeout_seconds:g} s; check the address and the network, "
+            f"or raise decode.{doing}_timeout_seconds"
+        )
+    for types, ours, reason in _RULES:
+        if isinstance(exc, types):
+            return ours(f"cannot {doing} {name}: {reason}")
+    said = redact(exc.strerror or type(exc).__name__)
+    if isinstance(exc, _UNREADABLE) and kind is StreamKind.FILE:
+        return SourceRejectedError(f"cannot {doing} {name}: expected a video that FFmpeg can read, got {said!r}")
+    return SourceUnavailableError(f"cannot {doing} {name}: {said}; check that the source is up and reachable")
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    return tuple(_redacted(part) for part in value) if isinstance(value, tuple) else value

@@ -1,0 +1,147 @@
+"""The bridge from a decode thread to the event loop: a bounded frame buffer (decision D6)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from enum import Enum
+
+from emostream.frame import Frame
+
+_DEFAULT_MAX_FRAMES = 8  # a third of a second of video: hides jitter, and keeps few decoder buffers from reuse
+
+
+class OverflowPolicy(Enum):
+    """What happens to a frame for which there is no room."""
+
+    WAIT = "wait"
+    """The decode thread waits: nothing is lost. For files."""
+    DROP_OLDEST = "drop_oldest"
+    """The oldest frame is dropped and counted: latency stays bounded. For live sources."""
+
+
+class FrameBuffer:
+    """At most `max_frames` frames between one decode thread and one consumer on the event loop.
+
+    The thread calls `put` for each frame and `finish` once; the consumer awaits `get_many` until it returns nothing, or
+    raises the error given to `finish`. Frames put before the end come out before it. `close` may be called from any
+    thread, at any time, twice: it drops what waits, and ends both sides.
+    """
+
+    def __init__(self, *, policy: OverflowPolicy, max_frames: int = _DEFAULT_MAX_FRAMES) -> None:
+        if max_frames < 1:
+            raise ValueError(f"max_frames must be at least 1, got {max_frames}")
+        self._policy = policy
+        self._max_frames = max_frames
+        self._frames: deque[Frame] = deque()
+        self._lock = threading.Lock()
+        self._has_room = threading.Condition(self._lock)
+        self._num_waiting_to_put = 0
+        self._consumer: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
+        self._is_finished = False
+        self._is_closed = False
+        self._error: BaseException | None = None
+        self._num_dropped = 0
+
+    @property
+    def num_dropped(self) -> int:
+        """Frames dropped so far because the consumer was slow."""
+        return self._num_dropped
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def put(self, frame: Frame) -> bool:
+        """Runs in the decode thread: hand over a frame, waiting for room if the policy says so.
+
+        Returns:
+            False when the buffer is closed: nobody will read on, so stop decoding.
+        """
+        with self._lock:
+            if len(self._frames) >= self._max_frames and not self._is_closed:
+                if self._policy is OverflowPolicy.WAIT:
+                    self._wait_for_room()
+                else:
+                    self._frames.popleft()
+                    self._num_dropped += 1
+            if self._is_closed:
+                return False
+            self._frames.append(frame)
+            consumer, self._consumer = self._consumer, None
+        _wake(consumer)
+        return True
+
+    def _wait_for_room(self) -> None:
+        self._num_waiting_to_put += 1
+        try:
+            self._has_room.wait_for(lambda: len(self._frames) < self._max_frames or self._is_closed)
+        finally:
+            self._num_waiting_to_put -= 1
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Runs in the decode thread: no frame follows. The consumer gets what waits, then `error` or the end."""
+        with self._lock:
+            if self._is_finished:
+                return
+            self._is_finished = True
+            self._error = error
+            consumer, self._consumer = self._consumer, None
+        _wake(consumer)
+
+    async def get_many(self, max_frames: int) -> list[Frame]:
+        """Up to `max_frames` frames, the oldest first; waits for the first one. Empty means: the end.
+
+        One call at a time. Cancelling a call loses no frame.
+
+        Raises:
+            BaseException: the error given to `finish`, after all frames before it; once.
+        """
+        if max_frames < 1:
+            raise ValueError(f"max_frames must be at least 1, got {max_frames}")
+        while True:
+            with self._lock:
+                if self._frames:
+                    return self._take(max_frames)
+                if self._is_closed:
+                    return []
+                if self._is_finished:
+                    error, self._error = self._error, None
+                    if error is not None:
+                        raise error
+                    return []
+                if self._consumer is not None and not self._consumer[1].done():
+                    raise RuntimeError("expected one consumer, got a second call of get_many during the first")
+                loop = asyncio.get_running_loop()
+                arrival = loop.create_future()
+                self._consumer = (loop, arrival)
+            await arrival
+
+    def _take(self, max_frames: int) -> list[Frame]:
+        taken = [self._frames.popleft() for _ in range(min(max_frames, len(self._frames)))]
+        if self._num_waiting_to_put:
+            self._has_room.notify_all()
+        return taken
+
+    def close(self) -> None:
+        """Drop what waits, let a blocked `put` return and a waiting `get_many` end. Callable from any thread, twice."""
+        with self._lock:
+            self._is_closed = True
+            self._frames.clear()
+            self._has_room.notify_all()
+            consumer, self._consumer = self._consumer, None
+        _wake(consumer)
+
+
+def _wake(consumer: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None) -> None:
+    if consumer is None:
+        return
+    loop, arrival = consumer
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(_arrive, arrival)
+
+
+def _arrive(arrival: asyncio.Future[None]) -> None:
+    if not arrival.done():
+        arrival.set_result(None)

@@ -1,0 +1,101 @@
+"""Pure: what a video file's own boxes say about its length.
+
+FFmpeg reads a file that was cut as if it ended there. Its containers declare how many bytes they hold, though, so a cut
+is certain when the file is shorter than that; no guess from durations is needed, which would misfire on variable frame
+rate, edit lists or a longer sound track.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import BinaryIO
+
+_MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"styp", b"pnot"})
+_MAX_BOXES = 1_000_000  # a fragmented recording of days; ends the walk through a hostile file
+_MATROSKA_HEADER_ID = b"\x1aE\xdf\xa3"
+_MATROSKA_SEGMENT_ID = b"\x18S\x80g"
+
+
+@dataclass(frozen=True, slots=True)
+class FileStructure:
+    """What the boxes of a file say.
+
+    Attributes:
+        num_missing_bytes: bytes the file should have after its end; 0 when it is complete, or does not say.
+        is_index_missing: an mp4 or mov file without its index (moov), which cannot be decoded.
+    """
+
+    num_missing_bytes: int = 0
+    is_index_missing: bool = False
+
+
+def read_file_structure(file: BinaryIO) -> FileStructure:
+    """Read mp4/mov, Matroska/WebM and AVI; says nothing about other formats. Reads a few bytes per box."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    start = file.read(12)
+    if start[4:8] in _MP4_FIRST_BOXES:
+        return _mp4_structure(file, size=size)
+    if start.startswith(_MATROSKA_HEADER_ID):
+        return FileStructure(_missing_in_matroska(file, size=size))
+    if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
+        return FileStructure(_missing_in_riff(file, size=size))
+    return FileStructure()
+
+
+def _mp4_structure(file: BinaryIO, *, size: int) -> FileStructure:
+    offset = 0
+    has_index = False
+    for _ in range(_MAX_BOXES):
+        if offset + 8 > size:
+            return FileStructure(max(0, offset - size), not has_index)
+        file.seek(offset)
+        header = file.read(16)
+        has_index |= header[4:8] in (b"moov", b"moof")
+        box_size = int.from_bytes(header[:4], "big")
+        if box_size == 0:  # reaches to the end of the file, whatever its size
+            return FileStructure(0, not has_index)
+        if box_size == 1:
+            box_size = int.from_bytes(header[8:16], "big")
+        if box_size < 8:
+            break
+        offset += box_size
+    return FileStructure()
+
+
+def _missing_in_matroska(file: BinaryIO, *, size: int) -> int:
+    file.seek(len(_MATROSKA_HEADER_ID))
+    header_size = _read_vint(file)
+    if header_size is None:
+        return 0
+    file.seek(header_size, os.SEEK_CUR)
+    if file.read(4) != _MATROSKA_SEGMENT_ID:
+        return 0
+    segment_size = _read_vint(file)
+    return 0 if segment_size is None else max(0, file.tell() + segment_size - size)
+
+
+def _read_vint(file: BinaryIO) -> int | None:
+    """Matroska's integer of variable length; None when unknown (a recording that was not finished) or cut."""
+    first = file.read(1)
+    if not first or not first[0]:
+        return None
+    num_more = 8 - first[0].bit_length()
+    value = int.from_bytes(bytes([first[0] & ((1 << (7 - num_more)) - 1)]) + file.read(num_more), "big")
+    is_unknown = value == (1 << 7 * (num_more + 1)) - 1
+    return None if is_unknown else value
+
+
+def _missing_in_riff(file: BinaryIO, *, size: int) -> int:
+    offset = 0
+    for _ in range(_MAX_BOXES):  # files of more than 1 GB have several
+        file.seek(offset)
+        header = file.read(8)
+        chunk_size = int.from_bytes(header[4:8], "little")
+        if header[:4] != b"RIFF" or chunk_size in (0, 0xFFFFFFFF):
+            return 0
+        offset += 8 + chunk_size + chunk_size % 2
+        if offset >= size:
+            return max(0, offset - chunk_size % 2 - size)
+    return 0

@@ -1,0 +1,107 @@
+"""Where a source is: which addresses are accepted, and how FFmpeg is told to reach them (decisions D6, D10)."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emostream.config import DecodeSettings
+from emostream.decode.file_structure import FileStructure, read_file_structure
+from emostream.errors import SourceRejectedError
+from emostream.redact import redact
+
+# A playlist or a description of one source must not lead FFmpeg elsewhere: from the network to local files, or from a
+# local file to the network. So each kind of source may use its own protocols only.
+_HTTP = "http,https,tcp,tls,crypto,data"
+_RTSP = "rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https"
+_PROTOCOLS_BY_SCHEME = {
+    "file": "file,crypto,data",
+    "http": _HTTP,
+    "https": _HTTP,
+    "rtsp": _RTSP,
+    "rtsps": _RTSP,
+    "rtmp": "rtmp,tcp",
+    "rtmps": "rtmps,rtmp,tls,tcp",
+    "srt": "srt,udp",
+    "udp": "udp",
+    "rtp": "rtp,udp",
+    "tcp": "tcp",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """An accepted address.
+
+    Attributes:
+        address: what FFmpeg opens; may hold credentials.
+        name: the same for messages, with credentials masked.
+        is_network: whether time-outs apply.
+        options: FFmpeg's options for opening it.
+        structure: what a local file's boxes say; empty otherwise.
+    """
+
+    address: str = field(repr=False)
+    name: str
+    is_network: bool
+    options: dict[str, str]
+    structure: FileStructure = field(default_factory=FileStructure)
+
+
+def parse_location(url: str, *, settings: DecodeSettings) -> Location:
+    """Check a path or URL before FFmpeg sees it.
+
+    Raises:
+        SourceRejectedError: unsupported scheme, or a path that is not a readable file with content.
+    """
+    name = redact(url)
+    scheme, separator, rest = url.partition("://")
+    scheme = scheme.lower()
+    if not separator or scheme == "file":
+        return _local_file(rest if separator else url, name=name)
+    if scheme not in _PROTOCOLS_BY_SCHEME:
+        raise SourceRejectedError(
+            f"cannot open {name}: unsupported scheme {redact(scheme)!r}; "
+            f"give a file or one of {', '.join(_PROTOCOLS_BY_SCHEME)}"
+        )
+    options = {"protocol_whitelist": _PROTOCOLS_BY_SCHEME[scheme]}
+    read_timeout_microseconds = str(round(settings.read_timeout_seconds * 1e6))
+    if scheme in ("rtsp", "rtsps"):
+        options |= {"rtsp_transport": settings.rtsp_transport, "timeout": read_timeout_microseconds}
+    else:  # the generic option: `timeout` means something else for rtmp (wait for a publisher)
+        options["rw_timeout"] = read_timeout_microseconds
+    return Location(url, name, True, options)
+
+
+def _local_file(text: str, *, name: str) -> Location:
+    path = Path(text)
+    try:
+        status = path.stat()
+        structure = _structure_of(path) if stat.S_ISREG(status.st_mode) else FileStructure()
+    except FileNotFoundError as exc:
+        raise SourceRejectedError(f"cannot open {name}: there is no such file; check the path") from exc
+    except PermissionError as exc:
+        raise SourceRejectedError(f"cannot open {name}: permission denied; make it readable for this user") from exc
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
+        reason = getattr(exc, "strerror", None) or str(exc)
+        raise SourceRejectedError(f"cannot open {name}: {reason}; check the path") from exc
+    if stat.S_ISDIR(status.st_mode):
+        raise SourceRejectedError(f"cannot open {name}: it is a folder; give a video file in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise SourceRejectedError(f"cannot open {name}: expected a regular file, got a device, socket or pipe")
+    if not status.st_size:
+        raise SourceRejectedError(f"cannot open {name}: the file is empty (0 bytes); give a complete video file")
+    if structure.is_index_missing:
+        raise SourceRejectedError(
+            f"cannot open {name}: its index (moov) is missing, so the recording was cut or never finished; "
+            "give a complete file, or repair it with a tool for damaged mp4 files"
+        )
+    # `file:` keeps FFmpeg from reading a protocol into names such as `concat:a.mp4`.
+    options = {"protocol_whitelist": _PROTOCOLS_BY_SCHEME["file"]}
+    return Location(f"file:{path}", name, False, options, structure)
+
+
+def _structure_of(path: Path) -> FileStructure:
+    with path.open("rb") as file:
+        return read_file_structure(file)

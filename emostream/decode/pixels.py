@@ -1,0 +1,207 @@
+"""Decoded pictures → arrays: gray without a copy where the format allows it (decision D1), colour on demand.
+
+Works on PyAV's video frames, but does not import PyAV: the types below name the few members it uses, and the caller
+hands in PyAV's `VideoReformatter`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from emostream.decode.orientation import UPRIGHT, Orientation, orientation_from_display_matrix
+from emostream.frame import Luma, full_range_from_limited
+
+# FFmpeg's AVColorRange, AVColorSpace and SWS_CS_*; the numbers are part of its ABI.
+_LIMITED, _FULL = 1, 2
+_UNSPECIFIED_COLORSPACE = 2
+_BT709, _BT601 = 1, 5
+_BILINEAR_ACCURATE = (
+    0x2 | 0x40000
+)  # SWS_BILINEAR | SWS_ACCURATE_RND: without the second, gray comes out up to 3 levels dark
+_MIN_HD_LINES = 720  # from here on, players take colours of unsaid kind as BT.709
+
+
+class _Component(Protocol):
+    @property
+    def plane(self) -> int: ...
+    @property
+    def bits(self) -> int: ...
+
+
+class _PixelFormat(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def is_rgb(self) -> bool: ...
+    @property
+    def is_bayer(self) -> bool: ...
+    @property
+    def has_palette(self) -> bool: ...
+    @property
+    def is_bit_stream(self) -> bool: ...
+    @property
+    def components(self) -> Sequence[_Component]: ...
+
+
+class Picture(Protocol):
+    """What is used of `av.VideoFrame`."""
+
+    @property
+    def format(self) -> _PixelFormat: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def planes(self) -> Sequence[Any]: ...
+    @property
+    def color_range(self) -> int: ...
+    @property
+    def colorspace(self) -> int: ...
+    @property
+    def rotation(self) -> int: ...
+    @property
+    def side_data(self) -> Any: ...
+
+
+class Reformatter(Protocol):
+    """What is used of `av.video.reformatter.VideoReformatter`."""
+
+    @property
+    def reformat(self) -> Callable[..., Any]: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pixels:
+    """What a picture shows, upright.
+
+    Attributes:
+        luma: uint8, H×W, gray, read-only; a view wherever the format allows it.
+        is_full_range: whether luma uses 0–255; False means 16–235.
+        load_rgb: colour on demand, uint8, H×W×3, RGB, full range.
+    """
+
+    luma: Luma
+    is_full_range: bool
+    load_rgb: Callable[[], npt.NDArray[np.uint8]]
+
+
+class PictureReader:
+    """Gray pictures of one stream. Not thread-safe; the `load_rgb` it returns are.
+
+    Args:
+        make_reformatter: creates a pixel format converter. One is kept, and replaced when size or format change.
+    """
+
+    def __init__(self, make_reformatter: Callable[[], Reformatter]) -> None:
+        self._make_reformatter = make_reformatter
+        self._reformatter: Reformatter | None = None
+        self._reformatter_fits: tuple[str, int, int] | None = None
+        self._rotation: int | None = None
+        self._orientation = UPRIGHT
+
+    def read(self, picture: Picture) -> Pixels:
+        """The arrays of a picture; they keep its buffer alive.
+
+        Formats with a plane of 8-bit luma give a view. All others (more than 8 bits, RGB, palettes, packed YUV) are
+        converted once, to full range (except gray of more than 8 bits, whose range the converter leaves as it is).
+        """
+        orientation = self.orientation_of(picture)
+        if has_luma_plane(picture.format):
+            luma, uses_full_range = plane_view(picture), is_full_range(picture)
+        else:
+            luma, uses_full_range = self._converted(picture), is_full_range(picture) or not _is_gray(picture)
+        load_rgb = functools.partial(rgb_from_picture, picture, orientation, self._make_reformatter)
+        return Pixels(orientation.apply(luma), uses_full_range, load_rgb)
+
+    def orientation_of(self, picture: Picture) -> Orientation:
+        """How the picture lies. Its matrix is read again when its angle (cheap to ask for) changes."""
+        rotation = picture.rotation
+        if rotation != self._rotation:
+            self._rotation = rotation
+            matrix = picture.side_data.get("DISPLAYMATRIX")
+            self._orientation = UPRIGHT if matrix is None else orientation_from_display_matrix(bytes(matrix))
+        return self._orientation
+
+    def _converted(self, picture: Picture) -> Luma:
+        fits = (picture.format.name, picture.width, picture.height)
+        if self._reformatter is None or self._reformatter_fits != fits:
+            self._reformatter, self._reformatter_fits = self._make_reformatter(), fits
+        gray = self._reformatter.reformat(
+            picture,
+            format="gray",
+            src_color_range=_FULL if is_full_range(picture) else _LIMITED,
+            dst_color_range=_FULL,
+            interpolation=_BILINEAR_ACCURATE,
+            threads=1,
+        )
+        return plane_view(gray)
+
+
+_LUMA_PLANE_BY_FORMAT: dict[str, bool] = {}
+
+
+def has_luma_plane(pixel_format: _PixelFormat) -> bool:
+    """Whether the first plane holds 8-bit luma and nothing else."""
+    name = pixel_format.name
+    known = _LUMA_PLANE_BY_FORMAT.get(name)
+    if known is None:
+        luma, *others = pixel_format.components
+        is_coded = (
+            pixel_format.is_rgb or pixel_format.is_bayer or pixel_format.has_palette or pixel_format.is_bit_stream
+        )
+        known = not is_coded and luma.plane == 0 and luma.bits == 8 and all(other.plane != 0 for other in others)
+        _LUMA_PLANE_BY_FORMAT[name] = known
+    return known
+
+
+def is_full_range(picture: Picture) -> bool:
+    """Whether samples use 0–255. What does not say so is limited if it is YUV (the standards' default), else full."""
+    if picture.color_range in (_LIMITED, _FULL):
+        return picture.color_range == _FULL
+    name = picture.format.name
+    return name.startswith(("yuvj", "mono")) or picture.format.is_rgb or _is_gray(picture)
+
+
+def _is_gray(picture: Picture) -> bool:
+    return picture.format.name.startswith(("gray", "ya8", "ya16"))
+
+
+def plane_view(picture: Picture) -> Luma:
+    """The first plane as H×W view without its padding: read-only, and it keeps the picture's buffer alive."""
+    plane = picture.planes[0]
+    stride = int(plane.line_size)
+    height, width = picture.height, picture.width
+    if stride >= 0:
+        view: Luma = np.ndarray((height, width), np.uint8, plane, strides=(stride, 1))
+    else:  # stored bottom row first
+        view = np.ndarray((height, width), np.uint8, plane, offset=(1 - height) * stride, strides=(stride, 1))
+    view.flags.writeable = False
+    return view
+
+
+def rgb_from_picture(
+    picture: Picture, orientation: Orientation, make_reformatter: Callable[[], Reformatter]
+) -> npt.NDArray[np.uint8]:
+    """The picture in colour, upright: uint8, H×W×3, RGB, full range, a new contiguous array. From any thread."""
+    is_unsaid = picture.colorspace == _UNSPECIFIED_COLORSPACE and not picture.format.is_rgb
+    rgb = make_reformatter().reformat(
+        picture,
+        format="rgb24",
+        src_colorspace=(_BT709 if picture.height >= _MIN_HD_LINES else _BT601) if is_unsaid else None,
+        src_color_range=_FULL if is_full_range(picture) else _LIMITED,
+        dst_color_range=_FULL,
+        interpolation=_BILINEAR_ACCURATE,
+        threads=1,
+    )
+    plane = rgb.planes[0]
+    stored: Luma = np.ndarray((rgb.height, rgb.width, 3), np.uint8, plane, strides=(plane.line_size, 3, 1))
+    if _is_gray(picture) and not is_full_range(picture):
+        stored = full_range_from_limited(stored)  # the converter takes all gray as full range
+    return orientation.apply(stored).copy(order="C")

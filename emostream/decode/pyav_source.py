@@ -1,0 +1,299 @@
+"""Frames from anything PyAV opens: files, HTTP(S), HLS, RTSP. The door of `av` (`av_errors.py` knows its errors)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError, InvalidDataError
+from av.packet import Packet
+from av.stream import Discard, Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from emostream.config import DecodeSettings
+from emostream.decode.av_errors import source_error
+from emostream.decode.corruption import CorruptionLimit, check_file_end, decodable_packets
+from emostream.decode.location import Location, parse_location
+from emostream.decode.pixels import PictureReader
+from emostream.decode.sampling import FrameSampler
+from emostream.decode.source import DecodeStats, SourceInfo
+from emostream.decode.timestamps import SourceClock
+from emostream.errors import SourceRejectedError, SourceUnavailableError
+from emostream.frame import Frame
+from emostream.redact import redact
+from emostream.stream import StreamKind, StreamSpec
+
+_MAX_GAP_SECONDS = {StreamKind.FILE: 86_400.0, StreamKind.LIVE: 10.0}  # a file may pause over night
+_NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
+_TEXT_ART_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})  # FFmpeg "plays" any .txt file
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class PyAVSource:
+    """A `FrameSource` on PyAV.
+
+    A blocked read cannot be interrupted from outside: after `close` from another thread it ends with its read time-out
+    at the latest, and then releases what `close` could not.
+
+    Args:
+        spec: what to read, and which frames of it.
+        settings: time-outs and limits.
+        now: the clock for `captured_at`.
+    """
+
+    def __init__(self, spec: StreamSpec, *, settings: DecodeSettings, now: Callable[[], datetime] = _utc_now) -> None:
+        self._spec = spec
+        self._settings = settings
+        self._now = now
+        self._name = redact(spec.url)
+        self._stats = DecodeStats()
+        self._corruption = CorruptionLimit(
+            max_in_a_row=settings.max_corrupt_in_a_row, name=self._name, kind=spec.kind, stats=self._stats
+        )
+        self._lock = threading.Lock()  # held while FFmpeg works on the container
+        self._is_closed = False
+        self._container: InputContainer | None = None
+        self._info: SourceInfo | None = None
+        self._first: VideoFrame | None = None
+        self._reader = PictureReader(VideoReformatter)
+
+    @property
+    def kind(self) -> StreamKind:
+        """Live or file, as the spec says."""
+        return self._spec.kind
+
+    @property
+    def info(self) -> SourceInfo:
+        """What the source says of itself; the size of live sources is that before any rotation."""
+        if self._info is None:
+            raise RuntimeError("expected an open source: use it in a `with` statement")
+        return self._info
+
+    @property
+    def stats(self) -> DecodeStats:
+        """Counters so far."""
+        return self._stats
+
+    @property
+    def num_discontinuities(self) -> int:
+        """How often the source's clock jumped so far; a live source may start a new epoch then."""
+        return 0 if self._info is None else self._clock.num_discontinuities
+
+    def __enter__(self) -> Self:
+        """Open; decodes the first picture of a file already, because only that tells its rotation."""
+        try:
+            self._location = parse_location(self._spec.url, settings=self._settings)
+            info = self._open(self._location)
+            self._pictures = self._decode()
+            if self.kind is StreamKind.FILE and not self._is_closed:
+                self._first = next(self._pictures, None)
+                if self._first is None:
+                    raise SourceRejectedError(f"{self._name}: expected a video, got no picture that can be decoded")
+                pixels = self._reader.read(self._first).luma
+                info = replace(info, width=pixels.shape[1], height=pixels.shape[0])
+            self._info = info
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Release everything, now or when a read in another thread ends. Safe to call twice and from any thread."""
+        self._is_closed = True
+        self._release_if_closed()
+
+    def _release_if_closed(self) -> None:
+        # `close` sets the flag, then tries the lock; readers give the lock back, then look at the flag. So one of them
+        # gets here with the lock free, and FFmpeg never works on a released container.
+        if self._is_closed and self._lock.acquire(blocking=False):
+            try:
+                container, self._container = self._container, None
+                if container is not None:
+                    container.close()
+            finally:
+                self._lock.release()
+
+    def _open(self, location: Location) -> SourceInfo:
+        settings = self._settings
+        max_pixels = {"max_pixels": str(settings.max_frame_pixels)}
+        timeout = (settings.open_timeout_seconds, settings.read_timeout_seconds) if location.is_network else None
+        try:
+            with self._lock:
+                self._container = container = av.open(
+                    location.address, options=location.options | max_pixels, timeout=timeout, metadata_errors="replace"
+                )
+                stream = _video_stream(container, name=self._name)
+                self._check_size(stream.codec_context.width, stream.codec_context.height)
+                stream.codec_context.options = dict(max_pixels)
+                stream.codec_context.thread_type = "AUTO" if self.kind is StreamKind.FILE else "SLICE"
+                stream.codec_context.thread_count = settings.num_threads
+                info = _describe(container, stream, kind=self.kind)
+                self._declared_num_packets = stream.frames
+                self._stream = stream
+                self._demuxed = container.demux(stream)
+        except FFmpegError as exc:
+            raise source_error(
+                exc, name=self._name, doing="open", kind=self.kind, timeout_seconds=settings.open_timeout_seconds
+            ) from exc
+        self._clock = SourceClock(declared_fps=info.declared_fps, max_gap_seconds=_MAX_GAP_SECONDS[self.kind])
+        return info
+
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > self._settings.max_frame_pixels:
+            raise SourceRejectedError(
+                f"{self._name}: pictures have {width}×{height} pixels, at most {self._settings.max_frame_pixels} are "
+                "accepted; give a smaller video or raise decode.max_frame_pixels"
+            )
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Runs in the decode thread, once."""
+        spec, stats = self._spec, self._stats
+        sampler = FrameSampler(every=spec.every, target_fps=spec.target_fps)
+        num_yielded = 0
+        for picture in self._all_pictures():
+            frame_index = stats.num_decoded
+            stats.num_decoded += 1
+            pts_seconds = self._clock.advance(picture.time)
+            if not sampler.keep(pts_seconds):
+                stats.num_skipped += 1
+                continue
+            yield self._frame(picture, frame_index=frame_index, pts_seconds=pts_seconds)
+            num_yielded += 1
+            if num_yielded == spec.max_frames:
+                return
+
+    def _all_pictures(self) -> Iterator[VideoFrame]:
+        first, self._first = self._first, None
+        if first is not None:
+            yield first
+            del first  # its buffer goes back to the decoder
+        yield from self._pictures
+
+    def _frame(self, picture: VideoFrame, *, frame_index: int, pts_seconds: float) -> Frame:
+        self._check_size(picture.width, picture.height)
+        try:
+            pixels = self._reader.read(picture)
+        except FFmpegError as exc:
+            pixel_format = picture.format.name
+            raise SourceRejectedError(f"{self._name}: cannot convert pixel format {pixel_format} to gray") from exc
+        return Frame(
+            stream_id=self._spec.stream_id,
+            frame_index=frame_index,
+            pts_seconds=pts_seconds,
+            captured_at=self._now(),
+            luma=pixels.luma,
+            is_full_range=pixels.is_full_range,
+            load_rgb=pixels.load_rgb,
+        )
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        stats, context = self._stats, self._stream.codec_context
+        for packet in decodable_packets(self._packets(), kind=self.kind, stats=stats):
+            started = time.perf_counter()
+            try:
+                pictures = packet.decode()
+            except FFmpegError as exc:
+                self._check_size(context.width, context.height)  # one that outgrew max_pixels in the middle
+                self._corruption.failed(exc)
+                continue
+            finally:
+                stats.decode_seconds += time.perf_counter() - started
+            for picture in pictures:
+                self._corruption.picture_decoded()
+                stats.num_corrupt += picture.is_corrupt
+                yield picture
+
+    def _packets(self) -> Iterator[Packet[VideoStream]]:
+        """Complete and damaged packets, then an empty one; over parts that cannot be read."""
+        while True:
+            packet = None
+            try:
+                with self._lock:
+                    if self._container is None or self._is_closed:
+                        break
+                    packet = next(self._demuxed, None)
+                    if packet is None:
+                        self._check_end(self._container)
+                        break
+            except InvalidDataError as exc:
+                self._corruption.failed(exc)
+                with self._lock:  # an error ends the iterator, not the source
+                    if self._container is not None:
+                        self._demuxed = self._container.demux(self._stream)
+                continue
+            except FFmpegError as exc:
+                raise source_error(
+                    exc,
+                    name=self._name,
+                    doing="read",
+                    kind=self.kind,
+                    timeout_seconds=self._settings.read_timeout_seconds,
+                ) from exc
+            finally:
+                self._release_if_closed()
+            yield packet
+
+    def _check_end(self, container: InputContainer) -> None:
+        if self.kind is StreamKind.LIVE:
+            raise SourceUnavailableError(f"{self._name}: the source ended; it is opened again")
+        index = self._stream.index_entries
+        check_file_end(
+            name=self._name,
+            structure=self._location.structure,
+            is_index_beyond_end=len(index) > 0 and 0 < container.size < index[-1].pos + index[-1].size,
+            declared_num_packets=self._declared_num_packets,
+            reached_seconds=self._clock.next_seconds,
+            declared_seconds=None if self._info is None else self._info.duration_seconds,
+            stats=self._stats,
+        )
+
+
+def _video_stream(container: InputContainer, *, name: str) -> VideoStream:
+    """The first video that is not a cover picture; all other streams are told not to be read."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & _NOT_A_VIDEO]
+    if not streams or streams[0].codec_context is None or streams[0].codec_context.name in _TEXT_ART_CODECS:
+        if streams and streams[0].codec_context is None:
+            raise SourceRejectedError(f"{name}: there is no decoder for the codec of its video; convert it to H.264")
+        got = "text" if streams else "sound" if container.streams.audio else f"format {container.format.name!r}"
+        raise SourceRejectedError(f"{name}: expected a video, got only {got}")
+    for other in container.streams:
+        if other.index != streams[0].index:
+            other.discard = Discard.all
+    return streams[0]
+
+
+def _describe(container: InputContainer, stream: VideoStream, *, kind: StreamKind) -> SourceInfo:
+    context = stream.codec_context
+    rate = stream.average_rate or stream.guessed_rate
+    declared_fps = float(rate) if rate and 0 < rate <= 1000 else None
+    is_file = kind is StreamKind.FILE
+    seconds = container.duration / av.time_base if is_file and container.duration else None
+    estimate = round(seconds * declared_fps) if seconds and declared_fps else None
+    return SourceInfo(
+        width=context.width,
+        height=context.height,
+        codec=context.codec.canonical_name,
+        decoder=context.codec.name,
+        declared_fps=declared_fps,
+        duration_seconds=seconds,
+        num_frames=(stream.frames or estimate) if is_file else None,
+        has_audio=bool(container.streams.audio),
+    )
