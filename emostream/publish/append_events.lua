@@ -1,0 +1,51 @@
+-- Appends events of one stream to its event stream, each once and in order (decision D8).
+--
+-- KEYS[1]  the event stream
+-- ARGV[1]  length to trim to, approximately
+-- ARGV[2…] for each event: capture time in ms, epoch, frame index, JSON
+-- Returns  {appended, there already, newest epoch if an event came from an older one, else -1}
+--
+-- (epoch, frame_index) grows strictly within a stream, so comparing with the last entry tells a repeated event from a new
+-- one: sending a batch again after an unclear time-out adds only what is missing. An event of an older epoch comes from an
+-- owner that was deposed. The entry id is the capture time and the frame index; where the clock went back, the time of
+-- the last entry takes its place, because ids must grow.
+
+local MAX_EXACT = 9007199254740991 -- numbers are doubles here
+
+local key, max_length = KEYS[1], ARGV[1]
+local last_ms, last_seq, last_epoch, last_index = 0, 0, -1, -1
+
+if redis.call('EXISTS', key) == 1 then
+  local info = redis.call('XINFO', 'STREAM', key)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then
+      local ms, seq = string.match(info[i + 1], '^(%d+)-(%d+)$')
+      last_ms, last_seq = tonumber(ms), tonumber(seq)
+    elseif info[i] == 'last-entry' and info[i + 1] then
+      local fields = info[i + 1][2]
+      for j = 1, #fields, 2 do
+        if fields[j] == 'epoch' then last_epoch = tonumber(fields[j + 1]) or -1 end
+        if fields[j] == 'frame_index' then last_index = tonumber(fields[j + 1]) or -1 end
+      end
+    end
+  end
+end
+
+local appended, repeated = 0, 0
+for i = 2, #ARGV, 4 do
+  local ms, epoch, index = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+  if epoch < last_epoch then
+    return {appended, repeated, last_epoch}
+  elseif epoch == last_epoch and index <= last_index then
+    repeated = repeated + 1
+  else
+    if ms < last_ms then ms = last_ms end
+    if ms == last_ms and index <= last_seq then ms = ms + 1 end
+    if ms > MAX_EXACT then return redis.error_reply('ERR the last id of the event stream leaves no room for another') end
+    redis.call('XADD', key, 'MAXLEN', '~', max_length, string.format('%.0f-%.0f', ms, index),
+      'epoch', ARGV[i + 1], 'frame_index', ARGV[i + 2], 'event', ARGV[i + 3])
+    appended = appended + 1
+    last_ms, last_seq, last_epoch, last_index = ms, index, epoch, index
+  end
+end
+return {appended, repeated, -1}

@@ -1,0 +1,132 @@
+"""Publishes events to Redis Streams, each once and in order, also when the connection breaks (decision D8)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from itertools import groupby
+from operator import attrgetter
+from typing import Self, TypeVar
+
+from emostream.config import PublishSettings
+from emostream.errors import EventRejectedError
+from emostream.event import EmotionEvent, StatusEvent
+from emostream.publish.keys import STATUS_KEY, events_key
+from emostream.publish.redis_connection import open_redis, with_retries
+from emostream.publish.wire import EVENT_FIELD, encode_event, encode_status
+
+T = TypeVar("T")
+
+_MAX_STATUS_EVENTS = 10_000  # a few per stream and run: months of history at little cost
+_MAX_EVENTS_PER_CALL = 256  # the server runs one call without pause, so this bounds how long others wait for it
+_EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class RedisSinkStats:
+    """Counted by the sink while it runs.
+
+    Attributes:
+        num_published: events and status events the server acknowledged as new.
+        num_repeated: events the server had already, from an attempt whose answer was lost.
+        num_retries: attempts after the first, over all calls.
+    """
+
+    num_published: int = 0
+    num_repeated: int = 0
+    num_retries: int = 0
+
+
+class RedisSink:
+    """One entry per event at `emostream:events:{stream_id}`, status events at `emostream:status`.
+
+    Publishing an event twice adds it once. When the server is away, `publish` waits and tries again for
+    `max_retry_seconds`. It may be awaited for several streams at once.
+    """
+
+    def __init__(self, settings: PublishSettings, *, redis_url: str) -> None:
+        """Raises `ConfigError` when the URL is not one of Redis. Connects at the first event, or at `check`."""
+        self._url = redis_url
+        self._max_length = settings.max_events_per_stream
+        self._max_retry_seconds = settings.max_retry_seconds
+        self._redis = open_redis(redis_url, timeout_seconds=settings.connect_timeout_seconds)
+        self._append_events = self._redis.register_script(_script("append_events.lua"))
+        self._append_status = self._redis.register_script(_script("append_status.lua"))
+        self.stats = RedisSinkStats()
+
+    async def check(self) -> None:
+        """Connect and log in now, without trying twice, so that a wrong URL is found before work starts.
+
+        Raises:
+            SinkUnavailableError: nobody answers.
+            ConfigError: the login was refused, or it is no Redis.
+        """
+        await with_retries(self._ping, url=self._url, max_retry_seconds=0)
+
+    async def publish(self, events: Sequence[EmotionEvent]) -> None:
+        """Deliver events of one stream, or of several, in order."""
+        for stream_id, of_stream in groupby(events, key=attrgetter("stream_id")):
+            batch = list(of_stream)
+            for start in range(0, len(batch), _MAX_EVENTS_PER_CALL):
+                await self._publish_batch(stream_id, batch[start : start + _MAX_EVENTS_PER_CALL])
+
+    async def publish_status(self, event: StatusEvent) -> None:
+        """Deliver one change in the life of a stream."""
+        arguments: list[str | int] = [_MAX_STATUS_EVENTS, encode_status(event)[EVENT_FIELD]]
+
+        async def append() -> int:
+            return int(await self._append_status(keys=[STATUS_KEY], args=arguments))
+
+        self.stats.num_published += await self._retrying(append)
+
+    async def close(self) -> None:
+        """Close the connections. Nothing waits in the sink, so there is nothing to flush."""
+        await self._redis.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Connect and log in."""
+        await self.check()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close."""
+        await self.close()
+
+    async def _publish_batch(self, stream_id: str, events: Sequence[EmotionEvent]) -> None:
+        arguments: list[str | int] = [self._max_length]
+        for event in events:
+            fields = encode_event(event)
+            captured_ms = (event.captured_at - _EPOCH_START) // timedelta(milliseconds=1)
+            arguments += [max(captured_ms, 0), fields["epoch"], fields["frame_index"], fields[EVENT_FIELD]]
+
+        async def append() -> list[int]:
+            return [int(n) for n in await self._append_events(keys=[events_key(stream_id)], args=arguments)]
+
+        num_appended, num_repeated, newer_epoch = await self._retrying(append)
+        self.stats.num_published += num_appended
+        self.stats.num_repeated += num_repeated
+        if newer_epoch >= 0:
+            raise EventRejectedError(
+                f"stream {stream_id} is published by a newer run: its epoch is {newer_epoch}, of this run "
+                f"{events[-1].epoch}; two programs use the same stream id, or the clock went back: stop one or choose "
+                "another stream id",
+                stream_id=stream_id,
+                newer_epoch=newer_epoch,
+            )
+
+    async def _ping(self) -> None:
+        await self._redis.ping()
+
+    async def _retrying(self, command: Callable[[], Awaitable[T]]) -> T:
+        return await with_retries(
+            command, url=self._url, max_retry_seconds=self._max_retry_seconds, on_retry=self._count_retry
+        )
+
+    def _count_retry(self) -> None:
+        self.stats.num_retries += 1
+
+
+def _script(name: str) -> str:
+    return files("emostream.publish").joinpath(name).read_text(encoding="utf-8")
