@@ -69,7 +69,7 @@ def open_redis(url: str, *, timeout_seconds: float, answer_timeout_seconds: floa
 def translate(exc: Exception, *, url: str) -> ConfigError | PublishError:
     """What the client raised → what the caller should do about it; credentials masked."""
     where = f"Redis at {redact(url)}"
-    problem = redact(" ".join(str(exc).split())) or type(exc).__name__
+    problem = redact(" ".join(str(exc).split())).rstrip(".") or type(exc).__name__
     if isinstance(exc, _LOGIN_ERRORS) or problem.startswith("NOAUTH"):
         return ConfigError(f"{where} refused the login: {problem}; check user and password in the URL")
     if isinstance(exc, _PASSING_ERRORS) or problem.startswith(_PASSING_REPLIES):
@@ -122,11 +122,12 @@ async def with_retries(
             if not error.retryable:
                 raise error from exc
             now = time.monotonic()
-            if failed_at is None:
-                failed_at = now
-                logger.warning("%s; trying again for %g s", error, max_retry_seconds)
+            is_first = failed_at is None
+            failed_at = now if failed_at is None else failed_at
             if now + delay - failed_at > max_retry_seconds:
                 raise error from exc
+            if is_first:
+                logger.warning("%s; trying again for %g s", error, max_retry_seconds)
         await asyncio.sleep(delay)
         on_retry()
     raise AssertionError("the delays are endless")

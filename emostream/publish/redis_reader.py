@@ -170,7 +170,7 @@ class RedisReader:
             await asyncio.sleep(_BLOCK_SECONDS if self._follow else 0)
             return []
         block_ms = int(_BLOCK_SECONDS * 1000) if self._follow else None
-        wanted = cast(dict[bytes | str | memoryview[int], int | bytes | str | memoryview[int]], dict(self._last_ids))
+        wanted = cast("dict[bytes | str | memoryview[int], int | bytes | str | memoryview[int]]", self._last_ids)
         reply = cast(_Reply, await self._redis.xread(wanted, count=_MAX_ENTRIES_PER_READ, block=block_ms))
         entries = [(key.decode(), entry.decode(), fields or {}) for key, of_key in reply for entry, fields in of_key]
         self._last_ids.update({key: entry_id for key, entry_id, _ in entries})

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Self, TypeVar
 
 from emostream.config import PublishSettings
-from emostream.errors import EventRejectedError
+from emostream.errors import ConfigError, EventRejectedError
 from emostream.event import EmotionEvent, StatusEvent
 from emostream.publish.keys import STATUS_KEY, events_key
 from emostream.publish.redis_connection import open_redis, with_retries
@@ -61,9 +61,12 @@ class RedisSink:
 
         Raises:
             SinkUnavailableError: nobody answers.
-            ConfigError: the login was refused, or it is no Redis.
+            ConfigError: the login was refused, the database does not exist, or it is no Redis.
         """
-        await with_retries(self._ping, url=self._url, max_retry_seconds=0)
+        try:
+            await with_retries(self._ping, url=self._url, max_retry_seconds=0)
+        except EventRejectedError as exc:
+            raise ConfigError(f"{exc}; check the Redis URL") from exc
 
     async def publish(self, events: Sequence[EmotionEvent]) -> None:
         """Deliver events of one stream, or of several, in order."""
