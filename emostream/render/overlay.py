@@ -50,7 +50,7 @@ def draw_event(rgb: npt.NDArray[np.uint8], event: EmotionEvent) -> npt.NDArray[n
 def _draw_face(picture: npt.NDArray[np.uint8], face: FaceEmotion, *, scale: float) -> None:
     x0, y0, x1, y1 = (round(value) for value in face.face.box_xyxy)
     colour = colour_of(face.dominant)
-    cv2.rectangle(picture, (x0, y0), (x1, y1), colour, max(1, round(2 * scale)), cv2.LINE_AA)
+    cv2.rectangle(picture, (x0, y0), (x1, y1), colour, max(1, round(2 * scale)))
     label = f"#{face.face.track_id} {face.dominant} {face.confidence:.0%}"
     _draw_text(picture, label, (x0, max(y0 - round(8 * scale), round(20 * scale))), colour, scale)
     _draw_bars(picture, face, left=x1 + round(6 * scale), top=y0, scale=scale)

@@ -42,6 +42,7 @@ class VideoWriter:
         if container_format is None:
             raise ConfigError(f"cannot write video {path}: expected a name ending in .mp4, .mkv or .mov")
         try:
+            self._partial.touch()  # PyAV opens the file at the first packet only: find out now
             self._container = av.open(str(self._partial), mode="w", format=container_format)
         except (av.error.FFmpegError, OSError) as exc:
             raise ConfigError(f"cannot write video {path}: {exc.strerror}; give a file in a writable folder") from exc

@@ -1,0 +1,89 @@
+"""Settings → the parts of a pipeline. The only place below the entry points that reads the settings tree."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from emostream.classify.classifier import EmotionClassifier
+from emostream.classify.load import load_classifier
+from emostream.config import Settings
+from emostream.decode.pyav_source import PyAVSource
+from emostream.decode.source import FrameSource
+from emostream.detect.detector import FaceDetector
+from emostream.detect.load import load_detector
+from emostream.errors import ConfigError
+from emostream.models.store import ModelStore
+from emostream.pipeline import EventObserver, Pipeline
+from emostream.publish.sink import EventSink
+from emostream.stream import StreamSpec
+from emostream.track.follower import FaceFollower
+from emostream.track.smoothing import EmotionSmoother
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The models of a process, shared by all its pipelines."""
+
+    detector: FaceDetector
+    classifier: EmotionClassifier
+
+    def close(self) -> None:
+        """Release the engines."""
+        self.classifier.close()
+
+
+def load_models(settings: Settings) -> Models:
+    """Load detector and classifier; pulls the detector into the model store when it is not there yet.
+
+    Raises:
+        ModelError: a model is missing, damaged or does not fit.
+    """
+    store = ModelStore(settings.models)
+    return Models(
+        detector=load_detector(settings.detect, model_path=detector_path(settings, store=store)),
+        classifier=load_classifier(settings.classify),
+    )
+
+
+def detector_path(settings: Settings, *, store: ModelStore) -> Path:
+    """The detector's model file: the user's, or the one of the model store.
+
+    Raises:
+        ConfigError: the detector needs a file and the settings name none.
+        ModelError: the store cannot provide it.
+    """
+    if settings.detect.path is not None:
+        return settings.detect.path
+    if settings.detect.kind == "yunet":
+        raise ConfigError("detector yunet needs its model file: set detect.path to face_detection_yunet_*.onnx")
+    return store.path_of(settings.detect.kind)
+
+
+def new_epoch() -> int:
+    """A number for a run of a stream on one machine: milliseconds since 1970, so later runs have larger ones."""
+    return time.time_ns() // 1_000_000
+
+
+def build_pipeline(
+    spec: StreamSpec,
+    *,
+    settings: Settings,
+    models: Models,
+    sink: EventSink,
+    epoch: int,
+    source: FrameSource | None = None,
+    on_event: EventObserver | None = None,
+) -> Pipeline:
+    """The pipeline of one stream. `source` replaces the one that the spec's URL asks for."""
+    return Pipeline(
+        source or PyAVSource(spec, settings=settings.decode),
+        stream_id=spec.stream_id,
+        epoch=epoch,
+        follower=FaceFollower(models.detector.detect, settings=settings.track),
+        classifier=models.classifier,
+        smoother=EmotionSmoother(time_constant_seconds=settings.classify.smoothing_seconds),
+        sink=sink,
+        on_event=on_event,
+    )

@@ -1,0 +1,72 @@
+"""The command line: `emostream COMMAND`. Every error ends here as one message and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import typer
+from rich.console import Console
+
+from emostream.commands.analyze import analyze
+from emostream.commands.bench import bench_app
+from emostream.commands.demo import demo
+from emostream.commands.doctor import doctor
+from emostream.commands.models import models_app
+from emostream.commands.tail import tail
+from emostream.errors import EmostreamError
+from emostream.redact import redact
+
+app = typer.Typer(
+    name="emostream",
+    help="Watch video, follow every face, publish its expression as events.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(analyze)
+app.command()(demo)
+app.command()(tail)
+app.command()(doctor)
+app.add_typer(models_app, name="models")
+app.add_typer(bench_app, name="bench")
+
+_INTERRUPTED = 130
+_INTERNAL = 70
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run_guarded(app))
+
+
+def run_guarded(command: typer.Typer) -> int:
+    """Run a command; print what went wrong as one message on standard error; return the exit code."""
+    try:
+        command()
+    except SystemExit as exc:  # how Typer ends, also on wrong usage
+        return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+    except EmostreamError as exc:
+        _print_error(str(exc))
+        return exc.exit_code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # `emostream tail | head`: the reader has gone, which is no error. Keep Python from flushing into the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as exc:
+        logging.getLogger(__name__).debug("internal error", exc_info=True)
+        _print_error(
+            f"internal error: {type(exc).__name__}: {exc}. This is a defect of emostream; please report it with the "
+            "output of EMOSTREAM_LOG_LEVEL=debug"
+        )
+        return _INTERNAL
+    return 0
+
+
+def _print_error(message: str) -> None:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("[bold red]error:[/bold red] ", end="")
+    console.print(redact(message), markup=False)

@@ -1,0 +1,170 @@
+"""`emostream analyze`: one source through the whole pipeline, to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from emostream.assembly import build_pipeline, load_models, new_epoch
+from emostream.commands.options import ConfigOption, JsonOption, RedisOption, notes, settings_for_command
+from emostream.commands.tables import summary_table
+from emostream.config import Settings
+from emostream.decode.pyav_source import PyAVSource
+from emostream.event import EmotionEvent
+from emostream.frame import Frame
+from emostream.pipeline import EventObserver, PipelineStats
+from emostream.publish.jsonl_sink import JsonlSink
+from emostream.publish.redis_sink import RedisSink
+from emostream.publish.sink import EventSink
+from emostream.publish.sink_group import SinkGroup
+from emostream.render.overlay import draw_event
+from emostream.render.video_writer import VideoWriter
+from emostream.stream import StreamKind, StreamSpec, stream_id_from_url, stream_kind_of
+from emostream.summary import StreamSummary
+
+
+def analyze(
+    source: Annotated[str, typer.Argument(help="Video file or URL (http, https, rtsp).", metavar="SOURCE")],
+    *,
+    json: JsonOption = False,
+    redis: RedisOption = None,
+    output: Annotated[Path | None, typer.Option(help="Write events to this file, one JSON object a line.")] = None,
+    annotate: Annotated[Path | None, typer.Option(help="Write a video with boxes and emotions drawn on it.")] = None,
+    stream_id: Annotated[str | None, typer.Option(help="Name of the stream; by default from SOURCE.")] = None,
+    every: Annotated[int, typer.Option(help="Process one of this many frames.", metavar="N")] = 1,
+    fps: Annotated[float | None, typer.Option(help="Process at most this many frames per second.")] = None,
+    max_frames: Annotated[int | None, typer.Option(help="Stop after this many processed frames.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Find faces and emotions in a video, frame by frame, and publish an event for each frame."""
+    settings = settings_for_command(config, redis=redis)
+    spec = StreamSpec(
+        stream_id=stream_id or stream_id_from_url(source),
+        url=source,
+        kind=stream_kind_of(source),
+        every=every,
+        target_fps=fps,
+        max_frames=max_frames,
+    )
+    sinks: list[EventSink] = []
+    if json:
+        sinks.append(JsonlSink.to_stdout())
+    if output is not None:
+        sinks.append(JsonlSink.to_file(output))
+    if settings.publish.redis_url is not None:
+        sinks.append(RedisSink(settings.publish, redis_url=settings.publish.redis_url.get_secret_value()))
+    summary = StreamSummary()
+    started = time.perf_counter()
+    try:
+        stats = asyncio.run(
+            run_analysis(
+                spec, settings=settings, sink=SinkGroup(sinks), summary=summary, epoch=new_epoch(), annotate=annotate
+            )
+        )
+    finally:
+        if not json and summary.num_events:
+            Console(highlight=False).print(summary_table(summary, title=f"People in {spec.stream_id}"))
+    if not json:
+        _print_closing(stats, seconds=time.perf_counter() - started, annotate=annotate, output=output)
+
+
+async def run_analysis(
+    spec: StreamSpec,
+    *,
+    settings: Settings,
+    sink: EventSink,
+    summary: StreamSummary,
+    epoch: int,
+    annotate: Path | None = None,
+    progress: bool = True,
+) -> PipelineStats:
+    """Run a source to its end into a sink, which is closed afterwards.
+
+    Args:
+        spec: what to read.
+        settings: all settings.
+        sink: where events go.
+        summary: filled while events come.
+        epoch: names this run of the stream.
+        annotate: video to write, with the events drawn on it.
+        progress: show a bar on standard error, where that is a terminal.
+    """
+    try:
+        models = load_models(settings)
+        try:
+            source = PyAVSource(spec, settings=settings.decode)
+            with _annotating(annotate) as write_annotated, _progress(spec, source, is_shown=progress) as advance:
+
+                def observe(frame: Frame, event: EmotionEvent) -> None:
+                    summary.add(event)
+                    advance()
+                    if write_annotated is not None:
+                        write_annotated(frame, event)
+
+                pipeline = build_pipeline(
+                    spec,
+                    settings=settings,
+                    models=models,
+                    sink=sink,
+                    epoch=epoch,
+                    source=source,
+                    on_event=observe,
+                )
+                return await pipeline.run()
+        finally:
+            models.close()
+    finally:
+        await sink.close()
+
+
+@contextlib.contextmanager
+def _annotating(path: Path | None) -> Iterator[EventObserver | None]:
+    if path is None:
+        yield None
+        return
+    with VideoWriter(path) as writer:
+        yield lambda frame, event: writer.write(draw_event(frame.rgb(), event), pts_seconds=frame.pts_seconds)
+
+
+@contextlib.contextmanager
+def _progress(spec: StreamSpec, source: PyAVSource, *, is_shown: bool) -> Iterator[Callable[[], None]]:
+    """A bar on standard error where that is a terminal; its total is known once the source is open."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=notes, disable=not (is_shown and notes.is_terminal), transient=True) as progress:
+        bar = progress.add_task(spec.stream_id, total=None)
+
+        def advance() -> None:
+            if progress.tasks[0].total is None:
+                progress.update(bar, total=_expected_frames(spec, source))
+            progress.advance(bar)
+
+        yield advance
+
+
+def _expected_frames(spec: StreamSpec, source: PyAVSource) -> float | None:
+    if spec.kind is StreamKind.LIVE:
+        return spec.max_frames
+    total = source.info.num_frames
+    if total is not None:
+        total = -(-total // spec.every)
+        if spec.target_fps is not None and source.info.declared_fps is not None:
+            total = round(total * min(1.0, spec.target_fps * spec.every / source.info.declared_fps))
+    if spec.max_frames is not None:
+        return min(spec.max_frames, total or spec.max_frames)
+    return total
+
+
+def _print_closing(stats: PipelineStats, *, seconds: float, annotate: Path | None, output: Path | None) -> None:
+    rate = stats.num_frames / seconds if seconds else 0.0
+    notes.print(f"{stats.num_frames} frames, {stats.num_faces} faces, {rate:.0f} frames/s with start-up")
+    for what, path in (("annotated video", annotate), ("events", output)):
+        if path is not None and path.exists():
+            notes.print(f"{what}: {path}")

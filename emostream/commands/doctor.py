@@ -1,0 +1,88 @@
+"""`emostream doctor`: what this installation is, can, and would do."""
+
+from __future__ import annotations
+
+import importlib.util
+import json as json_format
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from emostream.bench import describe_machine
+from emostream.classify.load import load_classifier
+from emostream.commands.options import ConfigOption, JsonOption, settings_for_command
+from emostream.config import Settings
+from emostream.errors import EmostreamError
+from emostream.models.store import ModelStore
+from emostream.redact import redact
+
+
+def doctor(*, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show versions, CPU features, engines, models and the effective settings. Exits with 5 when a model is broken."""
+    settings = settings_for_command(config)
+    report = diagnose(settings)
+    if json:
+        typer.echo(json_format.dumps(report, indent=2))
+    else:
+        _print(report)
+    if not all(model["usable"] for model in report["models"]):
+        raise typer.Exit(5)
+
+
+def diagnose(settings: Settings) -> dict[str, Any]:
+    """Everything `doctor` shows, as plain data."""
+    return {
+        "machine": describe_machine(),
+        "engines": _engines(),
+        "models": _models(settings),
+        "settings": json_format.loads(redact(settings.model_dump_json())),
+    }
+
+
+def _engines() -> dict[str, str]:
+    import onnxruntime
+
+    providers = ", ".join(
+        provider.removesuffix("ExecutionProvider") for provider in onnxruntime.get_available_providers()
+    )
+    engines = {"onnxruntime": f"available ({providers})"}
+    for name, module in (("tensorrt", "tensorrt"), ("tensorrt_rtx", "tensorrt_rtx")):
+        installed = importlib.util.find_spec(module) is not None
+        engines[name] = "package installed" if installed else "package not installed"
+    return engines
+
+
+def _models(settings: Settings) -> list[dict[str, Any]]:
+    models = []
+    for entry in ModelStore(settings.models).list():
+        models.append({"name": entry.name, "usable": entry.state != "damaged", "detail": entry.state})
+    try:
+        manifest = load_classifier(settings.classify).manifest
+        models.append(
+            {"name": manifest.name, "usable": True, "detail": f"version {manifest.version}, {manifest.precision}"}
+        )
+    except EmostreamError as exc:
+        models.append({"name": "classifier", "usable": False, "detail": redact(str(exc))})
+    return models
+
+
+def _print(report: dict[str, Any]) -> None:
+    console = Console(highlight=False)
+    table = Table(show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    machine = report["machine"]
+    table.add_row("platform", f"{machine['platform']}, Python {machine['python']}, {machine['num_cores']} cores")
+    table.add_row("cpu features", " ".join(machine["cpu_features"]) or "none that matter")
+    table.add_row("versions", ", ".join(f"{name} {number}" for name, number in machine["versions"].items()))
+    for name, detail in report["engines"].items():
+        table.add_row(f"engine {name}", detail)
+    for model in report["models"]:
+        mark = "[green]✓[/]" if model["usable"] else "[red]✗[/]"
+        table.add_row(f"model {model['name']}", f"{mark} {model['detail']}")
+    for section, values in report["settings"].items():
+        for name, value in values.items() if isinstance(values, dict) else [(None, values)]:
+            table.add_row(f"{section}.{name}" if name else section, str(value))
+    console.print(table)

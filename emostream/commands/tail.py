@@ -1,0 +1,68 @@
+"""`emostream tail`: follow events in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from emostream.commands.options import ConfigOption, JsonOption, RedisOption, notes, settings_for_command
+from emostream.commands.tables import event_line, status_line
+from emostream.errors import ConfigError
+from emostream.event import EmotionEvent
+from emostream.publish.redis_reader import RedisReader
+from emostream.publish.wire import json_from_event, json_from_status
+
+
+def tail(
+    stream_ids: Annotated[
+        list[str] | None, typer.Argument(help="Streams to follow; all when none is given.", metavar="[STREAM]...")
+    ] = None,
+    *,
+    redis: RedisOption = None,
+    start: Annotated[
+        str, typer.Option("--from", help="Where to begin: now, start, or after an entry id.", metavar="START")
+    ] = "now",
+    follow: Annotated[bool, typer.Option(help="Wait for more events at the end.")] = True,
+    limit: Annotated[int | None, typer.Option(min=1, help="End after this many events.", metavar="N")] = None,
+    status: Annotated[bool, typer.Option(help="Show changes in the streams' life as well.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Print events as they are published, from one, several or all streams."""
+    settings = settings_for_command(config, redis=redis)
+    if settings.publish.redis_url is None:
+        raise ConfigError("tail needs a Redis server: give --redis URL or set EMOSTREAM_PUBLISH__REDIS_URL")
+    reader = RedisReader(
+        settings.publish,
+        redis_url=settings.publish.redis_url.get_secret_value(),
+        stream_ids=stream_ids or None,
+        start=start,
+        follow=follow,
+        with_status=status,
+    )
+    num_events = asyncio.run(_print_events(reader, json=json, limit=limit))
+    if not follow and not json:
+        notes.print(f"{num_events} events")
+    if reader.num_rejected:
+        notes.print(f"left out {reader.num_rejected} entries that are no events of this version")
+
+
+async def _print_events(reader: RedisReader, *, json: bool, limit: int | None) -> int:
+    console = Console(highlight=False, soft_wrap=True)
+    num_events = 0
+    async with reader:
+        async for entry in reader:
+            event = entry.event
+            is_emotion = isinstance(event, EmotionEvent)
+            if json:
+                # Flushed line by line, so that a program behind a pipe sees each event at once.
+                print(json_from_event(event) if is_emotion else json_from_status(event), flush=True)
+            else:
+                console.print(event_line(event) if is_emotion else status_line(event))
+            num_events += 1
+            if num_events == limit:
+                break
+    return num_events

@@ -1,0 +1,270 @@
+"""frame → faces → crops → scores → events: the one description of the flow.
+
+It runs unchanged under the command line on a file, in tests with fakes, and inside a service. Decoding, following and
+classifying block, so each has a thread of its own and they overlap: while the model looks at the faces of one chunk of
+frames, the next chunk is followed and the one after that is decoded. Frames keep their order throughout, because each
+stage is one thread and hands on through a bounded queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import ParamSpec, TypeVar
+
+from emostream.chunk import FollowedChunk, ScoredChunk, events_from_chunk
+from emostream.classify.classifier import EmotionClassifier
+from emostream.decode.buffer import FrameBuffer, OverflowPolicy
+from emostream.decode.source import FrameSource
+from emostream.detect.align import crop_faces
+from emostream.errors import EmostreamError, PublishError, SourceError
+from emostream.event import EmotionEvent, StatusEvent
+from emostream.frame import Frame
+from emostream.publish.sink import EventSink
+from emostream.stream import StreamKind, StreamState
+from emostream.track.follower import FaceFollower
+from emostream.track.smoothing import EmotionSmoother
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Frames handed from stage to stage at once. More amortises thread switches, fewer keeps latency and memory low.
+_MAX_CHUNK_FRAMES = 8
+# Chunks that may wait between two stages; with the chunk in work on either side this bounds memory.
+_MAX_WAITING_CHUNKS = 1
+
+EventObserver = Callable[[Frame, EmotionEvent], None]
+"""Sees each frame with its event, in order, in a worker thread; for annotated video and progress bars."""
+
+
+@dataclass(slots=True)
+class PipelineStats:
+    """What one run did.
+
+    Attributes:
+        num_frames: frames processed and published.
+        num_faces: faces published, over all frames.
+        num_dropped: frames lost because a live source was faster than the processing.
+        num_detections: frames in which the detector searched.
+        stage_seconds: time spent per stage; stages overlap, so their sum may exceed the wall time.
+        track_ids: every track seen.
+    """
+
+    num_frames: int = 0
+    num_faces: int = 0
+    num_dropped: int = 0
+    num_detections: int = 0
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    track_ids: set[int] = field(default_factory=set)
+
+    def add_time(self, stage: str, seconds: float) -> None:
+        """Count time spent in a stage."""
+        self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
+
+
+def utc_now() -> datetime:
+    """The current instant, aware UTC."""
+    return datetime.now(UTC)
+
+
+class Pipeline:
+    """One stream on its way from source to sink. Build it, await `run` once.
+
+    Args:
+        source: opened and closed by `run`.
+        stream_id: carried by every event.
+        epoch: which run of the stream this is.
+        follower: finds and follows faces.
+        classifier: shared between pipelines; not closed here.
+        smoother: state per track.
+        sink: shared between pipelines; not closed here.
+        on_event: sees each frame with its event after it was published.
+        now: wall clock, aware UTC.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        *,
+        stream_id: str,
+        epoch: int,
+        follower: FaceFollower,
+        classifier: EmotionClassifier,
+        smoother: EmotionSmoother,
+        sink: EventSink,
+        on_event: EventObserver | None = None,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.stats = PipelineStats()
+        self._source = source
+        self._stream_id = stream_id
+        self._epoch = epoch
+        self._follower = follower
+        self._classifier = classifier
+        self._smoother = smoother
+        self._sink = sink
+        self._on_event = on_event
+        self._now = now
+        self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"emostream-{stream_id}")
+
+    async def run(self) -> PipelineStats:
+        """Process the source to its end, or until cancelled.
+
+        Frames that were decoded before an error are published before it is raised.
+
+        Raises:
+            SourceError: the source ended badly.
+            ModelError: a batch could not be computed.
+            PublishError: events could not be delivered.
+        """
+        try:
+            await self._run_source()
+        except EmostreamError as exc:
+            await self._publish_status(StreamState.FAILED, detail=str(exc))
+            raise
+        else:
+            await self._publish_status(StreamState.ENDED)
+        finally:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+        return self.stats
+
+    async def _run_source(self) -> None:
+        try:
+            await self._in_thread(self._source.__enter__)
+            await self._publish_status(StreamState.RUNNING)
+            await self._run_stages()
+        finally:
+            self._source.close()
+
+    async def _run_stages(self) -> None:
+        policy = OverflowPolicy.WAIT if self._source.kind is StreamKind.FILE else OverflowPolicy.DROP_OLDEST
+        buffer = FrameBuffer(policy=policy)
+        followed: asyncio.Queue[FollowedChunk | None] = asyncio.Queue(_MAX_WAITING_CHUNKS)
+        classified: asyncio.Queue[ScoredChunk | None] = asyncio.Queue(_MAX_WAITING_CHUNKS)
+        source_error: SourceError | None = None
+        try:
+            async with asyncio.TaskGroup() as stages:
+                stages.create_task(self._in_thread(self._decode, buffer))
+                following = stages.create_task(self._follow_all(buffer, followed))
+                stages.create_task(self._classify_all(followed, classified))
+                stages.create_task(self._publish_all(classified))
+            source_error = following.result()
+        except* EmostreamError as group:
+            raise _first_of(group) from group
+        finally:
+            buffer.close()
+        if source_error is not None:
+            raise source_error
+
+    def _decode(self, buffer: FrameBuffer) -> None:
+        """Runs in a thread until the source ends or the buffer is closed."""
+        error: BaseException | None = None
+        try:
+            for frame in self._source:
+                if not buffer.put(frame):
+                    return
+        except SourceError as exc:
+            error = exc
+        finally:
+            buffer.finish(error)
+
+    async def _follow_all(
+        self, buffer: FrameBuffer, followed: asyncio.Queue[FollowedChunk | None]
+    ) -> SourceError | None:
+        """Returns the error the source ended with, so that the frames before it still reach the sink."""
+        source_error: SourceError | None = None
+        try:
+            while frames := await buffer.get_many(_MAX_CHUNK_FRAMES):
+                num_dropped = buffer.num_dropped - self.stats.num_dropped
+                self.stats.num_dropped += num_dropped
+                await followed.put(await self._in_thread(self._follow, frames, num_dropped))
+        except SourceError as exc:
+            source_error = exc
+        await followed.put(None)
+        return source_error
+
+    def _follow(self, frames: Sequence[Frame], num_dropped: int) -> FollowedChunk:
+        """Runs in a thread."""
+        followed = [self._follower.follow(frame) for frame in frames]
+        started = time.perf_counter()
+        crops = crop_faces(frames, [found.faces for found in followed])
+        return FollowedChunk(frames, followed, crops, time.perf_counter() - started, num_dropped)
+
+    async def _classify_all(
+        self, followed: asyncio.Queue[FollowedChunk | None], classified: asyncio.Queue[ScoredChunk | None]
+    ) -> None:
+        while (chunk := await followed.get()) is not None:
+            started = time.perf_counter()
+            probabilities = await self._in_thread(self._classifier.classify, chunk.crops)
+            await classified.put(ScoredChunk(chunk, probabilities, time.perf_counter() - started))
+        await classified.put(None)
+
+    async def _publish_all(self, classified: asyncio.Queue[ScoredChunk | None]) -> None:
+        while (scored := await classified.get()) is not None:
+            events = events_from_chunk(
+                scored,
+                stream_id=self._stream_id,
+                epoch=self._epoch,
+                manifest=self._classifier.manifest,
+                smoother=self._smoother,
+                now=self._now(),
+            )
+            started = time.perf_counter()
+            await self._sink.publish(events)
+            self.stats.add_time("publish", time.perf_counter() - started)
+            self._count(scored)
+            if self._on_event is not None:
+                await self._in_thread(_observe, self._on_event, scored.chunk.frames, events)
+
+    def _count(self, scored: ScoredChunk) -> None:
+        chunk = scored.chunk
+        self.stats.num_frames += len(chunk.frames)
+        self.stats.num_faces += len(chunk.crops)
+        self.stats.track_ids.update(face.track_id for found in chunk.followed for face in found.faces if face.track_id)
+        self.stats.num_detections += sum(found.was_detected for found in chunk.followed)
+        self.stats.add_time("detect", sum(found.detect_seconds for found in chunk.followed))
+        self.stats.add_time("follow", sum(found.follow_seconds for found in chunk.followed))
+        self.stats.add_time("crop", chunk.crop_seconds)
+        self.stats.add_time("classify", scored.classify_seconds)
+        self.stats.stage_seconds["decode"] = self._source.stats.decode_seconds
+
+    async def _publish_status(self, state: StreamState, *, detail: str = "") -> None:
+        event = StatusEvent(
+            stream_id=self._stream_id,
+            epoch=self._epoch,
+            state=state,
+            at=self._now(),
+            detail=detail,
+            num_events=self.stats.num_frames,
+        )
+        try:
+            await self._sink.publish_status(event)
+        except PublishError:
+            # The error that ends the stream matters more than the report of it.
+            if state is not StreamState.FAILED:
+                raise
+            logger.warning("stream %s: could not publish that it failed", self._stream_id)
+
+    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        call = functools.partial(function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+
+def _observe(on_event: EventObserver, frames: Sequence[Frame], events: Sequence[EmotionEvent]) -> None:
+    """Runs in a thread."""
+    for frame, event in zip(frames, events, strict=True):
+        on_event(frame, event)
+
+
+def _first_of(group: BaseExceptionGroup[EmostreamError]) -> EmostreamError:
+    """The first error of a group, however deep."""
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first

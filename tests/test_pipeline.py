@@ -1,0 +1,163 @@
+"""The flow: every frame becomes one event, in order, and every way to fail ends cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from emostream.config import TrackSettings
+from emostream.errors import DecodeError, EmostreamError, InferenceError, SinkUnavailableError, SourceRejectedError
+from emostream.event import EmotionEvent, StatusEvent
+from emostream.face import Face
+from emostream.frame import Frame
+from emostream.pipeline import EventObserver, Pipeline
+from emostream.publish.sink import EventSink
+from emostream.stream import StreamKind, StreamState
+from emostream.testing import CollectingSink, ConstantClassifier, ScriptedDetector, ScriptedSource, face_at, gray_frames
+from emostream.track.follower import FaceFollower
+from emostream.track.smoothing import EmotionSmoother
+
+NUM_FRAMES = 40
+
+
+def _pipeline(
+    source: ScriptedSource,
+    *,
+    sink: EventSink,
+    faces: Sequence[Sequence[Face]] = ((face_at(40, 30),),),
+    classifier: ConstantClassifier | None = None,
+    on_event: EventObserver | None = None,
+) -> Pipeline:
+    return Pipeline(
+        source,
+        stream_id="test",
+        epoch=7,
+        follower=FaceFollower(ScriptedDetector(faces).detect, settings=TrackSettings()),
+        classifier=classifier or ConstantClassifier(),
+        smoother=EmotionSmoother(time_constant_seconds=0.5),
+        sink=sink,
+        on_event=on_event,
+    )
+
+
+async def test_each_frame_becomes_one_event_in_order() -> None:
+    sink = CollectingSink()
+    stats = await _pipeline(ScriptedSource(gray_frames(NUM_FRAMES)), sink=sink).run()
+
+    assert [event.frame_index for event in sink.events] == list(range(NUM_FRAMES))
+    assert all((event.stream_id, event.epoch, event.num_dropped) == ("test", 7, 0) for event in sink.events)
+    assert stats.num_frames == NUM_FRAMES
+    assert [event.state for event in sink.statuses] == [StreamState.RUNNING, StreamState.ENDED]
+    assert sink.statuses[-1].num_events == NUM_FRAMES
+
+
+async def test_faces_keep_their_track_and_their_scores_are_distributions() -> None:
+    sink = CollectingSink()
+    stats = await _pipeline(ScriptedSource(gray_frames(NUM_FRAMES)), sink=sink).run()
+
+    faces = [face for event in sink.events for face in event.faces]
+    assert len(faces) == stats.num_faces == NUM_FRAMES
+    assert {face.face.track_id for face in faces} == stats.track_ids
+    assert len(stats.track_ids) == 1
+    assert all(sum(face.smoothed.probabilities) == pytest.approx(1) for face in faces)
+
+
+async def test_frames_before_a_source_error_are_published() -> None:
+    sink = CollectingSink()
+    source = ScriptedSource(gray_frames(11), error=DecodeError("the file was cut"))
+    with pytest.raises(DecodeError, match="was cut"):
+        await _pipeline(source, sink=sink).run()
+
+    assert len(sink.events) == 11
+    assert sink.statuses[-1].state is StreamState.FAILED
+    assert sink.statuses[-1].detail == "the file was cut"
+
+
+async def test_a_source_that_does_not_open_fails_without_having_run() -> None:
+    sink = CollectingSink()
+    with pytest.raises(SourceRejectedError):
+        await _pipeline(ScriptedSource([], open_error=SourceRejectedError("no such file")), sink=sink).run()
+    assert [event.state for event in sink.statuses] == [StreamState.FAILED]
+
+
+class _FailingClassifier(ConstantClassifier):
+    def classify(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        raise InferenceError("the engine broke")
+
+
+class _SinkThatGoesAway(CollectingSink):
+    async def publish_status(self, event: StatusEvent) -> None:
+        if event.state is StreamState.FAILED:
+            raise SinkUnavailableError("Redis is gone")
+
+
+@pytest.mark.parametrize(
+    ("classifier", "sink", "expected"),
+    [
+        (_FailingClassifier(), CollectingSink(), InferenceError),
+        (ConstantClassifier(), _SinkThatGoesAway(failures=[SinkUnavailableError("gone")]), SinkUnavailableError),
+    ],
+    ids=["classifier", "sink"],
+)
+async def test_a_failing_stage_ends_the_others_and_leaves_no_thread(
+    classifier: ConstantClassifier, sink: CollectingSink, expected: type[EmostreamError]
+) -> None:
+    source = ScriptedSource(gray_frames(500))
+    before = threading.active_count()
+    with pytest.raises(expected):
+        await _pipeline(source, sink=sink, classifier=classifier).run()
+    assert source.is_closed
+    assert threading.active_count() <= before
+
+
+async def test_cancelling_closes_the_source_and_leaves_no_thread() -> None:
+    class Stuck(CollectingSink):
+        async def publish(self, events: Sequence[EmotionEvent]) -> None:
+            await asyncio.sleep(60)
+
+    source = ScriptedSource(gray_frames(500))
+    before = threading.active_count()
+    run = asyncio.create_task(_pipeline(source, sink=Stuck()).run())
+    await asyncio.sleep(0.2)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert source.is_closed
+    assert threading.active_count() <= before
+
+
+async def test_a_slow_live_pipeline_drops_frames_and_says_how_many() -> None:
+    class Slow(CollectingSink):
+        async def publish(self, events: Sequence[EmotionEvent]) -> None:
+            await asyncio.sleep(0.05)
+            await super().publish(events)
+
+    sink = Slow()
+    source = ScriptedSource(gray_frames(300), kind=StreamKind.LIVE)
+    stats = await _pipeline(source, sink=sink).run()
+
+    assert stats.num_dropped > 0
+    assert len(sink.events) + sum(event.num_dropped for event in sink.events) == 300
+    indexes = [event.frame_index for event in sink.events]
+    assert indexes == sorted(set(indexes))
+
+
+async def test_the_observer_sees_each_frame_with_its_event() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def observe(frame: Frame, event: EmotionEvent) -> None:
+        seen.append((frame.frame_index, event.frame_index))
+
+    await _pipeline(ScriptedSource(gray_frames(20)), sink=CollectingSink(), on_event=observe).run()
+    assert seen == [(index, index) for index in range(20)]
+
+
+async def test_no_face_is_an_event_too() -> None:
+    sink = CollectingSink()
+    await _pipeline(ScriptedSource(gray_frames(10)), sink=sink, faces=((),)).run()
+    assert [event.faces for event in sink.events] == [()] * 10
