@@ -1,0 +1,61 @@
+"""Probabilities over the recent past of each track, by exponential smoothing in time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(slots=True)
+class _State:
+    probabilities: npt.NDArray[np.float64]
+    at_seconds: float
+
+
+class EmotionSmoother:
+    """Smooths the probabilities of each track by a time constant, not by frames. One per stream; not thread-safe.
+
+    After `time_constant_seconds` a new value has 63 % of the weight, however many frames came in between: two steps of
+    half the time are one step of the whole. Each result is a mean of distributions, so it is one.
+
+    Args:
+        time_constant_seconds: time constant; 0 returns every value as it came.
+    """
+
+    def __init__(self, *, time_constant_seconds: float) -> None:
+        if time_constant_seconds < 0:
+            raise ValueError(f"expected time_constant_seconds ≥ 0, got {time_constant_seconds}")
+        self._time_constant_seconds = time_constant_seconds
+        self._states: dict[int, _State] = {}
+
+    def smooth(
+        self, track_id: int, probabilities: npt.NDArray[np.floating], *, pts_seconds: float
+    ) -> npt.NDArray[np.float64]:
+        """The smoothed probabilities of this track after this frame; the first value of a track stands for itself."""
+        current = np.array(probabilities, dtype=np.float64)
+        state = self._states.get(track_id)
+        if state is None:
+            self._states[track_id] = _State(current, pts_seconds)
+            return current.copy()
+        weight = self._weight_of_new(pts_seconds - state.at_seconds)
+        state.probabilities = state.probabilities + weight * (current - state.probabilities)
+        state.at_seconds = max(state.at_seconds, pts_seconds)
+        return state.probabilities.copy()
+
+    def forget(self, track_ids: Iterable[int]) -> None:
+        """Drop the state of tracks that ended; unknown ids are fine."""
+        for track_id in track_ids:
+            self._states.pop(track_id, None)
+
+    def __len__(self) -> int:
+        """How many tracks are remembered."""
+        return len(self._states)
+
+    def _weight_of_new(self, elapsed_seconds: float) -> float:
+        if self._time_constant_seconds == 0:
+            return 1.0
+        return -math.expm1(-max(elapsed_seconds, 0.0) / self._time_constant_seconds)

@@ -1,0 +1,117 @@
+"""Which detected face is which person: stable track ids, by motion and overlap alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emostream.face import Face
+from emostream.track.association import associate
+from emostream.track.motion import BoxMotion, correct, motion_from_box, predict
+
+# A weak detection is more often something else than a face, so it may continue only a track that was seen just now.
+_MAX_WEAK_GAP_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class TrackUpdate:
+    """What one frame told the tracker.
+
+    Attributes:
+        faces: the faces that belong to a track, with `track_id`, in order of track id.
+        ended_track_ids: tracks that will not come back.
+    """
+
+    faces: tuple[Face, ...]
+    ended_track_ids: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Track:
+    track_id: int
+    motion: BoxMotion
+
+    @property
+    def seen_at_seconds(self) -> float:
+        return self.motion.at_seconds
+
+
+class FaceTracker:
+    """Gives detected faces their track ids. One per stream; not thread-safe; time is a parameter.
+
+    Boxes are predicted by their motion and assigned to detections in two stages, good detections first, weak ones to
+    the tracks that are left (ByteTrack, Zhang et al., 2022, arXiv:2110.06864): a face that turns away or is half
+    covered keeps its id, and a weak false detection never starts a track.
+
+    Args:
+        max_lost_seconds: a track ends when its face was not seen for longer.
+        min_iou: least overlap of a predicted and a detected box to be the same face.
+        confirm_score: a track starts only with a detection at least this good.
+    """
+
+    def __init__(self, *, max_lost_seconds: float = 1.0, min_iou: float = 0.2, confirm_score: float = 0.6) -> None:
+        self._max_lost_seconds = max_lost_seconds
+        self._min_iou = min_iou
+        self._confirm_score = confirm_score
+        self._tracks: list[_Track] = []
+        self._ids = itertools.count()
+
+    def update(self, faces: Sequence[Face], *, pts_seconds: float) -> TrackUpdate:
+        """Assign the faces of one frame.
+
+        Args:
+            faces: detections, weak ones included.
+            pts_seconds: the frame's time; must not go back.
+        """
+        ended = self._end_lost(pts_seconds)
+        good = [face for face in faces if face.score >= self._confirm_score]
+        weak = [face for face in faces if face.score < self._confirm_score]
+
+        known, unknown = self._assign(self._tracks, good, pts_seconds=pts_seconds)
+        assigned = {face.track_id for face in known}
+        recent = [
+            track
+            for track in self._tracks
+            if track.track_id not in assigned and pts_seconds - track.seen_at_seconds <= _MAX_WEAK_GAP_SECONDS
+        ]
+        weakly_known, _ = self._assign(recent, weak, pts_seconds=pts_seconds)
+        started = [self._start(face, pts_seconds=pts_seconds) for face in unknown]
+        # Ids grow with time, so sorting by id puts the oldest track first.
+        found = sorted([*known, *weakly_known, *started], key=lambda face: face.track_id or 0)
+        return TrackUpdate(tuple(found), ended)
+
+    def end_all(self) -> tuple[int, ...]:
+        """End every track, because the scene changed; returns their ids."""
+        ended = tuple(track.track_id for track in self._tracks)
+        self._tracks = []
+        return ended
+
+    def _end_lost(self, pts_seconds: float) -> tuple[int, ...]:
+        is_lost = [pts_seconds - track.seen_at_seconds > self._max_lost_seconds for track in self._tracks]
+        ended = tuple(track.track_id for track in itertools.compress(self._tracks, is_lost))
+        self._tracks = [track for track, lost in zip(self._tracks, is_lost, strict=True) if not lost]
+        return ended
+
+    def _assign(
+        self, tracks: Sequence[_Track], faces: Sequence[Face], *, pts_seconds: float
+    ) -> tuple[list[Face], list[Face]]:
+        """Faces with the id of their track, and the faces that have none; moves the tracks."""
+        predicted = [predict(track.motion, at_seconds=pts_seconds) for track in tracks]
+        boxes = np.array([face.box_xyxy for face in faces], dtype=np.float64).reshape(-1, 4)
+        pairs = associate(predicted, boxes, min_iou=self._min_iou)
+        known = []
+        for track_index, face_index in pairs:
+            track = tracks[track_index]
+            track.motion = correct(predicted[track_index], boxes[face_index])
+            known.append(dataclasses.replace(faces[face_index], track_id=track.track_id))
+        paired = {face_index for _, face_index in pairs}
+        return known, [face for index, face in enumerate(faces) if index not in paired]
+
+    def _start(self, face: Face, *, pts_seconds: float) -> Face:
+        track = _Track(next(self._ids), motion_from_box(face.box_xyxy, at_seconds=pts_seconds))
+        self._tracks.append(track)
+        return dataclasses.replace(face, track_id=track.track_id)
