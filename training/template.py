@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from emostream.config import DetectSettings
+from emostream.config import DetectSettings, load_settings
 from emostream.detect.align import CROP_SIZE_PIXELS
 from emostream.detect.detector import FaceDetector
 from emostream.detect.load import load_detector
@@ -99,9 +99,9 @@ def symmetric(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def open_detector(model_path: Path | None) -> FaceDetector:
     """The product's default detector; from the model store unless a file is given."""
     if model_path is None:
-        from emostream.models.store import resolve
+        from emostream.models.store import ModelStore
 
-        model_path = resolve("centerface")
+        model_path = ModelStore(load_settings().models).path_of("centerface")
     return load_detector(DetectSettings(), model_path=model_path)
 
 

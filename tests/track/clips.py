@@ -1,0 +1,18 @@
+"""Frames of the real clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from emostream.config import DecodeSettings
+from emostream.decode.source import build_source
+from emostream.frame import Frame
+from emostream.stream import StreamKind, StreamSpec
+
+
+def frames_of(path: Path) -> Iterator[Frame]:
+    """All frames of a clip, in order."""
+    spec = StreamSpec(stream_id="clip", url=str(path), kind=StreamKind.FILE)
+    with build_source(spec, settings=DecodeSettings()) as source:
+        yield from source
