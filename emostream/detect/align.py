@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from emostream.face import Face
 from emostream.frame import Frame, Luma
+from emostream.similarity import Similarity, inverse_similarity, scale_of, similarity_from_points, transform_points
 
 CROP_SIZE_PIXELS = 64
 
@@ -21,37 +21,6 @@ CROP_SIZE_PIXELS = 64
 #   python -m training.template --data ../shared/data/fer2013
 TEMPLATE = np.array([[20.5, 25.6], [43.5, 25.6], [32.0, 38.0], [22.9, 47.5], [41.1, 47.5]])
 """(x, y) of the five landmarks in a 64×64 crop, in pixels; pixel centres lie at whole numbers plus ½."""
-
-Similarity = npt.NDArray[np.float64]
-"""float, 2×3: rotation times scale, then shift; maps column vectors (x, y, 1)."""
-
-
-def similarity_from_points(source: npt.ArrayLike, target: npt.ArrayLike) -> Similarity:
-    """The similarity transform (no mirroring) that brings `source` closest to `target`, n×2 each, by least squares.
-
-    Umeyama (1991) in the plane, where it has a closed form: rotation and scale are one complex number. Points that all
-    coincide have no size; the shift alone is returned for them, with scale 1.
-    """
-    sources, targets = np.asarray(source, dtype=np.float64), np.asarray(target, dtype=np.float64)
-    source_mean, target_mean = sources.mean(axis=0), targets.mean(axis=0)
-    centred, wanted = sources - source_mean, targets - target_mean
-    spread = float((centred**2).sum())
-    cosine = float((centred * wanted).sum())
-    sine = float((centred[:, 0] * wanted[:, 1] - centred[:, 1] * wanted[:, 0]).sum())
-    a, b = (cosine / spread, sine / spread) if spread > 0 else (1.0, 0.0)
-    linear = np.array([[a, -b], [b, a]])
-    return np.column_stack([linear, target_mean - linear @ source_mean])
-
-
-def inverse_similarity(similarity: Similarity) -> Similarity:
-    """The transform back."""
-    linear = np.linalg.inv(similarity[:, :2])
-    return np.column_stack([linear, -linear @ similarity[:, 2]])
-
-
-def transform_points(similarity: Similarity, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Points n×2 → transformed points n×2."""
-    return np.asarray(np.asarray(points, dtype=np.float64) @ similarity[:, :2].T + similarity[:, 2])
 
 
 def crop_similarity(face: Face) -> Similarity:
@@ -69,7 +38,7 @@ def crop_face(luma: Luma, face: Face, *, out: Luma | None = None) -> Luma:
     """
     crop_to_frame = inverse_similarity(crop_similarity(face))
     # Bilinear sampling would skip pixels of a large face, so that is first shrunk by area averaging.
-    factor = round(float(np.hypot(*crop_to_frame[:, 0])))
+    factor = round(scale_of(crop_to_frame))
     if factor > 1:
         luma, crop_to_frame = _shrink_around(luma, crop_to_frame, factor=factor)
     # OpenCV counts pixel centres in whole numbers, this package counts pixel edges.

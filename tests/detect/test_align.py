@@ -3,11 +3,10 @@
 from datetime import UTC, datetime
 
 import cv2
-import hypothesis.extra.numpy as hnp
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.classify import preprocess
@@ -17,23 +16,13 @@ from emostream.detect.align import (
     crop_face,
     crop_faces,
     crop_similarity,
-    inverse_similarity,
-    similarity_from_points,
-    transform_points,
 )
 from emostream.face import Face
 from emostream.frame import Frame, Luma
+from emostream.similarity import transform_points
+from tests.test_similarity import similarities
 
 Points = npt.NDArray[np.float64]
-
-five_points = hnp.arrays(np.float64, (5, 2), elements=st.floats(-1000, 1000, width=32))
-
-
-@st.composite
-def similarities(draw: st.DrawFn) -> Points:
-    angle, scale = draw(st.floats(-np.pi, np.pi)), draw(st.floats(0.05, 20))
-    a, b = scale * np.cos(angle), scale * np.sin(angle)
-    return np.array([[a, -b, draw(st.floats(-500, 500))], [b, a, draw(st.floats(-500, 500))]])
 
 
 def face_from(crop_to_frame: Points) -> Face:
@@ -47,37 +36,6 @@ def face_from(crop_to_frame: Points) -> Face:
 
 def upright(scale: float, x: float, y: float) -> Points:
     return np.array([[scale, 0, x], [0, scale, y]], dtype=float)
-
-
-@given(similarities(), five_points)
-def test_exact_similarity_is_recovered(similarity: Points, points: Points) -> None:
-    assume(np.ptp(points, axis=0).max() > 1)
-    found = similarity_from_points(points, transform_points(similarity, points))
-    np.testing.assert_allclose(
-        transform_points(found, points), transform_points(similarity, points), rtol=1e-6, atol=1e-4
-    )
-
-
-@given(similarities(), five_points)
-def test_transform_and_its_inverse_cancel(similarity: Points, points: Points) -> None:
-    there = transform_points(similarity, points)
-    back = transform_points(inverse_similarity(similarity), there)
-    np.testing.assert_allclose(back, points, rtol=1e-6, atol=1e-6)
-
-
-@given(five_points, five_points, similarities())
-def test_no_similarity_fits_better(source: Points, target: Points, other: Points) -> None:
-    fitted = similarity_from_points(source, target)
-
-    def error(similarity: Points) -> float:
-        return float(((transform_points(similarity, source) - target) ** 2).sum())
-
-    assert error(fitted) <= error(other) * (1 + 1e-6) + 1e-6
-
-
-def test_points_in_one_place_give_a_shift() -> None:
-    fitted = similarity_from_points(np.ones((5, 2)), TEMPLATE)
-    np.testing.assert_allclose(fitted, upright(1, *(TEMPLATE.mean(axis=0) - 1)))
 
 
 def test_template_is_symmetric_and_has_the_classifiers_size() -> None:
