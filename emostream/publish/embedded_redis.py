@@ -159,7 +159,7 @@ class EmbeddedRedis:
         while time.monotonic() < deadline:
             if guard.poll() is not None:
                 assert guard.stderr  # noqa: S101  # a pipe
-                return " / ".join(guard.stderr.read().split("\n")) or f"it ended with code {guard.returncode}"
+                return " / ".join(guard.stderr.read().splitlines()) or f"it ended with code {guard.returncode}"
             if _answers(self._port, password=self._password):
                 return None
             time.sleep(0.02)  # a server has no other way to say that it listens

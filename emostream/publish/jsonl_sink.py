@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import io
 import os
@@ -89,8 +90,9 @@ class JsonlSink:
             raise SinkUnavailableError(f"cannot write events to {self._name}: its reader went away") from exc
         except OSError as exc:
             if start is not None:
-                self._stream.truncate(start)
-                self._stream.seek(start)
+                with contextlib.suppress(OSError):  # a device takes nothing back
+                    self._stream.truncate(start)
+                    self._stream.seek(start)
             reason = os.strerror(exc.errno or errno.EIO)
             raise SinkUnavailableError(f"cannot write events to {self._name}: {reason}; free some space") from exc
 

@@ -205,7 +205,7 @@ def _id_from_start(start: Start) -> str | None:
     if isinstance(start, datetime):
         before_ms = (start - _EPOCH_START) // timedelta(milliseconds=1) - 1
         return f"{before_ms}-{_MAX_SEQUENCE}" if before_ms >= 0 else _FIRST_ID
-    if not re.fullmatch(r"\d{1,19}(-\d{1,19})?", start):
+    if not re.fullmatch(r"[0-9]{1,19}(-[0-9]{1,19})?", start):
         raise ConfigError(
             f"start {start!r} is not understood; expected now, start, a time or an entry id like 1700000000000-5"
         )

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import os
 import shutil
 import signal
 import subprocess
@@ -66,19 +67,22 @@ def _serve(folder: Path, executable: str, *, config: bytes, lock_fd: int) -> int
             preexec_fn=_die_with_guard if sys.platform == "linux" else None,  # noqa: PLW1509  # no thread runs yet
         )
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
-    print(f"pid {server.pid}", flush=True)
+    with contextlib.suppress(OSError):  # the program may be gone already; the thread below will notice
+        print(f"pid {server.pid}", flush=True)
     threading.Thread(target=_stop_when_input_ends, args=(server,), daemon=True).start()
     code = server.wait()
     config_file.unlink(missing_ok=True)
     if code != 0:
         lines = log_file.read_text(errors="replace").splitlines()[-_NUM_LOG_LINES:]
-        with contextlib.suppress(OSError):  # the program may be gone
+        with contextlib.suppress(OSError):  # as above
             print("\n".join(lines), file=sys.stderr, flush=True)
     return code
 
 
 def _stop_when_input_ends(server: subprocess.Popen[bytes]) -> None:
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: its lock, held by this thread, would make the interpreter abort at its end.
+    while os.read(0, 4096):
+        pass
     server.terminate()
     try:
         server.wait(timeout=_STOP_TIMEOUT_SECONDS)

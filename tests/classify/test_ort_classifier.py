@@ -97,7 +97,7 @@ def test_may_be_called_from_several_threads(classifier: OrtClassifier) -> None:
 
 def test_does_not_need_writable_or_contiguous_crops(classifier: OrtClassifier) -> None:
     crops = np.repeat(crops_of(10, 90), 2, axis=2)[:, :, ::2]
-    crops.flags.writeable = False
+    crops.setflags(write=False)
     np.testing.assert_allclose(classifier.classify(crops), expected_probabilities(crops), atol=TOLERANCE)
 
 
