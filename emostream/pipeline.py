@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,8 +29,6 @@ from emostream.publish.sink import EventSink
 from emostream.stream import StreamKind, StreamState
 from emostream.track.follower import FaceFollower
 from emostream.track.smoothing import EmotionSmoother
-
-logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -127,8 +124,13 @@ class Pipeline:
         """
         try:
             await self._run_source()
+        except PublishError:
+            raise  # there is nowhere to report it
         except EmostreamError as exc:
-            await self._publish_status(StreamState.FAILED, detail=str(exc))
+            try:
+                await self._publish_status(StreamState.FAILED, detail=str(exc))
+            except PublishError as publish_error:
+                exc.add_note(f"that it failed could not be published: {publish_error}")
             raise
         else:
             await self._publish_status(StreamState.ENDED)
@@ -228,7 +230,9 @@ class Pipeline:
         chunk = scored.chunk
         self.stats.num_frames += len(chunk.frames)
         self.stats.num_faces += len(chunk.crops)
-        self.stats.track_ids.update(face.track_id for found in chunk.followed for face in found.faces if face.track_id)
+        self.stats.track_ids.update(
+            face.track_id for found in chunk.followed for face in found.faces if face.track_id is not None
+        )
         self.stats.num_detections += sum(found.was_detected for found in chunk.followed)
         self.stats.add_time("detect", sum(found.detect_seconds for found in chunk.followed))
         self.stats.add_time("follow", sum(found.follow_seconds for found in chunk.followed))
@@ -245,13 +249,7 @@ class Pipeline:
             detail=detail,
             num_events=self.stats.num_frames,
         )
-        try:
-            await self._sink.publish_status(event)
-        except PublishError:
-            # The error that ends the stream matters more than the report of it.
-            if state is not StreamState.FAILED:
-                raise
-            logger.warning("stream %s: could not publish that it failed", self._stream_id)
+        await self._sink.publish_status(event)
 
     async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         call = functools.partial(function, *args, **kwargs)

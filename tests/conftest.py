@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def _no_network_in_unit_tests(request: pytest.FixtureRequest, monkeypatch: pytes
         return
     connect = socket.socket.connect
 
-    def connect_to_loopback(self: socket.socket, address: object) -> None:
+    def connect_to_loopback(self: socket.socket, address: Any) -> None:
         if self.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
             host = str(address[0])
             if host not in ("127.0.0.1", "::1", "localhost"):

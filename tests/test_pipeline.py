@@ -78,6 +78,12 @@ async def test_frames_before_a_source_error_are_published() -> None:
     assert sink.statuses[-1].detail == "the file was cut"
 
 
+async def test_the_error_of_the_source_matters_more_than_that_of_reporting_it() -> None:
+    source = ScriptedSource(gray_frames(3), error=DecodeError("the file was cut"))
+    with pytest.raises(DecodeError, match="was cut"):
+        await _pipeline(source, sink=_SinkThatGoesAway()).run()
+
+
 async def test_a_source_that_does_not_open_fails_without_having_run() -> None:
     sink = CollectingSink()
     with pytest.raises(SourceRejectedError):
@@ -93,7 +99,7 @@ class _FailingClassifier(ConstantClassifier):
 class _SinkThatGoesAway(CollectingSink):
     async def publish_status(self, event: StatusEvent) -> None:
         if event.state is StreamState.FAILED:
-            raise SinkUnavailableError("Redis is gone")
+            raise SinkUnavailableError("gone")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,8 @@ def test_tracks_are_summed_separately() -> None:
 
     first, second = summary.tracks[1], summary.tracks[2]
     assert (summary.num_events, summary.num_faces) == (3, 5)
-    assert (first.dominant, first.dominant_share) == ("happy", pytest.approx(2 / 3))
+    assert first.dominant == "happy"
+    assert first.dominant_share == pytest.approx(2 / 3)
     assert (first.first_seen_seconds, first.last_seen_seconds) == (0.0, 0.2)
     assert (second.dominant, second.num_frames) == ("sad", 2)
     assert second.mean_probabilities["sad"] == pytest.approx(0.7)

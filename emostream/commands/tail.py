@@ -11,7 +11,7 @@ from rich.console import Console
 from emostream.commands.options import ConfigOption, JsonOption, RedisOption, notes, settings_for_command
 from emostream.commands.tables import event_line, status_line
 from emostream.errors import ConfigError
-from emostream.event import EmotionEvent
+from emostream.event import EmotionEvent, StatusEvent
 from emostream.publish.redis_reader import RedisReader
 from emostream.publish.wire import json_from_event, json_from_status
 
@@ -55,14 +55,20 @@ async def _print_events(reader: RedisReader, *, json: bool, limit: int | None) -
     num_events = 0
     async with reader:
         async for entry in reader:
-            event = entry.event
-            is_emotion = isinstance(event, EmotionEvent)
             if json:
                 # Flushed line by line, so that a program behind a pipe sees each event at once.
-                print(json_from_event(event) if is_emotion else json_from_status(event), flush=True)
+                print(_json_line(entry.event), flush=True)
             else:
-                console.print(event_line(event) if is_emotion else status_line(event))
+                console.print(_pretty_line(entry.event))
             num_events += 1
             if num_events == limit:
                 break
     return num_events
+
+
+def _json_line(event: EmotionEvent | StatusEvent) -> str:
+    return json_from_event(event) if isinstance(event, EmotionEvent) else json_from_status(event)
+
+
+def _pretty_line(event: EmotionEvent | StatusEvent) -> str:
+    return event_line(event) if isinstance(event, EmotionEvent) else status_line(event)

@@ -79,7 +79,7 @@ class VideoWriter:
         stream.codec_context.time_base = _TIME_BASE
         return stream
 
-    def _mux(self, packets: list[av.Packet]) -> None:
+    def _mux(self, packets: list[av.Packet[av.VideoStream]]) -> None:
         try:
             self._container.mux(packets)
         except (av.error.FFmpegError, OSError) as exc:

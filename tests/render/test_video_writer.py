@@ -18,7 +18,8 @@ def _gray(level: int, *, height: int = 48, width: int = 64) -> np.ndarray:
 
 def _decode(path: Path) -> list[tuple[float, float]]:
     with av.open(str(path)) as container:
-        return [(float(frame.time or 0), float(frame.to_ndarray(format="gray").mean())) for frame in container.decode(video=0)]
+        frames = list(container.decode(video=0))
+    return [(float(frame.time or 0), float(frame.to_ndarray(format="gray").mean())) for frame in frames]
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.mov"])

@@ -1,0 +1,239 @@
+"""`emostream analyze` as a child process: good clips, every kind of bad input, Redis that is absent or goes away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import pytest
+
+from emostream.demo_clip import make_demo_clip
+from emostream.publish.embedded_redis import EmbeddedRedis
+from tests import media
+from tests.integration.command_line import run_emostream
+
+pytestmark = pytest.mark.integration
+
+NUM_FRAMES = 30
+
+
+@pytest.fixture(scope="module")
+def faces_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two moving faces for a bit more than a second."""
+    path = tmp_path_factory.mktemp("clip") / "faces.mp4"
+    make_demo_clip(path, num_frames=NUM_FRAMES)
+    return path
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Iterator[str]:
+    with EmbeddedRedis() as server:
+        yield server.url
+
+
+def test_json_has_an_event_for_each_frame_with_two_followed_faces(faces_clip: Path) -> None:
+    outcome = run_emostream("analyze", faces_clip, "--json")
+    assert outcome.code == 0, outcome.err
+    events = [json.loads(line) for line in outcome.out.splitlines()]
+
+    assert [event["frame_index"] for event in events] == list(range(NUM_FRAMES))
+    assert {event["stream_id"] for event in events} == {"faces"}
+    assert {len(event["faces"]) for event in events} == {2}
+    assert len({face["track_id"] for event in events for face in event["faces"]}) == 2
+    for event in events:
+        for face in event["faces"]:
+            assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+            assert sum(face["smoothed_probabilities"].values()) == pytest.approx(1, abs=1e-3)
+            assert face["confidence"] == max(face["smoothed_probabilities"].values())
+
+
+def test_sampling_and_limits(faces_clip: Path) -> None:
+    outcome = run_emostream("analyze", faces_clip, "--json", "--every", "3", "--max-frames", "4", "--stream-id", "door")
+    events = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [event["frame_index"] for event in events] == [0, 3, 6, 9]
+    assert {event["stream_id"] for event in events} == {"door"}
+
+
+def test_people_get_a_table_a_video_and_the_events(faces_clip: Path, tmp_path: Path) -> None:
+    video, output = tmp_path / "out.mp4", tmp_path / "events.jsonl"
+    outcome = run_emostream("analyze", faces_clip, "--annotate", video, "--output", output)
+    assert outcome.code == 0, outcome.err
+    assert "#0" in outcome.out
+    assert "#1" in outcome.out
+    assert str(video) in outcome.err
+    assert len(output.read_text().splitlines()) == NUM_FRAMES
+    with av.open(str(video)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == NUM_FRAMES
+
+
+def test_events_go_to_redis_and_tail_reads_them(faces_clip: Path, redis_url: str) -> None:
+    published = run_emostream("analyze", faces_clip, "--redis", redis_url, "--stream-id", "cam-1", "--json")
+    assert published.code == 0, published.err
+    tailed = run_emostream("tail", "cam-1", "--from", "start", "--no-follow", "--json", "--redis", redis_url)
+    assert tailed.code == 0, tailed.err
+    assert tailed.out == published.out
+
+    pretty = run_emostream("tail", "--from", "start", "--limit", "3", "--status", "--redis", redis_url)
+    assert pretty.code == 0, pretty.err
+    assert "cam-1" in pretty.out
+
+
+def _missing(folder: Path) -> Path:
+    return folder / "missing.mp4"
+
+
+def _folder(folder: Path) -> Path:
+    return folder
+
+
+def _text(folder: Path) -> Path:
+    path = folder / "notes.txt"
+    path.write_text("this is no video\n" * 20)
+    return path
+
+
+def _empty(folder: Path) -> Path:
+    path = folder / "empty.mp4"
+    path.touch()
+    return path
+
+
+def _audio(folder: Path) -> Path:
+    return media.make_audio(folder / "sound.m4a")
+
+
+def _textured(path: Path, *, faststart: bool) -> Path:
+    """100 frames whose pictures, not the index, take up the file."""
+    return media.make_clip(
+        path, num_frames=100, faststart=faststart, picture=lambda i: media.textured_picture(i, width=64, height=48)
+    )
+
+
+def _without_index(folder: Path) -> Path:
+    whole = _textured(folder / "whole.mp4", faststart=False)
+    return media.cut_file(whole, folder / "cut.mp4")
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (_missing, "no such file"),
+        (_folder, "folder"),
+        (_text, "expected a video"),
+        (_empty, "0 bytes"),
+        (_audio, "sound"),
+        (_without_index, "moov"),
+    ],
+    ids=lambda value: value.__name__.strip("_") if callable(value) else None,
+)
+def test_sources_that_cannot_work(make: Callable[[Path], Path], expected: str, tmp_path: Path) -> None:
+    outcome = run_emostream("analyze", make(tmp_path), "--json")
+    assert outcome.code == 3, outcome.err
+    assert outcome.err.startswith("error: ")
+    assert len(outcome.err.splitlines()) == 1
+    assert expected in outcome.err
+    assert outcome.out == ""
+
+
+@pytest.mark.parametrize("side", [1, 16])
+def test_tiny_videos_have_events_without_faces(side: int, tmp_path: Path) -> None:
+    clip = media.make_clip(tmp_path / "tiny.mkv", num_frames=5, width=side, height=side, codec="ffv1", pix_fmt="gray")
+    outcome = run_emostream("analyze", clip, "--json")
+    assert outcome.code == 0, outcome.err
+    assert [json.loads(line)["faces"] for line in outcome.out.splitlines()] == [[]] * 5
+
+
+def test_a_cut_file_publishes_what_is_there_and_then_says_so(tmp_path: Path) -> None:
+    whole = _textured(tmp_path / "whole.mp4", faststart=True)
+    outcome = run_emostream("analyze", media.cut_file(whole, tmp_path / "cut.mp4"), "--json")
+    assert outcome.code == 4, outcome.err
+    assert 0 < len(outcome.out.splitlines()) < 100
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_credentials_are_masked_and_an_unreachable_host_is_named() -> None:
+    port = media.unused_port()
+    outcome = run_emostream("analyze", f"rtsp://admin:hunter2@127.0.0.1:{port}/door?token=abc123", "--json")
+    assert outcome.code == 3, outcome.err
+    assert "127.0.0.1" in outcome.err
+    assert "hunter2" not in outcome.err
+    assert "abc123" not in outcome.err
+
+
+def test_a_refused_rtsp_login_is_no_traceback() -> None:
+    with media.rtsp_responder("401 Unauthorized") as address:
+        outcome = run_emostream("analyze", f"rtsp://admin:hunter2@{address}/door", "--json")
+    assert outcome.code == 3, outcome.err
+    assert "refused" in outcome.err
+    assert "hunter2" not in outcome.err
+
+
+def test_redis_that_is_absent_or_refuses_the_password(faces_clip: Path, redis_url: str) -> None:
+    port = media.unused_port()
+    absent = run_emostream(
+        "analyze",
+        faces_clip,
+        "--redis",
+        f"redis://:s3cret@127.0.0.1:{port}",
+        EMOSTREAM_PUBLISH__MAX_RETRY_SECONDS="0.5",
+    )
+    assert absent.code == 6, absent.err
+    assert "s3cret" not in absent.err
+
+    wrong = run_emostream("analyze", faces_clip, "--redis", redis_url.replace(":", ":x", 2).replace(":x//", "://", 1))
+    assert wrong.code == 2, wrong.err
+
+
+def test_redis_that_goes_away_in_the_middle_ends_with_one_message(tmp_path: Path) -> None:
+    clip = _textured(tmp_path / "clip.mp4", faststart=True)
+    with EmbeddedRedis() as server:
+        command = [sys.executable, "-m", "emostream", "analyze", str(clip), "--redis", server.url]
+        os.kill(server.server_pid, signal.SIGSTOP)  # so that the command cannot be finished before the server dies
+        environment = os.environ | {
+            "EMOSTREAM_PUBLISH__MAX_RETRY_SECONDS": "1",
+            "EMOSTREAM_PUBLISH__CONNECT_TIMEOUT_SECONDS": "20",
+        }
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        time.sleep(4)
+        assert process.poll() is None, "it waits for the server"
+        os.kill(server.server_pid, signal.SIGKILL)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 6, err
+    assert "Traceback" not in err
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert err.splitlines()[-1] == errors[0], "warnings of the attempts come before it"
+
+
+def test_wrong_settings_and_arguments(faces_clip: Path, tmp_path: Path) -> None:
+    setting = run_emostream("analyze", faces_clip, environment={"EMOSTREAM_DETECT__MIN_SCORE": "7"})
+    assert (setting.code, "detect.min_score" in setting.err) == (2, True)
+    config = tmp_path / "settings.yaml"
+    config.write_text("detect: [1, 2\n")
+    assert run_emostream("analyze", faces_clip, "--config", config).code == 2
+    assert run_emostream("analyze", faces_clip, "--every", "0").code == 2
+    assert run_emostream("analyze").code == 2
+    assert run_emostream("analyze", faces_clip, "--annotate", tmp_path / "missing" / "out.mp4").code == 2
+    assert run_emostream("analyze", faces_clip, "--output", tmp_path / "missing" / "out.jsonl").code == 2
+
+
+def test_a_foreign_or_missing_model(faces_clip: Path, tmp_path: Path) -> None:
+    missing = run_emostream(
+        "analyze", faces_clip, environment={"EMOSTREAM_CLASSIFY__MODEL": str(tmp_path / "none.onnx")}
+    )
+    assert (missing.code, "none.onnx" in missing.err) == (5, True)
+    foreign = tmp_path / "foreign.onnx"
+    foreign.write_bytes(b"no model")
+    outcome = run_emostream(
+        "analyze",
+        faces_clip,
+        environment={"EMOSTREAM_DETECT__KIND": "yunet", "EMOSTREAM_DETECT__PATH": str(foreign)},
+    )
+    assert (outcome.code, "foreign.onnx" in outcome.err) == (5, True)
