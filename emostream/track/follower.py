@@ -1,15 +1,28 @@
-"""From frames to faces with track ids: when to search, and who is who."""
+"""From frames to faces with track ids: search now and then, follow in between (decision D2)."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from emostream.boxes import iou_matrix
 from emostream.config import TrackSettings
 from emostream.face import Face
 from emostream.frame import Frame, Luma
-from emostream.track.tracker import FaceTracker
+from emostream.track.flow import FacePatch, follow_face, patch_of
+from emostream.track.scene import has_new_motion, is_cut, thumbnail_of
+from emostream.track.tracker import FaceTracker, TrackUpdate
+
+# When something speaks for another look, it comes after this share of the usual interval.
+_EARLY_SHARE = 0.5
+# A face the detector missed once is followed until the next look; missed twice, it is gone.
+_MAX_MISSES = 1
+# Two boxes on one face: one of them follows the wrong person.
+_MAX_OVERLAP = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +47,9 @@ class FollowedFaces:
 class FaceFollower:
     """Follows all faces of one stream. Called from one thread at a time, frame by frame in order.
 
+    The detector searches a frame when its time has come, when the scene changed, and when a face cannot be followed
+    with certainty; half the usual time after a look that missed a known face, or when something new moves.
+
     Args:
         detect: finds the faces in a gray picture, weak ones included; shared between streams, so thread-safe.
         settings: how faces are followed.
@@ -45,15 +61,22 @@ class FaceFollower:
         detect: Callable[[Luma], list[Face]],
         *,
         settings: TrackSettings,
+        detections_per_second: float = 6.0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._detect = detect
         self._clock = clock
+        self._interval_seconds = 1 / detections_per_second
         self._tracker = FaceTracker(
             max_lost_seconds=settings.max_lost_seconds,
             min_iou=settings.min_iou,
             confirm_score=settings.confirm_score,
         )
+        self._patches: dict[int, FacePatch] = {}
+        self._num_misses: dict[int, int] = {}
+        self._thumbnail: Luma | None = None
+        self._searched_thumbnail: Luma | None = None
+        self._searched_at_seconds = -math.inf
 
     def follow(self, frame: Frame) -> FollowedFaces:
         """The faces of the next frame.
@@ -62,13 +85,95 @@ class FaceFollower:
             InferenceError: the detector could not search this frame.
         """
         started = self._clock()
-        detections = self._detect(frame.luma)
-        detected = self._clock()
-        update = self._tracker.update(detections, pts_seconds=frame.pts_seconds)
+        thumbnail = thumbnail_of(frame.luma)
+        has_cut = self._thumbnail is not None and is_cut(self._thumbnail, thumbnail)
+        self._thumbnail = thumbnail
+        ended_by_cut = self._end_scene() if has_cut else ()
+
+        detect_seconds = 0.0
+        moved = None if has_cut or self._is_due(frame, thumbnail) else self._moved(frame.luma)
+        if moved is None:
+            detecting = self._clock()
+            detections = self._detect(frame.luma)
+            detect_seconds = self._clock() - detecting
+            update = self._searched(frame, detections)
+            self._searched_at_seconds, self._searched_thumbnail = frame.pts_seconds, thumbnail
+        else:
+            update = self._tracker.move([patch.face for patch in moved], pts_seconds=frame.pts_seconds)
+            self._remember(update, {patch.face.track_id: patch for patch in moved}, frame.luma)
         return FollowedFaces(
             faces=update.faces,
-            ended_track_ids=update.ended_track_ids,
-            was_detected=True,
-            detect_seconds=detected - started,
-            follow_seconds=self._clock() - detected,
+            ended_track_ids=ended_by_cut + update.ended_track_ids,
+            was_detected=moved is None,
+            detect_seconds=detect_seconds,
+            follow_seconds=self._clock() - started - detect_seconds,
         )
+
+    def _end_scene(self) -> tuple[int, ...]:
+        self._patches.clear()
+        self._num_misses.clear()
+        return self._tracker.end_all()
+
+    def _is_due(self, frame: Frame, thumbnail: Luma) -> bool:
+        elapsed = frame.pts_seconds - self._searched_at_seconds
+        # Time stamps are rounded to the container's time base; a frame must not wait for that.
+        interval = self._interval_seconds * 0.99
+        if elapsed >= interval or self._searched_thumbnail is None:
+            return True
+        if elapsed < interval * _EARLY_SHARE:
+            return False
+        faces = [patch.face for patch in self._patches.values()]
+        return bool(self._num_misses) or has_new_motion(
+            self._searched_thumbnail, thumbnail, faces=faces, frame_width=frame.width
+        )
+
+    def _moved(self, luma: Luma) -> list[FacePatch] | None:
+        """Every known face in this frame, or None when one of them cannot be followed with certainty."""
+        moved = []
+        for patch in self._patches.values():
+            follower = follow_face(patch, luma)
+            if follower is None:
+                return None
+            moved.append(follower)
+        return None if _has_overlap([patch.face for patch in moved]) else moved
+
+    def _searched(self, frame: Frame, detections: Sequence[Face]) -> TrackUpdate:
+        """What the detector found, and the faces it missed for the first time, as far as they can be followed."""
+        update = self._tracker.update(detections, pts_seconds=frame.pts_seconds)
+        found = {face.track_id for face in update.faces}
+        missed = []
+        for track_id, patch in self._patches.items():
+            num_misses = self._num_misses.get(track_id, 0) + 1
+            if track_id in found or num_misses > _MAX_MISSES or track_id in update.ended_track_ids:
+                continue
+            moved = follow_face(patch, frame.luma)
+            if moved is not None and not _has_overlap([*update.faces, moved.face], last_only=True):
+                missed.append(moved)
+        kept = {patch.face.track_id: patch for patch in missed}
+        faces = sorted([*update.faces, *(patch.face for patch in missed)], key=lambda face: face.track_id or 0)
+        self._num_misses = {
+            track_id: self._num_misses.get(track_id, 0) + 1 for track_id in kept if track_id is not None
+        }
+        update = TrackUpdate(tuple(faces), update.ended_track_ids)
+        self._remember(update, kept, frame.luma)
+        return update
+
+    def _remember(self, update: TrackUpdate, moved: dict[int | None, FacePatch], luma: Luma) -> None:
+        """Keep the patch of each reported face; detected ones are cut out of this frame."""
+        patches = {}
+        for face in update.faces:
+            if face.track_id is None:
+                continue
+            known = self._patches.get(face.track_id)
+            window = None if known is None else known.window
+            patches[face.track_id] = moved.get(face.track_id) or patch_of(luma, face, window=window)
+        self._patches = patches
+
+
+def _has_overlap(faces: Sequence[Face], *, last_only: bool = False) -> bool:
+    """Whether two faces (or the last and another) lie on each other."""
+    if len(faces) < 2:
+        return False
+    boxes = np.array([face.box_xyxy for face in faces])
+    overlaps = np.triu(iou_matrix(boxes, boxes), k=1)
+    return bool((overlaps[:, -1] if last_only else overlaps).max() > _MAX_OVERLAP)

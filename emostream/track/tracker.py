@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,9 +80,21 @@ class FaceTracker:
         ]
         weakly_known, _ = self._assign(recent, weak, pts_seconds=pts_seconds)
         started = [self._start(face, pts_seconds=pts_seconds) for face in unknown]
-        # Ids grow with time, so sorting by id puts the oldest track first.
-        found = sorted([*known, *weakly_known, *started], key=lambda face: face.track_id or 0)
-        return TrackUpdate(tuple(found), ended)
+        return TrackUpdate(_by_track([*known, *weakly_known, *started]), ended)
+
+    def move(self, faces: Sequence[Face], *, pts_seconds: float) -> TrackUpdate:
+        """Take over where faces went in a frame that was not searched.
+
+        Args:
+            faces: with their `track_id`, as reported before, and where they are now.
+            pts_seconds: the frame's time; must not go back.
+        """
+        tracks = {track.track_id: track for track in self._tracks}
+        known = [face for face in faces if face.track_id in tracks]
+        for face in known:
+            track = tracks[face.track_id or 0]
+            track.motion = correct(predict(track.motion, at_seconds=pts_seconds), face.box_xyxy)
+        return TrackUpdate(_by_track(known), self._end_lost(pts_seconds))
 
     def end_all(self) -> tuple[int, ...]:
         """End every track, because the scene changed; returns their ids."""
@@ -115,3 +127,8 @@ class FaceTracker:
         track = _Track(next(self._ids), motion_from_box(face.box_xyxy, at_seconds=pts_seconds))
         self._tracks.append(track)
         return dataclasses.replace(face, track_id=track.track_id)
+
+
+def _by_track(faces: Iterable[Face]) -> tuple[Face, ...]:
+    """In order of track id; ids grow with time, so the oldest track comes first."""
+    return tuple(sorted(faces, key=lambda face: face.track_id or 0))

@@ -1,0 +1,182 @@
+"""Pure: a face from one frame to the next, by optical flow in a window of its own.
+
+Each face is looked at in a small square patch in which it has always the same size, so the cost and the accuracy do not
+depend on the size of the frame or of the face. Points on a grid over the face are followed by pyramidal Lucas–Kanade
+flow (Bouguet, 2000), those that do not return when followed back are dropped (forward–backward check, Kalal et al.,
+2010), and box and landmarks move by the similarity transform that fits the rest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from emostream.face import Face
+from emostream.frame import Luma
+from emostream.similarity import Similarity, scale_of, similarity_from_points, transform_points
+
+PATCH_SIDE_PIXELS = 72
+_WINDOW_PER_FACE = 1.8  # so a face is 40 pixels high in its patch, and may move by almost half its size
+_MAX_SHIFT_PER_FACE = 0.15  # a face further than this from the middle of its window gets a new one
+_MAX_GROWTH = 1.15
+
+_GRID = 5
+_GRID_SHARE = 0.8  # the outermost points keep clear of the background at the corners of the box
+
+_FLOW_WINDOW_PIXELS = (11, 11)
+_FLOW_LEVELS = 2
+_FLOW_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)
+_MAX_RETURN_PIXELS = 0.7  # in the patch, where eyes are about 16 pixels apart
+_MIN_GOOD_SHARE = 0.5
+_MAX_SCALE_PER_FRAME = 1.25
+_OUTLIER_FACTOR = 2.5
+_OUTLIER_FLOOR_PIXELS = 0.2
+
+Points = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A square part of the frame, in whole pixels; may reach over its border."""
+
+    left: int
+    top: int
+    side: int
+
+    def fits(self, face: Face) -> bool:
+        """Whether the face is still near the middle and of the right size."""
+        x, y = _centre(face)
+        half = self.side / 2
+        size = self.side / _WINDOW_PER_FACE
+        shift = max(abs(x - self.left - half), abs(y - self.top - half))
+        growth = _size(face) / size
+        return shift <= _MAX_SHIFT_PER_FACE * size and 1 / _MAX_GROWTH <= growth <= _MAX_GROWTH
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FacePatch:
+    """A face and what its window showed in the same frame: all that following it needs to remember."""
+
+    face: Face
+    window: Window
+    pixels: Luma
+
+
+def patch_of(luma: Luma, face: Face, *, window: Window | None = None) -> FacePatch:
+    """Remember a face; in this window while it fits, else in a new one around the face."""
+    if window is None or not window.fits(face):
+        side = max(round(_size(face) * _WINDOW_PER_FACE), 2)
+        # A window wholly outside the frame would show nothing.
+        x, y = np.clip(_centre(face), 0, (luma.shape[1], luma.shape[0]))
+        window = Window(round(x - side / 2), round(y - side / 2), side)
+    return FacePatch(face, window, cut_window(luma, window))
+
+
+def follow_face(previous: FacePatch, luma: Luma) -> FacePatch | None:
+    """The face in the next frame, or None where the flow cannot be trusted."""
+    pixels = cut_window(luma, previous.window)
+    similarity = _similarity_by_flow(previous.pixels, pixels, _grid_over(previous))
+    if similarity is None:
+        return None
+    face = _moved(previous.face, _in_frame(similarity, previous.window))
+    if not (0 <= _centre(face)[0] < luma.shape[1] and 0 <= _centre(face)[1] < luma.shape[0]):
+        return None
+    if previous.window.fits(face):
+        return FacePatch(face, previous.window, pixels)
+    return patch_of(luma, face)
+
+
+def cut_window(luma: Luma, window: Window) -> Luma:
+    """The patch a window shows: uint8, PATCH_SIDE×PATCH_SIDE; outside the frame its border is repeated."""
+    height, width = luma.shape
+    left, top, right, bottom = window.left, window.top, window.left + window.side, window.top + window.side
+    inside = luma[max(top, 0) : max(bottom, 1), max(left, 0) : max(right, 1)]
+    missing = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
+    part = cv2.copyMakeBorder(inside, *missing, borderType=cv2.BORDER_REPLICATE) if any(missing) else inside
+    while part.shape[0] >= 2 * PATCH_SIDE_PIXELS:  # halving is exact, fast and keeps bilinear sampling from skipping
+        part = cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    size = (PATCH_SIDE_PIXELS, PATCH_SIDE_PIXELS)
+    return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def _grid_over(patch: FacePatch) -> Points:
+    """Points over the face, in pixels of its patch, n×2."""
+    scale = PATCH_SIDE_PIXELS / patch.window.side
+    x0, y0, x1, y1 = patch.face.box_xyxy
+    margin = (1 - _GRID_SHARE) / 2
+    steps = np.linspace(margin, 1 - margin, _GRID)
+    xs = (x0 + steps * (x1 - x0) - patch.window.left) * scale
+    ys = (y0 + steps * (y1 - y0) - patch.window.top) * scale
+    grid = np.empty((_GRID, _GRID, 2), dtype=np.float32)
+    grid[..., 0] = xs
+    grid[..., 1] = ys[:, None]
+    return grid.reshape(-1, 2)
+
+
+def _similarity_by_flow(previous: Luma, current: Luma, points: Points) -> Similarity | None:
+    """The movement of the points from one patch to the next, in patch pixels."""
+    moved, is_found = _flow(previous, current, points)
+    returned, is_returned = _flow(current, previous, moved)
+    errors = np.abs(returned - points).max(axis=1)
+    is_good = is_found & is_returned & (errors < _MAX_RETURN_PIXELS)
+    if is_good.sum() < _MIN_GOOD_SHARE * len(points):
+        return None
+    similarity = _robust_similarity(points[is_good], moved[is_good])
+    return similarity if 1 / _MAX_SCALE_PER_FRAME <= scale_of(similarity) <= _MAX_SCALE_PER_FRAME else None
+
+
+def _flow(previous: Luma, current: Luma, points: Points) -> tuple[Points, npt.NDArray[np.bool_]]:
+    moved, status, _ = cv2.calcOpticalFlowPyrLK(
+        previous,
+        current,
+        points,
+        None,  # type: ignore[call-overload]
+        winSize=_FLOW_WINDOW_PIXELS,
+        maxLevel=_FLOW_LEVELS,
+        criteria=_FLOW_CRITERIA,
+    )
+    return np.asarray(moved, dtype=np.float32), np.asarray(status)[:, 0] == 1
+
+
+def _robust_similarity(source: Points, target: Points) -> Similarity:
+    """Least squares, then once more without the points that fit badly."""
+    similarity = similarity_from_points(source, target)
+    residuals = np.linalg.norm(transform_points(similarity, source) - target, axis=1)
+    is_inlier = residuals <= _OUTLIER_FACTOR * float(np.median(residuals)) + _OUTLIER_FLOOR_PIXELS
+    if is_inlier.all():
+        return similarity
+    return similarity_from_points(source[is_inlier], target[is_inlier])
+
+
+def _in_frame(similarity: Similarity, window: Window) -> Similarity:
+    """A movement in patch pixels → the same movement in frame pixels."""
+    scale = window.side / PATCH_SIDE_PIXELS
+    linear = similarity[:, :2]
+    corner = np.array([window.left, window.top], dtype=np.float64)
+    return np.column_stack([linear, scale * similarity[:, 2] + corner - linear @ corner])
+
+
+def _moved(face: Face, similarity: Similarity) -> Face:
+    """The face after a movement; its box stays upright."""
+    ((x, y),) = transform_points(similarity, [_centre(face)]).tolist()
+    scale = scale_of(similarity)
+    half_width, half_height = scale * face.width / 2, scale * face.height / 2
+    return dataclasses.replace(
+        face,
+        box_xyxy=(x - half_width, y - half_height, x + half_width, y + half_height),
+        landmarks=tuple((px, py) for px, py in transform_points(similarity, face.landmarks).tolist()),
+        found_by="flow",
+    )
+
+
+def _centre(face: Face) -> tuple[float, float]:
+    x0, y0, x1, y1 = face.box_xyxy
+    return (x0 + x1) / 2, (y0 + y1) / 2
+
+
+def _size(face: Face) -> float:
+    return max(face.width, face.height)

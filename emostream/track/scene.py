@@ -1,0 +1,59 @@
+"""Pure: what changed in the picture as a whole, seen on thumbnails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+from emostream.face import Face
+from emostream.frame import Luma
+
+_MAX_THUMBNAIL_SIDE = 48
+
+# Pictures of one scene stay alike even when people and camera move; across a cut they are as alike as any two pictures.
+_MIN_CORRELATION = 0.6
+_FLAT_DEVIATION = 2.0  # gray levels; a thumbnail flatter than this has nothing to compare
+
+_CHANGED_LEVELS = 24  # well above noise and the flicker of light
+_MIN_CHANGED_SHARE = 0.015  # a face of an eighth of the picture's height
+_FACE_MARGIN = 0.5  # hair, neck and hands move with a face and are not news
+
+
+def thumbnail_of(luma: Luma) -> Luma:
+    """A few dozen pixels of the picture, each the mean of a block (exact halving keeps it cheap at any size)."""
+    thumbnail = luma
+    while max(thumbnail.shape) > _MAX_THUMBNAIL_SIDE:
+        height, width = thumbnail.shape
+        size = (max(width // 2, 1), max(height // 2, 1))
+        thumbnail = np.asarray(cv2.resize(thumbnail, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return thumbnail.copy() if thumbnail is luma else thumbnail
+
+
+def is_cut(previous: Luma, current: Luma) -> bool:
+    """Whether two consecutive thumbnails show different scenes. Brightness alone is no difference."""
+    if previous.shape != current.shape:
+        return True
+    before, after = previous.astype(np.float32), current.astype(np.float32)
+    before -= before.mean()
+    after -= after.mean()
+    deviations = float(before.std()), float(after.std())
+    if min(deviations) < _FLAT_DEVIATION:
+        return max(deviations) >= _FLAT_DEVIATION
+    return float((before * after).mean()) < _MIN_CORRELATION * deviations[0] * deviations[1]
+
+
+def has_new_motion(reference: Luma, current: Luma, *, faces: Iterable[Face], frame_width: int) -> bool:
+    """Whether much changed since the reference thumbnail outside the known faces: somebody may have come in."""
+    if reference.shape != current.shape:
+        return True
+    is_changed = cv2.absdiff(reference, current) > _CHANGED_LEVELS
+    cells_per_pixel = current.shape[1] / frame_width
+    for face in faces:
+        x0, y0, x1, y1 = face.box_xyxy
+        margin_x, margin_y = _FACE_MARGIN * face.width, _FACE_MARGIN * face.height
+        corners = np.array([x0 - margin_x, y0 - margin_y, x1 + margin_x, y1 + margin_y]) * cells_per_pixel
+        left, top, right, bottom = np.maximum(corners, 0).astype(int)
+        is_changed[top : bottom + 1, left : right + 1] = False
+    return bool(is_changed.mean() > _MIN_CHANGED_SHARE)
