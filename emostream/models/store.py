@@ -247,8 +247,8 @@ def _packaged_entry(model: PackagedModel) -> ModelEntry:
     state: ModelState = "missing"
     promised: dict[str, str] = {}
     if path.exists() and manifest.exists():
-        with contextlib.suppress(ValueError):
-            promised = json.loads(manifest.read_text(encoding="utf-8"))
+        with contextlib.suppress(ValueError, TypeError):
+            promised = dict(json.loads(manifest.read_text(encoding="utf-8")))
         state = "ready" if promised.get("sha256") == _hash_of(path) else "damaged"
     return ModelEntry(
         name=model.name,

