@@ -26,7 +26,7 @@ def run_emostream(
     process = subprocess.run(
         [sys.executable, "-m", "emostream", *map(str, arguments)],
         cwd=cwd,
-        env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"} | (environment or {}),
+        env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"} | dict(environment or {}),
         capture_output=True,
         text=True,
         timeout=120,

@@ -182,7 +182,7 @@ def test_redis_that_is_absent_or_refuses_the_password(faces_clip: Path, redis_ur
         faces_clip,
         "--redis",
         f"redis://:s3cret@127.0.0.1:{port}",
-        EMOSTREAM_PUBLISH__MAX_RETRY_SECONDS="0.5",
+        environment={"EMOSTREAM_PUBLISH__MAX_RETRY_SECONDS": "0.5"},
     )
     assert absent.code == 6, absent.err
     assert "s3cret" not in absent.err
