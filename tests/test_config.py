@@ -150,9 +150,9 @@ def test_the_cache_folder_follows_the_platform_and_can_be_set(monkeypatch: pytes
 def test_settings_do_not_change() -> None:
     settings = load_settings()
     with pytest.raises(ValidationError):
-        settings.log_level = "debug"
+        settings.log_level = "debug"  # type: ignore[misc]
     with pytest.raises(ValidationError):
-        settings.detect.min_score = 0.1
+        settings.detect.min_score = 0.1  # type: ignore[misc]
 
 
 def _sections(model: type[BaseModel]) -> list[tuple[str, Any]]:
