@@ -176,6 +176,11 @@ def test_what_json_cannot_hold_is_refused(event: EmotionEvent) -> None:
         encode_event(event)
 
 
+def test_names_that_look_like_numbers_json_lacks_are_fine() -> None:
+    event = replace(EVENT, model_name="NaN", model_version="-Infinity")
+    assert event_from_json(json_from_event(event)).model_name == "NaN"
+
+
 # --- hostile input ----------------------------------------------------------------------------------------------------
 
 VALID: dict[str, Any] = json.loads(json_from_event(EVENT))
