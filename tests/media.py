@@ -22,7 +22,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.stream import Disposition
-from av.video.reformatter import ColorRange
+from av.video.reformatter import ColorRange, Colorspace
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -157,7 +157,12 @@ def video_frame(picture: Pixels, *, pix_fmt: str = "yuv420p", is_full_range: boo
     height, width = picture.shape[:2]
     if picture.ndim == 3:
         rgb = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        return rgb.reformat(format=pix_fmt, dst_color_range=_color_range(is_full_range=is_full_range))
+        # What players take unsaid YUV colours for: BT.709 from 720 lines on, else BT.601.
+        colorspace = Colorspace.ITU709 if height >= 720 else Colorspace.ITU601
+        color_range = _color_range(is_full_range=is_full_range)
+        if av.VideoFormat(pix_fmt).is_rgb:
+            return rgb.reformat(format=pix_fmt)
+        return rgb.reformat(format=pix_fmt, dst_colorspace=colorspace, dst_color_range=color_range)
     frame = av.VideoFrame(width, height, pix_fmt)
     video_format = frame.format
     if pix_fmt in ("yuyv422", "uyvy422"):

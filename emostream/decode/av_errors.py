@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from av import error
 
@@ -55,27 +55,38 @@ _UNREADABLE = (
 
 
 def source_error(
-    exc: error.FFmpegError, *, name: str, doing: str, kind: StreamKind, timeout_seconds: float
+    exc: error.FFmpegError,
+    *,
+    name: str,
+    doing: Literal["open", "read"],
+    kind: StreamKind,
+    timeout_seconds: float | None = None,
+    waited_seconds: float = 0.0,
 ) -> SourceError:
     """What `exc` means for the stream; `raise source_error(exc, …) from exc`. Masks credentials in `exc` itself, too.
 
     Args:
         exc: as PyAV raised it.
         name: the source, credentials masked.
-        doing: "open" or "read".
+        doing: what failed.
         kind: live sources are tried again where a file is given up: a camera that starts up answers nonsense.
-        timeout_seconds: which limit applied, for the message.
+        timeout_seconds: which limit applied; None when none did.
+        waited_seconds: how long it took. After the limit, an error without a clear meaning is the time-out in disguise
+            (RTSP).
     """
     exc.args = tuple(_redacted(value) for value in exc.args)
-    if isinstance(exc, (error.ExitError, error.TimeoutError)):
-        return SourceTimeoutError(
-            f"cannot {doing} {name}: no answer within {timeout_seconds:g} s; check the address and the network, "
-            f"or raise decode.{doing}_timeout_seconds"
-        )
+    exc.strerror = redact(exc.strerror or type(exc).__name__)
     for types, ours, reason in _RULES:
         if isinstance(exc, types):
             return ours(f"cannot {doing} {name}: {reason}")
-    said = redact(exc.strerror or type(exc).__name__)
+    is_late = timeout_seconds is not None and waited_seconds >= timeout_seconds
+    if is_late or isinstance(exc, (error.ExitError, error.TimeoutError)):
+        within = "in time" if timeout_seconds is None else f"within {timeout_seconds:g} s"
+        return SourceTimeoutError(
+            f"cannot {doing} {name}: no answer {within}; check the address and the network, "
+            f"or raise decode.{doing}_timeout_seconds"
+        )
+    said = exc.strerror
     if isinstance(exc, _UNREADABLE) and kind is StreamKind.FILE:
         return SourceRejectedError(f"cannot {doing} {name}: expected a video that FFmpeg can read, got {said!r}")
     return SourceUnavailableError(f"cannot {doing} {name}: {said}; check that the source is up and reachable")

@@ -11,6 +11,8 @@ from emostream.decode.file_structure import FileStructure, read_file_structure
 from emostream.errors import SourceRejectedError
 from emostream.redact import redact
 
+_SOCKET_GRACE_SECONDS = 2.0
+
 # A playlist or a description of one source must not lead FFmpeg elsewhere: from the network to local files, or from a
 # local file to the network. So each kind of source may use its own protocols only.
 _HTTP = "http,https,tcp,tls,crypto,data"
@@ -66,11 +68,13 @@ def parse_location(url: str, *, settings: DecodeSettings) -> Location:
             f"give a file or one of {', '.join(_PROTOCOLS_BY_SCHEME)}"
         )
     options = {"protocol_whitelist": _PROTOCOLS_BY_SCHEME[scheme]}
-    read_timeout_microseconds = str(round(settings.read_timeout_seconds * 1e6))
+    # Second in line after PyAV's own time-outs, because FFmpeg does not always say that it was a time-out.
+    seconds = max(settings.open_timeout_seconds, settings.read_timeout_seconds) + _SOCKET_GRACE_SECONDS
+    timeout_microseconds = str(round(seconds * 1e6))
     if scheme in ("rtsp", "rtsps"):
-        options |= {"rtsp_transport": settings.rtsp_transport, "timeout": read_timeout_microseconds}
+        options |= {"rtsp_transport": settings.rtsp_transport, "timeout": timeout_microseconds}
     else:  # the generic option: `timeout` means something else for rtmp (wait for a publisher)
-        options["rw_timeout"] = read_timeout_microseconds
+        options["rw_timeout"] = timeout_microseconds
     return Location(url, name, True, options)
 
 

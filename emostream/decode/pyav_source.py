@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import av
 from av.container import InputContainer
@@ -27,7 +27,7 @@ from emostream.decode.pixels import PictureReader
 from emostream.decode.sampling import FrameSampler
 from emostream.decode.source import DecodeStats, SourceInfo
 from emostream.decode.timestamps import SourceClock
-from emostream.errors import SourceRejectedError, SourceUnavailableError
+from emostream.errors import SourceError, SourceRejectedError, SourceUnavailableError
 from emostream.frame import Frame
 from emostream.redact import redact
 from emostream.stream import StreamKind, StreamSpec
@@ -135,6 +135,7 @@ class PyAVSource:
         settings = self._settings
         max_pixels = {"max_pixels": str(settings.max_frame_pixels)}
         timeout = (settings.open_timeout_seconds, settings.read_timeout_seconds) if location.is_network else None
+        started = time.monotonic()
         try:
             with self._lock:
                 self._container = container = av.open(
@@ -150,11 +151,21 @@ class PyAVSource:
                 self._stream = stream
                 self._demuxed = container.demux(stream)
         except FFmpegError as exc:
-            raise source_error(
-                exc, name=self._name, doing="open", kind=self.kind, timeout_seconds=settings.open_timeout_seconds
-            ) from exc
+            raise self._translated(exc, doing="open", started=started) from exc
         self._clock = SourceClock(declared_fps=info.declared_fps, max_gap_seconds=_MAX_GAP_SECONDS[self.kind])
         return info
+
+    def _translated(self, exc: FFmpegError, *, doing: Literal["open", "read"], started: float) -> SourceError:
+        settings = self._settings
+        timeout_seconds = settings.open_timeout_seconds if doing == "open" else settings.read_timeout_seconds
+        return source_error(
+            exc,
+            name=self._name,
+            doing=doing,
+            kind=self.kind,
+            timeout_seconds=timeout_seconds if self._location.is_network else None,
+            waited_seconds=time.monotonic() - started,
+        )
 
     def _check_size(self, width: int, height: int) -> None:
         if width * height > self._settings.max_frame_pixels:
@@ -224,12 +235,12 @@ class PyAVSource:
     def _packets(self) -> Iterator[Packet[VideoStream]]:
         """Complete and damaged packets, then an empty one; over parts that cannot be read."""
         while True:
-            packet = None
+            started = time.monotonic()
             try:
                 with self._lock:
                     if self._container is None or self._is_closed:
                         break
-                    packet = next(self._demuxed, None)
+                    packet = _next_packet(self._demuxed)
                     if packet is None:
                         self._check_end(self._container)
                         break
@@ -240,13 +251,7 @@ class PyAVSource:
                         self._demuxed = self._container.demux(self._stream)
                 continue
             except FFmpegError as exc:
-                raise source_error(
-                    exc,
-                    name=self._name,
-                    doing="read",
-                    kind=self.kind,
-                    timeout_seconds=self._settings.read_timeout_seconds,
-                ) from exc
+                raise self._translated(exc, doing="read", started=started) from exc
             finally:
                 self._release_if_closed()
             yield packet
@@ -264,6 +269,15 @@ class PyAVSource:
             declared_seconds=None if self._info is None else self._info.duration_seconds,
             stats=self._stats,
         )
+
+
+def _next_packet(demuxed: Iterator[Packet[VideoStream]]) -> Packet[VideoStream] | None:
+    try:
+        return next(demuxed, None)
+    except IndexError:
+        # PyAV 18 at the end of a source in which streams appeared after opening (MPEG-TS): it flushes streams it does not
+        # know. Their numbers are higher than ours, so our own flush packet has come before.
+        return None
 
 
 def _video_stream(container: InputContainer, *, name: str) -> VideoStream:

@@ -1,0 +1,53 @@
+"""Frame: its checks, its ranges, its repr."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from emostream.frame import Frame, Luma, full_range_from_limited
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def make_frame(luma: Luma, *, is_full_range: bool = True) -> Frame:
+    return Frame("s", 3, 0.12, NOW, luma, is_full_range)
+
+
+def test_size_is_that_of_luma() -> None:
+    frame = make_frame(np.zeros((4, 6), np.uint8))
+    assert (frame.width, frame.height) == (6, 4)
+
+
+@pytest.mark.parametrize("luma", [np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6), np.float32), np.zeros(4, np.uint8)])
+def test_rejects_what_is_not_luma(luma: Luma) -> None:
+    with pytest.raises(ValueError, match="expected luma uint8 H×W, got"):
+        make_frame(luma)
+
+
+def test_rejects_naive_time() -> None:
+    with pytest.raises(ValueError, match="aware"):
+        Frame("s", 0, 0.0, NOW.replace(tzinfo=None), np.zeros((1, 1), np.uint8))
+
+
+def test_limited_range_ends_are_black_and_white() -> None:
+    limited = np.array([[0, 16, 126, 235, 255]], np.uint8)
+    assert full_range_from_limited(limited).tolist() == [[0, 0, 128, 255, 255]]
+
+
+def test_full_luma_converts_only_limited_range() -> None:
+    luma = np.full((2, 2), 235, np.uint8)
+    assert make_frame(luma).full_luma(luma)[0, 0] == 235
+    assert make_frame(luma, is_full_range=False).full_luma(luma)[0, 0] == 255
+
+
+def test_rgb_repeats_gray_where_there_is_no_colour() -> None:
+    rgb = make_frame(np.full((2, 3), 16, np.uint8), is_full_range=False).rgb()
+    assert rgb.shape == (2, 3, 3)
+    assert not rgb.any()
+
+
+def test_repr_shows_shape_not_pixels() -> None:
+    assert repr(make_frame(np.zeros((4, 6), np.uint8))) == "Frame('s', index=3, pts=0.120s, 6×4)"
