@@ -190,10 +190,10 @@ def url_of_running_server(data_dir: Path) -> str | None:
     """The URL of the embedded server that another program runs on this folder; None when there is none."""
     try:
         config = (data_dir / server_guard.CONFIG_FILE).read_text(encoding="utf-8")
-    except OSError:
+        values = dict(line.split(" ", 1) for line in config.splitlines() if " " in line)
+        port, password = int(values["port"]), values["requirepass"]
+    except (OSError, ValueError, KeyError):
         return None
-    values = dict(line.split(" ", 1) for line in config.splitlines() if " " in line)
-    port, password = int(values.get("port", "0")), values.get("requirepass", "")
     return _url(port, password) if _answers(port, password=password) else None
 
 

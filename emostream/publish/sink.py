@@ -13,8 +13,10 @@ class EventSink(Protocol):
 
     The pipeline awaits `publish` with one or more events of one stream and calls it again only after it returned.
     Returning means delivered (for Redis: acknowledged by the server; for files: handed to the operating system).
-    `SinkUnavailableError` means: not known to be delivered, try the same events again. `EventRejectedError` means: the
-    sink will never take these. `close` is guaranteed, flushes, and is called once.
+    `SinkUnavailableError` means: not known to be delivered, try the same events again; a sink that can tell (Redis)
+    keeps those it has already from being delivered twice. Sinks wait and try again by themselves for as long as their
+    settings say before they raise it. `EventRejectedError` means: the sink will never take these. `close` is
+    guaranteed, flushes, and is called once.
     """
 
     async def publish(self, events: Sequence[EmotionEvent]) -> None:
