@@ -225,7 +225,7 @@ def corrupt_packets(path: Path, target: Path, indexes: Sequence[int]) -> Path:
 
 
 class _MediaHandler(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder; `/status/CODE` answers with that code, `/hang` never answers."""
+    """Files of a folder; `/status/CODE` answers so, `/hang` never, `/break/FILE` breaks off after half of the file."""
 
     hang_seconds: ClassVar[float] = 30.0
 
@@ -234,6 +234,12 @@ class _MediaHandler(http.server.SimpleHTTPRequestHandler):
             self.send_error(int(self.path.removeprefix("/status/").partition("?")[0]))
         elif self.path.startswith("/hang"):
             self.server.stopping.wait(self.hang_seconds)  # type: ignore[attr-defined]
+        elif self.path.startswith("/break/"):
+            content = Path(self.translate_path(self.path.removeprefix("/break"))).read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2])
         else:
             with contextlib.suppress(ConnectionError):  # a reader may leave in the middle
                 super().do_GET()

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from av import error
 
-from emostream.errors import SourceError, SourceRejectedError, SourceTimeoutError, SourceUnavailableError
+from emostream.errors import DecodeError, SourceError, SourceRejectedError, SourceTimeoutError, SourceUnavailableError
 from emostream.redact import redact
 from emostream.stream import StreamKind
 
@@ -87,8 +87,11 @@ def source_error(
             f"or raise decode.{doing}_timeout_seconds"
         )
     said = exc.strerror
-    if isinstance(exc, _UNREADABLE) and kind is StreamKind.FILE:
-        return SourceRejectedError(f"cannot {doing} {name}: expected a video that FFmpeg can read, got {said!r}")
+    is_local = timeout_seconds is None
+    if kind is StreamKind.FILE and (is_local or isinstance(exc, _UNREADABLE)):
+        if doing == "read":
+            return DecodeError(f"cannot read {name} to its end: {said}; the pictures before are good")
+        return SourceRejectedError(f"cannot open {name}: expected a video that FFmpeg can read, got {said!r}")
     return SourceUnavailableError(f"cannot {doing} {name}: {said}; check that the source is up and reachable")
 
 

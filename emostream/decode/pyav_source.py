@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self, cast
 
 import av
 from av.container import InputContainer
@@ -149,6 +149,7 @@ class PyAVSource:
                 info = _describe(container, stream, kind=self.kind)
                 self._declared_num_packets = stream.frames
                 self._stream = stream
+                self._time_base = stream.time_base
                 self._demuxed = container.demux(stream)
         except FFmpegError as exc:
             raise self._translated(exc, doing="open", started=started) from exc
@@ -251,10 +252,17 @@ class PyAVSource:
                         self._demuxed = self._container.demux(self._stream)
                 continue
             except FFmpegError as exc:
-                raise self._translated(exc, doing="read", started=started) from exc
+                error = self._translated(exc, doing="read", started=started)
+                yield self._flush_packet()  # pictures the decoder still holds are good
+                raise error from exc
             finally:
                 self._release_if_closed()
             yield packet
+
+    def _flush_packet(self) -> Packet[VideoStream]:
+        packet: Any = Packet()
+        packet.stream, packet.time_base = self._stream, self._time_base
+        return cast("Packet[VideoStream]", packet)
 
     def _check_end(self, container: InputContainer) -> None:
         if self.kind is StreamKind.LIVE:
@@ -275,8 +283,8 @@ def _next_packet(demuxed: Iterator[Packet[VideoStream]]) -> Packet[VideoStream] 
     try:
         return next(demuxed, None)
     except IndexError:
-        # PyAV 18 at the end of a source in which streams appeared after opening (MPEG-TS): it flushes streams it does not
-        # know. Their numbers are higher than ours, so our own flush packet has come before.
+        # PyAV 18 at the end of a source in which streams appeared after opening (MPEG-TS): it flushes streams it does
+        # not know. Their numbers are higher than ours, so our own flush packet has come before.
         return None
 
 

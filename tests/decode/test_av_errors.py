@@ -9,7 +9,7 @@ import pytest
 from av import error
 
 from emostream.decode.av_errors import source_error
-from emostream.errors import SourceError, SourceRejectedError, SourceTimeoutError, SourceUnavailableError
+from emostream.errors import DecodeError, SourceError, SourceRejectedError, SourceTimeoutError, SourceUnavailableError
 from emostream.stream import StreamKind
 
 URL = "rtsp://admin:hunter2@camera/1?token=hunter2"
@@ -35,6 +35,7 @@ LIVE, FILE = StreamKind.LIVE, StreamKind.FILE
         (error.InvalidDataError, FILE, SourceRejectedError, "expected a video that FFmpeg can read"),
         (error.InvalidDataError, LIVE, SourceUnavailableError, "reachable"),
         (error.EOFError, FILE, SourceRejectedError, "expected a video"),
+        (error.OSError, LIVE, SourceUnavailableError, "reachable"),
         (error.OSError, FILE, SourceUnavailableError, "reachable"),
         (error.UndefinedError, LIVE, SourceUnavailableError, "reachable"),
     ],
@@ -67,3 +68,9 @@ def test_a_late_error_without_meaning_is_a_timeout(
         raised(errno.EIO, "bad"), name="n", doing="read", kind=LIVE, timeout_seconds=4.0, waited_seconds=waited_seconds
     )
     assert type(translated) is expected
+
+
+def test_a_local_file_is_never_unreachable() -> None:
+    opening = source_error(error.OSError(errno.EIO, "bad"), name="n", doing="open", kind=FILE)
+    reading = source_error(error.OSError(errno.EIO, "bad"), name="n", doing="read", kind=FILE)
+    assert (type(opening), type(reading)) == (SourceRejectedError, DecodeError)

@@ -128,6 +128,19 @@ def test_cut_over_http(tmp_path: Path, read: Read) -> None:
     assert len(reading.frames) == reading.stats.num_packets
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_connection_breaks_in_the_middle(tmp_path: Path, read: Read, name: str) -> None:
+    make_noisy_clip(tmp_path / name)
+    with http_server(tmp_path) as base:
+        reading = read(f"{base}/break/{name}")
+    assert type(reading.error) is SourceUnavailableError
+    assert 10 < len(reading.frames) < 40
+    assert len(reading.frames) >= reading.stats.num_packets  # MPEG-TS: the last packet counts as damaged
+    assert [frame.pts_seconds for frame in reading.frames] == pytest.approx(
+        [index / 25 for index in range(len(reading.frames))]
+    )
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param("a.gif", id="gif"), pytest.param("a.ts", id="ts"), pytest.param("a.mp4", id="mp4, edit list")]
 )
