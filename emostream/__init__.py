@@ -1,0 +1,31 @@
+"""emostream: watch video, follow every face, publish its expression.
+
+The nouns of the product; everything else is imported from its module, for example `emostream.pipeline.Pipeline`.
+"""
+
+from importlib.metadata import version
+
+from emostream.emotion import Emotion, EmotionScores
+from emostream.errors import EmostreamError
+from emostream.event import EmotionEvent, FaceEmotion, StatusEvent
+from emostream.face import Crop, Face
+from emostream.frame import Frame
+from emostream.stream import StreamKind, StreamSpec, StreamState
+
+__version__ = version("emostream")
+
+__all__ = [
+    "Crop",
+    "Emotion",
+    "EmostreamError",
+    "EmotionEvent",
+    "EmotionScores",
+    "Face",
+    "FaceEmotion",
+    "Frame",
+    "StatusEvent",
+    "StreamKind",
+    "StreamSpec",
+    "StreamState",
+    "__version__",
+]
