@@ -28,7 +28,7 @@ class Orientation:
 
     def apply(self, pixels: Pixels) -> Pixels:
         """The upright picture (H×W or H×W×C) as a view: nothing is copied."""
-        if self == UPRIGHT:
+        if self is UPRIGHT:  # the common case, on the hot path
             return pixels
         upright = pixels.swapaxes(0, 1) if self.is_transposed else pixels
         rows = slice(None, None, -1 if self.is_flipped_vertically else 1)

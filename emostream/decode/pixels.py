@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -77,8 +76,7 @@ class Reformatter(Protocol):
     def reformat(self) -> Callable[..., Any]: ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pixels:
+class Pixels(NamedTuple):
     """What a picture shows, upright.
 
     Attributes:
@@ -103,6 +101,9 @@ class PictureReader:
         self._make_reformatter = make_reformatter
         self._reformatter: Reformatter | None = None
         self._reformatter_fits: tuple[str, int, int] | None = None
+        self._looks: tuple[str, int] | None = None  # what the next two follow from
+        self._has_luma_plane = False
+        self._is_full_range = True
         self._rotation: int | None = None
         self._orientation = UPRIGHT
 
@@ -113,12 +114,14 @@ class PictureReader:
         converted once, to full range (except gray of more than 8 bits, whose range the converter leaves as it is).
         """
         orientation = self.orientation_of(picture)
-        if has_luma_plane(picture.format):
-            luma, uses_full_range = plane_view(picture), is_full_range(picture)
-        else:
-            luma, uses_full_range = self._converted(picture), is_full_range(picture) or not _is_gray(picture)
+        looks = (picture.format.name, picture.color_range)
+        if looks != self._looks:
+            self._looks = looks
+            self._has_luma_plane = has_luma_plane(picture.format)
+            self._is_full_range = is_full_range(picture) or not (self._has_luma_plane or _is_gray(picture))
+        luma = plane_view(picture) if self._has_luma_plane else self._converted(picture)
         load_rgb = functools.partial(rgb_from_picture, picture, orientation, self._make_reformatter)
-        return Pixels(orientation.apply(luma), uses_full_range, load_rgb)
+        return Pixels(orientation.apply(luma), self._is_full_range, load_rgb)
 
     def orientation_of(self, picture: Picture) -> Orientation:
         """How the picture lies. Its matrix is read again when its angle (cheap to ask for) changes."""
@@ -144,21 +147,11 @@ class PictureReader:
         return plane_view(gray)
 
 
-_LUMA_PLANE_BY_FORMAT: dict[str, bool] = {}
-
-
 def has_luma_plane(pixel_format: _PixelFormat) -> bool:
     """Whether the first plane holds 8-bit luma and nothing else."""
-    name = pixel_format.name
-    known = _LUMA_PLANE_BY_FORMAT.get(name)
-    if known is None:
-        luma, *others = pixel_format.components
-        is_coded = (
-            pixel_format.is_rgb or pixel_format.is_bayer or pixel_format.has_palette or pixel_format.is_bit_stream
-        )
-        known = not is_coded and luma.plane == 0 and luma.bits == 8 and all(other.plane != 0 for other in others)
-        _LUMA_PLANE_BY_FORMAT[name] = known
-    return known
+    is_coded = pixel_format.is_rgb or pixel_format.is_bayer or pixel_format.has_palette or pixel_format.is_bit_stream
+    luma, *others = pixel_format.components
+    return not is_coded and luma.plane == 0 and luma.bits == 8 and all(other.plane != 0 for other in others)
 
 
 def is_full_range(picture: Picture) -> bool:
