@@ -238,8 +238,8 @@ def test_ends_with_the_program_however_that_ends(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="death signals exist on Linux only")
-def test_ends_when_the_guard_is_killed() -> None:
-    with EmbeddedRedis() as server:
+def test_ends_when_the_guard_is_killed(tmp_path: Path) -> None:
+    with EmbeddedRedis(data_dir=tmp_path) as server:
         pid = server.server_pid
         guard = psutil.Process(pid).parent()
         assert guard is not None

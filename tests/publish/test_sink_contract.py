@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from emostream.publish.redis_sink import RedisSink
 from emostream.publish.sink import EventSink
 from emostream.publish.sink_group import SinkGroup
 from emostream.publish.wire import event_from_json, status_from_json
+from emostream.stream import StreamState
 from emostream.testing import CollectingSink
 from tests.publish.samples import STATUS, events_of
 
@@ -129,7 +130,10 @@ async def test_an_empty_batch_is_nothing(under_test: SinkUnderTest, stream_id: s
     assert [event.frame_index for event in delivered] == [5]
 
 
-async def test_delivers_status_events(under_test: SinkUnderTest) -> None:
-    await under_test.sink.publish_status(STATUS)
+async def test_delivers_status_events(under_test: SinkUnderTest, stream_id: str) -> None:
+    started = replace(STATUS, stream_id=stream_id, state=StreamState.RUNNING)
+    ended = replace(STATUS, stream_id=stream_id)
+    for event in (started, ended):
+        await under_test.sink.publish_status(event)
     _, statuses = await under_test.delivered()
-    assert statuses[-1] == STATUS
+    assert [event for event in statuses if event.stream_id == stream_id] == [started, ended]
