@@ -9,6 +9,7 @@ flow (Bouguet, 2000), those that do not return when followed back are dropped (f
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -24,8 +25,8 @@ _WINDOW_PER_FACE = 1.8  # so a face is 40 pixels high in its patch, and may move
 _MAX_SHIFT_PER_FACE = 0.15  # a face further than this from the middle of its window gets a new one
 _MAX_GROWTH = 1.15
 
-_GRID = 5
-_GRID_SHARE = 0.8  # the outermost points keep clear of the background at the corners of the box
+# Four by four points that keep clear of the background at the corners of the box, in units of its sides.
+_GRID_IN_BOX = np.stack(np.meshgrid(*2 * [np.linspace(0.12, 0.88, 4)]), axis=-1).reshape(-1, 2)
 
 _FLOW_WINDOW_PIXELS = (11, 11)
 _FLOW_LEVELS = 2
@@ -33,7 +34,7 @@ _FLOW_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)
 _MAX_RETURN_PIXELS = 0.7  # in the patch, where eyes are about 16 pixels apart
 _MIN_GOOD_SHARE = 0.5
 _MAX_SCALE_PER_FRAME = 1.25
-_OUTLIER_FACTOR = 2.5
+_OUTLIER_FACTOR = 2.0
 _OUTLIER_FLOOR_PIXELS = 0.2
 
 Points = npt.NDArray[np.float32]
@@ -76,15 +77,25 @@ def patch_of(luma: Luma, face: Face, *, window: Window | None = None) -> FacePat
     return FacePatch(face, window, cut_window(luma, window))
 
 
-def follow_face(previous: FacePatch, luma: Luma) -> FacePatch | None:
-    """The face in the next frame, or None where the flow cannot be trusted."""
-    pixels = cut_window(luma, previous.window)
-    similarity = _similarity_by_flow(previous.pixels, pixels, _grid_over(previous))
-    if similarity is None:
-        return None
+def follow_faces(previous: Sequence[FacePatch], luma: Luma) -> list[FacePatch | None]:
+    """Each face in the next frame, or None where its flow cannot be trusted."""
+    if not previous:
+        return []
+    before = np.concatenate([patch.pixels for patch in previous])
+    after = np.concatenate([cut_window(luma, patch.window) for patch in previous])
+    similarities, is_good = _similarities_by_flow(before, after, _grids_over(previous))
+    pixels = after.reshape(-1, PATCH_SIDE_PIXELS, PATCH_SIDE_PIXELS)
+    return [
+        _patch_after(patch, similarity, luma=luma, pixels=now) if good else None
+        for patch, similarity, now, good in zip(previous, similarities, pixels, is_good.tolist(), strict=True)
+    ]
+
+
+def _patch_after(previous: FacePatch, similarity: Similarity, *, luma: Luma, pixels: Luma) -> FacePatch | None:
     face = _moved(previous.face, _in_frame(similarity, previous.window))
-    if not (0 <= _centre(face)[0] < luma.shape[1] and 0 <= _centre(face)[1] < luma.shape[0]):
-        return None
+    x, y = _centre(face)
+    if not (0 <= x < luma.shape[1] and 0 <= y < luma.shape[0]):
+        return None  # it left the picture
     if previous.window.fits(face):
         return FacePatch(face, previous.window, pixels)
     return patch_of(luma, face)
@@ -103,36 +114,41 @@ def cut_window(luma: Luma, window: Window) -> Luma:
     return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-def _grid_over(patch: FacePatch) -> Points:
-    """Points over the face, in pixels of its patch, n×2."""
-    scale = PATCH_SIDE_PIXELS / patch.window.side
-    x0, y0, x1, y1 = patch.face.box_xyxy
-    margin = (1 - _GRID_SHARE) / 2
-    steps = np.linspace(margin, 1 - margin, _GRID)
-    xs = (x0 + steps * (x1 - x0) - patch.window.left) * scale
-    ys = (y0 + steps * (y1 - y0) - patch.window.top) * scale
-    grid = np.empty((_GRID, _GRID, 2), dtype=np.float32)
-    grid[..., 0] = xs
-    grid[..., 1] = ys[:, None]
-    return grid.reshape(-1, 2)
+def _grids_over(patches: Sequence[FacePatch]) -> Points:
+    """Points over each face, n×points×2, in pixels of its own patch."""
+    boxes = np.array([patch.face.box_xyxy for patch in patches])
+    corners = np.array([(patch.window.left, patch.window.top) for patch in patches])
+    scales = PATCH_SIDE_PIXELS / np.array([patch.window.side for patch in patches])
+    corner, side = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
+    points = (corner + _GRID_IN_BOX * side - corners[:, None]) * scales[:, None, None]
+    return np.asarray(points, dtype=np.float32)
 
 
-def _similarity_by_flow(previous: Luma, current: Luma, points: Points) -> Similarity | None:
-    """The movement of the points from one patch to the next, in patch pixels."""
-    moved, is_found = _flow(previous, current, points)
-    returned, is_returned = _flow(current, previous, moved)
-    errors = np.abs(returned - points).max(axis=1)
-    is_good = is_found & is_returned & (errors < _MAX_RETURN_PIXELS)
-    if is_good.sum() < _MIN_GOOD_SHARE * len(points):
-        return None
-    similarity = _robust_similarity(points[is_good], moved[is_good])
-    return similarity if 1 / _MAX_SCALE_PER_FRAME <= scale_of(similarity) <= _MAX_SCALE_PER_FRAME else None
+def _similarities_by_flow(before: Luma, after: Luma, points: Points) -> tuple[Similarity, npt.NDArray[np.bool_]]:
+    """The movement of each face's points, n×2×3 in pixels of its patch, and whether it can be trusted.
+
+    The patches stand below each other in one picture, so that one call follows the points of all of them.
+    """
+    tops = np.zeros((len(points), 1, 2), dtype=np.float32)
+    tops[:, 0, 1] = PATCH_SIDE_PIXELS * np.arange(len(points))
+    start = (points + tops).reshape(-1, 2)
+    end, is_found = _flow(before, after, start)
+    returned, is_returned = _flow(after, before, end)
+    is_steady = np.abs(returned - start).max(axis=1) < _MAX_RETURN_PIXELS
+    is_point_good = (is_found & is_returned & is_steady).reshape(points.shape[:2])
+    is_good = is_point_good.mean(axis=1) >= _MIN_GOOD_SHARE
+
+    moved = end.reshape(points.shape) - tops
+    weights = np.where(is_good[:, None], is_point_good, 1.0)
+    similarities = _robust_similarities(points, moved, weights)
+    scales = np.hypot(similarities[:, 0, 0], similarities[:, 1, 0])
+    return similarities, is_good & (scales <= _MAX_SCALE_PER_FRAME) & (scales >= 1 / _MAX_SCALE_PER_FRAME)
 
 
-def _flow(previous: Luma, current: Luma, points: Points) -> tuple[Points, npt.NDArray[np.bool_]]:
+def _flow(before: Luma, after: Luma, points: Points) -> tuple[Points, npt.NDArray[np.bool_]]:
     moved, status, _ = cv2.calcOpticalFlowPyrLK(
-        previous,
-        current,
+        before,
+        after,
         points,
         None,  # type: ignore[call-overload]
         winSize=_FLOW_WINDOW_PIXELS,
@@ -142,14 +158,13 @@ def _flow(previous: Luma, current: Luma, points: Points) -> tuple[Points, npt.ND
     return np.asarray(moved, dtype=np.float32), np.asarray(status)[:, 0] == 1
 
 
-def _robust_similarity(source: Points, target: Points) -> Similarity:
+def _robust_similarities(source: Points, target: Points, weights: npt.NDArray[np.float64]) -> Similarity:
     """Least squares, then once more without the points that fit badly."""
-    similarity = similarity_from_points(source, target)
-    residuals = np.linalg.norm(transform_points(similarity, source) - target, axis=1)
-    is_inlier = residuals <= _OUTLIER_FACTOR * float(np.median(residuals)) + _OUTLIER_FLOOR_PIXELS
-    if is_inlier.all():
-        return similarity
-    return similarity_from_points(source[is_inlier], target[is_inlier])
+    similarities = similarity_from_points(source, target, weights=weights)
+    residuals = np.linalg.norm(transform_points(similarities, source) - target, axis=-1)
+    usual = np.average(residuals, axis=1, weights=weights)[:, None]
+    is_inlier = residuals <= _OUTLIER_FACTOR * usual + _OUTLIER_FLOOR_PIXELS
+    return similarity_from_points(source, target, weights=weights * is_inlier)
 
 
 def _in_frame(similarity: Similarity, window: Window) -> Similarity:

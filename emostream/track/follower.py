@@ -13,14 +13,12 @@ from emostream.boxes import iou_matrix
 from emostream.config import TrackSettings
 from emostream.face import Face
 from emostream.frame import Frame, Luma
-from emostream.track.flow import FacePatch, follow_face, patch_of
+from emostream.track.flow import FacePatch, follow_faces, patch_of
 from emostream.track.scene import has_new_motion, is_cut, thumbnail_of
 from emostream.track.tracker import FaceTracker, TrackUpdate
 
 # When something speaks for another look, it comes after this share of the usual interval.
 _EARLY_SHARE = 0.5
-# A face the detector missed once is followed until the next look; missed twice, it is gone.
-_MAX_MISSES = 1
 # Two boxes on one face: one of them follows the wrong person.
 _MAX_OVERLAP = 0.4
 
@@ -48,7 +46,8 @@ class FaceFollower:
     """Follows all faces of one stream. Called from one thread at a time, frame by frame in order.
 
     The detector searches a frame when its time has come, when the scene changed, and when a face cannot be followed
-    with certainty; half the usual time after a look that missed a known face, or when something new moves.
+    with certainty; after half the usual time when the last look missed a known face or something new moves. A face
+    missed once is followed until that next look; missed twice, it is gone.
 
     Args:
         detect: finds the faces in a gray picture, weak ones included; shared between streams, so thread-safe.
@@ -73,7 +72,7 @@ class FaceFollower:
             confirm_score=settings.confirm_score,
         )
         self._patches: dict[int, FacePatch] = {}
-        self._num_misses: dict[int, int] = {}
+        self._missed: set[int | None] = set()
         self._thumbnail: Luma | None = None
         self._searched_thumbnail: Luma | None = None
         self._searched_at_seconds = -math.inf
@@ -111,7 +110,7 @@ class FaceFollower:
 
     def _end_scene(self) -> tuple[int, ...]:
         self._patches.clear()
-        self._num_misses.clear()
+        self._missed.clear()
         return self._tracker.end_all()
 
     def _is_due(self, frame: Frame, thumbnail: Luma) -> bool:
@@ -123,37 +122,30 @@ class FaceFollower:
         if elapsed < interval * _EARLY_SHARE:
             return False
         faces = [patch.face for patch in self._patches.values()]
-        return bool(self._num_misses) or has_new_motion(
+        return bool(self._missed) or has_new_motion(
             self._searched_thumbnail, thumbnail, faces=faces, frame_width=frame.width
         )
 
     def _moved(self, luma: Luma) -> list[FacePatch] | None:
         """Every known face in this frame, or None when one of them cannot be followed with certainty."""
-        moved = []
-        for patch in self._patches.values():
-            follower = follow_face(patch, luma)
-            if follower is None:
-                return None
-            moved.append(follower)
-        return None if _has_overlap([patch.face for patch in moved]) else moved
+        moved = [patch for patch in follow_faces(list(self._patches.values()), luma) if patch is not None]
+        if len(moved) < len(self._patches) or _has_overlap([patch.face for patch in moved]):
+            return None
+        return moved
 
     def _searched(self, frame: Frame, detections: Sequence[Face]) -> TrackUpdate:
         """What the detector found, and the faces it missed for the first time, as far as they can be followed."""
         update = self._tracker.update(detections, pts_seconds=frame.pts_seconds)
-        found = {face.track_id for face in update.faces}
-        missed = []
-        for track_id, patch in self._patches.items():
-            num_misses = self._num_misses.get(track_id, 0) + 1
-            if track_id in found or num_misses > _MAX_MISSES or track_id in update.ended_track_ids:
-                continue
-            moved = follow_face(patch, frame.luma)
-            if moved is not None and not _has_overlap([*update.faces, moved.face], last_only=True):
-                missed.append(moved)
-        kept = {patch.face.track_id: patch for patch in missed}
-        faces = sorted([*update.faces, *(patch.face for patch in missed)], key=lambda face: face.track_id or 0)
-        self._num_misses = {
-            track_id: self._num_misses.get(track_id, 0) + 1 for track_id in kept if track_id is not None
-        }
+        gone = {face.track_id for face in update.faces} | set(update.ended_track_ids) | self._missed
+        candidates = [patch for track_id, patch in self._patches.items() if track_id not in gone]
+        faces = list(update.faces)
+        kept: dict[int | None, FacePatch] = {}
+        for patch in follow_faces(candidates, frame.luma):
+            if patch is not None and not _has_overlap([*faces, patch.face]):
+                faces.append(patch.face)
+                kept[patch.face.track_id] = patch
+        self._missed = set(kept)
+        faces.sort(key=lambda face: face.track_id or 0)
         update = TrackUpdate(tuple(faces), update.ended_track_ids)
         self._remember(update, kept, frame.luma)
         return update
@@ -170,10 +162,9 @@ class FaceFollower:
         self._patches = patches
 
 
-def _has_overlap(faces: Sequence[Face], *, last_only: bool = False) -> bool:
-    """Whether two faces (or the last and another) lie on each other."""
+def _has_overlap(faces: Sequence[Face]) -> bool:
+    """Whether two faces lie on each other."""
     if len(faces) < 2:
         return False
     boxes = np.array([face.box_xyxy for face in faces])
-    overlaps = np.triu(iou_matrix(boxes, boxes), k=1)
-    return bool((overlaps[:, -1] if last_only else overlaps).max() > _MAX_OVERLAP)
+    return bool(np.triu(iou_matrix(boxes, boxes), k=1).max() > _MAX_OVERLAP)

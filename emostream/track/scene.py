@@ -25,9 +25,9 @@ def thumbnail_of(luma: Luma) -> Luma:
     """A few dozen pixels of the picture, each the mean of a block (exact halving keeps it cheap at any size)."""
     thumbnail = luma
     while max(thumbnail.shape) > _MAX_THUMBNAIL_SIDE:
-        height, width = thumbnail.shape
-        size = (max(width // 2, 1), max(height // 2, 1))
-        thumbnail = np.asarray(cv2.resize(thumbnail, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        height, width = (max(side // 2, 1) for side in thumbnail.shape)
+        even = thumbnail[: 2 * height, : 2 * width]
+        thumbnail = np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     return thumbnail.copy() if thumbnail is luma else thumbnail
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emostream.face import Face
+from emostream.face import BoxXyxy, Face
 from emostream.track.association import associate
 from emostream.track.motion import BoxMotion, correct, motion_from_box, predict
 
@@ -32,12 +32,30 @@ class TrackUpdate:
 
 @dataclass(slots=True)
 class _Track:
+    """A person.
+
+    Attributes:
+        track_id: never used again.
+        motion: at the last detection.
+        moved_to: where the face was followed to since then, or None.
+        seen_at_seconds: time of that, or of the last detection.
+    """
+
     track_id: int
     motion: BoxMotion
+    seen_at_seconds: float
+    moved_to: BoxXyxy | None = None
 
-    @property
-    def seen_at_seconds(self) -> float:
-        return self.motion.at_seconds
+    def predicted(self, *, at_seconds: float) -> BoxMotion:
+        """Where the face should be now. Frames in between count as one: their sum is what matters for speed."""
+        motion = self.motion
+        if self.moved_to is not None:
+            motion = correct(predict(motion, at_seconds=self.seen_at_seconds), self.moved_to)
+        return predict(motion, at_seconds=at_seconds)
+
+    def see(self, motion: BoxMotion) -> None:
+        """Take over the state after a detection."""
+        self.motion, self.seen_at_seconds, self.moved_to = motion, motion.at_seconds, None
 
 
 class FaceTracker:
@@ -93,7 +111,7 @@ class FaceTracker:
         known = [face for face in faces if face.track_id in tracks]
         for face in known:
             track = tracks[face.track_id or 0]
-            track.motion = correct(predict(track.motion, at_seconds=pts_seconds), face.box_xyxy)
+            track.moved_to, track.seen_at_seconds = face.box_xyxy, pts_seconds
         return TrackUpdate(_by_track(known), self._end_lost(pts_seconds))
 
     def end_all(self) -> tuple[int, ...]:
@@ -112,19 +130,20 @@ class FaceTracker:
         self, tracks: Sequence[_Track], faces: Sequence[Face], *, pts_seconds: float
     ) -> tuple[list[Face], list[Face]]:
         """Faces with the id of their track, and the faces that have none; moves the tracks."""
-        predicted = [predict(track.motion, at_seconds=pts_seconds) for track in tracks]
+        predicted = [track.predicted(at_seconds=pts_seconds) for track in tracks]
         boxes = np.array([face.box_xyxy for face in faces], dtype=np.float64).reshape(-1, 4)
         pairs = associate(predicted, boxes, min_iou=self._min_iou)
         known = []
         for track_index, face_index in pairs:
             track = tracks[track_index]
-            track.motion = correct(predicted[track_index], boxes[face_index])
+            track.see(correct(predicted[track_index], boxes[face_index]))
             known.append(dataclasses.replace(faces[face_index], track_id=track.track_id))
         paired = {face_index for _, face_index in pairs}
         return known, [face for index, face in enumerate(faces) if index not in paired]
 
     def _start(self, face: Face, *, pts_seconds: float) -> Face:
-        track = _Track(next(self._ids), motion_from_box(face.box_xyxy, at_seconds=pts_seconds))
+        motion = motion_from_box(face.box_xyxy, at_seconds=pts_seconds)
+        track = _Track(next(self._ids), motion, pts_seconds)
         self._tracks.append(track)
         return dataclasses.replace(face, track_id=track.track_id)
 
