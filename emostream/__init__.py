@@ -16,8 +16,8 @@ __version__ = version("emostream")
 
 __all__ = [
     "Crop",
-    "Emotion",
     "EmostreamError",
+    "Emotion",
     "EmotionEvent",
     "EmotionScores",
     "Face",

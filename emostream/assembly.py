@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from emostream.classify.classifier import EmotionClassifier
+from emostream.classify.batcher import CropBatcher
 from emostream.classify.load import load_classifier
 from emostream.config import Settings
 from emostream.decode.pyav_source import PyAVSource
@@ -27,7 +28,7 @@ class Models:
     """The models of a process, shared by all its pipelines."""
 
     detector: FaceDetector
-    classifier: EmotionClassifier
+    classifier: CropBatcher
 
     def close(self) -> None:
         """Release the engines."""
@@ -43,7 +44,11 @@ def load_models(settings: Settings) -> Models:
     store = ModelStore(settings.models)
     return Models(
         detector=load_detector(settings.detect, model_path=detector_path(settings, store=store)),
-        classifier=load_classifier(settings.classify),
+        classifier=CropBatcher(
+            load_classifier(settings.classify),
+            num_workers=os.cpu_count() or 1,
+            max_batch_size=settings.classify.max_batch_size,
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
+from emostream.classify.classifier import Classified
 from emostream.classify.manifest import ModelManifest
 from emostream.emotion import EmotionScores
 from emostream.event import EmotionEvent, FaceEmotion
@@ -40,11 +41,10 @@ class FollowedChunk:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredChunk:
-    """A chunk with the probabilities of its crops: float32, n×labels."""
+    """A chunk with the probabilities of its crops, one row each."""
 
     chunk: FollowedChunk
-    probabilities: npt.NDArray[np.float32]
-    classify_seconds: float
+    classified: Classified
 
 
 def events_from_chunk(
@@ -58,8 +58,9 @@ def events_from_chunk(
 ) -> list[EmotionEvent]:
     """One event per frame, in order; advances the smoother."""
     chunk = scored.chunk
-    rows = iter(zip(chunk.crops, scored.probabilities, strict=True))
-    classify_ms = 1000 * scored.classify_seconds / len(chunk.frames)
+    rows = iter(zip(chunk.crops, scored.classified.probabilities, strict=True))
+    wait_ms = 1000 * scored.classified.wait_seconds
+    classify_ms = 1000 * scored.classified.compute_seconds / len(chunk.frames)
     events = []
     for position, (frame, found) in enumerate(zip(chunk.frames, chunk.followed, strict=True)):
         faces = tuple(
@@ -82,6 +83,7 @@ def events_from_chunk(
                 latency_ms={
                     "detect": 1000 * found.detect_seconds,
                     "follow": 1000 * found.follow_seconds,
+                    "wait": wait_ms,
                     "classify": classify_ms,
                     "total": 1000 * (now - frame.captured_at).total_seconds(),
                 },

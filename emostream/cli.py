@@ -47,23 +47,27 @@ def run_guarded(command: typer.Typer) -> int:
         command()
     except SystemExit as exc:  # how Typer ends, also on wrong usage
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
-    except EmostreamError as exc:
-        _print_error(str(exc))
-        return exc.exit_code
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:
-        # `emostream tail | head`: the reader has gone, which is no error. Keep Python from flushing into the pipe.
+    except Exception as exc:
+        return _report(exc)
+    return 0
+
+
+def _report(exc: Exception) -> int:
+    if isinstance(exc, BrokenPipeError) or isinstance(exc.__cause__, BrokenPipeError):
+        # `emostream tail | head`: the reader has seen enough. Keep Python from flushing into the pipe at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as exc:
-        logging.getLogger(__name__).debug("internal error", exc_info=True)
-        _print_error(
-            f"internal error: {type(exc).__name__}: {exc}. This is a defect of emostream; please report it with the "
-            "output of EMOSTREAM_LOG_LEVEL=debug"
-        )
-        return _INTERNAL
-    return 0
+    if isinstance(exc, EmostreamError):
+        _print_error(str(exc))
+        return exc.exit_code
+    logging.getLogger(__name__).debug("internal error", exc_info=exc)
+    _print_error(
+        f"internal error: {type(exc).__name__}: {exc}. This is a defect of emostream; please report it with the output "
+        "of EMOSTREAM_LOG_LEVEL=debug"
+    )
+    return _INTERNAL
 
 
 def _print_error(message: str) -> None:

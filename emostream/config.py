@@ -146,9 +146,11 @@ def load_settings(*, config_file: Path | None = None, **arguments: Any) -> Setti
             return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=config_file))
 
     try:
-        return FileSettings(**arguments)
+        loaded = FileSettings(**arguments)
     except ValidationError as exc:
         raise ConfigError(_explain(exc, config_file=config_file)) from exc
+    # A plain instance: the local class could neither be pickled, as Ray does, nor compared with other settings.
+    return Settings.model_construct(**dict(loaded))
 
 
 def _check_yaml(path: Path) -> None:

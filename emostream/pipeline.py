@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
 from emostream.chunk import FollowedChunk, ScoredChunk, events_from_chunk
-from emostream.classify.classifier import EmotionClassifier
+from emostream.classify.classifier import SharedClassifier
 from emostream.decode.buffer import FrameBuffer, OverflowPolicy
 from emostream.decode.source import FrameSource
 from emostream.detect.align import crop_faces
@@ -94,7 +94,7 @@ class Pipeline:
         stream_id: str,
         epoch: int,
         follower: FaceFollower,
-        classifier: EmotionClassifier,
+        classifier: SharedClassifier,
         smoother: EmotionSmoother,
         sink: EventSink,
         on_event: EventObserver | None = None,
@@ -150,13 +150,13 @@ class Pipeline:
         policy = OverflowPolicy.WAIT if self._source.kind is StreamKind.FILE else OverflowPolicy.DROP_OLDEST
         buffer = FrameBuffer(policy=policy)
         followed: asyncio.Queue[FollowedChunk | None] = asyncio.Queue(_MAX_WAITING_CHUNKS)
-        classified: asyncio.Queue[ScoredChunk | None] = asyncio.Queue(_MAX_WAITING_CHUNKS)
+        classified: asyncio.Queue[asyncio.Task[ScoredChunk] | None] = asyncio.Queue(_MAX_WAITING_CHUNKS)
         source_error: SourceError | None = None
         try:
             async with asyncio.TaskGroup() as stages:
                 stages.create_task(self._in_thread(self._decode, buffer))
                 following = stages.create_task(self._follow_all(buffer, followed))
-                stages.create_task(self._classify_all(followed, classified))
+                stages.create_task(self._classify_all(stages, followed, classified))
                 stages.create_task(self._publish_all(classified))
             source_error = following.result()
         except* EmostreamError as group:
@@ -201,16 +201,23 @@ class Pipeline:
         return FollowedChunk(frames, followed, crops, time.perf_counter() - started, num_dropped)
 
     async def _classify_all(
-        self, followed: asyncio.Queue[FollowedChunk | None], classified: asyncio.Queue[ScoredChunk | None]
+        self,
+        stages: asyncio.TaskGroup,
+        followed: asyncio.Queue[FollowedChunk | None],
+        classified: asyncio.Queue[asyncio.Task[ScoredChunk] | None],
     ) -> None:
+        """Starts chunks without waiting for the last one, so that several cores classify; the queue keeps their order."""
         while (chunk := await followed.get()) is not None:
-            started = time.perf_counter()
-            probabilities = await self._in_thread(self._classifier.classify, chunk.crops)
-            await classified.put(ScoredChunk(chunk, probabilities, time.perf_counter() - started))
+            await classified.put(stages.create_task(self._classify(chunk)))
         await classified.put(None)
 
-    async def _publish_all(self, classified: asyncio.Queue[ScoredChunk | None]) -> None:
-        while (scored := await classified.get()) is not None:
+    async def _classify(self, chunk: FollowedChunk) -> ScoredChunk:
+        may_wait = self._source.kind is StreamKind.LIVE
+        return ScoredChunk(chunk, await self._classifier.classify(chunk.crops, may_wait=may_wait))
+
+    async def _publish_all(self, classified: asyncio.Queue[asyncio.Task[ScoredChunk] | None]) -> None:
+        while (classifying := await classified.get()) is not None:
+            scored = await classifying
             events = events_from_chunk(
                 scored,
                 stream_id=self._stream_id,
@@ -237,7 +244,7 @@ class Pipeline:
         self.stats.add_time("detect", sum(found.detect_seconds for found in chunk.followed))
         self.stats.add_time("follow", sum(found.follow_seconds for found in chunk.followed))
         self.stats.add_time("crop", chunk.crop_seconds)
-        self.stats.add_time("classify", scored.classify_seconds)
+        self.stats.add_time("classify", scored.classified.compute_seconds)
         self.stats.stage_seconds["decode"] = self._source.stats.decode_seconds
 
     async def _publish_status(self, state: StreamState, *, detail: str = "") -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from emostream.classify.batcher import CropBatcher
 from emostream.config import TrackSettings
 from emostream.errors import DecodeError, EmostreamError, InferenceError, SinkUnavailableError, SourceRejectedError
 from emostream.event import EmotionEvent, StatusEvent
@@ -38,11 +39,15 @@ def _pipeline(
         stream_id="test",
         epoch=7,
         follower=FaceFollower(ScriptedDetector(faces).detect, settings=TrackSettings()),
-        classifier=classifier or ConstantClassifier(),
+        classifier=CropBatcher(classifier or ConstantClassifier(), num_workers=1, max_batch_size=32),
         smoother=EmotionSmoother(time_constant_seconds=0.5),
         sink=sink,
         on_event=on_event,
     )
+
+
+def _pipeline_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("emostream-test")]
 
 
 async def test_each_frame_becomes_one_event_in_order() -> None:
@@ -114,11 +119,10 @@ async def test_a_failing_stage_ends_the_others_and_leaves_no_thread(
     classifier: ConstantClassifier, sink: CollectingSink, expected: type[EmostreamError]
 ) -> None:
     source = ScriptedSource(gray_frames(500))
-    before = threading.active_count()
     with pytest.raises(expected):
         await _pipeline(source, sink=sink, classifier=classifier).run()
     assert source.is_closed
-    assert threading.active_count() <= before
+    assert not _pipeline_threads()
 
 
 async def test_cancelling_closes_the_source_and_leaves_no_thread() -> None:
@@ -127,14 +131,13 @@ async def test_cancelling_closes_the_source_and_leaves_no_thread() -> None:
             await asyncio.sleep(60)
 
     source = ScriptedSource(gray_frames(500))
-    before = threading.active_count()
     run = asyncio.create_task(_pipeline(source, sink=Stuck()).run())
     await asyncio.sleep(0.2)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
     assert source.is_closed
-    assert threading.active_count() <= before
+    assert not _pipeline_threads()
 
 
 async def test_a_slow_live_pipeline_drops_frames_and_says_how_many() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -31,4 +32,36 @@ class EmotionClassifier(Protocol):
 
     def close(self) -> None:
         """Release the engine. Safe to call twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classified:
+    """Probabilities for the crops of one call, and what they cost.
+
+    Attributes:
+        probabilities: float32, n×len(labels), each row a distribution.
+        wait_seconds: from the call to the start of its batch.
+        compute_seconds: this call's share of the time of its batch, by number of crops.
+    """
+
+    probabilities: npt.NDArray[np.float32]
+    wait_seconds: float
+    compute_seconds: float
+
+
+class SharedClassifier(Protocol):
+    """What pipelines await: one classifier for all streams of a process, wherever it runs."""
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """The contract of the model."""
+        ...
+
+    async def classify(self, crops: npt.NDArray[np.uint8], *, may_wait: bool) -> Classified:
+        """Classify n ≥ 0 crops (uint8, n×S×S), which stay unchanged until this returns.
+
+        `may_wait` says whether more crops may be waited for: live sources bring few at a time, files bring full batches
+        and gain nothing. Calls may overlap; each gets its own rows. Raises `InferenceError`.
+        """
         ...

@@ -54,26 +54,39 @@ def analyze(
         target_fps=fps,
         max_frames=max_frames,
     )
-    sinks: list[EventSink] = []
-    if json:
-        sinks.append(JsonlSink.to_stdout())
-    if output is not None:
-        sinks.append(JsonlSink.to_file(output))
-    if settings.publish.redis_url is not None:
-        sinks.append(RedisSink(settings.publish, redis_url=settings.publish.redis_url.get_secret_value()))
     summary = StreamSummary()
     started = time.perf_counter()
     try:
         stats = asyncio.run(
-            run_analysis(
-                spec, settings=settings, sink=SinkGroup(sinks), summary=summary, epoch=new_epoch(), annotate=annotate
-            )
+            _analyze(spec, settings=settings, json=json, output=output, annotate=annotate, summary=summary)
         )
     finally:
         if not json and summary.num_events:
             Console(highlight=False).print(summary_table(summary, title=f"People in {spec.stream_id}"))
     if not json:
         _print_closing(stats, seconds=time.perf_counter() - started, annotate=annotate, output=output)
+
+
+async def _analyze(
+    spec: StreamSpec,
+    *,
+    settings: Settings,
+    json: bool,
+    output: Path | None,
+    annotate: Path | None,
+    summary: StreamSummary,
+) -> PipelineStats:
+    sinks: list[EventSink] = []
+    if json:
+        sinks.append(JsonlSink.to_stdout())
+    if output is not None:
+        sinks.append(JsonlSink.to_file(output))
+    if settings.publish.redis_url is not None:
+        redis_sink = RedisSink(settings.publish, redis_url=settings.publish.redis_url.get_secret_value())
+        await redis_sink.check()  # a wrong URL is found before work starts
+        sinks.append(redis_sink)
+    sink = SinkGroup(sinks)
+    return await run_analysis(spec, settings=settings, sink=sink, summary=summary, epoch=new_epoch(), annotate=annotate)
 
 
 async def run_analysis(

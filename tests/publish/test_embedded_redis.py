@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 from redis import Redis
 from redis.backoff import NoBackoff

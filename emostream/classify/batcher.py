@@ -1,0 +1,170 @@
+"""Gathers the crops of all streams of a process into batches for one classifier."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from emostream.classify.classifier import Classified, EmotionClassifier
+from emostream.classify.manifest import ModelManifest
+from emostream.classify.window import ArrivalWindow
+
+# Per crop, a batch of 8 costs about as little as a larger one (docs/performance.md).
+_WANTED_CROPS = 8
+
+
+@dataclass(slots=True)
+class BatchStats:
+    """Counted by the batcher while it runs.
+
+    Attributes:
+        num_batches: batches computed.
+        num_crops: crops in them.
+        wait_seconds: summed over requests, from arrival to the start of their batch.
+        compute_seconds: summed over batches.
+        batch_sizes: how often each size occurred.
+    """
+
+    num_batches: int = 0
+    num_crops: int = 0
+    wait_seconds: float = 0.0
+    compute_seconds: float = 0.0
+    batch_sizes: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    crops: npt.NDArray[np.uint8]
+    is_urgent: bool
+    arrived_seconds: float
+    answer: asyncio.Future[Classified]
+
+
+class CropBatcher:
+    """A `SharedClassifier` on an engine of this process; awaited by all pipelines of one event loop.
+
+    A batch starts when it is full, when its window has passed, or at once when a request that must not wait is in it.
+    Requests keep their order and are never split or dropped here; several batches run at once, one per worker, so that
+    all cores are used.
+
+    Args:
+        classifier: thread-safe; closed with the batcher.
+        num_workers: batches at the same time, each in a thread.
+        max_batch_size: crops after which a batch is full. A request that is larger alone is a batch of its own.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        classifier: EmotionClassifier,
+        *,
+        num_workers: int,
+        max_batch_size: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.stats = BatchStats()
+        self._classifier = classifier
+        self._executor = ThreadPoolExecutor(num_workers, thread_name_prefix="emostream-classify")
+        self._max_batch_size = max_batch_size
+        self._clock = clock
+        self._window = ArrivalWindow(wanted_crops=min(_WANTED_CROPS, max_batch_size))
+        self._waiting: deque[_Request] = deque()
+        self._num_waiting_crops = 0
+        self._free_workers = num_workers
+        self._timer: asyncio.TimerHandle | None = None
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """The contract of the model."""
+        return self._classifier.manifest
+
+    async def classify(self, crops: npt.NDArray[np.uint8], *, may_wait: bool) -> Classified:
+        """See `SharedClassifier.classify`."""
+        if len(crops) == 0:
+            return Classified(np.empty((0, len(self.manifest.labels)), np.float32), 0.0, 0.0)
+        now = self._clock()
+        self._window.arrived(len(crops), now_seconds=now)
+        answer: asyncio.Future[Classified] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Request(crops, not may_wait, now, answer))
+        self._num_waiting_crops += len(crops)
+        self._start_what_is_due()
+        return await answer
+
+    def close(self) -> None:
+        """Wait for batches that run, then release the engine. Nothing may be awaited any more."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._classifier.close()
+
+    def _start_what_is_due(self) -> None:
+        while self._waiting and self._free_workers:
+            due_in = self._seconds_until_due()
+            if due_in > 0:
+                if self._timer is None:
+                    self._timer = asyncio.get_running_loop().call_later(due_in, self._timer_fired)
+                return
+            self._free_workers -= 1
+            task = asyncio.create_task(self._run(self._next_batch()))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self._start_what_is_due()
+
+    def _seconds_until_due(self) -> float:
+        if self._num_waiting_crops >= self._max_batch_size or any(request.is_urgent for request in self._waiting):
+            return 0.0
+        return self._waiting[0].arrived_seconds + self._window.seconds - self._clock()
+
+    def _next_batch(self) -> list[_Request]:
+        """The oldest requests that fit into one batch; at least one."""
+        batch = [self._waiting.popleft()]
+        size = len(batch[0].crops)
+        while self._waiting and size + len(self._waiting[0].crops) <= self._max_batch_size:
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1].crops)
+        self._num_waiting_crops -= size
+        return batch
+
+    async def _run(self, batch: list[_Request]) -> None:
+        started = self._clock()
+        wanted = [request for request in batch if not request.answer.done()]  # done here means cancelled
+        try:
+            if wanted:
+                crops = wanted[0].crops if len(wanted) == 1 else np.concatenate([request.crops for request in wanted])
+                loop = asyncio.get_running_loop()
+                probabilities = await loop.run_in_executor(self._executor, self._classifier.classify, crops)
+                self._answer(wanted, probabilities, started=started, seconds=self._clock() - started)
+        except Exception as exc:
+            for request in wanted:
+                if not request.answer.done():
+                    request.answer.set_exception(exc)
+        finally:
+            self._free_workers += 1
+            self._start_what_is_due()
+
+    def _answer(
+        self, batch: list[_Request], probabilities: npt.NDArray[np.float32], *, started: float, seconds: float
+    ) -> None:
+        size = len(probabilities)
+        self.stats.num_batches += 1
+        self.stats.num_crops += size
+        self.stats.batch_sizes[size] = self.stats.batch_sizes.get(size, 0) + 1
+        self.stats.compute_seconds += seconds
+        row = 0
+        for request in batch:
+            num_crops = len(request.crops)
+            wait_seconds = started - request.arrived_seconds
+            self.stats.wait_seconds += wait_seconds
+            if not request.answer.done():
+                rows = probabilities[row : row + num_crops]
+                request.answer.set_result(Classified(rows, wait_seconds, seconds * num_crops / size))
+            row += num_crops
