@@ -206,7 +206,7 @@ class Pipeline:
         followed: asyncio.Queue[FollowedChunk | None],
         classified: asyncio.Queue[asyncio.Task[ScoredChunk] | None],
     ) -> None:
-        """Starts chunks without waiting for the last one, so that several cores classify; the queue keeps their order."""
+        """Starts chunks without waiting for the last one, so that all cores classify; the queue keeps their order."""
         while (chunk := await followed.get()) is not None:
             await classified.put(stages.create_task(self._classify(chunk)))
         await classified.put(None)

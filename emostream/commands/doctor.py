@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from emostream.bench import describe_machine
+from emostream.bench.machine import describe_machine
 from emostream.classify.load import load_classifier
 from emostream.commands.options import ConfigOption, JsonOption, settings_for_command
 from emostream.config import Settings

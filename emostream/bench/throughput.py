@@ -1,18 +1,17 @@
-"""Measurements of this machine: how fast the pipeline is, beside decoding alone, in the same run."""
+"""How fast the pipeline is on a clip, beside decoding alone, in the same run."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import statistics
 import time
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from emostream.assembly import Models, build_pipeline, load_models, new_epoch
+from emostream.bench.machine import describe_machine
 from emostream.config import Settings
 from emostream.decode.pyav_source import PyAVSource
 from emostream.pipeline import PipelineStats
@@ -113,28 +112,3 @@ def _run_pipeline(spec: StreamSpec, *, settings: Settings, models: Models) -> tu
     started = time.perf_counter()
     stats = asyncio.run(run())
     return stats.num_frames / (time.perf_counter() - started), stats
-
-
-def describe_machine() -> dict[str, Any]:
-    """Processor, cores, CPU features that matter, and versions of what the figures depend on."""
-    packages = ("emostream", "av", "numpy", "onnxruntime", "opencv-python-headless", "redis")
-    return {
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "num_cores": os.cpu_count(),
-        "cpu_features": cpu_features(),
-        "versions": {package: version(package) for package in packages},
-    }
-
-
-_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm")
-
-
-def cpu_features() -> list[str]:
-    """Which of the instruction sets that speed up inference this processor has; empty where it cannot be told."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.is_file():
-        return []
-    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-    present = next((line.split() for line in lines if line.lower().startswith(("flags", "features"))), [])
-    return [feature for feature in _FEATURES if feature in present]

@@ -1,0 +1,1 @@
+"""Measurements of this machine, each beside a reference in the same run."""

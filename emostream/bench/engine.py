@@ -1,0 +1,97 @@
+"""Classifier and detector alone, on one thread: crops and frames per second."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from emostream.assembly import detector_path
+from emostream.classify.load import load_classifier
+from emostream.config import Settings
+from emostream.demo_clip import load_portraits
+from emostream.detect.load import load_detector
+from emostream.models.store import ModelStore
+
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+_FRAME_SIZES = ((480, 270), (640, 360), (1280, 720), (1920, 1080))
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFigure:
+    """One row of a measurement.
+
+    Attributes:
+        what: batch or frame size.
+        num_items: crops or frames per call.
+        milliseconds: of one call, median over the runs.
+        per_second: crops or frames.
+    """
+
+    what: str
+    num_items: int
+    milliseconds: float
+    per_second: float
+
+
+def bench_classifier(settings: Settings, *, seconds: float = 1.0) -> list[EngineFigure]:
+    """Time the classifier by batch size, each for about `seconds`."""
+    classifier = load_classifier(settings.classify)
+    size = classifier.manifest.input_size_pixels
+    random = np.random.default_rng(0)
+    try:
+        figures = []
+        for num_crops in _BATCH_SIZES:
+            crops = random.integers(0, 256, (num_crops, size, size), dtype=np.uint8)
+            call_seconds = _median_seconds(partial(classifier.classify, crops), seconds=seconds)
+            figures.append(_figure(f"batch {num_crops}", num_crops, call_seconds))
+        return figures
+    finally:
+        classifier.close()
+
+
+def bench_detector(settings: Settings, *, seconds: float = 1.0) -> list[EngineFigure]:
+    """Time the detector by frame size, each for about `seconds`, on frames with one face."""
+    import cv2
+
+    detector = load_detector(settings.detect, model_path=detector_path(settings, store=ModelStore(settings.models)))
+    portrait = cv2.cvtColor(load_portraits()[0], cv2.COLOR_RGB2GRAY)
+    figures = []
+    for width, height in _FRAME_SIZES:
+        luma = np.asarray(cv2.resize(portrait, (width, height)), dtype=np.uint8)
+        call_seconds = _median_seconds(partial(detector.detect, luma), seconds=seconds)
+        figures.append(_figure(f"{width}×{height}", 1, call_seconds))
+    return figures
+
+
+def _median_seconds(call: Callable[[], Any], *, seconds: float) -> float:
+    call()  # the first call allocates
+    durations: list[float] = []
+    ends_at = time.perf_counter() + seconds
+    while time.perf_counter() < ends_at or len(durations) < 3:
+        started = time.perf_counter()
+        call()
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations)
+
+
+def _figure(what: str, num_items: int, call_seconds: float) -> EngineFigure:
+    return EngineFigure(what, num_items, round(1000 * call_seconds, 3), round(num_items / call_seconds, 1))
+
+
+def as_rows(figures: Sequence[EngineFigure]) -> list[tuple[str, str, str, str]]:
+    """Text for a table: what, ms per call, ms per item, items per second."""
+    return [
+        (
+            figure.what,
+            f"{figure.milliseconds:.2f}",
+            f"{figure.milliseconds / figure.num_items:.2f}",
+            f"{figure.per_second:.0f}",
+        )
+        for figure in figures
+    ]

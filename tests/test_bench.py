@@ -1,0 +1,60 @@
+"""The benchmarks measure what they say; no test asserts a speed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from emostream.bench.live import LiveBenchmark
+from emostream.bench.paced_source import PacedSource
+from emostream.bench.plot import plot_sweep
+from emostream.config import DecodeSettings
+from emostream.errors import ConfigError
+from emostream.stream import StreamKind, StreamSpec
+from tests import media
+
+
+def _source(path: Path, *, num_frames: int, fps: float = 200.0) -> PacedSource:
+    spec = StreamSpec(stream_id="live", url=str(path), kind=StreamKind.LIVE)
+    starts_at = time.monotonic() + 0.05
+    return PacedSource(spec, settings=DecodeSettings(), fps=fps, num_frames=num_frames, starts_at=starts_at)
+
+
+def test_a_clip_is_played_again_and_again_in_real_time(tmp_path: Path) -> None:
+    clip = media.make_clip(tmp_path / "clip.mp4", num_frames=10)
+    source = _source(clip, num_frames=25)
+    started = time.monotonic()
+    with source:
+        frames = list(source)
+
+    assert time.monotonic() - started >= 24 / 200, "no frame comes before its time"
+    assert [frame.frame_index for frame in frames] == list(range(25))
+    assert [frame.pts_seconds for frame in frames] == pytest.approx([index / 200 for index in range(25)])
+    gray = [round(float(frame.full_luma(frame.luma).mean())) for frame in frames]
+    assert gray[:5] == gray[10:15] == gray[20:25], "after the end it begins again"
+    assert source.stats.num_decoded == 25
+    captured = [frame.captured_at for frame in frames]
+    assert captured == sorted(captured)
+
+
+def test_closing_ends_the_waiting(tmp_path: Path) -> None:
+    source = _source(media.make_clip(tmp_path / "clip.mp4"), num_frames=1000, fps=0.001)
+    with source:
+        frames = iter(source)
+        next(frames)
+        source.close()
+        assert next(frames, None) is None
+
+
+def _result(num_streams: int) -> LiveBenchmark:
+    latency_ms = {"p50": 10.0 * num_streams, "p95": 30.0, "p99": 50.0}
+    return LiveBenchmark(num_streams, 25.0, 5.0, 2.0, 25.0, 0, latency_ms, 3.0, 1.0, 300.0, True)
+
+
+def test_the_plot_is_a_picture_or_one_message(tmp_path: Path) -> None:
+    plot_sweep([_result(1), _result(2)], path=tmp_path / "sweep.png")
+    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ConfigError, match="writable folder"):
+        plot_sweep([_result(1)], path=tmp_path / "missing" / "sweep.png")
