@@ -2,14 +2,14 @@
 
     python -m training.template --data ../shared/data/fer2013
 
-prints the five points to copy into `emostream/detect/align.py`, with how many pictures they come from.
+prints the box and the five points to copy into `emostream/detect/align.py`, and how many pictures they come from.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,15 +38,17 @@ _MIRRORED_ORDER = [1, 0, 2, 4, 3]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Template:
-    """Where landmarks lie.
+    """Where box and landmarks lie.
 
     Attributes:
-        points: float, 5×2, pixels of the crop.
+        box: float, 4, x0, y0, x1, y1 in pixels of the crop.
+        landmarks: float, 5×2, x and y in pixels of the crop.
         num_found: pictures in which a face was found.
         num_pictures: pictures looked at.
     """
 
-    points: npt.NDArray[np.float64]
+    box: npt.NDArray[np.float64]
+    landmarks: npt.NDArray[np.float64]
     num_found: int
     num_pictures: int
 
@@ -76,23 +78,29 @@ def find_face(detector: FaceDetector, frame: npt.NDArray[np.uint8]) -> Face | No
 
 
 def measure_template(detector: FaceDetector, pictures: Iterable[npt.NDArray[np.uint8]]) -> Template:
-    """The median landmarks over pictures, in crop pixels, made symmetric."""
-    corner, scale = np.array(picture_corner()), CROP_SIZE_PIXELS / PICTURE_SIDE_PIXELS
+    """The median box and landmarks over pictures, in crop pixels, made symmetric."""
     found = []
     num_pictures = 0
     for picture in pictures:
         num_pictures += 1
         face = find_face(detector, frame_with_picture(picture))
         if face is not None:
-            found.append((np.array(face.landmarks) - corner) * scale)
+            found.append(np.concatenate([np.reshape(face.box_xyxy, (2, 2)), face.landmarks]))
     if not found:
         raise ValueError(f"no face found in {num_pictures} pictures; is this the right data and detector?")
-    return Template(symmetric(np.median(found, axis=0)), len(found), num_pictures)
+    points = (np.median(found, axis=0) - picture_corner()) * (CROP_SIZE_PIXELS / PICTURE_SIDE_PIXELS)
+    left, right = symmetric(points[:2], order=[1, 0])[:, 0]
+    return Template(
+        box=np.array([left, points[0, 1], right, points[1, 1]]),
+        landmarks=symmetric(points[2:], order=_MIRRORED_ORDER),
+        num_found=len(found),
+        num_pictures=num_pictures,
+    )
 
 
-def symmetric(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The mean of five landmarks and their mirror image: a template must not prefer a side."""
-    mirrored = points[_MIRRORED_ORDER] * [-1, 1] + [CROP_SIZE_PIXELS, 0]
+def symmetric(points: npt.NDArray[np.float64], *, order: Sequence[int]) -> npt.NDArray[np.float64]:
+    """The mean of points and their mirror image, where they come in this order: a template must not prefer a side."""
+    mirrored = points[list(order)] * [-1, 1] + [CROP_SIZE_PIXELS, 0]
     return np.asarray((points + mirrored) / 2)
 
 
@@ -118,7 +126,8 @@ def main() -> None:
     chosen = np.unique(np.linspace(0, len(faces) - 1, arguments.num_pictures).astype(int))
     template = measure_template(open_detector(arguments.detector), tqdm(faces.pictures[chosen], unit="picture"))
     print(f"faces found in {template.num_found} of {template.num_pictures} pictures")
-    print(json.dumps(template.points.round(1).tolist()))
+    print(f"box {json.dumps(template.box.round(1).tolist())}")
+    print(f"landmarks {json.dumps(template.landmarks.round(1).tolist())}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ flow (Bouguet, 2000), those that do not return when followed back are dropped (f
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from emostream.face import Face
 from emostream.frame import Luma
+from emostream.halving import halved
 from emostream.similarity import Similarity, scale_of, similarity_from_points, transform_points
 
 PATCH_SIDE_PIXELS = 72
@@ -108,8 +110,8 @@ def cut_window(luma: Luma, window: Window) -> Luma:
     inside = luma[max(top, 0) : max(bottom, 1), max(left, 0) : max(right, 1)]
     missing = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
     part = cv2.copyMakeBorder(inside, *missing, borderType=cv2.BORDER_REPLICATE) if any(missing) else inside
-    while part.shape[0] >= 2 * PATCH_SIDE_PIXELS:  # halving is exact, fast and keeps bilinear sampling from skipping
-        part = cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    # Bilinear sampling must not skip pixels of a large face.
+    part = halved(np.asarray(part, dtype=np.uint8), times=max(int(math.log2(window.side / PATCH_SIDE_PIXELS)), 0))
     size = (PATCH_SIDE_PIXELS, PATCH_SIDE_PIXELS)
     return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 
 from emostream.face import Face
 from emostream.frame import Luma
+from emostream.halving import halved
 
 _MAX_THUMBNAIL_SIDE = 48
 
@@ -23,11 +25,8 @@ _FACE_MARGIN = 0.5  # hair, neck and hands move with a face and are not news
 
 def thumbnail_of(luma: Luma) -> Luma:
     """A few dozen pixels of the picture, each the mean of a block (exact halving keeps it cheap at any size)."""
-    thumbnail = luma
-    while max(thumbnail.shape) > _MAX_THUMBNAIL_SIDE:
-        height, width = (max(side // 2, 1) for side in thumbnail.shape)
-        even = thumbnail[: 2 * height, : 2 * width]
-        thumbnail = np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    num_halvings = max(math.ceil(math.log2(max(luma.shape) / _MAX_THUMBNAIL_SIDE)), 0)
+    thumbnail = halved(luma, times=num_halvings)
     return thumbnail.copy() if thumbnail is luma else thumbnail
 
 

@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from emostream.classify import preprocess
 from emostream.detect.align import (
     CROP_SIZE_PIXELS,
-    TEMPLATE,
+    TEMPLATE_BOX,
+    TEMPLATE_LANDMARKS,
     crop_face,
     crop_faces,
-    crop_similarity,
+    crop_similarities,
 )
 from emostream.face import Face
 from emostream.frame import Frame, Luma
-from emostream.similarity import transform_points
+from emostream.similarity import scale_of, transform_points
 from tests.test_similarity import similarities
 
 Points = npt.NDArray[np.float64]
@@ -27,11 +28,12 @@ Points = npt.NDArray[np.float64]
 
 def face_from(crop_to_frame: Points) -> Face:
     """The face whose crop is what this transform shows."""
-    landmarks = transform_points(crop_to_frame, TEMPLATE)
-    x0, y0 = landmarks.min(axis=0)
-    x1, y1 = landmarks.max(axis=0)
+    landmarks = transform_points(crop_to_frame, TEMPLATE_LANDMARKS)
     points = tuple((float(x), float(y)) for x, y in landmarks)
-    return Face(box_xyxy=(x0 - 1, y0 - 1, x1 + 1, y1 + 1), score=0.9, landmarks=points)
+    ((x, y),) = transform_points(crop_to_frame, [(TEMPLATE_BOX[:2] + TEMPLATE_BOX[2:]) / 2])
+    width, height = (TEMPLATE_BOX[2:] - TEMPLATE_BOX[:2]) * scale_of(crop_to_frame)
+    box = (float(x - width / 2), float(y - height / 2), float(x + width / 2), float(y + height / 2))
+    return Face(box_xyxy=box, score=0.9, landmarks=points)
 
 
 def upright(scale: float, x: float, y: float) -> Points:
@@ -40,9 +42,10 @@ def upright(scale: float, x: float, y: float) -> Points:
 
 def test_template_is_symmetric_and_has_the_classifiers_size() -> None:
     assert preprocess.CROP_SIZE_PIXELS == CROP_SIZE_PIXELS
-    np.testing.assert_allclose(TEMPLATE[[0, 3], 0] + TEMPLATE[[1, 4], 0], CROP_SIZE_PIXELS)
-    np.testing.assert_allclose(TEMPLATE[[0, 3], 1], TEMPLATE[[1, 4], 1])
-    assert TEMPLATE[2, 0] == CROP_SIZE_PIXELS / 2
+    np.testing.assert_allclose(TEMPLATE_BOX[0] + TEMPLATE_BOX[2], CROP_SIZE_PIXELS)
+    np.testing.assert_allclose(TEMPLATE_LANDMARKS[[0, 3], 0] + TEMPLATE_LANDMARKS[[1, 4], 0], CROP_SIZE_PIXELS)
+    np.testing.assert_allclose(TEMPLATE_LANDMARKS[[0, 3], 1], TEMPLATE_LANDMARKS[[1, 4], 1])
+    assert TEMPLATE_LANDMARKS[2, 0] == CROP_SIZE_PIXELS / 2
 
 
 def test_crop_at_scale_one_is_the_pixels_themselves() -> None:
@@ -120,6 +123,18 @@ def test_batch_holds_all_crops_in_order_and_full_range() -> None:
     assert crop_faces([full], [[]]).shape == (0, 64, 64)
 
 
-def test_crop_similarity_puts_landmarks_on_the_template() -> None:
-    face = face_from(upright(2.5, 100, 50))
-    np.testing.assert_allclose(transform_points(crop_similarity(face), face.landmarks), TEMPLATE, atol=1e-9)
+@given(st.lists(similarities(), max_size=4))
+def test_similarities_undo_how_each_face_stands(crop_to_frame: list[Points]) -> None:
+    found = crop_similarities([face_from(similarity) for similarity in crop_to_frame])
+    assert found.shape == (len(crop_to_frame), 2, 3)
+    for similarity, back in zip(crop_to_frame, found, strict=True):
+        np.testing.assert_allclose(
+            transform_points(back, transform_points(similarity, TEMPLATE_LANDMARKS)), TEMPLATE_LANDMARKS, atol=1e-5
+        )
+
+
+def test_landmarks_in_one_place_leave_the_face_upright() -> None:
+    face = Face(box_xyxy=(10, 10, 60, 70), score=0.9, landmarks=((30, 30),) * 5)
+    (similarity,) = crop_similarities([face])
+    assert similarity[1, 0] == 0
+    assert similarity[0, 0] > 0

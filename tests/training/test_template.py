@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from emostream.detect.align import TEMPLATE
+from emostream.detect.align import TEMPLATE_BOX, TEMPLATE_LANDMARKS
 from emostream.face import Face
 from emostream.frame import Luma
 from training.template import (
@@ -35,27 +35,30 @@ class ScriptedDetector:
         if points is None:
             return []
         in_frame = points * (PICTURE_SIDE_PIXELS / 64) + picture_corner()
-        (x0, y0), (x1, y1) = in_frame.min(axis=0) - 5, in_frame.max(axis=0) + 5
+        box = np.reshape(TEMPLATE_BOX, (2, 2)) + (points - TEMPLATE_LANDMARKS).mean(axis=0)
+        (x0, y0), (x1, y1) = box * (PICTURE_SIDE_PIXELS / 64) + picture_corner()
         landmarks = tuple((float(x), float(y)) for x, y in in_frame)
         elsewhere = Face(box_xyxy=(0, 0, 20, 20), score=0.95, landmarks=landmarks)
         return [elsewhere, Face(box_xyxy=(x0, y0, x1, y1), score=0.9, landmarks=landmarks)]
 
 
 def test_median_of_found_faces_in_crop_pixels() -> None:
-    shifted = [np.add(TEMPLATE, (0, shift)) for shift in (-1.0, 0.5, 4.0)]
+    shifted = [np.add(TEMPLATE_LANDMARKS, (0, shift)) for shift in (-1.0, 0.5, 4.0)]
     template = measure_template(ScriptedDetector(shifted[0], None, shifted[1], shifted[2]), [PICTURE] * 4)
     assert (template.num_found, template.num_pictures) == (3, 4)
-    np.testing.assert_allclose(template.points, np.add(TEMPLATE, (0, 0.5)))
+    np.testing.assert_allclose(template.landmarks, np.add(TEMPLATE_LANDMARKS, (0, 0.5)))
+    np.testing.assert_allclose(template.box, np.add(TEMPLATE_BOX, (0, 0.5, 0, 0.5)))
 
 
 def test_symmetric_is_its_own_mirror_image_and_idempotent() -> None:
-    points = symmetric(TEMPLATE + np.random.default_rng(1).normal(size=(5, 2)))
+    order = [1, 0, 2, 4, 3]
+    points = symmetric(TEMPLATE_LANDMARKS + np.random.default_rng(1).normal(size=(5, 2)), order=order)
     np.testing.assert_allclose(points[[0, 3, 2], 0] + points[[1, 4, 2], 0], 64)
-    np.testing.assert_allclose(symmetric(points), points)
+    np.testing.assert_allclose(symmetric(points, order=order), points)
 
 
 def test_face_elsewhere_in_the_frame_is_not_the_picture() -> None:
-    face = find_face(ScriptedDetector(TEMPLATE), frame_with_picture(PICTURE))
+    face = find_face(ScriptedDetector(TEMPLATE_LANDMARKS), frame_with_picture(PICTURE))
     assert face is not None
     assert face.score == 0.9
 
