@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.frame import Luma
+from emostream.halving import halved
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,12 @@ class Letterbox:
     def shrink(self, luma: Luma) -> Luma:
         """The input for one frame: uint8, input_height×input_width, a new array."""
         padded = np.zeros((self.input_height, self.input_width), dtype=np.uint8)
-        # Area averaging keeps small faces free of aliasing; it is bilinear where nothing is shrunk.
-        interpolation = cv2.INTER_AREA if self.scale_x < 1 else cv2.INTER_LINEAR
         size = (self.picture_width, self.picture_height)
+        # Halving first makes large frames cheap; what it leaves out of an odd side is less than a pixel of the input.
+        luma = halved(luma, times=max(int(-math.log2(max(self.scale_x, self.scale_y))), 0))
+        # Area averaging keeps small faces free of aliasing.
+        is_shrinking = luma.shape[0] > self.picture_height or luma.shape[1] > self.picture_width
+        interpolation = cv2.INTER_AREA if is_shrinking else cv2.INTER_LINEAR
         cv2.resize(luma, size, dst=padded[: self.picture_height, : self.picture_width], interpolation=interpolation)
         return padded
 
