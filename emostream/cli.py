@@ -13,6 +13,7 @@ from emostream.commands.analyze import analyze
 from emostream.commands.bench import bench_app
 from emostream.commands.demo import demo
 from emostream.commands.doctor import doctor
+from emostream.commands.events import events_app
 from emostream.commands.models import models_app
 from emostream.commands.tail import tail
 from emostream.errors import EmostreamError
@@ -30,6 +31,7 @@ app.command()(demo)
 app.command()(tail)
 app.command()(doctor)
 app.add_typer(models_app, name="models")
+app.add_typer(events_app, name="events")
 app.add_typer(bench_app, name="bench")
 
 _INTERRUPTED = 130

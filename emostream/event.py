@@ -1,4 +1,4 @@
-"""What consumers receive: one event for each processed frame, and one for each change in a stream's life.
+"""What consumers receive: events of frames, of changes in a stream's life, and summaries of intervals.
 
 How an event looks on the wire is not decided here but in `publish/wire.py`.
 """
@@ -16,6 +16,12 @@ from emostream.stream import StreamState
 QualityFlag = Literal["small", "blurred", "dark", "profile"]
 """Why the scores of a face deserve less trust."""
 
+StatusKind = Literal["state", "consumer_behind"]
+"""What a status event tells: a change of state, or that trimming is about to overtake a consumer group."""
+
+UNKNOWN = "unknown"
+"""Stands in place of the dominant emotion where the picture of the face is too bad to name one."""
+
 
 @dataclass(frozen=True, slots=True)
 class FaceEmotion:
@@ -24,24 +30,34 @@ class FaceEmotion:
     Attributes:
         face: where it is; `track_id` is set.
         scores: what the model said of this frame alone.
-        smoothed: the same over the recent past of this track; `dominant` and `confidence` come from it.
+        smoothed: the same over the recent past of this track.
         quality: flags raised by measurements on this frame.
+        dominant: the emotion this face is said to show: one of the labels, or `UNKNOWN`. When not given, the most
+            probable one after smoothing; the pipeline gives one that does not flicker (`track/dominance.py`).
+        zones: names of the zones of the picture that the face is in, in the order of the stream's specification.
     """
 
     face: Face
     scores: EmotionScores
     smoothed: EmotionScores
     quality: tuple[QualityFlag, ...] = ()
+    dominant: str = ""
+    zones: tuple[str, ...] = ()
 
-    @property
-    def dominant(self) -> str:
-        """The most probable emotion after smoothing."""
-        return self.smoothed.dominant
+    def __post_init__(self) -> None:
+        if not self.dominant:
+            object.__setattr__(self, "dominant", self.smoothed.dominant)
+        elif self.dominant != UNKNOWN and self.dominant not in self.smoothed.labels:
+            raise ValueError(
+                f"expected a dominant emotion of {self.smoothed.labels} or {UNKNOWN!r}, got {self.dominant!r}"
+            )
 
     @property
     def confidence(self) -> float:
-        """Its smoothed probability, 0…1."""
-        return self.smoothed.confidence
+        """The smoothed probability of the dominant emotion, 0…1; 0 when it is unknown."""
+        if self.dominant not in self.smoothed.labels:
+            return 0.0
+        return self.smoothed.probabilities[self.smoothed.labels.index(self.dominant)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +108,7 @@ class StatusEvent:
         at: when it changed, aware UTC.
         detail: one sentence for people, credentials removed; empty when there is nothing to say.
         num_events: emotion events published so far in this epoch.
+        kind: what this event tells; with "consumer_behind", `state` is the one the stream was in already.
     """
 
     stream_id: str
@@ -100,3 +117,41 @@ class StatusEvent:
     at: datetime
     detail: str = ""
     num_events: int = 0
+    kind: StatusKind = "state"
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryEvent:
+    """What the events of one stream said over an interval.
+
+    Attributes:
+        stream_id, epoch: which run of which stream.
+        summary_index: 0-based number of the interval in this run; intervals do not overlap.
+        started_at, ended_at: capture time of its first and of its last frame, aware UTC.
+        started_pts_seconds, ended_pts_seconds: the same in source time.
+        num_frames: events in it.
+        num_faces: faces in them, over all frames.
+        num_tracks: different people seen.
+        num_dropped: frames lost in it.
+        dominant_counts: faces per dominant emotion, `UNKNOWN` included; emotions that were never dominant are absent.
+        mean_probabilities: mean smoothed probability per label over all faces; empty when there was no face.
+    """
+
+    stream_id: str
+    epoch: int
+    summary_index: int
+    started_at: datetime
+    ended_at: datetime
+    started_pts_seconds: float
+    ended_pts_seconds: float
+    num_frames: int
+    num_faces: int
+    num_tracks: int
+    num_dropped: int
+    dominant_counts: dict[str, int] = field(default_factory=dict)
+    mean_probabilities: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def dominant_shares(self) -> dict[str, float]:
+        """The share of faces per dominant emotion, 0…1; empty when there was no face."""
+        return {emotion: count / self.num_faces for emotion, count in self.dominant_counts.items()}

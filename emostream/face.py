@@ -24,7 +24,7 @@ class Face:
     Attributes:
         box_xyxy: pixels of the frame; may reach over its border.
         score: the detector's confidence, 0…1. A followed face keeps the score of its last detection.
-        landmarks: five points in pixels.
+        landmarks: five points in pixels; none at all only in events of a stream that publishes no landmarks.
         track_id: which person in this stream; None before tracking. Ids are never used twice in a stream.
         found_by: whether this frame was searched ("detector") or the face was followed from an earlier one ("flow").
     """
@@ -39,8 +39,8 @@ class Face:
         x0, y0, x1, y1 = self.box_xyxy
         if not (x0 < x1 and y0 < y1):
             raise ValueError(f"expected a box with x0 < x1 and y0 < y1, got {self.box_xyxy}")
-        if len(self.landmarks) != NUM_LANDMARKS:
-            raise ValueError(f"expected {NUM_LANDMARKS} landmarks, got {len(self.landmarks)}")
+        if len(self.landmarks) not in (0, NUM_LANDMARKS):
+            raise ValueError(f"expected {NUM_LANDMARKS} landmarks or none, got {len(self.landmarks)}")
 
     @property
     def width(self) -> float:

@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.schema_check import checked_events
+
+__all__ = ["checked_events"]  # a fixture for every test
+
 REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import strategies as st
 
 from emostream.emotion import EMOTIONS, EmotionScores
-from emostream.event import EmotionEvent, FaceEmotion, QualityFlag, StatusEvent
+from emostream.event import UNKNOWN, EmotionEvent, FaceEmotion, QualityFlag, StatusEvent, SummaryEvent
 from emostream.face import BoxXyxy, Face
 from emostream.stream import StreamState
 
@@ -63,13 +63,23 @@ def faces(draw: st.DrawFn) -> Face:
     )
 
 
-face_emotions = st.builds(
-    FaceEmotion,
-    face=faces(),
-    scores=scores(),
-    smoothed=scores(),
-    quality=st.lists(st.sampled_from(QUALITY_FLAGS), unique=True).map(tuple),
-)
+zone_names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
+
+
+@st.composite
+def _face_emotions(draw: st.DrawFn) -> FaceEmotion:
+    smoothed = draw(scores())
+    return FaceEmotion(
+        face=draw(faces()),
+        scores=draw(scores()),
+        smoothed=smoothed,
+        quality=tuple(draw(st.lists(st.sampled_from(QUALITY_FLAGS), unique=True))),
+        dominant=draw(st.sampled_from([*smoothed.labels, UNKNOWN, ""])),
+        zones=tuple(draw(st.lists(zone_names, max_size=3))),
+    )
+
+
+face_emotions = _face_emotions()
 
 texts = st.text(st.characters(codec="utf-8"), max_size=50)
 
@@ -97,4 +107,30 @@ status_events = st.builds(
     at=instants,
     detail=texts,
     num_events=counts,
+    kind=st.sampled_from(["state", "consumer_behind"]),
 )
+
+
+@st.composite
+def _summary_events(draw: st.DrawFn) -> SummaryEvent:
+    dominant_counts = draw(st.dictionaries(st.sampled_from([*EMOTIONS, UNKNOWN]), st.integers(1, 10_000)))
+    num_faces = sum(dominant_counts.values())
+    times = [draw(st.floats(min_value=-1e6, max_value=1e9)) for _ in range(2)]
+    return SummaryEvent(
+        stream_id=draw(stream_ids),
+        epoch=draw(counts),
+        summary_index=draw(counts),
+        started_at=draw(instants).astimezone(UTC),
+        ended_at=draw(instants).astimezone(UTC),
+        started_pts_seconds=times[0],
+        ended_pts_seconds=times[1],
+        num_frames=draw(counts),
+        num_faces=num_faces,
+        num_tracks=draw(st.integers(0, num_faces)),
+        num_dropped=draw(counts),
+        dominant_counts=dominant_counts,
+        mean_probabilities=dict(zip(EMOTIONS, draw(distributions()), strict=True)) if num_faces else {},
+    )
+
+
+summary_events = _summary_events()

@@ -14,9 +14,18 @@ from tests.strategies import face_emotions
 
 
 @given(face_emotions)
-def test_dominant_and_confidence_are_the_smoothed_ones(face: FaceEmotion) -> None:
-    assert face.dominant == face.smoothed.dominant
-    assert face.confidence == face.smoothed.confidence
+def test_confidence_is_the_smoothed_probability_of_the_dominant_emotion(face: FaceEmotion) -> None:
+    assert face.confidence == face.smoothed.as_dict().get(face.dominant, 0.0)
+
+
+def test_without_a_dominant_emotion_it_is_the_most_probable_one() -> None:
+    face = FaceEmotion(EVENT.faces[0].face, EVENT.faces[0].scores, EVENT.faces[0].smoothed)
+    assert (face.dominant, face.confidence) == ("happy", 0.9)
+
+
+def test_a_dominant_emotion_the_model_does_not_know_is_refused() -> None:
+    with pytest.raises(ValueError, match="hungry"):
+        replace(EVENT.faces[0], dominant="hungry")
 
 
 @pytest.mark.parametrize(

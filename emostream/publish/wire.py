@@ -12,16 +12,16 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from pydantic_core import to_json
 
 from emostream.emotion import EmotionScores
 from emostream.errors import EventRejectedError
-from emostream.event import EmotionEvent, FaceEmotion, QualityFlag, StatusEvent
-from emostream.face import NUM_LANDMARKS, Face
-from emostream.stream import StreamState
+from emostream.event import EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
+from emostream.face import Face
+from emostream.publish.wire_models import MAX_EXACT_INTEGER, EventWire, StatusWire, SummaryWire
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -33,7 +33,6 @@ MAX_EVENT_BYTES = 1 << 20
 
 _PROBABILITY_UNITS = 10_000  # 4 digits
 _PIXEL_DIGITS = 1
-_MAX_EXACT_INTEGER = 1 << 53  # JavaScript, Lua and other readers hold numbers as doubles
 _MAX_MESSAGE_LENGTH = 300  # a hostile entry must not fill the log
 
 
@@ -99,6 +98,35 @@ def json_from_status(event: StatusEvent) -> str:
                 "at": _instant(event.at),
                 "detail": event.detail,
                 "num_events": event.num_events,
+                "kind": event.kind,
+            }
+        )
+
+
+def json_from_summary(event: SummaryEvent) -> str:
+    """A summary event as compact JSON on one line.
+
+    Raises:
+        EventRejectedError: as `json_from_event`.
+    """
+    with _rejecting(f"summary event of stream {event.stream_id}"):
+        return _compact_json(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "stream_id": event.stream_id,
+                "epoch": _exact(event.epoch),
+                "summary_index": event.summary_index,
+                "started_at": _instant(event.started_at),
+                "ended_at": _instant(event.ended_at),
+                "started_pts_seconds": round(event.started_pts_seconds, 6),
+                "ended_pts_seconds": round(event.ended_pts_seconds, 6),
+                "num_frames": event.num_frames,
+                "num_faces": event.num_faces,
+                "num_tracks": event.num_tracks,
+                "num_dropped": event.num_dropped,
+                "dominant_counts": event.dominant_counts,
+                "dominant_shares": {emotion: round(share, 4) for emotion, share in event.dominant_shares.items()},
+                "mean_probabilities": {label: round(mean, 4) for label, mean in event.mean_probabilities.items()},
             }
         )
 
@@ -122,19 +150,22 @@ def round_probabilities(probabilities: tuple[float, ...]) -> tuple[float, ...]:
 
 def _face(item: FaceEmotion) -> dict[str, Any]:
     face = item.face
-    smoothed = EmotionScores(item.smoothed.labels, round_probabilities(item.smoothed.probabilities))
-    return {
+    smoothed = dict(zip(item.smoothed.labels, round_probabilities(item.smoothed.probabilities), strict=True))
+    content: dict[str, Any] = {
         "track_id": face.track_id,
         "box_xyxy": _box(face),
-        "landmarks": [[round(x, _PIXEL_DIGITS), round(y, _PIXEL_DIGITS)] for x, y in face.landmarks],
         "score": round(face.score, 4),
         "found_by": face.found_by,
         "probabilities": _probabilities(item.scores),
-        "smoothed_probabilities": smoothed.as_dict(),
-        "dominant": smoothed.dominant,
-        "confidence": smoothed.confidence,
+        "smoothed_probabilities": smoothed,
+        "dominant": item.dominant,
+        "confidence": smoothed.get(item.dominant, 0.0),
         "quality": list(item.quality),
+        "zones": list(item.zones),
     }
+    if face.landmarks:
+        content["landmarks"] = [[round(x, _PIXEL_DIGITS), round(y, _PIXEL_DIGITS)] for x, y in face.landmarks]
+    return content
 
 
 def _box(face: Face) -> list[float]:
@@ -159,7 +190,7 @@ def _instant(at: datetime) -> str:
 
 
 def _exact(number: int) -> int:
-    if number >= _MAX_EXACT_INTEGER:
+    if number >= MAX_EXACT_INTEGER:
         raise ValueError(f"expected a number below 2⁵³, got {number}")
     return number
 
@@ -172,97 +203,6 @@ def _compact_json(content: dict[str, Any]) -> str:
 
 
 # --- decode -----------------------------------------------------------------------------------------------------------
-
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
-_Count = Annotated[int, Field(ge=0, lt=_MAX_EXACT_INTEGER)]
-_Text = Annotated[str, Field(max_length=256)]
-_Point = tuple[_Finite, _Finite]
-
-
-class _Wire(BaseModel):
-    # Strict: a number in quotes is not a number. Unknown names are ignored, so that later versions may add some.
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
-
-
-class _FaceWire(_Wire):
-    track_id: _Count | None
-    box_xyxy: tuple[_Finite, _Finite, _Finite, _Finite]
-    landmarks: Annotated[tuple[_Point, ...], Field(min_length=NUM_LANDMARKS, max_length=NUM_LANDMARKS)]
-    score: _Finite
-    found_by: Literal["detector", "flow"]
-    probabilities: dict[_Text, _Finite]
-    smoothed_probabilities: dict[_Text, _Finite]
-    quality: tuple[QualityFlag, ...]
-
-    def to_domain(self) -> FaceEmotion:
-        return FaceEmotion(
-            face=Face(
-                box_xyxy=self.box_xyxy,
-                score=self.score,
-                landmarks=self.landmarks,
-                track_id=self.track_id,
-                found_by=self.found_by,
-            ),
-            scores=_scores(self.probabilities),
-            smoothed=_scores(self.smoothed_probabilities),
-            quality=self.quality,
-        )
-
-
-class _EventWire(_Wire):
-    schema_version: Literal[1]
-    stream_id: _Text
-    epoch: _Count
-    frame_index: _Count
-    pts_seconds: _Finite
-    captured_at: AwareDatetime
-    frame_width: _Count
-    frame_height: _Count
-    model_name: _Text
-    model_version: _Text
-    latency_ms: dict[_Text, _Finite]
-    num_dropped: _Count
-    faces: tuple[_FaceWire, ...]
-
-    def to_domain(self) -> EmotionEvent:
-        return EmotionEvent(
-            stream_id=self.stream_id,
-            epoch=self.epoch,
-            frame_index=self.frame_index,
-            pts_seconds=self.pts_seconds,
-            captured_at=self.captured_at.astimezone(UTC),
-            frame_width=self.frame_width,
-            frame_height=self.frame_height,
-            model_name=self.model_name,
-            model_version=self.model_version,
-            faces=tuple(face.to_domain() for face in self.faces),
-            latency_ms=self.latency_ms,
-            num_dropped=self.num_dropped,
-        )
-
-
-class _StatusWire(_Wire):
-    schema_version: Literal[1]
-    stream_id: _Text
-    epoch: _Count
-    state: StreamState
-    at: AwareDatetime
-    detail: Annotated[str, Field(max_length=10_000)]
-    num_events: _Count
-
-    def to_domain(self) -> StatusEvent:
-        return StatusEvent(
-            stream_id=self.stream_id,
-            epoch=self.epoch,
-            state=self.state,
-            at=self.at.astimezone(UTC),
-            detail=self.detail,
-            num_events=self.num_events,
-        )
-
-
-def _scores(by_label: dict[str, float]) -> EmotionScores:
-    return EmotionScores(tuple(by_label), tuple(by_label.values()))
 
 
 def decode_event(fields: Mapping[bytes, bytes]) -> EmotionEvent:
@@ -290,7 +230,7 @@ def event_from_json(text: str | bytes) -> EmotionEvent:
         EventRejectedError: the text is not an event of a version this package understands.
     """
     with _rejecting("event"):
-        return _EventWire.model_validate_json(_bounded(text)).to_domain()
+        return EventWire.model_validate_json(_bounded(text)).to_domain()
 
 
 def status_from_json(text: str | bytes) -> StatusEvent:
@@ -300,7 +240,26 @@ def status_from_json(text: str | bytes) -> StatusEvent:
         EventRejectedError: as `event_from_json`.
     """
     with _rejecting("status event"):
-        return _StatusWire.model_validate_json(_bounded(text)).to_domain()
+        return StatusWire.model_validate_json(_bounded(text)).to_domain()
+
+
+def summary_from_json(text: str | bytes) -> SummaryEvent:
+    """The inverse of `json_from_summary`, for text from anywhere.
+
+    Raises:
+        EventRejectedError: as `event_from_json`.
+    """
+    with _rejecting("summary event"):
+        return SummaryWire.model_validate_json(_bounded(text)).to_domain()
+
+
+def decode_summary(fields: Mapping[bytes, bytes]) -> SummaryEvent:
+    """The fields of an entry of a summary stream → the summary event.
+
+    Raises:
+        EventRejectedError: as `decode_event`.
+    """
+    return summary_from_json(_event_field(fields))
 
 
 def _event_field(fields: Mapping[bytes, bytes]) -> bytes:

@@ -14,22 +14,25 @@ from hypothesis import strategies as st
 
 from emostream.emotion import EMOTIONS, EmotionScores
 from emostream.errors import EventRejectedError
-from emostream.event import EmotionEvent, FaceEmotion, StatusEvent
+from emostream.event import UNKNOWN, EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
 from emostream.face import Face
 from emostream.publish.wire import (
     MAX_EVENT_BYTES,
     decode_event,
     decode_status,
+    decode_summary,
     encode_event,
     encode_status,
     event_from_json,
     json_from_event,
     json_from_status,
+    json_from_summary,
     round_probabilities,
     status_from_json,
+    summary_from_json,
 )
 from emostream.stream import StreamState
-from tests.strategies import distributions, emotion_events, status_events
+from tests.strategies import distributions, emotion_events, status_events, summary_events
 
 HAPPY = EmotionScores(EMOTIONS, (0.01234, 0.0, 0.0, 0.9, 0.0, 0.0, 0.08766))
 EVENT = EmotionEvent(
@@ -48,6 +51,7 @@ EVENT = EmotionEvent(
             scores=HAPPY,
             smoothed=HAPPY,
             quality=("small",),
+            zones=("entrance",),
         ),
     ),
     latency_ms={"decode": 1.10006},
@@ -88,6 +92,7 @@ def test_the_json_of_an_event_is_the_documented_one() -> None:
                 "dominant": "happy",
                 "confidence": 0.9,
                 "quality": ["small"],
+                "zones": ["entrance"],
             }
         ],
     }
@@ -102,6 +107,7 @@ def test_the_json_of_a_status_event_is_the_documented_one() -> None:
         "at": "2026-11-23T00:00:00.000000Z",
         "detail": "end of file",
         "num_events": 72,
+        "kind": "state",
     }
 
 
@@ -115,10 +121,12 @@ def test_an_event_comes_back_but_for_rounding(event: EmotionEvent) -> None:
     assert read.latency_ms == pytest.approx(event.latency_ms, abs=1e-3)
     assert len(read.faces) == len(event.faces)
     for got, sent in zip(read.faces, event.faces, strict=True):
-        assert (got.face.track_id, got.face.found_by, got.quality) == (
+        assert (got.face.track_id, got.face.found_by, got.quality, got.zones, got.dominant) == (
             sent.face.track_id,
             sent.face.found_by,
             sent.quality,
+            sent.zones,
+            sent.dominant,
         )
         assert got.scores.labels == sent.scores.labels
         assert got.scores.probabilities == pytest.approx(sent.scores.probabilities, abs=1.01e-4)
@@ -153,7 +161,7 @@ def test_rounded_probabilities_sum_to_one_and_keep_their_order(probabilities: tu
 def test_dominant_and_confidence_are_those_of_the_written_numbers() -> None:
     # The winner by less than a rounding step must not contradict the probabilities beside it.
     close = EmotionScores(("a", "b", "c"), (0.400001, 0.400002, 0.199997))
-    face = replace(EVENT.faces[0], smoothed=close)
+    face = replace(EVENT.faces[0], smoothed=close, dominant="")
     written = json.loads(json_from_event(replace(EVENT, faces=(face,))))["faces"][0]
     assert written["smoothed_probabilities"][written["dominant"]] == max(written["smoothed_probabilities"].values())
     assert written["confidence"] == max(written["smoothed_probabilities"].values())
@@ -260,7 +268,8 @@ def test_names_of_later_versions_are_ignored() -> None:
         json.dumps({**VALID, "captured_at": 0}),
         json.dumps({**VALID, "faces": [{**VALID_FACE, "box_xyxy": [5, 5, 1, 1]}]}),
         json.dumps({**VALID, "faces": [{**VALID_FACE, "probabilities": {"happy": 0.5}}]}),
-        json.dumps({**VALID, "faces": [{**VALID_FACE, "landmarks": []}]}),
+        json.dumps({**VALID, "faces": [{**VALID_FACE, "dominant": "hungry"}]}),
+        json.dumps({**VALID, "faces": [{**VALID_FACE, "landmarks": [[1, 2]]}]}),
         " " * (MAX_EVENT_BYTES + 1),
     ],
     ids=lambda text: text[:20],
@@ -286,3 +295,27 @@ def test_an_event_is_no_status_event_and_the_other_way_round() -> None:
         status_from_json(json_from_event(EVENT))
     with pytest.raises(EventRejectedError):
         event_from_json(json_from_status(STATUS))
+    with pytest.raises(EventRejectedError):
+        summary_from_json(json_from_event(EVENT))
+
+
+@given(summary_events)
+def test_a_summary_event_comes_back_but_for_rounding(event: SummaryEvent) -> None:
+    once = json_from_summary(event)
+    read = decode_summary({b"event": once.encode()})
+    assert json_from_summary(read) == once
+    assert read.mean_probabilities == pytest.approx(event.mean_probabilities, abs=1e-4)
+    assert (read.dominant_counts, read.ended_at) == (event.dominant_counts, event.ended_at)
+
+
+def test_an_unknown_emotion_has_no_confidence() -> None:
+    face = replace(EVENT.faces[0], dominant=UNKNOWN)
+    written = json.loads(json_from_event(replace(EVENT, faces=(face,))))["faces"][0]
+    assert (written["dominant"], written["confidence"]) == ("unknown", 0.0)
+
+
+def test_a_face_without_landmarks_comes_back() -> None:
+    bare = replace(EVENT.faces[0], face=replace(EVENT.faces[0].face, landmarks=()))
+    text = json_from_event(replace(EVENT, faces=(bare,)))
+    assert "landmarks" not in text
+    assert event_from_json(text).faces[0].face.landmarks == ()

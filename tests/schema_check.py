@@ -1,0 +1,62 @@
+"""Every event that is published or collected anywhere in the tests is checked against the published schema."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from emostream.event import EmotionEvent, StatusEvent
+from emostream.publish import wire
+from emostream.publish.schema import EventKind, schema_of
+from emostream.testing import CollectingSink
+
+
+@functools.cache
+def validator_of(kind: EventKind) -> jsonschema_rs.Validator:
+    """A validator of one kind of event; formats such as date-time are checked as well."""
+    return jsonschema_rs.validator_for(schema_of(kind), validate_formats=True)
+
+
+def kind_of(content: dict[str, Any]) -> EventKind:
+    """Which kind of event this is, by the name only it has."""
+    if "faces" in content:
+        return "emotion"
+    return "status" if "state" in content else "summary"
+
+
+def check_schema(content: dict[str, Any]) -> None:
+    """Fail where the content is not what the schema promises."""
+    error = next(validator_of(kind_of(content)).iter_errors(content), None)
+    if error is not None:
+        path = "/".join(str(part) for part in error.instance_path)
+        raise AssertionError(f"an event was published against its schema, at {path}: {error.message}")
+
+
+@pytest.fixture(autouse=True)
+def checked_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check whatever is encoded; sinks of the tests that do not encode check by encoding."""
+    compact_json = wire._compact_json
+
+    def checking(content: dict[str, Any]) -> str:
+        text = compact_json(content)  # first: it refuses numbers that JSON does not have
+        check_schema(content)
+        return text
+
+    monkeypatch.setattr(wire, "_compact_json", checking)
+    collect, collect_status = CollectingSink.publish, CollectingSink.publish_status
+
+    async def publish(self: CollectingSink, events: Sequence[EmotionEvent]) -> None:
+        for event in events:
+            wire.json_from_event(event)
+        await collect(self, events)
+
+    async def publish_status(self: CollectingSink, event: StatusEvent) -> None:
+        wire.json_from_status(event)
+        await collect_status(self, event)
+
+    monkeypatch.setattr(CollectingSink, "publish", publish)
+    monkeypatch.setattr(CollectingSink, "publish_status", publish_status)
