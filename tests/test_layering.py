@@ -17,6 +17,7 @@ DOORS = {
         "publish/redis_reader.py",
         "publish/redis_connection.py",
         "publish/embedded_redis.py",
+        "service/store.py",
     },
     "tensorrt": {"classify/trt_classifier.py"},
     "typer": None,  # commands only, checked below
@@ -24,7 +25,19 @@ DOORS = {
     "sklearn": set(),
 }
 FEATURES = {"decode", "detect", "track", "classify", "publish", "render", "models"}
-ROOT_MAY_USE_FEATURES = {"pipeline", "chunk", "assembly", "bench", "demo_clip", "cli", "testing", "client", "commands"}
+ROOT_MAY_USE_FEATURES = {
+    "pipeline",
+    "chunk",
+    "assembly",
+    "bench",
+    "demo_clip",
+    "cli",
+    "testing",
+    "client",
+    "commands",
+    "service",
+    "deployments",
+}
 
 
 def _imports(path: Path) -> set[str]:

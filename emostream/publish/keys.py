@@ -10,6 +10,19 @@ EVENTS_PATTERN = f"{_EVENTS_PREFIX}*"
 STATUS_KEY = "emostream:status"
 """The event stream of life-cycle events, of all streams together."""
 
+REGISTRY_PREFIX = "emostream:registry:"
+"""Everything the service keeps for itself. Stream specs hold cameras' passwords, so consumers must not read keys with
+this prefix; docs/operations.md has the access list to give them."""
+
+
+def registry_key(name: str) -> str:
+    """A key of the service's registry.
+
+    >>> registry_key("leases")
+    'emostream:registry:leases'
+    """
+    return f"{REGISTRY_PREFIX}{name}"
+
 
 def events_key(stream_id: str) -> str:
     """The event stream of one stream.

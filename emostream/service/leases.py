@@ -1,0 +1,170 @@
+"""Streams are owned by leases with growing fencing tokens (decision D7); the token is the epoch of events."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from emostream.service.record import (
+    Lease,
+    RegistryView,
+    StreamRecord,
+    StreamReport,
+    WorkerEntry,
+    json_from_record,
+    json_from_report,
+    record_from_json,
+)
+from emostream.service.store import (
+    EPOCH,
+    FINISHED,
+    GENERATION,
+    LEASES,
+    RECORDS,
+    REPORTS,
+    REVISION,
+    WORKERS,
+    RegistryStore,
+    text_pairs,
+)
+from emostream.stream import StreamState
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a worker learned from one heartbeat.
+
+    Attributes:
+        view: the registry.
+        lost: streams it held that are not its own any more.
+        is_new_generation: whether the server lost its data since the last heartbeat.
+    """
+
+    view: RegistryView
+    lost: tuple[str, ...]
+    is_new_generation: bool
+
+
+class StreamLeases:
+    """The leases of one worker. `look` may be awaited several times at once, the rest one call at a time.
+
+    Args:
+        store: connection; not closed here.
+        worker_id: unique for each start of a worker; without white space.
+        max_streams: hard cap; the server refuses more.
+        ttl_seconds: others may claim a stream when its owner was silent for this long.
+    """
+
+    def __init__(self, store: RegistryStore, *, worker_id: str, max_streams: int, ttl_seconds: float) -> None:
+        self._store = store
+        self._worker_id = worker_id
+        self._max_streams = max_streams
+        self._ttl_ms = round(ttl_seconds * 1000)
+        self._revision = ""
+        self._generation: str | None = None
+        self._records: dict[str, StreamRecord] = {}
+        self._last_view = RegistryView(0, "")
+        self._lock = asyncio.Lock()
+
+    async def heartbeat(self, held: Mapping[str, int], *, is_draining: bool = False) -> Heartbeat:
+        """Renew the leases held (stream id → epoch) and look at the registry.
+
+        When the server lost its data, the records known from before are written back first.
+
+        Raises:
+            SinkUnavailableError: the server is away; leases may expire meanwhile.
+        """
+        view, lost = await self._call(held, ttl_ms=self._ttl_ms, is_draining=is_draining)
+        is_new_generation = self._generation not in (None, view.generation)
+        if is_new_generation:
+            await self._restore(self._last_view)
+            view, lost = await self._call(held, ttl_ms=self._ttl_ms, is_draining=is_draining)
+        self._generation = view.generation
+        self._last_view = view
+        return Heartbeat(view, lost, is_new_generation)
+
+    async def look(self) -> RegistryView:
+        """The registry as it is now, without being a worker; errors as in `heartbeat`."""
+        view, _ = await self._call({}, ttl_ms=0, is_draining=False)
+        return view
+
+    async def claim(self, stream_ids: Sequence[str]) -> dict[str, int]:
+        """Claim streams that nobody holds, or anew those held already: stream id → epoch of those won."""
+        if not stream_ids:
+            return {}
+        keys = [RECORDS, FINISHED, LEASES, EPOCH]
+        won = await self._store.run("claim", keys, [self._worker_id, self._ttl_ms, self._max_streams, *stream_ids])
+        return {stream_id: int(epoch) for stream_id, epoch in text_pairs(won).items()}
+
+    async def release(self, held: Mapping[str, int]) -> None:
+        """Give leases back, so that others may claim these streams at once."""
+        if held:
+            arguments = [item for pair in held.items() for item in pair]
+            await self._store.run("release", [LEASES, WORKERS], [self._worker_id, *arguments])
+
+    async def sign_off(self) -> None:
+        """Tell the others that this worker is gone; its leases must have been given back."""
+        await self._store.run("release", [LEASES, WORKERS], [self._worker_id])
+
+    async def report(self, reports: Mapping[str, StreamReport]) -> None:
+        """Write what was seen of streams held; a final state gives the lease back as well."""
+        arguments: list[str | int] = [self._worker_id]
+        for stream_id, report in reports.items():
+            final = report.state.value if report.state.is_final else ""
+            arguments += [stream_id, report.epoch, json_from_report(report), final]
+        if reports:
+            await self._store.run("report", [RECORDS, LEASES, REPORTS, FINISHED], arguments)
+
+    async def _call(
+        self, held: Mapping[str, int], *, ttl_ms: int, is_draining: bool
+    ) -> tuple[RegistryView, tuple[str, ...]]:
+        async with self._lock:  # a reply without records refers to those of the reply before
+            return await self._call_alone(held, ttl_ms=ttl_ms, is_draining=is_draining)
+
+    async def _call_alone(
+        self, held: Mapping[str, int], *, ttl_ms: int, is_draining: bool
+    ) -> tuple[RegistryView, tuple[str, ...]]:
+        keys = [RECORDS, FINISHED, LEASES, WORKERS, REVISION, GENERATION]
+        # The generation guards the revision, which starts again after a loss of data.
+        arguments: list[str | int] = [
+            self._worker_id,
+            ttl_ms,
+            self._max_streams,
+            len(held),
+            int(is_draining),
+            self._revision,
+        ]
+        pairs: list[str | int] = [item for pair in held.items() for item in pair]
+        reply = await self._store.run("heartbeat", keys, [*arguments, secrets.token_hex(8), *pairs])
+        now_ms, generation, revision, records, finished, leases, workers, lost = reply
+        revision_text = f"{generation.decode()} {revision.decode()}"
+        if revision_text != self._revision:
+            self._records = {name: record_from_json(text) for name, text in text_pairs(records).items()}
+            self._revision = revision_text
+        living = {name: text for name, text in text_pairs(workers).items() if int(text.split(" ")[0]) > int(now_ms)}
+        view = RegistryView(
+            now_ms=int(now_ms),
+            generation=generation.decode(),
+            records=self._records,
+            finished={name: StreamState(state) for name, state in text_pairs(finished).items()},
+            leases={name: _lease(text) for name, text in text_pairs(leases).items()},
+            workers={name: _worker(name, text) for name, text in living.items()},
+        )
+        return view, tuple(stream_id.decode() for stream_id in lost)
+
+    async def _restore(self, view: RegistryView) -> None:
+        for stream_id in view.unfinished_ids():
+            text = json_from_record(view.records[stream_id])
+            await self._store.run("put", [RECORDS, REVISION, EPOCH, FINISHED, REPORTS], [stream_id, "", text, 0])
+
+
+def _lease(text: str) -> Lease:
+    worker_id, epoch, expires_ms = text.split(" ")
+    return Lease(worker_id, int(epoch), int(expires_ms))
+
+
+def _worker(worker_id: str, text: str) -> WorkerEntry:
+    _, max_streams, num_streams, is_draining = text.split(" ")
+    return WorkerEntry(worker_id, int(max_streams), int(num_streams), is_draining == "1")

@@ -1,0 +1,86 @@
+"""Pure: which streams a worker claims and which it gives back.
+
+Every worker decides for itself from the same view; nobody is in charge. The wanted number of a worker is its fair
+share: streams are poured over the living workers like water over steps, each step as high as the worker's cap. A worker
+claims free streams up to its share and gives back what is above it. Below that it gives back one at a time, only to
+even out a difference of two or more, so streams do not wander to and fro.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emostream.service.record import RegistryView, WorkerEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What a worker should do now.
+
+    Attributes:
+        claim: stream ids to claim, the most wanted first.
+        give_back: stream ids to give back.
+    """
+
+    claim: tuple[str, ...] = ()
+    give_back: tuple[str, ...] = ()
+
+
+def place(view: RegistryView, *, worker_id: str, owned: Sequence[str]) -> Placement:
+    """The next step of one worker.
+
+    Args:
+        view: the registry; must hold the worker itself.
+        worker_id: who asks.
+        owned: streams it has, the oldest first.
+    """
+    me = view.workers.get(worker_id)
+    if me is None:
+        return Placement()
+    if me.is_draining:
+        return Placement(give_back=tuple(owned))
+    takers = [worker for worker in view.workers.values() if not worker.is_draining]
+    room = fair_share(len(view.unfinished_ids()), takers, worker_id=worker_id) - len(owned)
+    if room < 0:
+        return Placement(give_back=tuple(owned[room:]))
+    free = sorted(set(view.free_ids()) - set(owned), key=lambda stream_id: _rank(worker_id, stream_id))
+    others = [worker.num_streams for worker in takers if worker.worker_id != worker_id and _has_room(worker)]
+    # While streams are free, others may not have taken their shares yet: the numbers say nothing then.
+    if not free and others and len(owned) - min(others) >= 2:
+        return Placement(give_back=(owned[-1],))
+    return Placement(claim=tuple(free[:room]))
+
+
+def fair_share(num_streams: int, workers: Sequence[WorkerEntry], *, worker_id: str) -> int:
+    """How many of the streams a worker should have at most; over all workers the shares cover all that fit.
+
+    >>> workers = [WorkerEntry("a", max_streams=8), WorkerEntry("b", max_streams=2), WorkerEntry("c", max_streams=8)]
+    >>> [fair_share(10, workers, worker_id=name) for name in "abc"]
+    [4, 2, 4]
+    """
+    level = _water_level(num_streams, [worker.max_streams for worker in workers])
+    caps = {worker.worker_id: worker.max_streams for worker in workers}
+    return min(level, caps.get(worker_id, 0))
+
+
+def _water_level(num_streams: int, caps: Sequence[int]) -> int:
+    """The smallest level at which workers filled up to it, or to their cap, hold all streams (or all are full)."""
+    low, high = 0, max(caps, default=0)
+    while low < high:
+        middle = (low + high) // 2
+        if sum(min(cap, middle) for cap in caps) >= num_streams:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _has_room(worker: WorkerEntry) -> bool:
+    return worker.num_streams < worker.max_streams
+
+
+def _rank(worker_id: str, stream_id: str) -> bytes:
+    """Orders streams differently for each worker, so that two workers seldom reach for the same one first."""
+    return hashlib.blake2b(f"{worker_id}\0{stream_id}".encode(), digest_size=8).digest()

@@ -1,0 +1,177 @@
+"""What the registry keeps of a stream: what is wanted (`StreamRecord`) and what was seen (`StreamReport`)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from emostream.errors import EventRejectedError
+from emostream.stream import StreamKind, StreamSpec, StreamState
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRecord:
+    """A wanted stream.
+
+    Attributes:
+        spec: what to watch; its URL may hold credentials.
+        is_paused: wanted to stand still, with its source kept open.
+        created_epoch: token taken when the record was made. Every epoch of this stream is greater, so events of an
+            earlier stream with the same id can be told apart.
+    """
+
+    spec: StreamSpec
+    is_paused: bool = False
+    created_epoch: int = 0
+
+    @property
+    def stream_id(self) -> str:
+        """The id of its spec."""
+        return self.spec.stream_id
+
+    def same_wish_as(self, other: StreamRecord) -> bool:
+        """Whether both ask for the same, whenever they were made."""
+        return replace(self, created_epoch=0) == replace(other, created_epoch=0)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """What the owner of a stream saw of it last.
+
+    Attributes:
+        state: where it is in its life.
+        detail: one sentence for people, credentials removed.
+        worker_id: who reported.
+        epoch: which run of the stream.
+        at_ms: when, milliseconds since 1970 on the worker's clock.
+        num_frames: frames published in this run.
+        num_faces: faces in them.
+        num_dropped: frames of a live source that were lost.
+        num_reconnects: how often the source was opened again.
+        measured_fps: frames published per second over the last seconds.
+        latency_ms: capture to published, the mean over the last seconds; None before the first frame.
+    """
+
+    state: StreamState
+    detail: str = ""
+    worker_id: str = ""
+    epoch: int = 0
+    at_ms: int = 0
+    num_frames: int = 0
+    num_faces: int = 0
+    num_dropped: int = 0
+    num_reconnects: int = 0
+    measured_fps: float = 0.0
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who may work on a stream, and until when.
+
+    Attributes:
+        worker_id: the owner.
+        epoch: fencing token; grows with each claim.
+        expires_ms: on the server's clock.
+    """
+
+    worker_id: str
+    epoch: int
+    expires_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEntry:
+    """A worker that lives, as the others see it.
+
+    Attributes:
+        worker_id: unique for each start of a worker.
+        max_streams: hard cap.
+        num_streams: streams it owns.
+        is_draining: it takes no more and gives back what it has.
+    """
+
+    worker_id: str
+    max_streams: int
+    num_streams: int = 0
+    is_draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryView:
+    """The registry at one instant.
+
+    Attributes:
+        now_ms: the server's clock.
+        generation: changes when the server lost its data.
+        records: wanted streams by id.
+        finished: final state of those that need no work any more.
+        leases: by stream id, expired ones included.
+        workers: by id, living ones only.
+    """
+
+    now_ms: int
+    generation: str
+    records: dict[str, StreamRecord] = field(default_factory=dict)
+    finished: dict[str, StreamState] = field(default_factory=dict)
+    leases: dict[str, Lease] = field(default_factory=dict)
+    workers: dict[str, WorkerEntry] = field(default_factory=dict)
+
+    def owner_of(self, stream_id: str) -> Lease | None:
+        """The valid lease on a stream."""
+        lease = self.leases.get(stream_id)
+        return lease if lease is not None and lease.expires_ms > self.now_ms else None
+
+    def unfinished_ids(self) -> list[str]:
+        """Streams that need an owner, in the order of their ids."""
+        return sorted(self.records.keys() - self.finished.keys())
+
+    def free_ids(self) -> list[str]:
+        """Those of them that have none."""
+        return [stream_id for stream_id in self.unfinished_ids() if self.owner_of(stream_id) is None]
+
+
+def json_from_record(record: StreamRecord) -> str:
+    """One line; equal records give equal text."""
+    content = {
+        "spec": {**asdict(record.spec), "kind": record.spec.kind.value},
+        "is_paused": record.is_paused,
+        "created_epoch": record.created_epoch,
+    }
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+def record_from_json(text: str | bytes) -> StreamRecord:
+    """The inverse of `json_from_record`.
+
+    Raises:
+        EventRejectedError: it is no record.
+    """
+    try:
+        content = json.loads(text)
+        spec = content.pop("spec")
+        kind = StreamKind(spec.pop("kind"))
+        return StreamRecord(spec=StreamSpec(kind=kind, **spec), **content)
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise EventRejectedError(
+            "an entry of the registry is no stream record; was it written by another version?"
+        ) from exc
+
+
+def json_from_report(report: StreamReport) -> str:
+    """One line."""
+    return json.dumps({**asdict(report), "state": report.state.value}, separators=(",", ":"))
+
+
+def report_from_json(text: str | bytes) -> StreamReport:
+    """The inverse of `json_from_report`.
+
+    Raises:
+        EventRejectedError: it is no report.
+    """
+    try:
+        content: dict[str, Any] = json.loads(text)
+        return StreamReport(state=StreamState(content.pop("state")), **content)
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise EventRejectedError("an entry of the registry is no report; was it written by another version?") from exc

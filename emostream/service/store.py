@@ -1,0 +1,98 @@
+"""The registry's keys in Redis, its scripts, and calls that survive a server that is away for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from importlib.resources import files
+from typing import Any, Self, cast
+
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+
+from emostream.config import PublishSettings
+from emostream.publish.keys import registry_key
+from emostream.publish.redis_connection import open_redis, with_retries
+
+RECORDS = registry_key("records")
+"""Hash: stream id → JSON of what is wanted, with the URL as given."""
+FINISHED = registry_key("finished")
+"""Hash: stream id → final state of streams that need no work any more."""
+REPORTS = registry_key("reports")
+"""Hash: stream id → JSON of what its owner saw last."""
+LEASES = registry_key("leases")
+"""Hash: stream id → `worker epoch expires_ms`."""
+WORKERS = registry_key("workers")
+"""Hash: worker id → `expires_ms max_streams num_streams is_draining`."""
+REVISION = registry_key("revision")
+"""Grows with each change of a record."""
+EPOCH = registry_key("epoch")
+"""The last fencing token given out."""
+GENERATION = registry_key("generation")
+"""A random name that changes only when the server lost its data."""
+
+
+class RegistryStore:
+    """One connection to the registry's server.
+
+    Args:
+        settings: time-outs and how long to try again.
+        redis_url: the server.
+        max_retry_seconds: overrides the settings; heartbeats try once and come again by themselves.
+    """
+
+    def __init__(self, settings: PublishSettings, *, redis_url: str, max_retry_seconds: float | None = None) -> None:
+        self._url = redis_url
+        self._max_retry_seconds = settings.max_retry_seconds if max_retry_seconds is None else max_retry_seconds
+        self.redis: Redis = open_redis(redis_url, timeout_seconds=settings.connect_timeout_seconds)
+        self._scripts: dict[str, AsyncScript] = {}
+
+    async def run(self, script: str, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+        """Run one of the package's scripts.
+
+        Raises:
+            SinkUnavailableError: the server cannot be reached, or stayed away.
+            ConfigError: the login was refused.
+        """
+        if script not in self._scripts:
+            text = files("emostream.service").joinpath("scripts", f"{script}.lua").read_text(encoding="utf-8")
+            self._scripts[script] = self.redis.register_script(text)
+        registered = self._scripts[script]
+
+        async def call() -> Any:
+            return await cast(Awaitable[Any], registered(keys=list(keys), args=list(arguments)))
+
+        return await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+
+    async def hash_of(self, key: str) -> dict[str, bytes]:
+        """All fields of a hash; errors as in `run`."""
+
+        async def call() -> dict[bytes, bytes]:
+            return await cast("Awaitable[dict[bytes, bytes]]", self.redis.hgetall(key))
+
+        found = await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+        return {name.decode(): value for name, value in found.items()}
+
+    async def field_of(self, key: str, field: str) -> bytes | None:
+        """One field of a hash; errors as in `run`."""
+
+        async def call() -> bytes | None:
+            return await cast("Awaitable[bytes | None]", self.redis.hget(key, field))
+
+        return await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.redis.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Nothing to do."""
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close."""
+        await self.close()
+
+
+def text_pairs(flat: Sequence[bytes]) -> dict[str, str]:
+    """`[name, value, name, value …]` as the server sends hashes out of scripts → a dictionary."""
+    return {flat[index].decode(): flat[index + 1].decode() for index in range(0, len(flat), 2)}

@@ -1,0 +1,92 @@
+"""Placement by simulation: workers that only look at the registry end up with an even spread and rest there."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emostream.service.placement import Placement, fair_share, place
+from emostream.service.record import Lease, RegistryView, StreamRecord, WorkerEntry
+from emostream.stream import StreamKind, StreamSpec
+
+
+class Cluster:
+    """Workers that take their steps one after the other on a registry without a server."""
+
+    def __init__(self, num_streams: int, caps: list[int]) -> None:
+        self.records = {
+            f"s{index}": StreamRecord(StreamSpec(f"s{index}", "rtsp://camera", StreamKind.LIVE))
+            for index in range(num_streams)
+        }
+        self.owned: dict[str, list[str]] = {f"w{index}": [] for index in range(len(caps))}
+        self.caps = {f"w{index}": cap for index, cap in enumerate(caps)}
+        self.draining: set[str] = set()
+
+    def view(self) -> RegistryView:
+        leases = {stream_id: Lease(worker_id, 1, 2) for worker_id, owned in self.owned.items() for stream_id in owned}
+        workers = {
+            name: WorkerEntry(name, self.caps[name], len(owned), name in self.draining)
+            for name, owned in self.owned.items()
+        }
+        return RegistryView(1, "g", self.records, {}, leases, workers)
+
+    def step(self, name: str) -> Placement:
+        placement = place(self.view(), worker_id=name, owned=self.owned[name])
+        self.owned[name] += placement.claim
+        for stream_id in placement.give_back:
+            self.owned[name].remove(stream_id)
+        return placement
+
+    def settle(self, *, max_rounds: int = 200) -> int:
+        """Rounds until nobody moves any more."""
+        for number in range(max_rounds):
+            if not any(step.claim or step.give_back for step in [self.step(name) for name in list(self.owned)]):
+                return number
+        raise AssertionError("the workers never come to rest")
+
+    def counts(self) -> list[int]:
+        return [len(owned) for owned in self.owned.values()]
+
+
+caps = st.lists(st.integers(0, 12), min_size=1, max_size=6)
+
+
+@given(st.integers(0, 40), caps)
+def test_all_that_fits_is_placed_evenly_and_within_caps(num_streams: int, caps: list[int]) -> None:
+    cluster = Cluster(num_streams, caps)
+    cluster.settle()
+    assert sum(cluster.counts()) == min(num_streams, sum(caps))
+    assert all(count <= cap for count, cap in zip(cluster.counts(), caps, strict=True))
+    below_cap = [count for count, cap in zip(cluster.counts(), caps, strict=True) if count < cap]
+    assert all(count <= min(below_cap) + 1 for count in cluster.counts() if below_cap)
+
+
+@given(st.integers(0, 30), caps, st.integers(1, 12))
+def test_a_new_worker_gets_its_part_and_nothing_moves_twice(num_streams: int, caps: list[int], cap: int) -> None:
+    cluster = Cluster(num_streams, caps)
+    cluster.settle()
+    cluster.owned["new"], cluster.caps["new"] = [], cap
+    placed = sum(cluster.counts())
+    assert cluster.settle() <= num_streams + 2
+    assert sum(cluster.counts()) == min(num_streams, sum(caps) + cap) >= placed
+
+
+@given(st.integers(0, 30), caps)
+def test_a_draining_worker_gives_back_everything(num_streams: int, caps: list[int]) -> None:
+    cluster = Cluster(num_streams, caps)
+    cluster.settle()
+    cluster.draining.add("w0")
+    cluster.settle()
+    assert cluster.counts()[0] == 0
+    assert sum(cluster.counts()) == min(num_streams, sum(caps[1:]))
+
+
+@given(st.integers(0, 60), caps)
+def test_shares_cover_all_that_fits(num_streams: int, caps: list[int]) -> None:
+    workers = [WorkerEntry(f"w{index}", cap) for index, cap in enumerate(caps)]
+    shares = [fair_share(num_streams, workers, worker_id=worker.worker_id) for worker in workers]
+    assert sum(shares) >= min(num_streams, sum(caps))
+
+
+def test_a_worker_that_the_registry_does_not_know_does_nothing() -> None:
+    assert place(Cluster(3, [1]).view(), worker_id="stranger", owned=[]) == Placement()

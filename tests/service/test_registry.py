@@ -1,0 +1,96 @@
+"""Wanted streams on a real server: idempotent creation, changes that do not overwrite each other, honest states."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from emostream.service.record import StreamRecord, StreamReport
+from emostream.service.registry import RegistryFullError, StreamExistsError, StreamRegistry, UnknownStreamError
+from emostream.service.store import RegistryStore
+from emostream.stream import StreamKind, StreamSpec, StreamState
+from tests.service.conftest import LeasesOf
+
+pytestmark = pytest.mark.integration
+
+
+def record_of(stream_id: str, url: str = "rtsp://user:secret@camera/1") -> StreamRecord:
+    """A live stream."""
+    return StreamRecord(StreamSpec(stream_id, url, StreamKind.LIVE))
+
+
+async def test_creating_the_same_stream_twice_is_one_stream(store: RegistryStore) -> None:
+    registry = StreamRegistry(store)
+    first, is_new = await registry.create(record_of("door"))
+    again, is_new_again = await registry.create(record_of("door"))
+    assert (is_new, is_new_again) == (True, False)
+    assert first == again
+    assert first.created_epoch > 1_700_000_000_000
+    with pytest.raises(StreamExistsError, match="another source"):
+        await registry.create(record_of("door", "rtsp://other/1"))
+
+
+async def test_changes_at_the_same_time_are_all_kept(store: RegistryStore) -> None:
+    registry = StreamRegistry(store)
+    await registry.create(record_of("door"))
+
+    def faster(record: StreamRecord) -> StreamRecord:
+        return replace(record, spec=replace(record.spec, every=record.spec.every + 1))
+
+    await asyncio.gather(*(registry.change("door", faster) for _ in range(10)))
+    last = await registry.change("door", lambda record: record)
+    assert last.spec.every == 11
+
+
+async def test_unknown_streams_and_a_full_registry(store: RegistryStore, leases_of: LeasesOf) -> None:
+    registry = StreamRegistry(store, max_streams=1)
+    view = await leases_of().look()
+    for call in (
+        registry.remove("nobody"),
+        registry.change("nobody", lambda record: record),
+        registry.status("nobody", view),
+    ):
+        with pytest.raises(UnknownStreamError, match="no stream nobody"):
+            await call
+    await registry.create(record_of("a"))
+    await registry.create(record_of("a"))
+    with pytest.raises(RegistryFullError):
+        await registry.create(record_of("b"))
+
+
+async def test_the_state_says_why_a_stream_waits(store: RegistryStore, leases_of: LeasesOf) -> None:
+    registry, worker = StreamRegistry(store), leases_of("w1", max_streams=1)
+
+    async def detail_of(stream_id: str) -> tuple[StreamState, str]:
+        status = await registry.status(stream_id, await worker.look())
+        return status.state, status.detail
+
+    await registry.create(record_of("a"))
+    await registry.create(record_of("b"))
+    assert await detail_of("a") == (StreamState.PENDING, "no stream worker is running")
+    await worker.heartbeat({})
+    assert await detail_of("a") == (StreamState.PENDING, "a worker is about to take it")
+    held = await worker.claim(["a"])
+    await worker.heartbeat(held)
+    assert (await detail_of("a"))[0] is StreamState.CONNECTING
+    assert "all 1 stream workers are full (1 streams)" in (await detail_of("b"))[1]
+    await worker.report({"a": StreamReport(StreamState.RUNNING, "fine", "w1", held["a"])})
+    assert await detail_of("a") == (StreamState.RUNNING, "fine")
+    await worker.report({"a": StreamReport(StreamState.ENDED, "the end", "w1", held["a"])})
+    assert await detail_of("a") == (StreamState.ENDED, "the end")
+    assert await worker.claim(["a"]) == {}
+
+
+async def test_a_removed_stream_leaves_nothing_behind(store: RegistryStore, leases_of: LeasesOf) -> None:
+    registry, worker = StreamRegistry(store), leases_of("w1")
+    for number in range(20):
+        await registry.create(record_of(f"s{number}"))
+        held = await worker.claim([f"s{number}"])
+        await worker.report({name: StreamReport(StreamState.RUNNING, "", "w1", epoch) for name, epoch in held.items()})
+        await registry.remove(f"s{number}")
+        await worker.release(held)
+    await worker.sign_off()
+    keys = {bytes(key).decode() async for key in store.redis.scan_iter("*")}
+    assert keys == {"emostream:registry:epoch", "emostream:registry:revision"}
