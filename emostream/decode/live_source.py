@@ -1,0 +1,328 @@
+"""A live source that comes back: reopened after every failure, and left behind when a call into it hangs (decision D6).
+
+A read inside FFmpeg cannot be interrupted from outside. So each opening of the source has a thread of its own, and this
+source waits for its frames with a time limit. When the limit passes, the thread is abandoned together with its source:
+it holds no lock anybody else needs, it may put no frame any more, and it ends when FFmpeg returns. At most
+`max_abandoned` of them may exist per stream; beyond that nothing is opened until one has ended, so a source that always
+hangs costs a bounded number of threads and connections.
+
+The time line goes on over reconnections: frame indexes continue, and `pts_seconds` grows by the time that passed. So a
+reconnection needs no new epoch; consumers see a gap in time, and that is what happened.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+from emostream.decode.backoff import Backoff
+from emostream.decode.source import DecodeStats, FrameSource, SourceInfo
+from emostream.errors import SourceError, SourceTimeoutError, SourceUnavailableError
+from emostream.frame import Frame
+from emostream.stream import StreamKind, StreamState
+
+_MAX_WAITING_FRAMES = 2  # between two threads only; the buffer that absorbs jitter comes after
+_ABANDONED_CHECK_SECONDS = 0.5
+
+StateObserver = Callable[[StreamState, str], None]
+"""Told in the decode thread: RECONNECTING with the reason, at each failure; RUNNING when frames came again."""
+
+
+@dataclass(slots=True)
+class LiveStats:
+    """Counted while a live source runs.
+
+    Attributes:
+        num_reconnects: openings after a failure that succeeded.
+        num_failures: openings that failed and connections that broke.
+        num_stalls: calls that were left behind because they did not come back.
+        num_abandoned: threads left behind that have not ended yet.
+    """
+
+    num_reconnects: int = 0
+    num_failures: int = 0
+    num_stalls: int = 0
+    num_abandoned: int = 0
+
+
+class LiveSource:
+    """A `FrameSource` around openings of another one.
+
+    Entering waits for the first opening, however often it takes. Until it succeeded once, an error that is not
+    retryable ends the source; afterwards every error is tried again, because a camera that restarts may say odd things
+    for a while. It ends by `close`, or when an opening ends without an error.
+
+    Args:
+        open_source: makes a source, not opened yet; called for each attempt.
+        backoff: pauses between attempts.
+        open_stall_seconds: an opening that takes longer is left behind.
+        read_stall_seconds: a read that brings nothing at all for longer is left behind.
+        on_state: told about changes.
+        is_known_good: the source has worked before, so no error ends it.
+        max_abandoned: bound on threads left behind.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        open_source: Callable[[], FrameSource],
+        *,
+        backoff: Backoff,
+        open_stall_seconds: float,
+        read_stall_seconds: float,
+        on_state: StateObserver | None = None,
+        is_known_good: bool = False,
+        max_abandoned: int = 3,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.live_stats = LiveStats()
+        self._open_source = open_source
+        self._backoff = backoff
+        self._open_stall_seconds = open_stall_seconds
+        self._read_stall_seconds = read_stall_seconds
+        self._on_state = on_state or (lambda state, detail: None)
+        self._is_known_good = is_known_good
+        self._max_abandoned = max_abandoned
+        self._clock = clock
+        self._closed = threading.Event()
+        self._attempt: _Attempt | None = None
+        self._abandoned: list[_Attempt] = []
+        self._finished_stats = DecodeStats()
+        self._info: SourceInfo | None = None
+        self._last: tuple[int, float, float] | None = None  # index, pts and arrival of the last frame
+
+    @property
+    def kind(self) -> StreamKind:
+        """Live."""
+        return StreamKind.LIVE
+
+    @property
+    def info(self) -> SourceInfo:
+        """What the latest opening said."""
+        if self._info is None:
+            raise RuntimeError("expected an open source: use it in a `with` statement")
+        return self._info
+
+    @property
+    def stats(self) -> DecodeStats:
+        """Summed over all openings."""
+        attempt = self._attempt
+        return self._finished_stats if attempt is None else _sum(self._finished_stats, attempt.source.stats)
+
+    def __enter__(self) -> Self:
+        """Open for the first time.
+
+        Raises:
+            SourceError: it can never work as given, or it was closed meanwhile.
+        """
+        if self._connect() is None:
+            raise SourceUnavailableError("the source was closed before it could be opened")
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """End the iteration now; a call that is still blocked ends by itself. Safe to call twice, from any thread."""
+        self._closed.set()
+        if (attempt := self._attempt) is not None:
+            attempt.leave()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Runs in the decode thread, once."""
+        attempt = self._attempt
+        while attempt is not None:
+            started_at: float | None = None
+            try:
+                offset = None
+                while (frame := attempt.next_frame(stall_seconds=self._read_stall_seconds)) is not None:
+                    now = self._clock()
+                    if started_at is None:
+                        started_at, offset = now, self._offset_of(frame, now=now)
+                    yield self._placed(frame, offset, now=now)
+                return
+            except SourceError as exc:
+                self._finish(attempt)
+                ran_for = 0.0 if started_at is None or self._last is None else self._last[2] - started_at
+                self._failed(exc, ran_for_seconds=ran_for)
+            attempt = self._connect()
+            if attempt is not None:
+                self.live_stats.num_reconnects += 1
+                self._on_state(StreamState.RUNNING, "")
+
+    def _offset_of(self, frame: Frame, *, now: float) -> tuple[int, float] | None:
+        """What to add to index and pts so that they continue; None for the first opening."""
+        if self._last is None:
+            return None
+        index, pts_seconds, arrived = self._last
+        return index + 1 - frame.frame_index, pts_seconds + max(now - arrived, 0.001) - frame.pts_seconds
+
+    def _placed(self, frame: Frame, offset: tuple[int, float] | None, *, now: float) -> Frame:
+        if offset is not None:
+            frame = replace(frame, frame_index=frame.frame_index + offset[0], pts_seconds=frame.pts_seconds + offset[1])
+        self._last = (frame.frame_index, frame.pts_seconds, now)
+        return frame
+
+    def _connect(self) -> _Attempt | None:
+        """Open until it works; None when closed. Waits for the next opening only after a failure."""
+        while self._may_open():
+            attempt = _Attempt(self._open_source(), clock=self._clock)
+            self._attempt = attempt
+            attempt.start()
+            if self._closed.is_set():  # closed before the attempt could be seen
+                attempt.leave()
+            try:
+                if not attempt.wait_until_open(stall_seconds=self._open_stall_seconds):
+                    return None
+            except SourceError as exc:
+                self._finish(attempt)
+                if not (exc.retryable or self._is_known_good):
+                    raise
+                self._failed(exc, ran_for_seconds=0.0)
+            else:
+                self._info = attempt.source.info
+                self._is_known_good = True
+                return attempt
+        return None
+
+    def _may_open(self) -> bool:
+        """Whether to open again; waits while too many threads are left behind."""
+        while not self._closed.is_set():
+            self._abandoned = [attempt for attempt in self._abandoned if attempt.is_alive]
+            self.live_stats.num_abandoned = len(self._abandoned)
+            if len(self._abandoned) < self._max_abandoned:
+                return True
+            self._on_state(
+                StreamState.RECONNECTING,
+                f"{len(self._abandoned)} calls into the source are blocked; it is opened again when one has ended",
+            )
+            self._closed.wait(_ABANDONED_CHECK_SECONDS)
+        return False
+
+    def _failed(self, exc: SourceError, *, ran_for_seconds: float) -> None:
+        self.live_stats.num_failures += 1
+        delay_seconds = self._backoff.next_delay_seconds(ran_for_seconds=ran_for_seconds)
+        if not self._closed.is_set():
+            self._on_state(StreamState.RECONNECTING, str(exc))
+            self._closed.wait(delay_seconds)
+
+    def _finish(self, attempt: _Attempt) -> None:
+        attempt.leave()
+        self._finished_stats = _sum(self._finished_stats, attempt.source.stats)
+        self._attempt = None
+        if attempt.is_stalled:
+            self.live_stats.num_stalls += 1
+            self._abandoned.append(attempt)
+            self.live_stats.num_abandoned = len(self._abandoned)
+
+
+class _Attempt:
+    """One opening of a source, in a thread that can be left behind."""
+
+    def __init__(self, source: FrameSource, *, clock: Callable[[], float]) -> None:
+        self.source = source
+        self.is_stalled = False
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._frames: deque[Frame] = deque()
+        self._is_open = False
+        self._is_left = False
+        self._is_finished = False
+        self._error: BaseException | None = None
+        # A daemon: a call that never returns must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="emostream-live", daemon=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread still runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to open."""
+        self._thread.start()
+
+    def leave(self) -> None:
+        """Take no more from it. Callable from any thread, twice."""
+        with self._changed:
+            self._is_left = True
+            self._frames.clear()
+            self._changed.notify_all()
+        self.source.close()
+
+    def wait_until_open(self, *, stall_seconds: float) -> bool:
+        """Whether it is open; False when it was left. Raises the error it ended with, or `SourceTimeoutError`."""
+        with self._changed:
+            is_done = self._changed.wait_for(
+                lambda: self._is_open or self._is_finished or self._is_left, timeout=stall_seconds
+            )
+            if not is_done:
+                self.is_stalled = True
+                raise SourceTimeoutError(f"opening the source did not come back within {stall_seconds:g} s")
+            if self._is_left:
+                return False
+            if self._error is not None:
+                raise self._error
+            return True
+
+    def next_frame(self, *, stall_seconds: float) -> Frame | None:
+        """The next frame; None at the end. Raises as `wait_until_open`; packets without pictures are progress."""
+        with self._changed:
+            num_packets = self.source.stats.num_packets
+            while not self._changed.wait_for(
+                lambda: bool(self._frames) or self._is_finished or self._is_left, timeout=stall_seconds
+            ):
+                if self.source.stats.num_packets == num_packets:
+                    self.is_stalled = True
+                    raise SourceTimeoutError(f"the source sent nothing for {stall_seconds:g} s")
+                num_packets = self.source.stats.num_packets
+            if self._frames:
+                frame = self._frames.popleft()
+                self._changed.notify_all()
+                return frame
+            if self._error is not None and not self._is_left:
+                raise self._error
+            return None
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            with self.source as source:
+                with self._changed:
+                    self._is_open = True
+                    self._changed.notify_all()
+                for frame in source:
+                    if not self._put(frame):
+                        return
+        except BaseException as exc:  # whatever it is, the waiting thread must learn of it
+            error = exc
+        finally:
+            with self._changed:
+                self._error, self._is_finished = error, True
+                self._changed.notify_all()
+
+    def _put(self, frame: Frame) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._frames) < _MAX_WAITING_FRAMES or self._is_left)
+            if self._is_left:
+                return False
+            self._frames.append(frame)
+            self._changed.notify_all()
+            return True
+
+
+def _sum(one: DecodeStats, other: DecodeStats) -> DecodeStats:
+    return DecodeStats(
+        num_packets=one.num_packets + other.num_packets,
+        num_decoded=one.num_decoded + other.num_decoded,
+        num_skipped=one.num_skipped + other.num_skipped,
+        num_corrupt=one.num_corrupt + other.num_corrupt,
+        decode_seconds=one.decode_seconds + other.decode_seconds,
+    )
