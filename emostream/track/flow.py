@@ -22,18 +22,19 @@ from emostream.frame import Luma
 from emostream.halving import halved
 from emostream.similarity import Similarity, scale_of, similarity_from_points, transform_points
 
-PATCH_SIDE_PIXELS = 72
-_WINDOW_PER_FACE = 1.8  # so a face is 40 pixels high in its patch, and may move by almost half its size
+PATCH_SIDE_PIXELS = 64
+_WINDOW_PER_FACE = 1.8  # so a face is 36 pixels high in its patch, and may move by almost half its size
 _MAX_SHIFT_PER_FACE = 0.15  # a face further than this from the middle of its window gets a new one
 _MAX_GROWTH = 1.15
 
 # Four by four points that keep clear of the background at the corners of the box, in units of its sides.
 _GRID_IN_BOX = np.stack(np.meshgrid(*2 * [np.linspace(0.12, 0.88, 4)]), axis=-1).reshape(-1, 2)
 
-_FLOW_WINDOW_PIXELS = (11, 11)
+# Larger windows, more levels or points cost more and agree no better with the detector.
+_FLOW_WINDOW_PIXELS = (9, 9)
 _FLOW_LEVELS = 2
 _FLOW_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)
-_MAX_RETURN_PIXELS = 0.7  # in the patch, where eyes are about 16 pixels apart
+_MAX_RETURN_PIXELS = 0.6  # in the patch, where eyes are about 14 pixels apart
 _MIN_GOOD_SHARE = 0.5
 _MAX_SCALE_PER_FRAME = 1.25
 _OUTLIER_FACTOR = 2.0
@@ -166,6 +167,8 @@ def _robust_similarities(source: Points, target: Points, weights: npt.NDArray[np
     residuals = np.linalg.norm(transform_points(similarities, source) - target, axis=-1)
     usual = np.average(residuals, axis=1, weights=weights)[:, None]
     is_inlier = residuals <= _OUTLIER_FACTOR * usual + _OUTLIER_FLOOR_PIXELS
+    if is_inlier.all():
+        return similarities
     return similarity_from_points(source, target, weights=weights * is_inlier)
 
 
