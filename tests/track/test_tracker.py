@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,6 +113,24 @@ def test_scene_change_ends_everything() -> None:
     tracker.update([face_at(100), face_at(300)], pts_seconds=0.0)
     assert tracker.end_all() == (0, 1)
     assert tracker.update([face_at(100)], pts_seconds=0.04).faces[0].track_id == 2
+
+
+def test_followed_faces_carry_their_track_along() -> None:
+    """Between two detections the face goes further than a prediction from the last detection would reach."""
+    tracker = FaceTracker()
+    (face,) = tracker.update([face_at(100)], pts_seconds=0.0).faces
+    for index in range(1, 10):
+        moved = dataclasses.replace(face_at(100 + 20 * index), track_id=face.track_id, found_by="flow")
+        assert tracker.move([moved], pts_seconds=index * STEP_SECONDS).faces == (moved,)
+    assert tracker.update([face_at(300)], pts_seconds=10 * STEP_SECONDS).faces[0].track_id == 0
+
+
+def test_move_ends_lost_tracks_and_ignores_unknown_ids() -> None:
+    tracker = FaceTracker(max_lost_seconds=0.5)
+    tracker.update([face_at(100)], pts_seconds=0.0)
+    stranger = dataclasses.replace(face_at(300), track_id=9)
+    update = tracker.move([stranger], pts_seconds=1.0)
+    assert (update.faces, update.ended_track_ids) == ((), (0,))
 
 
 any_faces = st.lists(
