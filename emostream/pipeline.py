@@ -25,10 +25,13 @@ from emostream.detect.align import crop_faces
 from emostream.errors import EmostreamError, PublishError, SourceError
 from emostream.event import EmotionEvent, StatusEvent
 from emostream.frame import Frame
-from emostream.publish.sink import EventSink
+from emostream.publish.sink import EventSink, publish_summary
+from emostream.rolling import RollingSummary
 from emostream.stream import StreamKind, StreamState
+from emostream.track.dominance import DominantEmotion
 from emostream.track.follower import FaceFollower
 from emostream.track.smoothing import EmotionSmoother
+from emostream.zones import Zone
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,6 +85,9 @@ class Pipeline:
         follower: finds and follows faces.
         classifier: shared between pipelines; not closed here.
         smoother: state per track.
+        dominance: names the emotion of each track; None names the most probable one of each frame.
+        zones: named parts of the picture.
+        summary: sums up intervals for sinks that take summary events; None makes none.
         sink: shared between pipelines; not closed here.
         on_event: sees each frame with its event after it was published.
         now: wall clock, aware UTC.
@@ -97,6 +103,9 @@ class Pipeline:
         classifier: SharedClassifier,
         smoother: EmotionSmoother,
         sink: EventSink,
+        dominance: DominantEmotion | None = None,
+        zones: Sequence[Zone] = (),
+        summary: RollingSummary | None = None,
         on_event: EventObserver | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -107,6 +116,9 @@ class Pipeline:
         self._follower = follower
         self._classifier = classifier
         self._smoother = smoother
+        self._dominance = dominance
+        self._zones = tuple(zones)
+        self._summary = summary
         self._sink = sink
         self._on_event = on_event
         self._now = now
@@ -135,7 +147,8 @@ class Pipeline:
         else:
             await self._publish_status(StreamState.ENDED)
         finally:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+            # Not on the event loop: a blocked read of one stream must not stop the others.
+            await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
         return self.stats
 
     async def _run_source(self) -> None:
@@ -224,14 +237,18 @@ class Pipeline:
                 epoch=self._epoch,
                 manifest=self._classifier.manifest,
                 smoother=self._smoother,
+                dominance=self._dominance,
+                zones=self._zones,
                 now=self._now(),
             )
             started = time.perf_counter()
             await self._sink.publish(events)
+            await self._summarize(events)
             self.stats.add_time("publish", time.perf_counter() - started)
             self._count(scored)
             if self._on_event is not None:
                 await self._in_thread(_observe, self._on_event, scored.chunk.frames, events)
+        await self._publish_last_summary()
 
     def _count(self, scored: ScoredChunk) -> None:
         chunk = scored.chunk
@@ -246,6 +263,16 @@ class Pipeline:
         self.stats.add_time("crop", chunk.crop_seconds)
         self.stats.add_time("classify", scored.classified.compute_seconds)
         self.stats.stage_seconds["decode"] = self._source.stats.decode_seconds
+
+    async def _summarize(self, events: Sequence[EmotionEvent]) -> None:
+        if self._summary is not None:
+            for event in events:
+                if (summary := self._summary.add(event)) is not None:
+                    await publish_summary(self._sink, summary)
+
+    async def _publish_last_summary(self) -> None:
+        if self._summary is not None and (summary := self._summary.finish()) is not None:
+            await publish_summary(self._sink, summary)
 
     async def _publish_status(self, state: StreamState, *, detail: str = "") -> None:
         event = StatusEvent(
