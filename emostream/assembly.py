@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from emostream.classify.batcher import CropBatcher
 from emostream.classify.load import load_classifier
-from emostream.config import Settings
+from emostream.config import Settings, ZoneSettings
 from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import FrameSource
 from emostream.detect.detector import FaceDetector
@@ -18,9 +19,12 @@ from emostream.errors import ConfigError
 from emostream.models.store import ModelStore
 from emostream.pipeline import EventObserver, Pipeline
 from emostream.publish.sink import EventSink
+from emostream.rolling import RollingSummary
 from emostream.stream import StreamSpec
+from emostream.track.dominance import DominantEmotion
 from emostream.track.follower import FaceFollower
 from emostream.track.smoothing import EmotionSmoother
+from emostream.zones import Zone, check_zones, zone_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,21 @@ def new_epoch() -> int:
     return time.time_ns() // 1_000_000
 
 
+def zones_from(zones: Sequence[ZoneSettings]) -> tuple[Zone, ...]:
+    """The zones that the settings give a stream.
+
+    Raises:
+        ConfigError: one of them is none, or two have the same name.
+    """
+    made = tuple(zone_from(zone.model_dump()) for zone in zones)
+    check_zones(made)
+    return made
+
+
+def _rolling_summary(interval_seconds: float) -> RollingSummary | None:
+    return RollingSummary(interval_seconds=interval_seconds) if interval_seconds else None
+
+
 def build_pipeline(
     spec: StreamSpec,
     *,
@@ -89,6 +108,9 @@ def build_pipeline(
         follower=FaceFollower(models.detector.detect, settings=settings.track),
         classifier=models.classifier,
         smoother=EmotionSmoother(time_constant_seconds=settings.classify.smoothing_seconds),
+        dominance=DominantEmotion(hold_seconds=settings.classify.hold_seconds, margin=settings.classify.switch_margin),
+        zones=spec.zones or zones_from(settings.zones.get(spec.stream_id, ())),
+        summary=_rolling_summary(settings.publish.summary_seconds),
         sink=sink,
         on_event=on_event,
     )

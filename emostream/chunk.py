@@ -15,9 +15,11 @@ from emostream.emotion import EmotionScores
 from emostream.event import EmotionEvent, FaceEmotion
 from emostream.face import Face
 from emostream.frame import Frame
+from emostream.track.dominance import DominantEmotion
 from emostream.track.follower import FollowedFaces
 from emostream.track.quality import quality_flags
 from emostream.track.smoothing import EmotionSmoother
+from emostream.zones import Zone, zones_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,8 +57,13 @@ def events_from_chunk(
     manifest: ModelManifest,
     smoother: EmotionSmoother,
     now: datetime,
+    dominance: DominantEmotion | None = None,
+    zones: Sequence[Zone] = (),
 ) -> list[EmotionEvent]:
-    """One event per frame, in order; advances the smoother."""
+    """One event per frame, in order; advances the smoother and the naming of the dominant emotion.
+
+    Without `dominance` the most probable emotion of each frame is the dominant one.
+    """
     chunk = scored.chunk
     rows = iter(zip(chunk.crops, scored.classified.probabilities, strict=True))
     wait_ms = 1000 * scored.classified.wait_seconds
@@ -64,10 +71,20 @@ def events_from_chunk(
     events = []
     for position, (frame, found) in enumerate(zip(chunk.frames, chunk.followed, strict=True)):
         faces = tuple(
-            _face_emotion(face, *next(rows), labels=manifest.labels, smoother=smoother, pts_seconds=frame.pts_seconds)
+            _face_emotion(
+                face,
+                *next(rows),
+                labels=manifest.labels,
+                smoother=smoother,
+                dominance=dominance,
+                frame=frame,
+                zones=zones,
+            )
             for face in found.faces
         )
         smoother.forget(found.ended_track_ids)
+        if dominance is not None:
+            dominance.forget(found.ended_track_ids)
         events.append(
             EmotionEvent(
                 stream_id=stream_id,
@@ -100,14 +117,24 @@ def _face_emotion(
     *,
     labels: tuple[str, ...],
     smoother: EmotionSmoother,
-    pts_seconds: float,
+    dominance: DominantEmotion | None,
+    frame: Frame,
+    zones: Sequence[Zone],
 ) -> FaceEmotion:
     if face.track_id is None:
         raise ValueError("expected a face with a track id; the follower gives one to every face")
-    smoothed = smoother.smooth(face.track_id, probabilities, pts_seconds=pts_seconds)
+    smoothed = tuple(smoother.smooth(face.track_id, probabilities, pts_seconds=frame.pts_seconds).tolist())
+    quality = quality_flags(face, crop)
+    dominant = ""
+    if dominance is not None:
+        dominant = dominance.name(
+            face.track_id, smoothed, labels=labels, quality=quality, pts_seconds=frame.pts_seconds
+        )
     return FaceEmotion(
         face=face,
         scores=EmotionScores(labels, tuple(probabilities.tolist())),
-        smoothed=EmotionScores(labels, tuple(smoothed.tolist())),
-        quality=quality_flags(face, crop),
+        smoothed=EmotionScores(labels, smoothed),
+        quality=quality,
+        dominant=dominant,
+        zones=zones_of(face.box_xyxy, zones, frame_width=frame.width, frame_height=frame.height),
     )

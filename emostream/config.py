@@ -77,6 +77,10 @@ class ClassifySettings(_Section):
     """Largest batch given to the engine; must not exceed what the manifest allows."""
     smoothing_seconds: float = Field(0.5, ge=0)
     """Time constant of the smoothed probabilities per track; 0 means none."""
+    hold_seconds: float = Field(0.4, ge=0)
+    """A dominant emotion is named for at least this long; 0 names the most probable one of every frame."""
+    switch_margin: float = Field(0.2, ge=0, le=1)
+    """An emotion that leads by this much takes over without waiting for `hold_seconds` of lead."""
 
 
 class PublishSettings(_Section):
@@ -90,6 +94,17 @@ class PublishSettings(_Section):
     """Give up connecting, or waiting for an answer, after this long."""
     max_retry_seconds: float = Field(30.0, ge=0)
     """Keep retrying a lost connection for this long before giving up."""
+    summary_seconds: float = Field(0.0, ge=0)
+    """Publish a summary event per stream for each interval of this length in source time; 0 means none."""
+
+
+class ZoneSettings(_Section):
+    """A named part of the picture."""
+
+    name: str = Field(min_length=1, max_length=64)
+    """Carried by faces in it."""
+    polygon: tuple[tuple[float, float], ...] = Field(min_length=3, max_length=64)
+    """Corners as fractions of width and height, (0, 0) is the top left."""
 
 
 class ModelSettings(_Section):
@@ -114,6 +129,8 @@ class Settings(BaseSettings):
     classify: ClassifySettings = ClassifySettings()
     publish: PublishSettings = PublishSettings()
     models: ModelSettings = Field(default_factory=ModelSettings)
+    zones: dict[str, tuple[ZoneSettings, ...]] = {}
+    """Zones per stream id, for streams that bring none of their own."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     """Messages below this level are not printed."""
 

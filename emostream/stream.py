@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from emostream.errors import ConfigError
+from emostream.zones import Zone, check_zones, zone_from
 
 _STREAM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp", "tcp"})
@@ -72,6 +73,8 @@ class StreamSpec:
         every: process one of this many frames (1 = all).
         target_fps: process at most this many frames per second of source time; None = all.
         max_frames: stop after this many processed frames; None = never.
+        zones: named parts of the picture; faces carry the names of those they are in. Also taken as mappings with
+            `name` and `polygon`.
 
     Raises:
         ConfigError: a value is out of range.
@@ -83,6 +86,7 @@ class StreamSpec:
     every: int = 1
     target_fps: float | None = None
     max_frames: int | None = None
+    zones: tuple[Zone, ...] = ()
 
     def __post_init__(self) -> None:
         if not _STREAM_ID.fullmatch(self.stream_id):
@@ -98,6 +102,8 @@ class StreamSpec:
             raise ConfigError(f"target_fps must be between 0 and 1000 frames per second, got {self.target_fps}")
         if self.max_frames is not None and self.max_frames < 1:
             raise ConfigError(f"max_frames must be at least 1, got {self.max_frames}")
+        object.__setattr__(self, "zones", tuple(zone_from(zone) for zone in self.zones))
+        check_zones(self.zones)
 
     def __repr__(self) -> str:
         # The URL may carry a camera's password.

@@ -19,7 +19,7 @@ from emostream.classify.manifest import ModelManifest
 from emostream.decode.source import DecodeStats, SourceInfo
 from emostream.emotion import EMOTIONS
 from emostream.errors import SourceError
-from emostream.event import EmotionEvent, StatusEvent
+from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.face import Face
 from emostream.frame import Frame, Luma
 from emostream.stream import StreamKind
@@ -201,12 +201,14 @@ class CollectingSink:
     Attributes:
         events: emotion events, in order.
         statuses: status events, in order.
+        summaries: summary events, in order.
         is_closed: whether `close` was called.
         failures: errors raised by the next calls of `publish`, one each, before anything is kept.
     """
 
     events: list[EmotionEvent] = field(default_factory=list)
     statuses: list[StatusEvent] = field(default_factory=list)
+    summaries: list[SummaryEvent] = field(default_factory=list)
     is_closed: bool = False
     failures: list[Exception] = field(default_factory=list)
 
@@ -219,6 +221,10 @@ class CollectingSink:
     async def publish_status(self, event: StatusEvent) -> None:
         """Keep the event."""
         self.statuses.append(event)
+
+    async def publish_summary(self, event: SummaryEvent) -> None:
+        """Keep the event."""
+        self.summaries.append(event)
 
     async def close(self) -> None:
         """Remember it."""

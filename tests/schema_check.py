@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from emostream.event import EmotionEvent, StatusEvent
+from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.publish import wire
 from emostream.publish.schema import EventKind, schema_of
 from emostream.testing import CollectingSink
@@ -48,6 +48,7 @@ def checked_events(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(wire, "_compact_json", checking)
     collect, collect_status = CollectingSink.publish, CollectingSink.publish_status
+    collect_summary = CollectingSink.publish_summary
 
     async def publish(self: CollectingSink, events: Sequence[EmotionEvent]) -> None:
         for event in events:
@@ -58,5 +59,10 @@ def checked_events(monkeypatch: pytest.MonkeyPatch) -> None:
         wire.json_from_status(event)
         await collect_status(self, event)
 
+    async def publish_summary(self: CollectingSink, event: SummaryEvent) -> None:
+        wire.json_from_summary(event)
+        await collect_summary(self, event)
+
     monkeypatch.setattr(CollectingSink, "publish", publish)
+    monkeypatch.setattr(CollectingSink, "publish_summary", publish_summary)
     monkeypatch.setattr(CollectingSink, "publish_status", publish_status)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +19,13 @@ from emostream.face import Face
 from emostream.frame import Frame
 from emostream.pipeline import EventObserver, Pipeline
 from emostream.publish.sink import EventSink
+from emostream.rolling import RollingSummary
 from emostream.stream import StreamKind, StreamState
 from emostream.testing import CollectingSink, ConstantClassifier, ScriptedDetector, ScriptedSource, face_at, gray_frames
+from emostream.track.dominance import DominantEmotion
 from emostream.track.follower import FaceFollower
 from emostream.track.smoothing import EmotionSmoother
+from emostream.zones import Zone
 
 NUM_FRAMES = 40
 
@@ -33,6 +37,7 @@ def _pipeline(
     faces: Sequence[Sequence[Face]] = ((face_at(40, 30),),),
     classifier: ConstantClassifier | None = None,
     on_event: EventObserver | None = None,
+    **options: Any,
 ) -> Pipeline:
     return Pipeline(
         source,
@@ -43,6 +48,7 @@ def _pipeline(
         smoother=EmotionSmoother(time_constant_seconds=0.5),
         sink=sink,
         on_event=on_event,
+        **options,
     )
 
 
@@ -170,3 +176,44 @@ async def test_no_face_is_an_event_too() -> None:
     sink = CollectingSink()
     await _pipeline(ScriptedSource(gray_frames(10)), sink=sink, faces=((),)).run()
     assert [event.faces for event in sink.events] == [()] * 10
+
+
+async def test_summaries_cover_every_event_and_sinks_that_take_none_are_spared() -> None:
+    sink = CollectingSink()
+    source = ScriptedSource(gray_frames(NUM_FRAMES))
+    await _pipeline(source, sink=sink, summary=RollingSummary(interval_seconds=0.5)).run()
+    assert [summary.summary_index for summary in sink.summaries] == [0, 1, 2, 3]
+    assert sum(summary.num_frames for summary in sink.summaries) == NUM_FRAMES
+    assert sum(summary.num_faces for summary in sink.summaries) == NUM_FRAMES
+
+    bare = _WithoutSummaries()
+    source = ScriptedSource(gray_frames(NUM_FRAMES))
+    await _pipeline(source, sink=bare, summary=RollingSummary(interval_seconds=0.5)).run()
+    assert bare.num_events == NUM_FRAMES
+
+
+class _WithoutSummaries:
+    """A sink as it was before there were summaries."""
+
+    num_events = 0
+
+    async def publish(self, events: Sequence[EmotionEvent]) -> None:
+        self.num_events += len(events)
+
+    async def publish_status(self, event: StatusEvent) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_faces_carry_their_zones_and_a_name_that_holds() -> None:
+    sink = CollectingSink()
+    zones = (Zone("all", ((0, 0), (1, 0), (1, 1), (0, 1))), Zone("corner", ((0, 0), (0.1, 0), (0, 0.1))))
+    dominance = DominantEmotion(hold_seconds=0.4, margin=0.2)
+    source = ScriptedSource(gray_frames(NUM_FRAMES, width=200, height=160))
+    await _pipeline(source, sink=sink, zones=zones, dominance=dominance).run()
+    faces = [face for event in sink.events for face in event.faces]
+    assert {face.zones for face in faces} == {("all",)}
+    # Gray frames are flat (blurred) and get bright and dark: unknown where both are wrong for long.
+    assert {face.dominant for face in faces} <= {"happy", "unknown"}

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from emostream.errors import ConfigError, SinkUnavailableError
-from emostream.event import EmotionEvent, StatusEvent
-from emostream.publish.wire import json_from_event, json_from_status
+from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.publish.wire import json_from_event, json_from_status, json_from_summary
 
 
 class JsonlSink:
@@ -30,7 +30,7 @@ class JsonlSink:
             stream: takes the lines.
             name: what errors call it.
             is_owned: whether `close` closes it.
-            with_status: write status events as well; they have a `state`.
+            with_status: write status and summary events as well; they have a `state` or a `summary_index`.
         """
         self._stream = stream
         self._name = name
@@ -66,6 +66,11 @@ class JsonlSink:
         """Deliver a status event, if asked for."""
         if self._with_status:
             await self._write_lines([json_from_status(event)])
+
+    async def publish_summary(self, event: SummaryEvent) -> None:
+        """Deliver a summary event, where status events are asked for."""
+        if self._with_status:
+            await self._write_lines([json_from_summary(event)])
 
     async def close(self) -> None:
         """Close the file; standard output stays open."""

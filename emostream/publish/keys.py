@@ -10,6 +10,9 @@ EVENTS_PATTERN = f"{_EVENTS_PREFIX}*"
 STATUS_KEY = "emostream:status"
 """The event stream of life-cycle events, of all streams together."""
 
+SUMMARIES_KEY = "emostream:summaries"
+"""The event stream of summary events, of all streams together."""
+
 REGISTRY_PREFIX = "emostream:registry:"
 """Everything the service keeps for itself. Stream specs hold cameras' passwords, so consumers must not read keys with
 this prefix; docs/operations.md has the access list to give them."""

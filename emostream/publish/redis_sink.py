@@ -12,14 +12,15 @@ from typing import Self, TypeVar
 
 from emostream.config import PublishSettings
 from emostream.errors import ConfigError, EventRejectedError
-from emostream.event import EmotionEvent, StatusEvent
-from emostream.publish.keys import STATUS_KEY, events_key
+from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.publish.keys import STATUS_KEY, SUMMARIES_KEY, events_key
 from emostream.publish.redis_connection import open_redis, with_retries
-from emostream.publish.wire import EVENT_FIELD, encode_event, encode_status
+from emostream.publish.wire import EVENT_FIELD, encode_event, json_from_status, json_from_summary
 
 T = TypeVar("T")
 
 _MAX_STATUS_EVENTS = 10_000  # a few per stream and run: months of history at little cost
+_MAX_SUMMARY_EVENTS = 100_000  # a week of 10 streams at one a minute
 _MAX_EVENTS_PER_CALL = 256  # the server runs one call without pause, so this bounds how long others wait for it
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,7 +41,8 @@ class RedisSinkStats:
 
 
 class RedisSink:
-    """One entry per event at `emostream:events:{stream_id}`, status events at `emostream:status`.
+    """One entry per event at `emostream:events:{stream_id}`, status events at `emostream:status`, summary events at
+    `emostream:summaries`.
 
     Publishing an event twice adds it once. When the server is away, `publish` waits and tries again for
     `max_retry_seconds`. It may be awaited for several streams at once.
@@ -77,10 +79,15 @@ class RedisSink:
 
     async def publish_status(self, event: StatusEvent) -> None:
         """Deliver one change in the life of a stream."""
-        arguments: list[str | int] = [_MAX_STATUS_EVENTS, encode_status(event)[EVENT_FIELD]]
+        await self._append_once(STATUS_KEY, json_from_status(event), max_length=_MAX_STATUS_EVENTS)
 
+    async def publish_summary(self, event: SummaryEvent) -> None:
+        """Deliver the summary of an interval."""
+        await self._append_once(SUMMARIES_KEY, json_from_summary(event), max_length=_MAX_SUMMARY_EVENTS)
+
+    async def _append_once(self, key: str, text: str, *, max_length: int) -> None:
         async def append() -> int:
-            return int(await self._append_status(keys=[STATUS_KEY], args=arguments))
+            return int(await self._append_status(keys=[key], args=[max_length, text]))
 
         self.stats.num_published += await self._retrying(append)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from emostream.event import EmotionEvent, StatusEvent
+from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
 
 
 class EventSink(Protocol):
@@ -30,3 +30,18 @@ class EventSink(Protocol):
     async def close(self) -> None:
         """Flush and release."""
         ...
+
+
+@runtime_checkable
+class SummarySink(Protocol):
+    """What a sink has that takes summary events as well; the others are not given any."""
+
+    async def publish_summary(self, event: SummaryEvent) -> None:
+        """Deliver the summary of an interval; the promises of `EventSink.publish` hold."""
+        ...
+
+
+async def publish_summary(sink: EventSink, event: SummaryEvent) -> None:
+    """Deliver a summary event where the sink takes them."""
+    if isinstance(sink, SummarySink):
+        await sink.publish_summary(event)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emostream.event import EmotionEvent, StatusEvent
-from emostream.publish.sink import EventSink
+from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.publish.sink import EventSink, publish_summary
 
 
 class SinkGroup:
@@ -26,6 +26,11 @@ class SinkGroup:
         """Deliver to all."""
         for sink in self._sinks:
             await sink.publish_status(event)
+
+    async def publish_summary(self, event: SummaryEvent) -> None:
+        """Deliver to those that take summaries."""
+        for sink in self._sinks:
+            await publish_summary(sink, event)
 
     async def close(self) -> None:
         """Close all, also when one of them fails; then raise the first failure."""
