@@ -76,6 +76,7 @@ def choose_letterbox(
     smallest_found_pixels: float,
     stride: int,
     max_input_pixels: int,
+    min_input_pixels: int = 0,
     max_scale: float = 1.0,
 ) -> Letterbox:
     """The smallest input in which the smallest face asked for is still large enough to be found.
@@ -87,10 +88,12 @@ def choose_letterbox(
         smallest_found_pixels: height of the smallest face the detector finds reliably, in its input.
         stride: input sides must be multiples of this.
         max_input_pixels: a larger input is shrunk to about this, and then only larger faces are found.
+        min_input_pixels: a smaller frame is not shrunk below about this: it saves little and loses small faces.
         max_scale: never enlarge a frame by more than this; detail that is not there cannot be found.
     """
-    scale = min(smallest_found_pixels / min_face_pixels, max_scale)
-    scale = min(scale, math.sqrt(max_input_pixels / (frame_width * frame_height)))
+    frame_pixels = frame_width * frame_height
+    scale = max(smallest_found_pixels / min_face_pixels, min(1.0, math.sqrt(min_input_pixels / frame_pixels)))
+    scale = min(scale, max_scale, math.sqrt(max_input_pixels / frame_pixels))
     input_width = _round_up(frame_width * scale, stride)
     input_height = _round_up(frame_height * scale, stride)
     # Rounding up left room: using it costs nothing.

@@ -70,3 +70,21 @@ def test_picture_is_at_the_top_left_and_the_rest_is_black() -> None:
 def test_shrinking_averages() -> None:
     checkerboard = (np.indices((360, 640)).sum(axis=0) % 2 * 200).astype(np.uint8)
     assert (choose(640, 360).shrink(checkerboard)[:180] == 100).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((480, 270), (480, 288)), ((320, 180), (320, 192)), ((640, 360), (480, 288)), ((1920, 1080), (960, 544))],
+    ids=["as it is", "never enlarged for it", "shrunk to it", "larger anyway"],
+)
+def test_small_frames_are_hardly_shrunk(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    letterbox = choose_letterbox(
+        frame_width=size[0],
+        frame_height=size[1],
+        min_face_pixels=40,
+        smallest_found_pixels=20,
+        stride=32,
+        max_input_pixels=1_000_000,
+        min_input_pixels=480 * 270,
+    )
+    assert (letterbox.input_width, letterbox.input_height) == expected
