@@ -23,12 +23,11 @@ frames = st.lists(
 )
 
 
-def names_of(
-    frames: Sequence[tuple[tuple[float, ...], float, tuple[QualityFlag, ...]]],
-    *,
-    hold_seconds: float,
-    margin: float = 0.2,
-) -> list[tuple[float, str]]:
+Frames = Sequence[tuple[tuple[float, ...], float, tuple[QualityFlag, ...]]]
+"""Probabilities, seconds since the frame before, flags."""
+
+
+def names_of(frames: Frames, *, hold_seconds: float, margin: float = 0.2) -> list[tuple[float, str]]:
     """(time, name) after each frame; each frame comes so long after the one before."""
     dominance = DominantEmotion(hold_seconds=hold_seconds, margin=margin)
     at = 0.0
