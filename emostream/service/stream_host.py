@@ -1,0 +1,264 @@
+"""Runs many streams in one event loop, each on its own: the failure of one touches no other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+from emostream.decode.live_source import LiveSource, StateObserver
+from emostream.decode.source import FrameSource
+from emostream.errors import EmostreamError, EventRejectedError, PublishError
+from emostream.event import StatusEvent
+from emostream.pipeline import Pipeline, utc_now
+from emostream.publish.sink import EventSink
+from emostream.redact import redact
+from emostream.service.gated_source import GatedSource, without_sampling
+from emostream.service.record import StreamRecord, StreamReport
+from emostream.service.stream_meter import MeteredSink, StreamMeter
+from emostream.stream import StreamSpec, StreamState
+
+logger = logging.getLogger(__name__)
+
+
+class PipelineParts(Protocol):
+    """Makes the parts of a stream; what they share (models, batcher) is in here."""
+
+    def source(self, spec: StreamSpec, *, on_state: StateObserver) -> FrameSource:
+        """A source, not opened yet; a live one reconnects by itself and tells its states."""
+        ...
+
+    def pipeline(self, spec: StreamSpec, *, epoch: int, source: FrameSource, sink: EventSink) -> Pipeline:
+        """The pipeline of one run."""
+        ...
+
+
+class StopReason(Enum):
+    """Why a stream is stopped from outside."""
+
+    REMOVED = "the stream was removed"
+    MOVED = "the stream moves to another worker"
+    CHANGED = "the stream starts again with its new settings"
+    LOST = "another worker owns the stream"
+
+    @property
+    def state(self) -> StreamState | None:
+        """What consumers are told; None when that is for the new owner to say."""
+        if self is StopReason.LOST:
+            return None
+        return StreamState.ENDED if self is StopReason.REMOVED else StreamState.PENDING
+
+
+class Outcome(Enum):
+    """How a run ended by itself."""
+
+    ENDED = "ended"
+    FAILED = "failed"
+    RETRY = "retry"
+    """It may work when it is started again, with a new epoch."""
+    DEPOSED = "deposed"
+    """A newer run publishes this stream."""
+
+
+@dataclass(slots=True, eq=False)
+class _Hosted:
+    record: StreamRecord
+    epoch: int
+    started_seconds: float
+    meter: StreamMeter = field(default_factory=StreamMeter)
+    state: StreamState = StreamState.CONNECTING
+    detail: str = "its worker opens the source"
+    outcome: Outcome | None = None
+    is_stopping: bool = False
+    gate: GatedSource | None = None
+    source: FrameSource | None = None
+    task: asyncio.Task[None] | None = None
+    statuses: asyncio.Queue[StatusEvent] = field(default_factory=asyncio.Queue)
+
+
+class StreamHost:
+    """The streams of one worker. All methods belong to one event loop.
+
+    Args:
+        parts: makes sources and pipelines.
+        sink: shared by all streams; not closed here.
+        worker_id: named in reports.
+        now: wall clock, aware UTC.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        parts: PipelineParts,
+        *,
+        sink: EventSink,
+        worker_id: str,
+        now: Callable[[], datetime] = utc_now,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._parts = parts
+        self._sink = sink
+        self._worker_id = worker_id
+        self._now = now
+        self._clock = clock
+        self._streams: dict[str, _Hosted] = {}
+
+    @property
+    def held(self) -> dict[str, int]:
+        """Epoch by stream id, in the order of their start; those that are being stopped count."""
+        return {stream_id: hosted.epoch for stream_id, hosted in self._streams.items()}
+
+    def record_of(self, stream_id: str) -> StreamRecord:
+        """What a stream was started or adjusted with."""
+        return self._streams[stream_id].record
+
+    def start(self, record: StreamRecord, *, epoch: int, after_index: int | None = None) -> None:
+        """Start a stream that does not run here.
+
+        Args:
+            record: what is wanted.
+            epoch: its fencing token.
+            after_index: frames up to this index of a file are published already.
+        """
+        stream_id = record.stream_id
+        if stream_id in self._streams:
+            raise ValueError(f"expected a stream that does not run yet, got {stream_id}")
+        hosted = _Hosted(record, epoch, self._clock())
+        loop = asyncio.get_running_loop()
+
+        def on_state(state: StreamState, detail: str) -> None:  # runs in the decode thread
+            loop.call_soon_threadsafe(self._state_changed, hosted, state, detail)
+
+        hosted.source = self._parts.source(without_sampling(record.spec), on_state=on_state)
+        hosted.gate = GatedSource(hosted.source, spec=record.spec, is_paused=record.is_paused, after_index=after_index)
+        sink = MeteredSink(
+            self._sink,
+            meter=hosted.meter,
+            on_status=lambda event: _note(hosted, event.state, event.detail),
+            now=self._now,
+            clock=self._clock,
+        )
+        pipeline = self._parts.pipeline(record.spec, epoch=epoch, source=hosted.gate, sink=sink)
+        self._streams[stream_id] = hosted
+        hosted.task = asyncio.create_task(self._run(hosted, pipeline), name=f"stream {stream_id}")
+
+    def adjust(self, record: StreamRecord) -> bool:
+        """Change a running stream in place; False when it must be started again (another source)."""
+        hosted = self._streams[record.stream_id]
+        old, new = hosted.record, record
+        if (old.spec.url, old.spec.kind, old.created_epoch) != (new.spec.url, new.spec.kind, new.created_epoch):
+            return False
+        if hosted.gate is not None:
+            hosted.gate.adjust(new.spec, is_paused=new.is_paused)
+        hosted.record = new
+        return True
+
+    async def stop(self, stream_id: str, reason: StopReason) -> None:
+        """Stop a stream and wait until it is gone; nothing happens when it does not run or is being stopped."""
+        hosted = self._streams.get(stream_id)
+        if hosted is None or hosted.task is None or hosted.is_stopping:
+            return
+        hosted.is_stopping = True
+        has_ended = hosted.outcome is not None
+        hosted.task.cancel()
+        await asyncio.wait([hosted.task])
+        self._streams.pop(stream_id, None)
+        if reason.state is not None and not has_ended:
+            await self._tell(self._status(hosted, reason.state, reason.value))
+
+    def take_ended(self) -> dict[str, tuple[Outcome, StreamReport]]:
+        """Streams that ended by themselves since the last call, with their last report; they are forgotten here."""
+        ended = {
+            stream_id: (hosted.outcome, self._report(hosted))
+            for stream_id, hosted in self._streams.items()
+            if hosted.outcome is not None and not hosted.is_stopping
+        }
+        for stream_id in ended:
+            del self._streams[stream_id]
+        return ended
+
+    def reports(self) -> dict[str, StreamReport]:
+        """What is to be said of each running stream now."""
+        return {stream_id: self._report(hosted) for stream_id, hosted in self._streams.items()}
+
+    async def stop_all(self, reason: StopReason) -> None:
+        """Stop every stream at once."""
+        async with asyncio.TaskGroup() as stopping:
+            for stream_id in list(self._streams):
+                stopping.create_task(self.stop(stream_id, reason))
+
+    async def _run(self, hosted: _Hosted, pipeline: Pipeline) -> None:
+        telling = asyncio.create_task(self._tell_all(hosted))
+        stream_id = hosted.record.stream_id
+        try:
+            await pipeline.run()
+            hosted.outcome, hosted.state, hosted.detail = Outcome.ENDED, StreamState.ENDED, "the source is finished"
+        except EventRejectedError as exc:
+            logger.warning("stream %s: %s", stream_id, exc)
+            hosted.outcome = Outcome.DEPOSED
+        except EmostreamError as exc:
+            logger.warning("stream %s: %s", stream_id, exc)
+            hosted.detail = redact(str(exc))
+            hosted.outcome = Outcome.RETRY if exc.retryable else Outcome.FAILED
+            hosted.state = StreamState.RECONNECTING if exc.retryable else StreamState.FAILED
+        except Exception as exc:  # the top of a stream's task: a defect here must not touch other streams
+            logger.exception("stream %s: internal error", stream_id)
+            hosted.outcome, hosted.state = Outcome.FAILED, StreamState.FAILED
+            hosted.detail = f"internal error: {type(exc).__name__}: {redact(str(exc))}"
+            await self._tell(self._status(hosted, hosted.state, hosted.detail))
+        finally:
+            telling.cancel()
+            await asyncio.wait([telling])
+
+    def _state_changed(self, hosted: _Hosted, state: StreamState, detail: str) -> None:
+        is_news = state is not hosted.state
+        _note(hosted, state, detail)
+        if is_news:
+            hosted.statuses.put_nowait(self._status(hosted, state, hosted.detail))
+
+    async def _tell_all(self, hosted: _Hosted) -> None:
+        while True:
+            await self._tell(await hosted.statuses.get())
+
+    async def _tell(self, event: StatusEvent) -> None:
+        try:
+            await self._sink.publish_status(event)
+        except PublishError as exc:  # the report in the registry says the same
+            logger.warning("status %s of stream %s is not published: %s", event.state, event.stream_id, exc)
+
+    def _status(self, hosted: _Hosted, state: StreamState, detail: str) -> StatusEvent:
+        return StatusEvent(
+            stream_id=hosted.record.stream_id,
+            epoch=hosted.epoch,
+            state=state,
+            at=self._now(),
+            detail=detail,
+            num_events=hosted.meter.num_frames,
+        )
+
+    def _report(self, hosted: _Hosted) -> StreamReport:
+        meter, now_seconds = hosted.meter, self._clock()
+        live_stats = hosted.source.live_stats if isinstance(hosted.source, LiveSource) else None
+        latency_ms = meter.latency_ms(now_seconds=now_seconds)
+        return StreamReport(
+            state=hosted.state,
+            detail=hosted.detail,
+            worker_id=self._worker_id,
+            epoch=hosted.epoch,
+            at_ms=round(self._now().timestamp() * 1000),
+            num_frames=meter.num_frames,
+            num_faces=meter.num_faces,
+            num_dropped=meter.num_dropped,
+            num_reconnects=live_stats.num_reconnects if live_stats else 0,
+            measured_fps=round(meter.measured_fps(now_seconds=now_seconds), 2),
+            latency_ms=None if latency_ms is None else round(latency_ms, 1),
+        )
+
+
+def _note(hosted: _Hosted, state: StreamState, detail: str) -> None:
+    hosted.state, hosted.detail = state, redact(detail)

@@ -1,0 +1,72 @@
+"""Parts of streams for the tests of this folder: real pipelines on scripted sources."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from emostream.classify.batcher import CropBatcher
+from emostream.config import TrackSettings
+from emostream.decode.live_source import StateObserver
+from emostream.decode.source import FrameSource
+from emostream.frame import Frame
+from emostream.pipeline import Pipeline
+from emostream.publish.sink import EventSink
+from emostream.service.record import StreamRecord
+from emostream.stream import StreamKind, StreamSpec
+from emostream.testing import ConstantClassifier, ScriptedDetector, ScriptedSource, face_at, gray_frames
+from emostream.track.follower import FaceFollower
+from emostream.track.smoothing import EmotionSmoother
+
+
+class EndlessSource(ScriptedSource):
+    """A live source with a frame every `seconds_per_frame` until it is closed; indexes and time grow."""
+
+    def __init__(self, *, seconds_per_frame: float = 0.01, kind: StreamKind = StreamKind.LIVE) -> None:
+        super().__init__(gray_frames(1), kind=kind)
+        self._seconds_per_frame = seconds_per_frame
+        self._closed = threading.Event()
+
+    def __iter__(self) -> Iterator[Frame]:
+        (frame,) = gray_frames(1)
+        index = 0
+        while not self._closed.wait(self._seconds_per_frame):
+            yield replace(frame, frame_index=index, pts_seconds=index / 25)
+            self.stats.num_decoded = index = index + 1
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+class ScriptedParts:
+    """Makes streams whose sources come from a function."""
+
+    def __init__(self, source_of: Callable[[StreamSpec], FrameSource] = lambda spec: EndlessSource()) -> None:
+        self._source_of = source_of
+        self.observers: dict[str, StateObserver] = {}
+        self.sources: dict[str, FrameSource] = {}
+        self.batcher = CropBatcher(ConstantClassifier(), num_workers=1, max_batch_size=32)
+
+    def source(self, spec: StreamSpec, *, on_state: StateObserver) -> FrameSource:
+        """The source, remembered by stream id."""
+        self.observers[spec.stream_id] = on_state
+        self.sources[spec.stream_id] = self._source_of(spec)
+        return self.sources[spec.stream_id]
+
+    def pipeline(self, spec: StreamSpec, *, epoch: int, source: FrameSource, sink: EventSink) -> Pipeline:
+        """A real pipeline that sees one face in every frame."""
+        return Pipeline(
+            source,
+            stream_id=spec.stream_id,
+            epoch=epoch,
+            follower=FaceFollower(ScriptedDetector([[face_at(10, 4)]]).detect, settings=TrackSettings()),
+            classifier=self.batcher,
+            smoother=EmotionSmoother(time_constant_seconds=0.5),
+            sink=sink,
+        )
+
+
+def live_record(stream_id: str = "door") -> StreamRecord:
+    """A wanted live stream."""
+    return StreamRecord(StreamSpec(stream_id, "rtsp://user:secret@camera/1", StreamKind.LIVE))
