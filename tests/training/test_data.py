@@ -1,0 +1,223 @@
+"""Every form of data gives the same set, and every mistake in it one clear message."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from emostream.classify.preprocess import batch_from_pictures
+from emostream.emotion import EMOTIONS
+from emostream.errors import ConfigError, EmostreamError, SourceRejectedError
+from tests.training.made import made_faces, save_npz
+from training.data import load_faces
+from training.faces import FaceSet
+from training.labels import FERPLUS_COLUMNS
+
+
+def save_contact_sheet(faces: FaceSet, folder: Path, *, split: str, columns: int = 5) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = -(-len(faces) // columns)
+    sheet = np.zeros((rows * 48, columns * 48), dtype=np.uint8)
+    for k, picture in enumerate(faces.pictures):
+        y, x = k // columns * 48, k % columns * 48
+        sheet[y : y + 48, x : x + 48] = picture
+    cv2.imwrite(str(folder / f"{split}.png"), sheet)
+    assert faces.votes is not None
+    with (folder / f"{split}.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        names = [f"votes_{column}" for column in FERPLUS_COLUMNS]
+        writer.writerow(["fer2013_row", "label", "blank", "duplicate_of_training", *names])
+        for k, (label, votes) in enumerate(zip(faces.labels, faces.votes, strict=True)):
+            writer.writerow([k, label, 0, 0, *votes.astype(int)])
+
+
+def save_kaggle(parts: dict[str, FaceSet], path: Path, *, with_votes: bool) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["emotion", "pixels", "Usage"])
+        for usage, faces in parts.items():
+            for label, picture in zip(faces.labels, faces.pictures, strict=True):
+                writer.writerow([label, " ".join(map(str, picture.reshape(-1))), usage])
+    if with_votes:
+        with path.with_name("fer2013new.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["Usage", "Image name", *FERPLUS_COLUMNS])
+            for usage, faces in parts.items():
+                assert faces.votes is not None
+                writer.writerows([usage, "fer.png", *votes.astype(int)] for votes in faces.votes)
+
+
+def assert_same(actual: FaceSet, expected: FaceSet) -> None:
+    np.testing.assert_array_equal(actual.pictures, expected.pictures)
+    np.testing.assert_array_equal(actual.labels, expected.labels)
+    assert actual.votes is not None
+    assert expected.votes is not None
+    np.testing.assert_array_equal(actual.votes, expected.votes)
+
+
+def test_contact_sheets(tmp_path: Path) -> None:
+    faces, others = made_faces(13), made_faces(7, seed=1)
+    save_contact_sheet(faces, tmp_path, split="training")
+    save_contact_sheet(others, tmp_path, split="publictest")
+    assert_same(load_faces(tmp_path, split="training"), faces)
+    assert_same(load_faces(tmp_path, split="publictest"), others)
+    assert len(load_faces(tmp_path, split="all")) == 20
+
+
+def test_a_single_split_needs_no_name(tmp_path: Path) -> None:
+    save_contact_sheet(made_faces(7), tmp_path, split="publictest")
+    assert len(load_faces(tmp_path)) == 7
+
+
+def test_several_splits_need_a_name(tmp_path: Path) -> None:
+    for split in ("training", "publictest"):
+        save_contact_sheet(made_faces(7), tmp_path, split=split)
+    with pytest.raises(ConfigError, match="choose with --split: training, publictest, all"):
+        load_faces(tmp_path)
+    with pytest.raises(ConfigError, match="has no split 'privatetest'"):
+        load_faces(tmp_path, split="privatetest")
+
+
+@pytest.mark.parametrize("where", ["file", "folder"])
+def test_kaggle_csv_with_votes_marks_copies_of_training_pictures(tmp_path: Path, where: str) -> None:
+    training, public = made_faces(8), made_faces(6, seed=1)
+    public.pictures[2] = training.pictures[5]
+    path = tmp_path / "fer2013.csv"
+    save_kaggle({"Training": training, "PublicTest": public}, path, with_votes=True)
+    faces = load_faces(path if where == "file" else tmp_path, split="publictest")
+    assert_same(faces, public)
+    assert faces.duplicate_of_training is not None
+    assert faces.duplicate_of_training.tolist() == [False, False, True, False, False, False]
+
+
+def test_kaggle_csv_without_votes_and_training_pictures_says_so(tmp_path: Path) -> None:
+    save_kaggle({"PrivateTest": made_faces(7)}, tmp_path / "fer2013.csv", with_votes=False)
+    faces = load_faces(tmp_path)
+    assert faces.votes is None
+    assert faces.duplicate_of_training is None
+
+
+def test_npz_takes_any_split_name(tmp_path: Path) -> None:
+    path = save_npz(made_faces(9), tmp_path / "set.npz")
+    assert_same(load_faces(path, split="publictest"), made_faces(9))
+
+
+def test_npz_needs_only_pictures_and_labels(tmp_path: Path) -> None:
+    np.savez(tmp_path / "set.npz", images=made_faces(9).pictures, label=made_faces(9).labels.astype(np.uint8))
+    faces = load_faces(tmp_path / "set.npz")
+    assert faces.votes is None
+    assert faces.labels.dtype == np.int64
+
+
+def test_blank_pictures_are_found(tmp_path: Path) -> None:
+    faces = made_faces(9)
+    faces.pictures[4] = 17
+    loaded = load_faces(save_npz(faces, tmp_path / "set.npz"))
+    assert loaded.blank.nonzero()[0].tolist() == [4]
+    assert len(loaded.without_blank()) == 8
+
+
+def save_folders(folder: Path, faces: FaceSet) -> None:
+    for k, (label, picture) in enumerate(zip(faces.labels, faces.pictures, strict=True)):
+        (folder / EMOTIONS[label]).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / EMOTIONS[label] / f"{k:03}.png"), picture)
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    faces = made_faces(14)
+    save_folders(tmp_path, faces)
+    loaded = load_faces(tmp_path)
+    order = [EMOTIONS.index(name) for name in sorted(EMOTIONS) for _ in range(2)]
+    assert loaded.labels.tolist() == order
+    by_class = np.argsort([EMOTIONS[label] for label in faces.labels], kind="stable")
+    np.testing.assert_array_equal(loaded.pictures, batch_from_pictures(faces.pictures[by_class]))
+
+
+def test_class_folders_under_split_folders(tmp_path: Path) -> None:
+    save_folders(tmp_path / "train", made_faces(14))
+    save_folders(tmp_path / "test", made_faces(7))
+    assert len(load_faces(tmp_path, split="training")) == 14
+    assert len(load_faces(tmp_path, split="test")) == 7
+
+
+def kaggle_text(text: str) -> object:
+    return lambda folder: (folder / "fer2013.csv").write_text(text, encoding="utf-8")
+
+
+def npz_of(**arrays: object) -> object:
+    return lambda folder: np.savez(folder / "set.npz", **arrays)  # type: ignore[arg-type]
+
+
+PICTURES, LABELS = made_faces(7).pictures, made_faces(7).labels
+MISTAKES = {
+    "missing": ("nothing.npz", lambda _: None, "does not exist"),
+    "suffix": ("a.txt", lambda folder: (folder / "a.txt").write_text("x"), "a .npz or a .csv file, got .txt"),
+    "no column": ("fer2013.csv", kaggle_text("emotion,Usage\n1,Training\n"), "has no column 'pixels'"),
+    "few pixels": ("fer2013.csv", kaggle_text("emotion,pixels,Usage\n1,1 2 3,Training\n"), "2304 pixels, got 3"),
+    "levels": ("fer2013.csv", kaggle_text("emotion,pixels,Usage\n1,1 256,Training\n"), "expected pixels of 0…255"),
+    "short line": ("fer2013.csv", kaggle_text("emotion,pixels,Usage\n1,1\n"), "line 2: expected 3 fields, got 2"),
+    "no lines": ("fer2013.csv", kaggle_text("emotion,pixels,Usage\n"), "holds no pictures"),
+    "label": (
+        "fer2013.csv",
+        kaggle_text(f"emotion,pixels,Usage\n7,{' '.join(['9'] * 2304)},Training\n"),
+        "expected labels 0…6",
+    ),
+    "label text": (
+        "fer2013.csv",
+        kaggle_text(f"emotion,pixels,Usage\nhappy,{' '.join(['9'] * 2304)},Training\n"),
+        "expected a whole number in column 'emotion', got 'happy'",
+    ),
+    "not npz": ("set.npz", lambda folder: (folder / "set.npz").write_bytes(b"PK nonsense"), "not a readable .npz"),
+    "empty npz": ("set.npz", lambda folder: (folder / "set.npz").write_bytes(b""), "not a readable .npz"),
+    "objects": ("set.npz", npz_of(images=np.array([{}], dtype=object), label=LABELS), "not a readable .npz"),
+    "no label": ("set.npz", npz_of(images=PICTURES), "has no array 'label'"),
+    "float pictures": ("set.npz", npz_of(images=PICTURES / 255, label=LABELS), "uint8 n×48×48, got float64"),
+    "lengths": ("set.npz", npz_of(images=PICTURES, label=LABELS[:3]), "labels for 7 pictures, got 3"),
+    "votes": ("set.npz", npz_of(images=PICTURES, label=LABELS, votes=np.ones((7, 8))), "expected votes n×10"),
+    "negative votes": (
+        "set.npz",
+        npz_of(images=PICTURES, label=LABELS, votes=-np.ones((7, 10))),
+        "votes of 0 and more",
+    ),
+    "text votes": ("set.npz", npz_of(images=PICTURES, label=LABELS, votes=np.full((7, 10), "a")), "numbers in votes"),
+    "no pictures": ("set.npz", npz_of(images=PICTURES[:0], label=LABELS[:0]), "holds no pictures"),
+    "empty folder": ("", lambda _: None, "neither contact sheets, nor fer2013.csv, nor class folders"),
+    "unknown class": ("", lambda folder: (folder / "bored").mkdir(), "is no known class; known names: 0, 1"),
+    "empty class": ("", lambda folder: (folder / "happy").mkdir(), "holds no pictures"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
+def test_mistakes_are_named(tmp_path: Path, mistake: tuple[str, object, str]) -> None:
+    name, make, message = mistake
+    make(tmp_path)  # type: ignore[operator]
+    with pytest.raises(EmostreamError) as caught:
+        load_faces(tmp_path / name)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "happy").mkdir()
+    (tmp_path / "happy" / "a.png").write_bytes(b"not a picture")
+    with pytest.raises(SourceRejectedError, match=r"a\.png cannot be read: not a picture"):
+        load_faces(tmp_path)
+
+
+def test_a_sheet_that_does_not_fit_its_table_is_refused(tmp_path: Path) -> None:
+    save_contact_sheet(made_faces(12), tmp_path, split="training")
+    cv2.imwrite(str(tmp_path / "training.png"), np.zeros((48, 96), dtype=np.uint8))
+    with pytest.raises(SourceRejectedError, match="expected room for 12 pictures"):
+        load_faces(tmp_path)
+
+
+def test_votes_must_have_a_line_for_each_picture(tmp_path: Path) -> None:
+    save_kaggle({"Training": made_faces(7)}, tmp_path / "fer2013.csv", with_votes=True)
+    votes = tmp_path / "fer2013new.csv"
+    votes.write_text("\n".join(votes.read_text(encoding="utf-8").splitlines()[:-1]), encoding="utf-8")
+    with pytest.raises(SourceRejectedError, match="a line for each of 7 pictures, got 6"):
+        load_faces(tmp_path)

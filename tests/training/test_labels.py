@@ -1,0 +1,54 @@
+"""Labels and votes: order of classes, ties, pictures without a majority."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from emostream.emotion import EMOTIONS
+from training.labels import FERPLUS_COLUMNS, NO_MAJORITY, check_labels, majority_labels, vote_distributions
+
+# The meaning of each FER+ column, written out again.
+EMOTION_OF_COLUMN = {
+    "neutral": "neutral",
+    "happiness": "happy",
+    "surprise": "surprise",
+    "sadness": "sad",
+    "anger": "angry",
+    "disgust": "disgust",
+    "fear": "fear",
+}
+
+
+def votes_for(**counts: int) -> np.ndarray:
+    return np.array([[counts.get(column, 0) for column in FERPLUS_COLUMNS]])
+
+
+def test_each_column_goes_to_its_class() -> None:
+    for column, emotion in EMOTION_OF_COLUMN.items():
+        votes = votes_for(**{column: 10})
+        assert EMOTIONS[majority_labels(votes)[0]] == emotion
+        assert vote_distributions(votes)[0].argmax() == EMOTIONS.index(emotion)
+
+
+def test_votes_for_other_classes_are_dropped_and_the_rest_sums_to_one() -> None:
+    distribution = vote_distributions(votes_for(happiness=3, sadness=1, contempt=2, unknown=4))[0]
+    assert distribution[EMOTIONS.index("happy")] == 0.75
+    assert distribution[EMOTIONS.index("sad")] == 0.25
+    assert distribution.sum() == 1
+
+
+def test_no_majority_where_most_people_named_another_class_or_nobody_voted() -> None:
+    for votes in (votes_for(contempt=6, neutral=4), votes_for(unknown=10), votes_for(NF=10), votes_for()):
+        assert majority_labels(votes)[0] == NO_MAJORITY
+    assert vote_distributions(votes_for(NF=10))[0].sum() == 0
+
+
+def test_a_tie_goes_to_the_first_column() -> None:
+    assert EMOTIONS[majority_labels(votes_for(neutral=5, anger=5))[0]] == "neutral"
+    assert EMOTIONS[majority_labels(votes_for(fear=5, contempt=5))[0]] == "fear"
+
+
+def test_labels_out_of_range_are_named() -> None:
+    assert check_labels(np.array([0, 6])) is None
+    assert "got 7 at picture 1" in str(check_labels(np.array([0, 7])))
+    assert "got -1 at picture 0" in str(check_labels(np.array([-1, 7])))

@@ -1,0 +1,48 @@
+"""Pure: temperature scaling, one number for each head, fitted on pictures that were not trained on.
+
+Dividing all logits by one temperature never changes an answer, only how sure it is. The challenge head is fitted to the
+challenge's labels; the FER+ head to the distribution of the votes, since its probabilities mean "what people would
+say".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+# Beyond these a head is broken, not badly calibrated.
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.2, 5.0
+
+
+def fit_temperature(logits: npt.NDArray[np.floating], targets: npt.NDArray[np.floating]) -> float:
+    """The temperature with the least cross entropy of softmax(logits / t) to the target distributions.
+
+    Args:
+        logits: n×c.
+        targets: n×c, rows that sum to 1 (or to 0, which leaves a picture out).
+    """
+    if not len(logits) or targets.sum() == 0:
+        return 1.0
+    rows, goal = np.asarray(logits, dtype=np.float64), np.asarray(targets, dtype=np.float64)
+
+    def cross_entropy(log_temperature: float) -> float:
+        return float(-(goal * log_softmax(rows / np.exp(log_temperature), axis=1)).sum())
+
+    bounds = (float(np.log(_MIN_TEMPERATURE)), float(np.log(_MAX_TEMPERATURE)))
+    return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
+
+
+def cross_fitted_probabilities(
+    logits: npt.NDArray[np.floating], targets: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float64]:
+    """Probabilities n×c of each half of the pictures at the temperature fitted on the other half.
+
+    What is measured on these is honest although the final temperature uses all pictures.
+    """
+    even = np.arange(len(logits)) % 2 == 0
+    result = np.empty(logits.shape, dtype=np.float64)
+    for half in (even, ~even):
+        result[half] = softmax(logits[half] / fit_temperature(logits[~half], targets[~half]), axis=1)
+    return result

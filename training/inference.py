@@ -1,0 +1,80 @@
+"""Run a shipped model as the service does: ONNX Runtime on CPU, one crop for each picture, no test-time tricks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from emostream.classify.manifest import ModelManifest, load_manifest
+from emostream.classify.preprocess import batch_from_pictures
+from emostream.errors import InferenceError, ManifestError
+
+_BATCH_SIZE = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadOutputs:
+    """Probabilities of both heads, float32 n×classes, in the order of the manifest's labels."""
+
+    ferplus: npt.NDArray[np.float32]
+    fer2013: npt.NDArray[np.float32]
+
+
+def open_session(model_path: Path, *, num_threads: int = 0) -> ort.InferenceSession:
+    """Load an ONNX file on CPU; 0 threads means one for each core.
+
+    Raises:
+        ManifestError: the file is no model that ONNX Runtime can run.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    try:
+        return ort.InferenceSession(model_path, sess_options=options, providers=["CPUExecutionProvider"])
+    except Exception as exc:  # the runtime has a dozen classes for this, all private
+        raise ManifestError(f"model {model_path} cannot be loaded: {str(exc).splitlines()[0]}") from exc
+
+
+def run_session(
+    session: ort.InferenceSession, crops: npt.NDArray[np.uint8], *, output_names: tuple[str, str], input_name: str
+) -> HeadOutputs:
+    """uint8 n×s×s → probabilities of both heads.
+
+    Raises:
+        InferenceError: the model does not take such crops or does not have these outputs.
+    """
+    try:
+        ferplus, fer2013 = session.run(list(output_names), {input_name: crops})
+    except Exception as exc:  # see open_session
+        raise InferenceError(f"the model failed on crops {crops.shape}: {str(exc).splitlines()[0]}") from exc
+    return HeadOutputs(np.asarray(ferplus), np.asarray(fer2013))
+
+
+def classify_pictures(
+    model_path: Path, pictures: npt.NDArray[np.uint8], *, num_threads: int = 0, show_progress: bool = False
+) -> tuple[ModelManifest, HeadOutputs]:
+    """Gray pictures n×s×s, framed like FER2013 → the model's manifest and the probabilities of both heads.
+
+    Raises:
+        ModelUnavailableError: model or manifest is missing.
+        ManifestError: they do not fit each other, or the model has not two outputs.
+        InferenceError: the model failed.
+    """
+    manifest = load_manifest(model_path)
+    if len(manifest.outputs) != 2:
+        raise ManifestError(f"model {model_path}: expected two outputs, got {', '.join(manifest.outputs)}")
+    session = open_session(model_path, num_threads=num_threads)
+    names = (manifest.outputs[0], manifest.outputs[1])
+    batch_size = min(_BATCH_SIZE, manifest.max_batch_size)
+    parts = []
+    starts = range(0, len(pictures), batch_size)
+    for start in tqdm(starts, desc="classify", disable=not show_progress, leave=False):
+        crops = batch_from_pictures(pictures[start : start + batch_size], size=manifest.input_size_pixels)
+        parts.append(run_session(session, crops, output_names=names, input_name=manifest.input_name))
+    return manifest, HeadOutputs(
+        np.concatenate([part.ferplus for part in parts]), np.concatenate([part.fer2013 for part in parts])
+    )

@@ -1,0 +1,103 @@
+"""A trained net → an ONNX model: uint8 crops in, calibrated probabilities of both heads out."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from training.model import CompactNet
+
+OPSET = 17
+"""Has all that the graph needs, and every ONNX Runtime since 1.12 and TensorRT since 8.5 reads it."""
+INPUT_NAME = "crops"
+OUTPUT_NAMES = ("probabilities", "fer2013_probabilities")
+
+# Biases and the like are too small to be worth a cast; weights beyond half's range cannot be kept in it.
+_MIN_HALF_SIZE = 512
+_MAX_HALF = 6e4
+
+
+@dataclass(frozen=True, slots=True)
+class Temperatures:
+    """What the logits of each head are divided by."""
+
+    ferplus: float = 1.0
+    fer2013: float = 1.0
+
+
+class ServedModel(nn.Module):
+    """The net with its temperatures and softmax: what the ONNX file computes."""
+
+    def __init__(self, model: CompactNet, temperatures: Temperatures) -> None:
+        super().__init__()
+        self.model = model
+        self.temperatures = temperatures
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 n×s×s → (FER+ probabilities, challenge probabilities), float32 n×classes."""
+        ferplus, fer2013 = self.model(crops)
+        return (
+            torch.softmax(ferplus / self.temperatures.ferplus, dim=1),
+            torch.softmax(fer2013 / self.temperatures.fer2013, dim=1),
+        )
+
+
+def onnx_from_model(served: ServedModel, *, input_size_pixels: int) -> onnx.ModelProto:
+    """Trace the model in evaluation mode, with a dynamic batch; batch norms are folded into the convolutions."""
+    served.eval()
+    # Contiguous weights: channels-last strides would be traced as transposes.
+    served = served.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    buffer = io.BytesIO()
+    example = torch.zeros((2, input_size_pixels, input_size_pixels), dtype=torch.uint8)
+    with warnings.catch_warnings():
+        # The newer exporter needs a further package (onnxscript); this one is deprecated but complete for such a net.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            served,
+            (example,),
+            buffer,  # type: ignore[arg-type]  # a file object is taken, though not declared
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[INPUT_NAME],
+            output_names=list(OUTPUT_NAMES),
+            dynamic_axes={name: {0: "batch"} for name in (INPUT_NAME, *OUTPUT_NAMES)},
+        )
+    model = onnx.load_from_string(buffer.getvalue())
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def set_metadata(model: onnx.ModelProto, properties: dict[str, str]) -> None:
+    """Put properties into the file's own metadata, in place of any of the same name."""
+    kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key not in properties]
+    onnx.helper.set_model_props(model, dict(kept) | properties)
+
+
+def store_weights_in_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose large weights are kept as float16 and cast back when the file is loaded.
+
+    Half the file; the engines fold the casts once at load, so the arithmetic and its speed stay those of float32.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    casts = []
+    for tensor in result.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < _MIN_HALF_SIZE or np.abs(values).max() > _MAX_HALF:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(
+            onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT, name=f"{name}_cast")
+        )
+    nodes = [*casts, *result.graph.node]
+    del result.graph.node[:]
+    result.graph.node.extend(nodes)
+    onnx.checker.check_model(result, full_check=True)
+    return result
