@@ -38,6 +38,8 @@ class DecodeSettings(_Section):
     """So many undecodable packets one after the other end the stream."""
     num_threads: int = Field(0, ge=0)
     """FFmpeg threads per file source; 0 lets FFmpeg choose."""
+    follow_references: bool = True
+    """Follow redirects and playlists (HLS, DASH); the service does so only for sources that it trusts."""
 
 
 class DetectSettings(_Section):
@@ -111,6 +113,42 @@ class ModelSettings(_Section):
     """Where model files are kept."""
 
     cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("emostream") / "models")
+class TokenSettings(_Section):
+    """Who may use the HTTP interface. Only a hash of the token is kept: `printf %s "$TOKEN" | sha256sum`."""
+
+    name: str = Field(min_length=1, max_length=64)
+    """Named in logs instead of the token."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the token, in hex."""
+    scopes: tuple[Literal["read", "write"], ...] = ("read",)
+    """`read` shows streams, events and models; `write` changes streams."""
+
+
+class ServiceSettings(_Section):
+    """How the service shares streams among its workers, and what it lets in."""
+
+    max_streams_per_worker: int = Field(16, ge=1, le=1000)
+    """Hard cap per worker; streams that fit nowhere wait."""
+    max_streams: int = Field(1000, ge=1, le=100_000)
+    """More wanted streams are refused."""
+    lease_seconds: float = Field(5.0, ge=0.5, le=60)
+    """A worker that is silent for this long loses its streams to others."""
+    heartbeat_seconds: float = Field(0.5, gt=0, le=10)
+    """How often a worker renews its leases and looks for changes."""
+    drain_seconds: float = Field(8.0, gt=0)
+    """A worker that ends has this long to hand its streams over."""
+    media_root: Path | None = None
+    """Files under this folder may be submitted as `file://` URLs; none means no files."""
+    allowed_networks: tuple[str, ...] = ()
+    """Private networks that sources may be in, for example `192.168.0.0/16`; beside these, public addresses only."""
+    allow_playlists: bool = False
+    """Accept playlists (HLS) and redirects, which can lead anywhere that FFmpeg reaches."""
+    tokens: tuple[TokenSettings, ...] = ()
+    """Bearer tokens of the HTTP interface; none at all means that everybody who reaches it may do everything."""
+    max_body_bytes: int = Field(8 << 20, ge=1024)
+    """Larger requests are refused."""
+
+
     """Folder of pulled models; by default under the XDG cache folder."""
     offline: bool = False
     """Never download; fail with what to do instead."""
@@ -132,6 +170,7 @@ class Settings(BaseSettings):
     zones: dict[str, tuple[ZoneSettings, ...]] = {}
     """Zones per stream id, for streams that bring none of their own."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    service: ServiceSettings = ServiceSettings()
     """Messages below this level are not printed."""
 
 
