@@ -31,6 +31,11 @@ _PROTOCOLS_BY_SCHEME = {
     "tcp": "tcp",
 }
 
+# Containers that hold their video themselves; playlists and descriptions (hls, dash, concat, sdp, …) name other places.
+_PLAIN_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpjpeg,mjpeg,ogg,rtsp,h264,hevc,gif,asf,live_flv"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Location:
@@ -68,6 +73,10 @@ def parse_location(url: str, *, settings: DecodeSettings) -> Location:
             f"give a file or one of {', '.join(_PROTOCOLS_BY_SCHEME)}"
         )
     options = {"protocol_whitelist": _PROTOCOLS_BY_SCHEME[scheme]}
+    if not settings.follow_references:
+        options |= {"format_whitelist": _PLAIN_FORMATS}
+        if scheme in ("http", "https"):
+            options["max_redirects"] = "0"
     # Second in line after PyAV's own time-outs, because FFmpeg does not always say that it was a time-out.
     seconds = max(settings.open_timeout_seconds, settings.read_timeout_seconds) + _SOCKET_GRACE_SECONDS
     timeout_microseconds = str(round(seconds * 1e6))

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
 from emostream.config import PublishSettings
-from emostream.publish.keys import registry_key
+from emostream.publish.keys import events_key, registry_key
 from emostream.publish.redis_connection import open_redis, with_retries
 
 RECORDS = registry_key("records")
@@ -79,6 +79,18 @@ class RegistryStore:
             return await cast("Awaitable[bytes | None]", self.redis.hget(key, field))
 
         return await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+
+    async def last_event_of(self, stream_id: str) -> tuple[int, int] | None:
+        """Epoch and frame index of the last event published of a stream; errors as in `run`."""
+
+        async def call() -> Any:
+            return await self.redis.xrevrange(events_key(stream_id), count=1)
+
+        entries = await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+        if not entries:
+            return None
+        fields = entries[0][1]
+        return int(fields[b"epoch"]), int(fields[b"frame_index"])
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,0 +1,104 @@
+"""Which addresses may be watched: submitted URLs are untrusted (decision D10)."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from emostream.config import ServiceSettings
+from emostream.errors import ConfigError, SourceRejectedError
+from emostream.redact import redact
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolver = Callable[[str], Sequence[str]]
+"""Host name → its addresses; raises `OSError` when there are none."""
+
+_NETWORK_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "srt", "http", "https")
+
+
+def resolve(host: str) -> list[str]:
+    """The addresses of a host; blocks for the length of a name look-up."""
+    return sorted({str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})
+
+
+class SourcePolicy:
+    """Decides about URLs; asked when a stream is submitted and again at each opening.
+
+    Network sources must be at public addresses, or in a network the operator allows. *All* addresses of a name must be
+    allowed: a name with one good and one bad address is refused. Files must lie under the media root after symbolic
+    links were followed.
+
+    Args:
+        settings: networks and media root.
+        resolver: replaces the look-up of names.
+
+    Raises:
+        ConfigError: a network in the settings is none.
+    """
+
+    def __init__(self, settings: ServiceSettings, *, resolver: Resolver = resolve) -> None:
+        try:
+            self._networks = [ipaddress.ip_network(network) for network in settings.allowed_networks]
+        except ValueError as exc:
+            raise ConfigError(f"service.allowed_networks: {exc}; give networks like 192.168.0.0/16") from exc
+        self._media_root = settings.media_root.resolve() if settings.media_root is not None else None
+        self._resolver = resolver
+
+    def check(self, url: str) -> None:
+        """Return if the URL may be opened now; blocks for a name look-up.
+
+        Raises:
+            SourceRejectedError: it may not; the message names no more of the inside than the URL itself.
+        """
+        name = redact(url)
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname
+        except ValueError as exc:
+            raise SourceRejectedError(f"{name} is not a URL: {exc}") from exc
+        if parts.scheme == "file":
+            self._check_file(url, name=name)
+        elif parts.scheme not in _NETWORK_SCHEMES:
+            raise SourceRejectedError(
+                f"{name}: scheme {parts.scheme!r} is not accepted; give one of {', '.join((*_NETWORK_SCHEMES, 'file'))}"
+            )
+        elif not host:
+            raise SourceRejectedError(f"{name}: there is no host in it")
+        else:
+            self._check_host(host, parts=parts, name=name)
+
+    def _check_file(self, url: str, *, name: str) -> None:
+        if self._media_root is None:
+            raise SourceRejectedError(f"{name}: files are not accepted here; the operator can set service.media_root")
+        path = Path(url.removeprefix("file://"))
+        try:
+            is_inside = path.is_absolute() and path.resolve(strict=True).is_relative_to(self._media_root)
+        except (OSError, ValueError, RuntimeError):  # missing, a NUL in it, a loop of links
+            is_inside = False
+        if not is_inside:
+            raise SourceRejectedError(f"{name}: there is no such file under the media root")
+
+    def _check_host(self, host: str, *, parts: SplitResult, name: str) -> None:
+        if any(character in parts.netloc for character in "\\ \t\r\n"):
+            # Programs disagree about where the host ends in these; what is checked must be what is opened.
+            raise SourceRejectedError(f"{name}: the host is ambiguous")
+        try:
+            addresses = [ipaddress.ip_address(address.partition("%")[0]) for address in self._resolver(host)]
+        except (OSError, ValueError) as exc:
+            raise SourceRejectedError(f"{name}: the host is not known; check its name") from exc
+        if not addresses or not all(self._is_allowed(address) for address in addresses):
+            raise SourceRejectedError(
+                f"{name}: the host is not at a public address; the operator can allow its network with "
+                "service.allowed_networks"
+            )
+
+    def _is_allowed(self, address: Address) -> bool:
+        mapped = getattr(address, "ipv4_mapped", None)
+        if mapped is not None:
+            address = mapped
+        if any(address.version == network.version and address in network for network in self._networks):
+            return True
+        return address.is_global and not address.is_multicast

@@ -1,0 +1,229 @@
+"""A stream worker: claims streams by lease, hosts them, reports on them, and hands them over when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from emostream.decode.backoff import Backoff
+from emostream.errors import EmostreamError, PublishError
+from emostream.service.leases import StreamLeases
+from emostream.service.placement import place
+from emostream.service.record import RegistryView, StreamRecord, StreamReport
+from emostream.service.store import RegistryStore
+from emostream.service.stream_host import Outcome, StopReason, StreamHost
+from emostream.stream import StreamKind, StreamState
+
+logger = logging.getLogger(__name__)
+
+_REPORT_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Retry:
+    """A stream that waits here, under its lease, to be started again."""
+
+    epoch: int
+    due_seconds: float
+
+
+class StreamWorker:
+    """Await `run` once; it ends after `drain`. All methods belong to one event loop.
+
+    Args:
+        store: connection to the registry; not closed here.
+        leases: of this worker.
+        host: runs the streams.
+        worker_id: as in `leases`.
+        heartbeat_seconds: pause between heartbeats; a fraction of the leases' life.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        store: RegistryStore,
+        *,
+        leases: StreamLeases,
+        host: StreamHost,
+        worker_id: str,
+        heartbeat_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.worker_id = worker_id
+        self.last_heartbeat_seconds: float | None = None
+        """When the registry answered last, on `clock`; readiness looks at it."""
+        self._store = store
+        self._leases = leases
+        self._host = host
+        self._heartbeat_seconds = heartbeat_seconds
+        self._clock = clock
+        self._is_draining = asyncio.Event()
+        self._retries: dict[str, _Retry] = {}
+        self._backoffs: dict[str, Backoff] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
+        self._reported_seconds = float("-inf")
+        self._is_registry_away = False
+
+    async def run(self) -> None:
+        """Work until `drain` is called. Streams go on while the registry is away."""
+        while not self._is_draining.is_set():
+            try:
+                await self._step()
+                self._registry_answered()
+            except PublishError as exc:
+                self._registry_failed(exc)
+            except Exception:  # the top of the worker's loop: a defect in one step must not end all streams
+                logger.exception("worker %s: internal error in a step", self.worker_id)
+            try:
+                async with asyncio.timeout(self._heartbeat_seconds):
+                    await self._is_draining.wait()
+            except TimeoutError:
+                continue
+
+    async def drain(self, *, timeout_seconds: float) -> None:
+        """Hand all streams over and sign off; streams that do not stop in time are left to their fencing token."""
+        self._is_draining.set()
+        held = self._held()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._host.stop_all(StopReason.MOVED)
+                await asyncio.gather(*self._stopping, return_exceptions=True)
+        except TimeoutError:
+            logger.warning("worker %s: streams did not stop within %g s", self.worker_id, timeout_seconds)
+        try:
+            await self._leases.release(held)
+            await self._leases.sign_off()
+        except EmostreamError as exc:
+            logger.warning("worker %s could not sign off, its leases run out by themselves: %s", self.worker_id, exc)
+
+    def _held(self) -> dict[str, int]:
+        waiting = {stream_id: retry.epoch for stream_id, retry in self._retries.items()}
+        return self._host.held | waiting
+
+    async def _step(self) -> None:
+        beat = await self._leases.heartbeat(self._held())
+        self.last_heartbeat_seconds = self._clock()
+        for stream_id in beat.lost:
+            self._retries.pop(stream_id, None)
+            self._stop(stream_id, StopReason.LOST)
+        self._follow_records(beat.view)
+        await self._settle_ended()
+        await self._restart_due(beat.view)
+        await self._place(beat.view)
+        await self._report()
+
+    def _follow_records(self, view: RegistryView) -> None:
+        """Stop what is not wanted any more, change what is wanted otherwise."""
+        for stream_id in self._host.held:
+            record = view.records.get(stream_id)
+            if record is None:
+                self._stop(stream_id, StopReason.REMOVED)
+            elif record != self._host.record_of(stream_id) and not self._host.adjust(record):
+                self._stop(stream_id, StopReason.CHANGED)
+        for stream_id in list(self._retries):
+            if stream_id not in view.records:
+                self._background(self._leases.release({stream_id: self._retries.pop(stream_id).epoch}))
+        for stream_id in self._backoffs.keys() - view.records.keys():
+            del self._backoffs[stream_id]
+
+    async def _settle_ended(self) -> None:
+        """Report streams that ended by themselves, or put them on the list for another try."""
+        final: dict[str, StreamReport] = {}
+        deposed: dict[str, int] = {}
+        for stream_id, (outcome, report) in self._host.take_ended().items():
+            if outcome is Outcome.RETRY:
+                self._retries[stream_id] = _Retry(report.epoch, self._clock() + self._delay_seconds(stream_id))
+                await self._leases.report({stream_id: report})
+            elif outcome is Outcome.DEPOSED:
+                deposed[stream_id] = report.epoch
+            else:
+                final[stream_id] = report
+        await self._leases.report(final)
+        await self._leases.release(deposed)
+
+    def _delay_seconds(self, stream_id: str) -> float:
+        # Not security: it spreads the streams over time.
+        backoff = self._backoffs.setdefault(stream_id, Backoff(random.Random()))  # noqa: S311
+        return backoff.next_delay_seconds(ran_for_seconds=0.0)
+
+    async def _restart_due(self, view: RegistryView) -> None:
+        due = [stream_id for stream_id, retry in self._retries.items() if retry.due_seconds <= self._clock()]
+        for stream_id, epoch in (await self._leases.claim(due)).items():
+            del self._retries[stream_id]
+            await self._start(view.records[stream_id], epoch=epoch)
+
+    async def _place(self, view: RegistryView) -> None:
+        owned = list(self._held())
+        placement = place(view, worker_id=self.worker_id, owned=owned)
+        for stream_id, epoch in (await self._leases.claim(placement.claim)).items():
+            await self._start(view.records[stream_id], epoch=epoch)
+        for stream_id in placement.give_back:
+            retry = self._retries.pop(stream_id, None)
+            if retry is not None:
+                await self._leases.release({stream_id: retry.epoch})
+            self._stop(stream_id, StopReason.MOVED)
+
+    async def _start(self, record: StreamRecord, *, epoch: int) -> None:
+        stream_id = record.stream_id
+        try:
+            after_index = await self._last_published(record)
+            self._host.start(record, epoch=epoch, after_index=after_index)
+            logger.info("stream %s starts in epoch %d", stream_id, epoch)
+        except PublishError:
+            await self._leases.release({stream_id: epoch})
+            raise
+        except EmostreamError as exc:  # it can never work
+            report = StreamReport(StreamState.FAILED, str(exc), self.worker_id, epoch)
+            await self._leases.report({stream_id: report})
+
+    async def _last_published(self, record: StreamRecord) -> int | None:
+        """Files go on after the last frame published since they were asked for; the event stream is the checkpoint."""
+        if record.spec.kind is not StreamKind.FILE:
+            return None
+        last = await self._store.last_event_of(record.stream_id)
+        return last[1] if last is not None and last[0] > record.created_epoch else None
+
+    async def _report(self) -> None:
+        if self._clock() - self._reported_seconds >= _REPORT_SECONDS:
+            self._reported_seconds = self._clock()
+            await self._leases.report(
+                {name: report for name, report in self._host.reports().items() if not report.state.is_final}
+            )
+
+    def _stop(self, stream_id: str, reason: StopReason) -> None:
+        """Stop in the background, so that heartbeats go on meanwhile; then give the lease back."""
+        epoch = self._host.held.get(stream_id)
+        if epoch is None:
+            return
+
+        async def stop() -> None:
+            await self._host.stop(stream_id, reason)
+            if reason is not StopReason.LOST and stream_id not in self._host.held:
+                await self._leases.release({stream_id: epoch})
+
+        self._background(stop())
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._stopping.add(task)
+        task.add_done_callback(self._stopped)
+
+    def _stopped(self, task: asyncio.Task[None]) -> None:
+        self._stopping.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            logger.warning("worker %s: %s; the lease runs out by itself", self.worker_id, exc)
+
+    def _registry_failed(self, exc: Exception) -> None:
+        if not self._is_registry_away:
+            logger.warning("worker %s: %s; its streams go on", self.worker_id, exc)
+        self._is_registry_away = True
+
+    def _registry_answered(self) -> None:
+        if self._is_registry_away:
+            logger.warning("worker %s: the registry answers again", self.worker_id)
+        self._is_registry_away = False

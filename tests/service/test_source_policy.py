@@ -1,0 +1,109 @@
+"""Untrusted addresses: what leads inside is refused, however it is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emostream.config import ServiceSettings
+from emostream.errors import ConfigError, SourceRejectedError
+from emostream.service.source_policy import SourcePolicy
+
+ADDRESSES = {
+    "public.example": ["93.184.216.34"],
+    "inside.example": ["10.1.2.3"],
+    "both.example": ["93.184.216.34", "127.0.0.1"],
+    "mapped.example": ["::ffff:169.254.169.254"],
+    "six.example": ["2606:2800:220:1::1"],
+    "zone.example": ["fe80::1%eth0"],
+}
+
+
+def resolver(host: str) -> list[str]:
+    """Names above, and addresses written as such."""
+    if host in ADDRESSES:
+        return ADDRESSES[host]
+    if host[0].isdigit() or ":" in host:
+        return [host]
+    raise OSError("unknown host")
+
+
+def policy_of(**settings: object) -> SourcePolicy:
+    return SourcePolicy(ServiceSettings.model_validate(settings), resolver=resolver)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsp://public.example/1",
+        "rtsp://user:pw@93.184.216.34:554/1",
+        "https://six.example/x.mp4",
+        "srt://[2606:2800::1]:9",
+    ],
+)
+def test_public_addresses_are_accepted(url: str) -> None:
+    policy_of().check(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsp://inside.example/1",
+        "rtsp://both.example/1",
+        "http://mapped.example/latest/meta-data",
+        "http://zone.example/",
+        "http://127.0.0.1:6379/",
+        "http://[::1]/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://169.254.169.254/",
+        "http://0.0.0.0/",
+        "http://224.0.0.1/",
+        "http://100.64.0.1/",
+        "http://nobody.example/",
+        "http://public.example\\@127.0.0.1/",
+        "http:///nohost",
+        "http://[bad/",
+        "rtsp:/one-slash",
+        "concat:/etc/passwd|/etc/hosts",
+        "subfile:,start,0,end,9,,:/etc/passwd",
+        "data:video/mp4;base64,AAAA",
+        "pipe:0",
+        "file:///etc/passwd",
+        "/etc/passwd",
+        "udp://239.0.0.1:1234",
+        "crypto:file:///etc/passwd",
+        "",
+    ],
+)
+def test_what_leads_inside_is_refused(url: str) -> None:
+    with pytest.raises(SourceRejectedError):
+        policy_of().check(url)
+
+
+def test_the_message_masks_credentials() -> None:
+    with pytest.raises(SourceRejectedError) as caught:
+        policy_of().check("rtsp://user:secret@inside.example/1")
+    assert "secret" not in str(caught.value)
+
+
+def test_networks_the_operator_allows() -> None:
+    policy = policy_of(allowed_networks=("10.0.0.0/8",))
+    policy.check("rtsp://inside.example/1")
+    with pytest.raises(SourceRejectedError):
+        policy.check("rtsp://both.example/1")
+    with pytest.raises(ConfigError, match="allowed_networks"):
+        policy_of(allowed_networks=("inside",))
+
+
+def test_files_stay_under_the_media_root(tmp_path: Path) -> None:
+    root, outside = tmp_path / "media", tmp_path / "secret.mp4"
+    root.mkdir()
+    outside.write_bytes(b"x")
+    (root / "clip.mp4").write_bytes(b"x")
+    (root / "link.mp4").symlink_to(outside)
+    policy = policy_of(media_root=root)
+    policy.check(f"file://{root}/clip.mp4")
+    for path in (outside, root / "link.mp4", root / ".." / "secret.mp4", root / "absent.mp4", "relative.mp4", "\0"):
+        with pytest.raises(SourceRejectedError, match="no such file under the media root"):
+            policy.check(f"file://{path}")

@@ -1,0 +1,37 @@
+"""A stream worker as a process of its own, on scripted sources: `python -m tests.service.worker_process URL ID`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+from emostream.publish.redis_sink import RedisSink
+from emostream.service.leases import StreamLeases
+from emostream.service.store import RegistryStore
+from emostream.service.stream_host import StreamHost
+from emostream.service.worker import StreamWorker
+from tests.service.conftest import SETTINGS
+from tests.service.streams import EndlessSource, ScriptedParts
+
+
+async def main(redis_url: str, worker_id: str) -> None:
+    """Work until SIGTERM, then drain."""
+    async with (
+        RegistryStore(SETTINGS, redis_url=redis_url) as store,
+        RedisSink(SETTINGS, redis_url=redis_url) as sink,
+    ):
+        leases = StreamLeases(store, worker_id=worker_id, max_streams=20, ttl_seconds=2.0)
+        parts = ScriptedParts(lambda spec: EndlessSource(seconds_per_frame=0.04, kind=spec.kind))
+        host = StreamHost(parts, sink=sink, worker_id=worker_id)
+        worker = StreamWorker(store, leases=leases, host=host, worker_id=worker_id, heartbeat_seconds=0.2)
+        stopped = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+        running = asyncio.create_task(worker.run())
+        await stopped.wait()
+        await worker.drain(timeout_seconds=5)
+        await running
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2]))
