@@ -13,6 +13,7 @@ demo: .venv/.demo ## Analyse a clip (SOURCE=video for an own one) into Redis, an
 	$(BIN)/emostream demo $(if $(SOURCE),--source "$(SOURCE)")
 
 test: .venv/.dev ## Run every test that this machine can run.
+	$(BIN)/emostream models pull
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-fast: .venv/.dev ## Run the unit layer only (seconds).

@@ -6,7 +6,11 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from importlib.metadata import version
+
+import cv2
+import numpy as np
 
 from emostream.classify.batcher import CropBatcher
 from emostream.classify.load import load_classifier
@@ -15,9 +19,11 @@ from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import FrameSource
 from emostream.detect.detector import FaceDetector
 from emostream.detect.load import load_detector
+from emostream.engine_choice import fastest
 from emostream.errors import ConfigError
 from emostream.models.store import ModelStore
 from emostream.pipeline import EventObserver, Pipeline
+from emostream.processor import has_int8_instructions, processor_name
 from emostream.publish.sink import EventSink
 from emostream.rolling import RollingSummary
 from emostream.stream import StreamSpec
@@ -25,6 +31,11 @@ from emostream.track.dominance import DominantEmotion
 from emostream.track.follower import FaceFollower
 from emostream.track.smoothing import EmotionSmoother
 from emostream.zones import Zone, check_zones, zone_from
+
+ENGINE_CHOICES_FILE = "engine-choices.json"
+"""Beside the models: what was measured on this machine."""
+
+_FP32_DETECTOR, _INT8_DETECTOR = "centerface", "centerface-int8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +55,11 @@ def load_models(settings: Settings) -> Models:
 
     Raises:
         ModelError: a model is missing, damaged or does not fit.
+        ConfigError: the settings name no usable model.
     """
-    store = ModelStore(settings.models)
+    cv2.setNumThreads(1)  # streams share the cores; OpenCV's own threads would only disturb them
     return Models(
-        detector=load_detector(settings.detect, model_path=detector_path(settings, store=store)),
+        detector=load_chosen_detector(settings),
         classifier=CropBatcher(
             load_classifier(settings.classify),
             num_workers=os.cpu_count() or 1,
@@ -56,18 +68,35 @@ def load_models(settings: Settings) -> Models:
     )
 
 
-def detector_path(settings: Settings, *, store: ModelStore) -> Path:
-    """The detector's model file: the user's, or the one of the model store.
+def load_chosen_detector(settings: Settings) -> FaceDetector:
+    """The detector of the settings, in the arithmetic that is faster on this processor unless they say which.
 
     Raises:
         ConfigError: the detector needs a file and the settings name none.
-        ModelError: the store cannot provide it.
+        ModelError: it is missing, damaged or does not fit.
     """
-    if settings.detect.path is not None:
-        return settings.detect.path
-    if settings.detect.kind == "yunet":
+    detect = settings.detect
+    if detect.path is not None:
+        return load_detector(detect, model_path=detect.path)
+    if detect.kind == "yunet":
         raise ConfigError("detector yunet needs its model file: set detect.path to face_detection_yunet_*.onnx")
-    return store.path_of(settings.detect.kind)
+    store = ModelStore(settings.models)
+
+    def load(name: str) -> FaceDetector:
+        return load_detector(detect, model_path=store.path_of(name))
+
+    if detect.precision == "int8":
+        return load(_INT8_DETECTOR)
+    if detect.precision == "fp32" or not has_int8_instructions():
+        return load(_FP32_DETECTOR)
+    candidates = {name: load(name) for name in (_FP32_DETECTOR, _INT8_DETECTOR)}
+    frame = np.random.default_rng(0).integers(0, 256, (360, 640), dtype=np.uint8)
+    chosen = fastest(
+        {name: partial(detector.detect, frame) for name, detector in candidates.items()},
+        key=f"detector on {processor_name()}, onnxruntime {version('onnxruntime')}",
+        cache_file=settings.models.cache_dir / ENGINE_CHOICES_FILE,
+    )
+    return candidates[chosen]
 
 
 def new_epoch() -> int:
@@ -105,7 +134,11 @@ def build_pipeline(
         source or PyAVSource(spec, settings=settings.decode),
         stream_id=spec.stream_id,
         epoch=epoch,
-        follower=FaceFollower(models.detector.detect, settings=settings.track),
+        follower=FaceFollower(
+            models.detector.detect,
+            settings=settings.track,
+            detections_per_second=settings.track.detections_per_second,
+        ),
         classifier=models.classifier,
         smoother=EmotionSmoother(time_constant_seconds=settings.classify.smoothing_seconds),
         dominance=DominantEmotion(hold_seconds=settings.classify.hold_seconds, margin=settings.classify.switch_margin),

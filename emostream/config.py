@@ -49,10 +49,12 @@ class DetectSettings(_Section):
     """The detector; `yunet` needs `path`."""
     path: Path | None = None
     """Model file for `yunet`; nothing is downloaded for it."""
+    precision: Literal["auto", "fp32", "int8"] = "auto"
+    """Arithmetic of `centerface`; `auto` measures once, on processors with INT8 instructions, and takes the faster."""
     min_face_pixels: int = Field(32, ge=12, le=2000)
     """Smallest face looked for, as height in pixels of the frame. Smaller costs more time."""
-    min_score: float = Field(0.5, gt=0, lt=1)
-    """Detections below this confidence are dropped."""
+    min_score: float = Field(0.3, gt=0, lt=1)
+    """Detections below this confidence are dropped; weak ones may continue a track."""
     max_iou: float = Field(0.3, gt=0, lt=1)
     """Of two detections that overlap more than this, the better is kept."""
     max_faces: int = Field(64, ge=1, le=1000)
@@ -66,8 +68,10 @@ class TrackSettings(_Section):
     """A track ends when its face was not seen for this long."""
     min_iou: float = Field(0.2, gt=0, lt=1)
     """Least overlap of a predicted and a detected box to be the same face."""
-    confirm_score: float = Field(0.6, gt=0, lt=1)
+    confirm_score: float = Field(0.5, gt=0, lt=1)
     """A new track starts only with a detection at least this good."""
+    detections_per_second: float = Field(6.0, gt=0)
+    """How often a frame is searched, in source time; in between faces are followed. Above the frame rate: every frame."""
 
 
 class ClassifySettings(_Section):
@@ -109,10 +113,6 @@ class ZoneSettings(_Section):
     """Corners as fractions of width and height, (0, 0) is the top left."""
 
 
-class ModelSettings(_Section):
-    """Where model files are kept."""
-
-    cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("emostream") / "models")
 class TokenSettings(_Section):
     """Who may use the HTTP interface. Only a hash of the token is kept: `printf %s "$TOKEN" | sha256sum`."""
 
@@ -149,6 +149,10 @@ class ServiceSettings(_Section):
     """Larger requests are refused."""
 
 
+class ModelSettings(_Section):
+    """Where model files are kept."""
+
+    cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("emostream") / "models")
     """Folder of pulled models; by default under the XDG cache folder."""
     offline: bool = False
     """Never download; fail with what to do instead."""
@@ -166,11 +170,11 @@ class Settings(BaseSettings):
     track: TrackSettings = TrackSettings()
     classify: ClassifySettings = ClassifySettings()
     publish: PublishSettings = PublishSettings()
+    service: ServiceSettings = ServiceSettings()
     models: ModelSettings = Field(default_factory=ModelSettings)
     zones: dict[str, tuple[ZoneSettings, ...]] = {}
     """Zones per stream id, for streams that bring none of their own."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
-    service: ServiceSettings = ServiceSettings()
     """Messages below this level are not printed."""
 
 

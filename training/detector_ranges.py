@@ -1,6 +1,6 @@
 """Measures the activation ranges that the INT8 form of the detector needs, on real pictures.
 
-    python -m training.detector_ranges --videos ../shared/data/videos --pictures ../shared/data/faces
+python -m training.detector_ranges --videos ../shared/data/videos --pictures ../shared/data/faces
 """
 
 from __future__ import annotations

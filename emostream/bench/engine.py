@@ -11,12 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from emostream.assembly import detector_path
+from emostream.assembly import load_chosen_detector
 from emostream.classify.load import load_classifier
 from emostream.config import Settings
 from emostream.demo_clip import load_portraits
-from emostream.detect.load import load_detector
-from emostream.models.store import ModelStore
 
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 _FRAME_SIZES = ((480, 270), (640, 360), (1280, 720), (1920, 1080))
@@ -59,7 +57,7 @@ def bench_detector(settings: Settings, *, seconds: float = 1.0) -> list[EngineFi
     """Time the detector by frame size, each for about `seconds`, on frames with one face."""
     import cv2
 
-    detector = load_detector(settings.detect, model_path=detector_path(settings, store=ModelStore(settings.models)))
+    detector = load_chosen_detector(settings)
     portrait = cv2.cvtColor(load_portraits()[0], cv2.COLOR_RGB2GRAY)
     figures = []
     for width, height in _FRAME_SIZES:

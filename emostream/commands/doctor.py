@@ -10,10 +10,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from emostream.assembly import ENGINE_CHOICES_FILE
 from emostream.bench.machine import describe_machine
 from emostream.classify.load import load_classifier
 from emostream.commands.options import ConfigOption, JsonOption, settings_for_command
 from emostream.config import Settings
+from emostream.engine_choice import remembered_choices
 from emostream.errors import EmostreamError
 from emostream.models.store import ModelStore
 from emostream.redact import redact
@@ -36,6 +38,7 @@ def diagnose(settings: Settings) -> dict[str, Any]:
     return {
         "machine": describe_machine(),
         "engines": _engines(),
+        "engine_choices_ms": remembered_choices(settings.models.cache_dir / ENGINE_CHOICES_FILE),
         "models": _models(settings),
         "settings": json_format.loads(redact(settings.model_dump_json())),
     }
@@ -74,11 +77,14 @@ def _print(report: dict[str, Any]) -> None:
     table.add_column(style="bold")
     table.add_column()
     machine = report["machine"]
-    table.add_row("platform", f"{machine['platform']}, Python {machine['python']}, {machine['num_cores']} cores")
+    table.add_row("platform", f"{machine['platform']}, Python {machine['python']}")
+    table.add_row("processor", f"{machine['processor']}, {machine['num_cores']} cores")
     table.add_row("cpu features", " ".join(machine["cpu_features"]) or "none that matter")
     table.add_row("versions", ", ".join(f"{name} {number}" for name, number in machine["versions"].items()))
     for name, detail in report["engines"].items():
         table.add_row(f"engine {name}", detail)
+    for key, measured in report["engine_choices_ms"].items():
+        table.add_row(key, ", ".join(f"{name} {milliseconds:.1f} ms" for name, milliseconds in measured.items()))
     for model in report["models"]:
         mark = "[green]✓[/]" if model["usable"] else "[red]✗[/]"
         table.add_row(f"model {model['name']}", f"{mark} {model['detail']}")

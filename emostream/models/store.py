@@ -153,7 +153,8 @@ class ModelStore:
     # --- one pulled model ---------------------------------------------------------------------------------------------
 
     def _published_path(self, model: PulledModel) -> Path:
-        return self._folder / f"{model.name}-{model.sha256[:12]}.onnx"
+        # Not by the model's name: several models may be prepared from one published file.
+        return self._folder / f"{Path(model.source.member).stem}-{model.sha256[:12]}.onnx"
 
     def _prepared_path(self, model: PulledModel) -> Path:
         return self._folder / f"{model.name}-{model.sha256[:12]}-prepared-{model.preparation.version}.onnx"
@@ -200,7 +201,7 @@ class ModelStore:
     def _locked(self, model: PulledModel, *, progress: Progress) -> Iterator[None]:
         """Only one process at a time; what a killed one left behind is removed."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / f"{model.name}.lock").open("a") as lock:
+        with (self._folder / f"{Path(model.source.member).stem}.lock").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -50,7 +50,7 @@ def test_doctor_shows_settings_with_secrets_masked() -> None:
 
 def test_models_are_listed_verified_and_found_damaged(tmp_path: Path) -> None:
     listed = json.loads(run_emostream("models", "list", "--json").out)
-    assert {entry["name"] for entry in listed} == {"centerface", "emotions"}
+    assert {entry["name"] for entry in listed} == {"centerface", "centerface-int8", "emotions"}
     assert run_emostream("models", "verify", "emotions").code == 0
 
     store = {"EMOSTREAM_MODELS__CACHE_DIR": str(tmp_path), "EMOSTREAM_MODELS__OFFLINE": "true"}

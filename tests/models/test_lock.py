@@ -18,6 +18,7 @@ from emostream.models.store import ModelStore
 def test_names_the_detector_and_the_classifier() -> None:
     assert {model.name: model.kind for model in locked_models().values()} == {
         "centerface": "detector",
+        "centerface-int8": "detector",
         "emotions": "classifier",
     }
 

@@ -1,0 +1,65 @@
+"""Which of several engines for the same work is the fastest on this machine: measured once, then remembered."""
+
+from __future__ import annotations
+
+import json
+import logging
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_NUM_RUNS = 5
+
+
+def fastest(candidates: Mapping[str, Callable[[], object]], *, key: str, cache_file: Path) -> str:
+    """The name of the candidate whose call takes the shortest median time.
+
+    Args:
+        candidates: name → a call that does the same work with each engine.
+        key: what the answer depends on (processor, versions, models); another key is measured anew.
+        cache_file: JSON with earlier answers; one that cannot be read or written costs a measurement, nothing else.
+    """
+    remembered = _read(cache_file).get(key, {})
+    if set(remembered) != set(candidates):
+        remembered = {name: _median_milliseconds(call) for name, call in candidates.items()}
+        logger.info("measured %s: %s", key, remembered)
+        _write(cache_file, _read(cache_file) | {key: remembered})
+    return min(remembered, key=remembered.__getitem__)
+
+
+def remembered_choices(cache_file: Path) -> dict[str, dict[str, float]]:
+    """Every remembered measurement: key → candidate → milliseconds."""
+    return _read(cache_file)
+
+
+def _median_milliseconds(call: Callable[[], object]) -> float:
+    call()  # the first call allocates
+    durations = []
+    for _ in range(_NUM_RUNS):
+        started = time.perf_counter()
+        call()
+        durations.append(time.perf_counter() - started)
+    return round(1000 * statistics.median(durations), 3)
+
+
+def _read(cache_file: Path) -> dict[str, dict[str, float]]:
+    try:
+        content = json.loads(cache_file.read_text(encoding="utf-8"))
+        return {
+            str(key): {str(name): float(value) for name, value in measured.items()} for key, measured in content.items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _write(cache_file: Path, choices: dict[str, dict[str, float]]) -> None:
+    partial = cache_file.with_suffix(".part")
+    try:
+        cache_file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(choices, indent=1), encoding="utf-8")
+        partial.replace(cache_file)
+    except OSError as exc:
+        logger.info("the choice of engine cannot be remembered in %s: %s", cache_file, exc)

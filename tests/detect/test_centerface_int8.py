@@ -1,0 +1,53 @@
+"""The INT8 detector finds what the exact one finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emostream.boxes import iou_matrix
+from emostream.config import ModelSettings
+from emostream.demo_clip import load_portraits
+from emostream.detect.centerface_detector import CenterFaceDetector
+from emostream.detect.centerface_int8 import fused, quantized
+from emostream.detect.centerface_model import prepare_centerface
+from emostream.errors import ManifestError
+from emostream.models.store import ModelStore
+
+pytestmark = pytest.mark.integration  # pulls the detector where it is not there yet
+
+
+def _detector(path: Path) -> CenterFaceDetector:
+    return CenterFaceDetector(path, min_face_pixels=40, min_score=0.5, max_iou=0.3, max_faces=10)
+
+
+def test_faces_and_landmarks_agree_with_the_exact_detector() -> None:
+    store = ModelStore(ModelSettings())
+    exact, int8 = _detector(store.path_of("centerface")), _detector(store.path_of("centerface-int8"))
+    for portrait in load_portraits():
+        luma = np.ascontiguousarray(portrait[:, :, 1])
+        expected, got = exact.detect(luma), int8.detect(luma)
+        assert len(got) == len(expected) == 1
+        assert iou_matrix(np.array([expected[0].box_xyxy]), np.array([got[0].box_xyxy]))[0, 0] > 0.85
+        wanted = np.array(expected[0].landmarks)
+        eye_distance = np.linalg.norm(wanted[1] - wanted[0])
+        errors = np.linalg.norm(np.array(got[0].landmarks) - wanted, axis=1) / eye_distance
+        # Half the bar that following has to keep is what quantisation may use on average.
+        assert errors.mean() < 0.05
+
+
+def test_the_int8_file_is_a_quarter_of_the_exact_one() -> None:
+    store = ModelStore(ModelSettings())
+    exact, int8 = store.path_of("centerface"), store.path_of("centerface-int8")
+    assert int8.stat().st_size < exact.stat().st_size / 3
+
+
+def test_ranges_of_another_model_are_refused() -> None:
+    store = ModelStore(ModelSettings())
+    published = store.path_of("centerface")
+    with pytest.raises(ManifestError, match="ranges"):
+        quantized(fused(published.read_bytes()), ranges={"x": (0.0, 1.0)})
+    with pytest.raises(ManifestError, match="published CenterFace"):
+        prepare_centerface(b"no model")
