@@ -32,8 +32,9 @@ def test_the_box_has_the_colour_of_the_emotion_and_the_frame_is_untouched() -> N
 def test_without_faces_only_the_time_is_drawn() -> None:
     frame = np.zeros((360, 640, 3), np.uint8)
     drawn = draw_event(frame, replace(_event((0, 0, 1, 1)), faces=()))
-    assert drawn[:40].any()
+    assert drawn[:40, :160].any()
     assert not drawn[40:].any()
+    assert not drawn[:, 160:].any()
 
 
 @pytest.mark.parametrize("box", [(-50.0, -50.0, 30.0, 30.0), (630.0, 350.0, 900.0, 900.0)], ids=["left", "right"])
