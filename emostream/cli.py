@@ -14,6 +14,7 @@ from emostream.commands.bench import bench_app
 from emostream.commands.demo import demo
 from emostream.commands.doctor import doctor
 from emostream.commands.events import events_app
+from emostream.commands.export import export
 from emostream.commands.models import models_app
 from emostream.commands.tail import tail
 from emostream.errors import EmostreamError
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(analyze)
 app.command()(demo)
 app.command()(tail)
+app.command()(export)
 app.command()(doctor)
 app.add_typer(models_app, name="models")
 app.add_typer(events_app, name="events")

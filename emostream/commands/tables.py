@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
+from emostream.client import Change
 from emostream.event import EmotionEvent, StatusEvent
 from emostream.render.overlay import colour_of
 from emostream.summary import StreamSummary
@@ -43,6 +44,13 @@ def event_line(event: EmotionEvent) -> str:
     """An event as one line of Rich markup."""
     faces = "  ".join(f"#{face.face.track_id} {coloured(face.dominant)} {face.confidence:.0%}" for face in event.faces)
     return f"[dim]{event.stream_id}[/] {event.pts_seconds:8.2f} s  {faces or '[dim]no face[/]'}"
+
+
+def change_line(change: Change) -> str:
+    """A change as one line of Rich markup."""
+    event = change.event
+    names = " → ".join(coloured(name) if name else "[dim]absent[/]" for name in (change.before, change.after))
+    return f"[dim]{event.stream_id}[/] {event.pts_seconds:8.2f} s  #{change.track_id} {names}"
 
 
 def status_line(event: StatusEvent) -> str:

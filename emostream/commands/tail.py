@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from emostream.client import ChangeFinder
+from emostream.commands.export import start_from_text
 from emostream.commands.options import ConfigOption, JsonOption, RedisOption, notes, settings_for_command
-from emostream.commands.tables import event_line, status_line
+from emostream.commands.tables import change_line, event_line, status_line
 from emostream.errors import ConfigError
 from emostream.event import EmotionEvent, StatusEvent
 from emostream.publish.redis_reader import RedisReader
@@ -23,11 +25,15 @@ def tail(
     *,
     redis: RedisOption = None,
     start: Annotated[
-        str, typer.Option("--from", help="Where to begin: now, start, or after an entry id.", metavar="START")
+        str,
+        typer.Option(
+            "--from", help="now, start, after an entry id, or a time such as 2026-11-23T10:00:00Z.", metavar="START"
+        ),
     ] = "now",
     follow: Annotated[bool, typer.Option(help="Wait for more events at the end.")] = True,
     limit: Annotated[int | None, typer.Option(min=1, help="End after this many events.", metavar="N")] = None,
     status: Annotated[bool, typer.Option(help="Show changes in the streams' life as well.")] = False,
+    changes: Annotated[bool, typer.Option(help="Show only who comes, changes emotion, or leaves.")] = False,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -39,25 +45,31 @@ def tail(
         settings.publish,
         redis_url=settings.publish.redis_url.get_secret_value(),
         stream_ids=stream_ids or None,
-        start=start,
+        start=start_from_text(start),
         follow=follow,
         with_status=status,
     )
-    num_events = asyncio.run(_print_events(reader, json=json, limit=limit))
+    num_events = asyncio.run(_print_events(reader, json=json, limit=limit, changes=changes))
     if not follow and not json:
         notes.print(f"{num_events} events")
     if reader.num_rejected:
         notes.print(f"left out {reader.num_rejected} entries that are no events of this version")
 
 
-async def _print_events(reader: RedisReader, *, json: bool, limit: int | None) -> int:
+async def _print_events(reader: RedisReader, *, json: bool, limit: int | None, changes: bool) -> int:
     console = Console(highlight=False, soft_wrap=True)
     num_events = 0
+    finder = ChangeFinder()
     async with reader:
         async for entry in reader:
+            if changes and isinstance(entry.event, EmotionEvent) and not (found := finder.add(entry.event)):
+                continue
             if json:
                 # Flushed line by line, so that a program behind a pipe sees each event at once.
                 print(_json_line(entry.event), flush=True)
+            elif changes and isinstance(entry.event, EmotionEvent):
+                for change in found:
+                    console.print(change_line(change))
             else:
                 console.print(_pretty_line(entry.event))
             num_events += 1

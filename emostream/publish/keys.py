@@ -36,6 +36,15 @@ def events_key(stream_id: str) -> str:
     return f"{_EVENTS_PREFIX}{stream_id}"
 
 
+def dead_letter_key(group: str) -> str:
+    """Where a consumer group puts entries it cannot handle.
+
+    >>> dead_letter_key("alarms")
+    'emostream:dead:alarms'
+    """
+    return f"emostream:dead:{group}"
+
+
 def stream_id_from_key(key: str) -> str:
     """The inverse of `events_key`.
 

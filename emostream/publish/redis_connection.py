@@ -38,7 +38,7 @@ _PASSING_ERRORS = (
     redis_errors.TryAgainError,
     OSError,
 )
-_PASSING_REPLIES = ("MISCONF", "BUSY", "LOADING", "NOREPLICAS", "OOM")
+_PASSING_REPLIES = ("MISCONF", "BUSY ", "LOADING", "NOREPLICAS", "OOM")
 
 
 def open_redis(url: str, *, timeout_seconds: float, answer_timeout_seconds: float | None = None) -> Redis:

@@ -89,7 +89,7 @@ class RedisReader:
         self._redis = open_redis(redis_url, timeout_seconds=timeout, answer_timeout_seconds=timeout + _BLOCK_SECONDS)
         self._stream_ids = stream_ids
         self._start = start
-        self._first_id = _id_from_start(start)
+        self._first_id = id_from_start(start)
         self._follow = follow
         self._with_status = with_status
         self._last_ids: dict[str, str] = {}
@@ -196,7 +196,7 @@ async def _next(batches: AsyncIterator[list[EventEntry]]) -> list[EventEntry] | 
     return await anext(batches, None)
 
 
-def _id_from_start(start: Start) -> str | None:
+def id_from_start(start: Start) -> str | None:
     """The id after which reading begins; None means the last one of each event stream."""
     if start == "now":
         return None

@@ -1,0 +1,42 @@
+"""For programs that use events: subscribe, share the work, sum up, export.
+
+    from emostream.client import EmotionEvents
+
+    for event in EmotionEvents("redis://localhost:6379", streams=["door"]):
+        print(event.captured_at, [face.dominant for face in event.faces])
+
+`async for` works as well. `ConsumerGroup` shares streams between several programs and survives their crashes.
+"""
+
+from emostream.client.changes import Change, ChangeFinder
+from emostream.client.events import EmotionEvents
+from emostream.client.group import BlockingConsumerGroup, ConsumerGroup, Delivery, GroupStats
+from emostream.client.repeats import RepeatFilter
+from emostream.client.table_writer import frame_from_events, open_table_writer
+from emostream.client.window import DominantWindow
+from emostream.event import UNKNOWN, EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
+from emostream.publish.redis_reader import EventEntry, Start
+from emostream.summary import StreamSummary, TrackSummary
+
+__all__ = [
+    "UNKNOWN",
+    "BlockingConsumerGroup",
+    "Change",
+    "ChangeFinder",
+    "ConsumerGroup",
+    "Delivery",
+    "DominantWindow",
+    "EmotionEvent",
+    "EmotionEvents",
+    "EventEntry",
+    "FaceEmotion",
+    "GroupStats",
+    "RepeatFilter",
+    "Start",
+    "StatusEvent",
+    "StreamSummary",
+    "SummaryEvent",
+    "TrackSummary",
+    "frame_from_events",
+    "open_table_writer",
+]

@@ -1,0 +1,162 @@
+"""Writes events to a table file, some thousand rows at a time: CSV, JSON lines, or Parquet."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from emostream.client.rows import EVENT_COLUMNS, Row, columns_of, labels_of, rows_from_events
+from emostream.errors import ConfigError
+from emostream.event import EmotionEvent
+from emostream.publish.wire import json_from_event
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+NEEDS_EXPORT = "install the extra `export`: pip install 'emostream[export]'"
+
+_INTEGERS = {"epoch", "frame_index", "num_dropped", "track_id"}
+_TEXTS = {"stream_id", "model_version", "found_by", "dominant", "quality", "zones"}
+
+
+class TableWriter(Protocol):
+    """Takes events in order; whole and readable after `close`."""
+
+    def write(self, events: Sequence[EmotionEvent]) -> None:
+        """Add events."""
+        ...
+
+    def close(self) -> None:
+        """Finish the file."""
+        ...
+
+
+class CsvWriter:
+    """A header and one line per face; times in RFC 3339, empty cells where a frame has no face."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: IO[str] = path.open("w", encoding="utf-8", newline="")
+        self._writer: csv.DictWriter[str] | None = None
+        self._labels: tuple[str, ...] = ()
+
+    def write(self, events: Sequence[EmotionEvent]) -> None:
+        """Add events; the first ones decide which emotions there are."""
+        if self._writer is None:
+            self._labels = labels_of(events)
+            self._writer = csv.DictWriter(self._file, columns_of(self._labels))
+            self._writer.writeheader()
+        for row in rows_from_events(events, labels=self._labels):
+            self._writer.writerow(row | {"captured_at": row["captured_at"].isoformat()})
+
+    def close(self) -> None:
+        """Finish; a file without events has the header only."""
+        self.write([])
+        self._file.close()
+
+
+class JsonLinesWriter:
+    """One whole event per line."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: IO[str] = path.open("w", encoding="utf-8")
+
+    def write(self, events: Sequence[EmotionEvent]) -> None:
+        """Add events."""
+        self._file.writelines(f"{json_from_event(event)}\n" for event in events)
+
+    def close(self) -> None:
+        """Finish."""
+        self._file.close()
+
+
+class ParquetWriter:
+    """One row per face, a row group per call of `write`, compressed with Zstandard.
+
+    Raises:
+        ConfigError: pyarrow is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import pyarrow.parquet as pq
+        except ImportError as exc:
+            raise ConfigError(f"Parquet needs pyarrow; {NEEDS_EXPORT}") from exc
+        self._parquet = pq
+        self._path = path
+        self._writer: pq.ParquetWriter | None = None
+        self._labels: tuple[str, ...] = ()
+
+    def write(self, events: Sequence[EmotionEvent]) -> None:
+        """Add events; the first ones decide which emotions there are."""
+        import pyarrow as pa
+
+        if self._writer is None:
+            self._labels = labels_of(events)
+            schema = arrow_schema(self._labels)
+            self._writer = self._parquet.ParquetWriter(self._path, schema, compression="zstd")
+        rows = list(rows_from_events(events, labels=self._labels))
+        if rows:
+            self._writer.write_table(pa.Table.from_pylist(rows, schema=arrow_schema(self._labels)))
+
+    def close(self) -> None:
+        """Finish; a file without events has its columns only."""
+        self.write([])
+        if self._writer is not None:
+            self._writer.close()
+
+
+def arrow_schema(labels: Sequence[str]) -> pa.Schema:
+    """The Arrow types of the columns."""
+    import pyarrow as pa
+
+    def type_of(name: str) -> pa.DataType:
+        if name in _INTEGERS:
+            return pa.int64()
+        if name in _TEXTS:
+            return pa.string()
+        if name == "captured_at":
+            return pa.timestamp("us", tz="UTC")
+        return pa.float64() if name in EVENT_COLUMNS else pa.float32()
+
+    return pa.schema([(name, type_of(name)) for name in columns_of(labels)])
+
+
+_WRITERS: dict[str, Callable[[Path], TableWriter]] = {
+    ".csv": CsvWriter,
+    ".jsonl": JsonLinesWriter,
+    ".parquet": ParquetWriter,
+}
+
+
+def open_table_writer(path: Path) -> TableWriter:
+    """A writer for the format that the file's name ends with; what was there is lost.
+
+    Raises:
+        ConfigError: the format is not known, a package is missing, or the file cannot be made.
+    """
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise ConfigError(f"{path} names no known format; expected a name that ends with {', '.join(_WRITERS)}")
+    try:
+        return writer(path)
+    except OSError as exc:
+        raise ConfigError(f"cannot write {path}: {exc.strerror}; name a file in a folder you may write") from exc
+
+
+def frame_from_events(events: Sequence[EmotionEvent]) -> pd.DataFrame:
+    """A pandas table with one row per face, columns as in `rows.columns_of`.
+
+    Raises:
+        ConfigError: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError as exc:
+        raise ConfigError(f"tables need pandas; {NEEDS_EXPORT}") from exc
+    labels = labels_of(events)
+    rows: list[Row] = list(rows_from_events(events, labels=labels))
+    types: dict[str, Any] = dict.fromkeys(_INTEGERS, "Int64")
+    return pd.DataFrame.from_records(rows, columns=list(columns_of(labels))).astype(types)
