@@ -30,6 +30,10 @@ class StreamRecord:
         """The id of its spec."""
         return self.spec.stream_id
 
+    def changed(self, *, is_paused: bool, **spec: Any) -> StreamRecord:
+        """The record with another pace; `spec` names attributes of the spec."""
+        return replace(self, spec=replace(self.spec, **spec), is_paused=is_paused)
+
     def same_wish_as(self, other: StreamRecord) -> bool:
         """Whether both ask for the same, whenever they were made."""
         return replace(self, created_epoch=0) == replace(other, created_epoch=0)

@@ -148,14 +148,13 @@ class StreamHost:
         hosted.task = asyncio.create_task(self._run(hosted, pipeline), name=f"stream {stream_id}")
 
     def adjust(self, record: StreamRecord) -> bool:
-        """Change a running stream in place; False when it must be started again (another source)."""
+        """Change a running stream in place; False when it must be started again (another source, other zones)."""
         hosted = self._streams[record.stream_id]
-        old, new = hosted.record, record
-        if (old.spec.url, old.spec.kind, old.created_epoch) != (new.spec.url, new.spec.kind, new.created_epoch):
+        if _what_needs_a_restart(hosted.record) != _what_needs_a_restart(record):
             return False
         if hosted.gate is not None:
-            hosted.gate.adjust(new.spec, is_paused=new.is_paused)
-        hosted.record = new
+            hosted.gate.adjust(record.spec, is_paused=record.is_paused)
+        hosted.record = record
         return True
 
     async def stop(self, stream_id: str, reason: StopReason) -> None:
@@ -262,3 +261,7 @@ class StreamHost:
 
 def _note(hosted: _Hosted, state: StreamState, detail: str) -> None:
     hosted.state, hosted.detail = state, redact(detail)
+
+
+def _what_needs_a_restart(record: StreamRecord) -> tuple[object, ...]:
+    return record.spec.url, record.spec.kind, record.spec.zones, record.created_epoch

@@ -1,0 +1,72 @@
+"""What the HTTP interface works with: opened when its server starts, closed when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from emostream.assembly import Models, load_models
+from emostream.classify.load import packaged_model_path
+from emostream.classify.manifest import ModelManifest, load_manifest
+from emostream.config import Settings
+from emostream.event import EmotionEvent
+from emostream.service.leases import StreamLeases
+from emostream.service.pictures import event_of_picture
+from emostream.service.record import RegistryView
+from emostream.service.registry import StreamRegistry
+from emostream.service.source_policy import SourcePolicy
+from emostream.service.store import RegistryStore
+
+_MAX_RETRY_SECONDS = 1.0  # a caller waits; 503 tells it to come again
+_MAX_PICTURES_AT_ONCE = 2
+
+
+class ApiContext:
+    """An async context manager.
+
+    Args:
+        settings: all settings.
+        redis_url: registry and events.
+    """
+
+    def __init__(self, settings: Settings, *, redis_url: str) -> None:
+        self.settings = settings
+        self.redis_url = redis_url
+        self.policy = SourcePolicy(settings.service)
+        self._models: Models | None = None
+        self._loading = asyncio.Lock()
+        self._pictures = asyncio.Semaphore(_MAX_PICTURES_AT_ONCE)
+
+    async def __aenter__(self) -> Self:
+        """Connect at the first call."""
+        self._store = RegistryStore(
+            self.settings.publish, redis_url=self.redis_url, max_retry_seconds=_MAX_RETRY_SECONDS
+        )
+        self.registry = StreamRegistry(self._store, max_streams=self.settings.service.max_streams)
+        self._looking = StreamLeases(self._store, worker_id="api", max_streams=0, ttl_seconds=1.0)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close everything."""
+        await self._store.close()
+        if self._models is not None:
+            self._models.close()
+
+    async def look(self) -> RegistryView:
+        """The registry now; raises `SinkUnavailableError`."""
+        return await self._looking.look()
+
+    def manifest(self) -> ModelManifest:
+        """Of the emotion model that is in use; raises `ModelError`."""
+        return load_manifest(self.settings.classify.model or packaged_model_path())
+
+    async def classify_picture(self, content: bytes) -> EmotionEvent:
+        """See `event_of_picture`; the models are loaded at the first picture."""
+        async with self._loading:
+            if self._models is None:
+                self._models = await asyncio.to_thread(load_models, self.settings)
+        async with self._pictures:
+            return await event_of_picture(content, settings=self.settings, models=self._models)

@@ -1,0 +1,246 @@
+"""The HTTP interface on a real registry: statuses, problems, paging, tokens, limits, events."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from emostream.config import Settings, load_settings
+from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.publish.redis_sink import RedisSink
+from emostream.service.api import build_api
+from emostream.service.record import StreamReport
+from emostream.service.store import RegistryStore
+from emostream.stream import StreamState
+from tests.media import make_clip
+from tests.publish.samples import events_of
+from tests.service.conftest import SETTINGS, LeasesOf
+
+pytestmark = pytest.mark.integration
+
+CAMERA = {"id": "door", "url": "rtsp://user:secret@127.0.0.1:9/1", "target_fps": 5}
+
+
+class Clients:
+    """Opens the interface with given settings."""
+
+    def __init__(self, redis_url: str, stack: AsyncExitStack, tmp_path: Path) -> None:
+        self._redis_url = redis_url
+        self._stack = stack
+        self._tmp_path = tmp_path
+
+    async def open(
+        self, *, token: str | None = None, redis_url: str | None = None, **service: Any
+    ) -> httpx.AsyncClient:
+        settings: Settings = load_settings(
+            service={"media_root": self._tmp_path, "allowed_networks": ["127.0.0.0/8"], **service},
+            publish={"connect_timeout_seconds": 1.0},
+        )
+        app = build_api(settings, redis_url=redis_url or self._redis_url)
+        await self._stack.enter_async_context(app.router.lifespan_context(app))
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        return await self._stack.enter_async_context(
+            httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers)
+        )
+
+
+@pytest.fixture
+async def clients(store: RegistryStore, redis_server: EmbeddedRedis, tmp_path: Path) -> AsyncIterator[Clients]:
+    async with AsyncExitStack() as stack:
+        yield Clients(redis_server.url, stack, tmp_path)
+
+
+@pytest.fixture
+async def client(clients: Clients) -> httpx.AsyncClient:
+    return await clients.open()
+
+
+def assert_problem(response: httpx.Response, status: int) -> str:
+    """Check the shape of a problem; return its detail."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["status"] == status
+    assert "secret" not in response.text
+    return str(response.json()["detail"])
+
+
+async def test_creating_showing_changing_removing(client: httpx.AsyncClient) -> None:
+    created = await client.post("/v1/streams", json=CAMERA)
+    assert created.status_code == 201
+    assert created.headers["location"] == "/v1/streams/door"
+    body = created.json()
+    assert (body["state"], body["detail"]) == ("pending", "no stream worker is running")
+    assert body["url"] == "rtsp://***@127.0.0.1:9/1"
+    assert (await client.post("/v1/streams", json=CAMERA)).status_code == 200
+    assert "another source" in assert_problem(await client.post("/v1/streams", json={**CAMERA, "every": 2}), 409)
+
+    changed = await client.patch("/v1/streams/door", json={"paused": True, "target_fps": None})
+    assert (changed.json()["paused"], changed.json()["target_fps"], changed.json()["every"]) == (True, None, 1)
+    assert (await client.get("/v1/streams/door")).json() == changed.json()
+
+    assert (await client.delete("/v1/streams/door")).status_code == 204
+    for method in ("GET", "DELETE"):
+        assert "no stream door" in assert_problem(await client.request(method, "/v1/streams/door"), 404)
+    assert_problem(await client.patch("/v1/streams/door", json={"paused": True}), 404)
+    assert_problem(await client.get("/v1/streams/door/events"), 404)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"url": ""},
+        {"id": "a b", "url": "rtsp://127.0.0.1/1"},
+        {"url": "rtsp://127.0.0.1/1", "every": 0},
+        {"url": "rtsp://127.0.0.1/1", "target_fps": -1},
+        {"url": "rtsp://127.0.0.1/1", "unknown": 1},
+        {"url": "rtsp://u:secret@10.0.0.1/1"},
+        {"url": "file:///etc/passwd"},
+        {"url": "/etc/passwd"},
+        {"url": "concat:/etc/passwd"},
+        {"url": "http://127.0.0.1/\r\nx"},
+        {"url": "rtsp://127.0.0.1/1", "zones": [{"name": "z", "polygon": [[0, 0], [2, 0], [1, 1]]}]},
+        [],
+        None,
+    ],
+)
+async def test_what_cannot_be_watched_is_refused(client: httpx.AsyncClient, body: object) -> None:
+    response = await client.post("/v1/streams", content=json.dumps(body), headers={"Content-Type": "application/json"})
+    assert_problem(response, 422)
+
+
+async def test_broken_requests_are_problems(client: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    assert_problem(await client.post("/v1/streams", content=b'{"url": "secret', headers=headers), 422)
+    assert_problem(await client.get("/nothing"), 404)
+    assert_problem(await client.put("/v1/streams"), 405)
+    assert_problem(await client.get("/v1/streams?limit=0"), 422)
+
+
+async def test_pages_and_filters(client: httpx.AsyncClient) -> None:
+    for number in range(5):
+        await client.post("/v1/streams", json={"id": f"cam{number}", "url": "rtsp://127.0.0.1/1"})
+    await client.post("/v1/streams", json={"id": "other", "url": "rtsp://127.0.0.1/1"})
+    seen, cursor = [], ""
+    while cursor is not None:
+        query = {"limit": 2, "prefix": "cam", "cursor": cursor, "state": ["pending", "running"]}
+        page = (await client.get("/v1/streams", params=query)).json()  # type: ignore[arg-type]
+        assert page["num_matching"] == 5
+        seen += [stream["id"] for stream in page["streams"]]
+        cursor = page["next_cursor"]
+    assert seen == [f"cam{number}" for number in range(5)]
+    assert (await client.get("/v1/streams", params={"state": "failed"})).json()["num_matching"] == 0
+
+
+async def test_reports_and_readiness_come_from_the_workers(client: httpx.AsyncClient, leases_of: LeasesOf) -> None:
+    assert (await client.get("/livez")).status_code == 200
+    assert (await client.get("/readyz")).status_code == 503
+    await client.post("/v1/streams", json=CAMERA)
+    worker = leases_of("w1", max_streams=4, ttl_seconds=5)
+    held = await worker.claim(["door"])
+    await worker.heartbeat(held)
+    report = StreamReport(StreamState.RUNNING, "", "w1", held["door"], 1, num_frames=7, measured_fps=5, latency_ms=40)
+    await worker.report({"door": report})
+    ready = await client.get("/readyz")
+    assert ready.json() == {"ready": True, "num_workers": 1, "num_streams": 1, "capacity": 4}
+    shown = (await client.get("/v1/streams/door")).json()
+    assert (shown["state"], shown["worker_id"], shown["epoch"]) == ("running", "w1", held["door"])
+    assert (shown["num_frames"], shown["measured_fps"], shown["latency_ms"]) == (7, 5, 40)
+
+
+async def test_without_redis_calls_say_come_again(clients: Clients) -> None:
+    client = await clients.open(redis_url="redis://127.0.0.1:9/0")
+    response = await client.get("/v1/streams")
+    assert "cannot be reached" in assert_problem(response, 503)
+    assert response.headers["retry-after"]
+    assert (await client.get("/readyz")).status_code == 503
+    assert (await client.get("/livez")).status_code == 200
+
+
+async def test_tokens_and_scopes(clients: Clients) -> None:
+    entries = [
+        {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), "scopes": [scope]}
+        for name, scope in (("reader", "read"), ("writer", "write"))
+    ]
+    stranger, reader, writer = [await clients.open(token=token, tokens=entries) for token in (None, "reader", "writer")]
+    refused = await stranger.get("/v1/streams")
+    assert_problem(refused, 401)
+    assert refused.headers["www-authenticate"] == "Bearer"
+    assert_problem(await (await clients.open(token="wrong", tokens=entries)).get("/v1/models"), 401)
+    assert (await stranger.get("/livez")).status_code == 200
+    assert (await reader.get("/v1/streams")).status_code == 200
+    assert "may not write" in assert_problem(await reader.post("/v1/streams", json=CAMERA), 403)
+    assert_problem(await reader.delete("/v1/streams/door"), 403)
+    assert (await writer.post("/v1/streams", json=CAMERA)).status_code == 201
+    assert (await writer.get("/v1/streams")).status_code == 200
+
+
+async def test_long_bodies_are_refused(clients: Clients) -> None:
+    client = await clients.open(max_body_bytes=2000)
+    long = json.dumps({"url": "rtsp://127.0.0.1/" + 3000 * "x"}).encode()
+    assert_problem(await client.post("/v1/streams", content=long), 413)
+
+    async def in_parts() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield long[:1000]
+
+    assert_problem(await client.post("/v1/images", content=in_parts()), 413)
+
+
+async def test_the_service_is_full(clients: Clients) -> None:
+    client = await clients.open(max_streams=1)
+    await client.post("/v1/streams", json=CAMERA)
+    response = await client.post("/v1/streams", json={**CAMERA, "id": "more"})
+    assert "1 streams already" in assert_problem(response, 503)
+
+
+async def test_events_end_when_the_stream_is_over(
+    client: httpx.AsyncClient, redis_server: EmbeddedRedis, leases_of: LeasesOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emostream.service.server_events.server_events.__kwdefaults__", {"idle_seconds": 0.2})
+    await client.post("/v1/streams", json=CAMERA)
+    worker = leases_of("w1", ttl_seconds=5)
+    held = await worker.claim(["door"])
+    async with RedisSink(SETTINGS, redis_url=redis_server.url) as sink:
+        await sink.publish(events_of("door", range(3), epoch=held["door"]))
+    await worker.report({"door": StreamReport(StreamState.ENDED, "the end", "w1", held["door"])})
+    async with asyncio.timeout(10):
+        response = await client.get("/v1/streams/door/events?from=start")
+    assert response.headers["content-type"].startswith("text/event-stream")
+    lines = response.text.splitlines()
+    events = [json.loads(line[6:]) for line in lines if line.startswith('data: {"')]
+    assert [event["frame_index"] for event in events] == [0, 1, 2]
+    assert lines[-3:-1] == ["event: end", "data: {}"] or lines[-2:] == ["event: end", "data: {}"]
+    second = [line[4:] for line in lines if line.startswith("id: ")][1]
+    async with asyncio.timeout(10):
+        rest = await client.get("/v1/streams/door/events", headers={"Last-Event-ID": second})
+    assert rest.text.count("event: emotion") == 1
+
+
+async def test_models_and_pictures(client: httpx.AsyncClient, shared_data: Path, tmp_path: Path) -> None:
+    models = (await client.get("/v1/models")).json()
+    assert "happy" in models[0]["labels"]
+    picture = make_clip(tmp_path / "picture.png", num_frames=1, codec="png", pix_fmt="rgb24", width=320, height=240)
+    response = await client.post("/v1/images", content=picture.read_bytes(), headers={"Content-Type": "image/png"})
+    assert response.status_code == 200, response.text
+    assert (response.json()["frame_width"], response.json()["faces"]) == (320, [])
+    for body in (b"", b"no picture at all", b"\x89PNG\r\n"):
+        assert_problem(await client.post("/v1/images", content=body), 422)
+
+
+async def test_the_description_is_complete(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    assert {"/v1/streams", "/v1/streams/{stream_id}", "/v1/streams/{stream_id}/events", "/v1/images"} <= document[
+        "paths"
+    ].keys()
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    assert all(operation.get("description") for operation in operations)
+    assert "examples" in document["components"]["schemas"]["StreamRequest"]
