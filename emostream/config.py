@@ -71,7 +71,7 @@ class TrackSettings(_Section):
     confirm_score: float = Field(0.5, gt=0, lt=1)
     """A new track starts only with a detection at least this good."""
     detections_per_second: float = Field(6.0, gt=0)
-    """How often a frame is searched, in source time; in between faces are followed. Above the frame rate: every frame."""
+    """How often a frame is searched, in source time; in between, faces are followed. Above the frame rate: always."""
 
 
 class ClassifySettings(_Section):
