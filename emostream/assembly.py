@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from emostream.classify.batcher import CropBatcher
+from emostream.classify.classifier import SharedClassifier
 from emostream.classify.load import load_classifier
 from emostream.config import Settings, ZoneSettings
 from emostream.decode.pyav_source import PyAVSource
@@ -43,7 +44,7 @@ class Models:
     """The models of a process, shared by all its pipelines."""
 
     detector: FaceDetector
-    classifier: CropBatcher
+    classifier: SharedClassifier
 
     def close(self) -> None:
         """Release the engines."""

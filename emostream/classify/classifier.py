@@ -65,3 +65,7 @@ class SharedClassifier(Protocol):
         and gain nothing. Calls may overlap; each gets its own rows. Raises `InferenceError`.
         """
         ...
+
+    def close(self) -> None:
+        """Release the engine. Safe to call twice."""
+        ...
