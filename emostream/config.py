@@ -100,6 +100,11 @@ class PublishSettings(_Section):
     """Give up connecting, or waiting for an answer, after this long."""
     max_retry_seconds: float = Field(30.0, ge=0)
     """Keep retrying a lost connection for this long before giving up."""
+    spool_dir: Path | None = None
+    """Keep events in this folder while Redis is away, and send them in order afterwards; one folder per process. None
+    waits for `max_retry_seconds` and gives up."""
+    spool_max_bytes: int = Field(64 << 20, ge=1 << 16)
+    """Bound of the spool per stream; beyond it a live stream loses its oldest events, a file waits."""
     summary_seconds: float = Field(0.0, ge=0)
     """Publish a summary event per stream for each interval of this length in source time; 0 means none."""
 
