@@ -16,6 +16,8 @@ from emostream.commands.doctor import doctor
 from emostream.commands.events import events_app
 from emostream.commands.export import export
 from emostream.commands.models import models_app
+from emostream.commands.serve import serve
+from emostream.commands.streams import streams_app
 from emostream.commands.tail import tail
 from emostream.errors import EmostreamError
 from emostream.redact import redact
@@ -29,6 +31,8 @@ app = typer.Typer(
 )
 app.command()(analyze)
 app.command()(demo)
+app.command()(serve)
+app.add_typer(streams_app, name="streams")
 app.command()(tail)
 app.command()(export)
 app.command()(doctor)

@@ -21,6 +21,7 @@ DOORS = {
     },
     "tensorrt": {"classify/trt_classifier.py"},
     "typer": None,  # commands only, checked below
+    "ray": None,  # deployments only, checked below
     "torch": set(),
     "sklearn": set(),
 }
@@ -61,6 +62,8 @@ def test_technology_has_one_door(path: Path) -> None:
         doors = DOORS.get(top, {relative})
         if top == "typer":
             assert relative == "cli.py" or relative.startswith("commands/"), f"{relative} imports typer"
+        elif top == "ray":
+            assert relative.startswith("deployments/"), f"{relative} imports ray"
         else:
             assert doors is not None and relative in doors, (
                 f"{relative} imports {top}; its door is {doors or 'training/'}"

@@ -32,6 +32,21 @@ class _Retry:
     due_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerLoad:
+    """What autoscaling looks at.
+
+    Attributes:
+        num_streams: streams of this worker.
+        num_wanted: streams of the whole service that need a worker.
+        is_overloaded: it lost frames of live sources in the last second, and has more than one stream.
+    """
+
+    num_streams: int = 0
+    num_wanted: int = 0
+    is_overloaded: bool = False
+
+
 class StreamWorker:
     """Await `run` once; it ends after `drain`. All methods belong to one event loop.
 
@@ -55,8 +70,8 @@ class StreamWorker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.worker_id = worker_id
-        self.last_heartbeat_seconds: float | None = None
-        """When the registry answered last, on `clock`; readiness looks at it."""
+        self.load = WorkerLoad()
+        """As of the last heartbeat."""
         self._store = store
         self._leases = leases
         self._host = host
@@ -68,6 +83,7 @@ class StreamWorker:
         self._stopping: set[asyncio.Task[None]] = set()
         self._reported_seconds = float("-inf")
         self._is_registry_away = False
+        self._num_dropped = 0
 
     async def run(self) -> None:
         """Work until `drain` is called. Streams go on while the registry is away."""
@@ -107,7 +123,6 @@ class StreamWorker:
 
     async def _step(self) -> None:
         beat = await self._leases.heartbeat(self._held())
-        self.last_heartbeat_seconds = self._clock()
         for stream_id in beat.lost:
             self._retries.pop(stream_id, None)
             self._stop(stream_id, StopReason.LOST)
@@ -115,7 +130,7 @@ class StreamWorker:
         await self._settle_ended()
         await self._restart_due(beat.view)
         await self._place(beat.view)
-        await self._report()
+        await self._report(beat.view)
 
     def _follow_records(self, view: RegistryView) -> None:
         """Stop what is not wanted any more, change what is wanted otherwise."""
@@ -188,12 +203,19 @@ class StreamWorker:
         last = await self._store.last_event_of(record.stream_id)
         return last[1] if last is not None and last[0] > record.created_epoch else None
 
-    async def _report(self) -> None:
-        if self._clock() - self._reported_seconds >= _REPORT_SECONDS:
-            self._reported_seconds = self._clock()
-            await self._leases.report(
-                {name: report for name, report in self._host.reports().items() if not report.state.is_final}
-            )
+    async def _report(self, view: RegistryView) -> None:
+        if self._clock() - self._reported_seconds < _REPORT_SECONDS:
+            return
+        self._reported_seconds = self._clock()
+        reports = self._host.reports()
+        num_dropped = sum(report.num_dropped for report in reports.values())
+        self.load = WorkerLoad(
+            num_streams=len(reports),
+            num_wanted=len(view.unfinished_ids()),
+            is_overloaded=len(reports) > 1 and num_dropped > self._num_dropped,
+        )
+        self._num_dropped = num_dropped
+        await self._leases.report({name: report for name, report in reports.items() if not report.state.is_final})
 
     def _stop(self, stream_id: str, reason: StopReason) -> None:
         """Stop in the background, so that heartbeats go on meanwhile; then give the lease back."""

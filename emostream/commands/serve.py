@@ -1,0 +1,157 @@
+"""`emostream serve`: the service on this machine, or on a Ray cluster that runs already."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from pydantic import SecretStr
+
+from emostream.commands.options import ConfigOption, RedisOption, notes, settings_for_command
+from emostream.config import Settings
+from emostream.errors import ConfigError, EmostreamError
+from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.redact import redact
+
+_READY_TIMEOUT_SECONDS = 120.0  # the detector may have to be pulled first
+_POLL_SECONDS = 0.2  # a service over HTTP has no other way to say that it is ready
+
+
+def serve(
+    *,
+    host: Annotated[str, typer.Option(help="Listen on this address; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Listen on this port.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Stream worker processes.")] = 1,
+    media_root: Annotated[
+        Path | None, typer.Option(help="Files under this folder may be submitted as file:// URLs.", file_okay=False)
+    ] = None,
+    allow_network: Annotated[
+        list[str] | None,
+        typer.Option(help="Sources may be in this private network; may be repeated.", metavar="CIDR"),
+    ] = None,
+    redis: RedisOption = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Keep the embedded Redis server's data here; by default it goes with the service."),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Use the Ray cluster at this address instead of starting one.")
+    ] = None,
+    shared_classifier: Annotated[
+        bool, typer.Option("--shared-classifier", help="Classify in a process of its own, for all workers.")
+    ] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Run the service until Ctrl-C: submit streams over HTTP, receive events by HTTP and Redis."""
+    service: dict[str, Any] = {}
+    if media_root is not None:
+        service["media_root"] = media_root.resolve()
+    if allow_network:
+        service["allowed_networks"] = tuple(allow_network)
+    settings = settings_for_command(config, redis=redis, **({"service": service} if service else {}))
+    with _stopped_by_signals() as stopped, _redis(settings, data_dir=data_dir, address=address) as redis_url:
+        publish = settings.publish.model_copy(update={"redis_url": SecretStr(redis_url)})
+        settings = settings.model_copy(update={"publish": publish})
+        with _ray_app(
+            settings,
+            host=host,
+            port=port,
+            num_workers=workers,
+            address=address,
+            shared_classifier=shared_classifier,
+        ):
+            base = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  # compared, not bound
+            _wait_until_ready(base, stopped=stopped)
+            if not stopped.is_set():
+                _print_addresses(base, redis_url=redis_url, has_tokens=bool(settings.service.tokens))
+                stopped.wait()
+            notes.print("stopping: streams are handed over, events delivered")
+    notes.print("stopped")
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """Set by Ctrl-C and SIGTERM, from now on instead of ending the program."""
+    stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _redis(settings: Settings, *, data_dir: Path | None, address: str | None) -> Iterator[str]:
+    """The URL of the server that the settings name, else of an embedded one."""
+    if settings.publish.redis_url is not None:
+        yield settings.publish.redis_url.get_secret_value()
+        return
+    if address is not None:
+        raise ConfigError("a service on a cluster needs a Redis server that all its machines reach: give --redis URL")
+    with EmbeddedRedis(data_dir=data_dir) as server:
+        yield server.url
+
+
+@contextlib.contextmanager
+def _ray_app(
+    settings: Settings, *, host: str, port: int, num_workers: int, address: str | None, shared_classifier: bool
+) -> Iterator[None]:
+    """Ray and the application, ended in order."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported: nothing is sent home
+    try:
+        from emostream.deployments.local import running_app
+    except ImportError as exc:
+        raise ConfigError(
+            f"the service needs packages that are not installed ({exc.name}): pip install 'emostream[serve]'"
+        ) from exc
+    with running_app(
+        settings,
+        host=host,
+        port=port,
+        num_workers=num_workers,
+        address=address,
+        shared_classifier=shared_classifier,
+    ):
+        yield
+
+
+def _wait_until_ready(base: str, *, stopped: threading.Event) -> None:
+    deadline = time.monotonic() + _READY_TIMEOUT_SECONDS
+    while not stopped.is_set() and not _is_ready(base):
+        if time.monotonic() > deadline:
+            raise EmostreamError(
+                f"the service did not become ready within {_READY_TIMEOUT_SECONDS:g} s; run it with "
+                "EMOSTREAM_LOG_LEVEL=info to see more"
+            )
+        stopped.wait(_POLL_SECONDS)
+
+
+def _is_ready(base: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{base}/readyz", timeout=5) as response:  # noqa: S310  # our own address
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _print_addresses(base: str, *, redis_url: str, has_tokens: bool) -> None:
+    notes.print(f"ready: {base}/v1/streams (documentation at {base}/docs)")
+    notes.print(f"events: {redact(redis_url)}, and {base}/v1/streams/STREAM/events", soft_wrap=True)
+    if not has_tokens:
+        notes.print("everybody who reaches this address may use it; set service.tokens to change that")
+    notes.print("Ctrl-C stops it")

@@ -1,0 +1,115 @@
+"""`emostream streams`: the streams of a running service, over HTTP."""
+
+from __future__ import annotations
+
+import json as json_format
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from emostream.commands.options import JsonOption
+from emostream.service.api_client import ApiClient
+
+streams_app = typer.Typer(help="Add, list, change and remove streams of a running service.", no_args_is_help=True)
+
+ServiceOption = Annotated[
+    str, typer.Option("--service", envvar="EMOSTREAM_SERVICE_URL", help="Where the service is.", metavar="URL")
+]
+TokenOption = Annotated[
+    str | None, typer.Option("--token", envvar="EMOSTREAM_SERVICE_TOKEN", help="Bearer token.", show_default=False)
+]
+StreamIdArgument = Annotated[str, typer.Argument(metavar="STREAM", help="Stream id.")]
+LOCAL_SERVICE = "http://127.0.0.1:8000"
+
+_COLUMNS = ("id", "state", "measured_fps", "num_frames", "num_faces", "num_dropped", "latency_ms", "detail")
+
+
+@streams_app.command()
+def add(
+    url: Annotated[str, typer.Argument(help="RTSP, HTTP, … or file:// URL.")],
+    *,
+    stream_id: Annotated[str | None, typer.Option("--id", help="Stream id; by default from the URL.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Process at most this many frames per second.")] = None,
+    every: Annotated[int, typer.Option(help="Process one of this many frames.", metavar="N")] = 1,
+    paused: Annotated[bool, typer.Option("--paused", help="Open the source but process nothing yet.")] = False,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Ask for a stream; asking again for the same changes nothing."""
+    body: dict[str, Any] = {"url": url, "every": every, "paused": paused}
+    body |= {name: value for name, value in (("id", stream_id), ("target_fps", fps)) if value is not None}
+    _print(ApiClient(service, token=token).add(body), json=json)
+
+
+@streams_app.command("list")
+def list_streams(
+    *,
+    state: Annotated[str | None, typer.Option(help="Only streams in this state.")] = None,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show all streams."""
+    found = list(ApiClient(service, token=token).streams(state=state))
+    if json:
+        print(json_format.dumps(found))
+        return
+    table = Table(*(name.removeprefix("num_").replace("_", " ") for name in _COLUMNS))
+    for stream in found:
+        table.add_row(*("" if stream[name] is None else str(stream[name]) for name in _COLUMNS))
+    Console(highlight=False).print(table)
+
+
+@streams_app.command()
+def show(
+    stream_id: StreamIdArgument,
+    *,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one stream."""
+    _print(ApiClient(service, token=token).show(stream_id), json=json)
+
+
+@streams_app.command()
+def remove(stream_id: StreamIdArgument, *, service: ServiceOption = LOCAL_SERVICE, token: TokenOption = None) -> None:
+    """Ask for a stream no more; events published stay."""
+    ApiClient(service, token=token).remove(stream_id)
+
+
+@streams_app.command()
+def pause(
+    stream_id: StreamIdArgument,
+    *,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Process no frames, with the source kept open."""
+    _print(ApiClient(service, token=token).change(stream_id, {"paused": True}), json=json)
+
+
+@streams_app.command()
+def resume(
+    stream_id: StreamIdArgument,
+    *,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Process frames again."""
+    _print(ApiClient(service, token=token).change(stream_id, {"paused": False}), json=json)
+
+
+def _print(stream: dict[str, Any], *, json: bool) -> None:
+    if json:
+        print(json_format.dumps(stream))
+        return
+    table = Table(show_header=False)
+    for name, value in stream.items():
+        table.add_row(name, "" if value is None else str(value))
+    Console(highlight=False).print(table)

@@ -1,0 +1,53 @@
+"""The Ray Serve application; every `bind` is here. Replicas, resources and autoscaling are in `deploy/serve/*.yaml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+from ray.serve import Application
+
+from emostream.config import Settings, load_settings
+from emostream.deployments.emotion_classification import EmotionClassification
+from emostream.deployments.ingress import Ingress
+from emostream.deployments.stream_worker import StreamWorkers
+from emostream.errors import ConfigError
+
+
+class AppArgs(BaseModel):
+    """The `args` of the application in a Serve configuration."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    config_file: Path | None = None
+    """Settings file (YAML) on the machine that builds the application; environment variables count there as well."""
+    settings: dict[str, Any] = {}
+    """Settings that come before file and environment, nested as in the file."""
+    shared_classifier: bool = False
+    """Classify in a deployment of its own, in batches over all workers: for GPUs. Otherwise each worker classifies."""
+
+
+def build_app(args: AppArgs) -> Application:
+    """The application, for `serve run` and `serve deploy`.
+
+    Raises:
+        ConfigError: the settings are not valid, or name no Redis.
+    """
+    return bind_app(
+        load_settings(config_file=args.config_file, **args.settings), shared_classifier=args.shared_classifier
+    )
+
+
+def bind_app(settings: Settings, *, shared_classifier: bool = False, num_workers: int | None = None) -> Application:
+    """The application for settings that are loaded already; `num_workers` fixes the number of worker replicas."""
+    if settings.publish.redis_url is None:
+        raise ConfigError("the service needs a Redis server: set publish.redis_url or EMOSTREAM_PUBLISH__REDIS_URL")
+    # Serve's decorator makes deployments of the classes, which its types do not tell.
+    ingress, workers, classification = (
+        cast(serve.Deployment, kind) for kind in (Ingress, StreamWorkers, EmotionClassification)
+    )
+    if num_workers is not None:
+        workers = workers.options(num_replicas=num_workers)
+    return ingress.bind(settings, workers.bind(settings, classification.bind(settings) if shared_classifier else None))

@@ -1,0 +1,31 @@
+"""The HTTP interface as a deployment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from emostream.config import Settings
+from emostream.logs import configure_logging
+from emostream.service.api import build_api
+
+
+@serve.deployment(name="Ingress", ray_actor_options={"num_cpus": 0})
+@serve.ingress()
+class Ingress:
+    """Serves `service/api.py`. It speaks to the workers through Redis only, so it needs none of them to be there."""
+
+    def __init__(self, settings: Settings, workers: DeploymentHandle[Any]) -> None:
+        configure_logging(settings.log_level)
+        self._settings = settings
+        self._workers = workers  # bound so that Serve starts them with this application
+
+    def __serve_build_asgi_app__(self) -> FastAPI:  # Serve's name for it
+        """Called by Serve once, after the constructor."""
+        redis_url = self._settings.publish.redis_url
+        if redis_url is None:
+            raise RuntimeError("expected a Redis URL, which `bind_app` checked")
+        return build_api(self._settings, redis_url=redis_url.get_secret_value())

@@ -1,0 +1,64 @@
+"""Runs the application from a program: on a Ray of its own, or on one that runs already."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections.abc import Iterator
+
+import ray
+from ray import serve
+from ray.serve.config import HTTPOptions
+
+from emostream.config import Settings
+from emostream.deployments.app import bind_app
+from emostream.errors import ConfigError
+
+APP_NAME = "emostream"
+
+
+@contextlib.contextmanager
+def running_app(
+    settings: Settings, *, host: str, port: int, num_workers: int, address: str | None, shared_classifier: bool
+) -> Iterator[None]:
+    """The application, deleted at the end; the Ray that was started for it ends as well.
+
+    Raises:
+        ConfigError: the port is taken, or there is no cluster at the address.
+    """
+    if address is None:
+        _check_port(host, port)
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=False if address is None else None,
+            log_to_driver=settings.log_level in ("debug", "info"),
+            logging_level=logging.ERROR,
+            configure_logging=True,
+        )
+    except ConnectionError as exc:
+        raise ConfigError(f"there is no Ray cluster at {address}: {exc}") from exc
+    try:
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        serve.start(http_options=HTTPOptions(host=host, port=port))
+        app = bind_app(settings, shared_classifier=shared_classifier, num_workers=num_workers)
+        try:
+            serve.run(app, name=APP_NAME, route_prefix="/")
+            yield
+        finally:
+            if address is None:
+                serve.shutdown()
+            else:
+                serve.delete(APP_NAME)
+    finally:
+        ray.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as exc:
+            raise ConfigError(f"cannot listen on {host}:{port}: {exc.strerror}; choose another --port") from exc

@@ -1,0 +1,56 @@
+"""A stream worker as a deployment."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from emostream.assembly import load_models
+from emostream.config import Settings
+from emostream.deployments.emotion_classification import RemoteClassifier
+from emostream.logs import configure_logging
+from emostream.service.open_worker import open_worker
+
+
+@serve.deployment(
+    name="StreamWorkers",
+    ray_actor_options={"num_cpus": 0},
+    max_ongoing_requests=10,
+    graceful_shutdown_timeout_s=15,  # longer than service.drain_seconds
+    health_check_period_s=2,
+    health_check_timeout_s=10,
+)
+class StreamWorkers:
+    """Each replica runs one `service/worker.py`. Nobody calls it: it finds its work in the registry."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: Settings, classification: DeploymentHandle[Any] | None
+    ) -> None:
+        configure_logging(settings.log_level)
+        redis_url = settings.publish.redis_url
+        if redis_url is None:
+            raise RuntimeError("expected a Redis URL, which `bind_app` checked")
+        self._stack = AsyncExitStack()
+        models = await asyncio.to_thread(load_models, settings)
+        self._stack.callback(models.close)
+        if classification is not None:
+            models = replace(models, classifier=RemoteClassifier(classification, manifest=models.classifier.manifest))
+        worker_id = f"worker-{uuid.uuid4().hex[:12]}"
+        self._worker = await self._stack.enter_async_context(
+            open_worker(settings, redis_url=redis_url.get_secret_value(), worker_id=worker_id, models=models)
+        )
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Called by Serve for `autoscaling.py`."""
+        load = self._worker.load
+        return {"num_wanted": float(load.num_wanted), "is_overloaded": float(load.is_overloaded)}
+
+    async def __del__(self) -> None:
+        """Called by Serve before the replica ends: hand the streams over."""
+        await self._stack.aclose()

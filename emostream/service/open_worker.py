@@ -1,0 +1,66 @@
+"""Settings → a stream worker with everything it holds, released in order at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+from emostream.assembly import Models, load_models
+from emostream.config import Settings
+from emostream.publish.redis_sink import RedisSink
+from emostream.service.leases import StreamLeases
+from emostream.service.parts import WorkerParts
+from emostream.service.source_policy import SourcePolicy
+from emostream.service.store import RegistryStore
+from emostream.service.stream_host import StreamHost
+from emostream.service.worker import StreamWorker
+
+
+@contextlib.asynccontextmanager
+async def open_worker(
+    settings: Settings, *, redis_url: str, worker_id: str, models: Models | None = None
+) -> AsyncIterator[StreamWorker]:
+    """A worker that runs until the context is left; then it hands its streams over.
+
+    Args:
+        settings: all settings.
+        redis_url: registry and events.
+        worker_id: unique for each start of a worker.
+        models: shared with others, not closed here; None loads them.
+
+    Raises:
+        ModelError: a model is missing or does not fit.
+        SinkUnavailableError, ConfigError: Redis cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        if models is None:
+            models = await asyncio.to_thread(load_models, settings)
+            stack.callback(models.close)
+        sink = await stack.enter_async_context(RedisSink(settings.publish, redis_url=redis_url))
+        # Heartbeats try once and come again by themselves.
+        store = await stack.enter_async_context(
+            RegistryStore(settings.publish, redis_url=redis_url, max_retry_seconds=0)
+        )
+        service = settings.service
+        leases = StreamLeases(
+            store,
+            worker_id=worker_id,
+            max_streams=service.max_streams_per_worker,
+            ttl_seconds=service.lease_seconds,
+        )
+        parts = WorkerParts(settings, models=models, policy=SourcePolicy(service))
+        worker = StreamWorker(
+            store,
+            leases=leases,
+            host=StreamHost(parts, sink=sink, worker_id=worker_id),
+            worker_id=worker_id,
+            heartbeat_seconds=service.heartbeat_seconds,
+        )
+        running = asyncio.create_task(worker.run(), name=f"worker {worker_id}")
+        try:
+            yield worker
+        finally:
+            await worker.drain(timeout_seconds=service.drain_seconds)
+            await running
