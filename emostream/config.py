@@ -89,6 +89,15 @@ class ClassifySettings(_Section):
     """An emotion that leads by this much takes over without waiting for `hold_seconds` of lead."""
 
 
+class RetentionSettings(_Section):
+    """How long the events of one stream stay; None takes the value for all streams."""
+
+    max_events: int | None = Field(None, ge=100)
+    """As `max_events_per_stream`."""
+    max_age_seconds: float | None = Field(None, gt=0)
+    """As `max_age_seconds` of all streams."""
+
+
 class PublishSettings(_Section):
     """Where events go and how long they stay."""
 
@@ -96,6 +105,13 @@ class PublishSettings(_Section):
     """`redis://`, `rediss://` or `unix://`; none means: the embedded server where a command needs Redis."""
     max_events_per_stream: int = Field(100_000, ge=100)
     """Length each event stream is trimmed to, approximately (`MAXLEN ~`)."""
+    max_age_seconds: float | None = Field(None, gt=0)
+    """Events are removed when they are this much older than the newest of their stream, and all of them when none came
+    for so long; approximate (`MINID ~`). None keeps them up to `max_events_per_stream`."""
+    retention: dict[str, RetentionSettings] = {}
+    """Length and age for single streams, by stream id."""
+    group_check_seconds: float = Field(5.0, ge=0)
+    """How often each stream is checked for consumer groups that trimming is about to overtake."""
     connect_timeout_seconds: float = Field(5.0, gt=0)
     """Give up connecting, or waiting for an answer, after this long."""
     max_retry_seconds: float = Field(30.0, ge=0)

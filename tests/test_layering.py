@@ -14,6 +14,7 @@ DOORS = {
     "av": {"decode/pyav_source.py", "decode/av_errors.py", "render/video_writer.py"},
     "redis": {
         "publish/redis_sink.py",
+        "publish/group_positions.py",
         "publish/redis_reader.py",
         "publish/redis_connection.py",
         "publish/embedded_redis.py",

@@ -2,7 +2,8 @@
 --
 -- KEYS[1]  the event stream
 -- ARGV[1]  length to trim to, approximately
--- ARGV[2…] for each event: capture time in ms, epoch, frame index, JSON
+-- ARGV[2]  ms after which events go, approximately; 0 for never
+-- ARGV[3…] for each event: capture time in ms, epoch, frame index, JSON
 -- Returns  {appended, there already, newest epoch if an event came from an older one, else -1}
 --
 -- (epoch, frame_index) grows strictly within a stream, so comparing with the last entry tells a repeated event from a new
@@ -12,7 +13,7 @@
 
 local MAX_EXACT = 9007199254740991 -- numbers are doubles here
 
-local key, max_length = KEYS[1], ARGV[1]
+local key, max_length, max_age_ms = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local last_ms, last_seq, last_epoch, last_index = 0, 0, -1, -1
 
 if redis.call('EXISTS', key) == 1 then
@@ -32,7 +33,7 @@ if redis.call('EXISTS', key) == 1 then
 end
 
 local appended, repeated = 0, 0
-for i = 2, #ARGV, 4 do
+for i = 3, #ARGV, 4 do
   local ms, epoch, index = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   if epoch < last_epoch then
     return {appended, repeated, last_epoch}
@@ -47,5 +48,9 @@ for i = 2, #ARGV, 4 do
     appended = appended + 1
     last_ms, last_seq, last_epoch, last_index = ms, index, epoch, index
   end
+end
+if appended > 0 and max_age_ms > 0 then
+  redis.call('XTRIM', key, 'MINID', '~', string.format('%.0f', math.max(last_ms - max_age_ms, 0)))
+  redis.call('PEXPIRE', key, string.format('%.0f', max_age_ms)) -- the last events go as well when no more come
 end
 return {appended, repeated, -1}

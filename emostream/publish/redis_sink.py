@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,17 +11,21 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Self, TypeVar
 
-from emostream.config import PublishSettings
+from emostream.config import PublishSettings, RetentionSettings
 from emostream.errors import ConfigError, EventRejectedError
-from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.event import EmotionEvent, StatusEvent, StatusKind, SummaryEvent
+from emostream.publish.group_positions import group_positions
 from emostream.publish.keys import STATUS_KEY, SUMMARIES_KEY, events_key
 from emostream.publish.redis_connection import open_redis, with_retries
+from emostream.publish.retention import BehindWarnings, used_share
 from emostream.publish.wire import EVENT_FIELD, encode_event, json_from_status, json_from_summary
+from emostream.stream import StreamState
 
 T = TypeVar("T")
 
 _MAX_STATUS_EVENTS = 10_000  # a few per stream and run: months of history at little cost
 _MAX_SUMMARY_EVENTS = 100_000  # a week of 10 streams at one a minute
+_BEHIND: StatusKind = "consumer_behind"
 _MAX_EVENTS_PER_CALL = 256  # the server runs one call without pause, so this bounds how long others wait for it
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -33,11 +38,13 @@ class RedisSinkStats:
         num_published: events and status events the server acknowledged as new.
         num_repeated: events the server had already, from an attempt whose answer was lost.
         num_retries: attempts after the first, over all calls.
+        num_behind_warnings: warnings that trimming is about to overtake a consumer group.
     """
 
     num_published: int = 0
     num_repeated: int = 0
     num_retries: int = 0
+    num_behind_warnings: int = 0
 
 
 class RedisSink:
@@ -51,7 +58,9 @@ class RedisSink:
     def __init__(self, settings: PublishSettings, *, redis_url: str) -> None:
         """Raises `ConfigError` when the URL is not one of Redis. Connects at the first event, or at `check`."""
         self._url = redis_url
-        self._max_length = settings.max_events_per_stream
+        self._settings = settings
+        self._warnings = BehindWarnings()
+        self._checked_at: dict[str, float] = {}
         self._max_retry_seconds = settings.max_retry_seconds
         self._redis = open_redis(redis_url, timeout_seconds=settings.connect_timeout_seconds)
         self._append_events = self._redis.register_script(_script("append_events.lua"))
@@ -105,7 +114,8 @@ class RedisSink:
         await self.close()
 
     async def _publish_batch(self, stream_id: str, events: Sequence[EmotionEvent]) -> None:
-        arguments: list[str | int] = [self._max_length]
+        max_events, max_age_seconds = self._retention_of(stream_id)
+        arguments: list[str | int] = [max_events, int(1000 * (max_age_seconds or 0))]
         for event in events:
             fields = encode_event(event)
             captured_ms = (event.captured_at - _EPOCH_START) // timedelta(milliseconds=1)
@@ -124,6 +134,39 @@ class RedisSink:
                 "another stream id",
                 stream_id=stream_id,
                 newer_epoch=newer_epoch,
+            )
+        await self._check_groups(events[-1])
+
+    def _retention_of(self, stream_id: str) -> tuple[int, float | None]:
+        """(events, seconds) that a stream keeps."""
+        own = self._settings.retention.get(stream_id, RetentionSettings())
+        return (
+            own.max_events or self._settings.max_events_per_stream,
+            own.max_age_seconds or self._settings.max_age_seconds,
+        )
+
+    async def _check_groups(self, event: EmotionEvent) -> None:
+        """Warn, now and then, when trimming is about to overtake a consumer group of the stream."""
+        now = time.monotonic()
+        stream_id = event.stream_id
+        checked_at = self._checked_at.setdefault(stream_id, now - 1e-3)
+        if now - checked_at < self._settings.group_check_seconds:
+            return
+        self._checked_at[stream_id] = now
+        max_events, max_age_seconds = self._retention_of(stream_id)
+        extent, groups = await self._retrying(lambda: group_positions(self._redis, events_key(stream_id)))
+        shares = [
+            (group.name, used_share(group, extent, max_events=max_events, max_age_seconds=max_age_seconds))
+            for group in groups
+        ]
+        for name in self._warnings.update(stream_id, shares):
+            self.stats.num_behind_warnings += 1
+            detail = (
+                f"consumer group {name} has used {dict(shares)[name]:.0%} of what is kept of this stream; what it has "
+                "not read is removed soon: speed it up, or keep more events"
+            )
+            await self.publish_status(
+                StatusEvent(stream_id, event.epoch, StreamState.RUNNING, event.captured_at, detail, kind=_BEHIND)
             )
 
     async def _ping(self) -> None:

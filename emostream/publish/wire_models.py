@@ -143,7 +143,7 @@ class StatusWire(_Wire):
     detail: Annotated[str, Field(max_length=10_000)]
     """One sentence for people, without credentials; empty when there is nothing to say."""
     num_events: _Count
-    """Emotion events published so far in this epoch."""
+    """Emotion events published so far in this epoch; 0 in a warning."""
     kind: StatusKind
     """`state`: the state changed. `consumer_behind`: trimming is about to reach entries that a consumer group has not
     read."""

@@ -32,7 +32,7 @@ def drained(queue: SegmentQueue) -> list[bytes]:
     return taken
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(steps)
 def test_it_is_a_queue(steps: list[tuple[str, list[bytes] | int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -64,6 +64,7 @@ def test_it_is_a_queue(steps: list[tuple[str, list[bytes] | int]]) -> None:
         assert drained(queue) == list(model)
 
 
+@settings(deadline=None)  # files
 @given(st.lists(contents, min_size=1, max_size=8), st.data())
 def test_a_torn_end_costs_only_what_was_being_written(records: list[bytes], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -82,6 +83,7 @@ def test_a_torn_end_costs_only_what_was_being_written(records: list[bytes], data
         assert drained(again) == [*records[:whole], b"new"]
 
 
+@settings(deadline=None)  # files
 @given(st.binary(max_size=200))
 def test_noise_in_a_file_does_no_harm(noise: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
