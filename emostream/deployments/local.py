@@ -48,11 +48,11 @@ def running_app(
             yield
         finally:
             if address is None:
-                serve.shutdown()
+                serve.shutdown()  # type: ignore[no-untyped-call]
             else:
                 serve.delete(APP_NAME)
     finally:
-        ray.shutdown()  # type: ignore[no-untyped-call]
+        ray.shutdown()
 
 
 def _check_port(host: str, port: int) -> None:

@@ -1,0 +1,99 @@
+"""`emostream serve` as a child process, with everything it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from emostream.service.api_client import ApiClient
+from tests.media import unused_port
+
+_START_TIMEOUT_SECONDS = 150.0
+_STOP_TIMEOUT_SECONDS = 60.0
+_WORKER_TITLE = "ray::ServeReplica:emostream:StreamWorkers"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service.
+
+    Attributes:
+        process: the command.
+        client: speaks to it.
+        url: where it is.
+        start_seconds: from the command to ready.
+    """
+
+    process: subprocess.Popen[str]
+    client: ApiClient
+    url: str
+    start_seconds: float
+
+    def descendants(self) -> list[psutil.Process]:
+        """Everything it started that lives."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def worker_pids(self) -> list[int]:
+        """Processes of the stream workers."""
+        found = []
+        for process in self.descendants():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.cmdline() and process.cmdline()[0].startswith(_WORKER_TITLE):
+                    found.append(process.pid)
+        return sorted(found)
+
+    def stop(self) -> float:
+        """Ctrl-C; seconds until it ended. It must end well and leave no process behind."""
+        started = time.monotonic()
+        before = self.descendants()
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(_STOP_TIMEOUT_SECONDS) == 0
+        took_seconds = time.monotonic() - started
+        _, alive = psutil.wait_procs(before, timeout=5)
+        assert not alive, [process.cmdline() for process in alive]
+        return took_seconds
+
+
+@contextlib.contextmanager
+def running_service(*arguments: str | Path, log: Path) -> Iterator[Service]:
+    """Start the service and wait until it is ready; stopped in whatever way at the end."""
+    port = unused_port()
+    command = [sys.executable, "-m", "emostream", "serve", "--port", str(port), *map(str, arguments)]
+    started = time.monotonic()
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, text=True, env=os.environ | {"COLUMNS": "200"}
+        )
+    try:
+        while "ready:" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() - started < _START_TIMEOUT_SECONDS, log.read_text()
+            time.sleep(0.1)
+        url = f"http://127.0.0.1:{port}"
+        yield Service(process, ApiClient(url), url, time.monotonic() - started)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(_STOP_TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait_for(condition: Callable[[], bool], *, timeout_seconds: float) -> float:
+    """Seconds until the condition holds."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < timeout_seconds, "it did not happen in time"
+        time.sleep(0.1)
+    return time.monotonic() - started

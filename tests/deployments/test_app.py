@@ -1,0 +1,98 @@
+"""The application and its configurations, without starting Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from emostream.errors import ConfigError, InferenceError
+from emostream.testing import ConstantClassifier
+
+pytest.importorskip("ray")
+
+from ray.exceptions import RayError
+from ray.serve.schema import ServeDeploySchema
+
+from emostream.deployments.app import AppArgs, build_app
+from emostream.deployments.autoscaling import StreamWorkerPolicy
+from emostream.deployments.emotion_classification import RemoteClassifier
+
+CONFIGS = sorted((Path(__file__).parents[2] / "deploy" / "serve").glob("*.yaml"))
+REDIS = {"publish": {"redis_url": "redis://localhost:6379/0"}}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configurations_fit_serve_and_the_application(path: Path) -> None:
+    config = ServeDeploySchema.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    (application,) = config.applications
+    args = AppArgs.model_validate(application.args)
+    named = {deployment.name for deployment in application.deployments}
+    expected = {"Ingress", "StreamWorkers"} | ({"EmotionClassification"} if args.shared_classifier else set())
+    assert named == expected
+    build_app(args.model_copy(update={"settings": {**args.settings, **REDIS}}))
+
+
+def test_the_cap_of_the_policy_is_that_of_the_settings() -> None:
+    config = yaml.safe_load((CONFIGS[0].parent / "cluster.yaml").read_text(encoding="utf-8"))
+    (application,) = config["applications"]
+    workers = next(item for item in application["deployments"] if item["name"] == "StreamWorkers")
+    in_policy = workers["autoscaling_config"]["policy"]["policy_kwargs"]["max_streams_per_worker"]
+    assert in_policy == application["args"]["settings"]["service"]["max_streams_per_worker"]
+
+
+def test_a_service_needs_redis() -> None:
+    with pytest.raises(ConfigError, match="needs a Redis server"):
+        build_app(AppArgs())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "overloaded", "expected"),
+    [({}, {}, 3), ({"a": 5.0}, {}, 2), ({"a": 60.0, "b": 55.0}, {}, 5), ({"a": 5.0}, {"a": 1.0, "b": 0.0}, 4)],
+    ids=["nothing reported", "few streams", "many streams", "overloaded"],
+)
+def test_workers_follow_streams_and_load(wanted: dict[str, float], overloaded: dict[str, float], expected: int) -> None:
+    context: Any = SimpleNamespace(
+        aggregated_metrics={"num_wanted": wanted, "is_overloaded": overloaded} if wanted else {},
+        target_num_replicas=3,
+        current_num_replicas=3,
+        capacity_adjusted_min_replicas=2,
+        capacity_adjusted_max_replicas=20,
+    )
+    assert StreamWorkerPolicy(max_streams_per_worker=12)(context)[0] == expected
+
+
+class _Handle:
+    """Answers as the deployment does."""
+
+    def __init__(self, *, error: Exception | None = None) -> None:
+        self.classify = self
+        self.batch_sizes: list[int] = []
+        self._error = error
+
+    async def remote(self, crops: Any) -> Any:
+        self.batch_sizes.append(len(crops))
+        if self._error is not None:
+            raise self._error
+        return ConstantClassifier().classify(crops)
+
+
+@pytest.mark.parametrize("num_crops", [0, 1, 64, 150])
+async def test_the_remote_classifier_cuts_and_joins(num_crops: int) -> None:
+    handle: Any = _Handle()
+    classifier = RemoteClassifier(handle, manifest=ConstantClassifier().manifest)
+    classified = await classifier.classify(np.zeros((num_crops, 64, 64), np.uint8), may_wait=True)
+    assert classified.probabilities.shape == (num_crops, 7)
+    assert sum(handle.batch_sizes) == num_crops
+    assert all(size <= 64 for size in handle.batch_sizes)
+
+
+async def test_a_classifier_that_is_gone_is_an_inference_error() -> None:
+    handle: Any = _Handle(error=RayError("the replica died"))
+    classifier = RemoteClassifier(handle, manifest=ConstantClassifier().manifest)
+    with pytest.raises(InferenceError, match="died"):
+        await classifier.classify(np.zeros((1, 64, 64), np.uint8), may_wait=True)

@@ -1,0 +1,84 @@
+"""The whole service on Ray: from a submitted file to events, a killed worker, an orderly end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from emostream.event import EmotionEvent
+from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.publish.redis_reader import RedisReader
+from tests.deployments.service_process import running_service, wait_for
+from tests.integration.command_line import run_emostream
+from tests.media import make_clip, textured_picture
+from tests.service.conftest import SETTINGS
+
+pytest.importorskip("ray")
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def published(url: str, stream_id: str) -> list[tuple[int, int]]:
+    """(epoch, frame index) of all events of a stream, in order."""
+    reader = RedisReader(SETTINGS, redis_url=url, stream_ids=[stream_id], start="start", follow=False)
+    events = [entry.event for entry in reader.iterate()]
+    return [(event.epoch, event.frame_index) for event in events if isinstance(event, EmotionEvent)]
+
+
+def server_sent_indexes(url: str, stream_id: str) -> list[int]:
+    """Frame indexes of all events that the interface sends until it says that it is over."""
+    indexes = []
+    with urllib.request.urlopen(f"{url}/v1/streams/{stream_id}/events?from=start", timeout=30) as response:
+        for line in response:
+            if line.startswith(b'data: {"'):
+                indexes.append(json.loads(line[6:])["frame_index"])
+            if line == b"event: end\n":
+                break
+    return indexes
+
+
+def test_a_file_from_submission_to_its_end_over_a_killed_worker(tmp_path: Path) -> None:
+    num_frames = 1500
+    make_clip(tmp_path / "short.mp4", num_frames=30)
+    make_clip(
+        tmp_path / "long.mp4",
+        num_frames=num_frames,
+        width=640,
+        height=360,
+        picture=lambda index: textured_picture(index, width=640, height=360),
+    )
+    with (
+        EmbeddedRedis() as redis,
+        running_service(
+            "--media-root", tmp_path, "--workers", "2", "--redis", redis.url, log=tmp_path / "serve.log"
+        ) as service,
+    ):
+        added = run_emostream("streams", "add", f"file://{tmp_path}/short.mp4", "--service", service.url, "--json")
+        assert (added.code, json.loads(added.out)["id"]) == (0, "short")
+        assert server_sent_indexes(service.url, "short") == list(range(30))
+        assert [index for _, index in published(redis.url, "short")] == list(range(30))
+        assert service.client.show("short")["state"] == "ended"
+        refused = run_emostream("streams", "add", "file:///etc/passwd", "--service", service.url)
+        assert refused.code == 1
+        assert "no such file under the media root" in refused.err
+
+        service.client.add({"id": "long", "url": f"file://{tmp_path}/long.mp4"})
+        wait_for(lambda: len(published(redis.url, "long")) > 50, timeout_seconds=30)
+        owner = service.client.show("long")["worker_id"]
+        workers = service.worker_pids()
+        assert len(workers) == 2
+        # Which process it is only its memory of the stream tells; killing both kills the owner for certain.
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        before = published(redis.url, "long")
+        wait_for(lambda: len(published(redis.url, "long")) > len(before), timeout_seconds=60)
+        wait_for(lambda: service.client.show("long")["state"] == "ended", timeout_seconds=120)
+        assert service.client.show("long")["worker_id"] != owner
+        entries = published(redis.url, "long")
+        assert [index for _, index in entries] == list(range(num_frames))
+        assert len({epoch for epoch, _ in entries}) == 2
+        assert service.stop() < 30
