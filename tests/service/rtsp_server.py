@@ -1,0 +1,36 @@
+"""A real RTSP server with a moving test picture: `/usr/bin/python3 rtsp_server.py PORT WIDTH HEIGHT FPS`.
+
+Run by the system's Python, which has GStreamer's bindings (`tests/install-debian-packages.sh`). Prints `ready`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main(port: str, width: str, height: str, fps: str) -> None:
+    """Serve `rtsp://127.0.0.1:PORT/live` until killed."""
+    import gi  # type: ignore[import-not-found]
+
+    gi.require_version("Gst", "1.0")
+    gi.require_version("GstRtspServer", "1.0")
+    from gi.repository import GLib, Gst, GstRtspServer  # type: ignore[import-not-found]
+
+    Gst.init(None)
+    factory = GstRtspServer.RTSPMediaFactory()
+    factory.set_launch(
+        f"( videotestsrc is-live=true pattern=ball ! video/x-raw,width={width},height={height},framerate={fps}/1 "
+        f"! x264enc tune=zerolatency speed-preset=ultrafast key-int-max={fps} ! h264parse "
+        "! rtph264pay name=pay0 pt=96 config-interval=1 )"
+    )
+    factory.set_shared(True)  # one encoder for all clients
+    server = GstRtspServer.RTSPServer()
+    server.set_service(port)
+    server.get_mount_points().add_factory("/live", factory)
+    server.attach(None)
+    print("ready", flush=True)
+    GLib.MainLoop().run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,132 @@
+"""Live streams from a real RTSP server through the parts of the service: its loss and return, and silent cameras."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
+
+import pytest
+
+from emostream.assembly import Models
+from emostream.classify.batcher import CropBatcher
+from emostream.config import load_settings
+from emostream.service.parts import WorkerParts
+from emostream.service.record import StreamRecord
+from emostream.service.source_policy import SourcePolicy
+from emostream.service.stream_host import StopReason, StreamHost
+from emostream.stream import StreamKind, StreamSpec, StreamState
+from emostream.testing import CollectingSink, ConstantClassifier, ScriptedDetector
+from tests.media import unused_port
+from tests.service.rtsp import need_gstreamer, rtsp_server
+from tests.service.test_stream_host import until
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+
+@pytest.fixture
+def sink() -> CollectingSink:
+    return CollectingSink()
+
+
+@pytest.fixture
+async def host(sink: CollectingSink) -> AsyncIterator[StreamHost]:
+    settings = load_settings(
+        service={"allowed_networks": ["127.0.0.0/8"]},
+        decode={"open_timeout_seconds": 2.0, "read_timeout_seconds": 2.0},
+    )
+    classifier = CropBatcher(ConstantClassifier(), num_workers=1, max_batch_size=32)
+    models = Models(detector=ScriptedDetector([[]]), classifier=classifier)
+    parts = WorkerParts(settings, models=models, policy=SourcePolicy(settings.service))
+    host = StreamHost(parts, sink=sink, worker_id="w1")
+    yield host
+    await host.stop_all(StopReason.REMOVED)
+    classifier.close()
+
+
+def record_of(url: str, stream_id: str = "door") -> StreamRecord:
+    return StreamRecord(StreamSpec(stream_id, url, StreamKind.LIVE))
+
+
+async def test_a_server_that_goes_away_and_comes_back(host: StreamHost, sink: CollectingSink) -> None:
+    need_gstreamer()
+    port = unused_port()
+    with rtsp_server(port) as url:
+        host.start(record_of(url), epoch=1)
+        await until(lambda: len(sink.events) > 50, timeout_seconds=20)
+    await until(lambda: host.reports()["door"].state is StreamState.RECONNECTING, timeout_seconds=20)
+    num_before = len(sink.events)
+    await asyncio.sleep(3)
+    with rtsp_server(port):
+        await until(lambda: len(sink.events) > num_before + 25, timeout_seconds=60)
+        report = host.reports()["door"]
+    assert (report.state, report.num_reconnects) == (StreamState.RUNNING, 1)
+    assert [event.state for event in sink.statuses] == [
+        StreamState.RUNNING,
+        StreamState.RECONNECTING,
+        StreamState.RUNNING,
+    ]
+    assert all(
+        one.frame_index < other.frame_index and one.pts_seconds < other.pts_seconds
+        for one, other in pairwise(sink.events)
+    )
+    gap_seconds = max(other.pts_seconds - one.pts_seconds for one, other in pairwise(sink.events))
+    assert gap_seconds > 3
+
+
+async def test_eight_streams_run_without_losses(host: StreamHost, sink: CollectingSink) -> None:
+    need_gstreamer()
+
+    def num_dropped() -> int:
+        return sum(report.num_dropped for report in host.reports().values())
+
+    def have_all(num_frames: int) -> bool:
+        return all(report.num_frames >= num_frames for report in host.reports().values())
+
+    with rtsp_server(unused_port()) as url:
+        for number in range(8):
+            host.start(record_of(url, f"s{number}"), epoch=number + 1)
+        await until(lambda: have_all(50), timeout_seconds=60)  # all connections are made
+        dropped_before = num_dropped()
+        await until(lambda: have_all(200), timeout_seconds=60)
+        reports = host.reports().values()
+        # None on an idle machine; tests share theirs with others.
+        assert num_dropped() - dropped_before <= 0.01 * 8 * 150
+    assert all((report.latency_ms or 1e9) < 1000 for report in reports)
+
+
+@pytest.fixture
+def silent_camera() -> Iterator[str]:
+    """Accepts connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
+        yield f"rtsp://127.0.0.1:{listener.getsockname()[1]}/live"
+
+
+async def test_a_camera_that_accepts_and_says_nothing(
+    host: StreamHost, sink: CollectingSink, silent_camera: str
+) -> None:
+    host.start(record_of(silent_camera), epoch=1)
+    await until(lambda: host.reports()["door"].state is StreamState.RECONNECTING, timeout_seconds=15)
+    assert host.reports()["door"].detail
+    started = time.monotonic()
+    await host.stop("door", StopReason.REMOVED)
+    assert time.monotonic() - started < 2
+
+
+async def test_dead_streams_do_not_disturb_living_ones(
+    host: StreamHost, sink: CollectingSink, silent_camera: str
+) -> None:
+    need_gstreamer()
+    dead = f"rtsp://127.0.0.1:{unused_port()}/live"
+    with rtsp_server(unused_port()) as url:
+        for number in range(10):
+            host.start(record_of(dead if number % 2 else silent_camera, f"dead{number}"), epoch=number + 1)
+        host.start(record_of(url, "living"), epoch=100)
+        await until(lambda: host.reports()["living"].num_frames > 100, timeout_seconds=30)
+        reports = host.reports()
+    assert reports["living"].num_dropped == 0
+    started = time.monotonic()
+    await host.stop_all(StopReason.REMOVED)
+    assert time.monotonic() - started < 3
