@@ -17,6 +17,7 @@ import numpy as np
 from emostream.assembly import Models, build_pipeline, load_models, new_epoch
 from emostream.bench.machine import describe_machine
 from emostream.bench.paced_source import PacedSource
+from emostream.classify.batcher import BatchStats, CropBatcher
 from emostream.config import Settings
 from emostream.event import EmotionEvent, StatusEvent
 from emostream.pipeline import PipelineStats
@@ -188,7 +189,7 @@ async def _run(
     num_dropped = sum(each.num_dropped for each in stats)
     percentiles = np.percentile(sink.ages_ms or [float("nan")], [50, 95, 99])
     latency_ms = dict(zip(("p50", "p95", "p99"), (round(float(value), 1) for value in percentiles), strict=True))
-    batches = models.classifier.stats
+    batches = models.classifier.stats if isinstance(models.classifier, CropBatcher) else BatchStats()
     return LiveBenchmark(
         num_streams=num_streams,
         fps=fps,
