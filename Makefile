@@ -12,7 +12,7 @@ help: ## List the commands.
 demo: .venv/.demo ## Analyse a clip (SOURCE=video for an own one) into Redis, and show the events.
 	$(BIN)/emostream demo $(if $(SOURCE),--source "$(SOURCE)")
 
-test: .venv/.dev ## Run every test that this machine can run.
+test: .venv/.dev .venv/.debian ## Run every test that this machine can run.
 	$(BIN)/emostream models pull
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
@@ -46,6 +46,13 @@ clean: ## Remove everything that was built or installed here.
 .venv/.demo: .venv/.created $(NEEDS)
 	@echo "==> installing emostream with the demo's needs (about 1 minute)"
 	@$(PIP) --editable '.[demo]'
+	@touch $@
+
+.venv/.debian: .venv/.created tests/install-debian-packages.sh
+	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "==> installing Debian packages for the tests (an RTSP server)"; \
+	  sh tests/install-debian-packages.sh >/dev/null || echo "not installed; the tests that need them are skipped"; \
+	else echo "for the tests with a real RTSP server, run tests/install-debian-packages.sh"; fi
 	@touch $@
 
 .venv/.dev: .venv/.created $(NEEDS)
