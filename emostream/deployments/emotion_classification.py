@@ -31,7 +31,12 @@ def _num_crops(calls: Sequence[Crops]) -> int:
     return sum(len(crops) for crops in calls)
 
 
-@serve.deployment(name="EmotionClassification", max_ongoing_requests=2 * _MAX_CALLS_PER_BATCH)
+@serve.deployment(
+    name="EmotionClassification",
+    max_ongoing_requests=2 * _MAX_CALLS_PER_BATCH,
+    health_check_period_s=2,  # a killed replica is noticed by it
+    health_check_timeout_s=10,
+)
 class EmotionClassification:
     """Classifies arrays of crops; arrays of several workers are put into one batch."""
 

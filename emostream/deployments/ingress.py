@@ -13,7 +13,14 @@ from emostream.logs import configure_logging
 from emostream.service.api import build_api
 
 
-@serve.deployment(name="Ingress", ray_actor_options={"num_cpus": 0})
+@serve.deployment(
+    name="Ingress",
+    ray_actor_options={"num_cpus": 0},
+    health_check_period_s=2,  # a killed replica is noticed by it
+    health_check_timeout_s=10,
+    graceful_shutdown_wait_loop_s=0.2,
+    graceful_shutdown_timeout_s=3,  # readers of events would stay for ever
+)
 @serve.ingress()
 class Ingress:
     """Serves `service/api.py`. It speaks to the workers through Redis only, so it needs none of them to be there."""

@@ -22,6 +22,7 @@ from emostream.service.open_worker import open_worker
     name="StreamWorkers",
     ray_actor_options={"num_cpus": 0},
     max_ongoing_requests=10,
+    graceful_shutdown_wait_loop_s=0.1,  # nobody calls it, so there is nothing to wait for
     graceful_shutdown_timeout_s=15,  # longer than service.drain_seconds
     health_check_period_s=2,
     health_check_timeout_s=10,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from emostream.assembly import Models, build_pipeline
-from emostream.config import Settings
+from emostream.config import DecodeSettings, Settings
 from emostream.decode.backoff import Backoff
 from emostream.decode.live_source import LiveSource, StateObserver
 from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import DecodeStats, FrameSource, SourceInfo
+from emostream.errors import SourceUnavailableError
 from emostream.frame import Frame
 from emostream.pipeline import Pipeline
 from emostream.publish.sink import EventSink
@@ -56,45 +59,64 @@ class WorkerParts:
         return build_pipeline(spec, settings=self._settings, models=self._models, sink=sink, epoch=epoch, source=source)
 
     def _open_source(self, spec: StreamSpec) -> FrameSource:
-        return CheckedSource(PyAVSource(spec, settings=self._decode), url=spec.url, policy=self._policy)
+        return CheckedSource(spec, settings=self._decode, policy=self._policy)
 
 
 class CheckedSource:
-    """A source that asks the policy in the moment it is opened, in the thread that opens it."""
+    """A source that asks the policy in the moment it is opened, in the thread that opens it, and opens what it says."""
 
-    def __init__(self, source: FrameSource, *, url: str, policy: SourcePolicy) -> None:
-        self._source = source
-        self._url = url
+    def __init__(self, spec: StreamSpec, *, settings: DecodeSettings, policy: SourcePolicy) -> None:
+        self._spec = spec
+        self._settings = settings
         self._policy = policy
-        self.close = source.close
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._source: PyAVSource | None = None
 
     @property
     def kind(self) -> StreamKind:
-        """That of the source inside."""
-        return self._source.kind
+        """Live or file, as the spec says."""
+        return self._spec.kind
 
     @property
     def info(self) -> SourceInfo:
-        """That of the source inside."""
-        return self._source.info
+        """Available once opened."""
+        return self._opened().info
 
     @property
     def stats(self) -> DecodeStats:
-        """Those of the source inside."""
-        return self._source.stats
+        """Counters so far."""
+        return DecodeStats() if self._source is None else self._source.stats
 
     def __enter__(self) -> Self:
         """Ask, then open; raises `SourceError`."""
-        self._policy.check(self._url)
-        self._source.__enter__()
+        source = PyAVSource(replace(self._spec, url=self._policy.check(self._spec.url)), settings=self._settings)
+        with self._lock:
+            if self._is_closed:
+                raise SourceUnavailableError("the source was closed before it could be opened")
+            self._source = source
+        source.__enter__()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close."""
-        self._source.close()
+        self.close()
+
+    def close(self) -> None:
+        """Release everything. Safe to call twice and from another thread."""
+        with self._lock:
+            self._is_closed = True
+            source = self._source
+        if source is not None:
+            source.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames of the source inside."""
-        return iter(self._source)
+        """The frames of the source."""
+        return iter(self._opened())
+
+    def _opened(self) -> PyAVSource:
+        if self._source is None:
+            raise RuntimeError("expected an open source: use it in a `with` statement")
+        return self._source

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -133,9 +132,7 @@ class StreamRegistry:
     async def statuses(self, view: RegistryView) -> list[StreamStatus]:
         """How all streams are doing, by id."""
         reports = await self._store.hash_of(REPORTS)
-        decoded = await asyncio.to_thread(
-            lambda: {name: report_from_json(text) for name, text in reports.items() if name in view.records}
-        )
+        decoded = {name: report_from_json(text) for name, text in reports.items() if name in view.records}
         return [
             status_of(record, view=view, report=decoded.get(stream_id))
             for stream_id, record in sorted(view.records.items())

@@ -16,6 +16,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str], Sequence[str]]
 """Host name → its addresses; raises `OSError` when there are none."""
 
+_PINNED_SCHEMES = ("rtsp", "rtmp", "srt")
 _NETWORK_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "srt", "http", "https")
 
 
@@ -47,8 +48,11 @@ class SourcePolicy:
         self._media_root = settings.media_root.resolve() if settings.media_root is not None else None
         self._resolver = resolver
 
-    def check(self, url: str) -> None:
-        """Return if the URL may be opened now; blocks for a name look-up.
+    def check(self, url: str) -> str:
+        """The URL to open, if it may be opened now; blocks for a name look-up.
+
+        For rtsp, rtmp and srt it holds the address that was checked in place of the name, so a name server cannot give
+        another answer afterwards. HTTP and TLS need the name.
 
         Raises:
             SourceRejectedError: it may not; the message names no more of the inside than the URL itself.
@@ -61,14 +65,15 @@ class SourcePolicy:
             raise SourceRejectedError(f"{name} is not a URL: {exc}") from exc
         if parts.scheme == "file":
             self._check_file(url, name=name)
-        elif parts.scheme not in _NETWORK_SCHEMES:
+            return url
+        if parts.scheme not in _NETWORK_SCHEMES:
             raise SourceRejectedError(
                 f"{name}: scheme {parts.scheme!r} is not accepted; give one of {', '.join((*_NETWORK_SCHEMES, 'file'))}"
             )
-        elif not host:
+        if not host:
             raise SourceRejectedError(f"{name}: there is no host in it")
-        else:
-            self._check_host(host, parts=parts, name=name)
+        address = self._check_host(host, parts=parts, name=name)
+        return _with_address(parts, address) if parts.scheme in _PINNED_SCHEMES else url
 
     def _check_file(self, url: str, *, name: str) -> None:
         if self._media_root is None:
@@ -81,7 +86,7 @@ class SourcePolicy:
         if not is_inside:
             raise SourceRejectedError(f"{name}: there is no such file under the media root")
 
-    def _check_host(self, host: str, *, parts: SplitResult, name: str) -> None:
+    def _check_host(self, host: str, *, parts: SplitResult, name: str) -> Address:
         if any(character in parts.netloc for character in "\\ \t\r\n"):
             # Programs disagree about where the host ends in these; what is checked must be what is opened.
             raise SourceRejectedError(f"{name}: the host is ambiguous")
@@ -94,6 +99,7 @@ class SourcePolicy:
                 f"{name}: the host is not at a public address; the operator can allow its network with "
                 "service.allowed_networks"
             )
+        return addresses[0]
 
     def _is_allowed(self, address: Address) -> bool:
         mapped = getattr(address, "ipv4_mapped", None)
@@ -102,3 +108,11 @@ class SourcePolicy:
         if any(address.version == network.version and address in network for network in self._networks):
             return True
         return address.is_global and not address.is_multicast
+
+
+def _with_address(parts: SplitResult, address: Address) -> str:
+    """The URL with an address in place of its host; login and port stay."""
+    login, at, host_and_port = parts.netloc.rpartition("@")
+    port = host_and_port[len(host_and_port.rstrip("0123456789")) :] if ":" in host_and_port.rpartition("]")[2] else ""
+    host = f"[{address}]" if address.version == 6 else str(address)
+    return parts._replace(netloc=f"{login}{at}{host}{':' + port if port else ''}").geturl()

@@ -19,7 +19,7 @@ from tests.media import unused_port
 
 _START_TIMEOUT_SECONDS = 150.0
 _STOP_TIMEOUT_SECONDS = 60.0
-_WORKER_TITLE = "ray::ServeReplica:emostream:StreamWorkers"
+_REPLICA_TITLE = "ray::ServeReplica:emostream:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,12 @@ class Service:
         """Everything it started that lives."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def worker_pids(self) -> list[int]:
-        """Processes of the stream workers."""
+    def replica_pids(self, deployment: str) -> list[int]:
+        """Processes of a deployment's replicas."""
         found = []
         for process in self.descendants():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if process.cmdline() and process.cmdline()[0].startswith(_WORKER_TITLE):
+                if process.cmdline() and process.cmdline()[0].startswith(_REPLICA_TITLE + deployment):
                     found.append(process.pid)
         return sorted(found)
 

@@ -69,7 +69,7 @@ def test_a_file_from_submission_to_its_end_over_a_killed_worker(tmp_path: Path) 
         service.client.add({"id": "long", "url": f"file://{tmp_path}/long.mp4"})
         wait_for(lambda: len(published(redis.url, "long")) > 50, timeout_seconds=30)
         owner = service.client.show("long")["worker_id"]
-        workers = service.worker_pids()
+        workers = service.replica_pids("StreamWorkers")
         assert len(workers) == 2
         # Which process it is only its memory of the stream tells; killing both kills the owner for certain.
         for pid in workers:
@@ -82,3 +82,17 @@ def test_a_file_from_submission_to_its_end_over_a_killed_worker(tmp_path: Path) 
         assert [index for _, index in entries] == list(range(num_frames))
         assert len({epoch for epoch, _ in entries}) == 2
         assert service.stop() < 30
+
+
+def test_a_shared_classifier_for_all_workers(shared_videos: Path, tmp_path: Path) -> None:
+    with (
+        EmbeddedRedis() as redis,
+        running_service(
+            "--media-root", shared_videos, "--shared-classifier", "--redis", redis.url, log=tmp_path / "serve.log"
+        ) as service,
+    ):
+        service.client.add({"id": "faces", "url": f"file://{shared_videos}/two-people-head-pose-480x270.mp4"})
+        wait_for(lambda: service.client.show("faces")["state"] == "ended", timeout_seconds=120)
+        shown = service.client.show("faces")
+        assert len(published(redis.url, "faces")) == shown["num_frames"] > 0
+        assert shown["num_faces"] > shown["num_frames"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -115,6 +116,36 @@ async def test_creating_showing_changing_removing(client: httpx.AsyncClient) -> 
 async def test_what_cannot_be_watched_is_refused(client: httpx.AsyncClient, body: object) -> None:
     response = await client.post("/v1/streams", content=json.dumps(body), headers={"Content-Type": "application/json"})
     assert_problem(response, 422)
+
+
+def random_json(rng: random.Random, *, depth: int = 0) -> Any:
+    """Any JSON value; objects use the names of the interface, so that some of it is nearly right."""
+    scalars = [None, True, 0, -1, 1, 2**70, 1e308, "", "x", "rtsp://127.0.0.1/1", "file:///x", "\0", "é" * 300, "live"]
+    kind = rng.randrange(3) if depth < 3 else 0
+    if kind == 1:
+        return [random_json(rng, depth=depth + 1) for _ in range(rng.randrange(4))]
+    if kind == 2:
+        names = rng.sample(["id", "url", "kind", "every", "target_fps", "max_frames", "paused", "zones", "odd"], 3)
+        return {name: random_json(rng, depth=depth + 1) for name in names}
+    return rng.choice(scalars)
+
+
+async def test_whatever_is_sent_is_answered(client: httpx.AsyncClient) -> None:
+    rng = random.Random(0)
+    await client.post("/v1/streams", json=CAMERA)
+    statuses = set()
+    calls = (("POST", "/v1/streams"), ("PATCH", "/v1/streams/door"), ("PATCH", "/v1/streams/%00%ff"))
+    for number in range(150):
+        name = rng.choice(["url", "every", "target_fps", "max_frames", "paused", "zones"])
+        nearly_right = {"id": f"s{number % 7}", "url": "rtsp://127.0.0.1/1", name: random_json(rng, depth=2)}
+        for method, path in calls:
+            body = rng.choice([nearly_right, {name: nearly_right[name]}, random_json(rng)])
+            response = await client.request(method, path, json=body)
+            assert response.status_code < 500, (method, path, body, response.text)
+            statuses.add(response.status_code)
+    assert {200, 201, 404, 422} <= statuses
+    for query in ("limit=x", "cursor=" + 70 * "x", "state=odd", "prefix=%00", "limit=1e9"):
+        assert (await client.get(f"/v1/streams?{query}")).status_code < 500
 
 
 async def test_broken_requests_are_problems(client: httpx.AsyncClient) -> None:

@@ -107,3 +107,18 @@ def test_files_stay_under_the_media_root(tmp_path: Path) -> None:
     for path in (outside, root / "link.mp4", root / ".." / "secret.mp4", root / "absent.mp4", "relative.mp4", "\0"):
         with pytest.raises(SourceRejectedError, match="no such file under the media root"):
             policy.check(f"file://{path}")
+
+
+@pytest.mark.parametrize(
+    ("url", "opened"),
+    [
+        ("rtsp://u:p%40@public.example:8554/a?b=1", "rtsp://u:p%40@93.184.216.34:8554/a?b=1"),
+        ("rtmp://public.example/app", "rtmp://93.184.216.34/app"),
+        ("srt://six.example:9000", "srt://[2606:2800:220:1::1]:9000"),
+        ("rtsp://[2606:2800::1]/a", "rtsp://[2606:2800::1]/a"),
+        ("rtsp://[2606:2800::1]:554/a", "rtsp://[2606:2800::1]:554/a"),
+        ("https://public.example/x.mp4", "https://public.example/x.mp4"),
+    ],
+)
+def test_what_was_checked_is_what_is_opened(url: str, opened: str) -> None:
+    assert policy_of().check(url) == opened

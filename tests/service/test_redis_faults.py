@@ -1,0 +1,109 @@
+"""Redis is killed under running streams, and comes back with or without its data; consumers see no registry."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
+
+from emostream.config import PublishSettings
+from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.publish.redis_sink import RedisSink
+from emostream.service.registry import StreamRegistry
+from emostream.service.store import RECORDS, RegistryStore
+from emostream.stream import StreamState
+from tests.media import unused_port
+from tests.service.streams import live_record
+from tests.service.test_worker import Bench, events_of, until
+
+pytestmark = pytest.mark.integration
+
+PATIENT = PublishSettings(connect_timeout_seconds=2.0, max_retry_seconds=20.0)
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+
+
+class Server:
+    """A server that can be killed and started again under the same address."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._port = unused_port()
+        self.start(keep_data=True)
+
+    def start(self, *, keep_data: bool) -> None:
+        folder = self._data_dir if keep_data else None
+        self._server = EmbeddedRedis(data_dir=folder, port=self._port, password="secret")
+        self._server.start()
+        self.url = self._server.url
+
+    def kill(self) -> None:
+        os.kill(self._server.server_pid, signal.SIGKILL)
+        self._server.stop()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    server = await asyncio.to_thread(Server, tmp_path)
+    yield server
+    await asyncio.to_thread(server.stop)
+
+
+@pytest.mark.parametrize("keep_data", [True, False], ids=["with its data", "without its data"])
+async def test_streams_go_on_after_redis_was_killed(server: Server, keep_data: bool) -> None:
+    async with (
+        RegistryStore(PATIENT, redis_url=server.url, max_retry_seconds=0) as store,
+        RedisSink(PATIENT, redis_url=server.url) as sink,
+    ):
+        bench = Bench(store)
+        bench.start_worker("w1", sink=sink)
+        for number in range(3):
+            await StreamRegistry(store).create(live_record(f"s{number}"))
+
+        async def all_run() -> bool:
+            return [status.state for status in await bench.statuses()] == 3 * [StreamState.RUNNING]
+
+        await until(all_run)
+        await asyncio.to_thread(server.kill)
+        await asyncio.sleep(1)
+        await asyncio.to_thread(server.start, keep_data=keep_data)
+        before = await events_of(server.url)
+
+        async def all_publish() -> bool:
+            now = await events_of(server.url)
+            return len(now) == 3 and all(len(now[name]) > len(before.get(name, [])) + 5 for name in now)
+
+        await until(all_publish, timeout_seconds=30)
+        await until(all_run)
+        await bench.close()
+        for stream_id, entries in (await events_of(server.url)).items():
+            assert all(one < other for one, other in pairwise(entries)), f"{stream_id}: twice or out of order"
+
+
+async def test_consumers_may_read_events_and_nothing_else(server: Server) -> None:
+    (line,) = [line for line in OPERATIONS.read_text(encoding="utf-8").splitlines() if line.startswith("ACL SETUSER")]
+    async with RegistryStore(PATIENT, redis_url=server.url) as store, RedisSink(PATIENT, redis_url=server.url) as sink:
+        await store.redis.execute_command(*line.split())  # type: ignore[no-untyped-call]
+        await StreamRegistry(store).create(live_record())
+        bench = Bench(store)
+        bench.start_worker("w1", sink=sink)
+        consumer_url = server.url.replace("//:secret@", "//consumer:PASSWORD@")
+
+        async def has_events() -> bool:
+            return bool(await events_of(consumer_url))
+
+        await until(has_events)
+        await bench.close()
+    async with Redis.from_url(consumer_url) as consumer:
+        for command in (("HGETALL", RECORDS), ("XADD", "emostream:events:door", "*", "a", "b"), ("FLUSHALL",)):
+            with pytest.raises(NoPermissionError):
+                await consumer.execute_command(*command)  # type: ignore[no-untyped-call]
