@@ -150,7 +150,7 @@ def _is_ready(base: str) -> bool:
 
 
 def _print_addresses(base: str, *, redis_url: str, has_tokens: bool) -> None:
-    notes.print(f"ready: {base}/v1/streams (documentation at {base}/docs)")
+    notes.print(f"ready: {base}/v1/streams (documentation at {base}/docs)", soft_wrap=True)
     notes.print(f"events: {redact(redis_url)}, and {base}/v1/streams/STREAM/events", soft_wrap=True)
     if not has_tokens:
         notes.print("everybody who reaches this address may use it; set service.tokens to change that")

@@ -52,10 +52,10 @@ class Service:
         return sorted(found)
 
     def stop(self) -> float:
-        """Ctrl-C; seconds until it ended. It must end well and leave no process behind."""
+        """Ctrl-C, which a terminal sends to all processes; seconds until it ended, leaving no process behind."""
         started = time.monotonic()
         before = self.descendants()
-        self.process.send_signal(signal.SIGINT)
+        os.killpg(self.process.pid, signal.SIGINT)
         assert self.process.wait(_STOP_TIMEOUT_SECONDS) == 0
         took_seconds = time.monotonic() - started
         _, alive = psutil.wait_procs(before, timeout=5)
@@ -71,7 +71,12 @@ def running_service(*arguments: str | Path, log: Path) -> Iterator[Service]:
     started = time.monotonic()
     with log.open("w") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=output, text=True, env=os.environ | {"COLUMNS": "200"}
+            command,
+            stdout=output,
+            stderr=output,
+            text=True,
+            env=os.environ | {"COLUMNS": "200"},
+            start_new_session=True,
         )
     try:
         while "ready:" not in log.read_text():
