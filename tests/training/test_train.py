@@ -24,7 +24,7 @@ def with_optim(config: TrainConfig, **changes: object) -> TrainConfig:
 
 
 def test_learns_and_writes_the_run_folder(tmp_path: Path, tiny_config: TrainConfig) -> None:
-    config = with_optim(tiny_config, epochs=8)
+    config = with_optim(tiny_config, epochs=12)
     metrics = fit(config, tmp_path / "run", show_progress=False)
     assert metrics["accuracy"] > 0.5
     assert metrics["ferplus_accuracy"] > 0.5
@@ -32,7 +32,7 @@ def test_learns_and_writes_the_run_folder(tmp_path: Path, tiny_config: TrainConf
     assert names == {"config.yaml", "metrics.csv", "last.pt", "best.pt"}
     with (tmp_path / "run" / "metrics.csv").open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
-    assert [int(line["epoch"]) for line in lines] == list(range(1, 9))
+    assert [int(line["epoch"]) for line in lines] == list(range(1, 13))
     assert float(lines[-1]["train_loss"]) < float(lines[0]["train_loss"])
 
 
@@ -100,11 +100,11 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
 
 
 def test_starts_from_another_run(tmp_path: Path, tiny_config: TrainConfig) -> None:
-    fit(with_optim(tiny_config, epochs=8), tmp_path / "first", show_progress=False)
+    fit(with_optim(tiny_config, epochs=12), tmp_path / "first", show_progress=False)
     still = with_optim(tiny_config, epochs=1, peak_learning_rate=0.0)
     config = dataclasses.replace(still, initial_checkpoint=str(tmp_path / "first" / "last.pt"))
     metrics = fit(config, tmp_path / "second", show_progress=False)
-    assert metrics["accuracy"] > 0.4
+    assert metrics["accuracy"] > 0.5
 
 
 def test_command_line_reports_mistakes_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
