@@ -35,6 +35,7 @@ ROOT_MAY_USE_FEATURES = {
     "demo_clip",
     "cli",
     "testing",
+    "sink_contract",
     "client",
     "commands",
     "service",

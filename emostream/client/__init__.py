@@ -12,10 +12,10 @@ from emostream.client.changes import Change, ChangeFinder
 from emostream.client.events import EmotionEvents
 from emostream.client.group import BlockingConsumerGroup, ConsumerGroup, Delivery, GroupStats
 from emostream.client.repeats import RepeatFilter
-from emostream.client.table_writer import frame_from_events, open_table_writer
 from emostream.client.window import DominantWindow
 from emostream.event import UNKNOWN, EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
 from emostream.publish.redis_reader import EventEntry, Start
+from emostream.publish.table_writer import frame_from_events, open_table_writer
 from emostream.summary import StreamSummary, TrackSummary
 
 __all__ = [

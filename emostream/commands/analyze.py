@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +22,11 @@ from emostream.event import EmotionEvent
 from emostream.frame import Frame
 from emostream.pipeline import EventObserver, PipelineStats
 from emostream.publish.jsonl_sink import JsonlSink
+from emostream.publish.open_sink import open_redis_sink
 from emostream.publish.redis_sink import RedisSink
 from emostream.publish.sink import EventSink
 from emostream.publish.sink_group import SinkGroup
+from emostream.publish.sinks import open_sink
 from emostream.render.overlay import draw_event
 from emostream.render.video_writer import VideoWriter
 from emostream.stream import StreamKind, StreamSpec, stream_id_from_url, stream_kind_of
@@ -37,6 +39,10 @@ def analyze(
     json: JsonOption = False,
     redis: RedisOption = None,
     output: Annotated[Path | None, typer.Option(help="Write events to this file, one JSON object a line.")] = None,
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(help="Also send events there: jsonl:FILE, parquet:FILE, webhook+https://…, or a plugin's scheme."),
+    ] = None,
     annotate: Annotated[Path | None, typer.Option(help="Write a video with boxes and emotions drawn on it.")] = None,
     stream_id: Annotated[str | None, typer.Option(help="Name of the stream; by default from SOURCE.")] = None,
     every: Annotated[int, typer.Option(help="Process one of this many frames.", metavar="N")] = 1,
@@ -58,7 +64,9 @@ def analyze(
     started = time.perf_counter()
     try:
         stats = asyncio.run(
-            _analyze(spec, settings=settings, json=json, output=output, annotate=annotate, summary=summary)
+            _analyze(
+                spec, settings=settings, json=json, output=output, urls=sink or (), annotate=annotate, summary=summary
+            )
         )
     finally:
         if not json and summary.num_events:
@@ -73,6 +81,7 @@ async def _analyze(
     settings: Settings,
     json: bool,
     output: Path | None,
+    urls: Sequence[str],
     annotate: Path | None,
     summary: StreamSummary,
 ) -> PipelineStats:
@@ -82,9 +91,11 @@ async def _analyze(
     if output is not None:
         sinks.append(JsonlSink.to_file(output))
     if settings.publish.redis_url is not None:
-        redis_sink = RedisSink(settings.publish, redis_url=settings.publish.redis_url.get_secret_value())
-        await redis_sink.check()  # a wrong URL is found before work starts
-        sinks.append(redis_sink)
+        redis_url = settings.publish.redis_url.get_secret_value()
+        async with RedisSink(settings.publish, redis_url=redis_url):
+            pass  # a wrong URL is found before work starts
+        sinks.append(open_redis_sink(settings.publish, redis_url=redis_url, kind_of=lambda _: spec.kind))
+    sinks += [open_sink(url, settings=settings.publish) for url in urls]
     sink = SinkGroup(sinks)
     return await run_analysis(spec, settings=settings, sink=sink, summary=summary, epoch=new_epoch(), annotate=annotate)
 

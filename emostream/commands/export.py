@@ -10,9 +10,9 @@ import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from emostream.client import EmotionEvent, EmotionEvents, Start
-from emostream.client.table_writer import open_table_writer
 from emostream.commands.options import ConfigOption, RedisOption, notes, settings_for_command
 from emostream.errors import ConfigError
+from emostream.publish.table_writer import open_table_writer
 
 _EVENTS_PER_WRITE = 4096
 

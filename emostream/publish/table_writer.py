@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from emostream.client.rows import EVENT_COLUMNS, Row, columns_of, labels_of, rows_from_events
 from emostream.errors import ConfigError
 from emostream.event import EmotionEvent
+from emostream.publish.rows import EVENT_COLUMNS, Row, columns_of, labels_of, rows_from_events
 from emostream.publish.wire import json_from_event
 
 if TYPE_CHECKING:

@@ -1,0 +1,45 @@
+"""Writes events to a Parquet file, one row per face."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from emostream.event import EmotionEvent, StatusEvent
+from emostream.publish.table_writer import ParquetWriter
+
+_ROWS_PER_GROUP = 4096
+
+
+class ParquetSink:
+    """Collects rows and writes them in groups; the file can be read after `close`. Status events are left out.
+
+    Returning from `publish` means taken, not written: a Parquet file without its end cannot be read, so a crash loses
+    the file. Use it for analyses, not as the only place of live streams.
+
+    Args:
+        path: a new file; what was there is lost.
+
+    Raises:
+        ConfigError: pyarrow is not installed, or the file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._writer = ParquetWriter(path)
+        self._waiting: list[EmotionEvent] = []
+
+    async def publish(self, events: Sequence[EmotionEvent]) -> None:
+        """Take emotion events."""
+        self._waiting.extend(events)
+        if len(self._waiting) >= _ROWS_PER_GROUP:
+            waiting, self._waiting = self._waiting, []
+            await asyncio.to_thread(self._writer.write, waiting)
+
+    async def publish_status(self, event: StatusEvent) -> None:
+        """There is no place for it in a table of faces."""
+
+    async def close(self) -> None:
+        """Write the rest and finish the file."""
+        self._writer.write(self._waiting)
+        self._writer.close()

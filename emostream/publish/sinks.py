@@ -1,0 +1,81 @@
+"""Finds a sink by its URL, built in or from an installed package (entry points `emostream.sinks`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from emostream.config import PublishSettings
+from emostream.errors import ConfigError
+from emostream.publish.jsonl_sink import JsonlSink
+from emostream.publish.open_sink import open_redis_sink
+from emostream.publish.parquet_sink import ParquetSink
+from emostream.publish.sink import EventSink
+from emostream.publish.webhook_sink import WebhookSink
+from emostream.redact import redact
+
+ENTRY_POINTS = "emostream.sinks"
+"""The group under which packages name their sinks: URL scheme = factory."""
+
+SinkFactory = Callable[[str, PublishSettings], EventSink]
+"""Takes the whole URL and the settings; raises `ConfigError` when the URL cannot be used."""
+
+
+def _redis(url: str, settings: PublishSettings) -> EventSink:
+    return open_redis_sink(settings, redis_url=url)
+
+
+def _jsonl(url: str, _: PublishSettings) -> EventSink:
+    return JsonlSink.to_file(Path(url.partition(":")[2]), with_status=True)
+
+
+def _parquet(url: str, _: PublishSettings) -> EventSink:
+    return ParquetSink(Path(url.partition(":")[2]))
+
+
+def _webhook(url: str, settings: PublishSettings) -> EventSink:
+    parts = urlsplit(url.removeprefix("webhook+"))
+    query = dict(parse_qsl(parts.query))
+    secret = query.pop("emostream_secret", None)
+    rest = "&".join(pair for pair in parts.query.split("&") if not pair.startswith("emostream_secret="))
+    return WebhookSink(
+        urlunsplit(parts._replace(query=rest)), secret=secret, max_retry_seconds=settings.max_retry_seconds
+    )
+
+
+BUILT_IN: dict[str, SinkFactory] = {
+    "redis": _redis,
+    "rediss": _redis,
+    "unix": _redis,
+    "jsonl": _jsonl,
+    "parquet": _parquet,
+    "webhook+http": _webhook,
+    "webhook+https": _webhook,
+}
+
+
+def open_sink(url: str, *, settings: PublishSettings) -> EventSink:
+    """The sink that a URL names.
+
+    Args:
+        url: `redis://…`, `jsonl:FILE`, `parquet:FILE`, `webhook+https://…?emostream_secret=…`, or the scheme of an
+            installed package's sink.
+        settings: time-outs and bounds.
+
+    Raises:
+        ConfigError: nobody knows the scheme, the package's sink cannot be loaded, or the URL cannot be used.
+    """
+    scheme = url.partition(":")[0].lower()
+    if scheme in BUILT_IN:
+        return BUILT_IN[scheme](url, settings)
+    found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if scheme not in found:
+        known = ", ".join(sorted({*BUILT_IN, *found}))
+        raise ConfigError(f"no sink for {redact(url)}: its scheme is none of {known}; is the package installed?")
+    try:
+        factory: SinkFactory = found[scheme].load()
+    except Exception as exc:
+        raise ConfigError(f"the sink {scheme!r} of {found[scheme].value} cannot be loaded: {exc}") from exc
+    return factory(url, settings)

@@ -1,0 +1,144 @@
+"""Posts events to an HTTP address: signed, in order, tried again while the receiver is away."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+
+from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
+from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.publish.redis_connection import retry_delays
+from emostream.publish.wire import json_from_event, json_from_status, json_from_summary
+from emostream.redact import redact
+
+logger = logging.getLogger(__name__)
+
+SIGNATURE_HEADER = "X-Emostream-Signature"
+_KIND_HEADER = "X-Emostream-Kind"
+_ID_HEADER = "X-Emostream-Delivery"
+_MAX_EVENTS_PER_POST = 256
+_TOO_MANY_REQUESTS = 429
+_REQUEST_TIMEOUT = 408
+
+
+class WebhookSink:
+    """One POST per call of the pipeline: JSON lines, `application/x-ndjson`.
+
+    Headers: `X-Emostream-Kind` is emotion, status or summary; `X-Emostream-Delivery` is the same when a post is
+    repeated, so that the receiver can tell; `X-Emostream-Signature` is `t=SECONDS,v1=HEX`, where HEX is the HMAC-SHA256
+    of `SECONDS.body` with the secret (`verify_signature` checks it). An answer of 2xx is delivery; 5xx, 408, 429, no
+    answer and a broken connection are tried again for `max_retry_seconds`; any other answer refuses the events for
+    ever. Redirects are not followed.
+
+    Args:
+        url: `https://` or `http://`.
+        secret: signs each post; None sends none.
+        timeout_seconds: bound on one post.
+        max_retry_seconds: keep trying for this long before `SinkUnavailableError`.
+    """
+
+    def __init__(
+        self, url: str, *, secret: str | None = None, timeout_seconds: float = 10.0, max_retry_seconds: float = 30.0
+    ) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"webhook {redact(url)} is not usable; expected for example https://example.org/events")
+        self._url = url
+        self._secret = secret
+        self._timeout_seconds = timeout_seconds
+        self._max_retry_seconds = max_retry_seconds
+        self._opener = urllib.request.build_opener(_NoRedirect())
+
+    async def publish(self, events: Sequence[EmotionEvent]) -> None:
+        """Deliver emotion events, in order, at most 256 per post."""
+        for start in range(0, len(events), _MAX_EVENTS_PER_POST):
+            part = events[start : start + _MAX_EVENTS_PER_POST]
+            first, last = part[0], part[-1]
+            delivery = f"{first.stream_id}:{first.epoch}:{first.frame_index}-{last.frame_index}"
+            await self._post([json_from_event(event) for event in part], kind="emotion", delivery=delivery)
+
+    async def publish_status(self, event: StatusEvent) -> None:
+        """Deliver a status event."""
+        delivery = f"{event.stream_id}:{event.epoch}:{event.state.value}:{event.at.timestamp()}"
+        await self._post([json_from_status(event)], kind="status", delivery=delivery)
+
+    async def publish_summary(self, event: SummaryEvent) -> None:
+        """Deliver a summary event."""
+        delivery = f"{event.stream_id}:{event.epoch}:summary:{event.summary_index}"
+        await self._post([json_from_summary(event)], kind="summary", delivery=delivery)
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    async def _post(self, lines: Sequence[str], *, kind: str, delivery: str) -> None:
+        body = "".join(f"{line}\n" for line in lines).encode()
+        gives_up_at = time.monotonic() + self._max_retry_seconds
+        for delay in retry_delays():
+            try:
+                await asyncio.to_thread(self._send, body, kind, delivery)
+            except SinkUnavailableError as exc:
+                if time.monotonic() + delay > gives_up_at:
+                    raise
+                logger.warning("%s; trying again", exc)
+            else:
+                return
+            await asyncio.sleep(delay)
+
+    def _send(self, body: bytes, kind: str, delivery: str) -> None:
+        """Runs in a worker thread."""
+        headers = {"Content-Type": "application/x-ndjson", _KIND_HEADER: kind, _ID_HEADER: delivery}
+        if self._secret is not None:
+            headers[SIGNATURE_HEADER] = sign(body, secret=self._secret, at_seconds=int(time.time()))
+        request = urllib.request.Request(self._url, data=body, headers=headers, method="POST")  # noqa: S310  # checked above
+        where = redact(self._url)
+        try:
+            with self._opener.open(request, timeout=self._timeout_seconds):
+                return
+        except urllib.error.HTTPError as exc:
+            with exc:
+                code = exc.code
+            if code >= 500 or code in (_TOO_MANY_REQUESTS, _REQUEST_TIMEOUT):
+                raise SinkUnavailableError(f"webhook {where} answered {code}") from exc
+            raise EventRejectedError(f"webhook {where} answered {code}; check the address and the receiver") from exc
+        except OSError as exc:  # includes URLError and time-outs
+            raise SinkUnavailableError(f"webhook {where} cannot be reached: {redact(str(exc))}") from exc
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        """A redirect is an answer like any other: the signature is for this receiver only."""
+
+
+def sign(body: bytes, *, secret: str, at_seconds: int) -> str:
+    """The value of the signature header.
+
+    >>> sign(b"{}", secret="s", at_seconds=1)[:8]
+    't=1,v1=4'
+    """
+    digest = hmac.new(secret.encode(), f"{at_seconds}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={at_seconds},v1={digest}"
+
+
+def verify_signature(
+    header: str, body: bytes, *, secret: str, now_seconds: float, tolerance_seconds: float = 300
+) -> bool:
+    """Whether a post came from a holder of the secret, and lately; for receivers.
+
+    Args:
+        header: the value of `X-Emostream-Signature`.
+        body: as received, every byte.
+        secret: as given to the sink.
+        now_seconds: seconds since 1970.
+        tolerance_seconds: how old a post may be; bounds replays.
+    """
+    at, _, _ = header.removeprefix("t=").partition(",")
+    if not at.isascii() or not at.isdigit() or len(at) > 12 or abs(now_seconds - int(at)) > tolerance_seconds:
+        return False
+    return hmac.compare_digest(header.encode(), sign(body, secret=secret, at_seconds=int(at)).encode())
