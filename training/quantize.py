@@ -3,7 +3,8 @@
 For CPUs activations are unsigned and weights signed, per output channel: what the VNNI instructions of x86 multiply
 directly. Weights keep to seven bits, since older processors without VNNI would overflow on eight and answer nonsense.
 Ranges are the mean of the extremes of the batches, not the extremes of all, which agrees better with FP32 (answers of
-99.1 against 98.3 % of half of PublicTest). TensorRT wants signed, symmetric activations and no quantised bias instead, so there are two layouts.
+99.1 against 98.3 % of half of PublicTest). TensorRT wants signed, symmetric activations and no quantised bias instead,
+so there are two layouts.
 """
 
 from __future__ import annotations

@@ -20,7 +20,15 @@ from training.config import ModelConfig, TrainConfig
 from training.export import export, main
 from training.inference import HeadOutputs, open_session, run_session
 from training.model import CompactNet, build_model
-from training.onnx_graph import INPUT_NAME, OPSET, OUTPUT_NAMES, ServedModel, Temperatures, onnx_from_model
+from training.onnx_graph import (
+    INPUT_NAME,
+    OPSET,
+    OUTPUT_NAMES,
+    ServedModel,
+    Temperatures,
+    onnx_from_model,
+    store_weights_in_half,
+)
 from training.parity import compare, require_parity
 from training.quantize import int8_from_onnx
 from training.train import fit
@@ -67,6 +75,15 @@ def test_any_batch_size_gives_distributions(tmp_path: Path, num: int) -> None:
         assert probabilities.shape == (num, 7)
         assert probabilities.dtype == np.float32
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_weights_in_half_precision_halve_the_file_and_keep_the_answers(tmp_path: Path) -> None:
+    graph = onnx_from_model(ServedModel(tiny_net(), Temperatures()), input_size_pixels=64)
+    small = store_weights_in_half(graph)
+    parity = compare(outputs_of(graph, tmp_path / "a.onnx"), outputs_of(small, tmp_path / "b.onnx"))
+    assert parity.max_difference < 5e-3
+    saved = (tmp_path / "a.onnx").stat().st_size - (tmp_path / "b.onnx").stat().st_size
+    assert saved > 0.3 * 4 * sum(np.prod(tensor.dims) for tensor in graph.graph.initializer)
 
 
 def test_int8_stays_close(tmp_path: Path) -> None:
