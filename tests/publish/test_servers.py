@@ -1,4 +1,4 @@
-"""Every kind of server and connection: Valkey, Redis, unix socket, TLS with an own certificate, users with few rights."""
+"""Every kind of server and connection: Valkey, Redis, unix socket, TLS with an own certificate, users of few rights."""
 
 from __future__ import annotations
 
