@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,8 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from emostream.assembly import build_pipeline, load_models, new_epoch
 from emostream.commands.options import ConfigOption, JsonOption, RedisOption, notes, settings_for_command
 from emostream.commands.tables import summary_table
-from emostream.config import Settings
+from emostream.config import DecodeSettings, Settings
+from emostream.decode.backoff import Backoff
+from emostream.decode.live_source import LiveSource
 from emostream.decode.pyav_source import PyAVSource
+from emostream.decode.source import FrameSource
 from emostream.event import EmotionEvent
 from emostream.frame import Frame
 from emostream.pipeline import EventObserver, PipelineStats
@@ -27,10 +31,13 @@ from emostream.publish.redis_sink import RedisSink
 from emostream.publish.sink import EventSink
 from emostream.publish.sink_group import SinkGroup
 from emostream.publish.sinks import open_sink
+from emostream.redact import redact
 from emostream.render.overlay import draw_event
 from emostream.render.video_writer import VideoWriter
-from emostream.stream import StreamKind, StreamSpec, stream_id_from_url, stream_kind_of
+from emostream.stream import StreamKind, StreamSpec, StreamState, stream_id_from_url, stream_kind_of
 from emostream.summary import StreamSummary
+
+_WATCHDOG_GRACE_SECONDS = 5.0  # FFmpeg's own time-outs come first and say more
 
 
 def analyze(
@@ -124,7 +131,7 @@ async def run_analysis(
     try:
         models = load_models(settings)
         try:
-            source = PyAVSource(spec, settings=settings.decode)
+            source = _source_of(spec, settings=settings.decode)
             with _annotating(annotate) as write_annotated, _progress(spec, source, is_shown=progress) as advance:
 
                 def observe(frame: Frame, event: EmotionEvent) -> None:
@@ -149,6 +156,25 @@ async def run_analysis(
         await sink.close()
 
 
+def _source_of(spec: StreamSpec, *, settings: DecodeSettings) -> FrameSource:
+    """A live source must open at once, but comes back when it goes away later."""
+    if spec.kind is StreamKind.FILE:
+        return PyAVSource(spec, settings=settings)
+
+    def tell(state: StreamState, detail: str) -> None:
+        notes.print(f"{state.value} {redact(detail)}".strip(), markup=False, soft_wrap=True)
+
+    return LiveSource(
+        lambda: PyAVSource(spec, settings=settings),
+        backoff=Backoff(random.Random()),  # noqa: S311  # not security: it spreads reconnections
+        open_stall_seconds=settings.open_timeout_seconds + _WATCHDOG_GRACE_SECONDS,
+        read_stall_seconds=settings.read_timeout_seconds + _WATCHDOG_GRACE_SECONDS,
+        on_state=tell,
+        gives_up_unopened=True,
+        max_frames=spec.max_frames,
+    )
+
+
 @contextlib.contextmanager
 def _annotating(path: Path | None) -> Iterator[EventObserver | None]:
     if path is None:
@@ -159,7 +185,7 @@ def _annotating(path: Path | None) -> Iterator[EventObserver | None]:
 
 
 @contextlib.contextmanager
-def _progress(spec: StreamSpec, source: PyAVSource, *, is_shown: bool) -> Iterator[Callable[[], None]]:
+def _progress(spec: StreamSpec, source: FrameSource, *, is_shown: bool) -> Iterator[Callable[[], None]]:
     """A bar on standard error where that is a terminal; its total is known once the source is open."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=notes, disable=not (is_shown and notes.is_terminal), transient=True) as progress:
@@ -173,7 +199,7 @@ def _progress(spec: StreamSpec, source: PyAVSource, *, is_shown: bool) -> Iterat
         yield advance
 
 
-def _expected_frames(spec: StreamSpec, source: PyAVSource) -> float | None:
+def _expected_frames(spec: StreamSpec, source: FrameSource) -> float | None:
     if spec.kind is StreamKind.LIVE:
         return spec.max_frames
     total = source.info.num_frames

@@ -12,6 +12,7 @@ reconnection needs no new epoch; consumers see a gap in time, and that is what h
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import deque
@@ -64,6 +65,8 @@ class LiveSource:
         read_stall_seconds: a read that brings nothing at all for longer is left behind.
         on_state: told about changes.
         is_known_good: the source has worked before, so no error ends it.
+        gives_up_unopened: until the source worked once, every error ends it; for a person who waits.
+        max_frames: end after this many frames, over all openings; None = never.
         max_abandoned: bound on threads left behind.
         clock: monotonic seconds.
     """
@@ -77,6 +80,8 @@ class LiveSource:
         read_stall_seconds: float,
         on_state: StateObserver | None = None,
         is_known_good: bool = False,
+        gives_up_unopened: bool = False,
+        max_frames: int | None = None,
         max_abandoned: int = 3,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -87,6 +92,8 @@ class LiveSource:
         self._read_stall_seconds = read_stall_seconds
         self._on_state = on_state or (lambda state, detail: None)
         self._is_known_good = is_known_good
+        self._gives_up_unopened = gives_up_unopened
+        self._max_frames = max_frames
         self._max_abandoned = max_abandoned
         self._clock = clock
         self._closed = threading.Event()
@@ -138,6 +145,9 @@ class LiveSource:
 
     def __iter__(self) -> Iterator[Frame]:
         """Runs in the decode thread, once."""
+        return itertools.islice(self._frames(), self._max_frames)
+
+    def _frames(self) -> Iterator[Frame]:
         attempt = self._attempt
         while attempt is not None:
             started_at: float | None = None
@@ -184,7 +194,7 @@ class LiveSource:
                     return None
             except SourceError as exc:
                 self._finish(attempt)
-                if not (exc.retryable or self._is_known_good):
+                if not self._is_known_good and (self._gives_up_unopened or not exc.retryable):
                     raise
                 self._failed(exc, ran_for_seconds=0.0)
             else:

@@ -16,6 +16,7 @@ from emostream.service.api import build_api
 @serve.deployment(
     name="Ingress",
     ray_actor_options={"num_cpus": 0},
+    max_ongoing_requests=500,  # each reader of events is one for as long as it reads
     health_check_period_s=2,  # a killed replica is noticed by it
     health_check_timeout_s=10,
     graceful_shutdown_wait_loop_s=0.2,

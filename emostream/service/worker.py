@@ -80,6 +80,7 @@ class StreamWorker:
         self._is_draining = asyncio.Event()
         self._retries: dict[str, _Retry] = {}
         self._backoffs: dict[str, Backoff] = {}
+        self._unreported: dict[str, StreamReport] = {}  # of streams that ended, until Redis has them
         self._stopping: set[asyncio.Task[None]] = set()
         self._reported_seconds = float("-inf")
         self._is_registry_away = False
@@ -119,12 +120,13 @@ class StreamWorker:
 
     def _held(self) -> dict[str, int]:
         waiting = {stream_id: retry.epoch for stream_id, retry in self._retries.items()}
-        return self._host.held | waiting
+        return {stream_id: report.epoch for stream_id, report in self._unreported.items()} | waiting | self._host.held
 
     async def _step(self) -> None:
         beat = await self._leases.heartbeat(self._held())
         for stream_id in beat.lost:
             self._retries.pop(stream_id, None)
+            self._unreported.pop(stream_id, None)
             self._stop(stream_id, StopReason.LOST)
         self._follow_records(beat.view)
         await self._settle_ended()
@@ -147,19 +149,17 @@ class StreamWorker:
             del self._backoffs[stream_id]
 
     async def _settle_ended(self) -> None:
-        """Report streams that ended by themselves, or put them on the list for another try."""
-        final: dict[str, StreamReport] = {}
-        deposed: dict[str, int] = {}
+        """Report streams that ended by themselves, or put them on the list for another try.
+
+        All is noted before Redis is asked for anything: when it is away, nothing of it is forgotten.
+        """
         for stream_id, (outcome, report) in self._host.take_ended().items():
             if outcome is Outcome.RETRY:
                 self._retries[stream_id] = _Retry(report.epoch, self._clock() + self._delay_seconds(stream_id))
-                await self._leases.report({stream_id: report})
-            elif outcome is Outcome.DEPOSED:
-                deposed[stream_id] = report.epoch
-            else:
-                final[stream_id] = report
-        await self._leases.report(final)
-        await self._leases.release(deposed)
+            if outcome is not Outcome.DEPOSED:
+                self._unreported[stream_id] = report
+        await self._leases.report(self._unreported)
+        self._unreported.clear()
 
     def _delay_seconds(self, stream_id: str) -> float:
         # Not security: it spreads the streams over time.

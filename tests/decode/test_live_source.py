@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,7 @@ def live(
     on_state: Callable[[StreamState, str], None] | None = None,
     max_abandoned: int = 3,
     stall_seconds: float = 0.1,
+    **options: Any,
 ) -> LiveSource:
     """A live source that finds these sources, one at each attempt."""
     remaining = iter(sources)
@@ -68,6 +70,7 @@ def live(
         read_stall_seconds=stall_seconds,
         on_state=on_state,
         max_abandoned=max_abandoned,
+        **options,
     )
 
 
@@ -104,6 +107,18 @@ def test_a_source_that_is_away_at_first_is_waited_for() -> None:
     with live([scripted(open_error=GONE)] * 5 + [scripted(error=None)]) as source:
         assert len(list(source)) == 3
     assert source.live_stats.num_failures == 5
+
+
+def test_for_a_person_who_waits_the_first_error_is_the_answer() -> None:
+    with pytest.raises(SourceUnavailableError), live([scripted(open_error=GONE)], gives_up_unopened=True):
+        pass
+    with live([scripted(), scripted(open_error=GONE), scripted(error=None)], gives_up_unopened=True) as source:
+        assert len(list(source)) == 6
+
+
+def test_frames_are_counted_over_all_openings() -> None:
+    with live([scripted(), scripted(), scripted()], max_frames=5) as source:
+        assert [frame.frame_index for frame in source] == list(range(5))
 
 
 @pytest.mark.parametrize("in_open", [True, False], ids=["opening", "reading"])

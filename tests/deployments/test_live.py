@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,13 @@ def test_eight_cameras_over_a_killed_worker(tmp_path: Path) -> None:
         streams = list(service.client.streams())
         assert {stream["state"] for stream in streams} == {"running"}
         assert len({stream["worker_id"] for stream in streams}) == 2
+
+        with contextlib.ExitStack() as readers:
+            for _ in range(12):
+                readers.enter_context(
+                    urllib.request.urlopen(f"{service.url}/v1/streams/cam0/events", timeout=20)
+                ).readline()
+            assert answers(service.client), "readers of events must not hold up other calls"
 
         epochs = {stream["id"]: stream["epoch"] for stream in streams}
         os.kill(service.replica_pids("Ingress")[0], signal.SIGKILL)

@@ -58,11 +58,13 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     await asyncio.to_thread(server.stop)
 
 
+@pytest.mark.parametrize("patience_seconds", [20.0, 0.2], ids=["events wait", "streams give up"])
 @pytest.mark.parametrize("keep_data", [True, False], ids=["with its data", "without its data"])
-async def test_streams_go_on_after_redis_was_killed(server: Server, keep_data: bool) -> None:
+async def test_streams_go_on_after_redis_was_killed(server: Server, keep_data: bool, patience_seconds: float) -> None:
+    settings = PATIENT.model_copy(update={"max_retry_seconds": patience_seconds})
     async with (
         RegistryStore(PATIENT, redis_url=server.url, max_retry_seconds=0) as store,
-        RedisSink(PATIENT, redis_url=server.url) as sink,
+        RedisSink(settings, redis_url=server.url) as sink,
     ):
         bench = Bench(store)
         bench.start_worker("w1", sink=sink)
