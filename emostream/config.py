@@ -98,6 +98,19 @@ class RetentionSettings(_Section):
     """As `max_age_seconds` of all streams."""
 
 
+class EventSettings(_Section):
+    """What the events of a stream look like in Redis."""
+
+    encoding: Literal["json", "msgpack"] = "json"
+    """JSON, or MessagePack: a little smaller, and read without a JSON parser."""
+    probability_digits: int = Field(4, ge=2, le=6)
+    """Digits of probabilities; fewer make shorter entries."""
+    landmarks: bool = True
+    """Whether faces carry their five landmarks."""
+    empty_frames: bool = True
+    """Whether frames without a face are published."""
+
+
 class PublishSettings(_Section):
     """Where events go and how long they stay."""
 
@@ -110,6 +123,10 @@ class PublishSettings(_Section):
     for so long; approximate (`MINID ~`). None keeps them up to `max_events_per_stream`."""
     retention: dict[str, RetentionSettings] = {}
     """Length and age for single streams, by stream id."""
+    events: EventSettings = EventSettings()
+    """What events look like."""
+    stream_events: dict[str, EventSettings] = {}
+    """The same for single streams, by stream id."""
     group_check_seconds: float = Field(5.0, ge=0)
     """How often each stream is checked for consumer groups that trimming is about to overtake."""
     connect_timeout_seconds: float = Field(5.0, gt=0)

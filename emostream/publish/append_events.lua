@@ -3,7 +3,8 @@
 -- KEYS[1]  the event stream
 -- ARGV[1]  length to trim to, approximately
 -- ARGV[2]  ms after which events go, approximately; 0 for never
--- ARGV[3…] for each event: capture time in ms, epoch, frame index, JSON
+-- ARGV[3]  name of the field that holds an event
+-- ARGV[4…] for each event: capture time in ms, epoch, frame index, the event
 -- Returns  {appended, there already, newest epoch if an event came from an older one, else -1}
 --
 -- (epoch, frame_index) grows strictly within a stream, so comparing with the last entry tells a repeated event from a new
@@ -33,7 +34,7 @@ if redis.call('EXISTS', key) == 1 then
 end
 
 local appended, repeated = 0, 0
-for i = 3, #ARGV, 4 do
+for i = 4, #ARGV, 4 do
   local ms, epoch, index = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   if epoch < last_epoch then
     return {appended, repeated, last_epoch}
@@ -44,7 +45,7 @@ for i = 3, #ARGV, 4 do
     if ms == last_ms and index <= last_seq then ms = ms + 1 end
     if ms > MAX_EXACT then return redis.error_reply('ERR the last id of the event stream leaves no room for another') end
     redis.call('XADD', key, 'MAXLEN', '~', max_length, string.format('%.0f-%.0f', ms, index),
-      'epoch', ARGV[i + 1], 'frame_index', ARGV[i + 2], 'event', ARGV[i + 3])
+      'epoch', ARGV[i + 1], 'frame_index', ARGV[i + 2], ARGV[3], ARGV[i + 3])
     appended = appended + 1
     last_ms, last_seq, last_epoch, last_index = ms, index, epoch, index
   end

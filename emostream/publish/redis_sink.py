@@ -11,14 +11,15 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Self, TypeVar
 
-from emostream.config import PublishSettings, RetentionSettings
+from emostream.config import EventSettings, PublishSettings, RetentionSettings
 from emostream.errors import ConfigError, EventRejectedError
 from emostream.event import EmotionEvent, StatusEvent, StatusKind, SummaryEvent
 from emostream.publish.group_positions import group_positions
 from emostream.publish.keys import STATUS_KEY, SUMMARIES_KEY, events_key
 from emostream.publish.redis_connection import open_redis, with_retries
 from emostream.publish.retention import BehindWarnings, used_share
-from emostream.publish.wire import EVENT_FIELD, encode_event, json_from_status, json_from_summary
+from emostream.publish.selection import without_empty_frames
+from emostream.publish.wire import WireOptions, encode_event, json_from_status, json_from_summary
 from emostream.stream import StreamState
 
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class RedisSink:
         self._settings = settings
         self._warnings = BehindWarnings()
         self._checked_at: dict[str, float] = {}
+        self._num_carried: dict[str, int] = {}
         self._max_retry_seconds = settings.max_retry_seconds
         self._redis = open_redis(redis_url, timeout_seconds=settings.connect_timeout_seconds)
         self._append_events = self._redis.register_script(_script("append_events.lua"))
@@ -82,9 +84,19 @@ class RedisSink:
     async def publish(self, events: Sequence[EmotionEvent]) -> None:
         """Deliver events of one stream, or of several, in order."""
         for stream_id, of_stream in groupby(events, key=attrgetter("stream_id")):
-            batch = list(of_stream)
-            for start in range(0, len(batch), _MAX_EVENTS_PER_CALL):
-                await self._publish_batch(stream_id, batch[start : start + _MAX_EVENTS_PER_CALL])
+            selected, num_carried = self._selected(stream_id, list(of_stream))
+            for start in range(0, len(selected), _MAX_EVENTS_PER_CALL):
+                await self._publish_batch(stream_id, selected[start : start + _MAX_EVENTS_PER_CALL])
+            self._num_carried[stream_id] = num_carried
+
+    def _selected(self, stream_id: str, events: Sequence[EmotionEvent]) -> tuple[Sequence[EmotionEvent], int]:
+        """The events this stream publishes, and lost frames that a later event must announce."""
+        if self._event_settings_of(stream_id).empty_frames:
+            return events, 0
+        return without_empty_frames(events, num_carried=self._num_carried.get(stream_id, 0))
+
+    def _event_settings_of(self, stream_id: str) -> EventSettings:
+        return self._settings.stream_events.get(stream_id, self._settings.events)
 
     async def publish_status(self, event: StatusEvent) -> None:
         """Deliver one change in the life of a stream."""
@@ -115,11 +127,15 @@ class RedisSink:
 
     async def _publish_batch(self, stream_id: str, events: Sequence[EmotionEvent]) -> None:
         max_events, max_age_seconds = self._retention_of(stream_id)
-        arguments: list[str | int] = [max_events, int(1000 * (max_age_seconds or 0))]
+        shape = self._event_settings_of(stream_id)
+        options = WireOptions(
+            encoding=shape.encoding, probability_digits=shape.probability_digits, has_landmarks=shape.landmarks
+        )
+        arguments: list[str | bytes | int] = [max_events, int(1000 * (max_age_seconds or 0)), options.field]
         for event in events:
-            fields = encode_event(event)
+            fields = encode_event(event, options)
             captured_ms = (event.captured_at - _EPOCH_START) // timedelta(milliseconds=1)
-            arguments += [max(captured_ms, 0), fields["epoch"], fields["frame_index"], fields[EVENT_FIELD]]
+            arguments += [max(captured_ms, 0), fields["epoch"], fields["frame_index"], fields[options.field]]
 
         async def append() -> list[int]:
             return [int(n) for n in await self._append_events(keys=[events_key(stream_id)], args=arguments)]

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from emostream.emotion import EmotionScores
 from emostream.errors import EventRejectedError
 from emostream.event import EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
 from emostream.face import Face
+from emostream.publish.packing import json_from_packed, pack
 from emostream.publish.wire_models import MAX_EXACT_INTEGER, EventWire, StatusWire, SummaryWire
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -28,10 +30,12 @@ SCHEMA_VERSION: Literal[1] = 1
 EVENT_FIELD = "event"
 """The field of an entry that holds the JSON."""
 
+PACKED_FIELD = "packed"
+"""The field that holds MessagePack instead, where a stream is published so."""
+
 MAX_EVENT_BYTES = 1 << 20
 """Longer entries are refused unread: 64 faces take about 60 kB."""
 
-_PROBABILITY_UNITS = 10_000  # 4 digits
 _PIXEL_DIGITS = 1
 _MAX_MESSAGE_LENGTH = 300  # a hostile entry must not fill the log
 
@@ -39,7 +43,30 @@ _MAX_MESSAGE_LENGTH = 300  # a hostile entry must not fill the log
 # --- encode -----------------------------------------------------------------------------------------------------------
 
 
-def encode_event(event: EmotionEvent) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class WireOptions:
+    """How events of a stream are written.
+
+    Attributes:
+        encoding: JSON in the field `event`, or MessagePack in the field `packed`.
+        probability_digits: digits after the point, 2 to 6; distributions still sum to 1.
+        has_landmarks: whether faces carry their landmarks.
+    """
+
+    encoding: Literal["json", "msgpack"] = "json"
+    probability_digits: int = 4
+    has_landmarks: bool = True
+
+    @property
+    def field(self) -> str:
+        """The field of the entry that holds the event."""
+        return EVENT_FIELD if self.encoding == "json" else PACKED_FIELD
+
+
+DEFAULT_OPTIONS = WireOptions()
+
+
+def encode_event(event: EmotionEvent, options: WireOptions = DEFAULT_OPTIONS) -> dict[str, str | bytes]:
     """An event → the fields of its entry.
 
     `epoch` and `frame_index` stand beside the JSON because the server compares them (`redis_sink`).
@@ -47,7 +74,7 @@ def encode_event(event: EmotionEvent) -> dict[str, str]:
     return {
         "epoch": str(event.epoch),
         "frame_index": str(event.frame_index),
-        EVENT_FIELD: json_from_event(event),
+        options.field: (json_from_event if options.encoding == "json" else packed_from_event)(event, options),
     }
 
 
@@ -56,30 +83,40 @@ def encode_status(event: StatusEvent) -> dict[str, str]:
     return {EVENT_FIELD: json_from_status(event)}
 
 
-def json_from_event(event: EmotionEvent) -> str:
+def json_from_event(event: EmotionEvent, options: WireOptions = DEFAULT_OPTIONS) -> str:
     """An event as compact JSON on one line.
 
     Raises:
         EventRejectedError: it holds a number that JSON cannot (infinite, not a number, beyond 2⁵³).
     """
     with _rejecting(f"event of stream {event.stream_id}"):
-        return _compact_json(
-            {
-                "schema_version": SCHEMA_VERSION,
-                "stream_id": event.stream_id,
-                "epoch": _exact(event.epoch),
-                "frame_index": _exact(event.frame_index),
-                "pts_seconds": round(event.pts_seconds, 6),
-                "captured_at": _instant(event.captured_at),
-                "frame_width": event.frame_width,
-                "frame_height": event.frame_height,
-                "model_name": event.model_name,
-                "model_version": event.model_version,
-                "latency_ms": {stage: round(value, 3) for stage, value in event.latency_ms.items()},
-                "num_dropped": event.num_dropped,
-                "faces": [_face(face) for face in event.faces],
-            }
-        )
+        return _compact_json(_content_of(event, options))
+
+
+def packed_from_event(event: EmotionEvent, options: WireOptions = DEFAULT_OPTIONS) -> bytes:
+    """An event as MessagePack; errors as in `json_from_event`."""
+    with _rejecting(f"event of stream {event.stream_id}"):
+        content = _content_of(event, options)
+        _compact_json(content)  # refuses what JSON cannot hold: both encodings can say the same
+        return pack(content)
+
+
+def _content_of(event: EmotionEvent, options: WireOptions) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "stream_id": event.stream_id,
+        "epoch": _exact(event.epoch),
+        "frame_index": _exact(event.frame_index),
+        "pts_seconds": round(event.pts_seconds, 6),
+        "captured_at": _instant(event.captured_at),
+        "frame_width": event.frame_width,
+        "frame_height": event.frame_height,
+        "model_name": event.model_name,
+        "model_version": event.model_version,
+        "latency_ms": {stage: round(value, 3) for stage, value in event.latency_ms.items()},
+        "num_dropped": event.num_dropped,
+        "faces": [_face(face, options) for face in event.faces],
+    }
 
 
 def json_from_status(event: StatusEvent) -> str:
@@ -131,39 +168,41 @@ def json_from_summary(event: SummaryEvent) -> str:
         )
 
 
-def round_probabilities(probabilities: tuple[float, ...]) -> tuple[float, ...]:
-    """A distribution in 4 digits that still sums to 1, its order kept (largest remainder method).
+def round_probabilities(probabilities: tuple[float, ...], *, digits: int = 4) -> tuple[float, ...]:
+    """A distribution in some digits that still sums to 1, its order kept (largest remainder method).
 
     >>> round_probabilities((1 / 3, 1 / 3, 1 / 3))
     (0.3334, 0.3333, 0.3333)
     """
+    num_units = 10**digits
     total = sum(probabilities)
-    exact = [max(value, 0.0) / total * _PROBABILITY_UNITS for value in probabilities]
+    exact = [max(value, 0.0) / total * num_units for value in probabilities]
     units = [math.floor(value + 1e-6) for value in exact]  # a value that is rounded already stays
-    missing = _PROBABILITY_UNITS - sum(units)
+    missing = num_units - sum(units)
     if missing > 0:
         by_remainder = sorted(range(len(exact)), key=lambda index: units[index] - exact[index])
         for index in by_remainder[:missing]:
             units[index] += 1
-    return tuple(value / _PROBABILITY_UNITS for value in units)
+    return tuple(value / num_units for value in units)
 
 
-def _face(item: FaceEmotion) -> dict[str, Any]:
+def _face(item: FaceEmotion, options: WireOptions) -> dict[str, Any]:
     face = item.face
-    smoothed = dict(zip(item.smoothed.labels, round_probabilities(item.smoothed.probabilities), strict=True))
+    digits = options.probability_digits
+    smoothed = _probabilities(item.smoothed, digits=digits)
     content: dict[str, Any] = {
         "track_id": face.track_id,
         "box_xyxy": _box(face),
         "score": round(face.score, 4),
         "found_by": face.found_by,
-        "probabilities": _probabilities(item.scores),
+        "probabilities": _probabilities(item.scores, digits=digits),
         "smoothed_probabilities": smoothed,
         "dominant": item.dominant,
         "confidence": smoothed.get(item.dominant, 0.0),
         "quality": list(item.quality),
         "zones": list(item.zones),
     }
-    if face.landmarks:
+    if face.landmarks and options.has_landmarks:
         content["landmarks"] = [[round(x, _PIXEL_DIGITS), round(y, _PIXEL_DIGITS)] for x, y in face.landmarks]
     return content
 
@@ -181,8 +220,8 @@ def _round_span(start: float, end: float) -> tuple[float, float]:
     return math.floor(start * 10) / 10, math.ceil(end * 10) / 10  # thinner than a tenth of a pixel: must not be empty
 
 
-def _probabilities(scores: EmotionScores) -> dict[str, float]:
-    return dict(zip(scores.labels, round_probabilities(scores.probabilities), strict=True))
+def _probabilities(scores: EmotionScores, *, digits: int) -> dict[str, float]:
+    return dict(zip(scores.labels, round_probabilities(scores.probabilities, digits=digits), strict=True))
 
 
 def _instant(at: datetime) -> str:
@@ -211,7 +250,11 @@ def decode_event(fields: Mapping[bytes, bytes]) -> EmotionEvent:
     Raises:
         EventRejectedError: the entry is not an event of a version this package understands.
     """
-    return event_from_json(_event_field(fields))
+    packed = fields.get(PACKED_FIELD.encode())
+    if packed is None:
+        return event_from_json(_event_field(fields))
+    with _rejecting("event"):
+        return event_from_json(json_from_packed(_bounded_bytes(packed)))
 
 
 def decode_status(fields: Mapping[bytes, bytes]) -> StatusEvent:
@@ -268,6 +311,11 @@ def _event_field(fields: Mapping[bytes, bytes]) -> bytes:
         names = ", ".join(sorted(repr(name)[:40] for name in fields)[:5]) or "none"
         raise EventRejectedError(f"an entry is not an event: expected a field {EVENT_FIELD!r}, got fields {names}")
     return text
+
+
+def _bounded_bytes(packed: bytes) -> bytes:
+    _bounded(packed)
+    return packed
 
 
 def _bounded(text: str | bytes) -> str | bytes:

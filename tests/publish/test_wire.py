@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -60,9 +60,9 @@ EVENT = EmotionEvent(
 STATUS = StatusEvent("door", 5, StreamState.ENDED, datetime(2026, 11, 23, tzinfo=UTC), "end of file", 72)
 
 
-def redis_fields(fields: dict[str, str]) -> dict[bytes, bytes]:
+def redis_fields(fields: Mapping[str, str | bytes]) -> dict[bytes, bytes]:
     """Fields as a Redis client gives them back."""
-    return {name.encode(): value.encode() for name, value in fields.items()}
+    return {name.encode(): value if isinstance(value, bytes) else value.encode() for name, value in fields.items()}
 
 
 def test_the_json_of_an_event_is_the_documented_one() -> None:
