@@ -1,0 +1,86 @@
+"""How many events per second go into Redis and come out of it, on this machine?
+
+    python -m tests.benchmarks.event_rates [--events 40000] [--runs 3]
+
+Events with one face each, in calls of 256, against the embedded server on this machine: published by one sink, read by
+one consumer of a group that acknowledges, and read by a subscription. Prints the medians as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import time
+
+from emostream.bench.machine import describe_machine
+from emostream.client import ConsumerGroup, EmotionEvents
+from emostream.config import PublishSettings
+from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.publish.redis_sink import RedisSink
+from tests.publish.samples import events_of
+
+_EVENTS_PER_CALL = 256
+
+
+async def publish_rate(url: str, stream_id: str, *, num_events: int) -> float:
+    """Events per second into Redis."""
+    events = events_of(stream_id, range(num_events))
+    async with RedisSink(PublishSettings(max_events_per_stream=10 * num_events), redis_url=url) as sink:
+        started = time.perf_counter()
+        for start in range(0, num_events, _EVENTS_PER_CALL):
+            await sink.publish(events[start : start + _EVENTS_PER_CALL])
+        return num_events / (time.perf_counter() - started)
+
+
+async def group_rate(url: str, stream_id: str, *, num_events: int) -> float:
+    """Events per second out of a consumer group, decoded and acknowledged."""
+    num_read = 0
+    async with ConsumerGroup(url, group="bench", streams=[stream_id]) as group:
+        started = time.perf_counter()
+        async for batch in group.batches():
+            await group.ack(*batch)
+            num_read += len(batch)
+            if num_read == num_events:
+                break
+        return num_events / (time.perf_counter() - started)
+
+
+async def subscription_rate(url: str, stream_id: str, *, num_events: int) -> float:
+    """Events per second out of `async for event in EmotionEvents(...)`."""
+    started = time.perf_counter()
+    num_read = 0
+    async for _ in EmotionEvents(url, streams=[stream_id], start="start", follow=False):
+        num_read += 1
+    if num_read != num_events:
+        raise AssertionError(f"expected {num_events} events, got {num_read}")
+    return num_events / (time.perf_counter() - started)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=40_000)
+    parser.add_argument("--runs", type=int, default=3)
+    arguments = parser.parse_args()
+    rates: dict[str, list[float]] = {}
+    for run in range(arguments.runs):
+        with EmbeddedRedis() as server:
+            for name, measure in (
+                ("publish", publish_rate),
+                ("consumer_group", group_rate),
+                ("subscription", subscription_rate),
+            ):
+                rate = asyncio.run(measure(server.url, f"bench{run}", num_events=arguments.events))
+                rates.setdefault(name, []).append(round(rate))
+    result = {
+        "events_per_second": {name: statistics.median(values) for name, values in rates.items()},
+        "runs": rates,
+        "machine": describe_machine(),
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
