@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import ssl
 import threading
 import time
 import urllib.error
@@ -22,6 +23,7 @@ from emostream.config import Settings
 from emostream.errors import ConfigError, EmostreamError
 from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.redact import redact
+from emostream.service.source_policy import SourcePolicy
 
 _READY_TIMEOUT_SECONDS = 120.0  # the detector may have to be pulled first
 _POLL_SECONDS = 0.2  # a service over HTTP has no other way to say that it is ready
@@ -50,15 +52,24 @@ def serve(
     shared_classifier: Annotated[
         bool, typer.Option("--shared-classifier", help="Classify in a process of its own, for all workers.")
     ] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Serve HTTPS with this certificate (PEM).", exists=True, dir_okay=False)
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="The private key of --tls-cert (PEM).", exists=True, dir_okay=False)
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Run the service until Ctrl-C: submit streams over HTTP, receive events by HTTP and Redis."""
+    if (tls_cert is None) != (tls_key is None):
+        raise ConfigError("HTTPS needs both --tls-cert and --tls-key")
     service: dict[str, Any] = {}
     if media_root is not None:
         service["media_root"] = media_root.resolve()
     if allow_network:
         service["allowed_networks"] = tuple(allow_network)
     settings = settings_for_command(config, redis=redis, **({"service": service} if service else {}))
+    SourcePolicy(settings.service)  # a wrong network is told now, not by a worker
     with _stopped_by_signals() as stopped, _redis(settings, data_dir=data_dir, address=address) as redis_url:
         publish = settings.publish.model_copy(update={"redis_url": SecretStr(redis_url)})
         settings = settings.model_copy(update={"publish": publish})
@@ -69,8 +80,9 @@ def serve(
             num_workers=workers,
             address=address,
             shared_classifier=shared_classifier,
+            tls=(tls_cert.resolve(), tls_key.resolve()) if tls_cert and tls_key else None,
         ):
-            base = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  # compared, not bound
+            base = f"http{'s' if tls_cert else ''}://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  # compared, not bound
             _wait_until_ready(base, stopped=stopped)
             if not stopped.is_set():
                 _print_addresses(base, redis_url=redis_url, has_tokens=bool(settings.service.tokens))
@@ -109,7 +121,14 @@ def _redis(settings: Settings, *, data_dir: Path | None, address: str | None) ->
 
 @contextlib.contextmanager
 def _ray_app(
-    settings: Settings, *, host: str, port: int, num_workers: int, address: str | None, shared_classifier: bool
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    num_workers: int,
+    address: str | None,
+    shared_classifier: bool,
+    tls: tuple[Path, Path] | None,
 ) -> Iterator[None]:
     """Ray and the application, ended in order."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported: nothing is sent home
@@ -126,6 +145,7 @@ def _ray_app(
         num_workers=num_workers,
         address=address,
         shared_classifier=shared_classifier,
+        tls=tls,
     ):
         yield
 
@@ -142,8 +162,10 @@ def _wait_until_ready(base: str, *, stopped: threading.Event) -> None:
 
 
 def _is_ready(base: str) -> bool:
+    # Only whether our own service answers; its certificate is made for the name that others use.
+    context = ssl._create_unverified_context() if base.startswith("https") else None  # noqa: S323
     try:
-        with urllib.request.urlopen(f"{base}/readyz", timeout=5) as response:  # noqa: S310  # our own address
+        with urllib.request.urlopen(f"{base}/readyz", timeout=5, context=context) as response:  # noqa: S310
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False

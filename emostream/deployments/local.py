@@ -6,6 +6,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import ray
 from ray import serve
@@ -20,9 +21,24 @@ APP_NAME = "emostream"
 
 @contextlib.contextmanager
 def running_app(
-    settings: Settings, *, host: str, port: int, num_workers: int, address: str | None, shared_classifier: bool
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    num_workers: int,
+    address: str | None,
+    shared_classifier: bool,
+    tls: tuple[Path, Path] | None = None,
 ) -> Iterator[None]:
     """The application, deleted at the end; the Ray that was started for it ends as well.
+
+    Args:
+        settings: all settings, with the Redis URL.
+        host, port: where the HTTP interface listens.
+        num_workers: stream worker replicas.
+        address: of a Ray cluster that runs already; None starts one.
+        shared_classifier: classify in a deployment of its own.
+        tls: certificate and private key (PEM), for HTTPS.
 
     Raises:
         ConfigError: the port is taken, or there is no cluster at the address.
@@ -41,16 +57,14 @@ def running_app(
         raise ConfigError(f"there is no Ray cluster at {address}: {exc}") from exc
     try:
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        serve.start(http_options=HTTPOptions(host=host, port=port))
+        certificate, key = (str(tls[0]), str(tls[1])) if tls else (None, None)
+        serve.start(http_options=HTTPOptions(host=host, port=port, ssl_certfile=certificate, ssl_keyfile=key))
         app = bind_app(settings, shared_classifier=shared_classifier, num_workers=num_workers)
         try:
             serve.run(app, name=APP_NAME, route_prefix="/")
             yield
         finally:
-            if address is None:
-                serve.shutdown()  # type: ignore[no-untyped-call]
-            else:
-                serve.delete(APP_NAME)
+            serve.delete(APP_NAME)  # waits until its replicas have ended in order
     finally:
         ray.shutdown()
 

@@ -1,0 +1,56 @@
+"""`emostream serve` and `emostream streams` when something is missing: one message, an exit code."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from emostream.errors import ConfigError, SinkUnavailableError
+from emostream.service.api_client import ApiClient
+from tests.integration.command_line import run_emostream
+from tests.media import unused_port
+
+pytestmark = pytest.mark.integration
+
+
+def test_no_service_there() -> None:
+    outcome = run_emostream("streams", "list", "--service", f"http://127.0.0.1:{unused_port()}")
+    assert outcome.code == 6
+    assert "is `emostream serve` running?" in outcome.err
+
+
+def test_an_address_that_is_none() -> None:
+    with pytest.raises(ConfigError, match="is not usable"):
+        ApiClient("ftp://user:secret@host")
+
+
+def test_something_else_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+        client = ApiClient(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_seconds=0.2)
+        with pytest.raises(SinkUnavailableError, match="cannot be reached"):
+            client.show("door")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--address", "10.0.0.1:6379"], "give --redis URL"),
+        (["--tls-cert", __file__], "both --tls-cert and --tls-key"),
+        (["--allow-network", "inside", "--redis", "redis://127.0.0.1:9"], "allowed_networks"),
+    ],
+    ids=["cluster without Redis", "half of TLS", "no network"],
+)
+def test_serve_says_what_is_missing(arguments: list[str], message: str) -> None:
+    outcome = run_emostream("serve", *arguments)
+    assert (outcome.code, message in outcome.err) == (2, True), outcome.err
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        outcome = run_emostream("serve", "--port", port, "--redis", "redis://127.0.0.1:9")
+    assert (outcome.code, f"cannot listen on 127.0.0.1:{port}" in outcome.err) == (2, True), outcome.err
