@@ -79,6 +79,8 @@ class ClassifySettings(_Section):
 
     model: Path | None = None
     """ONNX file with its manifest beside it; none means the model inside the package."""
+    precision: Literal["auto", "fp32", "int8"] = "auto"
+    """Arithmetic of the model inside the package; `auto` is INT8 where the processor has instructions for it."""
     max_batch_size: int = Field(32, ge=1, le=1024)
     """Largest batch given to the engine; must not exceed what the manifest allows."""
     smoothing_seconds: float = Field(0.5, ge=0)

@@ -61,7 +61,7 @@ class ApiContext:
 
     def manifest(self) -> ModelManifest:
         """Of the emotion model that is in use; raises `ModelError`."""
-        return load_manifest(self.settings.classify.model or packaged_model_path())
+        return load_manifest(self.settings.classify.model or packaged_model_path(self.settings.classify.precision))
 
     async def classify_picture(self, content: bytes) -> EmotionEvent:
         """See `event_of_picture`; the models are loaded at the first picture."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emostream.classify.load import load_classifier, packaged_model_path
+from emostream.classify.load import Precision, load_classifier, packaged_model_path
 from emostream.config import ClassifySettings
 from emostream.errors import ConfigError, ModelUnavailableError
 from tests.onnx_models import CROP_SIZE_PIXELS, save_classifier
@@ -47,3 +47,19 @@ def test_the_packaged_model_is_the_default() -> None:
     probabilities = classifier.classify(np.zeros((3, size, size), np.uint8))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-3)
     classifier.close()
+
+
+@pytest.mark.parametrize(
+    ("precision", "has_instructions", "expected"),
+    [
+        ("auto", True, "int8"),
+        ("auto", False, "fp32"),
+        ("fp32", True, "fp32"),
+        ("int8", False, "int8"),
+    ],
+)
+def test_the_packaged_model_comes_in_the_arithmetic_that_fits(
+    precision: Precision, has_instructions: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emostream.classify.load.has_int8_instructions", lambda: has_instructions)
+    assert load_classifier(ClassifySettings(precision=precision)).manifest.precision == expected
