@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from emostream.deployments.app import bind_app
 from emostream.errors import ConfigError
 
 APP_NAME = "emostream"
+
+# Workers hand their streams over within a second or two; a replica that is being started cannot be stopped before it is
+# up, and ends with Ray instead.
+_STOP_SECONDS = 6.0
 
 
 @contextlib.contextmanager
@@ -64,9 +69,16 @@ def running_app(
             serve.run(app, name=APP_NAME, route_prefix="/")
             yield
         finally:
-            serve.delete(APP_NAME)  # waits until its replicas have ended in order
+            _delete_app(timeout_seconds=_STOP_SECONDS if address is None else None)
     finally:
         ray.shutdown()
+
+
+def _delete_app(*, timeout_seconds: float | None) -> None:
+    """End the replicas in order; those that are only just starting are not waited for longer than this."""
+    deleting = threading.Thread(target=serve.delete, args=(APP_NAME,), daemon=True)
+    deleting.start()
+    deleting.join(timeout_seconds)
 
 
 def _check_port(host: str, port: int) -> None:
