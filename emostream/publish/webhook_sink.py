@@ -120,7 +120,7 @@ def sign(body: bytes, *, secret: str, at_seconds: int) -> str:
     """The value of the signature header.
 
     >>> sign(b"{}", secret="s", at_seconds=1)[:8]
-    't=1,v1=4'
+    't=1,v1=b'
     """
     digest = hmac.new(secret.encode(), f"{at_seconds}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={at_seconds},v1={digest}"
