@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
-from emostream.config import DecodeSettings
 from emostream.frame import Frame
-from emostream.stream import StreamKind, StreamSpec
+from emostream.stream import StreamKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +95,3 @@ class FrameSource(Protocol):
     ) -> None:
         """Close."""
         ...
-
-
-def build_source(spec: StreamSpec, *, settings: DecodeSettings) -> FrameSource:
-    """The source for a spec, not opened yet. PyAV reads all that is supported today."""
-    from emostream.decode.pyav_source import PyAVSource
-
-    return PyAVSource(spec, settings=settings)

@@ -12,7 +12,6 @@ import pytest
 
 from emostream.config import DecodeSettings
 from emostream.decode.pyav_source import PyAVSource
-from emostream.decode.source import build_source
 from emostream.frame import Frame
 from emostream.stream import StreamKind, StreamSpec
 from tests.decode.conftest import Read
@@ -264,13 +263,6 @@ def test_info_needs_an_open_source(tmp_path: Path) -> None:
         _ = source.info
     source.close()
     source.close()
-
-
-def test_build_source(tmp_path: Path) -> None:
-    clip = make_clip(tmp_path / "a.mp4", num_frames=2)
-    with build_source(StreamSpec("s", str(clip), StreamKind.FILE), settings=DecodeSettings()) as source:
-        assert source.kind is StreamKind.FILE
-        assert len(list(source)) == 2
 
 
 @pytest.mark.parametrize("num_threads", [1, 2])

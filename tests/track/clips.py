@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from emostream.config import DecodeSettings
-from emostream.decode.source import build_source
+from emostream.decode.pyav_source import PyAVSource
 from emostream.frame import Frame
 from emostream.stream import StreamKind, StreamSpec
 
@@ -14,5 +14,5 @@ from emostream.stream import StreamKind, StreamSpec
 def frames_of(path: Path) -> Iterator[Frame]:
     """All frames of a clip, in order."""
     spec = StreamSpec(stream_id="clip", url=str(path), kind=StreamKind.FILE)
-    with build_source(spec, settings=DecodeSettings()) as source:
+    with PyAVSource(spec, settings=DecodeSettings()) as source:
         yield from source
