@@ -97,7 +97,8 @@ class TrainConfig:
     name: str = "run"
     seed: int = 0
     num_threads: int = 2
-    device: str = "cpu"
+    device: Literal["cpu"] = "cpu"
+    """Only the CPU so far."""
     precision: Literal["fp32", "bf16"] = "bf16"
     compile: bool = False
     """Let TorchInductor compile the training step; needs a C++ compiler."""
