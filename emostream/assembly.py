@@ -65,6 +65,7 @@ def load_models(settings: Settings) -> Models:
             load_classifier(settings.classify),
             num_workers=os.cpu_count() or 1,
             max_batch_size=settings.classify.max_batch_size,
+            wanted_crops=1,  # on a CPU a crop costs the same in every batch (docs/performance.md)
         ),
     )
 

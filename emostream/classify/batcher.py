@@ -16,9 +16,6 @@ from emostream.classify.classifier import Classified, EmotionClassifier
 from emostream.classify.manifest import ModelManifest
 from emostream.classify.window import ArrivalWindow
 
-# Per crop, a batch of 8 costs about as little as a larger one (docs/performance.md).
-_WANTED_CROPS = 8
-
 
 @dataclass(slots=True)
 class BatchStats:
@@ -58,6 +55,8 @@ class CropBatcher:
         classifier: thread-safe; closed with the batcher.
         num_workers: batches at the same time, each in a thread.
         max_batch_size: crops after which a batch is full. A request that is larger alone is a batch of its own.
+        wanted_crops: a batch of this size is worth waiting for; 1 means that the engine gains nothing from larger ones,
+            so nothing ever waits while a worker is free.
         clock: monotonic seconds.
     """
 
@@ -67,6 +66,7 @@ class CropBatcher:
         *,
         num_workers: int,
         max_batch_size: int,
+        wanted_crops: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stats = BatchStats()
@@ -74,7 +74,7 @@ class CropBatcher:
         self._executor = ThreadPoolExecutor(num_workers, thread_name_prefix="emostream-classify")
         self._max_batch_size = max_batch_size
         self._clock = clock
-        self._window = ArrivalWindow(wanted_crops=min(_WANTED_CROPS, max_batch_size))
+        self._window = ArrivalWindow(wanted_crops=wanted_crops) if wanted_crops > 1 else None
         self._waiting: deque[_Request] = deque()
         self._num_waiting_crops = 0
         self._free_workers = num_workers
@@ -91,7 +91,8 @@ class CropBatcher:
         if len(crops) == 0:
             return Classified(np.empty((0, len(self.manifest.labels)), np.float32), 0.0, 0.0)
         now = self._clock()
-        self._window.arrived(len(crops), now_seconds=now)
+        if self._window is not None:
+            self._window.arrived(len(crops), now_seconds=now)
         answer: asyncio.Future[Classified] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Request(crops, not may_wait, now, answer))
         self._num_waiting_crops += len(crops)
@@ -120,7 +121,8 @@ class CropBatcher:
         self._start_what_is_due()
 
     def _seconds_until_due(self) -> float:
-        if self._num_waiting_crops >= self._max_batch_size or any(request.is_urgent for request in self._waiting):
+        is_full = self._num_waiting_crops >= self._max_batch_size
+        if self._window is None or is_full or any(request.is_urgent for request in self._waiting):
             return 0.0
         return self._waiting[0].arrived_seconds + self._window.seconds - self._clock()
 

@@ -48,7 +48,7 @@ def make_batcher() -> Iterator[MakeBatcher]:
     batchers = []
 
     def make(classifier: EchoClassifier, *, num_workers: int = 1) -> CropBatcher:
-        batchers.append(CropBatcher(classifier, num_workers=num_workers, max_batch_size=8))
+        batchers.append(CropBatcher(classifier, num_workers=num_workers, max_batch_size=8, wanted_crops=8))
         return batchers[-1]
 
     yield make
@@ -118,3 +118,13 @@ async def test_workers_run_batches_at_the_same_time(make_batcher: MakeBatcher) -
 
     batcher = make_batcher(Meeting(), num_workers=2)
     await asyncio.gather(*(batcher.classify(_crops(*range(8)), may_wait=False) for _ in range(2)))
+
+
+async def test_an_engine_that_gains_nothing_from_batches_is_never_waited_for() -> None:
+    classifier = EchoClassifier()
+    batcher = CropBatcher(classifier, num_workers=1, max_batch_size=8, wanted_crops=1)
+    first = asyncio.create_task(batcher.classify(_crops(1), may_wait=True))
+    await asyncio.sleep(0)
+    assert not batcher._waiting
+    await first
+    batcher.close()
