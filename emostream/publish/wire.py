@@ -180,7 +180,8 @@ def round_probabilities(probabilities: tuple[float, ...], *, digits: int = 4) ->
     units = [math.floor(value + 1e-6) for value in exact]  # a value that is rounded already stays
     missing = num_units - sum(units)
     if missing > 0:
-        by_remainder = sorted(range(len(exact)), key=lambda index: units[index] - exact[index])
+        # Among equal remainders the larger value first: its order must survive, however small the difference.
+        by_remainder = sorted(range(len(exact)), key=lambda index: (units[index] - exact[index], -probabilities[index]))
         for index in by_remainder[:missing]:
             units[index] += 1
     return tuple(value / num_units for value in units)
