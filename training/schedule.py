@@ -24,6 +24,19 @@ def learning_rate_at(progress: float, *, peak: float, warmup_fraction: float, fi
     return peak * (final_ratio + (1.0 - final_ratio) * cosine)
 
 
+def crop_side_at(progress: float, *, full_pixels: int, small_pixels: int, small_fraction: float) -> int:
+    """Side of the crops at a point of training: small at first, where steps are many and coarse, full at the end.
+
+    Progressive resizing as in EfficientNetV2 (Tan and Le, 2021), in two steps.
+
+    >>> crop_side_at(0.5, full_pixels=64, small_pixels=48, small_fraction=0.8)
+    48
+    >>> crop_side_at(0.8, full_pixels=64, small_pixels=48, small_fraction=0.8)
+    64
+    """
+    return small_pixels if progress < small_fraction else full_pixels
+
+
 def training_progress(
     *, step: int, total_steps: int, elapsed_seconds: float, time_budget_seconds: float | None
 ) -> float:

@@ -32,7 +32,7 @@ from training.faces import FaceSet
 from training.labels import majority_labels, vote_distributions
 from training.loss import Targets, one_hot, two_head_loss
 from training.model import CompactNet, build_model, num_parameters
-from training.schedule import ema_decay_at, learning_rate_at, training_progress
+from training.schedule import crop_side_at, ema_decay_at, learning_rate_at, training_progress
 from training.transforms import augment, mixup_shares
 
 LAST_NAME = "last.pt"
@@ -174,8 +174,14 @@ def train_one_epoch(state: TrainState, data: TrainSet, config: TrainConfig, *, s
         )
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate
+        side = crop_side_at(
+            progress,
+            full_pixels=data.crops.shape[-1],
+            small_pixels=optim.small_crop_pixels,
+            small_fraction=optim.small_crop_fraction,
+        )
         losses = _train_step(
-            state, model, data.crops[index], data.targets.take(index), config=config, generator=generator
+            state, model, data.crops[index], data.targets.take(index), config=config, generator=generator, side=side
         )
         if not np.isfinite(losses).all():
             raise InferenceError(
@@ -204,9 +210,10 @@ def _train_step(
     *,
     config: TrainConfig,
     generator: torch.Generator,
+    side: int,
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     optim = config.optim
-    batch = augment(crops, config.augment, generator)
+    batch = augment(crops, config.augment, generator, side=side)
     if config.augment.mixup_probability > 0:
         share, partner = mixup_shares(len(batch), config.augment, generator)
         batch = torch.lerp(batch[partner], batch, share[:, None, None, None])

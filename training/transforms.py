@@ -17,10 +17,13 @@ from torch.nn import functional
 from training.config import AugmentConfig
 
 
-def augment(crops: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
-    """uint8 n×s×s → float32 n×1×s×s in 0…255, each picture varied on its own; the input is not changed."""
+def augment(crops: Tensor, config: AugmentConfig, generator: Generator, *, side: int | None = None) -> Tensor:
+    """uint8 n×s×s → float32 n×1×side×side in 0…255, each picture varied on its own; the input is not changed.
+
+    `side` is that of the crops when not given.
+    """
     batch = crops[:, None].to(torch.float32)
-    batch = warp(batch, config, generator)
+    batch = warp(batch, config, generator, side=side)
     batch = change_light(batch, config, generator)
     batch = blur(batch, config.blur_probability, generator)
     batch = lower_resolution(batch, config, generator)
@@ -37,9 +40,13 @@ def _chosen(count: int, probability: float, generator: Generator) -> Tensor:
     return torch.rand(count, generator=generator) < probability
 
 
-def warp(batch: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
-    """Flip, rotate, zoom (a little differently along both sides) and shift; past the border the edge is repeated."""
+def warp(batch: Tensor, config: AugmentConfig, generator: Generator, *, side: int | None = None) -> Tensor:
+    """Flip, rotate, zoom (a little differently along both sides), shift and resample to `side`.
+
+    Past the border the edge is repeated.
+    """
     count = len(batch)
+    shape = [count, 1, side or batch.shape[-2], side or batch.shape[-1]]
     angle = _uniform(count, -config.rotation_degrees, config.rotation_degrees, generator) * (math.pi / 180)
     scale = _uniform(count, 1 - config.scale_ratio, 1 + config.scale_ratio, generator)
     stretch = _uniform(count, 1 - config.scale_ratio / 3, 1 + config.scale_ratio / 3, generator)
@@ -55,7 +62,7 @@ def warp(batch: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
         ],
         dim=1,
     )
-    grid = functional.affine_grid(matrix, list(batch.shape), align_corners=False)
+    grid = functional.affine_grid(matrix, shape, align_corners=False)
     return functional.grid_sample(batch, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
