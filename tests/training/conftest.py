@@ -11,7 +11,7 @@ from tests.training.made import made_faces, save_npz
 from training.config import TrainConfig, load_config
 
 # The service installs without what training needs; there is nothing of training to test then.
-_NEEDED = ("torch", "sklearn", "tqdm")
+_NEEDED = ("torch", "torchvision", "sklearn", "matplotlib", "tqdm")
 collect_ignore_glob = [] if all(find_spec(name) for name in _NEEDED) else ["test_*.py"]
 
 
