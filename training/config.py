@@ -95,6 +95,16 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DistillConfig:
+    """Learning from larger nets; see `training.distill`."""
+
+    teachers: tuple[str, ...] = ()
+    """Checkpoints, for example `runs/teacher/last.pt`; none means learning from labels alone."""
+    weight: float = 0.7
+    """Share of the loss that is against the teachers' answers; the rest is against the labels."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """All settings of a run."""
 
@@ -112,6 +122,7 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
 
 
 def load_config(path: Path | None = None, *, overrides: tuple[str, ...] = ()) -> TrainConfig:

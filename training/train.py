@@ -28,6 +28,7 @@ from emostream.errors import ConfigError, EmostreamError, InferenceError
 from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.config import TrainConfig, config_as_dict, load_config, save_config
 from training.data import load_faces
+from training.distill import Teachers, load_teachers
 from training.faces import FaceSet
 from training.labels import majority_labels, vote_distributions
 from training.loss import Targets, one_hot, two_head_loss
@@ -71,6 +72,7 @@ class TrainState:
     model: CompactNet
     ema_model: CompactNet
     optimizer: torch.optim.Optimizer
+    teachers: Teachers | None = None
     epoch: int = 0
     step: int = 0
     elapsed_seconds: float = 0.0
@@ -221,14 +223,14 @@ def _train_step(
     batch = batch.contiguous(memory_format=torch.channels_last)
     with _autocast(config):
         ferplus_logits, fer2013_logits = model(batch)
+    weights = {"ferplus_weight": optim.ferplus_weight, "fer2013_weight": optim.fer2013_weight}
     total, ferplus, fer2013 = two_head_loss(
-        ferplus_logits,
-        fer2013_logits,
-        targets,
-        ferplus_weight=optim.ferplus_weight,
-        fer2013_weight=optim.fer2013_weight,
-        label_smoothing=optim.label_smoothing,
+        ferplus_logits, fer2013_logits, targets, **weights, label_smoothing=optim.label_smoothing
     )
+    if state.teachers is not None:
+        taught = state.teachers.targets(batch, _autocast(config))
+        lesson, _, _ = two_head_loss(ferplus_logits, fer2013_logits, taught, **weights, label_smoothing=0.0)
+        total = torch.lerp(total, lesson, config.distill.weight)
     state.optimizer.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(model.parameters(), optim.max_gradient_norm)
@@ -310,7 +312,8 @@ def _start_or_resume(config: TrainConfig, run: Path) -> TrainState:
     model = build_model(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema_model = build_model(config.model)
     ema_model.load_state_dict(model.state_dict())
-    state = TrainState(model, ema_model, build_optimizer(model, config))
+    teachers = load_teachers(config.distill.teachers)
+    state = TrainState(model, ema_model, build_optimizer(model, config), teachers)
     run.mkdir(parents=True, exist_ok=True)
     last = run / LAST_NAME
     if last.is_file():
