@@ -58,7 +58,7 @@ class Crop:
     """An aligned face, ready for the classifier.
 
     Attributes:
-        pixels: uint8, 64×64, gray, full range, host memory, framed like FER2013.
+        pixels: uint8, S×S with the side that the classifier takes, gray, full range, host memory, framed like FER2013.
         face: the face it was taken from.
         frame_index: the frame it was taken from.
     """

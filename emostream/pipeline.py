@@ -210,7 +210,8 @@ class Pipeline:
         """Runs in a thread."""
         followed = [self._follower.follow(frame) for frame in frames]
         started = time.perf_counter()
-        crops = crop_faces(frames, [found.faces for found in followed])
+        size = self._classifier.manifest.input_size_pixels
+        crops = crop_faces(frames, [found.faces for found in followed], size=size)
         return FollowedChunk(frames, followed, crops, time.perf_counter() - started, num_dropped)
 
     async def _classify_all(

@@ -163,9 +163,16 @@ class ConstantClassifier:
     Args:
         probabilities: one per label; None is 0.7 for "happy" and 0.05 for each other emotion.
         labels: class names.
+        input_size_pixels: side of the crops it says that it takes.
     """
 
-    def __init__(self, probabilities: Sequence[float] | None = None, *, labels: Sequence[str] = EMOTIONS) -> None:
+    def __init__(
+        self,
+        probabilities: Sequence[float] | None = None,
+        *,
+        labels: Sequence[str] = EMOTIONS,
+        input_size_pixels: int = 64,
+    ) -> None:
         if probabilities is None:
             probabilities = [0.7 if label == "happy" else 0.3 / (len(labels) - 1) for label in labels]
         self._row = np.asarray(probabilities, dtype=np.float32)
@@ -177,7 +184,7 @@ class ConstantClassifier:
             file="none",
             sha256="0" * 64,
             labels=tuple(labels),
-            input_size_pixels=64,
+            input_size_pixels=input_size_pixels,
             max_batch_size=32,
             architecture="constant",
             training_data="none",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +76,19 @@ async def test_faces_keep_their_track_and_their_scores_are_distributions() -> No
     assert {face.face.track_id for face in faces} == stats.track_ids
     assert len(stats.track_ids) == 1
     assert all(sum(face.smoothed.probabilities) == pytest.approx(1) for face in faces)
+
+
+async def test_crops_have_the_side_that_the_model_takes() -> None:
+    class Looking(ConstantClassifier):
+        shapes: ClassVar[set[tuple[int, ...]]] = set()
+
+        def classify(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            self.shapes.add(crops.shape[1:])
+            return super().classify(crops)
+
+    source = ScriptedSource(gray_frames(3))
+    await _pipeline(source, sink=CollectingSink(), classifier=Looking(input_size_pixels=48)).run()
+    assert Looking.shapes == {(48, 48)}
 
 
 async def test_frames_before_a_source_error_are_published() -> None:

@@ -81,6 +81,19 @@ def test_rotated_face_is_turned_upright() -> None:
     assert abs(crop[4:-4, 4:-4].astype(float) - picture[4:-4, 4:-4]).mean() < 3
 
 
+@pytest.mark.parametrize("scale", [1.0, 1.7, 6.0])
+@pytest.mark.parametrize("size", [48, 96])
+def test_another_side_shows_the_same_part_of_the_frame(size: int, scale: float) -> None:
+    side = int(CROP_SIZE_PIXELS * scale) + 100
+    rows, columns = np.indices((side, side))
+    smooth = ((rows + 2 * columns) * (255 / (3 * side))).astype(np.uint8)
+    crop = crop_face(smooth, face_from(upright(scale, 40.3, 30.7)), size=size)
+    assert crop.shape == (size, size)
+    step = scale * CROP_SIZE_PIXELS / size
+    y, x = (np.indices(crop.shape) + 0.5) * step + np.array([30.7, 40.3])[:, None, None] - 0.5
+    np.testing.assert_allclose(crop, (y + 2 * x) * (255 / (3 * side)), atol=2)
+
+
 def test_border_is_repeated_outside_the_frame() -> None:
     luma = np.full((100, 100), 30, np.uint8)
     luma[:, 0] = 200
