@@ -1,0 +1,59 @@
+"""What a run learns from and is measured on: crops and targets in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emostream.classify.preprocess import batch_from_pictures
+from emostream.emotion import EMOTIONS
+from training.config import TrainConfig
+from training.data import load_faces
+from training.faces import FaceSet
+from training.labels import majority_labels, vote_distributions
+from training.loss import Targets, one_hot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainSet:
+    """Crops and targets of one split, in memory: uint8 n×64×64, and majority int64 n for measuring."""
+
+    crops: Tensor
+    targets: Targets
+    labels: Tensor
+    majority: Tensor
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+
+def prepare(faces: FaceSet) -> TrainSet:
+    """Pictures → crops and targets; blank pictures are left out."""
+    faces = faces.without_blank()
+    labels = torch.from_numpy(faces.labels)
+    num = len(faces)
+    votes = np.zeros((num, 10), dtype=np.float32) if faces.votes is None else faces.votes
+    majority = torch.from_numpy(majority_labels(votes))
+    return TrainSet(
+        crops=torch.from_numpy(batch_from_pictures(faces.pictures)),
+        targets=Targets(
+            ferplus=torch.from_numpy(vote_distributions(votes)),
+            ferplus_weight=(majority >= 0).to(torch.float32),
+            fer2013=one_hot(labels, len(EMOTIONS)),
+            fer2013_weight=torch.ones(num),
+        ),
+        labels=labels,
+        majority=majority,
+    )
+
+
+def load_sets(config: TrainConfig) -> tuple[TrainSet, TrainSet]:
+    """What the settings name: (training, validation)."""
+    data = config.data
+    training = prepare(load_faces(Path(data.path), split=data.train_split))
+    validation = prepare(load_faces(Path(data.validation_path or data.path), split=data.validation_split))
+    return training, validation
