@@ -7,17 +7,22 @@ saved in the run folder, so a run can always be repeated and a later stage never
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import yaml
 
 from emostream.errors import ConfigError
+from training.config_tree import apply_override, build_settings, plain_values
 
-T = TypeVar("T")
+
+def _check(section: str, *rules: tuple[str, Any, bool, str]) -> None:
+    """Each rule is (key, value, whether it holds, what is allowed)."""
+    for key, value, holds, allowed in rules:
+        if not holds:
+            raise ConfigError(f"setting {section}.{key} must be {allowed}, got {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +67,15 @@ class AugmentConfig:
 class ModelConfig:
     """The network; `training.model.build_model` knows the architectures."""
 
-    architecture: Literal["compact"] = "compact"
+    architecture: Literal["compact", "vgg", "resnet", "inception", "efficientnet_lite"] = "compact"
+    variant: str | None = None
+    """One of the architecture's nets, `resnet18` for example; None is its first: `small`, or `lite0`."""
     widths: tuple[int, ...] = (32, 64, 128, 256)
+    """Channels of each stage; only `small` variants of compact, vgg and resnet ask for widths and depths."""
     depths: tuple[int, ...] = (1, 1, 2, 2)
-    """Residual blocks in each stage; the first stage works at half the crop's resolution, each next at half again."""
+    """Blocks (of VGG convolutions) of each stage; each stage works at half the resolution of the one before."""
+    stem_stride: int | None = None
+    """How much the first stage shrinks the crop; None is what suits the architecture on crops of 64 px."""
     dropout: float = 0.3
 
 
@@ -83,6 +93,9 @@ class OptimConfig:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     max_gradient_norm: float = 5.0
+    sam_radius: float = 0.0
+    """Sharpness-aware minimisation (`training.sam`) within this radius, 0.05 for example; a step then costs twice as
+    much. 0 is plain descent."""
     small_crop_fraction: float = 0.0
     """The first part of training that works on smaller crops: the same net at nearly half the cost of a step."""
     small_crop_pixels: int = 48
@@ -92,6 +105,58 @@ class OptimConfig:
     fer2013_weight: float = 1.0
     label_smoothing: float = 0.1
     """Of the challenge labels only: the votes are soft already."""
+
+    def __post_init__(self) -> None:
+        minutes = self.time_budget_minutes
+        _check(
+            "optim",
+            ("epochs", self.epochs, self.epochs >= 1, "1 or more"),
+            ("batch_size", self.batch_size, self.batch_size >= 2, "2 or more"),
+            ("time_budget_minutes", minutes, minutes is None or minutes > 0, "more than 0"),
+            ("ema_decay", self.ema_decay, 0 <= self.ema_decay < 1, "0 or more and less than 1"),
+            ("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "0 or more and less than 1"),
+            ("sam_radius", self.sam_radius, self.sam_radius >= 0, "0 or more"),
+            ("small_crop_pixels", self.small_crop_pixels, self.small_crop_pixels >= 8, "8 or more"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceConfig:
+    """What is done about rare classes; see `training.balance`."""
+
+    method: Literal["none", "effective_number", "logit_adjustment"] = "none"
+    beta: float = 0.999
+    """Of `effective_number`: 0 weighs all pictures alike, towards 1 the weight becomes that of the inverse count."""
+    tau: float = 1.0
+    """Of `logit_adjustment`: how much of the class frequencies is taken out; 1 aims at balanced accuracy."""
+
+    def __post_init__(self) -> None:
+        _check("balance", ("beta", self.beta, 0 <= self.beta < 1, "0 or more and less than 1"))
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationConfig:
+    """When a run is measured, and what its measures decide."""
+
+    every_epochs: int = 1
+    """The last epoch is measured in any case."""
+    max_crops: int | None = None
+    """Measure on so many validation crops, the same ones each time; None is all of them."""
+    metric: Literal["score", "accuracy", "ferplus_accuracy", "fer2013_loss", "ferplus_loss"] = "score"
+    """What `best.pt` is best in and what early stopping watches; `score` is the mean of the two accuracies."""
+    patience_epochs: int | None = None
+    """Stop after so many epochs without an improvement; None lets the schedule end by itself."""
+    min_improvement: float = 0.0
+    """What counts as an improvement for early stopping."""
+
+    def __post_init__(self) -> None:
+        patience = self.patience_epochs
+        _check(
+            "validation",
+            ("every_epochs", self.every_epochs, self.every_epochs >= 1, "1 or more"),
+            ("max_crops", self.max_crops, self.max_crops is None or self.max_crops >= 1, "1 or more"),
+            ("patience_epochs", patience, patience is None or patience >= 1, "1 or more"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +168,9 @@ class DistillConfig:
     weight: float = 0.7
     """Share of the loss that is against the teachers' answers; the rest is against the labels."""
 
+    def __post_init__(self) -> None:
+        _check("distill", ("weight", self.weight, 0 <= self.weight <= 1, "0 to 1"))
+
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
@@ -111,9 +179,15 @@ class TrainConfig:
     name: str = "run"
     seed: int = 0
     num_threads: int = 2
-    device: Literal["cpu"] = "cpu"
-    """Only the CPU so far."""
-    precision: Literal["fp32", "bf16"] = "bf16"
+    """Of a machine; its worker processes share them."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` is the GPU where there is one."""
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    """Of the forward pass; weights and their updates are fp32. fp16 is for GPUs that have no bf16."""
+    deterministic: bool = True
+    """The same weights from the same settings; false lets a GPU choose faster convolutions."""
+    tensorboard: bool = False
+    """Event files for TensorBoard in the run folder, beside `metrics.csv`."""
     compile: bool = False
     """Let TorchInductor compile the training step; needs a C++ compiler."""
     initial_checkpoint: str | None = None
@@ -122,7 +196,9 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
 
 
 def load_config(path: Path | None = None, *, overrides: tuple[str, ...] = ()) -> TrainConfig:
@@ -143,86 +219,20 @@ def load_config(path: Path | None = None, *, overrides: tuple[str, ...] = ()) ->
             raise ConfigError(f"settings file {path} must hold a mapping, got {type(content).__name__}")
         tree = content or {}
     for override in overrides:
-        _apply_override(tree, override)
+        apply_override(tree, override)
     return config_from_dict(tree)
 
 
 def config_from_dict(tree: dict[str, Any]) -> TrainConfig:
     """A mapping of differences → the effective settings (checked)."""
-    return _build(TrainConfig, tree, where="")
+    return build_settings(TrainConfig, tree)
 
 
 def config_as_dict(config: TrainConfig) -> dict[str, Any]:
     """The effective settings as plain values, ready for YAML."""
-    return typing.cast("dict[str, Any]", _plain(dataclasses.asdict(config)))
+    return typing.cast("dict[str, Any]", plain_values(dataclasses.asdict(config)))
 
 
 def save_config(config: TrainConfig, path: Path) -> None:
     """Write the effective settings as YAML."""
     path.write_text(yaml.safe_dump(config_as_dict(config), sort_keys=False), encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _apply_override(tree: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise ConfigError(f"expected an override of the form section.key=value, got {override!r}")
-    *sections, leaf = key.split(".")
-    node = tree
-    for section in sections:
-        node = node.setdefault(section, {})
-        if not isinstance(node, dict):
-            raise ConfigError(f"override {override!r}: {section} is a value, not a section")
-    try:
-        node[leaf] = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        raise ConfigError(f"override {override!r}: {text!r} is not a YAML value") from exc
-
-
-def _build(cls: type[T], tree: dict[str, Any], *, where: str) -> T:
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(set(tree) - set(hints))
-    if unknown:
-        raise ConfigError(f"unknown setting {where}{unknown[0]}; known here: {', '.join(hints)}")
-    values: dict[str, Any] = {}
-    for key, value in tree.items():
-        hint = hints[key]
-        if dataclasses.is_dataclass(hint):
-            if not isinstance(value, dict):
-                raise ConfigError(f"setting {where}{key} is a section, got {value!r}")
-            values[key] = _build(typing.cast("type[Any]", hint), value, where=f"{where}{key}.")
-        else:
-            values[key] = _convert(hint, value, where=f"{where}{key}")
-    return cls(**values)
-
-
-def _convert(hint: Any, value: Any, *, where: str) -> Any:
-    origin, options = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        if value is None and type(None) in options:
-            return None
-        return _convert(next(option for option in options if option is not type(None)), value, where=where)
-    if origin is Literal:
-        if value not in options:
-            raise ConfigError(f"setting {where} must be one of {', '.join(map(str, options))}, got {value!r}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"setting {where} must be a list, got {value!r}")
-        return tuple(_convert(options[0], item, where=where) for item in value)
-    # YAML reads 1e-3 as text and 1 as an integer; both are fine where a float is asked for.
-    if hint is float and not isinstance(value, bool):
-        try:
-            return float(value)
-        except (TypeError, ValueError) as exc:
-            raise ConfigError(f"setting {where} must be a number, got {value!r}") from exc
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ConfigError(f"setting {where} must be {hint.__name__}, got {value!r}")
-    return value
