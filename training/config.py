@@ -35,11 +35,22 @@ class DataConfig:
     validation_split: str | None = "publictest"
     validation_path: str | None = None
     """Where the validation pictures are when they are not in `path`."""
+    validation_share: float = 0.1
+    """Kept apart from the training pictures where `path` has no splits or `validation_split` is null."""
+    split_seed: int = 0
+    """Of that share: its own, so that runs with different seeds are measured on the same pictures."""
+    leak_free: bool = False
+    """Leave out training pictures that validation has too, exactly or nearly, and subjects that it has. Off, since
+    published figures are measured without."""
+
+    def __post_init__(self) -> None:
+        share = self.validation_share
+        _check("data", ("validation_share", share, 0 < share < 1, "more than 0 and less than 1"))
 
 
 @dataclass(frozen=True, slots=True)
 class AugmentConfig:
-    """How a training crop is varied: the first four stand for the jitter of a detector's box and landmarks."""
+    """How a training crop is varied; the first six stand for a detector's box and landmarks and for turned heads."""
 
     flip_probability: float = 0.5
     rotation_degrees: float = 13.0
@@ -47,20 +58,49 @@ class AugmentConfig:
     """Zoom is drawn from 1 − ratio … 1 + ratio."""
     shift_ratio: float = 0.06
     """Shift is drawn from ± ratio of the side."""
+    shear_ratio: float = 0.06
+    """Shear is drawn from ± ratio: the top of the face moves against its bottom by this share of the side."""
+    perspective_ratio: float = 0.08
+    """One side of the face is drawn larger than the other by up to this ratio."""
     brightness_levels: float = 25.0
     contrast_ratio: float = 0.3
     gamma_ratio: float = 0.35
+    uneven_light_probability: float = 0.2
+    uneven_light_ratio: float = 0.5
+    """Light falls off across the face, in any direction, by up to this ratio about the middle."""
     blur_probability: float = 0.15
     low_resolution_probability: float = 0.15
     min_low_resolution_pixels: int = 16
     noise_probability: float = 0.2
     noise_levels: float = 8.0
     """Largest standard deviation of the noise, of 255 levels."""
+    jpeg_probability: float = 0.1
+    min_jpeg_quality: int = 20
+    """Quality is drawn from this to 90."""
     erase_probability: float = 0.3
     max_erase_ratio: float = 0.4
     """Largest side of the erased rectangle, of the side of the crop."""
     mixup_probability: float = 0.25
     mixup_alpha: float = 0.2
+    cutmix_probability: float = 0.0
+    """Of the pictures that are not mixed up; a rectangle of up to half of the picture comes from another."""
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if name.endswith("_probability"):
+                _check("augment", (name, value, 0 <= value <= 1, "0 to 1"))
+        _check(
+            "augment",
+            ("min_jpeg_quality", self.min_jpeg_quality, 1 <= self.min_jpeg_quality <= 90, "1 to 90"),
+            ("scale_ratio", self.scale_ratio, 0 <= self.scale_ratio < 1, "0 or more and less than 1"),
+            (
+                "perspective_ratio",
+                self.perspective_ratio,
+                0 <= self.perspective_ratio < 0.5,
+                "0 or more and less than 0.5",
+            ),
+            ("mixup_alpha", self.mixup_alpha, self.mixup_alpha > 0, "more than 0"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
