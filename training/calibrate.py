@@ -1,8 +1,9 @@
 """Pure: temperature scaling, one number for each head, fitted on pictures that were not trained on.
 
-Dividing all logits by one temperature never changes an answer, only how sure it is. The challenge head is fitted to the
-challenge's labels; the FER+ head to the distribution of the votes, since its probabilities mean "what people would
-say".
+Dividing all logits by one temperature never changes an answer, only how sure it is (Guo et al. 2017). The challenge
+head is fitted to the challenge's labels; the FER+ head to the distribution of the votes, since its probabilities mean
+"what people would say". A softmax forgets nothing but a common shift of its logits, so a temperature can be undone, or
+another one applied, on the probabilities themselves.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from scipy.special import log_softmax, softmax
 
 # Beyond these a head is broken, not badly calibrated.
 _MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.2, 5.0
+
+# Below any probability that float32 can hold.
+_SMALLEST = 1e-45
 
 
 def fit_temperature(logits: npt.NDArray[np.floating], targets: npt.NDArray[np.floating]) -> float:
@@ -46,3 +50,13 @@ def cross_fitted_probabilities(
     for half in (even, ~even):
         result[half] = softmax(logits[half] / fit_temperature(logits[~half], targets[~half]), axis=1)
     return result
+
+
+def logits_from_probabilities(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Logits n×c whose softmax these probabilities are; 0 becomes a very negative number."""
+    return np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), _SMALLEST))
+
+
+def undo_temperature(probabilities: npt.NDArray[np.floating], temperature: float) -> npt.NDArray[np.float64]:
+    """softmax(logits / t), n×c → softmax(logits)."""
+    return np.asarray(softmax(temperature * logits_from_probabilities(probabilities), axis=1))

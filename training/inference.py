@@ -11,9 +11,12 @@ import numpy.typing as npt
 import onnxruntime as ort
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+import emostream
 from emostream.classify.manifest import ModelManifest, load_manifest
 from emostream.classify.preprocess import batch_from_pictures
 from emostream.errors import InferenceError, ManifestError
+
+SHIPPED_MODEL = Path(emostream.__file__).parent / "models" / "emotions.onnx"
 
 _BATCH_SIZE = 64
 
@@ -70,27 +73,46 @@ def milliseconds_per_crop(model_path: Path, *, size: int, batch_size: int = 8, n
     return 1000 * float(np.median(spent)) / batch_size
 
 
-def classify_pictures(
-    model_path: Path, pictures: npt.NDArray[np.uint8], *, num_threads: int = 0, show_progress: bool = False
-) -> tuple[ModelManifest, HeadOutputs]:
-    """Gray pictures n×s×s, framed like FER2013 → the model's manifest and the probabilities of both heads.
+class OnnxModel:
+    """A model file with its manifest and both heads, opened once for many calls.
+
+    Args:
+        model_path: ONNX file; its manifest lies beside it.
+        num_threads: 0 means one for each core.
 
     Raises:
         ModelUnavailableError: model or manifest is missing.
         ManifestError: they do not fit each other, or the model has not two outputs.
-        InferenceError: the model failed.
     """
-    manifest = load_manifest(model_path)
-    if len(manifest.outputs) != 2:
-        raise ManifestError(f"model {model_path}: expected two outputs, got {', '.join(manifest.outputs)}")
-    session = open_session(model_path, num_threads=num_threads)
-    names = (manifest.outputs[0], manifest.outputs[1])
-    batch_size = min(_BATCH_SIZE, manifest.max_batch_size)
-    parts = []
-    starts = range(0, len(pictures), batch_size)
-    for start in tqdm(starts, desc="classify", disable=not show_progress, leave=False):
-        crops = batch_from_pictures(pictures[start : start + batch_size], size=manifest.input_size_pixels)
-        parts.append(run_session(session, crops, output_names=names, input_name=manifest.input_name))
-    return manifest, HeadOutputs(
-        np.concatenate([part.ferplus for part in parts]), np.concatenate([part.fer2013 for part in parts])
-    )
+
+    def __init__(self, model_path: Path, *, num_threads: int = 0) -> None:
+        self.manifest = load_manifest(model_path)
+        if len(self.manifest.outputs) != 2:
+            raise ManifestError(f"model {model_path}: expected two outputs, got {', '.join(self.manifest.outputs)}")
+        self._session = open_session(model_path, num_threads=num_threads)
+
+    def classify(self, pictures: npt.NDArray[np.uint8], *, show_progress: bool = False) -> HeadOutputs:
+        """Gray pictures n×s×s, framed like FER2013 → probabilities of both heads.
+
+        Raises:
+            InferenceError: the model failed.
+        """
+        manifest = self.manifest
+        names = (manifest.outputs[0], manifest.outputs[1])
+        batch_size = min(_BATCH_SIZE, manifest.max_batch_size)
+        starts = range(0, len(pictures), batch_size)
+        parts = []
+        for start in tqdm(starts, desc="classify", disable=not show_progress, leave=False):
+            crops = batch_from_pictures(pictures[start : start + batch_size], size=manifest.input_size_pixels)
+            parts.append(run_session(self._session, crops, output_names=names, input_name=manifest.input_name))
+        return HeadOutputs(
+            np.concatenate([part.ferplus for part in parts]), np.concatenate([part.fer2013 for part in parts])
+        )
+
+
+def classify_pictures(
+    model_path: Path, pictures: npt.NDArray[np.uint8], *, num_threads: int = 0, show_progress: bool = False
+) -> tuple[ModelManifest, HeadOutputs]:
+    """The manifest of a model and its answers for pictures, as `OnnxModel` gives them; raises what that raises."""
+    model = OnnxModel(model_path, num_threads=num_threads)
+    return model.manifest, model.classify(pictures, show_progress=show_progress)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.special import softmax
 
-from training.calibrate import cross_fitted_probabilities, fit_temperature
+from training.calibrate import cross_fitted_probabilities, fit_temperature, undo_temperature
 from training.metrics import expected_calibration_error
 
 
@@ -40,3 +42,14 @@ def test_cross_fitting_calibrates_and_keeps_the_answers() -> None:
     assert (fitted.argmax(axis=1) == logits.argmax(axis=1)).all()
     assert expected_calibration_error(softmax(logits, axis=1), right) > 0.1
     assert expected_calibration_error(fitted, right) < 0.03
+
+
+@given(temperature=st.floats(0.3, 4.0), seed=st.integers(0, 1000))
+def test_a_temperature_can_be_undone_on_the_probabilities(temperature: float, seed: int) -> None:
+    logits = np.random.default_rng(seed).normal(scale=3, size=(20, 7))
+    served = softmax(logits / temperature, axis=1).astype(np.float32)
+    assert undo_temperature(served, temperature) == pytest.approx(softmax(logits, axis=1), abs=1e-4)
+
+
+def test_undoing_keeps_probabilities_of_zero() -> None:
+    assert undo_temperature(np.array([[1.0, 0.0], [0.5, 0.5]]), 2.0) == pytest.approx(np.array([[1, 0], [0.5, 0.5]]))

@@ -89,6 +89,9 @@ def test_counts_and_accuracies_of_known_answers(tmp_path: Path, model: Path) -> 
     assert evaluation["ferplus_per_class"]["happy"]["recall"] == 1
     assert np.array(evaluation["confusion_matrix"]).sum() == 70
     assert evaluation["label_agreement"] == 1
+    for name in ("accuracy", "balanced_accuracy", "macro_f1", "ferplus_balanced_accuracy", "ferplus_macro_f1"):
+        low, high = evaluation[f"{name}_interval"]
+        assert low <= evaluation[name] <= high
 
 
 def faces_from(path: Path) -> FaceSet:
@@ -109,6 +112,37 @@ def test_json_without_votes_and_duplicates_has_nulls(
         assert result[name] is None
     assert result["ferplus_per_class"] is None
     assert result["n_ferplus"] == 0
+
+
+def test_calibration_before_its_temperature_needs_the_manifest_to_tell_it(tmp_path: Path) -> None:
+    model = save_brightness_model(tmp_path / "model.onnx")
+    figures = evaluate_model(model, made_faces(70)).as_dict()
+    assert figures["ece_before"] is None
+    path = model.with_suffix(".json")
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["metrics"] = {"temperature_fer2013": 2.0, "temperature_ferplus": 1.0}
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    told = evaluate_model(model, made_faces(70)).as_dict()
+    assert told["ece"] == figures["ece"]
+    assert told["ece_before"] != pytest.approx(told["ece"])
+    assert told["ferplus_ece_before"] == pytest.approx(told["ferplus_ece"], abs=1e-6)
+    assert told["ferplus_vote_ece_before"] == pytest.approx(told["ferplus_vote_ece"], abs=1e-6)
+    assert len(told["reliability"]["fer2013"]["before"]["bins"]) == 15
+
+
+def test_robustness_and_markdown_on_demand(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = save_npz(made_faces(21), tmp_path / "set.npz")
+    arguments = ["--data", str(data), "--model", str(model), "--robustness", "--robustness-pictures", "7"]
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["robustness"]["num_pictures"] == 7
+    assert main([*arguments, "--markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("| balanced accuracy | 14.3 % (") for line in lines)
+    assert any(line.startswith("| rotation (degrees, to either side) | ") for line in lines)
+    columns = {line.count("|") for line in lines if line.startswith("|") and "face size" not in line}
+    assert columns <= {4, 5, 11}
+    assert main(arguments) == 0
+    assert "light from a side" in capsys.readouterr().out
 
 
 def test_labels_of_the_model_may_stand_in_another_order(tmp_path: Path) -> None:

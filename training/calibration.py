@@ -1,0 +1,96 @@
+"""Pure: how honest the probabilities of both heads are, before and after temperature scaling.
+
+Whether a probability is honest depends on the question it answers:
+
+- `fer2013`: the second head against the challenge's label.
+- `ferplus_vote`: the first head against the share of people who gave its answer. This is what the first head says.
+- `ferplus`: the first head against the majority label. A head that is honest about shares is too modest here: where six
+  of ten people say happy, the majority is happy for certain.
+- `ferplus_majority`: the first head, sharpened by one exponent, against the majority label: what it can say to someone
+  who asks for the majority. The exponent is fitted on one half of the pictures and measured on the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emostream.classify.manifest import ModelManifest
+from emostream.emotion import EMOTIONS
+from training.calibrate import (
+    cross_fitted_probabilities,
+    fit_temperature,
+    logits_from_probabilities,
+    undo_temperature,
+)
+from training.inference import HeadOutputs
+from training.labels import vote_distributions
+from training.metrics import Reliability, reliability
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """One head about one question.
+
+    Attributes:
+        after: as the model gives its probabilities.
+        before: with the temperature undone; None when the manifest does not tell it.
+        temperature: of the head; None when the manifest does not tell it.
+    """
+
+    after: Reliability
+    before: Reliability | None = None
+    temperature: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+
+def calibrations(
+    outputs: HeadOutputs,
+    *,
+    labels: npt.NDArray[np.int64],
+    votes: npt.NDArray[np.float32],
+    majority: npt.NDArray[np.int64],
+    manifest: ModelManifest,
+) -> dict[str, Calibration]:
+    """Question → calibration, for every question that the data can answer.
+
+    Args:
+        outputs: of both heads, in the order of `EMOTIONS`.
+        labels: n, the challenge's.
+        votes: n×10, in the order of `FERPLUS_COLUMNS`.
+        majority: n, class index or NO_MAJORITY.
+        manifest: its metrics `temperature_fer2013` and `temperature_ferplus`, when there, tell what to undo.
+    """
+    fer2013_temperature = manifest.metrics.get("temperature_fer2013")
+    result = {"fer2013": _calibration(outputs.fer2013, np.eye(len(EMOTIONS))[labels], fer2013_temperature)}
+    known = majority >= 0
+    if known.any():
+        probabilities, temperature = outputs.ferplus[known], manifest.metrics.get("temperature_ferplus")
+        goal = np.eye(len(EMOTIONS))[majority[known]]
+        sharpened = cross_fitted_probabilities(logits_from_probabilities(probabilities), goal)
+        result["ferplus_vote"] = _calibration(probabilities, vote_distributions(votes[known]), temperature)
+        result["ferplus"] = _calibration(probabilities, goal, temperature)
+        result["ferplus_majority"] = _calibration(sharpened, goal, None)
+    return result
+
+
+def majority_exponent(probabilities: npt.NDArray[np.floating], majority: npt.NDArray[np.int64]) -> float:
+    """The power k for which pᵏ, scaled to sum 1, best tells the chance that the majority of people says so."""
+    return 1 / fit_temperature(logits_from_probabilities(probabilities), np.eye(probabilities.shape[1])[majority])
+
+
+def _calibration(
+    probabilities: npt.NDArray[np.floating], goal: npt.NDArray[np.floating], temperature: float | None
+) -> Calibration:
+    """Against target distributions n×c; the top answer is as true as its share there."""
+    truth = goal[np.arange(len(goal)), probabilities.argmax(axis=1)]
+    after = reliability(probabilities, truth)
+    if temperature is None:
+        return Calibration(after)
+    return Calibration(after, reliability(undo_temperature(probabilities, temperature), truth), temperature)

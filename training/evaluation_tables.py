@@ -1,0 +1,119 @@
+"""An evaluation for people: tables on the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from training.evaluation import Evaluation
+from training.metrics import HeadMetrics, Interval
+from training.robustness import Accuracy, Robustness, mean_accuracy
+
+QUESTIONS = {
+    "fer2013": "challenge head: the challenge's label",
+    "ferplus_vote": "FER+ head: share of people who say so",
+    "ferplus": "FER+ head: the majority says so",
+    "ferplus_majority": "FER+ head, sharpened: the majority says so",
+}
+"""What each entry of `Evaluation.calibration` is about, in words."""
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """The main figures, calibration, then each head's classes and confusions."""
+    console = Console(highlight=False)
+    left_out = sum(evaluation.num_left_out.values())
+    reasons = ", ".join(f"{reason} {count}" for reason, count in evaluation.num_left_out.items()) or "no votes"
+    copies = "unknown" if evaluation.num_duplicates is None else str(evaluation.num_duplicates)
+    console.print(
+        f"{evaluation.num_pictures} pictures, {evaluation.num_blank} blank, {copies} copies of training pictures; "
+        f"{evaluation.num_ferplus} with a FER+ majority, {left_out} left out ({reasons})"
+    )
+    console.print(_summary_table(evaluation))
+    console.print(_calibration_table(evaluation))
+    for name, head in (("challenge labels", evaluation.fer2013), ("FER+ majority", evaluation.ferplus)):
+        if head is not None:
+            console.print(_class_table(head, title=name))
+            console.print(_confusion_table(head, title=name))
+
+
+def _summary_table(evaluation: Evaluation) -> Table:
+    heads = [head for head in (evaluation.fer2013, evaluation.ferplus) if head is not None]
+    fresh = (evaluation.fer2013_without_duplicates, evaluation.ferplus_without_duplicates)[: len(heads)]
+    table = Table("figure (95 % interval)", *("challenge labels", "FER+ majority")[: len(heads)])
+    table.add_row("accuracy", *(_figure(head.accuracy, head.accuracy_interval) for head in heads))
+    table.add_row(
+        "without duplicates",
+        *("not known" if head is None else _figure(head.accuracy, head.accuracy_interval) for head in fresh),
+    )
+    table.add_row(
+        "balanced accuracy", *(_figure(head.balanced_accuracy, head.balanced_accuracy_interval) for head in heads)
+    )
+    table.add_row("macro F1", *(_figure(head.macro_f1, head.macro_f1_interval) for head in heads))
+    table.add_row("log loss, nats", *(f"{head.log_loss:.3f}" for head in heads))
+    return table
+
+
+def _figure(share: float, interval: Interval) -> str:
+    return f"{100 * share:.2f} % ({100 * interval[0]:.1f} – {100 * interval[1]:.1f})"
+
+
+def _calibration_table(evaluation: Evaluation) -> Table:
+    table = Table("calibration error (ECE)", "temperature", "before", "after")
+    for question, entry in evaluation.calibration.items():
+        table.add_row(
+            QUESTIONS[question],
+            "–" if entry.temperature is None else f"{entry.temperature:.3f}",
+            "–" if entry.before is None else f"{entry.before.ece:.3f}",
+            f"{entry.after.ece:.3f}",
+        )
+    return table
+
+
+def _class_table(head: HeadMetrics, *, title: str) -> Table:
+    table = Table("", title=title)
+    for name in ("precision", "recall", "F1", "pictures"):
+        table.add_column(name, justify="right")
+    for emotion, figures in head.per_class.items():
+        shares = (figures.precision, figures.recall, figures.f1)
+        table.add_row(emotion, *(f"{share:.3f}" for share in shares), str(figures.support))
+    return table
+
+
+def _confusion_table(head: HeadMetrics, *, title: str) -> Table:
+    table = Table("label ↓", title=f"{title}: answers →")
+    for emotion in head.per_class:
+        table.add_column(emotion, justify="right")
+    for label, row in zip(head.per_class, head.confusion_matrix, strict=True):
+        table.add_row(label, *map(str, row))
+    return table
+
+
+def print_robustness(robustness: Robustness) -> None:
+    """Accuracy of each head at each strength, in percent."""
+    console = Console(highlight=False)
+    for name, title in (("fer2013", "challenge labels"), ("ferplus", "FER+ majority")):
+        if getattr(robustness.clean, name) is not None:
+            console.print(_robustness_table(robustness, head=name, title=title))
+            sizes = Table(f"{title}, face size", *(f"{size:g}" for size in robustness.face_sizes.strengths))
+            sizes.add_row(
+                "accuracy, %", *(_percent_of(accuracy, name) for accuracy in robustness.face_sizes.accuracies)
+            )
+            console.print(sizes)
+
+
+def _robustness_table(robustness: Robustness, *, head: str, title: str) -> Table:
+    table = Table(
+        f"{title}, %",
+        title=f"{robustness.num_pictures} pictures: clean {_percent_of(robustness.clean, head)}, "
+        f"mirrored {_percent_of(robustness.mirrored, head)}, corrupted {_percent_of(robustness.mean_corrupted, head)}",
+    )
+    for heading in ("weak", "2", "3", "4", "strong", "mean loss"):
+        table.add_column(heading, justify="right")
+    for curve in robustness.curves:
+        loss = robustness.clean.minus(mean_accuracy(list(curve.accuracies)))
+        table.add_row(curve.name, *(_percent_of(accuracy, head) for accuracy in (*curve.accuracies, loss)))
+    return table
+
+
+def _percent_of(accuracy: Accuracy, head: str) -> str:
+    return f"{100 * getattr(accuracy, head):.1f}"

@@ -1,0 +1,92 @@
+"""The figures of a model card as Markdown, ready to be pasted into it."""
+
+from __future__ import annotations
+
+from training.calibration import Calibration
+from training.evaluation import Evaluation
+from training.metrics import HeadMetrics
+from training.robustness import Accuracy, Robustness, mean_accuracy
+
+
+def markdown_figures(evaluation: Evaluation, robustness: Robustness | None = None) -> str:
+    """Tables of the main figures with their 95 % intervals, of recalls, and of robustness where it was measured."""
+    parts = [_main_figures(evaluation), _recalls(evaluation)]
+    if robustness is not None:
+        parts.append(_robustness(robustness))
+    return "\n\n".join(parts) + "\n"
+
+
+def _main_figures(evaluation: Evaluation) -> str:
+    heads = (evaluation.fer2013, evaluation.ferplus)
+    fresh = (evaluation.fer2013_without_duplicates, evaluation.ferplus_without_duplicates)
+    calibration = evaluation.calibration
+    rows = [("accuracy", [_figure(head, "accuracy") for head in heads])]
+    if evaluation.num_duplicates:
+        name = f"without the {evaluation.num_duplicates} exact copies of training pictures"
+        rows.append((name, [_figure(head, "accuracy") for head in fresh]))
+    rows += [
+        ("balanced accuracy", [_figure(head, "balanced_accuracy") for head in heads]),
+        ("macro F1", [_figure(head, "macro_f1") for head in heads]),
+        ("calibration error against the label", [_ece(calibration, name) for name in ("fer2013", "ferplus")]),
+    ]
+    if evaluation.majority_exponent is not None:
+        name = f"the same, probabilities sharpened by the exponent {evaluation.majority_exponent:.2f}"
+        rows.append(("calibration error against the share of votes", ["–", _ece(calibration, "ferplus_vote")]))
+        rows.append((name, ["–", _ece(calibration, "ferplus_majority")]))
+    title = (
+        f"| 95 % intervals in brackets | challenge labels, {evaluation.num_pictures:,} pictures "
+        f"| FER+ majority, {evaluation.num_ferplus:,} pictures |"
+    )
+    return _table(title, rows)
+
+
+def _recalls(evaluation: Evaluation) -> str:
+    rows = []
+    for emotion, figures in evaluation.fer2013.per_class.items():
+        cells = [figures] if evaluation.ferplus is None else [figures, evaluation.ferplus.per_class[emotion]]
+        texts = [f"{100 * cell.recall:.0f} % ({cell.support:,})" for cell in cells]
+        rows.append((emotion, texts if len(texts) == 2 else [*texts, "–"]))
+    return _table("| recall (pictures) | challenge labels | FER+ majority |", rows)
+
+
+def _robustness(robustness: Robustness) -> str:
+    weak, middle, strong = 0, 2, 4
+    rows = [("as they are", [_pair(robustness.clean), "", ""]), ("mirrored", [_pair(robustness.mirrored), "", ""])]
+    for curve in robustness.curves:
+        cells = [f"{_pair(curve.accuracies[k])} ({curve.strengths[k]:g})" for k in (weak, middle, strong)]
+        rows.append((f"{curve.name} ({curve.unit})", cells))
+    mean = [mean_accuracy([curve.accuracies[k] for curve in robustness.curves]) for k in (weak, middle, strong)]
+    rows.append(("mean of these", [_pair(accuracy) for accuracy in mean]))
+    spoiled = _table("| challenge labels / FER+ majority, % (strength) | weak | middle | strong |", rows)
+    sizes = robustness.face_sizes
+    title = "| face size, pixels | " + " | ".join(f"{size:g}" for size in sizes.strengths) + " |"
+    drop = robustness.mean_drop
+    return (
+        f"{spoiled}\n\n{_table(title, [('', [_pair(accuracy) for accuracy in sizes.accuracies])])}\n\n"
+        f"Over all corruptions and strengths a corruption costs {_pair(drop)} points "
+        f"({robustness.num_pictures:,} pictures)."
+    )
+
+
+def _table(title: str, rows: list[tuple[str, list[str]]]) -> str:
+    rule = "|---" * (title.count("|") - 1) + "|"
+    return "\n".join([title, rule, *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows)])
+
+
+def _figure(head: HeadMetrics | None, name: str) -> str:
+    if head is None:
+        return "–"
+    value, (low, high) = getattr(head, name), getattr(head, f"{name}_interval")
+    if name == "macro_f1":
+        return f"{value:.3f} ({low:.3f} – {high:.3f})"
+    return f"{100 * value:.1f} % ({100 * low:.1f} – {100 * high:.1f})"
+
+
+def _ece(calibration: dict[str, Calibration], question: str) -> str:
+    entry = calibration.get(question)
+    return "–" if entry is None else f"{entry.after.ece:.3f}"
+
+
+def _pair(accuracy: Accuracy) -> str:
+    ferplus = "–" if accuracy.ferplus is None else f"{100 * accuracy.ferplus:.1f}"
+    return f"{100 * accuracy.fer2013:.1f} / {ferplus}"
