@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from emostream.errors import ConfigError, ManifestError, ModelUnavailableError
+from training.architectures.choices import SMALL
 from training.config import ModelConfig
 
 # Deviation of a channel of ImageNet's pictures, in 0…1; torchvision divides by it.
@@ -29,7 +30,7 @@ class _Published:
     """Where the weights of a family are.
 
     Attributes:
-        variants: those that have weights.
+        variants: of the family, the default first; all but our own small one have weights.
         read: variant → published state dict.
         name: our name of a value → the published one.
         input_deviation: deviation of what the published net was given.
@@ -54,15 +55,16 @@ def imagenet_weights(config: ModelConfig, wanted: Mapping[str, Tensor]) -> dict[
         ManifestError: the published file does not hold what the net needs.
     """
     published = _published(config)
-    if config.variant is None or config.variant not in published.variants:
+    variant = config.variant or published.variants[0]
+    if variant == SMALL:
         raise ConfigError(
-            f"there are no ImageNet weights for {config.architecture} {config.variant or 'without a variant'}: "
-            f"set model.variant to {' or '.join(published.variants)}"
+            f"there are no ImageNet weights for {config.architecture} {variant}: "
+            f"set model.variant to {' or '.join(published.variants[1:])}"
         )
-    source = published.read(config.variant)
+    source = published.read(variant)
     missing = [key for key in wanted if published.name(key) not in source]
     if missing:
-        raise ManifestError(f"the ImageNet weights of {config.variant} do not hold {published.name(missing[0])}")
+        raise ManifestError(f"the ImageNet weights of {variant} do not hold {published.name(missing[0])}")
     weights = {key: source[published.name(key)] for key in wanted}
     for key, value in wanted.items():
         if weights[key].dim() == 4 and (weights[key].shape[1], value.shape[1]) == (3, 1):
@@ -80,17 +82,17 @@ def _published(config: ModelConfig) -> _Published:
         case "vgg":
             from training.architectures import vgg
 
-            return _Published(vgg.VARIANTS[1:], _read_torchvision, vgg.imagenet_name, 1.0)
+            return _Published(vgg.VARIANTS, _read_torchvision, vgg.imagenet_name, 1.0)
         case "resnet":
             from training.architectures import resnet
 
-            return _Published(resnet.VARIANTS[1:], _read_torchvision, resnet.imagenet_name, 1.0)
+            return _Published(resnet.VARIANTS, _read_torchvision, resnet.imagenet_name, 1.0)
         case "inception":
             from training.architectures import inception
 
             # Trained by TensorFlow on pixels in −1…1.
             deviation = _PICTURE_DEVIATION * 2
-            return _Published(inception.VARIANTS[1:], _read_torchvision, inception.imagenet_name, deviation)
+            return _Published(inception.VARIANTS, _read_torchvision, inception.imagenet_name, deviation)
         case "efficientnet_lite":
             from training.architectures import efficientnet_lite as lite
 

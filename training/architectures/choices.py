@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from emostream.errors import ConfigError
 from training.config import ModelConfig
 
+SMALL = "small"
+"""The variant of our own making: no one has published weights for it."""
+
 
 def chosen_variant(config: ModelConfig, known: Sequence[str]) -> str:
     """The variant of the settings, the first known one when they name none.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.architectures.choices import chosen_stem_stride, chosen_variant
+from training.architectures.choices import SMALL, chosen_stem_stride, chosen_variant
 from training.architectures.face_net import Trunk
 from training.config import ModelConfig
 
@@ -39,7 +39,7 @@ class ResidualBlock(nn.Module):
 
 def compact_trunk(config: ModelConfig) -> Trunk:
     """A stem at half the crop's resolution, then stages of residual blocks, each stage at half the one before."""
-    chosen_variant(config, ("small",))
+    chosen_variant(config, (SMALL,))
     chosen_stem_stride(config, (2,))
     width = config.widths[0]
     stem = nn.Sequential(nn.Conv2d(1, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())

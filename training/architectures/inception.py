@@ -11,19 +11,19 @@ from collections import OrderedDict
 
 from torch import nn
 
-from training.architectures.choices import chosen_stem_stride, chosen_variant
+from training.architectures.choices import SMALL, chosen_stem_stride, chosen_variant
 from training.architectures.face_net import Trunk
 from training.config import ModelConfig
 from training.torchvision_import import torchvision
 
-VARIANTS = ("small", "inception_v3")
+VARIANTS = (SMALL, "inception_v3")
 _IMAGENET_WIDTH = 2048
 _HEAD_PARTS = ("AuxLogits", "avgpool", "dropout", "fc")
 
 
 def inception_trunk(config: ModelConfig) -> Trunk:
     """A stem of one convolution, then convolutions, poolings and inception blocks."""
-    if chosen_variant(config, VARIANTS) == "small":
+    if chosen_variant(config, VARIANTS) == SMALL:
         return _small_trunk(chosen_stem_stride(config, (2, 1)))
     return _imagenet_trunk(chosen_stem_stride(config, (1, 2)))
 

@@ -10,14 +10,14 @@ from collections import OrderedDict
 
 from torch import nn
 
-from training.architectures.choices import chosen_stem_stride, chosen_variant
+from training.architectures.choices import SMALL, chosen_stem_stride, chosen_variant
 from training.architectures.face_net import Trunk
 from training.config import ModelConfig
 from training.torchvision_import import torchvision
 
 _IMAGENET_WIDTHS = (64, 128, 256, 512)
 _IMAGENET_DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
-VARIANTS = ("small", *_IMAGENET_DEPTHS)
+VARIANTS = (SMALL, *_IMAGENET_DEPTHS)
 
 
 def resnet_trunk(config: ModelConfig) -> Trunk:
@@ -25,7 +25,7 @@ def resnet_trunk(config: ModelConfig) -> Trunk:
     variant = chosen_variant(config, VARIANTS)
     stride = chosen_stem_stride(config, (2, 1, 4))
     widths, depths, kernel = config.widths, config.depths, 3
-    if variant != "small":
+    if variant != SMALL:
         widths, depths, kernel = _IMAGENET_WIDTHS, _IMAGENET_DEPTHS[variant], 7
     stages, width = OrderedDict[str, nn.Module](), widths[0]
     for number, (stage_width, depth) in enumerate(zip(widths, depths, strict=True), start=1):

@@ -10,14 +10,14 @@ from itertools import pairwise
 
 from torch import nn
 
-from training.architectures.choices import chosen_stem_stride, chosen_variant
+from training.architectures.choices import SMALL, chosen_stem_stride, chosen_variant
 from training.architectures.face_net import Trunk
 from training.config import ModelConfig
 from training.torchvision_import import torchvision
 
 # torchvision's plans of these nets; `small` takes widths and depths of the settings.
 _PLANS = {"vgg11_bn": "A", "vgg13_bn": "B", "vgg16_bn": "D"}
-VARIANTS = ("small", *_PLANS)
+VARIANTS = (SMALL, *_PLANS)
 
 
 def vgg_trunk(config: ModelConfig) -> Trunk:
@@ -25,7 +25,7 @@ def vgg_trunk(config: ModelConfig) -> Trunk:
     variant = chosen_variant(config, VARIANTS)
     chosen_stem_stride(config, (1,))
     vgg = torchvision.models.vgg
-    plan = _small_plan(config) if variant == "small" else vgg.cfgs[_PLANS[variant]]
+    plan = _small_plan(config) if variant == SMALL else vgg.cfgs[_PLANS[variant]]
     layers = vgg.make_layers(plan[:-1], batch_norm=True)
     width = int(plan[-2])
     layers[0] = nn.Conv2d(1, layers[0].out_channels, 3, padding=1)
