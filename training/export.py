@@ -1,189 +1,125 @@
-"""Make the shipped model: `python -m training.export --run runs/first --out emostream/models/emotions.onnx`.
+"""Make the shipped model: `python -m training.export --run runs/first --all --out emostream/models`.
 
-Takes the averaged weights of a run, fits one temperature for each head on the run's validation pictures, writes one
-ONNX file with its manifest beside it, and proves before writing that the file computes what the trained net computes.
+Takes the averaged weights of a run, fits one temperature for each head on the run's validation pictures, and writes
+ONNX files with their manifests. Each proves before it is written that it answers what the trained net answers, and is
+right as often.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
-import platform
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
-import torch
-from scipy.special import softmax
 
 from emostream.classify.manifest import ModelManifest, save_manifest, sha256_of
-from emostream.classify.preprocess import CROP_SIZE_PIXELS, batch_from_pictures
+from emostream.classify.parity import Parity
+from emostream.classify.preprocess import CROP_SIZE_PIXELS
 from emostream.emotion import EMOTIONS
-from emostream.errors import EmostreamError, SourceRejectedError
-from training.calibrate import cross_fitted_probabilities, fit_temperature
-from training.checkpoint import Checkpoint, load_checkpoint
+from emostream.errors import EmostreamError
+from training.activation_ranges import RangePolicy
 from training.config import TrainConfig
-from training.data import load_faces
 from training.evaluate import Evaluation, evaluate
-from training.faces import FaceSet
+from training.forms import FORMS, Form, write_form
 from training.inference import HeadOutputs, milliseconds_per_crop, open_session, run_session
-from training.labels import majority_labels, vote_distributions
-from training.loss import one_hot
-from training.metrics import expected_calibration_error
-from training.model import build_model, num_parameters
-from training.onnx_graph import (
-    INPUT_NAME,
-    OUTPUT_NAMES,
-    ServedModel,
-    Temperatures,
-    onnx_from_model,
-    set_metadata,
-    store_weights_in_half,
-)
-from training.parity import Parity, compare, require_parity
-from training.quantize import int8_from_onnx
-from training.train import predict
-
-Precision = Literal["fp32", "int8"]
-
-MODEL_NAME = "emostream-compact"
-MAX_BATCH_SIZE = 256
-LICENCE = "Apache-2.0"
-_NUM_CALIBRATION_CROPS = 512
+from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, set_metadata
+from training.parity import AccuracyDrop, accuracy_drop, compare_heads, require_same_model
+from training.temperatures import FerplusTarget
+from training.trained_model import MODEL_NAME, ExportOptions, TrainedModel, load_trained
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What was written and how it was shown to be right.
+    """One file that was written, and how it was shown to be right.
 
     Attributes:
-        manifest: the manifest beside the file.
+        path: of the ONNX file; its manifest lies beside it.
+        manifest: what stands there.
         parity: distance from the trained net, on the validation crops.
-        temperatures: fitted for each head.
+        drop: accuracy lost against the trained net, on the same crops.
         evaluation: the written file on the validation pictures.
-        size_bytes: size of the ONNX file.
     """
 
+    path: Path
     manifest: ModelManifest
     parity: Parity
-    temperatures: Temperatures
+    drop: AccuracyDrop
     evaluation: Evaluation
-    size_bytes: int
 
 
 def export(
-    run: Path, out: Path, *, checkpoint_name: str = "last.pt", precision: Precision = "fp32", name: str = MODEL_NAME
-) -> ExportReport:
-    """Write the model of a run to `out`, with its manifest beside it; both appear complete or not at all.
+    run: Path, out: Path, *, forms: Sequence[Form] = (FORMS["int8"],), options: ExportOptions | None = None
+) -> list[ExportReport]:
+    """Write forms of a run's model into the folder `out`: all of them, or none when one fails its proof.
 
     Raises:
         ModelUnavailableError: the run has no such checkpoint.
-        ManifestError: the checkpoint is damaged, or the written model would differ from the trained one.
-        SourceRejectedError: the run's validation data cannot be read.
+        ManifestError: the checkpoint is damaged, or a written model would differ from the trained one.
+        SourceRejectedError: the run's data cannot be read.
     """
-    checkpoint_path = run / checkpoint_name
-    checkpoint = load_checkpoint(checkpoint_path)
-    faces = _validation_faces(checkpoint.config)
-    crops = batch_from_pictures(faces.pictures)
-    model = build_model(checkpoint.config.model)
-    model.load_state_dict(checkpoint.ema_weights)
-    ferplus_logits, fer2013_logits = (logits.numpy() for logits in predict(model, torch.from_numpy(crops)))
-    temperatures, calibration = fit_temperatures(ferplus_logits, fer2013_logits, faces)
-    expected = HeadOutputs(
-        softmax(ferplus_logits / temperatures.ferplus, axis=1).astype(np.float32),
-        softmax(fer2013_logits / temperatures.fer2013, axis=1).astype(np.float32),
-    )
-    graph = onnx_from_model(ServedModel(model, temperatures), input_size_pixels=CROP_SIZE_PIXELS)
-    if precision == "int8":
-        graph = int8_from_onnx(graph, _calibration_crops(checkpoint.config))
-    else:
-        graph = store_weights_in_half(graph)
-    checkpoint_sha256 = sha256_of(checkpoint_path)
-    version = f"{checkpoint.config.name}-e{checkpoint.epoch}-{checkpoint_sha256[:8]}"
-    set_metadata(graph, {"name": name, "version": version, "labels": json.dumps(EMOTIONS), "precision": precision})
+    chosen = options or ExportOptions()
+    trained = load_trained(run, chosen)
+    out.mkdir(parents=True, exist_ok=True)
+    with _folder_beside(out) as folder:
+        reports = [_write(trained, form, folder / form.file_name(chosen.file_base), chosen) for form in forms]
+        return [_moved(report, out) for report in reports]
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.stem}.partial.onnx")
+
+def _write(trained: TrainedModel, form: Form, path: Path, options: ExportOptions) -> ExportReport:
+    """Write one form with its manifest and prove it."""
+    manifest = trained.manifest.model_copy(
+        update={"file": path.name, "precision": form.precision, "layout": form.layout}
+    )
+    written = write_form(trained.graph, form, trained.range_crops, policy=options.policy)
+    properties = {"name": manifest.name, "version": manifest.version, "precision": form.precision}
+    set_metadata(written.graph, {**properties, "labels": json.dumps(EMOTIONS)})
+    onnx.save(written.graph, path)
+    outputs = _run(path, trained.crops)
+    parity = compare_heads(trained.expected, outputs)
+    evaluation = evaluate(trained.faces, manifest, outputs)
+    drop = accuracy_drop(evaluate(trained.faces, manifest, trained.expected), evaluation)
+    what = f"the {form.name} model"
+    require_same_model(parity, drop, precision=form.precision, what=what, num_ferplus=evaluation.num_ferplus)
+    figures = {
+        **_evaluation_figures(trained.checkpoint.config, evaluation),
+        **trained.temperatures.figures,
+        **_prefixed("parity", parity),
+        **_prefixed("accuracy_drop", drop),
+        **written.figures,
+        "milliseconds_per_crop_batch8": milliseconds_per_crop(path, size=options.input_size_pixels),
+    }
+    manifest = manifest.model_copy(update={"sha256": sha256_of(path), "metrics": figures})
+    save_manifest(manifest, model_path=path)
+    return ExportReport(path, manifest, parity, drop, evaluation)
+
+
+@contextlib.contextmanager
+def _folder_beside(out: Path) -> Iterator[Path]:
+    """A folder on the same disk, so that what is finished there can be moved in one step; gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix=".export-", dir=out))
     try:
-        onnx.save(graph, partial)
-        outputs = _run(partial, crops)
-        parity = compare(expected, outputs)
-        require_parity(parity, precision=precision)
-        manifest = _manifest(checkpoint, name=name, version=version, precision=precision, num=num_parameters(model))
-        manifest = manifest.model_copy(
-            update={"file": out.name, "sha256": sha256_of(partial), "checkpoint_sha256": checkpoint_sha256}
-        )
-        evaluation = evaluate(faces, manifest, outputs)
-        figures = {**_figures(checkpoint.config, evaluation), **calibration, **_parity_figures(parity)}
-        figures["milliseconds_per_crop_batch8"] = milliseconds_per_crop(partial, size=CROP_SIZE_PIXELS)
-        manifest = manifest.model_copy(update={"metrics": figures})
-        partial.replace(out)
-        save_manifest(manifest, model_path=out)
+        yield folder
     finally:
-        partial.unlink(missing_ok=True)
-    return ExportReport(manifest, parity, temperatures, evaluation, out.stat().st_size)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _manifest(checkpoint: Checkpoint, *, name: str, version: str, precision: Precision, num: int) -> ModelManifest:
-    return ModelManifest(
-        name=name,
-        version=version,
-        file="",
-        sha256="0" * 64,  # known once the file is written
-        labels=EMOTIONS,
-        input_name=INPUT_NAME,
-        input_size_pixels=CROP_SIZE_PIXELS,
-        outputs=OUTPUT_NAMES,
-        max_batch_size=MAX_BATCH_SIZE,
-        precision=precision,
-        architecture=_architecture(checkpoint.config, num),
-        training_data=_training_data(checkpoint),
-        licence=LICENCE,
-        tools=_tools(),
-    )
-
-
-def fit_temperatures(
-    ferplus_logits: npt.NDArray[np.float32], fer2013_logits: npt.NDArray[np.float32], faces: FaceSet
-) -> tuple[Temperatures, dict[str, float]]:
-    """Temperatures fitted on all these pictures, and calibration errors measured on halves that were not fitted to."""
-    fer2013_targets = one_hot(torch.from_numpy(faces.labels), len(EMOTIONS)).numpy()
-    fer2013_cross = cross_fitted_probabilities(fer2013_logits, fer2013_targets)
-    fer2013_right = (fer2013_cross.argmax(axis=1) == faces.labels).astype(np.float64)
-    figures = {"cross_fitted_ece": expected_calibration_error(fer2013_cross, fer2013_right)}
-    ferplus = 1.0
-    if faces.votes is not None:
-        majority = majority_labels(faces.votes)
-        known = majority >= 0
-        targets = vote_distributions(faces.votes)[known]
-        ferplus = fit_temperature(ferplus_logits[known], targets)
-        cross = cross_fitted_probabilities(ferplus_logits[known], targets)
-        answers = cross.argmax(axis=1)
-        figures["cross_fitted_ferplus_ece"] = expected_calibration_error(
-            cross, (answers == majority[known]).astype(np.float64)
-        )
-        figures["cross_fitted_ferplus_vote_ece"] = expected_calibration_error(
-            cross, targets[np.arange(len(targets)), answers].astype(np.float64)
-        )
-    return Temperatures(ferplus=ferplus, fer2013=fit_temperature(fer2013_logits, fer2013_targets)), figures
-
-
-def _validation_faces(config: TrainConfig) -> FaceSet:
-    return load_faces(Path(config.data.validation_path or config.data.path), split=config.data.validation_split)
-
-
-def _calibration_crops(config: TrainConfig) -> npt.NDArray[np.uint8]:
-    faces = load_faces(Path(config.data.path), split=config.data.train_split).without_blank()
-    if not len(faces):
-        raise SourceRejectedError(f"data {config.data.path} holds no pictures to measure the INT8 ranges on")
-    chosen = np.unique(np.linspace(0, len(faces) - 1, _NUM_CALIBRATION_CROPS).astype(np.int64))
-    return batch_from_pictures(faces.pictures[chosen])
+def _moved(report: ExportReport, out: Path) -> ExportReport:
+    target = out / report.path.name
+    manifest_path = report.path.with_suffix(".json")
+    report.path.replace(target)
+    manifest_path.replace(out / manifest_path.name)
+    return dataclasses.replace(report, path=target)
 
 
 def _run(model_path: Path, crops: npt.NDArray[np.uint8]) -> HeadOutputs:
@@ -198,31 +134,7 @@ def _run(model_path: Path, crops: npt.NDArray[np.uint8]) -> HeadOutputs:
     )
 
 
-def _architecture(config: TrainConfig, parameters: int) -> str:
-    widths, depths = (",".join(map(str, values)) for values in (config.model.widths, config.model.depths))
-    return f"{config.model.architecture} widths {widths} depths {depths}, {parameters} parameters"
-
-
-def _training_data(checkpoint: Checkpoint) -> str:
-    data = checkpoint.config.data
-    minutes = checkpoint.elapsed_seconds / 60
-    fitted_on = data.validation_split or "the validation data"
-    return (
-        f"{Path(data.path).name} {data.train_split or ''} with FER+ votes where it has them, "
-        f"{checkpoint.epoch} epochs, {minutes:.0f} minutes; temperatures fitted on {fitted_on}"
-    )
-
-
-def _tools() -> dict[str, str]:
-    return {
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "onnx": onnx.__version__,
-        "onnxruntime": onnxruntime.__version__,
-    }
-
-
-def _figures(config: TrainConfig, evaluation: Evaluation) -> dict[str, float]:
+def _evaluation_figures(config: TrainConfig, evaluation: Evaluation) -> dict[str, float]:
     prefix = config.data.validation_split or "validation"
     values = evaluation.as_dict()
     names = (
@@ -243,36 +155,67 @@ def _figures(config: TrainConfig, evaluation: Evaluation) -> dict[str, float]:
     return {f"{prefix}_{name}": round(float(values[name]), 6) for name in names if values[name] is not None}
 
 
-def _parity_figures(parity: Parity) -> dict[str, float]:
-    return {f"parity_{name}": float(value) for name, value in dataclasses.asdict(parity).items()}
+def _prefixed(prefix: str, figures: Parity | AccuracyDrop) -> dict[str, float]:
+    return {f"{prefix}_{name}": float(value) for name, value in dataclasses.asdict(figures).items()}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m training.export", description="Make a model file from a run.")
-    parser.add_argument("--run", type=Path, required=True, help="folder of a training run")
-    parser.add_argument("--out", type=Path, required=True, help="ONNX file to write; its manifest goes beside it")
-    parser.add_argument("--checkpoint", choices=["last", "best"], default="last", help="default: the schedule's end")
-    parser.add_argument("--precision", choices=["fp32", "int8"], default="fp32")
-    parser.add_argument("--name", default=MODEL_NAME, help="name that every event carries")
-    options = parser.parse_args(arguments)
+    parsed = _parser().parse_args(arguments)
+    out: Path = parsed.out
+    options = ExportOptions(
+        checkpoint_name=f"{parsed.checkpoint}.pt",
+        name=parsed.name,
+        file_base="emotions" if parsed.all else out.stem,
+        input_size_pixels=parsed.input_size,
+        ferplus_target=parsed.calibrate_ferplus,
+        policy=parsed.int8_ranges,
+    )
     try:
-        report = export(
-            options.run,
-            options.out,
-            checkpoint_name=f"{options.checkpoint}.pt",
-            precision=options.precision,
-            name=options.name,
-        )
+        if parsed.all:
+            reports = export(parsed.run, out, forms=tuple(FORMS.values()), options=options)
+        else:
+            form = dataclasses.replace(FORMS[parsed.form], suffix="")  # the file is called as the user says
+            reports = export(parsed.run, out.parent, forms=(form,), options=options)
     except EmostreamError as exc:
-        print(f"error: {exc}", file=sys.stderr)
+        print(f"error: {exc}; nothing was written", file=sys.stderr)
         return exc.exit_code
-    print(f"{options.out}: {report.size_bytes / 1e6:.1f} MB, {report.manifest.name} {report.manifest.version}")
-    print(f"parity with the trained net: {report.parity}")
-    print(f"temperatures: {report.temperatures}")
-    for name, value in report.manifest.metrics.items():
-        print(f"{name:45} {value:.4f}")
+    for report in reports:
+        _print(report)
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.export", description="Make model files from a run.")
+    parser.add_argument("--run", type=Path, required=True, help="folder of a training run")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="ONNX file to write, or with --all the folder; manifests go beside"
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--form", "--precision", dest="form", choices=list(FORMS), default="fp32", help="default: fp32")
+    which.add_argument("--all", action="store_true", help="every form, with names that the service knows")
+    parser.add_argument("--checkpoint", choices=["last", "best"], default="last", help="default: the schedule's end")
+    parser.add_argument("--name", default=MODEL_NAME, help="name that every event carries")
+    parser.add_argument("--input-size", type=int, default=CROP_SIZE_PIXELS, metavar="PIXELS", help="side of the crops")
+    parser.add_argument(
+        "--calibrate-ferplus",
+        choices=get_args(FerplusTarget),
+        default="votes",
+        help="what the FER+ head's temperature is fitted to",
+    )
+    parser.add_argument(
+        "--int8-ranges", choices=get_args(RangePolicy), default="mean", help="how activation ranges are chosen"
+    )
+    return parser
+
+
+def _print(report: ExportReport) -> None:
+    manifest = report.manifest
+    size = report.path.stat().st_size / 1e6
+    print(f"{report.path}: {manifest.precision}, {size:.1f} MB, {manifest.name} {manifest.version}")
+    print(f"  against the trained net: {report.parity}, {report.drop}")
+    for name, value in manifest.metrics.items():
+        print(f"  {name:45} {value:.4f}")
 
 
 if __name__ == "__main__":

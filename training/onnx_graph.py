@@ -6,21 +6,14 @@ import io
 import warnings
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
-
-from training.model import CompactNet
 
 OPSET = 17
 """Has all that the graph needs, and every ONNX Runtime since 1.12 and TensorRT since 8.5 reads it."""
 INPUT_NAME = "crops"
 OUTPUT_NAMES = ("probabilities", "fer2013_probabilities")
-
-# Biases and the like are too small to be worth a cast; weights beyond half's range cannot be kept in it.
-_MIN_HALF_SIZE = 512
-_MAX_HALF = 6e4
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +25,9 @@ class Temperatures:
 
 
 class ServedModel(nn.Module):
-    """The net with its temperatures and softmax: what the ONNX file computes."""
+    """A net of two heads with its temperatures and softmax: what the ONNX file computes."""
 
-    def __init__(self, model: CompactNet, temperatures: Temperatures) -> None:
+    def __init__(self, model: nn.Module, temperatures: Temperatures) -> None:
         super().__init__()
         self.model = model
         self.temperatures = temperatures
@@ -77,27 +70,3 @@ def set_metadata(model: onnx.ModelProto, properties: dict[str, str]) -> None:
     """Put properties into the file's own metadata, in place of any of the same name."""
     kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key not in properties]
     onnx.helper.set_model_props(model, dict(kept) | properties)
-
-
-def store_weights_in_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose large weights are kept as float16 and cast back when the file is loaded.
-
-    Half the file; the engines fold the casts once at load, so the arithmetic and its speed stay those of float32.
-    """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    casts = []
-    for tensor in result.graph.initializer:
-        values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < _MIN_HALF_SIZE or np.abs(values).max() > _MAX_HALF:
-            continue
-        name = tensor.name
-        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
-        casts.append(
-            onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT, name=f"{name}_cast")
-        )
-    nodes = [*casts, *result.graph.node]
-    del result.graph.node[:]
-    result.graph.node.extend(nodes)
-    onnx.checker.check_model(result, full_check=True)
-    return result

@@ -1,78 +1,58 @@
-"""Proof that a conversion kept the model: outputs before and after on the same crops, and the one tolerance policy."""
+"""Proof that a form of the model kept what was trained: its answers, and how often they are right."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from emostream.classify.parity import Parity, compare, require_parity
 from emostream.errors import ManifestError
+from training.evaluate import Evaluation
 from training.inference import HeadOutputs
 
+MAX_ACCURACY_DROP = 0.005
+"""Half a point of either head."""
+
+
+def compare_heads(reference: HeadOutputs, other: HeadOutputs) -> Parity:
+    """Measure the distance of two results on the same crops, over both heads."""
+    return compare((reference.ferplus, reference.fer2013), (other.ferplus, other.fer2013))
+
 
 @dataclass(frozen=True, slots=True)
-class Parity:
-    """How far two forms of a model are apart, over both heads.
+class AccuracyDrop:
+    """What a conversion cost on labelled pictures; negative where it became better.
 
     Attributes:
-        argmax_agreement: share of crops with the same answer, the lower of the two heads.
-        max_difference: largest difference of a probability.
-        mean_difference: mean absolute difference of the probabilities.
-        num_crops: crops compared.
+        fer2013: challenge labels.
+        ferplus: FER+ majority; 0 without votes.
     """
 
-    argmax_agreement: float
-    max_difference: float
-    mean_difference: float
-    num_crops: int
+    fer2013: float
+    ferplus: float
 
 
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """What a conversion may change."""
-
-    min_argmax_agreement: float
-    max_difference: float
-
-
-TOLERANCES = {
-    # The same arithmetic in another order, with weights rounded to eleven bits. A crop on the edge between two classes
-    # may tip over.
-    "fp32": Tolerance(min_argmax_agreement=0.997, max_difference=0.01),
-    # Eleven bits of precision through a dozen layers.
-    "fp16": Tolerance(min_argmax_agreement=0.995, max_difference=0.05),
-    # Eight bits: single crops may move far, most do not.
-    "int8": Tolerance(min_argmax_agreement=0.985, max_difference=0.5),
-}
+def accuracy_drop(reference: Evaluation, other: Evaluation) -> AccuracyDrop:
+    """The accuracies of the first minus those of the second, measured on the same pictures."""
+    ferplus = 0.0
+    if reference.ferplus is not None and other.ferplus is not None:
+        ferplus = reference.ferplus.accuracy - other.ferplus.accuracy
+    return AccuracyDrop(reference.fer2013.accuracy - other.fer2013.accuracy, ferplus)
 
 
-def compare(reference: HeadOutputs, other: HeadOutputs) -> Parity:
-    """Measure the distance of two results on the same crops."""
-    agreements, differences = [], []
-    for before, after in ((reference.ferplus, other.ferplus), (reference.fer2013, other.fer2013)):
-        agreements.append(float((before.argmax(axis=1) == after.argmax(axis=1)).mean()))
-        differences.append(np.abs(before.astype(np.float64) - after))
-    return Parity(
-        argmax_agreement=min(agreements),
-        max_difference=float(max(difference.max() for difference in differences)),
-        mean_difference=float(np.mean([difference.mean() for difference in differences])),
-        num_crops=len(reference.ferplus),
-    )
-
-
-def require_parity(parity: Parity, *, precision: str) -> None:
-    """Stop a conversion that changed the model too much.
+def require_same_model(parity: Parity, drop: AccuracyDrop, *, precision: str, what: str, num_ferplus: int) -> None:
+    """Stop an export that changed the model too much. On fewer than 200 pictures one may be lost, whatever its share.
 
     Raises:
-        ManifestError: outside the tolerance of this precision.
+        ManifestError: answers differ, or are right less often, by more than this precision may cost.
     """
-    tolerance = TOLERANCES[precision]
-    # Written so that a NaN fails.
-    close = parity.argmax_agreement >= tolerance.min_argmax_agreement
-    close = close and parity.max_difference <= tolerance.max_difference
-    if not close:
-        raise ManifestError(
-            f"the {precision} model does not match the trained one on {parity.num_crops} crops: expected agreement ≥ "
-            f"{tolerance.min_argmax_agreement} and differences ≤ {tolerance.max_difference}, got "
-            f"{parity.argmax_agreement:.4f} and {parity.max_difference:.4f}; nothing was written"
-        )
+    require_parity(parity, precision=precision, what=what)
+    for head, lost, num in (
+        ("challenge labels", drop.fer2013, parity.num_crops),
+        ("FER+ majority", drop.ferplus, num_ferplus),
+    ):
+        allowed = max(MAX_ACCURACY_DROP, 1 / max(num, 1))
+        if lost > allowed + 1e-9:
+            raise ManifestError(
+                f"{what} is less accurate than the trained one: expected a loss of at most "
+                f"{100 * allowed:.2f} points on {head}, got {100 * lost:.2f} ({num} pictures)"
+            )

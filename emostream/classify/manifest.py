@@ -43,6 +43,8 @@ class ModelManifest(BaseModel):
     """The first is what events carry."""
     max_batch_size: int = Field(gt=0)
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    layout: Literal["cpu", "tensorrt"] = "cpu"
+    """Who the INT8 form is laid out for: ONNX Runtime on CPUs, or TensorRT, which refuses the other one."""
     architecture: str
     checkpoint_sha256: str | None = None
     training_data: str

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from training.config import TrainConfig, load_config
 from training.faces import FaceSet, build_face_set
 from training.labels import FERPLUS_COLUMNS
 
@@ -38,6 +39,33 @@ def made_faces(num: int, *, seed: int = 0) -> FaceSet:
 def save_npz(faces: FaceSet, path: Path) -> Path:
     """Write a set in the .npz form and return its path."""
     optional = {"votes": faces.votes, "duplicate_of_training": faces.duplicate_of_training}
+    optional |= {"subject": faces.subjects}  # type: ignore[dict-item]
     present = {name: array for name, array in optional.items() if array is not None}
     np.savez(path, images=faces.pictures, label=faces.labels, **present)  # type: ignore[arg-type]
     return path
+
+
+def tiny_config_in(folder: Path) -> TrainConfig:
+    """A net of 3,000 values, 3 epochs of 4 steps on made faces that lie in `folder`."""
+    training = save_npz(made_faces(128), folder / "training.npz")
+    validation = save_npz(made_faces(70, seed=1), folder / "validation.npz")
+    return load_config(
+        None,
+        overrides=(
+            f"data.path={training}",
+            f"data.validation_path={validation}",
+            "data.train_split=null",
+            "data.validation_split=null",
+            "model.widths=[8, 16]",
+            "model.depths=[1, 1]",
+            "model.dropout=0.0",
+            "augment.erase_probability=0",
+            "augment.low_resolution_probability=0",
+            "augment.mixup_probability=0",
+            "optim.epochs=3",
+            "optim.batch_size=32",
+            "optim.ema_decay=0.5",
+            "precision=fp32",
+            "num_threads=1",
+        ),
+    )

@@ -1,0 +1,109 @@
+"""INT8 and FP16 forms: laid out as their engine wants it, close to what they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from emostream.errors import ManifestError
+from tests.training.nets import CROPS, outputs_of, tiny_graph
+from training.activation_ranges import RangePolicy, largest_half_value, measure_ranges
+from training.forms import FORMS, FormName, write_form
+from training.parity import compare_heads
+from training.quantize import QuantizedLayout, int8_from_onnx
+
+
+@pytest.fixture(scope="module")
+def graph() -> onnx.ModelProto:
+    return tiny_graph()
+
+
+def operators(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    return {node.op_type for node in nodes}
+
+
+@pytest.mark.parametrize("policy", get_args(RangePolicy))
+@pytest.mark.parametrize("layout", get_args(QuantizedLayout))
+def test_int8_stays_close(tmp_path: Path, graph: onnx.ModelProto, layout: QuantizedLayout, policy: RangePolicy) -> None:
+    quantized = int8_from_onnx(graph, CROPS, layout=layout, policy=policy)
+    parity = compare_heads(outputs_of(graph, tmp_path), outputs_of(quantized, tmp_path))
+    assert parity.mean_difference < 0.02
+    assert "QuantizeLinear" in operators(quantized.graph.node)
+
+
+def test_the_model_that_was_given_is_not_changed(graph: onnx.ModelProto) -> None:
+    before = graph.SerializeToString(deterministic=True)
+    for form in FORMS.values():
+        write_form(graph, form, CROPS)
+    assert graph.SerializeToString(deterministic=True) == before
+
+
+def test_the_stem_and_the_standardisation_stay_exact(graph: onnx.ModelProto) -> None:
+    quantized = int8_from_onnx(graph, CROPS)
+    made_by = {name: node for node in quantized.graph.node for name in node.output}
+    exact = [node for node in quantized.graph.node if "stem" in node.name or "standardise" in node.name]
+    assert "Conv" in operators(exact)
+    for node in exact:
+        sources = [made_by[name] for name in node.input if name in made_by]
+        assert "DequantizeLinear" not in operators(sources) - {"Constant"}, node.name
+
+
+def test_tensorrt_gets_signed_symmetric_activations_and_no_quantised_bias(graph: onnx.ModelProto) -> None:
+    quantized = int8_from_onnx(graph, CROPS, layout="tensorrt")
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in quantized.graph.initializer}
+    for node in quantized.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            assert constants[node.input[2]].dtype == np.int8
+            assert not constants[node.input[2]].any()
+        if node.op_type == "DequantizeLinear":
+            assert constants.get(node.input[0], np.int8(0)).dtype == np.int8
+
+
+def test_nothing_is_quantised_between_a_convolution_and_its_activation_for_tensorrt(graph: onnx.ModelProto) -> None:
+    nodes = int8_from_onnx(graph, CROPS, layout="tensorrt").graph.node
+    after_convolutions = {name for node in nodes if node.op_type == "Conv" for name in node.output}
+    assert not [node.name for node in nodes if node.op_type == "QuantizeLinear" and node.input[0] in after_convolutions]
+
+
+def test_ranges_span_what_was_seen(graph: onnx.ModelProto) -> None:
+    extremes = measure_ranges(graph, CROPS, policy="extremes")
+    for policy in get_args(RangePolicy):
+        for name, (low, high) in measure_ranges(graph, CROPS, policy=policy).items():
+            assert extremes[name][0] <= low <= high <= extremes[name][1]
+    probabilities = extremes["probabilities"]
+    assert 0 <= probabilities[0] < probabilities[1] <= 1
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_takes_and_gives_the_same(tmp_path: Path, graph: onnx.ModelProto, name: FormName) -> None:
+    written = write_form(graph, FORMS[name], CROPS).graph
+    values = [*written.graph.input, *written.graph.output]
+    assert [(value.name, value.type.tensor_type.elem_type) for value in values] == [
+        ("crops", TensorProto.UINT8),
+        ("probabilities", TensorProto.FLOAT),
+        ("fer2013_probabilities", TensorProto.FLOAT),
+    ]
+    assert compare_heads(outputs_of(graph, tmp_path), outputs_of(written, tmp_path)).mean_difference < 0.02
+
+
+def test_half_precision_tells_how_far_it_reaches(graph: onnx.ModelProto) -> None:
+    written = write_form(graph, FORMS["fp16"], CROPS)
+    assert 1 < written.figures["largest_half_value"] < 1000
+    assert written.figures["largest_half_value"] == largest_half_value(written.graph, CROPS)
+
+
+def test_a_net_that_overflows_half_precision_is_refused(graph: onnx.ModelProto) -> None:
+    loud = onnx.ModelProto()
+    loud.CopyFrom(graph)
+    for tensor in loud.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.ndim == 4:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values * np.float32(100), tensor.name))
+    with pytest.raises(ManifestError, match="too near the end of half precision"):
+        write_form(loud, FORMS["fp16"], CROPS)

@@ -1,0 +1,91 @@
+"""The two temperatures of a model, fitted on validation pictures, and how honest the probabilities are with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import softmax
+
+from emostream.emotion import EMOTIONS
+from training.calibrate import cross_fitted_probabilities, fit_temperature
+from training.faces import FaceSet
+from training.inference import HeadOutputs
+from training.labels import majority_labels, vote_distributions
+from training.loss import one_hot
+from training.metrics import expected_calibration_error
+from training.onnx_graph import Temperatures
+
+FerplusTarget = Literal["votes", "majority"]
+"""What the FER+ head's probabilities should mean: the share of people who say so, or the chance that most people do."""
+
+
+@dataclass(frozen=True, slots=True)
+class FittedTemperatures:
+    """What was fitted.
+
+    Attributes:
+        chosen: what the model divides its logits by.
+        figures: name → value for the manifest: the temperatures for either target of the FER+ head, and calibration
+            errors measured on halves of the pictures that were not fitted to.
+    """
+
+    chosen: Temperatures
+    figures: dict[str, float]
+
+
+def fit_temperatures(logits: HeadOutputs, faces: FaceSet, *, ferplus_target: FerplusTarget) -> FittedTemperatures:
+    """Fit one temperature for each head on all pictures; the challenge head always to the challenge's labels.
+
+    Args:
+        logits: of both heads, n×7 in the order of `EMOTIONS`.
+        faces: the n pictures, with their labels and votes.
+        ferplus_target: what the FER+ head is fitted to. Both are measured.
+    """
+    labels = one_hot(torch.from_numpy(faces.labels), len(EMOTIONS)).numpy()
+    fer2013 = fit_temperature(logits.fer2013, labels)
+    figures = {
+        "temperature_fer2013": fer2013,
+        "cross_fitted_ece": _error(cross_fitted_probabilities(logits.fer2013, labels), labels),
+    }
+    ferplus = 1.0
+    if faces.votes is not None:
+        majority = majority_labels(faces.votes)
+        known = majority >= 0
+        targets = {
+            "votes": vote_distributions(faces.votes)[known],
+            "majority": np.eye(len(EMOTIONS), dtype=np.float32)[majority[known]],
+        }
+        fitted = {name: fit_temperature(logits.ferplus[known], target) for name, target in targets.items()}
+        ferplus = fitted[ferplus_target]
+        figures |= {f"temperature_ferplus_{name}": temperature for name, temperature in fitted.items()}
+        for name, target in targets.items():
+            held_out = cross_fitted_probabilities(logits.ferplus[known], target)
+            errors = {
+                "ferplus_ece": _error(held_out, targets["majority"]),
+                "ferplus_vote_ece": _error(held_out, targets["votes"]),
+            }
+            figures |= {f"cross_fitted_{figure}_{name}": error for figure, error in errors.items()}
+            if name == ferplus_target:
+                figures |= {f"cross_fitted_{figure}": error for figure, error in errors.items()}
+    figures["temperature_ferplus"] = ferplus
+    return FittedTemperatures(Temperatures(ferplus=ferplus, fer2013=fer2013), figures)
+
+
+def probabilities_at(logits: HeadOutputs, temperatures: Temperatures) -> HeadOutputs:
+    """What the served model should answer, float32 n×7."""
+    return HeadOutputs(
+        softmax(logits.ferplus / temperatures.ferplus, axis=1).astype(np.float32),
+        softmax(logits.fer2013 / temperatures.fer2013, axis=1).astype(np.float32),
+    )
+
+
+def _error(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.float32]) -> float:
+    """Calibration error of the top answers, each as true as its share in the target distribution."""
+    if not len(targets):
+        return 0.0
+    truth = targets[np.arange(len(targets)), probabilities.argmax(axis=1)]
+    return expected_calibration_error(probabilities, truth.astype(np.float64))

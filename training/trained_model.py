@@ -1,0 +1,158 @@
+"""A trained net read back from its run folder, with all that an export says about it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import torch
+from torch import nn
+
+from emostream.classify.manifest import ModelManifest, sha256_of
+from emostream.classify.preprocess import CROP_SIZE_PIXELS, batch_from_pictures
+from emostream.emotion import EMOTIONS
+from emostream.errors import SourceRejectedError
+from training.activation_ranges import RangePolicy
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.config import TrainConfig
+from training.data import load_faces
+from training.faces import FaceSet
+from training.inference import HeadOutputs
+from training.model import build_model, num_parameters
+from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, ServedModel, onnx_from_model
+from training.temperatures import FerplusTarget, FittedTemperatures, fit_temperatures, probabilities_at
+from training.validation import predict
+
+MODEL_NAME = "emostream-compact"
+MAX_BATCH_SIZE = 256
+LICENCE = "Apache-2.0"
+_NUM_RANGE_CROPS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """How a run is written down.
+
+    Attributes:
+        checkpoint_name: file in the run folder.
+        name: of the model, carried by every event.
+        file_base: name of the default form's file, without its ending.
+        input_size_pixels: side of the crops; a net of convolutions takes any, and answers best at that of its training.
+        ferplus_target: what the temperature of the FER+ head is fitted to.
+        policy: how INT8 ranges follow from what was measured.
+    """
+
+    checkpoint_name: str = "last.pt"
+    name: str = MODEL_NAME
+    file_base: str = "emotions"
+    input_size_pixels: int = CROP_SIZE_PIXELS
+    ferplus_target: FerplusTarget = "votes"
+    policy: RangePolicy = "mean"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedModel:
+    """A run, ready to be written: the net as a graph, and what it answers on the validation crops."""
+
+    checkpoint: Checkpoint
+    checkpoint_sha256: str
+    graph: onnx.ModelProto
+    range_crops: npt.NDArray[np.uint8]
+    faces: FaceSet
+    crops: npt.NDArray[np.uint8]
+    expected: HeadOutputs
+    temperatures: FittedTemperatures
+    manifest: ModelManifest
+    """All but what differs between the forms."""
+
+
+def load_trained(run: Path, options: ExportOptions) -> TrainedModel:
+    """Read a run, fit its temperatures and let it answer the validation crops.
+
+    Raises:
+        ModelUnavailableError: the run has no such checkpoint.
+        ManifestError: the checkpoint is damaged.
+        SourceRejectedError: the run's data cannot be read.
+    """
+    checkpoint_path = run / options.checkpoint_name
+    checkpoint = load_checkpoint(checkpoint_path)
+    checkpoint_sha256 = sha256_of(checkpoint_path)
+    faces = _validation_faces(checkpoint.config)
+    size = options.input_size_pixels
+    crops = batch_from_pictures(faces.pictures, size=size)
+    model = build_model(checkpoint.config.model)
+    model.load_state_dict(checkpoint.ema_weights)
+    logits = HeadOutputs(*(of_head.numpy() for of_head in predict(model, torch.from_numpy(crops))))
+    temperatures = fit_temperatures(logits, faces, ferplus_target=options.ferplus_target)
+    return TrainedModel(
+        checkpoint=checkpoint,
+        checkpoint_sha256=checkpoint_sha256,
+        graph=onnx_from_model(ServedModel(model, temperatures.chosen), input_size_pixels=size),
+        range_crops=_range_crops(checkpoint.config, size=size),
+        faces=faces,
+        crops=crops,
+        expected=probabilities_at(logits, temperatures.chosen),
+        temperatures=temperatures,
+        manifest=_manifest(checkpoint, model, sha256=checkpoint_sha256, options=options),
+    )
+
+
+def _manifest(checkpoint: Checkpoint, model: nn.Module, *, sha256: str, options: ExportOptions) -> ModelManifest:
+    return ModelManifest(
+        name=options.name,
+        version=f"{checkpoint.config.name}-e{checkpoint.epoch}-{sha256[:8]}",
+        file="",
+        sha256="0" * 64,  # known once the file is written
+        labels=EMOTIONS,
+        input_name=INPUT_NAME,
+        input_size_pixels=options.input_size_pixels,
+        outputs=OUTPUT_NAMES,
+        max_batch_size=MAX_BATCH_SIZE,
+        architecture=_architecture(checkpoint.config, num_parameters(model)),
+        checkpoint_sha256=sha256,
+        training_data=_training_data(checkpoint, options.ferplus_target),
+        licence=LICENCE,
+        tools=_tools(),
+    )
+
+
+def _validation_faces(config: TrainConfig) -> FaceSet:
+    return load_faces(Path(config.data.validation_path or config.data.path), split=config.data.validation_split)
+
+
+def _range_crops(config: TrainConfig, *, size: int) -> npt.NDArray[np.uint8]:
+    faces = load_faces(Path(config.data.path), split=config.data.train_split).without_blank()
+    if not len(faces):
+        raise SourceRejectedError(f"data {config.data.path} holds no pictures to measure the INT8 ranges on")
+    chosen = np.unique(np.linspace(0, len(faces) - 1, _NUM_RANGE_CROPS).astype(np.int64))
+    return batch_from_pictures(faces.pictures[chosen], size=size)
+
+
+def _architecture(config: TrainConfig, parameters: int) -> str:
+    widths, depths = (",".join(map(str, values)) for values in (config.model.widths, config.model.depths))
+    return f"{config.model.architecture} widths {widths} depths {depths}, {parameters} parameters"
+
+
+def _training_data(checkpoint: Checkpoint, ferplus_target: FerplusTarget) -> str:
+    data = checkpoint.config.data
+    minutes = checkpoint.elapsed_seconds / 60
+    fitted_on = data.validation_split or "the validation data"
+    return (
+        f"{Path(data.path).name} {data.train_split or ''} with FER+ votes where it has them, "
+        f"{checkpoint.epoch} epochs, {minutes:.0f} minutes; temperatures fitted on {fitted_on}, "
+        f"that of the FER+ head to the {ferplus_target}"
+    )
+
+
+def _tools() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+    }
