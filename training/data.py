@@ -2,23 +2,117 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from emostream.errors import ConfigError, SourceRejectedError
-from training.datasets import class_folders, contact_sheets
+from training.config import DataConfig
+from training.datasets import affectnet, ck_plus, class_folders, contact_sheets, expw, raf_db
 from training.datasets.kaggle_csv import load_kaggle_csv
 from training.datasets.npz_file import load_npz
 from training.faces import FaceSet, join_face_sets
+from training.splits import split_faces, without_leaks
 
 ALL = "all"
 KAGGLE_NAME = "fer2013.csv"
 
 
-def load_faces(path: Path, *, split: str | None = None, show_progress: bool = False) -> FaceSet:
-    """Read a data set, whatever its form.
+class Layout(Protocol):
+    """A form of data set in a folder: each module of `training.datasets` that reads folders is one."""
 
-    Forms: a folder of contact sheets (`training.png`, `training.csv`, …), `fer2013.csv` as Kaggle has it (or the folder
-    with it), a folder of class folders (or of `train`, `test`, … with class folders), a `.npz` file.
+    def splits_of(self, folder: Path) -> tuple[str, ...] | None:
+        """Its splits, none where it comes whole; None when the folder does not hold this form."""
+        ...
+
+    def load_split(self, folder: Path, *, split: str, show_progress: bool) -> FaceSet:
+        """Read one split, or all where it comes whole."""
+        ...
+
+
+# In this order, since any folder with folders in it may be meant as class folders.
+_LAYOUTS: tuple[Layout, ...] = (contact_sheets, raf_db, affectnet, ck_plus, expw, class_folders)
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A data set whose form was recognised.
+
+    Attributes:
+        path: where it is.
+        splits: the splits it comes in; none where it comes whole.
+        load: split → its pictures; any name gives all where it comes whole.
+    """
+
+    path: Path
+    splits: tuple[str, ...]
+    load: Callable[[str], FaceSet]
+
+    def choose(self, split: str | None) -> tuple[str, ...]:
+        """The splits that are meant by a name, by `all`, or by None where there is only one.
+
+        Raises:
+            ConfigError: the split is not there, or there are several and none was named.
+        """
+        if not self.splits:
+            return (ALL,)
+        if split == ALL or (split is None and len(self.splits) == 1):
+            return self.splits
+        if split in self.splits:
+            return (split,)
+        what = "has several splits" if split is None else f"has no split {split!r}"
+        raise ConfigError(f"data {self.path} {what}; choose with --split: {', '.join((*self.splits, ALL))}")
+
+    def faces(self, split: str | None) -> FaceSet:
+        """The pictures of a split (see `choose`)."""
+        return join_face_sets([self.load(name) for name in self.choose(split)])
+
+
+def open_data_set(path: Path, *, show_progress: bool = False) -> DataSet:
+    """Recognise the form of a data set (training/README.md lists them).
+
+    Args:
+        path: file or folder.
+        show_progress: show a bar while many picture files are read.
+
+    Raises:
+        SourceRejectedError: the data cannot be used; the message says what was expected.
+    """
+    if not path.exists():
+        raise SourceRejectedError(f"data {path} does not exist")
+    if path.is_dir():
+        return _open_folder(path, show_progress=show_progress)
+    if path.suffix.lower() == ".npz":
+        return DataSet(path, (), lambda _: load_npz(path))
+    if path.suffix.lower() == ".csv":
+        return _open_kaggle_csv(path)
+    raise SourceRejectedError(
+        f"data {path}: expected a folder, a .npz or a .csv file, got {path.suffix or 'no suffix'}"
+    )
+
+
+def _open_folder(folder: Path, *, show_progress: bool) -> DataSet:
+    if (folder / KAGGLE_NAME).is_file() and contact_sheets.splits_of(folder) is None:
+        return _open_kaggle_csv(folder / KAGGLE_NAME)
+    for layout in _LAYOUTS:
+        splits = layout.splits_of(folder)
+        if splits is not None:
+            return DataSet(folder, splits, _reader(layout, folder, show_progress=show_progress))
+    raise AssertionError("class_folders takes every folder")
+
+
+def _reader(layout: Layout, folder: Path, *, show_progress: bool) -> Callable[[str], FaceSet]:
+    return lambda split: layout.load_split(folder, split=split, show_progress=show_progress)
+
+
+def _open_kaggle_csv(path: Path) -> DataSet:
+    sets = load_kaggle_csv(path)
+    return DataSet(path, tuple(sets), sets.__getitem__)
+
+
+def load_faces(path: Path, *, split: str | None = None, show_progress: bool = False) -> FaceSet:
+    """Read a data set, whatever its form (training/README.md lists them).
 
     Args:
         path: file or folder.
@@ -30,42 +124,35 @@ def load_faces(path: Path, *, split: str | None = None, show_progress: bool = Fa
         SourceRejectedError: the data cannot be used; the message says what was expected.
         ConfigError: the split is not there, or there are several and none was named.
     """
-    if not path.exists():
-        raise SourceRejectedError(f"data {path} does not exist")
-    if path.is_dir():
-        return _from_folder(path, split=split, show_progress=show_progress)
-    if path.suffix.lower() == ".npz":
-        return load_npz(path)
-    if path.suffix.lower() == ".csv":
-        return _choose(load_kaggle_csv(path), split=split, source=path)
-    raise SourceRejectedError(
-        f"data {path}: expected a folder, a .npz or a .csv file, got {path.suffix or 'no suffix'}"
-    )
+    return open_data_set(path, show_progress=show_progress).faces(split)
 
 
-def _from_folder(folder: Path, *, split: str | None, show_progress: bool) -> FaceSet:
-    sheets = contact_sheets.splits_of(folder)
-    if sheets:
-        chosen = _chosen_splits(sheets, split=split, source=folder)
-        return join_face_sets([contact_sheets.load_contact_sheet(folder, split=name) for name in chosen])
-    if (folder / KAGGLE_NAME).is_file():
-        return _choose(load_kaggle_csv(folder / KAGGLE_NAME), split=split, source=folder / KAGGLE_NAME)
-    parts = class_folders.splits_of(folder)
-    if not parts:
-        return class_folders.load_class_folders(folder, show_progress=show_progress)
-    chosen = _chosen_splits(tuple(parts), split=split, source=folder)
-    loaded = [class_folders.load_class_folders(parts[name], show_progress=show_progress) for name in chosen]
-    return join_face_sets(loaded)
+def load_splits(config: DataConfig, *, show_progress: bool = False) -> tuple[FaceSet, FaceSet]:
+    """What is learned from, and what is measured on.
 
+    The two come from `path` and `validation_path`, or are two splits of `path`; where that has no splits, or no
+    `validation_split` is named, `validation_share` of it is kept apart by subject and duplicate. With `leak_free`,
+    training pictures of subjects or duplicates that validation has are taken out.
 
-def _choose(sets: dict[str, FaceSet], *, split: str | None, source: Path) -> FaceSet:
-    return join_face_sets([sets[name] for name in _chosen_splits(tuple(sets), split=split, source=source)])
-
-
-def _chosen_splits(available: tuple[str, ...], *, split: str | None, source: Path) -> tuple[str, ...]:
-    if split == ALL or (split is None and len(available) == 1):
-        return available
-    if split in available:
-        return (split,)
-    what = "has several splits" if split is None else f"has no split {split!r}"
-    raise ConfigError(f"data {source} {what}; choose with --split: {', '.join((*available, ALL))}")
+    Raises:
+        SourceRejectedError: the data cannot be used; the message says what was expected.
+        ConfigError: a split is not there, or both would be the same pictures.
+    """
+    data_set = open_data_set(Path(config.path), show_progress=show_progress)
+    faces = data_set.faces(config.train_split)
+    if config.validation_path is not None:
+        validation = load_faces(
+            Path(config.validation_path), split=config.validation_split, show_progress=show_progress
+        )
+    elif not data_set.splits or config.validation_split is None:
+        share = config.validation_share
+        faces, validation = split_faces(faces, (1 - share, share), seed=config.split_seed)
+    else:
+        shared = set(data_set.choose(config.train_split)) & set(data_set.choose(config.validation_split))
+        if shared:
+            raise ConfigError(
+                f"data.train_split and data.validation_split both hold {sorted(shared)[0]!r}: name different ones, or "
+                "set data.validation_split=null to keep a share of the training pictures for validation"
+            )
+        validation = data_set.faces(config.validation_split)
+    return (without_leaks(faces, validation) if config.leak_free else faces), validation

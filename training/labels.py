@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
 from emostream.emotion import EMOTIONS
+from emostream.errors import SourceRejectedError
 
 FERPLUS_COLUMNS = (
     "neutral",
@@ -37,6 +40,51 @@ _NAMES: tuple[tuple[str, ...], ...] = (
 )
 EMOTION_OF_NAME: dict[str, int] = {name: emotion for emotion, names in enumerate(_NAMES) for name in names}
 """Name of a class folder, lower case → class index."""
+
+LEFT_OUT_NAMES = ("contempt",)
+"""Names of classes that other data sets have and this model does not: their pictures are not read."""
+
+LabelMap = Mapping[int, int | None]
+"""Number in a data set's own files → class index, or None for a picture that is left out."""
+
+
+def _numbered(*names: str, first: int = 0) -> LabelMap:
+    return {number: EMOTION_OF_NAME.get(name) for number, name in enumerate(names, start=first)}
+
+
+FER2013_LABELS = _numbered(*EMOTIONS)
+RAF_DB_LABELS = _numbered("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral", first=1)
+"""Li, Deng and Du (CVPR 2017), basic emotions."""
+AFFECTNET_LABELS = _numbered(
+    "neutral",
+    "happiness",
+    "sadness",
+    "surprise",
+    "fear",
+    "disgust",
+    "anger",
+    "contempt",
+    "none",
+    "uncertain",
+    "no face",
+)
+"""Mollahosseini, Hasani and Mahoor (IEEE TAC 2017)."""
+CK_PLUS_LABELS = _numbered("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
+"""Lucey and others (CVPR workshops 2010)."""
+EXPW_LABELS = _numbered("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""Zhang, Luo, Loy and Tang (IJCV 2018)."""
+
+
+def emotion_of_number(number: int, labels: LabelMap, *, where: str) -> int | None:
+    """The class index of a data set's own number, or None when such pictures are left out.
+
+    Raises:
+        SourceRejectedError: the data set has no such number; `where` says file and line.
+    """
+    if number not in labels:
+        raise SourceRejectedError(f"{where}: expected a label {min(labels)}…{max(labels)}, got {number}")
+    return labels[number]
+
 
 NO_MAJORITY = -1
 """Majority index of a picture that most people called contempt, unknown or not a face, or that has no votes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,9 @@ from emostream.classify.preprocess import batch_from_pictures
 from emostream.emotion import EMOTIONS
 from emostream.errors import ConfigError, EmostreamError, SourceRejectedError
 from tests.training.made import made_faces, save_npz
-from training.data import load_faces
-from training.faces import FaceSet
+from training.config import DataConfig
+from training.data import load_faces, load_splits, open_data_set
+from training.faces import FaceSet, join_face_sets
 from training.labels import FERPLUS_COLUMNS
 
 
@@ -184,6 +186,16 @@ MISTAKES = {
         "votes of 0 and more",
     ),
     "text votes": ("set.npz", npz_of(images=PICTURES, label=LABELS, votes=np.full((7, 10), "a")), "numbers in votes"),
+    "subject": (
+        "set.npz",
+        npz_of(images=PICTURES, label=LABELS, subject=np.ones(7)),
+        "expected subject as text or whole numbers n, got float64",
+    ),
+    "subjects": (
+        "set.npz",
+        npz_of(images=PICTURES, label=LABELS, subject=np.arange(3)),
+        "subjects for 7 pictures, got 3",
+    ),
     "no pictures": ("set.npz", npz_of(images=PICTURES[:0], label=LABELS[:0]), "holds no pictures"),
     "empty folder": ("", lambda _: None, "neither contact sheets, nor fer2013.csv, nor class folders"),
     "unknown class": ("", lambda folder: (folder / "bored").mkdir(), "is no known class; known names: 0, 1"),
@@ -221,3 +233,81 @@ def test_votes_must_have_a_line_for_each_picture(tmp_path: Path) -> None:
     votes.write_text("\n".join(votes.read_text(encoding="utf-8").splitlines()[:-1]), encoding="utf-8")
     with pytest.raises(SourceRejectedError, match="a line for each of 7 pictures, got 6"):
         load_faces(tmp_path)
+
+
+def test_subjects_of_npz_are_text(tmp_path: Path) -> None:
+    np.savez(tmp_path / "set.npz", images=PICTURES, label=LABELS, subject=np.arange(7))
+    subjects = load_faces(tmp_path / "set.npz").subjects
+    assert subjects is not None
+    assert subjects.tolist() == list("0123456")
+
+
+def test_colour_pictures_of_any_size_become_gray_crops(tmp_path: Path) -> None:
+    for name, shape in (("a.png", (30, 30, 3)), ("b.jpg", (200, 120, 3)), ("c.bmp", (64, 64))):
+        (tmp_path / "happy").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "happy" / name), np.full(shape, 90, dtype=np.uint8))
+    faces = load_faces(tmp_path)
+    assert faces.pictures.shape == (3, 64, 64)
+    assert np.abs(faces.pictures.astype(int) - 90).max() <= 1
+
+
+def test_joined_sets_get_one_size_and_keep_known_subjects() -> None:
+    small, large = made_faces(7), made_faces(7, seed=1)
+    large = dataclasses.replace(large, pictures=batch_from_pictures(large.pictures), subjects=np.full(7, "S005"))
+    joined = join_face_sets([small, large])
+    assert joined.pictures.shape == (14, 64, 64)
+    assert joined.subjects is not None
+    assert joined.subjects.tolist() == [""] * 7 + ["S005"] * 7
+    assert joined.take(np.array([8])).subjects == ["S005"]
+    assert join_face_sets([small, small]).subjects is None
+
+
+def test_two_splits_of_one_set(tmp_path: Path) -> None:
+    for split, num in (("training", 14), ("publictest", 7)):
+        save_contact_sheet(made_faces(num, seed=num), tmp_path, split=split)
+    training, validation = load_splits(DataConfig(path=str(tmp_path)))
+    assert (len(training), len(validation)) == (14, 7)
+
+
+def test_splits_of_two_sets(tmp_path: Path) -> None:
+    first, second = save_npz(made_faces(14), tmp_path / "a.npz"), save_npz(made_faces(7, seed=1), tmp_path / "b.npz")
+    training, validation = load_splits(DataConfig(path=str(first), validation_path=str(second)))
+    assert (len(training), len(validation)) == (14, 7)
+
+
+@pytest.mark.parametrize("form", ["npz", "one split"])
+def test_a_set_without_validation_pictures_gives_a_share_of_them(tmp_path: Path, form: str) -> None:
+    faces = made_faces(70)
+    if form == "npz":
+        config = DataConfig(path=str(save_npz(faces, tmp_path / "a.npz")), validation_share=0.2)
+    else:
+        save_contact_sheet(faces, tmp_path, split="training")
+        config = DataConfig(path=str(tmp_path), validation_split=None, validation_share=0.2)
+    training, validation = load_splits(config)
+    assert (len(training), len(validation)) == (56, 14)
+    assert np.bincount(validation.labels).tolist() == [2] * 7
+    again = load_splits(config)[1]
+    np.testing.assert_array_equal(validation.pictures, again.pictures)
+    other = load_splits(dataclasses.replace(config, split_seed=1))[1]
+    assert not np.array_equal(validation.pictures, other.pictures)
+
+
+def test_the_same_pictures_are_not_learned_from_and_measured_on(tmp_path: Path) -> None:
+    save_contact_sheet(made_faces(7), tmp_path, split="training")
+    with pytest.raises(ConfigError, match="both hold 'training': name different ones"):
+        load_splits(DataConfig(path=str(tmp_path), validation_split="all"))
+
+
+def test_leak_free_training_has_no_copy_of_a_validation_picture(tmp_path: Path) -> None:
+    training, validation = made_faces(14), made_faces(7, seed=1)
+    validation.pictures[3] = training.pictures[5]
+    first, second = save_npz(training, tmp_path / "a.npz"), save_npz(validation, tmp_path / "b.npz")
+    config = DataConfig(path=str(first), validation_path=str(second))
+    assert len(load_splits(config)[0]) == 14
+    kept, measured = load_splits(dataclasses.replace(config, leak_free=True))
+    assert len(kept) == 13
+    assert len(measured) == 7
+
+
+def test_a_set_that_comes_whole_has_no_splits(tmp_path: Path) -> None:
+    assert open_data_set(save_npz(made_faces(7), tmp_path / "a.npz")).splits == ()

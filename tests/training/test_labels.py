@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from emostream.emotion import EMOTIONS
-from training.labels import FERPLUS_COLUMNS, NO_MAJORITY, check_labels, majority_labels, vote_distributions
+from emostream.errors import SourceRejectedError
+from training.labels import (
+    AFFECTNET_LABELS,
+    CK_PLUS_LABELS,
+    EXPW_LABELS,
+    FER2013_LABELS,
+    FERPLUS_COLUMNS,
+    NO_MAJORITY,
+    RAF_DB_LABELS,
+    LabelMap,
+    check_labels,
+    emotion_of_number,
+    majority_labels,
+    vote_distributions,
+)
 
 # The meaning of each FER+ column, written out again.
 EMOTION_OF_COLUMN = {
@@ -52,3 +67,25 @@ def test_labels_out_of_range_are_named() -> None:
     assert check_labels(np.array([0, 6])) is None
     assert "got 7 at picture 1" in str(check_labels(np.array([0, 7])))
     assert "got -1 at picture 0" in str(check_labels(np.array([-1, 7])))
+
+
+# The numbers of each data set, written out again from its own description.
+NUMBERS = {
+    "FER2013": (FER2013_LABELS, 0, "angry disgust fear happy sad surprise neutral"),
+    "RAF-DB": (RAF_DB_LABELS, 1, "surprise fear disgust happy sad angry neutral"),
+    "AffectNet": (AFFECTNET_LABELS, 0, "neutral happy sad surprise fear disgust angry - - - -"),
+    "CK+": (CK_PLUS_LABELS, 0, "neutral angry - disgust fear happy sad surprise"),
+    "ExpW": (EXPW_LABELS, 0, "angry disgust fear happy sad surprise neutral"),
+}
+
+
+@pytest.mark.parametrize(("labels", "first", "meanings"), NUMBERS.values(), ids=NUMBERS.keys())
+def test_the_numbers_of_a_data_set_mean_what_it_says(labels: LabelMap, first: int, meanings: str) -> None:
+    expected = {k: None if name == "-" else EMOTIONS.index(name) for k, name in enumerate(meanings.split(), first)}
+    assert dict(labels) == expected
+
+
+def test_a_number_the_data_set_does_not_have_is_named() -> None:
+    assert emotion_of_number(7, AFFECTNET_LABELS, where="a.csv, line 3") is None
+    with pytest.raises(SourceRejectedError, match=r"a\.csv, line 3: expected a label 1…7, got 0"):
+        emotion_of_number(0, RAF_DB_LABELS, where="a.csv, line 3")

@@ -1,19 +1,18 @@
-"""A folder with one folder of picture files for each class, alone or under `train`, `test` and the like."""
+"""A folder with one folder of picture files for each class, alone or under `train`, `test` and the like.
+
+Class folders have names, or FER2013's numbers 0…6, or RAF-DB's numbers 1…7 (`DATASET/train/1` and so on).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-from tqdm import tqdm  # type: ignore[import-untyped]
-
-from emostream.classify.preprocess import crop_from_picture
 from emostream.errors import SourceRejectedError
-from training.faces import FaceSet, build_face_set, read_gray
-from training.labels import EMOTION_OF_NAME
-
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm")
+from training.datasets.ck_plus import subject_of
+from training.datasets.listed_faces import PICTURE_SUFFIXES, ListedFace, read_listed_faces
+from training.faces import FaceSet
+from training.labels import EMOTION_OF_NAME, LEFT_OUT_NAMES, RAF_DB_LABELS
 
 # Names under which folders of splits are met → the name used here.
 SPLIT_NAMES = {
@@ -26,18 +25,16 @@ SPLIT_NAMES = {
     "test": "test",
     "privatetest": "privatetest",
 }
+_BY_NAME: Mapping[str, int | None] = {**EMOTION_OF_NAME, **dict.fromkeys(LEFT_OUT_NAMES)}
+_BY_RAF_DB_NUMBER = {str(number): emotion for number, emotion in RAF_DB_LABELS.items()}
 
 
-def splits_of(folder: Path) -> dict[str, Path]:
-    """Split → its folder, where the class folders lie under folders of splits; else empty."""
-    return {
-        SPLIT_NAMES[child.name.lower()]: child
-        for child in sorted(folder.iterdir())
-        if child.is_dir() and child.name.lower() in SPLIT_NAMES
-    }
+def splits_of(folder: Path) -> tuple[str, ...]:
+    """The splits, where the class folders lie under folders of splits; else none."""
+    return tuple(_split_folders(folder))
 
 
-def load_class_folders(folder: Path, *, show_progress: bool = False) -> FaceSet:
+def load_split(folder: Path, *, split: str, show_progress: bool) -> FaceSet:
     """Read every picture, in the order of class and file name, straight to the size of a crop.
 
     A class may be missing altogether; a folder that is there but empty is taken for a mistake.
@@ -45,22 +42,47 @@ def load_class_folders(folder: Path, *, show_progress: bool = False) -> FaceSet:
     Raises:
         SourceRejectedError: no class folders, a folder of no known class, an empty one, an unreadable picture.
     """
-    files: list[tuple[Path, int]] = []
-    children = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-    if not children:
-        raise SourceRejectedError(f"folder {folder} holds neither contact sheets, nor fer2013.csv, nor class folders")
-    for child in children:
-        emotion = EMOTION_OF_NAME.get(child.name.lower())
-        if emotion is None:
-            raise SourceRejectedError(
-                f"folder {child} is no known class; known names: {', '.join(sorted(EMOTION_OF_NAME))}"
-            )
+    folder = _split_folders(folder).get(split, folder)
+    listed: list[ListedFace] = []
+    for child, emotion in _class_folders(folder):
         pictures = sorted(path for path in child.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
         if not pictures:
             raise SourceRejectedError(f"class folder {child} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
-        files.extend((path, emotion) for path in pictures)
-    crops: list[npt.NDArray[np.uint8]] = [
-        crop_from_picture(read_gray(path)) for path, _ in tqdm(files, desc="pictures", disable=not show_progress)
-    ]
-    labels = np.array([emotion for _, emotion in files], dtype=np.int64)
-    return build_face_set(np.stack(crops), labels, source=folder)
+        listed.extend(ListedFace(path, emotion, subject=subject_of(path)) for path in pictures)
+    return read_listed_faces(listed, source=folder, show_progress=show_progress)
+
+
+def _split_folders(folder: Path) -> dict[str, Path]:
+    children = _folders_in(folder)
+    if [child.name.lower() for child in children] == ["dataset"]:  # as RAF-DB is passed on
+        children = _folders_in(children[0])
+    return {SPLIT_NAMES[child.name.lower()]: child for child in children if child.name.lower() in SPLIT_NAMES}
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def _class_folders(folder: Path) -> list[tuple[Path, int | None]]:
+    children = _folders_in(folder)
+    if not children:
+        raise SourceRejectedError(
+            f"folder {folder} holds neither contact sheets, nor fer2013.csv, nor class folders, nor RAF-DB, AffectNet, "
+            "CK+ or ExpW as published (training/README.md)"
+        )
+    names = [child.name.lower() for child in children]
+    emotions = _emotion_of_folder(names, folder=folder)
+    unknown = [child for child, name in zip(children, names, strict=True) if name not in emotions]
+    if unknown:
+        raise SourceRejectedError(f"folder {unknown[0]} is no known class; known names: {', '.join(sorted(emotions))}")
+    return [(child, emotions[name]) for child, name in zip(children, names, strict=True)]
+
+
+def _emotion_of_folder(names: list[str], *, folder: Path) -> Mapping[str, int | None]:
+    if "7" not in names:
+        return _BY_NAME
+    if "0" in names:
+        raise SourceRejectedError(
+            f"folder {folder} has classes 0 and 7; FER2013's are 0…6 and RAF-DB's 1…7: name the folders instead"
+        )
+    return _BY_RAF_DB_NUMBER

@@ -19,17 +19,19 @@ SIDE_PIXELS = 48
 SPLITS = ("training", "publictest", "privatetest")
 
 
-def splits_of(folder: Path) -> tuple[str, ...]:
-    """The splits that lie in a folder, in the order of SPLITS; empty when it holds no contact sheets."""
-    return tuple(name for name in SPLITS if (folder / f"{name}.png").is_file() and (folder / f"{name}.csv").is_file())
+def splits_of(folder: Path) -> tuple[str, ...] | None:
+    """The splits that lie in a folder, in the order of SPLITS; None when it holds no contact sheets."""
+    found = [name for name in SPLITS if (folder / f"{name}.png").is_file() and (folder / f"{name}.csv").is_file()]
+    return tuple(found) or None
 
 
-def load_contact_sheet(folder: Path, *, split: str) -> FaceSet:
+def load_split(folder: Path, *, split: str, show_progress: bool) -> FaceSet:
     """Read one split.
 
     Raises:
         SourceRejectedError: sheet or table missing, unreadable or not fitting each other.
     """
+    del show_progress  # two files, read in a second
     table_path, sheet_path = folder / f"{split}.csv", folder / f"{split}.png"
     vote_columns = [f"votes_{column}" for column in FERPLUS_COLUMNS]
     table = read_table(table_path, needed=("label", "duplicate_of_training", *vote_columns))

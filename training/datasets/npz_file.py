@@ -1,4 +1,7 @@
-"""A set in one NumPy file: `images` uint8 n×s×s, `label` n, optional `votes` n×10 and `duplicate_of_training` n."""
+"""A set in one NumPy file: `images` uint8 n×s×s and `label` n.
+
+Optional: `votes` n×10, `duplicate_of_training` n, and `subject` n (text or whole numbers: who is in the picture).
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def load_npz(path: Path) -> FaceSet:
     images = arrays["images"]
     if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1] != images.shape[2] or images.shape[1] < 2:
         raise SourceRejectedError(f"file {path}: expected images uint8 n×48×48, got {images.dtype} {images.shape}")
-    votes, duplicates = arrays.get("votes"), arrays.get("duplicate_of_training")
+    votes, duplicates, subjects = (arrays.get(name) for name in ("votes", "duplicate_of_training", "subject"))
     return build_face_set(
         images,
         _vector(arrays["label"], name="label", path=path).astype(np.int64),
@@ -43,7 +46,16 @@ def load_npz(path: Path) -> FaceSet:
             if duplicates is None
             else _vector(duplicates, name="duplicate_of_training", path=path).astype(np.bool_)
         ),
+        subjects=None if subjects is None else _subjects(subjects, path=path),
     )
+
+
+def _subjects(array: npt.NDArray[np.generic], *, path: Path) -> npt.NDArray[np.str_]:
+    if array.dtype.kind not in "iuU" or array.ndim != 1:
+        raise SourceRejectedError(
+            f"file {path}: expected subject as text or whole numbers n, got {array.dtype} {array.shape}"
+        )
+    return array.astype(np.str_)
 
 
 def _numbers(array: npt.NDArray[np.generic], *, name: str, path: Path) -> npt.NDArray[np.generic]:

@@ -1,4 +1,4 @@
-"""Reading csv tables by column, with errors that name file, column and line."""
+"""Reading text files and csv tables by column, with errors that name file, column and line."""
 
 from __future__ import annotations
 
@@ -43,6 +43,29 @@ def read_table(path: Path, *, needed: Sequence[str]) -> dict[str, list[str]]:
     except (UnicodeDecodeError, csv.Error) as exc:
         raise SourceRejectedError(f"table {path} is not a csv text file: {exc}") from exc
     return columns
+
+
+def header_of(path: Path) -> tuple[str, ...]:
+    """The column names of a csv file; none when it is no text file."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return tuple(name.strip() for name in next(csv.reader(file), []))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return ()
+
+
+def read_text(path: Path) -> str:
+    """A text file as a whole.
+
+    Raises:
+        SourceRejectedError: the file cannot be read or is not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as exc:
+        raise SourceRejectedError(f"file {path} cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise SourceRejectedError(f"file {path} is not a text file: {exc}") from exc
 
 
 def integers(table: dict[str, list[str]], column: str, *, source: Path) -> npt.NDArray[np.int64]:
