@@ -213,6 +213,30 @@ class DistillConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TransferConfig:
+    """Starting from weights that were trained on something else; see `training.transfer`."""
+
+    pretrained: str = "none"
+    """`none`, `imagenet`, or a checkpoint of this package, whose trunk is taken where the shapes fit."""
+    load_heads: bool = False
+    """Take the heads of the checkpoint too."""
+    unfreeze_at: tuple[float, ...] = ()
+    """Only the heads move at first; at each of these points of training, 0 to 1, the next part of the trunk is freed,
+    from the top down, in as many equal parts as there are points. None: everything moves from the start."""
+    rate_decay: float = 1.0
+    """The learning rate of each stage is that of the stage above it times this; the heads have the full rate."""
+
+    def __post_init__(self) -> None:
+        points = self.unfreeze_at
+        rises = all(0 <= point <= 1 for point in points) and list(points) == sorted(points)
+        _check(
+            "transfer",
+            ("unfreeze_at", list(points), rises, "rising points from 0 to 1"),
+            ("rate_decay", self.rate_decay, 0 < self.rate_decay <= 1, "more than 0, at most 1"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """All settings of a run."""
 
@@ -238,6 +262,7 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     balance: BalanceConfig = field(default_factory=BalanceConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
 
 
