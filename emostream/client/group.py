@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
@@ -123,6 +123,7 @@ class ConsumerGroup:
         self._keys: list[str] = []
         self._resuming: dict[str, str] = {}  # key → id after which own unacknowledged entries are read again
         self._held: dict[str, set[str]] = defaultdict(set)  # key → ids given out and not acknowledged
+        self._rest: deque[Delivery] = deque()  # fetched for a loop that ended
         self._discovered_at = -_DISCOVER_SECONDS
         self._claimed_at = time.monotonic()
 
@@ -134,6 +135,10 @@ class ConsumerGroup:
             ConfigError: the login was refused.
         """
         while True:
+            if self._rest:
+                rest = list(self._rest)
+                self._rest.clear()
+                yield rest
             try:
                 deliveries = await self._next_batch()
             except EventRejectedError as exc:
@@ -141,15 +146,20 @@ class ConsumerGroup:
                     raise
                 # The server lost its data, or somebody removed the group: find the streams again.
                 self._forget_streams()
+            except BaseException:  # cancelled, for example: the server may have given out what did not arrive here
+                self._resume_all()
+                raise
             else:
                 if deliveries:
+                    self._hold(deliveries)
                     yield deliveries
 
     async def __aiter__(self) -> AsyncIterator[Delivery]:
-        """Events one by one; errors as in `batches`."""
+        """Events one by one; errors as in `batches`. What is left when a loop ends is what the next one begins with."""
         async for batch in self.batches():
-            for delivery in batch:
-                yield delivery
+            self._rest.extend(batch)
+            while self._rest:
+                yield self._rest.popleft()
 
     async def ack(self, *deliveries: Delivery) -> None:
         """Say that events are handled; all of them at once cost one round trip per stream."""
@@ -235,14 +245,16 @@ class ConsumerGroup:
                 self._group, self._consumer, wanted, count=self._batch_size, block=int(1000 * _BLOCK_SECONDS)
             )
 
-        def resume_all() -> None:
-            self._resuming = dict.fromkeys(self._keys, "0")
-
-        reply = await with_retries(read, url=self._url, max_retry_seconds=self._max_retry_seconds, on_retry=resume_all)
+        reply = await with_retries(
+            read, url=self._url, max_retry_seconds=self._max_retry_seconds, on_retry=self._resume_all
+        )
         deliveries: list[Delivery] = []
         for key, entries in reply or ():
             deliveries += await self._deliver(key.decode(), [(entry.decode(), fields) for entry, fields in entries], {})
         return deliveries
+
+    def _resume_all(self) -> None:
+        self._resuming = dict.fromkeys(self._keys, "0")
 
     async def _resume(self, key: str) -> list[Delivery]:
         """This consumer's own unacknowledged entries, but for those that it holds."""
@@ -310,9 +322,13 @@ class ConsumerGroup:
                 await self._bury(key, entry_id, fields, reason=str(exc))
                 continue
             deliveries.append(Delivery(key, entry_id, event, num_deliveries))
-        held.update(delivery.entry_id for delivery in deliveries)
-        self.stats.num_delivered += len(deliveries)
         return deliveries
+
+    def _hold(self, deliveries: Sequence[Delivery]) -> None:
+        # Not before they are given out: until then a cancellation would lose them.
+        for delivery in deliveries:
+            self._held[delivery.key].add(delivery.entry_id)
+        self.stats.num_delivered += len(deliveries)
 
     async def _bury(self, key: str, entry_id: str, fields: _Fields, *, reason: str) -> None:
         """Move an entry to the dead letters; after a crash in between it may be there twice."""
@@ -340,7 +356,6 @@ class BlockingConsumerGroup:
     def __init__(self, redis_url: str, **arguments: Any) -> None:
         self._group = ConsumerGroup(redis_url, **arguments)
         self._runner = asyncio.Runner()
-        self._batches = self._group.batches()
 
     @property
     def stats(self) -> GroupStats:
@@ -349,8 +364,12 @@ class BlockingConsumerGroup:
 
     def __iter__(self) -> Iterator[Delivery]:
         """Events one by one; errors as in `ConsumerGroup.batches`."""
+        batches = self._group.batches()
+        rest = self._group._rest
         while True:
-            yield from self._runner.run(anext(self._batches))  # type: ignore[arg-type]
+            rest.extend(self._runner.run(anext(batches)))  # type: ignore[arg-type]
+            while rest:
+                yield rest.popleft()
 
     def ack(self, *deliveries: Delivery) -> None:
         """Say that events are handled."""
@@ -362,6 +381,5 @@ class BlockingConsumerGroup:
 
     def __exit__(self, *exc_info: object) -> None:
         """Close the connections."""
-        self._runner.run(self._batches.aclose())  # type: ignore[attr-defined]
         self._runner.run(self._group.close())
         self._runner.close()

@@ -116,7 +116,7 @@ async def with_retries(
     failed_at: float | None = None
     for delay in retry_delays():
         try:
-            return await command()
+            return await _keeping_cancellation(command)
         except REDIS_ERRORS as exc:
             error = translate(exc, url=url)
             if not error.retryable:
@@ -131,3 +131,15 @@ async def with_retries(
         await asyncio.sleep(delay)
         on_retry()
     raise AssertionError("the delays are endless")
+
+
+async def _keeping_cancellation(command: Callable[[], Awaitable[T]]) -> T:
+    # The client writes under asyncio.wait_for, which on Python 3.11 forgets a cancellation that arrives just as the
+    # write is done. Whoever cancelled would wait for ever for a reader that goes on.
+    task = asyncio.current_task()
+    num_before = task.cancelling() if task is not None else 0
+    try:
+        return await command()
+    finally:
+        if task is not None and task.cancelling() > num_before:
+            raise asyncio.CancelledError

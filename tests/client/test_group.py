@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 
 import pytest
@@ -202,18 +203,45 @@ async def test_connections_cut_at_random_neither_lose_nor_double(
     assert indexes_of(taken) == list(range(num_events))
 
 
+async def test_a_loop_that_is_left_or_cancelled_loses_nothing(
+    redis_server: EmbeddedRedis, sink: RedisSink, stream_id: str
+) -> None:
+    """Left in the middle of a batch, or cancelled while the server answers: the next loop goes on with the next event."""
+    num_events, chance = 400, random.Random(3)
+    await sink.publish(events_of(stream_id, range(num_events)))
+    seen: list[int] = []
+
+    async def read(group: ConsumerGroup, num_wanted: int) -> None:
+        async for delivery in group:
+            seen.append(delivery.event.frame_index)
+            await group.ack(delivery)
+            if len(seen) >= num_wanted:
+                return
+
+    async with ConsumerGroup(redis_server.url, group="g", streams=[stream_id], batch_size=7) as group:
+        while len(seen) < num_events:
+            reading = asyncio.create_task(read(group, min(num_events, len(seen) + chance.randint(1, 10))))
+            for _ in range(chance.randint(0, 80)):
+                await asyncio.sleep(0)
+            if chance.random() < 0.7:
+                reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+    assert seen == list(range(num_events))
+
+
 def test_works_without_an_event_loop(redis_server: EmbeddedRedis, stream_id: str) -> None:
     async def publish() -> None:
         async with RedisSink(SETTINGS, redis_url=redis_server.url) as sink:
             await sink.publish(events_of(stream_id, range(5)))
 
     asyncio.run(publish())
-    seen = []
+    seen: list[int] = []
     with BlockingConsumerGroup(redis_server.url, group="g", streams=[stream_id]) as group:
-        for delivery in group:
-            seen.append(delivery.event.frame_index)
-            group.ack(delivery)
-            if len(seen) == 5:
-                break
+        while len(seen) < 5:
+            for delivery in group:
+                seen.append(delivery.event.frame_index)
+                group.ack(delivery)
+                if len(seen) % 2 == 1:
+                    break  # what was fetched with it comes in the next loop
         assert group.stats.num_acknowledged == 5
     assert seen == [0, 1, 2, 3, 4]

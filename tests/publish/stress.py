@@ -89,23 +89,25 @@ class Storm:
         await asyncio.to_thread(self._server.start)
         self._url = self._server.url
         try:
-            consuming = asyncio.create_task(self._consume())
-            weather = asyncio.create_task(self._storm())
-            await asyncio.gather(*(self._publish(stream_id) for stream_id in self._stream_ids))
-            self._is_published = True
-            await weather
-            await asyncio.gather(*self._old_owners)
-            await self._look(consuming)
+            async with asyncio.TaskGroup() as tasks:  # one that fails ends the others
+                consuming = tasks.create_task(self._consume())
+                weather = tasks.create_task(self._storm())
+                await asyncio.gather(*(self._publish(stream_id, tasks) for stream_id in self._stream_ids))
+                self._is_published = True
+                await weather
+                await asyncio.gather(*self._old_owners)
+                await self._look()
+                consuming.cancel()
         finally:
             await asyncio.to_thread(self._server.stop)
         self.outcome.seconds = round(time.monotonic() - started, 1)
         return self.outcome
 
-    async def _publish(self, stream_id: str) -> None:
+    async def _publish(self, stream_id: str, tasks: asyncio.TaskGroup) -> None:
         """Own the stream until deposed; then the next owner goes on."""
         while self._acknowledged[stream_id] < self._num_frames - 1:
             epoch = self._epochs[stream_id]
-            owning = asyncio.create_task(self._own(stream_id, epoch))
+            owning = tasks.create_task(self._own(stream_id, epoch))
             while not owning.done() and self._epochs[stream_id] == epoch:
                 await asyncio.wait([owning], timeout=0.01)
             if owning.done():
@@ -162,7 +164,7 @@ class Storm:
                     self._epochs[self._random.choice(self._stream_ids)] += 1
                     self.outcome.num_depositions += 1
 
-    async def _look(self, consuming: asyncio.Task[None]) -> None:
+    async def _look(self) -> None:
         for stream_id in self._stream_ids:
             places = await self._places_of(stream_id)
             self.outcome.num_entries += len(places)
@@ -172,16 +174,12 @@ class Storm:
                 self._found(f"{stream_id}: frames are missing")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(20):
-                    while len(self._received[stream_id]) < len(places) and not consuming.done():
+                    while len(self._received[stream_id]) < len(places):
                         await asyncio.sleep(0.05)
             if self._received[stream_id] != places:
                 missing = len(set(places) - set(self._received[stream_id]))
                 given = len(self._received[stream_id])
                 self._found(f"{stream_id}: the consumer was given {given} of {len(places)}, {missing} are missing")
-        if consuming.done():
-            self._found(f"the consumer ended: {consuming.exception()!r}")
-        consuming.cancel()
-        await asyncio.gather(consuming, return_exceptions=True)
 
     async def _places_of(self, stream_id: str) -> list[Place]:
         places: list[Place] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from redis import exceptions as redis_errors
 
 from emostream.errors import ConfigError, EmostreamError, EventRejectedError, SinkUnavailableError
-from emostream.publish.redis_connection import retry_delays, translate, with_retries
+from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.publish.redis_connection import open_redis, retry_delays, translate, with_retries
 
 URL = "redis://user:secret@host:6379/0"
 
@@ -96,3 +98,23 @@ async def test_does_not_repeat_what_cannot_succeed() -> None:
     with pytest.raises(ConfigError):
         await with_retries(command, url=URL, max_retry_seconds=60)
     assert num_calls == 1
+
+
+@pytest.mark.integration
+async def test_a_cancellation_is_never_lost(redis_server: EmbeddedRedis) -> None:
+    """Whatever the client is doing: the loop's steps between start and cancellation place it at every await."""
+    async with open_redis(redis_server.url, timeout_seconds=5) as client:
+
+        async def ping_for_ever() -> None:
+            while True:
+                await with_retries(client.ping, url=redis_server.url, max_retry_seconds=5)
+
+        for num_steps in range(120):
+            pinging = asyncio.create_task(ping_for_ever())
+            for _ in range(num_steps):
+                await asyncio.sleep(0)
+            pinging.cancel()
+            done, _ = await asyncio.wait([pinging], timeout=2)
+            pinging.cancel()
+            assert done, f"it goes on after a cancellation at step {num_steps}"
+            assert pinging.cancelled()

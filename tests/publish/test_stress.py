@@ -6,14 +6,10 @@ import pytest
 
 from tests.publish.stress import run_storm
 
-pytestmark = [
-    pytest.mark.integration,
-    # Two of three complete runs passed; in one, the storm did not come to its end, for a reason not found yet.
-    pytest.mark.skip(reason="does not end now and then; run `python -m tests.publish.stress --events 12000 --seed 1`"),
-]
+pytestmark = pytest.mark.integration
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_every_event_arrives_exactly_once_and_in_order(seed: int) -> None:
     outcome = run_storm(num_events=12_000, num_streams=4, seed=seed, pause_seconds=0.1)
     assert outcome.problems == []
