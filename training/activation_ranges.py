@@ -15,10 +15,10 @@ Ranges = dict[str, tuple[float, float]]
 
 RangePolicy = Literal["mean", "extremes", "percentile"]
 """`mean`: of the extremes of each batch; `extremes`: of all crops; `percentile`: like `mean`, but without one value in
-10,000 of a batch at either end."""
+100,000 of a batch at either end."""
 
 _BATCH_SIZE = 32
-_PERCENTILE = 0.01
+_PERCENTILE = 0.001
 
 
 def measure_ranges(model: onnx.ModelProto, crops: npt.NDArray[np.uint8], *, policy: RangePolicy = "mean") -> Ranges:

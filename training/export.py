@@ -78,6 +78,8 @@ def export(
 
 def _write(trained: TrainedModel, form: Form, path: Path, options: ExportOptions) -> ExportReport:
     """Write one form with its manifest and prove it."""
+    if form.layout == "cpu":
+        form = dataclasses.replace(form, layout=options.cpu_layout)
     manifest = trained.manifest.model_copy(
         update={"file": path.name, "precision": form.precision, "layout": form.layout}
     )
@@ -170,6 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
         input_size_pixels=parsed.input_size,
         ferplus_target=parsed.calibrate_ferplus,
         policy=parsed.int8_ranges,
+        cpu_layout=parsed.int8_layout,
     )
     try:
         if parsed.all:
@@ -205,6 +208,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--int8-ranges", choices=get_args(RangePolicy), default="mean", help="how activation ranges are chosen"
+    )
+    parser.add_argument(
+        "--int8-layout", choices=["cpu", "vnni"], default="cpu", help="vnni: eight bits of weights, for newer CPUs only"
     )
     return parser
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,7 @@ class ExportOptions:
         input_size_pixels: side of the crops; a net of convolutions takes any, and answers best at that of its training.
         ferplus_target: what the temperature of the FER+ head is fitted to.
         policy: how INT8 ranges follow from what was measured.
+        cpu_layout: of the INT8 form for ONNX Runtime.
     """
 
     checkpoint_name: str = "last.pt"
@@ -53,6 +55,7 @@ class ExportOptions:
     input_size_pixels: int = CROP_SIZE_PIXELS
     ferplus_target: FerplusTarget = "votes"
     policy: RangePolicy = "mean"
+    cpu_layout: Literal["cpu", "vnni"] = "cpu"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ import onnxruntime
 
 from emostream.classify.manifest import ModelManifest, load_manifest
 from emostream.errors import InferenceError, ManifestError
+from emostream.processor import has_int8_instructions
 
 Probabilities = npt.NDArray[np.float32]
 """float32, n×len(labels), each row a distribution."""
@@ -38,6 +39,13 @@ class OrtClassifier:
         """
         self._path = model_path
         self._manifest = load_manifest(model_path)
+        if self._manifest.layout == "vnni" and not has_int8_instructions():
+            raise ManifestError(
+                f"model file {model_path} needs a processor with instructions for 8-bit numbers (VNNI, or ARM's dot "
+                "product), which this one has not; use the FP32 form (classify.precision: fp32), or export INT8 with "
+                "--int8-layout cpu",
+                path=str(model_path),
+            )
         self._max_batch_size = min(max_batch_size or self._manifest.max_batch_size, self._manifest.max_batch_size)
         self._session: onnxruntime.InferenceSession | None = self._open_session(num_threads)
         self._check_signature(self._session)

@@ -150,6 +150,15 @@ def test_a_model_that_does_not_fit_its_manifest_is_refused(
     assert "export" in str(caught.value)
 
 
+def test_a_processor_that_would_overflow_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save_classifier(tmp_path, precision="int8", layout="vnni")
+    monkeypatch.setattr("emostream.classify.ort_classifier.has_int8_instructions", lambda: True)
+    OrtClassifier(path).close()
+    monkeypatch.setattr("emostream.classify.ort_classifier.has_int8_instructions", lambda: False)
+    with pytest.raises(ManifestError, match=r"instructions for 8-bit .* use the FP32 form"):
+        OrtClassifier(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x01" * 500], ids=["empty", "text", "noise"])
 def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "tiny.onnx"
