@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 _MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"styp", b"pnot"})
+_PICTURE_BRANDS = frozenset({b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix"})  # these have no moov
 _MAX_BOXES = 1_000_000  # a fragmented recording of days; ends the walk through a hostile file
 _MATROSKA_HEADER_ID = b"\x1aE\xdf\xa3"
 _MATROSKA_SEGMENT_ID = b"\x18S\x80g"
@@ -35,6 +36,8 @@ def read_file_structure(file: BinaryIO) -> FileStructure:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     start = file.read(12)
+    if start[4:8] == b"ftyp" and start[8:12] in _PICTURE_BRANDS:
+        return FileStructure()
     if start[4:8] in _MP4_FIRST_BOXES:
         return _mp4_structure(file, size=size)
     if start.startswith(_MATROSKA_HEADER_ID):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from emostream.decode.exif import orientation_from_exif
 from emostream.decode.orientation import UPRIGHT, Orientation, orientation_from_display_matrix
 from emostream.frame import Luma, full_range_from_limited
 
@@ -107,13 +108,15 @@ class PictureReader:
         self._rotation: int | None = None
         self._orientation = UPRIGHT
 
-    def read(self, picture: Picture) -> Pixels:
+    def read(self, picture: Picture, *, load_packet: Callable[[], bytes] | None = None) -> Pixels:
         """The arrays of a picture; they keep its buffer alive.
+
+        `load_packet` gives the coded picture; it is asked only for photos that carry EXIF.
 
         Formats with a plane of 8-bit luma give a view. All others (more than 8 bits, RGB, palettes, packed YUV) are
         converted once, to full range (except gray of more than 8 bits, whose range the converter leaves as it is).
         """
-        orientation = self.orientation_of(picture)
+        orientation = self.orientation_of(picture, load_packet=load_packet)
         looks = (picture.format.name, picture.color_range)
         if looks != self._looks:
             self._looks = looks
@@ -123,13 +126,18 @@ class PictureReader:
         load_rgb = functools.partial(rgb_from_picture, picture, orientation, self._make_reformatter)
         return Pixels(orientation.apply(luma), self._is_full_range, load_rgb)
 
-    def orientation_of(self, picture: Picture) -> Orientation:
+    def orientation_of(self, picture: Picture, *, load_packet: Callable[[], bytes] | None = None) -> Orientation:
         """How the picture lies. Its matrix is read again when its angle (cheap to ask for) changes."""
         rotation = picture.rotation
         if rotation != self._rotation:
             self._rotation = rotation
-            matrix = picture.side_data.get("DISPLAYMATRIX")
-            self._orientation = UPRIGHT if matrix is None else orientation_from_display_matrix(bytes(matrix))
+            try:
+                matrix = picture.side_data.get("DISPLAYMATRIX")
+                self._orientation = UPRIGHT if matrix is None else orientation_from_display_matrix(bytes(matrix))
+            except ValueError:
+                # PyAV 18 refuses all side data when one kind has no name in it, as EXIF has none
+                # (github.com/PyAV-Org/PyAV/pull/2392). The matrix would come from there, so that is read instead.
+                self._orientation = orientation_from_exif(load_packet()) if load_packet is not None else UPRIGHT
         return self._orientation
 
     def _converted(self, picture: Picture) -> Luma:

@@ -67,6 +67,7 @@ class PyAVSource:
         self._container: InputContainer | None = None
         self._info: SourceInfo | None = None
         self._first: VideoFrame | None = None
+        self._packet: Packet[VideoStream] | None = None
         self._reader = PictureReader(VideoReformatter)
 
     @property
@@ -100,8 +101,12 @@ class PyAVSource:
             if self.kind is StreamKind.FILE and not self._is_closed:
                 self._first = next(self._pictures, None)
                 if self._first is None:
-                    raise SourceRejectedError(f"{self._name}: expected a video, got no picture that can be decoded")
-                pixels = self._reader.read(self._first).luma
+                    raise SourceRejectedError(
+                        f"{self._name}: expected a video, got no picture that can be decoded; it is damaged, in a "
+                        f"format that FFmpeg does not know, or has more than {self._settings.max_frame_pixels} pixels "
+                        "(decode.max_frame_pixels)"
+                    )
+                pixels = self._reader.read(self._first, load_packet=self._load_packet).luma
                 info = replace(info, width=pixels.shape[1], height=pixels.shape[0])
             self._info = info
         except BaseException:
@@ -202,7 +207,7 @@ class PyAVSource:
     def _frame(self, picture: VideoFrame, *, frame_index: int, pts_seconds: float) -> Frame:
         self._check_size(picture.width, picture.height)
         try:
-            pixels = self._reader.read(picture)
+            pixels = self._reader.read(picture, load_packet=self._load_packet)
         except FFmpegError as exc:
             pixel_format = picture.format.name
             raise SourceRejectedError(f"{self._name}: cannot convert pixel format {pixel_format} to gray") from exc
@@ -216,10 +221,15 @@ class PyAVSource:
             load_rgb=pixels.load_rgb,
         )
 
+    def _load_packet(self) -> bytes:
+        return b"" if self._packet is None else bytes(self._packet)
+
     def _decode(self) -> Iterator[VideoFrame]:
         stats, context = self._stats, self._stream.codec_context
         for packet in decodable_packets(self._packets(), kind=self.kind, stats=stats):
             started = time.perf_counter()
+            if packet.size:  # not the empty one that flushes the decoder
+                self._packet = packet
             try:
                 pictures = packet.decode()
             except FFmpegError as exc:

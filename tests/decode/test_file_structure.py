@@ -65,3 +65,8 @@ def test_recording_in_progress_is_not_a_cut() -> None:
 )
 def test_never_raises(content: bytes) -> None:
     assert structure_of(content).num_missing_bytes >= 0
+
+
+def test_pictures_need_no_index() -> None:
+    for brand in (b"avif", b"heic", b"mif1"):
+        assert structure_of(mp4_box(b"ftyp", brand + bytes(8)) + mp4_box(b"meta", b"x" * 9)) == COMPLETE
