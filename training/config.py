@@ -16,6 +16,7 @@ import yaml
 
 from emostream.errors import ConfigError
 from training.config_tree import apply_override, build_settings, plain_values
+from training.whole_file import whole_file
 
 
 def _check(section: str, *rules: tuple[str, Any, bool, str]) -> None:
@@ -185,9 +186,7 @@ class ValidationConfig:
     metric: Literal["score", "accuracy", "ferplus_accuracy", "fer2013_loss", "ferplus_loss"] = "score"
     """What `best.pt` is best in and what early stopping watches; `score` is the mean of the two accuracies."""
     patience_epochs: int | None = None
-    """Stop after so many epochs without an improvement; None lets the schedule end by itself."""
-    min_improvement: float = 0.0
-    """What counts as an improvement for early stopping."""
+    """Stop when the metric has not become better for so many epochs; None lets the schedule end by itself."""
 
     def __post_init__(self) -> None:
         patience = self.patience_epochs
@@ -299,5 +298,10 @@ def config_as_dict(config: TrainConfig) -> dict[str, Any]:
 
 
 def save_config(config: TrainConfig, path: Path) -> None:
-    """Write the effective settings as YAML."""
-    path.write_text(yaml.safe_dump(config_as_dict(config), sort_keys=False), encoding="utf-8")
+    """Write the effective settings as YAML.
+
+    Raises:
+        EmostreamError: the disk is full or the folder cannot be written.
+    """
+    with whole_file(path) as file:
+        file.write(yaml.safe_dump(config_as_dict(config), sort_keys=False).encode())

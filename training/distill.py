@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.checkpoint import load_checkpoint
+from training.checkpoint import load_checkpoint, load_weights
+from training.device import CPU, Compute
 from training.loss import Targets
 from training.model import build_model
 
@@ -41,7 +42,7 @@ class Teachers:
         return Targets(torch.stack(ferplus).mean(dim=0), weight, torch.stack(fer2013).mean(dim=0), weight)
 
 
-def load_teachers(paths: Sequence[str], *, device: str = "cpu") -> Teachers | None:
+def load_teachers(paths: Sequence[str], *, compute: Compute = CPU) -> Teachers | None:
     """The averaged weights of these checkpoints, or None when there are none.
 
     Raises:
@@ -52,6 +53,6 @@ def load_teachers(paths: Sequence[str], *, device: str = "cpu") -> Teachers | No
     for path in paths:
         checkpoint = load_checkpoint(Path(path))
         model = build_model(checkpoint.config.model)
-        model.load_state_dict(checkpoint.ema_weights)
-        models.append(model.to(device=device, memory_format=torch.channels_last))  # type: ignore[call-overload]
+        load_weights(model, checkpoint.ema_weights, source=Path(path))
+        models.append(model.to(device=compute.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
     return Teachers(models) if models else None

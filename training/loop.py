@@ -3,28 +3,108 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from emostream.errors import InferenceError
 from training.config import TrainConfig
+from training.device import CPU, Compute
+from training.distill import Teachers
 from training.loss import Targets, two_head_loss
-from training.schedule import crop_side_at, ema_decay_at, learning_rate_at, training_progress
+from training.sam import unchanged_batch_statistics, worst_neighbour
+from training.schedule import crop_side_at, ema_decay_at, learning_rate_at, seconds_left, spoken_time, training_progress
 from training.state import TrainState, update_average
 from training.train_set import TrainSet
-from training.transforms import augment, mixup_shares
+from training.transfer import freeze_stages, set_learning_rate
+from training.transforms import augment, mix
+from training.world import ALONE, World
+
+_LOOK_EVERY_STEPS = 10
+"""How often losses are looked at. A look makes a GPU finish all its work, and workers wait for each other."""
 
 
-def _autocast(config: TrainConfig) -> contextlib.AbstractContextManager[Any]:
-    if config.precision == "bf16":
-        return torch.autocast(config.device, dtype=torch.bfloat16)
-    return contextlib.nullcontext()
+@dataclass(frozen=True, slots=True, eq=False)
+class RunContext:
+    """What stays the same during a run.
+
+    Attributes:
+        config: all settings.
+        compute: device and precision.
+        world: the processes that train together.
+        forward: the net as it is called while training: itself, compiled, or averaging gradients over processes.
+        teachers: nets to learn from.
+        logit_offsets: added to the logits of both heads while training (`training.balance`).
+    """
+
+    config: TrainConfig
+    forward: nn.Module
+    compute: Compute = CPU
+    world: World = ALONE
+    teachers: Teachers | None = None
+    logit_offsets: tuple[Tensor, Tensor] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What the schedule says at one step."""
+
+    progress: float
+    learning_rate: float
+    side_pixels: int
+
+
+def train_one_epoch(state: TrainState, data: TrainSet, context: RunContext, *, show_progress: bool) -> dict[str, float]:
+    """One pass over the training crops; changes `state` in place and returns the mean losses.
+
+    Random numbers come from the seed, the epoch and the rank alone, so an epoch that is done again gives the same.
+
+    Raises:
+        InferenceError: the loss is not a number any more.
+    """
+    config, world = context.config, context.world
+    seed = config.seed * 1_000_003 + state.epoch
+    torch.manual_seed(seed + world.rank * 7919)
+    order = torch.Generator().manual_seed(seed)
+    generator = context.compute.generator(seed + (world.rank + 1) * 104_729)
+    steps_per_epoch = max(len(data) // config.optim.batch_size, 1)
+    started, elapsed_before = time.monotonic(), state.elapsed_seconds
+    sums = torch.zeros(3, device=context.compute.device)
+    context.forward.train()
+    bar = tqdm(
+        _batches(len(data), config.optim.batch_size, order),
+        total=steps_per_epoch,
+        desc=f"epoch {state.epoch + 1}/{config.optim.epochs}",
+        disable=not show_progress,
+        leave=False,
+        mininterval=2.0,
+    )
+    moment = _moment(state, data, context, steps_per_epoch)
+    for number, index in enumerate(bar, start=1):
+        moment = _moment(state, data, context, steps_per_epoch)
+        set_learning_rate(state.optimizer.param_groups, moment.learning_rate)
+        if config.transfer.unfreeze_at:
+            context.forward.train()
+            freeze_stages(state.model, config.transfer, progress=moment.progress)
+        mine = world.share(index)
+        crops, targets = context.compute.put(data.crops[mine]), data.targets.take(mine).each(context.compute.put)
+        sums += _train_step(state, crops, targets, context, generator=generator, side=moment.side_pixels)
+        state.elapsed_seconds = elapsed_before + time.monotonic() - started
+        if number % _LOOK_EVERY_STEPS == 0 or number == steps_per_epoch:
+            mean = _mean_losses(sums, number, state, world)
+            left = spoken_time(seconds_left(moment.progress, state.elapsed_seconds))
+            bar.set_postfix_str(f"loss {mean[0]:.3f}, rate {moment.learning_rate:.4f}, {left} left", refresh=False)
+    state.epoch += 1
+    state.elapsed_seconds = world.of_first(state.elapsed_seconds, device=context.compute.device)
+    world.average_batch_statistics(state.model, state.ema_model)
+    names = ("train_loss", "train_ferplus_loss", "train_fer2013_loss")
+    return {"learning_rate": moment.learning_rate, **dict(zip(names, mean, strict=True))}
 
 
 def _batches(num: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -34,106 +114,116 @@ def _batches(num: int, batch_size: int, generator: torch.Generator) -> Iterator[
         yield order[start : start + batch_size]
 
 
-def train_one_epoch(state: TrainState, data: TrainSet, config: TrainConfig, *, show_progress: bool) -> dict[str, float]:
-    """One pass over the training crops; changes `state` in place and returns the mean losses.
-
-    Raises:
-        InferenceError: the loss is not a number any more.
-    """
+def progress_of(state: TrainState, config: TrainConfig) -> float:
+    """The part of training that is done, 0…1, by epochs or by time."""
     optim = config.optim
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + state.epoch)
-    torch.manual_seed(config.seed * 1_000_003 + state.epoch)
-    steps_per_epoch = max(len(data) // optim.batch_size, 1)
-    total_steps = steps_per_epoch * optim.epochs
-    budget = None if optim.time_budget_minutes is None else optim.time_budget_minutes * 60
-    started, elapsed_before = time.monotonic(), state.elapsed_seconds
-    sums, learning_rate = np.zeros(3), 0.0
-    model: nn.Module = state.model
-    if config.compile:
-        model = torch.compile(state.model)  # type: ignore[assignment]
-    model.train()
-    bar = tqdm(
-        _batches(len(data), optim.batch_size, generator),
-        total=steps_per_epoch,
-        desc=f"epoch {state.epoch + 1}/{optim.epochs}",
-        disable=not show_progress,
-        leave=False,
-        mininterval=2.0,
+    return training_progress(
+        step=state.epoch,
+        total_steps=optim.epochs,
+        elapsed_seconds=state.elapsed_seconds,
+        time_budget_seconds=None if optim.time_budget_minutes is None else optim.time_budget_minutes * 60,
     )
-    for index in bar:
-        progress = training_progress(
-            step=state.step,
-            total_steps=total_steps,
-            elapsed_seconds=state.elapsed_seconds,
-            time_budget_seconds=budget,
+
+
+def _moment(state: TrainState, data: TrainSet, context: RunContext, steps_per_epoch: int) -> _Moment:
+    optim = context.config.optim
+    budget = None if optim.time_budget_minutes is None else optim.time_budget_minutes * 60
+    if budget is not None:
+        state.elapsed_seconds = context.world.of_first(state.elapsed_seconds, device=context.compute.device)
+    progress = training_progress(
+        step=state.step,
+        total_steps=steps_per_epoch * optim.epochs,
+        elapsed_seconds=state.elapsed_seconds,
+        time_budget_seconds=budget,
+    )
+    rate = learning_rate_at(
+        progress,
+        peak=optim.peak_learning_rate,
+        warmup_fraction=optim.warmup_fraction,
+        final_ratio=optim.final_learning_rate_ratio,
+    )
+    side = crop_side_at(
+        progress,
+        full_pixels=data.crops.shape[-1],
+        small_pixels=optim.small_crop_pixels,
+        small_fraction=optim.small_crop_fraction,
+    )
+    return _Moment(progress, rate, side)
+
+
+def _mean_losses(sums: Tensor, num_steps: int, state: TrainState, world: World) -> list[float]:
+    mean = sums / num_steps
+    # All processes see the same mean, so that all stop when one of them must.
+    world.average([mean])
+    values: list[float] = mean.tolist()
+    if not all(map(math.isfinite, values)):
+        raise InferenceError(
+            f"the loss became {values[0]} in epoch {state.epoch + 1}, before step {state.step}; the last good "
+            "checkpoint is kept: lower optim.peak_learning_rate and start the run again"
         )
-        learning_rate = learning_rate_at(
-            progress,
-            peak=optim.peak_learning_rate,
-            warmup_fraction=optim.warmup_fraction,
-            final_ratio=optim.final_learning_rate_ratio,
-        )
-        for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate
-        side = crop_side_at(
-            progress,
-            full_pixels=data.crops.shape[-1],
-            small_pixels=optim.small_crop_pixels,
-            small_fraction=optim.small_crop_fraction,
-        )
-        losses = _train_step(
-            state, model, data.crops[index], data.targets.take(index), config=config, generator=generator, side=side
-        )
-        if not np.isfinite(losses).all():
-            raise InferenceError(
-                f"the loss became {losses[0]} in epoch {state.epoch + 1}, step {state.step}; the last good checkpoint "
-                "is kept: lower optim.peak_learning_rate and start the run again"
-            )
-        sums += losses
-        state.elapsed_seconds = elapsed_before + time.monotonic() - started
-        if show_progress:
-            bar.set_postfix(loss=f"{losses[0]:.3f}", lr=f"{learning_rate:.4f}", refresh=False)
-    state.epoch += 1
-    mean = sums / steps_per_epoch
-    return {
-        "learning_rate": learning_rate,
-        "train_loss": float(mean[0]),
-        "train_ferplus_loss": float(mean[1]),
-        "train_fer2013_loss": float(mean[2]),
-    }
+    return values
 
 
 def _train_step(
-    state: TrainState,
-    model: nn.Module,
-    crops: Tensor,
-    targets: Targets,
-    *,
-    config: TrainConfig,
-    generator: torch.Generator,
-    side: int,
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    optim = config.optim
-    batch = augment(crops, config.augment, generator, side=side)
-    if config.augment.mixup_probability > 0:
-        share, partner = mixup_shares(len(batch), config.augment, generator)
-        batch = torch.lerp(batch[partner], batch, share[:, None, None, None])
-        targets = targets.mixed(targets.take(partner), share)
-    batch = batch.contiguous(memory_format=torch.channels_last)
-    with _autocast(config):
-        ferplus_logits, fer2013_logits = model(batch)
-    weights = {"ferplus_weight": optim.ferplus_weight, "fer2013_weight": optim.fer2013_weight}
-    total, ferplus, fer2013 = two_head_loss(
-        ferplus_logits, fer2013_logits, targets, **weights, label_smoothing=optim.label_smoothing
-    )
-    if state.teachers is not None:
-        taught = state.teachers.targets(batch, _autocast(config))
-        lesson, _, _ = two_head_loss(ferplus_logits, fer2013_logits, taught, **weights, label_smoothing=0.0)
-        total = torch.lerp(total, lesson, config.distill.weight)
+    state: TrainState, crops: Tensor, targets: Targets, context: RunContext, *, generator: torch.Generator, side: int
+) -> Tensor:
+    """One step of the weights and of their average; returns the losses (total, FER+, challenge), detached."""
+    optim, scaler = context.config.optim, state.scaler
+    with context.compute.placing():
+        batch, targets = _varied(crops, targets, context.config, generator, side=side)
     state.optimizer.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(model.parameters(), optim.max_gradient_norm)
-    state.optimizer.step()
+    if optim.sam_radius > 0:
+        # Each process looks for the worst point of its own part of the batch, which needs no word with the others.
+        with _without_averaging(context.forward):
+            losses = _losses(batch, targets, context)
+            scaler.scale(losses[0]).backward()  # type: ignore[no-untyped-call]
+        with (
+            worst_neighbour(state.model.parameters(), radius=optim.sam_radius),
+            unchanged_batch_statistics(state.model),
+        ):
+            scaler.scale(_losses(batch, targets, context)[0]).backward()  # type: ignore[no-untyped-call]
+    else:
+        losses = _losses(batch, targets, context)
+        scaler.scale(losses[0]).backward()  # type: ignore[no-untyped-call]
+    scaler.unscale_(state.optimizer)
+    nn.utils.clip_grad_norm_(state.model.parameters(), optim.max_gradient_norm)
+    scaler.step(state.optimizer)
+    scaler.update()
     update_average(state.ema_model, state.model, decay=ema_decay_at(state.step, decay=optim.ema_decay))
     state.step += 1
-    return np.array([total.item(), ferplus.item(), fer2013.item()])
+    return losses.detach()
+
+
+def _varied(
+    crops: Tensor, targets: Targets, config: TrainConfig, generator: torch.Generator, *, side: int
+) -> tuple[Tensor, Targets]:
+    """Augmented and mixed: uint8 n×s×s → float32 n×1×side×side in 0…255, with the targets that belong to it."""
+    batch = augment(crops, config.augment, generator, side=side)
+    if config.augment.mixup_probability > 0 or config.augment.cutmix_probability > 0:
+        batch, share, partner = mix(batch, config.augment, generator)
+        targets = targets.mixed(targets.take(partner), share)
+    return batch.contiguous(memory_format=torch.channels_last), targets
+
+
+def _losses(batch: Tensor, targets: Targets, context: RunContext) -> Tensor:
+    """(total, FER+, challenge) of a batch, a vector of three."""
+    config = context.config
+    with context.compute.autocast():
+        ferplus, fer2013 = context.forward(batch)
+    if context.logit_offsets is not None:
+        ferplus, fer2013 = ferplus + context.logit_offsets[0], fer2013 + context.logit_offsets[1]
+    weights = {"ferplus_weight": config.optim.ferplus_weight, "fer2013_weight": config.optim.fer2013_weight}
+    total, ferplus_loss, fer2013_loss = two_head_loss(
+        ferplus, fer2013, targets, **weights, label_smoothing=config.optim.label_smoothing
+    )
+    if context.teachers is not None:
+        taught = context.teachers.targets(batch, context.compute.autocast())
+        lesson, _, _ = two_head_loss(ferplus, fer2013, taught, **weights, label_smoothing=0.0)
+        total = torch.lerp(total, lesson, config.distill.weight)
+    return torch.stack([total, ferplus_loss, fer2013_loss])
+
+
+def _without_averaging(forward: nn.Module) -> contextlib.AbstractContextManager[None]:
+    if isinstance(forward, DistributedDataParallel):
+        return forward.no_sync()
+    return contextlib.nullcontext()

@@ -7,6 +7,7 @@ not what most people see.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,7 @@ class Targets:
         ferplus_weight: float32 n, 0 where the votes name none of the seven classes.
         fer2013: float32 n×7, challenge labels, one-hot before mixing and smoothing.
         fer2013_weight: float32 n, 0 where there is no challenge label.
+    Weights are 1 elsewhere, or what `training.balance` makes of them.
     """
 
     ferplus: Tensor
@@ -30,19 +32,27 @@ class Targets:
     fer2013: Tensor
     fer2013_weight: Tensor
 
+    def each(self, change: Callable[[Tensor], Tensor]) -> Targets:
+        """The same change to all parts."""
+        parts = (self.ferplus, self.ferplus_weight, self.fer2013, self.fer2013_weight)
+        return Targets(*map(change, parts))
+
     def take(self, index: Tensor) -> Targets:
         """The targets of some pictures."""
-        return Targets(self.ferplus[index], self.ferplus_weight[index], self.fer2013[index], self.fer2013_weight[index])
+        return self.each(lambda part: part[index])
 
     def mixed(self, other: Targets, share: Tensor) -> Targets:
         """`share` (float32 n, 0…1) of these and the rest of `other`'s; a missing target makes the mixture missing."""
-        share = share[:, None]
         return Targets(
-            share * self.ferplus + (1 - share) * other.ferplus,
-            self.ferplus_weight * other.ferplus_weight,
-            share * self.fer2013 + (1 - share) * other.fer2013,
-            self.fer2013_weight * other.fer2013_weight,
+            torch.lerp(other.ferplus, self.ferplus, share[:, None]),
+            _mixed_weight(self.ferplus_weight, other.ferplus_weight, share),
+            torch.lerp(other.fer2013, self.fer2013, share[:, None]),
+            _mixed_weight(self.fer2013_weight, other.fer2013_weight, share),
         )
+
+
+def _mixed_weight(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
+    return torch.where((one > 0) & (other > 0), torch.lerp(other, one, share), torch.zeros_like(one))
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:

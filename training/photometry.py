@@ -93,9 +93,9 @@ def compress(batch: Tensor, config: AugmentConfig, generator: Generator) -> Tens
     quality = uniform(count, config.min_jpeg_quality, MAX_JPEG_QUALITY, generator).round().int()
     if len(index) == 0:
         return batch
-    levels = batch[index, 0].clamp(0.0, 255.0).round().to(torch.uint8).numpy()
+    levels = batch[index, 0].clamp(0.0, 255.0).round().to(torch.uint8).cpu().numpy()
     read = [_through_jpeg(picture, int(quality[k])) for picture, k in zip(levels, index, strict=True)]
-    return batch.index_copy(0, index, torch.from_numpy(np.stack(read))[:, None].to(batch.dtype))
+    return batch.index_copy(0, index, torch.from_numpy(np.stack(read))[:, None].to(batch))
 
 
 def _through_jpeg(picture: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:

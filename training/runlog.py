@@ -1,11 +1,28 @@
-"""The log of a run: a line per epoch in `metrics.csv`."""
+"""The log of a run: a line per epoch in `metrics.csv`, a plot of it, and TensorBoard's event files where asked for.
+
+The table is what is always there: anything reads it, it can be compared with a diff, and a run that goes on continues
+it without gaps or repetitions. TensorBoard shows curves while they grow, but brings a web server and a file format that
+only it reads, so it is an extra.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
-_METRIC_COLUMNS = (
+from emostream.errors import ConfigError, EmostreamError
+from training.curves import plot_curves
+from training.whole_file import whole_file
+
+METRICS_NAME = "metrics.csv"
+CURVES_NAME = "curves.png"
+TENSORBOARD_NAME = "tensorboard"
+
+_COLUMNS = (
     "epoch",
     "elapsed_seconds",
     "learning_rate",
@@ -19,10 +36,66 @@ _METRIC_COLUMNS = (
 )
 
 
-def append_metrics(path: Path, line: dict[str, float]) -> None:
-    is_new = not path.exists()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=_METRIC_COLUMNS)
-        if is_new:
-            writer.writeheader()
-        writer.writerow(line)
+class RunLog:
+    """Opened on a run folder that stands after `epoch`; lines of later epochs are dropped, as these are done again.
+
+    A context manager: the plot is drawn at the end, however the run ends.
+
+    Raises:
+        ConfigError: TensorBoard was asked for and is not installed.
+    """
+
+    def __init__(self, run: Path, *, epoch: int = 0, tensorboard: bool = False) -> None:
+        self._run = run
+        self._rows = [row for row in read_metrics(run) if row["epoch"] <= epoch]
+        self._board = _open_board(run / TENSORBOARD_NAME, epoch=epoch) if tensorboard else None
+
+    def add(self, row: dict[str, float]) -> None:
+        """Append the line of one epoch; measures that were not taken may be missing.
+
+        Raises:
+            EmostreamError: the disk is full or the folder cannot be written; the table stays as it was.
+        """
+        rows = [*self._rows, row]
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, fieldnames=_COLUMNS, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+        with whole_file(self._run / METRICS_NAME, kept="the last good checkpoint is kept") as file:
+            file.write(text.getvalue().encode())
+        self._rows = rows
+        if self._board is not None:
+            for name, value in row.items():
+                if name != "epoch":
+                    self._board.add_scalar(name, value, int(row["epoch"]))
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._board is not None:
+            self._board.close()
+        if len(self._rows) > 1:
+            # The error that ends the run is the one to tell, not that there is no room for a plot either.
+            with contextlib.suppress(EmostreamError) if error is not None else contextlib.nullcontext():
+                plot_curves({self._run.name: self._rows}, self._run / CURVES_NAME)
+
+
+def read_metrics(run: Path) -> list[dict[str, float]]:
+    """The lines of `metrics.csv`, none when there is no such file; measures that were not taken are left out."""
+    path = run / METRICS_NAME
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
+
+
+def _open_board(folder: Path, *, epoch: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as exc:
+        raise ConfigError("tensorboard=true needs TensorBoard: pip install tensorboard, or leave it out") from exc
+    # What another process wrote for epochs that are done again is hidden.
+    return SummaryWriter(folder, purge_step=epoch + 1)

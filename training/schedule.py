@@ -49,3 +49,24 @@ def training_progress(
 def ema_decay_at(step: int, *, decay: float) -> float:
     """Decay of the weight average at a step: short memory at first, so that the random start is soon forgotten."""
     return min(decay, (1.0 + step) / (10.0 + step))
+
+
+def seconds_left(progress: float, elapsed_seconds: float) -> float:
+    """How long training will go on at its pace so far; 0 while nothing can be said.
+
+    >>> seconds_left(0.25, 60.0)
+    180.0
+    """
+    return elapsed_seconds * (1.0 - progress) / progress if progress > 0 else 0.0
+
+
+def spoken_time(seconds: float) -> str:
+    """A duration as a person would say it.
+
+    >>> [spoken_time(seconds) for seconds in (8.2, 130, 5400)]
+    ['8 s', '2 min', '1 h 30 min']
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

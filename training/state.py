@@ -2,46 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from emostream.errors import ConfigError
-from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from training.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
 from training.config import TrainConfig, config_as_dict, save_config
-from training.distill import Teachers, load_teachers
-from training.model import CompactNet, build_model
+from training.config_tree import differences
+from training.device import CPU, Compute
+from training.model import FaceNet, build_model
+from training.transfer import load_pretrained, parameter_groups
 
 LAST_NAME = "last.pt"
 BEST_NAME = "best.pt"
 
+# Where and how a run is carried out; its weights mean the same without these, so they may change when it goes on.
+_FREE_SETTINGS = {"name", "device", "num_threads", "compile", "deterministic", "tensorboard"}
+
 
 @dataclass(slots=True, eq=False)
 class TrainState:
-    """What changes while training."""
+    """What changes while training.
 
-    model: CompactNet
-    ema_model: CompactNet
+    Attributes:
+        model: the trained net.
+        ema_model: the moving average of its weights.
+        optimizer: with its momenta.
+        scaler: of gradients, for fp16.
+        epoch: number of finished epochs.
+        step: number of finished optimiser steps.
+        elapsed_seconds: training time so far, validation left out.
+        best_score: the best validation score so far.
+        best_epoch: number of finished epochs when it was measured.
+        metrics: what the last validation measured.
+    """
+
+    model: FaceNet
+    ema_model: FaceNet
     optimizer: torch.optim.Optimizer
-    teachers: Teachers | None = None
+    scaler: torch.amp.GradScaler
     epoch: int = 0
     step: int = 0
     elapsed_seconds: float = 0.0
-    best_score: float = 0.0
+    best_score: float = -math.inf
+    best_epoch: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum; no weight decay on norms and biases, which do not overfit."""
-    decayed = [p for p in model.parameters() if p.dim() > 1]
-    free = [p for p in model.parameters() if p.dim() <= 1]
-    return torch.optim.SGD(
-        [{"params": decayed, "weight_decay": config.optim.weight_decay}, {"params": free, "weight_decay": 0.0}],
-        lr=config.optim.peak_learning_rate,
-        momentum=config.optim.momentum,
-        nesterov=True,
-    )
+def build_optimizer(model: FaceNet, config: TrainConfig) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum, in the groups that `training.transfer` makes."""
+    optim = config.optim
+    groups = parameter_groups(model, weight_decay=optim.weight_decay, rate_decay=config.transfer.rate_decay)
+    return torch.optim.SGD(groups, lr=optim.peak_learning_rate, momentum=optim.momentum, nesterov=True)
 
 
 @torch.no_grad()
@@ -55,36 +73,58 @@ def update_average(ema_model: nn.Module, model: nn.Module, *, decay: float) -> N
             average.copy_(current[name])
 
 
-def start_or_resume(config: TrainConfig, run: Path) -> TrainState:
-    model = build_model(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema_model = build_model(config.model)
-    ema_model.load_state_dict(model.state_dict())
-    teachers = load_teachers(config.distill.teachers)
-    state = TrainState(model, ema_model, build_optimizer(model, config), teachers)
-    run.mkdir(parents=True, exist_ok=True)
+def start_or_resume(
+    config: TrainConfig, run: Path, *, compute: Compute = CPU, tell: Callable[[str], None] = print
+) -> TrainState:
+    """The state where the run folder stands, or a fresh one; writes nothing.
+
+    Args:
+        config: all settings.
+        run: folder of the run, which need not exist.
+        compute: where the net goes.
+        tell: is given what was taken from other nets.
+
+    Raises:
+        ConfigError: the run folder belongs to other settings, or pre-trained weights do not fit.
+        ModelError: a checkpoint is missing, damaged or of another architecture.
+    """
     last = run / LAST_NAME
-    if last.is_file():
-        checkpoint = load_checkpoint(last)
-        if config_as_dict(checkpoint.config) != config_as_dict(config):
-            raise ConfigError(
-                f"run folder {run} was made with other settings (see {run / 'config.yaml'}); "
-                "choose another folder, or start with the same settings to resume"
-            )
-        model.load_state_dict(checkpoint.weights)
-        ema_model.load_state_dict(checkpoint.ema_weights)
+    checkpoint = load_checkpoint(last) if last.is_file() else None
+    if checkpoint is not None:
+        _require_same_settings(checkpoint.config, config, run)
+    model, ema_model = build_model(config.model), build_model(config.model)
+    if checkpoint is not None:
+        load_weights(model, checkpoint.weights, source=last)
+        load_weights(ema_model, checkpoint.ema_weights, source=last)
+    else:
+        _load_initial(model, config)
+        transferred = load_pretrained(model, config)
+        if transferred is not None:
+            tell(str(transferred))
+        ema_model.load_state_dict(model.state_dict())
+    model, ema_model = (
+        net.to(device=compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for net in (model, ema_model)
+    )
+    state = TrainState(model, ema_model, build_optimizer(model, config), compute.scaler())
+    if checkpoint is not None:
         state.optimizer.load_state_dict(checkpoint.optimizer)
+        state.scaler.load_state_dict(checkpoint.scaler)
         state.epoch, state.step = checkpoint.epoch, checkpoint.step
-        state.elapsed_seconds, state.best_score = checkpoint.elapsed_seconds, checkpoint.best_score
-        return state
-    if config.initial_checkpoint is not None:
-        start = load_checkpoint(Path(config.initial_checkpoint))
-        model.load_state_dict(start.ema_weights)
-        ema_model.load_state_dict(start.ema_weights)
-    save_config(config, run / "config.yaml")
+        state.elapsed_seconds = checkpoint.elapsed_seconds
+        state.best_score, state.best_epoch = checkpoint.best_score, checkpoint.best_epoch
+        state.metrics = checkpoint.metrics
     return state
 
 
-def save_state(state: TrainState, config: TrainConfig, metrics: dict[str, float], run: Path, *, is_best: bool) -> None:
+def save_state(state: TrainState, config: TrainConfig, run: Path) -> None:
+    """Write `last.pt`, and `best.pt` before it when this epoch is the best so far.
+
+    In this order a run that ends between the two does the epoch again, and both files are right in the end.
+
+    Raises:
+        EmostreamError: the disk is full or the folder cannot be written; what was there is kept.
+    """
     checkpoint = Checkpoint(
         config=config,
         epoch=state.epoch,
@@ -93,9 +133,49 @@ def save_state(state: TrainState, config: TrainConfig, metrics: dict[str, float]
         weights=state.model.state_dict(),
         ema_weights=state.ema_model.state_dict(),
         optimizer=state.optimizer.state_dict(),
-        metrics=metrics,
+        metrics=state.metrics,
         best_score=state.best_score,
+        best_epoch=state.best_epoch,
+        scaler=state.scaler.state_dict(),
     )
-    save_checkpoint(checkpoint, run / LAST_NAME)
-    if is_best:
+    if state.best_epoch == state.epoch:
         save_checkpoint(checkpoint, run / BEST_NAME)
+    save_checkpoint(checkpoint, run / LAST_NAME)
+
+
+def open_run_folder(config: TrainConfig, run: Path) -> None:
+    """Make the run folder with the effective settings in it.
+
+    Raises:
+        EmostreamError: the folder cannot be written.
+    """
+    if not (run / LAST_NAME).is_file():
+        save_config(config, run / "config.yaml")
+
+
+def _load_initial(model: FaceNet, config: TrainConfig) -> None:
+    if config.initial_checkpoint is None:
+        return
+    path = Path(config.initial_checkpoint)
+    start = load_checkpoint(path)
+    there, here = ({"model": config_as_dict(each)["model"]} for each in (start.config, config))
+    first = next(iter(differences(there, here)), None)
+    settings = "" if first is None else f"{first[0]} is {first[1]} there and {first[2]} here"
+    load_weights(model, start.ema_weights, source=path, settings=settings)
+
+
+def _require_same_settings(made_with: TrainConfig, given: TrainConfig, run: Path) -> None:
+    old, new = (_binding_settings(config) for config in (made_with, given))
+    found = differences(old, new)
+    if not found:
+        return
+    key, before, now = found[0]
+    more = f", and {len(found) - 1} more differ" if len(found) > 1 else ""
+    raise ConfigError(
+        f"run folder {run} was made with other settings: {key} was {before} and is {now} now{more}; "
+        f"choose another folder, or go on with --config {run / 'config.yaml'}"
+    )
+
+
+def _binding_settings(config: TrainConfig) -> dict[str, Any]:
+    return {key: value for key, value in config_as_dict(config).items() if key not in _FREE_SETTINGS}

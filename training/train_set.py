@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from emostream.classify.preprocess import batch_from_pictures
 from emostream.emotion import EMOTIONS
 from training.config import TrainConfig
-from training.data import load_faces
+from training.data import load_splits
 from training.faces import FaceSet
 from training.labels import majority_labels, vote_distributions
 from training.loss import Targets, one_hot
@@ -52,8 +51,15 @@ def prepare(faces: FaceSet) -> TrainSet:
 
 
 def load_sets(config: TrainConfig) -> tuple[TrainSet, TrainSet]:
-    """What the settings name: (training, validation)."""
-    data = config.data
-    training = prepare(load_faces(Path(data.path), split=data.train_split))
-    validation = prepare(load_faces(Path(data.validation_path or data.path), split=data.validation_split))
-    return training, validation
+    """What the settings name: (training, validation), the latter no larger than `validation.max_crops`.
+
+    Raises:
+        SourceRejectedError: the data cannot be used.
+        ConfigError: a split is not there.
+    """
+    training, validation = load_splits(config.data)
+    limit = config.validation.max_crops
+    if limit is not None and limit < len(validation):
+        # A draw, since many sets are sorted by class; the same one in every run.
+        validation = validation.take(np.random.default_rng(0).permutation(len(validation))[:limit])
+    return prepare(training), prepare(validation)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 
-from emostream.errors import ManifestError, ModelUnavailableError
-from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from training.config import TrainConfig
+from emostream.errors import EmostreamError, ManifestError, ModelUnavailableError
+from training.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
+from training.config import ModelConfig, TrainConfig
+from training.model import build_model
 
 
 def made_checkpoint() -> Checkpoint:
@@ -25,18 +25,49 @@ def test_reads_back(tmp_path: Path) -> None:
     assert torch.equal(loaded.weights["a"], torch.arange(3.0))
 
 
-def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(EmostreamError, match=r"last\.pt cannot be written: (Not a directory|File exists)"):
+        save_checkpoint(made_checkpoint(), tmp_path / "file" / "last.pt")
+
+
+def test_a_checkpoint_from_before_a_setting_existed_gets_its_default(tmp_path: Path) -> None:
     save_checkpoint(made_checkpoint(), tmp_path / "last.pt")
+    content = torch.load(tmp_path / "last.pt", weights_only=True)
+    for section in ("balance", "validation", "transfer"):
+        del content["config"][section]
+    content["config"]["device"] = "cpu"
+    del content["best_epoch"], content["scaler"]
+    torch.save(content, tmp_path / "old.pt")
+    loaded = load_checkpoint(tmp_path / "old.pt")
+    assert loaded.config == TrainConfig(name="made", device="cpu")
+    assert (loaded.best_epoch, loaded.scaler) == (2, {})
 
-    def write_half(content: object, file: object) -> None:
-        file.write(b"half")  # type: ignore[attr-defined]
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", write_half)
-    with pytest.raises(OSError, match="No space left"):
-        save_checkpoint(dataclasses.replace(made_checkpoint(), epoch=3), tmp_path / "last.pt")
-    assert load_checkpoint(tmp_path / "last.pt").epoch == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+def test_a_checkpoint_of_a_newer_version_is_named(tmp_path: Path) -> None:
+    save_checkpoint(made_checkpoint(), tmp_path / "last.pt")
+    content = torch.load(tmp_path / "last.pt", weights_only=True)
+    content["config"]["telepathy"] = True
+    torch.save(content, tmp_path / "last.pt")
+    with pytest.raises(ManifestError, match="made by another version of this package: unknown setting telepathy"):
+        load_checkpoint(tmp_path / "last.pt")
+
+
+def test_weights_of_another_net_are_refused_and_change_nothing() -> None:
+    model = build_model(ModelConfig(widths=(4, 8), depths=(1, 1)))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    wider = build_model(ModelConfig(widths=(4, 16), depths=(1, 1))).state_dict()
+    with pytest.raises(ManifestError) as caught:
+        load_weights(model, wider, source=Path("runs/wide/last.pt"))
+    message = "checkpoint runs/wide/last.pt is of another architecture: expected blocks.1.conv1.weight of shape"
+    assert str(caught.value).startswith(f"{message} [8, 4, 3, 3], got [16, 4, 3, 3]; ")
+    deeper = build_model(ModelConfig(widths=(4, 8), depths=(1, 2))).state_dict()
+    with pytest.raises(ManifestError, match=r"its blocks\.2\.conv1\.weight has no place here"):
+        load_weights(model, deeper, source=Path("deep.pt"))
+    with pytest.raises(ManifestError, match=r"it has no blocks\.1\.conv1\.weight"):
+        shallow = build_model(ModelConfig(widths=(4,), depths=(1,))).state_dict()
+        load_weights(model, {**shallow, "x": torch.zeros(1)}, source=Path("shallow.pt"))
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
 
 
 def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
