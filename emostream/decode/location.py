@@ -100,11 +100,11 @@ def _local_file(text: str, *, name: str) -> Location:
         reason = getattr(exc, "strerror", None) or str(exc)
         raise SourceRejectedError(f"cannot open {name}: {reason}; check the path") from exc
     if stat.S_ISDIR(status.st_mode):
-        raise SourceRejectedError(f"cannot open {name}: it is a folder; give a video file in it")
+        raise SourceRejectedError(f"cannot open {name}: it is a folder; give a file in it")
     if not stat.S_ISREG(status.st_mode):
         raise SourceRejectedError(f"cannot open {name}: expected a regular file, got a device, socket or pipe")
     if not status.st_size:
-        raise SourceRejectedError(f"cannot open {name}: the file is empty (0 bytes); give a complete video file")
+        raise SourceRejectedError(f"cannot open {name}: the file is empty (0 bytes); give a complete file")
     if structure.is_index_missing:
         raise SourceRejectedError(
             f"cannot open {name}: its index (moov) is missing, so the recording was cut or never finished; "

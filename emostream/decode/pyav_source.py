@@ -102,9 +102,9 @@ class PyAVSource:
                 self._first = next(self._pictures, None)
                 if self._first is None:
                     raise SourceRejectedError(
-                        f"{self._name}: expected a video, got no picture that can be decoded; it is damaged, in a "
-                        f"format that FFmpeg does not know, or has more than {self._settings.max_frame_pixels} pixels "
-                        "(decode.max_frame_pixels)"
+                        f"{self._name}: expected a video or picture, got no picture that can be decoded: damaged, "
+                        "in a format that FFmpeg does not know, or of more than "
+                        f"{self._settings.max_frame_pixels} pixels (decode.max_frame_pixels)"
                     )
                 pixels = self._reader.read(self._first, load_packet=self._load_packet).luma
                 info = replace(info, width=pixels.shape[1], height=pixels.shape[0])
@@ -305,7 +305,7 @@ def _video_stream(container: InputContainer, *, name: str) -> VideoStream:
         if streams and streams[0].codec_context is None:
             raise SourceRejectedError(f"{name}: there is no decoder for the codec of its video; convert it to H.264")
         got = "text" if streams else "sound" if container.streams.audio else f"format {container.format.name!r}"
-        raise SourceRejectedError(f"{name}: expected a video, got only {got}")
+        raise SourceRejectedError(f"{name}: expected a video or picture, got only {got}")
     for other in container.streams:
         if other.index != streams[0].index:
             other.discard = Discard.all

@@ -1,0 +1,97 @@
+"""Pictures of every usual format as frames; what is no picture is refused in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emostream.config import DecodeSettings
+from emostream.decode.picture import picture_path, read_picture
+from emostream.errors import SourceRejectedError
+from emostream.frame import Frame
+from tests.media import LOSSY_TOLERANCE, corner_picture, make_clip
+
+SETTINGS = DecodeSettings()
+FORMATS = [
+    pytest.param("a.png", "png", "rgb24", 0, id="PNG"),
+    pytest.param("a.png", "png", "rgba", 0, id="PNG with alpha"),
+    pytest.param("a.png", "png", "gray16be", 1, id="PNG of 16 bits"),
+    pytest.param("a.jpg", "mjpeg", "yuvj420p", LOSSY_TOLERANCE, id="JPEG"),
+    pytest.param("a.png", "png", "gray", 0, id="gray PNG"),
+    pytest.param("a.bmp", "bmp", "bgr24", 0, id="BMP"),
+    pytest.param("a.tiff", "tiff", "rgb24", 0, id="TIFF"),
+    pytest.param("a.gif", "gif", "gray", 0, id="GIF"),
+    pytest.param("a.webp", "libwebp", "yuv420p", LOSSY_TOLERANCE, id="WebP"),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "pix_fmt", "tolerance"), FORMATS)
+def test_formats(tmp_path: Path, name: str, codec: str, pix_fmt: str, tolerance: int) -> None:
+    picture = corner_picture(64, 32)
+    path = make_clip(
+        tmp_path / name,
+        num_frames=1,
+        width=64,
+        height=32,
+        codec=codec,
+        pix_fmt=pix_fmt,
+        is_full_range=codec != "libwebp",
+        picture=lambda _: picture,
+    )
+    for frame in (read_picture(str(path), settings=SETTINGS), read_bytes(path.read_bytes())):
+        luma = frame.full_luma(frame.luma).astype(int)
+        assert luma.shape == (32, 64)
+        assert np.abs(luma[4::8, 4::8] - picture[4::8, 4::8]).max() <= tolerance
+        assert frame.rgb().shape == (32, 64, 3)
+
+
+def read_bytes(content: bytes) -> Frame:
+    with picture_path(content) as path:
+        return read_picture(path, settings=SETTINGS)
+
+
+def test_of_an_animation_the_first_picture_counts(tmp_path: Path) -> None:
+    path = make_clip(
+        tmp_path / "a.gif",
+        num_frames=3,
+        codec="gif",
+        pix_fmt="gray",
+        is_full_range=True,
+        picture=lambda index: np.full((48, 64), 80 * index, np.uint8),
+    )
+    assert read_picture(str(path), settings=SETTINGS).luma.max() == 0
+
+
+def write_text(path: Path) -> None:
+    path.write_text("no picture at all " * 50, encoding="utf-8")
+
+
+def write_half(path: Path) -> None:
+    make_clip(path, num_frames=1, codec="png", pix_fmt="gray")
+    path.write_bytes(path.read_bytes()[:60])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "there is no such file"),
+        (lambda path: path.mkdir(), "it is a folder"),
+        (lambda path: path.touch(), "the file is empty"),
+        (write_text, "expected a video or picture"),
+        (write_half, "damaged"),
+    ],
+    ids=["missing", "folder", "empty", "text", "cut"],
+)
+def test_what_is_no_picture_is_refused(tmp_path: Path, make: object, message: str) -> None:
+    make(tmp_path / "a.png")  # type: ignore[operator]
+    with pytest.raises(SourceRejectedError, match=message):
+        read_picture(str(tmp_path / "a.png"), settings=SETTINGS)
+
+
+def test_a_huge_picture_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.png", num_frames=1, width=200, height=200, codec="png", pix_fmt="gray")
+    assert read_picture(str(path), settings=SETTINGS).width == 200
+    with pytest.raises(SourceRejectedError, match=r"more than 30000 pixels \(decode.max_frame_pixels\)"):
+        read_picture(str(path), settings=DecodeSettings(max_frame_pixels=30_000))
