@@ -69,14 +69,15 @@ def exact_groups(pictures: Pictures) -> npt.NDArray[np.int64]:
     return np.asarray(first[inverse], dtype=np.int64)
 
 
-def duplicate_groups(pictures: Pictures) -> npt.NDArray[np.int64]:
+def duplicate_groups(pictures: Pictures, *, near: DuplicatePairs | None = None) -> npt.NDArray[np.int64]:
     """Pictures n×s×s → int64 n: equal numbers for the same photograph, counted from 0.
 
-    A chain of duplicates is one group, even where its ends are not alike.
+    A chain of duplicates is one group, even where its ends are not alike. `near` saves the search where it was done.
     """
     exact = exact_groups(pictures)
-    near = near_duplicates(pictures).places
-    return joined_groups(len(pictures), np.concatenate([np.stack([np.arange(len(exact)), exact], axis=1), near]))
+    near = near_duplicates(pictures) if near is None else near
+    links = np.concatenate([np.stack([np.arange(len(exact)), exact], axis=1), near.places])
+    return joined_groups(len(pictures), links)
 
 
 def joined_groups(count: int, links: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
