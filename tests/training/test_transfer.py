@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.errors import ConfigError, ModelUnavailableError
-from training.checkpoint import Checkpoint, save_checkpoint
+from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.config import ModelConfig, TrainConfig, TransferConfig
 from training.model import FaceNet, build_model
+from training.train import fit
 from training.transfer import (
     freeze_stages,
     load_pretrained,
@@ -172,3 +173,19 @@ def test_nothing_is_taken_by_default() -> None:
 def test_impossible_settings_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=r"setting transfer\.(unfreeze_at|rate_decay) must be"):
         TransferConfig(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_a_run_moves_only_what_is_free(tmp_path: Path, tiny_config: TrainConfig) -> None:
+    trunk = {
+        key: value
+        for key, value in checkpoint_of(tiny_config.model, tmp_path / "a.pt").state_dict().items()
+        if "_head" not in key
+    }
+    for name, unfreeze_at, is_kept in (("heads", (1.0,), True), ("all", (0.4,), False)):
+        transfer = TransferConfig(pretrained=str(tmp_path / "a.pt"), unfreeze_at=unfreeze_at, rate_decay=0.5)
+        fit(dataclasses.replace(tiny_config, transfer=transfer), tmp_path / name, show_progress=False)
+        trained = load_checkpoint(tmp_path / name / "last.pt")
+        for weights in (trained.weights, trained.ema_weights):
+            assert all(torch.equal(weights[key], value) for key, value in trunk.items()) == is_kept
+        assert [group["rate_factor"] for group in trained.optimizer["param_groups"]][-2:] == [1.0, 1.0]
