@@ -43,6 +43,8 @@ class DataConfig:
     leak_free: bool = False
     """Leave out training pictures that validation has too, exactly or nearly, and subjects that it has. Off, since
     published figures are measured without."""
+    require_subjects: bool = False
+    """Refuse data that does not say who is in each picture, so that nobody is learned from and measured on."""
 
     def __post_init__(self) -> None:
         share = self.validation_share

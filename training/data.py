@@ -136,8 +136,16 @@ def load_splits(config: DataConfig, *, show_progress: bool = False) -> tuple[Fac
 
     Raises:
         SourceRejectedError: the data cannot be used; the message says what was expected.
-        ConfigError: a split is not there, or both would be the same pictures.
+        ConfigError: a split is not there, both would be the same pictures, or subjects are asked for and not known.
     """
+    training, validation = _training_and_validation(config, show_progress=show_progress)
+    if config.require_subjects:
+        _check_subjects(training, Path(config.path))
+        _check_subjects(validation, Path(config.validation_path or config.path))
+    return (without_leaks(training, validation) if config.leak_free else training), validation
+
+
+def _training_and_validation(config: DataConfig, *, show_progress: bool) -> tuple[FaceSet, FaceSet]:
     data_set = open_data_set(Path(config.path), show_progress=show_progress)
     faces = data_set.faces(config.train_split)
     if config.validation_path is not None:
@@ -155,4 +163,13 @@ def load_splits(config: DataConfig, *, show_progress: bool = False) -> tuple[Fac
                 "set data.validation_split=null to keep a share of the training pictures for validation"
             )
         validation = data_set.faces(config.validation_split)
-    return (without_leaks(faces, validation) if config.leak_free else faces), validation
+    return faces, validation
+
+
+def _check_subjects(faces: FaceSet, path: Path) -> None:
+    num_unknown = len(faces) if faces.subjects is None else int((faces.subjects == "").sum())
+    if num_unknown:
+        raise ConfigError(
+            f"data {path} does not say who is in {num_unknown} of {len(faces)} pictures: CK+ does, and a .npz file "
+            "with an array 'subject'; or set data.require_subjects=false"
+        )

@@ -13,7 +13,7 @@ training/README.md has the figures.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -22,6 +22,7 @@ import numpy.typing as npt
 import scipy.fft
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from emostream.classify.preprocess import crop_from_picture
 
@@ -87,7 +88,11 @@ def joined_groups(count: int, links: npt.NDArray[np.int64]) -> npt.NDArray[np.in
 
 
 def near_duplicates(
-    pictures: Pictures, *, max_distance: int = MAX_HASH_DISTANCE, min_similarity: float = MIN_SIMILARITY
+    pictures: Pictures,
+    *,
+    max_distance: int = MAX_HASH_DISTANCE,
+    min_similarity: float = MIN_SIMILARITY,
+    show_progress: bool = False,
 ) -> DuplicatePairs:
     """Pairs of the same photograph among pictures n×s×s that are not equal, mirrored ones included.
 
@@ -100,7 +105,12 @@ def near_duplicates(
     spectra = _detail_spectra(kept)
     found = []
     for others, is_mirrored in ((hashes, False), (mirrored_hashes, True)):
-        for pairs in _candidates(hashes, others, max_distance=max_distance):
+        starts = tqdm(
+            range(0, len(hashes), _HASH_ROWS),
+            desc="mirrored duplicates" if is_mirrored else "duplicates",
+            disable=not show_progress,
+        )
+        for pairs in _candidates(hashes, others, starts, max_distance=max_distance):
             similarity = _similarities(spectra, pairs, mirrored=is_mirrored)
             same = similarity >= min_similarity
             found.append((places[pairs[same]], similarity[same], np.full(int(same.sum()), is_mirrored)))
@@ -126,14 +136,14 @@ def _bits(low: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
 
 
 def _candidates(
-    hashes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64], *, max_distance: int
+    hashes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64], starts: Iterable[int], *, max_distance: int
 ) -> Iterator[npt.NDArray[np.int64]]:
-    """Pairs m×2 of which the second stands later and differs in few bits.
+    """Pairs m×2 of which the second stands later and differs in few bits; `starts` are the rows each block begins at.
 
-    All pairs are compared: with one instruction for a pair that is faster than any index up to some 100,000 pictures.
+    All pairs are compared, which takes 1 s of one core for 32,000 pictures: no index is needed.
     """
     pending, count = [], 0
-    for start in range(0, len(hashes), _HASH_ROWS):
+    for start in starts:
         block = hashes[start : start + _HASH_ROWS, None]
         rows, columns = np.nonzero(np.bitwise_count(block ^ others[None, start:]) <= max_distance)
         later = columns > rows

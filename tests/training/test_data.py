@@ -311,3 +311,15 @@ def test_leak_free_training_has_no_copy_of_a_validation_picture(tmp_path: Path) 
 
 def test_a_set_that_comes_whole_has_no_splits(tmp_path: Path) -> None:
     assert open_data_set(save_npz(made_faces(7), tmp_path / "a.npz")).splits == ()
+
+
+def test_subjects_that_are_asked_for_must_be_known(tmp_path: Path) -> None:
+    faces = made_faces(40)
+    config = DataConfig(path=str(save_npz(faces, tmp_path / "a.npz")), require_subjects=True)
+    with pytest.raises(ConfigError, match=r"does not say who is in \d+ of \d+ pictures: CK\+ does"):
+        load_splits(config)
+    known = dataclasses.replace(faces, subjects=np.array([f"S{k // 4}" for k in range(40)]))
+    training, validation = load_splits(dataclasses.replace(config, path=str(save_npz(known, tmp_path / "b.npz"))))
+    assert training.subjects is not None
+    assert validation.subjects is not None
+    assert not set(training.subjects) & set(validation.subjects)

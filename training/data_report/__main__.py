@@ -57,8 +57,9 @@ def _report(options: argparse.Namespace) -> None:
     augment = load_config(options.config).augment
     if options.out is not None:
         _make_folder(options.out)  # before the work, not after it
-    splits = load_all_splits(options.data, show_progress=sys.stderr.isatty())
-    duplicates = find_duplicates(splits)
+    is_watched = sys.stderr.isatty()
+    splits = load_all_splits(options.data, show_progress=is_watched)
+    duplicates = find_duplicates(splits, show_progress=is_watched)
     statistics = data_statistics(splits, duplicates)
     numbers = json.dumps(dataclasses.asdict(statistics), indent=2)
     if options.json:

@@ -119,10 +119,10 @@ class Duplicates:
     near: DuplicatePairs
 
 
-def find_duplicates(splits: Mapping[str, FaceSet]) -> Duplicates:
+def find_duplicates(splits: Mapping[str, FaceSet], *, show_progress: bool = False) -> Duplicates:
     """Search all splits together."""
     faces = join_face_sets(list(splits.values()))
-    near = near_duplicates(faces.pictures)
+    near = near_duplicates(faces.pictures, show_progress=show_progress)
     return Duplicates(
         faces=faces,
         split=np.repeat(np.arange(len(splits)), [len(part) for part in splits.values()]),
