@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint deploy/constraints.txt
 NEEDS := pyproject.toml deploy/constraints.txt
 
-.PHONY: help demo test test-fast check format bench clean
+.PHONY: help demo test test-fast check format bench chart clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -12,7 +12,7 @@ help: ## List the commands.
 demo: .venv/.demo ## Analyse a clip (SOURCE=video for an own one) into Redis, and show the events.
 	$(BIN)/emostream demo $(if $(SOURCE),--source "$(SOURCE)")
 
-test: .venv/.dev .venv/.debian ## Run every test that this machine can run.
+test: .venv/.dev .venv/.debian .venv/.tools ## Run every test that this machine can run.
 	$(BIN)/emostream models pull
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
@@ -31,6 +31,9 @@ format: .venv/.dev ## Format and sort the code.
 
 bench: .venv/.demo ## Measure the pipeline on a clip it makes itself.
 	$(BIN)/emostream bench pipeline
+
+chart: .venv/.dev ## Bring the made files of the Helm chart in step.
+	$(BIN)/python -m helm.chart_files
 
 clean: ## Remove everything that was built or installed here.
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo-output bench-output
@@ -53,6 +56,11 @@ clean: ## Remove everything that was built or installed here.
 	  echo "==> installing Debian packages for the tests (an RTSP server)"; \
 	  sh tests/install-debian-packages.sh >/dev/null || echo "not installed; the tests that need them are skipped"; \
 	else echo "for the tests with a real RTSP server, run tests/install-debian-packages.sh"; fi
+	@touch $@
+
+.venv/.tools: .venv/.dev tests/external_tools.py
+	@echo "==> fetching Helm and Docker Compose for the tests"
+	@$(BIN)/python -m tests.external_tools >/dev/null || echo "not fetched; the tests that need them are skipped"
 	@touch $@
 
 .venv/.dev: .venv/.created $(NEEDS)

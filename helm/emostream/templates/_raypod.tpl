@@ -1,0 +1,141 @@
+{{/*
+The pod of a group of Ray nodes: dict "root" $ "group" (its values) "name" ray-head|ray-worker "flavour" cpu|gpu "isHead" bool.
+KubeRay adds the command, probes, shared memory and, to workers, a container that waits for the head.
+*/}}
+{{- define "emostream.rayPod" -}}
+{{- $root := .root -}}
+{{- $group := .group -}}
+metadata:
+  labels:
+    {{- include "emostream.selectorLabels" $root | nindent 4 }}
+    app.kubernetes.io/component: {{ ternary "head" (ternary "gpu" "worker" (eq .flavour "gpu")) .isHead }}
+    {{- with $root.Values.podLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with $root.Values.podAnnotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  serviceAccountName: {{ include "emostream.serviceAccountName" $root }}
+  # Ray's autoscaler, beside the head, asks Kubernetes for pods; nothing else does.
+  automountServiceAccountToken: {{ and .isHead $root.Values.autoscaler.enabled }}
+  {{- with $root.Values.image.pullSecrets }}
+  imagePullSecrets:
+    {{- range . }}
+    - name: {{ . }}
+    {{- end }}
+  {{- end }}
+  securityContext:
+    {{- include "emostream.podSecurityContext" 10001 | nindent 4 }}
+  {{- with $group.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  {{- with $group.runtimeClassName }}
+  runtimeClassName: {{ . }}
+  {{- end }}
+  {{- range $field := list "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" }}
+  {{- with get $group $field }}
+  {{ $field }}:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- end }}
+  terminationGracePeriodSeconds: 60
+  {{- if not .isHead }}
+  initContainers:
+    - name: models
+      image: {{ include "emostream.image" . }}
+      imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+      # What was baked into the image becomes a folder that engines and measured choices can be added to.
+      command:
+        - /bin/bash
+        - -euc
+        - |
+          cp --recursive --update /opt/emostream/models/. "$EMOSTREAM_MODELS__CACHE_DIR"
+          emostream models verify
+          {{- if and (eq .flavour "gpu") $group.warmUp }}
+          emostream models compile
+          {{- end }}
+      env:
+        {{- include "emostream.modelEnv" $root | nindent 8 }}
+      resources:
+        {{- toYaml $group.resources | nindent 8 }}
+      securityContext:
+        {{- include "emostream.securityContext" $root | nindent 8 }}
+      volumeMounts:
+        - {name: models, mountPath: /var/cache/emostream}
+        - {name: tmp, mountPath: /tmp}
+  {{- end }}
+  containers:
+    - name: {{ .name }}
+      image: {{ include "emostream.image" . }}
+      imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+      env:
+        {{- include "emostream.redisEnv" $root | nindent 8 }}
+        {{- include "emostream.modelEnv" $root | nindent 8 }}
+        {{- with $root.Values.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      ports:
+        {{- if .isHead }}
+        - {name: gcs, containerPort: 6379}
+        - {name: dashboard, containerPort: 8265}
+        - {name: as-metrics, containerPort: 44217} # of the autoscaler
+        - {name: dash-metrics, containerPort: 44227} # of the dashboard
+        {{- end }}
+        - {name: metrics, containerPort: 8080}
+        - {name: serve, containerPort: 8000}
+      resources:
+        {{- toYaml $group.resources | nindent 8 }}
+      securityContext:
+        {{- include "emostream.securityContext" $root | nindent 8 }}
+      volumeMounts:
+        - {name: tmp, mountPath: /tmp}
+        {{- if not .isHead }}
+        - {name: models, mountPath: /var/cache/emostream}
+        {{- if $root.Values.sources.mediaClaim }}
+        - {name: media, mountPath: /media, readOnly: true}
+        {{- end }}
+        {{- end }}
+        {{- with $root.Values.redis.external }}
+        {{- if and .enabled .caSecret }}
+        - {name: redis-ca, mountPath: /etc/emostream/redis-ca, readOnly: true}
+        {{- end }}
+        {{- end }}
+  volumes:
+    - name: tmp
+      emptyDir: {}
+    {{- if not .isHead }}
+    - name: models
+      {{- if and (eq .flavour "gpu") $group.engineCacheHostPath }}
+      hostPath:
+        path: {{ $group.engineCacheHostPath }}
+        type: DirectoryOrCreate
+      {{- else }}
+      emptyDir:
+        sizeLimit: {{ $root.Values.modelCache.sizeLimit }}
+      {{- end }}
+    {{- with $root.Values.sources.mediaClaim }}
+    - name: media
+      persistentVolumeClaim:
+        claimName: {{ . }}
+        readOnly: true
+    {{- end }}
+    {{- end }}
+    {{- with $root.Values.redis.external }}
+    {{- if and .enabled .caSecret }}
+    - name: redis-ca
+      secret:
+        secretName: {{ .caSecret }}
+        items:
+          - {key: ca.crt, path: ca.crt}
+    {{- end }}
+    {{- end }}
+{{- end -}}
+
+{{- define "emostream.modelEnv" -}}
+- {name: EMOSTREAM_MODELS__CACHE_DIR, value: /var/cache/emostream}
+- {name: EMOSTREAM_MODELS__OFFLINE, value: "true"}
+- {name: HOME, value: /tmp}
+- {name: RAY_USAGE_STATS_ENABLED, value: "0"}
+{{- end -}}

@@ -1,0 +1,105 @@
+{{/*
+The operator's token that the chart made: read back from the cluster, else new. It is rendered once per run and remembered in a
+scratch value, so that the secret and the hash in the settings agree.
+*/}}
+{{- define "emostream.generatedToken" -}}
+{{- if not (hasKey .Values.auth "_token") -}}
+{{- $found := lookup "v1" "Secret" .Release.Namespace (printf "%s-api" (include "emostream.fullname" .)) -}}
+{{- $token := ternary (dig "data" "token" "" (default dict $found) | b64dec) (randAlphaNum 40) (not (empty (dig "data" "token" "" (default dict $found)))) -}}
+{{- $_ := set .Values.auth "_token" $token -}}
+{{- end -}}
+{{- .Values.auth._token -}}
+{{- end -}}
+
+{{/* Tokens as `service.tokens` of the settings, as YAML: hashes only. */}}
+{{- define "emostream.tokens" -}}
+{{- $tokens := list -}}
+{{- if .Values.auth.enabled -}}
+{{- if .Values.auth.generate -}}
+{{- $hash := include "emostream.generatedToken" . | sha256sum -}}
+{{- $tokens = append $tokens (dict "name" "chart" "sha256" $hash "scopes" (list "write")) -}}
+{{- end -}}
+{{- $tokens = concat $tokens .Values.auth.tokens -}}
+{{- if not $tokens -}}
+{{- fail "auth.enabled is set, but nobody has a token: set auth.generate, or give auth.tokens" -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $tokens -}}
+{{- end -}}
+
+{{/* The settings of emostream: what the chart decides, and over it the operator's `settings`. As YAML. */}}
+{{- define "emostream.settings" -}}
+{{- $own := .Values.settings -}}
+{{- $service := default dict (get $own "service") -}}
+{{- range $name, $value := dict "max_streams_per_worker" "streamWorkers.maxStreams" "allowed_networks" "sources.networks" "allow_playlists" "sources.allowPlaylists" "media_root" "sources.mediaClaim" "tokens" "auth.tokens" -}}
+{{- if hasKey $service $name -}}
+{{- fail (printf "settings.service.%s is decided by the chart: set %s instead, which other objects follow as well" $name $value) -}}
+{{- end -}}
+{{- end -}}
+{{- if hasKey (default dict (get $own "publish")) "redis_url" -}}
+{{- fail "settings.publish.redis_url would put a password into the RayService: set redis.external instead" -}}
+{{- end -}}
+{{- $decided := dict
+      "max_streams_per_worker" (int .Values.streamWorkers.maxStreams)
+      "allowed_networks" .Values.sources.networks
+      "allow_playlists" .Values.sources.allowPlaylists
+      "tokens" (include "emostream.tokens" . | fromYamlArray) -}}
+{{- if .Values.sources.mediaClaim -}}
+{{- $_ := set $decided "media_root" "/media" -}}
+{{- end -}}
+{{- toYaml (mergeOverwrite (dict "service" $decided) (deepCopy $own)) -}}
+{{- end -}}
+
+{{/* The configuration of Ray Serve; a change of it is applied in place. */}}
+{{- define "emostream.serveConfig" -}}
+{{- $workers := .Values.streamWorkers -}}
+proxy_location: EveryNode
+http_options:
+  host: 0.0.0.0
+  port: 8000
+applications:
+  - name: emostream
+    route_prefix: /
+    import_path: emostream.deployments.app:build_app
+    {{- with .Values.rollout }}
+    runtime_env:
+      env_vars:
+        ROLLOUT: {{ . | quote }}
+    {{- end }}
+    args:
+      shared_classifier: {{ .Values.gpu.enabled }}
+      settings:
+        {{- include "emostream.settings" . | nindent 8 }}
+    deployments:
+      - name: Ingress
+        num_replicas: {{ .Values.api.replicas }}
+        ray_actor_options:
+          num_cpus: 0
+          resources: {cpu_node: 0.001} # never on the head, nor beside a GPU
+      - name: StreamWorkers
+        graceful_shutdown_timeout_s: 20 # longer than service.drain_seconds: streams are handed over first
+        ray_actor_options:
+          num_cpus: {{ $workers.cpus }}
+          resources: {cpu_node: 0.001}
+        {{- if eq (int $workers.min) (int $workers.max) }}
+        num_replicas: {{ $workers.min }}
+        {{- else }}
+        num_replicas: auto
+        autoscaling_config:
+          min_replicas: {{ $workers.min }}
+          max_replicas: {{ $workers.max }}
+          upscale_delay_s: 10
+          downscale_delay_s: {{ $workers.downscaleDelaySeconds }}
+          policy:
+            policy_function: emostream.deployments.autoscaling:StreamWorkerPolicy
+            policy_kwargs:
+              max_streams_per_worker: {{ $workers.maxStreams }}
+        {{- end }}
+      {{- if .Values.gpu.enabled }}
+      - name: EmotionClassification
+        num_replicas: {{ .Values.gpu.replicas }}
+        ray_actor_options:
+          num_cpus: 1
+          num_gpus: 1
+      {{- end }}
+{{- end -}}

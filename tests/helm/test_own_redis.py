@@ -1,0 +1,145 @@
+"""The chart's Redis with a real server: its configuration starts, and each user may do what it should."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+
+from emostream.publish.embedded_redis import find_server
+from emostream.publish.keys import STATUS_KEY, SUMMARIES_KEY, events_key, registry_key
+from tests.conftest import REPOSITORY
+from tests.helm.chart import Document, Helm, named
+
+pytestmark = pytest.mark.integration
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        port: on the loopback address.
+        passwords: user → password.
+    """
+
+    port: int
+    passwords: dict[str, str]
+
+    def connect(self, user: str) -> redis.Redis:
+        """As one of the users."""
+        return redis.Redis(port=self.port, username=user, password=self.passwords[user])
+
+
+@pytest.fixture(scope="module")
+def documents(helm: Helm) -> list[Document]:
+    """The chart with its defaults."""
+    return helm.render()
+
+
+@pytest.fixture(scope="module")
+def server(documents: list[Document], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with the rendered configuration; only paths and port are other ones."""
+    folder: Path = tmp_path_factory.mktemp("valkey")
+    secret = named(documents, "Secret")["demo-emostream-redis"]["stringData"]
+    config = named(documents, "ConfigMap")["demo-emostream-redis"]["data"]["valkey.conf"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    acl = folder / "users.acl"
+    acl.write_text(secret["users.acl"], encoding="utf-8")
+    config = config.replace("/data", str(folder)).replace("/etc/valkey/users.acl", str(acl))
+    config = config.replace("port 6379", f"port {port}").replace("bind * -::*", "bind 127.0.0.1")
+    (folder / "valkey.conf").write_text(config, encoding="utf-8")
+    process = subprocess.Popen(
+        [find_server(), str(folder / "valkey.conf")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    found = Server(port, {"default": secret["password"], "consumer": secret["consumer-password"]})
+    try:
+        _wait_until_it_answers(found, process)
+        yield found
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _wait_until_it_answers(server: Server, process: subprocess.Popen[str]) -> None:
+    for _ in range(200):
+        if process.poll() is not None:
+            raise AssertionError(f"the server ended: {process.communicate()[0]}")
+        try:
+            with server.connect("default") as client:
+                client.ping()
+            return
+        except redis.ConnectionError:
+            time.sleep(0.05)  # a server has no other way to say that it is ready
+    raise AssertionError("the server does not answer")
+
+
+def test_the_service_may_do_everything(server: Server) -> None:
+    with server.connect("default") as client:
+        client.hset(registry_key("records"), "door", "{}")
+        client.xadd(events_key("door"), {"event": "{}"})
+        assert client.eval("return redis.call('HLEN', KEYS[1])", 1, registry_key("records")) == 1
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+
+
+def test_nobody_does_anything_without_a_password(server: Server) -> None:
+    with redis.Redis(port=server.port) as client, pytest.raises(redis.AuthenticationError):
+        client.ping()
+
+
+def test_a_consumer_reads_events_and_nothing_else(server: Server) -> None:
+    with server.connect("default") as owner:
+        owner.xadd(events_key("door"), {"event": "{}"})
+        owner.xadd(STATUS_KEY, {"event": "{}"})
+        owner.xadd(SUMMARIES_KEY, {"event": "{}"})
+        owner.hset(registry_key("records"), "door", "rtsp://user:password@camera")
+    with server.connect("consumer") as client:
+        assert client.xrange(events_key("door"))
+        assert client.xrange(STATUS_KEY)
+        assert client.xrange(SUMMARIES_KEY)
+        client.xgroup_create(events_key("door"), "group", id="0")
+        ((_, entries),) = client.xreadgroup("group", "me", {events_key("door"): ">"})
+        assert client.xack(events_key("door"), "group", *[entry for entry, _ in entries]) == len(entries)
+        for forbidden in (
+            lambda: client.hgetall(registry_key("records")),
+            lambda: client.xadd(events_key("door"), {"event": "{}"}),
+            lambda: client.delete(events_key("door")),
+            lambda: client.config_get("*"),
+            client.flushall,
+            client.keys,
+        ):
+            with pytest.raises(redis.ResponseError, match="permissions"):
+                forbidden()
+
+
+def test_the_consumer_has_the_rights_that_the_manual_gives(documents: list[Document]) -> None:
+    manual = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    (line,) = [line for line in manual.splitlines() if line.startswith("ACL SETUSER consumer ")]
+    rights = line.partition(">PASSWORD ")[2].split()
+    acl = named(documents, "Secret")["demo-emostream-redis"]["stringData"]["users.acl"]
+    (consumer,) = [line for line in acl.splitlines() if line.startswith("user consumer ")]
+    assert rights
+    assert set(rights) - {"-keys"} == set(consumer.split()[4:]) - {"resetchannels", "-keys"}
+
+
+def test_without_a_consumer_there_is_none(helm: Helm) -> None:
+    secret = named(helm.render({"redis": {"consumerUser": False}}), "Secret")["demo-emostream-redis"]["stringData"]
+    assert set(secret) == {"password", "users.acl"}
+    assert "consumer" not in secret["users.acl"]
+
+
+def test_passwords_are_long_and_differ(helm: Helm) -> None:
+    first, second = (named(helm.render(), "Secret")["demo-emostream-redis"]["stringData"] for _ in range(2))
+    assert len({first["password"], second["password"], first["consumer-password"], second["consumer-password"]}) == 4
+    assert all(len(base64.b64encode(each["password"].encode())) >= 40 for each in (first, second))
+    assert first["password"].isalnum()  # it becomes part of a URL

@@ -1,0 +1,198 @@
+"""What the RayService asks for: Ray Serve and emostream take the configuration, and work goes where it should."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+from emostream.config import load_settings
+from emostream.deployments.app import AppArgs
+from emostream.service.tokens import find_token
+from tests.conftest import REPOSITORY
+from tests.helm.chart import (
+    EXAMPLES,
+    Helm,
+    containers,
+    environment_of,
+    named,
+    only,
+    ray_pods,
+    serve_config,
+)
+from tests.helm.test_rendering import MATRIX
+
+pytestmark = pytest.mark.integration
+
+
+def _args(documents: list[dict[str, Any]]) -> AppArgs:
+    return AppArgs.model_validate(serve_config(documents)["applications"][0]["args"])
+
+
+def _deployments(documents: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {item["name"]: item for item in serve_config(documents)["applications"][0]["deployments"]}
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX.keys())
+def test_serve_and_emostream_take_the_configuration(helm: Helm, values: dict[str, Any]) -> None:
+    documents = helm.render(values)
+    ServeDeploySchema.model_validate(serve_config(documents))
+    load_settings(**_args(documents).settings)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_those_of_the_examples_too(helm: Helm, path: Path) -> None:
+    documents = helm.render(files=[path])
+    ServeDeploySchema.model_validate(serve_config(documents))
+    load_settings(**_args(documents).settings)
+
+
+def test_settings_are_carried_over_what_the_chart_decides(helm: Helm) -> None:
+    values = {
+        "settings": {"log_level": "info", "service": {"max_streams": 5000}, "detect": {"min_face_pixels": 24}},
+        "sources": {"networks": ["10.1.0.0/16"], "allowPlaylists": True, "mediaClaim": "clips"},
+        "streamWorkers": {"maxStreams": 7},
+    }
+    settings = load_settings(**_args(helm.render(values)).settings)
+    assert (settings.log_level, settings.detect.min_face_pixels, settings.service.max_streams) == ("info", 24, 5000)
+    assert settings.service.allowed_networks == ("10.1.0.0/16",)
+    assert settings.service.allow_playlists
+    assert settings.service.media_root == Path("/media")
+    assert settings.service.max_streams_per_worker == 7
+
+
+def test_the_number_of_streams_per_worker_is_the_same_for_workers_and_autoscaling(helm: Helm) -> None:
+    documents = helm.render({"streamWorkers": {"maxStreams": 7}})
+    policy = _deployments(documents)["StreamWorkers"]["autoscaling_config"]["policy"]
+    assert policy["policy_kwargs"]["max_streams_per_worker"] == 7
+    assert _args(documents).settings["service"]["max_streams_per_worker"] == 7
+
+
+def test_a_fixed_number_of_workers_is_not_autoscaled(helm: Helm) -> None:
+    workers = _deployments(helm.render({"streamWorkers": {"min": 3, "max": 3}}))["StreamWorkers"]
+    assert workers["num_replicas"] == 3
+    assert "autoscaling_config" not in workers
+
+
+def test_the_configuration_of_a_cluster_is_that_of_deploy(helm: Helm) -> None:
+    """`deploy/serve/cluster.yaml` and the chart describe the same application."""
+    shipped = yaml.safe_load((REPOSITORY / "deploy" / "serve" / "cluster.yaml").read_text(encoding="utf-8"))
+    rendered = serve_config(helm.render(MATRIX["gpu"]))
+    for config in (shipped, rendered):
+        assert [each["name"] for each in config["applications"]] == ["emostream"]
+        names = [each["name"] for each in config["applications"][0]["deployments"]]
+        assert names == ["Ingress", "StreamWorkers", "EmotionClassification"]
+    assert rendered["proxy_location"] == shipped["proxy_location"]
+    assert rendered["applications"][0]["import_path"] == shipped["applications"][0]["import_path"]
+    autoscaling = [
+        config["applications"][0]["deployments"][1]["autoscaling_config"]["policy"]["policy_function"]
+        for config in (shipped, rendered)
+    ]
+    assert autoscaling[0] == autoscaling[1]
+
+
+def test_the_head_does_no_work_and_each_group_only_its_own(helm: Helm) -> None:
+    documents = helm.render(MATRIX["gpu"])
+    cluster = only(documents, "RayService")["spec"]["rayClusterConfig"]
+    groups = {group["groupName"]: group for group in cluster["workerGroupSpecs"]}
+    assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0", "num-gpus": "0"}
+    offered = json.loads(groups["streams"]["rayStartParams"]["resources"].strip('"').replace('\\"', '"'))
+    assert offered == {"cpu_node": 1}
+    assert groups["gpu"]["rayStartParams"] == {"num-cpus": "1"}
+    deployments = _deployments(documents)
+    for name in ("Ingress", "StreamWorkers"):  # what the head and GPU nodes do not offer
+        assert deployments[name]["ray_actor_options"]["resources"] == {"cpu_node": 0.001}
+    assert deployments["EmotionClassification"]["ray_actor_options"] == {"num_cpus": 1, "num_gpus": 1}
+    assert _args(documents).shared_classifier
+
+
+def test_without_gpu_workers_classify_by_themselves(helm: Helm) -> None:
+    documents = helm.render()
+    assert not _args(documents).shared_classifier
+    assert "EmotionClassification" not in _deployments(documents)
+
+
+def test_the_version_of_ray_is_the_pinned_one(helm: Helm) -> None:
+    pins = (REPOSITORY / "deploy" / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    version = only(helm.render(), "RayService")["spec"]["rayClusterConfig"]["rayVersion"]
+    assert f"ray=={version}" in pins
+
+
+def test_the_hash_of_the_generated_token_and_only_the_hash_is_in_the_settings(helm: Helm) -> None:
+    documents = helm.render()
+    token = base64.b64decode(named(documents, "Secret")["demo-emostream-api"]["data"]["token"]).decode()
+    settings = load_settings(**_args(documents).settings)
+    entry = find_token(token, settings.service.tokens)
+    assert entry is not None
+    assert entry.scopes == ("write",)
+    assert len(token) == 40
+    assert token not in json.dumps(only(documents, "RayService"))
+
+
+def test_a_change_of_settings_leaves_the_pods_alone(helm: Helm) -> None:
+    """Such a change is applied in place; a change of pods would start a second cluster."""
+    fixed: dict[str, Any] = {"auth": {"enabled": False}}
+    before = only(helm.render(fixed), "RayService")["spec"]
+    for change in (
+        {"settings": {"detect": {"min_face_pixels": 24}}},
+        {"streamWorkers": {"maxStreams": 6}},
+        {"streamWorkers": {"min": 1, "max": 3}},
+        {"sources": {"networks": ["10.0.0.0/8"]}},
+        {"rollout": "again"},
+        {"api": {"replicas": 3}},
+    ):
+        after = only(helm.render(fixed | change), "RayService")["spec"]
+        assert after["rayClusterConfig"] == before["rayClusterConfig"], change
+        assert after["serveConfigV2"] != before["serveConfigV2"], change
+
+
+def test_redis_password_comes_from_the_secret(helm: Helm) -> None:
+    documents = helm.render()
+    for template in ray_pods(documents).values():
+        environment = environment_of(template["spec"]["containers"][0])
+        assert (
+            environment["EMOSTREAM_PUBLISH__REDIS_URL"]
+            == "redis://:$(EVENTS_REDIS_PASSWORD)@demo-emostream-redis:6379/0"
+        )
+        assert environment["EVENTS_REDIS_PASSWORD"] == {
+            "secretKeyRef": {"name": "demo-emostream-redis", "key": "password"}
+        }
+        # KubeRay refuses these names beside gcsFaultToleranceOptions.
+        assert not {"REDIS_PASSWORD", "REDIS_USERNAME", "RAY_REDIS_ADDRESS"} & environment.keys()
+
+
+def test_what_the_pods_set_in_the_environment_are_settings(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+    for template in ray_pods(helm.render(MATRIX["placed"])).values():
+        for container in containers(template):
+            for name, value in environment_of(container).items():
+                if name.startswith("EMOSTREAM_"):
+                    monkeypatch.setenv(name, str(value))
+    settings = load_settings()
+    assert settings.models.cache_dir == Path("/var/cache/emostream")
+    assert settings.models.offline
+    assert settings.log_level == "info"
+
+
+def test_ray_state_goes_to_redis(helm: Helm) -> None:
+    own = only(helm.render(), "RayService")["spec"]["rayClusterConfig"]["gcsFaultToleranceOptions"]
+    assert own["redisAddress"] == "demo-emostream-redis:6379"
+    other = only(helm.render(MATRIX["external redis"]), "RayService")["spec"]["rayClusterConfig"]
+    assert other["gcsFaultToleranceOptions"] == {
+        "redisAddress": "rediss://redis.example:6379",
+        "redisPassword": {"valueFrom": {"secretKeyRef": {"name": "redis-auth", "key": "password"}}},
+    }
+
+
+def test_images_have_a_flavour_and_may_be_pinned_by_digest(helm: Helm) -> None:
+    digest = "sha256:" + "0" * 64
+    values = MATRIX["gpu"] | {"image": {"repository": "r.example/emostream", "tag": "7", "gpuDigest": digest}}
+    images = {
+        group: template["spec"]["containers"][0]["image"] for group, template in ray_pods(helm.render(values)).items()
+    }
+    assert images["head"] == images["streams"] == "r.example/emostream:7-cpu"
+    assert images["gpu"] == f"r.example/emostream@{digest}"

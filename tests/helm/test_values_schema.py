@@ -1,0 +1,130 @@
+"""Nonsense in values is refused, and the message names the value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.helm.chart import Helm, RenderError
+from tests.helm.test_rendering import HASH, MATRIX
+
+pytestmark = pytest.mark.integration
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown name": ({"streamWorker": {"min": 2}}, "additional properties 'streamWorker' not allowed"),
+    "unknown name below": ({"gpu": {"enable": True}}, "at '/gpu': additional properties 'enable' not allowed"),
+    "text for a number": ({"streamWorkers": {"min": "two"}}, "at '/streamWorkers/min': got string, want integer"),
+    "no workers": ({"streamWorkers": {"min": 0}}, "at '/streamWorkers/min': minimum: got 0, want 1"),
+    "no replicas of the interface": ({"api": {"replicas": 0}}, "at '/api/replicas'"),
+    "too many streams each": ({"streamWorkers": {"maxStreams": 5000}}, "at '/streamWorkers/maxStreams': maximum"),
+    "address instead of network": ({"sources": {"networks": ["10.0.0.1"]}}, "at '/sources/networks/0'"),
+    "port": ({"sources": {"ports": [70000]}}, "at '/sources/ports/0': maximum: got 70,000, want 65,535"),
+    "digest": ({"image": {"cpuDigest": "latest"}}, "at '/image/cpuDigest'"),
+    "pull policy": ({"image": {"pullPolicy": "Sometimes"}}, "at '/image/pullPolicy': value must be one of"),
+    "ray version": ({"rayVersion": "2.x"}, "at '/rayVersion'"),
+    "token instead of its hash": (
+        {"auth": {"tokens": [{"name": "a", "sha256": "secret"}]}},
+        "at '/auth/tokens/0/sha256'",
+    ),
+    "token in clear": ({"auth": {"tokens": [{"name": "a", "token": "x"}]}}, "at '/auth/tokens/0'"),
+    "scope": (
+        {"auth": {"tokens": [{"name": "a", "sha256": HASH, "scopes": ["admin"]}]}},
+        "/scopes/0': value must be one of",
+    ),
+    "stream id": ({"streams": [{"id": "a b", "url": "rtsp://x"}]}, "at '/streams/0/id'"),
+    "stream without id": ({"streams": [{"url": "rtsp://x"}]}, "at '/streams/0': missing property 'id'"),
+    "scheme": ({"streams": [{"id": "a", "url": "ftp://x/y"}]}, "at '/streams/0/url'"),
+    "misspelt option of a stream": (
+        {"streams": [{"id": "a", "url": "rtsp://x", "fps": 3}]},
+        "additional properties 'fps'",
+    ),
+    "zone of two corners": (
+        {"streams": [{"id": "a", "url": "rtsp://x", "zones": [{"name": "z", "polygon": [[0, 0], [1, 1]]}]}]},
+        "at '/streams/0/zones/0/polygon': minItems",
+    ),
+    "cpu": ({"workers": {"resources": {"limits": {"cpu": "lots"}}}}, "at '/workers/resources/limits/cpu'"),
+    "memory": ({"head": {"resources": {"limits": {"memory": "4 GB"}}}}, "at '/head/resources/limits/memory'"),
+    "ingress without certificate": (
+        {"ingress": {"enabled": True, "host": "a.example"}},
+        "at '/ingress/tlsSecret': minLength",
+    ),
+    "route without gateway": ({"httpRoute": {"enabled": True}}, "at '/httpRoute/parentRefs': minItems"),
+    "password in a url": (
+        {"redis": {"external": {"enabled": True, "url": "redis://:secret@redis:6379"}}},
+        "at '/redis/external/url'",
+    ),
+    "max memory": ({"redis": {"maxMemory": "70%"}}, "at '/redis/maxMemory'"),
+    "upgrade": ({"upgrade": {"strategy": "Rolling"}}, "at '/upgrade/strategy': value must be one of"),
+    "interval": ({"monitoring": {"podMonitor": {"interval": "often"}}}, "at '/monitoring/podMonitor/interval'"),
+    "host path": ({"gpu": {"engineCacheHostPath": "var/lib"}}, "at '/gpu/engineCacheHostPath'"),
+    "environment": ({"extraEnv": [{"name": "A-B", "value": "1"}]}, "at '/extraEnv/0/name'"),
+    "long name": ({"fullnameOverride": "a" * 41}, "at '/fullnameOverride': maxLength"),
+}
+
+CONTRADICTING: dict[str, tuple[dict[str, Any], str]] = {
+    "workers do not fit into pods": (
+        {"streamWorkers": {"max": 9}},
+        "streamWorkers.max is 9, but 4 pods of 4 CPUs hold only 8 stream workers of 2 CPUs",
+    ),
+    "half a worker does not fit": (
+        {
+            "workers": {"resources": {"limits": {"cpu": "3500m"}, "requests": {"cpu": "3"}}},
+            "streamWorkers": {"cpus": 3},
+        },
+        "hold only 4 stream workers",
+    ),
+    "min above max": ({"streamWorkers": {"min": 4, "max": 3}}, "streamWorkers.min is above streamWorkers.max"),
+    "pods' min above max": (
+        {"workers": {"minReplicas": 9, "maxReplicas": 8}},
+        "workers.minReplicas is above workers.maxReplicas",
+    ),
+    "nobody has a token": ({"auth": {"generate": False}}, "nobody has a token: set auth.generate, or give auth.tokens"),
+    "streams without token": (
+        MATRIX["tokens by hash"] | {"streamsJob": {"tokenSecret": ""}},
+        "streams need a token that may write: set streamsJob.tokenSecret",
+    ),
+    "external redis without url": (
+        {"redis": {"external": {"enabled": True}}, "gcsFaultTolerance": {"enabled": False}},
+        "give redis.external.url",
+    ),
+    "ray's state without server": (
+        {"redis": {"external": {"enabled": True, "url": "redis+cluster://a:6379"}}},
+        "set gcsFaultTolerance.redisAddress (a single server",
+    ),
+    "setting that the chart decides": (
+        {"settings": {"service": {"max_streams_per_worker": 3}}},
+        "set streamWorkers.maxStreams instead",
+    ),
+    "redis in the settings": (
+        {"settings": {"publish": {"redis_url": "redis://:secret@redis"}}},
+        "would put a password into the RayService",
+    ),
+    "budget that lets no node be drained": (
+        {"podDisruptionBudget": {"minAvailable": 2}},
+        "podDisruptionBudget.minAvailable must be below workers.minReplicas",
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_the_schema_refuses_nonsense(helm: Helm, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(RenderError) as caught:
+        helm.render(values)
+    assert message in str(caught.value)
+    assert "values don't meet the specifications of the schema" in str(caught.value)
+
+
+@pytest.mark.parametrize(("values", "message"), CONTRADICTING.values(), ids=CONTRADICTING.keys())
+def test_values_that_contradict_each_other_are_refused_with_what_to_do(
+    helm: Helm, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RenderError) as caught:
+        helm.render(values)
+    assert message in str(caught.value)
+
+
+def test_a_password_never_shows_in_a_refusal_of_settings(helm: Helm) -> None:
+    with pytest.raises(RenderError) as caught:
+        helm.render({"settings": {"publish": {"redis_url": "redis://:hunter2@redis"}}})
+    assert "hunter2" not in str(caught.value)
