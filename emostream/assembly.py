@@ -59,13 +59,16 @@ def load_models(settings: Settings) -> Models:
         ConfigError: the settings name no usable model.
     """
     cv2.setNumThreads(1)  # streams share the cores; OpenCV's own threads would only disturb them
+    classifier = load_classifier(settings.classify, cache_dir=settings.models.cache_dir)
+    has_own_processor = classifier.wanted_batch_size > 1
     return Models(
         detector=load_chosen_detector(settings),
         classifier=CropBatcher(
-            load_classifier(settings.classify),
-            num_workers=os.cpu_count() or 1,
+            classifier,
+            # A GPU computes one batch while the next is brought to it; on CPUs every core computes one.
+            num_workers=2 if has_own_processor else os.cpu_count() or 1,
             max_batch_size=settings.classify.max_batch_size,
-            wanted_crops=1,  # on a CPU a crop costs the same in every batch (docs/performance.md)
+            wanted_crops=classifier.wanted_batch_size,
         ),
     )
 

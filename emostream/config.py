@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
 import yaml
@@ -71,7 +71,8 @@ class TrackSettings(_Section):
     confirm_score: float = Field(0.5, gt=0, lt=1)
     """A new track starts only with a detection at least this good."""
     detections_per_second: float = Field(6.0, gt=0)
-    """How often a frame is searched, in source time; in between, faces are followed. Above the frame rate: always."""
+    """How often a frame is searched, in source time, while faces change or something new moves; half as often
+    otherwise. In between, faces are followed. At twice the frame rate and above: always."""
 
 
 class ClassifySettings(_Section):
@@ -79,10 +80,15 @@ class ClassifySettings(_Section):
 
     model: Path | None = None
     """ONNX file with its manifest beside it; none means the model inside the package."""
-    precision: Literal["auto", "fp32", "int8"] = "auto"
-    """Arithmetic of the model inside the package; `auto` is INT8 where the processor has instructions for it."""
+    engine: str = "auto"
+    """`onnxruntime` (CPU), `tensorrt` (data-centre GPUs), `tensorrt_rtx` (RTX GPUs), or one that an installed package
+    brings; `auto` is TensorRT where its package and a GPU are there, else ONNX Runtime."""
+    precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
+    """Arithmetic of the model; `auto` is FP16 on a GPU, on a CPU INT8 where the processor has instructions for it."""
     max_batch_size: int = Field(32, ge=1, le=1024)
     """Largest batch given to the engine; must not exceed what the manifest allows."""
+    batches: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field((1, 8, 32, 128), min_length=1, max_length=16)
+    """Batch sizes that engines on a GPU are compiled for; others are cut into these."""
     smoothing_seconds: float = Field(0.5, ge=0)
     """Time constant of the smoothed probabilities per track; 0 means none."""
     hold_seconds: float = Field(0.4, ge=0)
@@ -117,7 +123,8 @@ class PublishSettings(_Section):
     """Where events go and how long they stay."""
 
     redis_url: SecretStr | None = None
-    """`redis://`, `rediss://` or `unix://`; none means: the embedded server where a command needs Redis."""
+    """A server, servers behind Sentinels, or a cluster (docs/events.md has the forms); none means: the embedded server where a
+    command needs Redis."""
     max_events_per_stream: int = Field(100_000, ge=100)
     """Length each event stream is trimmed to, approximately (`MAXLEN ~`)."""
     max_age_seconds: float | None = Field(None, gt=0)

@@ -90,6 +90,10 @@ class ManifestError(ModelError, ValueError):
     """A model file and its manifest do not fit each other or this version: stop at start-up."""
 
 
+class EngineUnavailableError(ModelError, RuntimeError):
+    """An engine's package or hardware is not on this machine: use another engine, or install what the message names."""
+
+
 class InferenceError(ModelError, RuntimeError):
     """One batch could not be computed: fail this batch and count it."""
 

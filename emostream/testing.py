@@ -178,6 +178,7 @@ class ConstantClassifier:
         self._row = np.asarray(probabilities, dtype=np.float32)
         self.num_crops = 0
         self.is_closed = False
+        self.wanted_batch_size = 1
         self.manifest = ModelManifest(
             name="constant",
             version="1",

@@ -17,16 +17,19 @@ DOORS = {
         "publish/group_positions.py",
         "publish/redis_reader.py",
         "publish/redis_connection.py",
+        "publish/stream_reads.py",
         "publish/embedded_redis.py",
         "service/store.py",
     },
-    "tensorrt": {"classify/trt_classifier.py"},
+    "tensorrt": {"trt/package.py"},
+    "tensorrt_rtx": {"trt/package.py"},
+    "cuda": {"trt/cuda.py"},
     "typer": None,  # commands only, checked below
     "ray": None,  # deployments only, checked below
     "torch": set(),
     "sklearn": set(),
 }
-FEATURES = {"decode", "detect", "track", "classify", "publish", "render", "models"}
+FEATURES = {"decode", "detect", "track", "classify", "publish", "render", "models", "explain"}
 ROOT_MAY_USE_FEATURES = {
     "pipeline",
     "chunk",

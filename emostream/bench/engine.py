@@ -39,7 +39,7 @@ class EngineFigure:
 
 def bench_classifier(settings: Settings, *, seconds: float = 1.0) -> list[EngineFigure]:
     """Time the classifier by batch size, each for about `seconds`."""
-    classifier = load_classifier(settings.classify)
+    classifier = load_classifier(settings.classify, cache_dir=settings.models.cache_dir)
     size = classifier.manifest.input_size_pixels
     random = np.random.default_rng(0)
     try:

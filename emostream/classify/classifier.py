@@ -23,6 +23,11 @@ class EmotionClassifier(Protocol):
         """The contract of the loaded model: labels, input size, largest batch."""
         ...
 
+    @property
+    def wanted_batch_size(self) -> int:
+        """A batch of this many crops is worth waiting a few milliseconds for; 1 where larger ones are no cheaper."""
+        ...
+
     def classify(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """uint8 n×S×S (gray, full range, framed like FER2013) → float32 n×len(labels), each row a distribution.
 

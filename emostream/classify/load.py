@@ -2,46 +2,56 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+import logging
 from pathlib import Path
-from typing import Literal
 
 from emostream.classify.classifier import EmotionClassifier
-from emostream.classify.ort_classifier import OrtClassifier
-from emostream.config import ClassifySettings
-from emostream.errors import ConfigError
-from emostream.processor import has_int8_instructions
+from emostream.classify.engines import DEFAULT_ENGINE, EngineContext, choose_engine, open_engine
+from emostream.config import ClassifySettings, ModelSettings
+from emostream.errors import ConfigError, ModelError
 
-Precision = Literal["auto", "fp32", "int8"]
-
-
-def packaged_model_path(precision: Precision = "auto") -> Path:
-    """The emotion model inside this package; `auto` is INT8 where the processor has instructions for it."""
-    is_int8 = precision == "int8" or (precision == "auto" and has_int8_instructions())
-    return Path(str(files("emostream.models").joinpath("emotions.onnx" if is_int8 else "emotions-fp32.onnx")))
+logger = logging.getLogger(__name__)
 
 
-def load_classifier(settings: ClassifySettings, *, num_threads: int = 1) -> EmotionClassifier:
-    """A classifier ready to use, by the type of the model file.
+def load_classifier(
+    settings: ClassifySettings, *, num_threads: int = 1, cache_dir: Path | None = None
+) -> EmotionClassifier:
+    """A classifier ready to use, on the engine of the settings.
 
     Args:
-        settings: which file, and how large batches may be.
+        settings: which model and engine, and how large batches may be.
         num_threads: threads per batch; more than one pays only where a single stream has idle cores.
+        cache_dir: folder of compiled engines; None means that of the model store's defaults.
 
     Raises:
+        EngineUnavailableError: the engine's package or hardware is not here; never with `auto`.
         ModelUnavailableError: the file or its manifest does not exist.
         ManifestError: they are damaged, foreign, or do not fit each other.
-        ConfigError: no engine runs this type of file, or the model does not allow batches of this size.
+        ConfigError: there is no such engine, or the model does not allow what the settings ask for.
     """
-    path = settings.model or packaged_model_path(settings.precision)
-    if path.suffix.lower() != ".onnx":
-        raise ConfigError(f"no engine runs model file {path}: expected an .onnx file; set classify.model")
-    classifier = OrtClassifier(path, max_batch_size=settings.max_batch_size, num_threads=num_threads)
+    context = EngineContext(num_threads=num_threads, cache_dir=cache_dir or ModelSettings().cache_dir)
+    classifier = _open(settings, context)
     allowed = classifier.manifest.max_batch_size
     if settings.max_batch_size > allowed:
         classifier.close()
         raise ConfigError(
-            f"model {path} allows batches of {allowed}, settings ask for {settings.max_batch_size}; set "
-            f"classify.max_batch_size to at most {allowed}, or export the model again with a larger one"
+            f"model {classifier.manifest.name} allows batches of {allowed}, settings ask for "
+            f"{settings.max_batch_size}; set classify.max_batch_size to at most {allowed}, or export the model again "
+            "with a larger one"
         )
     return classifier
+
+
+def _open(settings: ClassifySettings, context: EngineContext) -> EmotionClassifier:
+    if settings.engine != "auto":
+        return open_engine(settings.engine, settings, context)
+    chosen = choose_engine().name
+    logger.info("engine %s", chosen)
+    if chosen == DEFAULT_ENGINE:
+        return open_engine(chosen, settings, context)
+    try:
+        return open_engine(chosen, settings, context)
+    except (ModelError, ConfigError) as exc:
+        # The GPU would be faster, but a service that works matters more; `doctor` and this line say what is wrong.
+        logger.warning("engine %s cannot be used, %s takes its place: %s", chosen, DEFAULT_ENGINE, exc)
+        return open_engine(DEFAULT_ENGINE, settings, context)

@@ -56,6 +56,11 @@ class OrtClassifier:
         """The contract of the loaded model."""
         return self._manifest
 
+    @property
+    def wanted_batch_size(self) -> int:
+        """On a CPU a crop costs the same in every batch (docs/performance.md)."""
+        return 1
+
     def classify(self, crops: npt.NDArray[np.uint8]) -> Probabilities:
         """Probabilities by the manifest's first output, what events carry; see `EmotionClassifier`."""
         return self._run(crops, self._manifest.outputs[:1])[0]

@@ -59,11 +59,20 @@ TOLERANCES = {
 """Precision of the form that is compared with FP32 → what it may change."""
 
 
-def compare(reference: Sequence[Probabilities], other: Sequence[Probabilities]) -> Parity:
-    """Measure the distance of two results, output by output, on the same n ≥ 1 crops."""
+def compare(reference: Sequence[Probabilities], other: Sequence[Probabilities], *, min_margin: float = 0.0) -> Parity:
+    """Measure the distance of two results, output by output, on the same n ≥ 1 crops.
+
+    Args:
+        reference: one array for each output.
+        other: the same of the other form.
+        min_margin: crops whose two best answers are less than this apart do not count for the agreement.
+    """
     agreements, differences = [], []
     for before, after in zip(reference, other, strict=True):
-        agreements.append(float((before.argmax(axis=1) == after.argmax(axis=1)).mean()))
+        second, best = np.sort(before, axis=1)[:, -2:].T
+        is_decided = best - second >= min_margin
+        agrees = before.argmax(axis=1) == after.argmax(axis=1)
+        agreements.append(float(agrees[is_decided].mean()) if is_decided.any() else 1.0)
         differences.append(np.abs(before.astype(np.float64) - after))
     return Parity(
         argmax_agreement=min(agreements),

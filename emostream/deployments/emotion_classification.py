@@ -42,7 +42,7 @@ class EmotionClassification:
 
     def __init__(self, settings: Settings) -> None:
         configure_logging(settings.log_level)
-        self._classifier = load_classifier(settings.classify)
+        self._classifier = load_classifier(settings.classify, cache_dir=settings.models.cache_dir)
 
     @serve.batch(max_batch_size=_MAX_BATCH_SIZE, batch_wait_timeout_s=0.005, batch_size_fn=_num_crops)
     async def classify(self, calls: list[Crops]) -> list[Probabilities]:

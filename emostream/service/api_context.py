@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from emostream.assembly import Models, load_models
-from emostream.classify.load import packaged_model_path
+from emostream.classify.engines import model_path
 from emostream.classify.manifest import ModelManifest, load_manifest
 from emostream.config import Settings
 from emostream.event import EmotionEvent
@@ -61,7 +61,7 @@ class ApiContext:
 
     def manifest(self) -> ModelManifest:
         """Of the emotion model that is in use; raises `ModelError`."""
-        return load_manifest(self.settings.classify.model or packaged_model_path(self.settings.classify.precision))
+        return load_manifest(model_path(self.settings.classify))
 
     async def classify_picture(self, content: bytes) -> EmotionEvent:
         """See `event_of_picture`; the models are loaded at the first picture."""

@@ -1,15 +1,18 @@
-"""Which classifier the settings ask for."""
+"""Which classifier the settings ask for, and on which engine."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from emostream.classify.load import Precision, load_classifier, packaged_model_path
+from emostream.classify import engines
+from emostream.classify.engines import EngineContext, choose_engine, model_path, open_engine
+from emostream.classify.load import load_classifier
 from emostream.config import ClassifySettings
-from emostream.errors import ConfigError, ModelUnavailableError
+from emostream.errors import ConfigError, EngineUnavailableError, ManifestError, ModelUnavailableError
 from tests.onnx_models import CROP_SIZE_PIXELS, save_classifier
 
 
@@ -31,16 +34,16 @@ def test_another_type_of_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     path.touch()
     with pytest.raises(ConfigError, match=r"model\.pt"):
-        load_classifier(ClassifySettings(model=path))
+        load_classifier(ClassifySettings(model=path, engine="onnxruntime"))
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailableError, match=r"gone\.onnx"):
-        load_classifier(ClassifySettings(model=tmp_path / "gone.onnx"))
+        load_classifier(ClassifySettings(model=tmp_path / "gone.onnx", engine="onnxruntime"))
 
 
 def test_the_packaged_model_is_the_default() -> None:
-    if not packaged_model_path().exists():
+    if not model_path(ClassifySettings()).exists():
         pytest.skip("no emotion model is in this package yet")
     classifier = load_classifier(ClassifySettings())
     size = classifier.manifest.input_size_pixels
@@ -55,11 +58,59 @@ def test_the_packaged_model_is_the_default() -> None:
         ("auto", True, "int8"),
         ("auto", False, "fp32"),
         ("fp32", True, "fp32"),
+        ("fp16", True, "fp32"),
         ("int8", False, "int8"),
     ],
 )
 def test_the_packaged_model_comes_in_the_arithmetic_that_fits(
-    precision: Precision, has_instructions: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+    precision: str, has_instructions: bool, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emostream.classify.load.has_int8_instructions", lambda: has_instructions)
-    assert load_classifier(ClassifySettings(precision=precision)).manifest.precision == expected
+    monkeypatch.setattr("emostream.classify.engines.has_int8_instructions", lambda: has_instructions)
+    settings = ClassifySettings.model_validate({"precision": precision, "engine": "onnxruntime"})
+    assert load_classifier(settings).manifest.precision == expected
+
+
+# --- engines ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> EngineContext:
+    return EngineContext(num_threads=1, cache_dir=tmp_path)
+
+
+def test_an_unknown_engine_is_refused_with_those_there_are(context: EngineContext) -> None:
+    with pytest.raises(ConfigError, match=r"no engine 'abacus' .* one of auto, onnxruntime, tensorrt, tensorrt_rtx"):
+        open_engine("abacus", ClassifySettings(), context)
+
+
+def no_gpu() -> str:
+    raise EngineUnavailableError("no NVIDIA GPU can be used here")
+
+
+def test_auto_takes_the_first_engine_that_can_run_and_tells_why_not_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def only_rtx(name: str) -> str:
+        return "version 1 on a GPU" if name == "tensorrt_rtx" else no_gpu()
+
+    monkeypatch.setattr(engines, "check_available", only_rtx)
+    assert choose_engine().name == "tensorrt_rtx"
+    assert choose_engine().passed_over == {"tensorrt": "no NVIDIA GPU can be used here"}
+    monkeypatch.setattr(engines, "check_available", lambda name: no_gpu())
+    assert choose_engine().name == "onnxruntime"
+    assert str(choose_engine()).startswith("onnxruntime (tensorrt: no NVIDIA GPU")
+
+
+@pytest.mark.parametrize("error", [ManifestError("the engine does not match"), ConfigError("no INT8 form")])
+def test_auto_falls_back_with_a_warning_when_the_gpu_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, error: Exception
+) -> None:
+    def fails(settings: ClassifySettings, context: EngineContext) -> None:
+        raise error
+
+    monkeypatch.setattr(engines, "check_available", lambda name: "version 1 on a GPU")
+    monkeypatch.setitem(engines.BUILT_IN, "tensorrt", fails)
+    model = save_classifier(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        load_classifier(ClassifySettings(model=model, max_batch_size=8)).close()
+    assert f"tensorrt cannot be used, onnxruntime takes its place: {error}" in caplog.text
+    with pytest.raises(type(error)):
+        load_classifier(ClassifySettings(model=model, engine="tensorrt", max_batch_size=8))

@@ -49,6 +49,15 @@ def test_what_differs_is_named_with_what_was_expected() -> None:
         require_parity(compare((reference,), (np.roll(reference, 1, axis=1),)), precision="int8", what="the engine")
 
 
+def test_undecided_crops_do_not_count_where_a_margin_is_asked_for() -> None:
+    before = np.array([[0.6, 0.4], [0.52, 0.48]], np.float32)
+    after = np.array([[0.7, 0.3], [0.48, 0.52]], np.float32)
+    assert compare((before,), (after,)).argmax_agreement == 0.5
+    assert compare((before,), (after,), min_margin=0.1).argmax_agreement == 1
+    assert compare((before,), (after[::-1],), min_margin=0.1).argmax_agreement == 0
+    assert compare((before,), (after,), min_margin=0.9).argmax_agreement == 1
+
+
 def test_a_nan_never_matches() -> None:
     reference = np.eye(7, dtype=np.float32)
     with pytest.raises(ManifestError):

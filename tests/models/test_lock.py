@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emostream.classify.load import packaged_model_path
+from emostream.classify.engine_source import packaged_form_path
 from emostream.classify.manifest import load_manifest
 from emostream.config import ModelSettings
 from emostream.errors import ModelUnavailableError
@@ -32,8 +32,8 @@ def test_every_pulled_model_can_be_prepared() -> None:
 def test_the_packaged_model_is_the_default_classifier_and_agrees_with_its_manifest() -> None:
     model = locked_models()["emotions"]
     assert isinstance(model, PackagedModel)
-    assert model.source.file == packaged_model_path("int8").name
-    if not packaged_model_path("int8").exists():
+    assert model.source.file == packaged_form_path("int8").name
+    if not packaged_form_path("int8").exists():
         pytest.skip("no emotion model is in this package yet")
     entry = ModelStore(ModelSettings()).verify("emotions")
     manifest = load_manifest(entry.path)

@@ -1,0 +1,147 @@
+"""The door to CUDA: the GPU, memory on both sides of it, a stream, and graphs of recorded work.
+
+Through `cuda-bindings`, NVIDIA's own thin layer over the CUDA runtime: TensorRT needs nothing more, while torch or CuPy
+would bring gigabytes for a few allocations.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emostream.errors import EngineUnavailableError, InferenceError
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """What an engine is built for.
+
+    Attributes:
+        name: as NVIDIA calls it.
+        compute_capability: (major, minor).
+        driver_cuda: newest CUDA version of the driver, for example "13.0".
+    """
+
+    name: str
+    compute_capability: tuple[int, int]
+    driver_cuda: str
+
+    def __str__(self) -> str:
+        major, minor = self.compute_capability
+        return f"{self.name} ({major}.{minor}), CUDA {self.driver_cuda}"
+
+
+def find_gpu() -> Gpu:
+    """The first GPU of this process.
+
+    Raises:
+        EngineUnavailableError: there is none, its driver is missing or too old, or `cuda-bindings` is not installed.
+    """
+    runtime = _runtime()
+    error, count = runtime.cudaGetDeviceCount()
+    if error != runtime.cudaError_t.cudaSuccess or not count:
+        reason = error.name if error != runtime.cudaError_t.cudaSuccess else "no device"
+        raise EngineUnavailableError(f"no NVIDIA GPU can be used here ({reason}); is there one, with its driver?")
+    properties = checked(runtime.cudaGetDeviceProperties(0))
+    version = int(checked(runtime.cudaDriverGetVersion()))
+    return Gpu(
+        name=properties.name.decode().rstrip("\0"),
+        compute_capability=(int(properties.major), int(properties.minor)),
+        driver_cuda=f"{version // 1000}.{version % 1000 // 10}",
+    )
+
+
+def _runtime() -> Any:
+    try:
+        return importlib.import_module("cuda.bindings.runtime")
+    except ModuleNotFoundError as exc:
+        raise EngineUnavailableError(
+            "package cuda-bindings is not installed; install the extra: `pip install 'emostream[gpu]'`"
+        ) from exc
+
+
+def checked(result: tuple[Any, ...]) -> Any:
+    """The value of a call into CUDA, whose first part is its status.
+
+    Raises:
+        InferenceError: the call failed.
+    """
+    status, *values = result
+    if int(status) != 0:
+        raise InferenceError(f"CUDA failed: {status.name}")
+    return values[0] if values else None
+
+
+class CudaStream:
+    """A queue of work on the GPU, and what was allocated for it. Not thread-safe; `close` releases everything."""
+
+    def __init__(self) -> None:
+        self._runtime = _runtime()
+        self._stream = checked(self._runtime.cudaStreamCreateWithFlags(self._runtime.cudaStreamNonBlocking))
+        self._releases: list[Callable[[], Any]] = [lambda: self._runtime.cudaStreamDestroy(self._stream)]
+
+    @property
+    def handle(self) -> int:
+        """What TensorRT takes."""
+        return int(self._stream)
+
+    def device_buffer(self, num_bytes: int) -> int:
+        """The address of new memory on the GPU."""
+        address = int(checked(self._runtime.cudaMalloc(num_bytes)))
+        self._releases.append(lambda: self._runtime.cudaFree(address))
+        return address
+
+    def pinned_array(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """A new array in host memory that the GPU copies from and to directly; zeros."""
+        num_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        address = int(checked(self._runtime.cudaMallocHost(num_bytes)))
+        self._releases.append(lambda: self._runtime.cudaFreeHost(address))
+        memory = memoryview((ctypes.c_uint8 * num_bytes).from_address(address)).cast("B")
+        array: npt.NDArray[Any] = np.frombuffer(memory, dtype=np.dtype(dtype)).reshape(shape)
+        array[...] = 0
+        return array
+
+    def copy_to_device(self, target: int, source: npt.NDArray[Any]) -> None:
+        """Queue a copy of a pinned array to an address on the GPU."""
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
+        checked(self._runtime.cudaMemcpyAsync(target, source.ctypes.data, source.nbytes, kind, self._stream))
+
+    def copy_to_host(self, target: npt.NDArray[Any], source: int) -> None:
+        """Queue a copy from an address on the GPU to a pinned array."""
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        checked(self._runtime.cudaMemcpyAsync(target.ctypes.data, source, target.nbytes, kind, self._stream))
+
+    def wait(self) -> None:
+        """Block until all that was queued is done."""
+        checked(self._runtime.cudaStreamSynchronize(self._stream))
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Record what `work` queues, without doing it, as a graph; the result queues all of it at once.
+
+        Raises:
+            InferenceError: something in it cannot be recorded. The stream can still be used.
+        """
+        runtime = self._runtime
+        # Other threads of this process may allocate meanwhile; only this thread's calls are held to the rules.
+        mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        checked(runtime.cudaStreamBeginCapture(self._stream, mode))
+        try:
+            work()
+        finally:
+            ended = runtime.cudaStreamEndCapture(self._stream)  # always, or the stream stays in this mode
+        graph = checked(ended)
+        executable = checked(runtime.cudaGraphInstantiate(graph, 0))
+        checked(runtime.cudaGraphDestroy(graph))
+        self._releases.append(lambda: runtime.cudaGraphExecDestroy(executable))
+        return lambda: checked(runtime.cudaGraphLaunch(executable, self._stream))
+
+    def close(self) -> None:
+        """Release graphs, memory and stream, the newest first. Safe to call twice."""
+        while self._releases:
+            self._releases.pop()()
