@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from emostream.commands.options import JsonOption
 from emostream.service.api_client import ApiClient
+from emostream.service.apply import apply_streams, read_streams, wait_until_ready
 
 streams_app = typer.Typer(help="Add, list, change and remove streams of a running service.", no_args_is_help=True)
 
@@ -42,6 +44,23 @@ def add(
     body: dict[str, Any] = {"url": url, "every": every, "paused": paused}
     body |= {name: value for name, value in (("id", stream_id), ("target_fps", fps)) if value is not None}
     _print(ApiClient(service, token=token).add(body), json=json)
+
+
+@streams_app.command()
+def apply(
+    file: Annotated[Path, typer.Argument(help="YAML or JSON: a list of streams, each with an id.", metavar="FILE")],
+    *,
+    wait: Annotated[float, typer.Option(help="Wait this long for the service to be ready.", metavar="SECONDS")] = 0.0,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+) -> None:
+    """Ask for the streams of a file: missing ones are added, others changed; streams not in it are left alone."""
+    streams = read_streams(file)
+    client = ApiClient(service, token=token)
+    if wait > 0:
+        wait_until_ready(client, timeout_seconds=wait)
+    for stream_id, what in apply_streams(client, streams):
+        typer.echo(f"{stream_id}: {what}")
 
 
 @streams_app.command("list")
