@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,34 +11,66 @@ import numpy.typing as npt
 Similarity = npt.NDArray[np.float64]
 """float, 2×3: [[a, −b, x], [b, a, y]], applied to column vectors (x, y, 1). Axes in front hold several."""
 
+Plane = npt.NDArray[np.complex128]
+"""Points of the plane, each a complex number x + iy."""
+
+
+class PlaneSimilarity(NamedTuple):
+    """Similarity transforms of points written as complex numbers x + iy: z becomes factor · z + shift.
+
+    Turn and scale are one complex number, so what needs matrices for points in rows is a multiplication here.
+
+    Attributes:
+        factor, shift: complex, one of each per transform.
+    """
+
+    factor: Plane
+    shift: Plane
+
+
+def plane_from_points(points: npt.ArrayLike) -> Plane:
+    """Points …×2 → complex numbers …, x + iy."""
+    pairs = np.ascontiguousarray(points, dtype=np.float64)
+    return pairs.view(np.complex128)[..., 0]
+
+
+def fit_plane_similarity(source: Plane, target: Plane, *, weights: npt.NDArray[np.float64]) -> PlaneSimilarity:
+    """The transforms that bring `source` closest to `target` by least squares (Umeyama, 1991, in the plane).
+
+    Points that all coincide have no size; the shift alone is returned for them, with factor 1.
+
+    Args:
+        source: n×points.
+        target: where each should go, of the same shape.
+        weights: of the same shape, how much each counts; their sum over the points must not be 0.
+    """
+    shares = weights / weights.sum(axis=-1, keepdims=True)
+    source_mean = (shares * source).sum(axis=-1)
+    target_mean = (shares * target).sum(axis=-1)
+    wanted = shares * (source - source_mean[..., None]).conj()
+    spread = (wanted * source).sum(axis=-1).real
+    has_size = spread > 0
+    products = (wanted * target).sum(axis=-1)
+    factor = np.where(has_size, products / np.where(has_size, spread, 1.0), 1.0)
+    return PlaneSimilarity(factor, target_mean - factor * source_mean)
+
 
 def similarity_from_points(
     source: npt.ArrayLike, target: npt.ArrayLike, *, weights: npt.ArrayLike | None = None
 ) -> Similarity:
     """The similarity transform (no mirroring) that brings `source` closest to `target` by least squares.
 
-    Umeyama (1991) in the plane, where it has a closed form: turn and scale are one complex number. Points that all
-    coincide have no size; the shift alone is returned for them, with scale 1.
+    Points that all coincide have no size; the shift alone is returned for them, with scale 1.
 
     Args:
         source: …×n×2 points; axes in front are problems solved side by side.
         target: where each should go, of the same shape.
         weights: …×n, how much each counts; None counts all alike. Their sum must not be 0.
     """
-    sources, targets = np.asarray(source, dtype=np.float64), np.asarray(target, dtype=np.float64)
-    shares = np.ones(sources.shape[:-1]) if weights is None else np.asarray(weights, dtype=np.float64)
-    shares = (shares / shares.sum(axis=-1, keepdims=True))[..., None]
-    source_mean = (shares * sources).sum(axis=-2)
-    target_mean = (shares * targets).sum(axis=-2)
-    centred = sources - source_mean[..., None, :]
-    wanted = shares * (targets - target_mean[..., None, :])
-    spread = (shares * centred * centred).sum(axis=(-2, -1))
-    has_size = spread > 0
-    spread = np.where(has_size, spread, 1.0)
-    a = np.where(has_size, (centred * wanted).sum(axis=(-2, -1)) / spread, 1.0)
-    b = (centred[..., 0] * wanted[..., 1] - centred[..., 1] * wanted[..., 0]).sum(axis=-1) / spread
-    x = target_mean[..., 0] - a * source_mean[..., 0] + b * source_mean[..., 1]
-    y = target_mean[..., 1] - b * source_mean[..., 0] - a * source_mean[..., 1]
+    sources, targets = plane_from_points(source), plane_from_points(target)
+    shares = np.ones(sources.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    factor, shift = fit_plane_similarity(sources, targets, weights=shares)
+    a, b, x, y = factor.real, factor.imag, shift.real, shift.imag
     return np.stack([np.stack([a, -b, x], axis=-1), np.stack([b, a, y], axis=-1)], axis=-2)
 
 

@@ -2,7 +2,8 @@
 
 The published file takes ten 32×32 RGB pictures as floats. The prepared one takes any number of gray uint8 pictures of
 any size. Gray repeated over three channels gives each filter of the first layer the sum of its three channels, so those
-weights are summed once here, and a third of the input is left. Nothing else changes what the network computes.
+weights are summed once here, and a third of the input is left. The four last convolutions read the same tensor, so one
+with all their filters takes their place. Nothing of this changes what the network computes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ INPUT_NAME = "luma"
 
 OUTPUT_CHANNELS = {"heatmap": 1, "scale": 2, "offset": 2, "landmarks": 10}
 """Prepared outputs: float32, n×channels×H/4×W/4."""
+
+HEAD_NODE = "heads"
+"""Name of the last convolution, which makes all outputs, and of its output."""
 
 STRIDE_PIXELS = 32
 """The network halves its input five times and adds the levels up again."""
@@ -51,6 +55,7 @@ def prepare_centerface(model_bytes: bytes) -> bytes:
 
     _sum_colour_weights(model, first_layer.input[1])
     nodes = [_rename_outputs(node) for node in model.graph.node]
+    nodes = _with_one_head(model, nodes)
     to_float = [
         helper.make_node("Unsqueeze", [INPUT_NAME], ["luma_nchw"], axes=[1]),
         helper.make_node("Cast", ["luma_nchw"], [picture_name], to=TensorProto.FLOAT),
@@ -92,6 +97,29 @@ def _sum_colour_weights(model: Any, weights_name: str) -> None:
         raise _foreign(f"its first layer has weights of shape {weights.shape}, not n×3×3×3")
     tensor.CopyFrom(numpy_helper.from_array(weights.sum(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)))
     tensor.name = weights_name
+
+
+def _with_one_head(model: Any, nodes: list[Any]) -> list[Any]:
+    """One convolution and a split in place of the four that end in the outputs; adds its weights to the model."""
+    makers = {name: node for node in nodes for name in node.output}
+    sigmoid = makers["heatmap"]
+    outputs = [sigmoid.input[0], *list(OUTPUT_CHANNELS)[1:]]
+    heads = [makers.get(name, sigmoid) for name in outputs]
+    if sigmoid.op_type != "Sigmoid" or any(head.op_type != "Conv" or len(head.input) != 3 for head in heads):
+        raise _foreign("its outputs are not those of convolutions and a sigmoid")
+    features, *others = {head.input[0] for head in heads}
+    if others:
+        raise _foreign("its last convolutions read different tensors")
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for position, name in ((1, HEAD_NODE + ".weight"), (2, HEAD_NODE + ".bias")):
+        parts = [numpy_helper.to_array(tensors[head.input[position]]) for head in heads]
+        model.graph.initializer.append(numpy_helper.from_array(np.concatenate(parts), name))
+    one = helper.make_node(
+        "Conv", [features, HEAD_NODE + ".weight", HEAD_NODE + ".bias"], [HEAD_NODE], name=HEAD_NODE, kernel_shape=[1, 1]
+    )
+    split = helper.make_node("Split", [HEAD_NODE], outputs, axis=1, split=list(OUTPUT_CHANNELS.values()))
+    rest = [node for node in nodes if node is not sigmoid and all(node is not head for head in heads)]
+    return [*rest, one, split, sigmoid]
 
 
 def _rename_outputs(node: Any) -> Any:

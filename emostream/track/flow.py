@@ -20,20 +20,20 @@ import numpy.typing as npt
 from emostream.face import Face
 from emostream.frame import Luma
 from emostream.halving import halved
-from emostream.similarity import Similarity, scale_of, similarity_from_points, transform_points
+from emostream.similarity import Plane, PlaneSimilarity, fit_plane_similarity, plane_from_points
 
 PATCH_SIDE_PIXELS = 64
 _WINDOW_PER_FACE = 1.8  # so a face is 36 pixels high in its patch, and may move by almost half its size
 _MAX_SHIFT_PER_FACE = 0.15  # a face further than this from the middle of its window gets a new one
 _MAX_GROWTH = 1.15
 
-# Four by four points that keep clear of the background at the corners of the box, in units of its sides.
-_GRID_IN_BOX = np.stack(np.meshgrid(*2 * [np.linspace(0.12, 0.88, 4)]), axis=-1).reshape(-1, 2)
+# Three by three points that keep clear of the background at the corners of the box, in units of its sides.
+_GRID_IN_BOX = np.stack(np.meshgrid(*2 * [np.linspace(0.12, 0.88, 3)]), axis=-1).reshape(-1, 2)
 
-# Larger windows, more levels or points cost more and agree no better with the detector.
+# Larger windows, more levels, points or iterations cost more and agree no better with the detector.
 _FLOW_WINDOW_PIXELS = (9, 9)
 _FLOW_LEVELS = 2
-_FLOW_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)
+_FLOW_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 5, 0.03)
 _MAX_RETURN_PIXELS = 0.6  # in the patch, where eyes are about 14 pixels apart
 _MIN_GOOD_SHARE = 0.5
 _MAX_SCALE_PER_FRAME = 1.25
@@ -63,11 +63,20 @@ class Window:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FacePatch:
-    """A face and what its window showed in the same frame: all that following it needs to remember."""
+    """A face and what its window showed in the same frame: all that following it needs to remember.
+
+    Attributes:
+        face: where it is.
+        window: the part of the frame it is looked at in.
+        pixels: uint8, PATCH_SIDE×PATCH_SIDE, what the window shows.
+        drift: how much the face has changed since it was found, other than by moving as a whole: the misfits of the
+            movements so far, summed, in face sizes. A head that turns drifts, one that moves sideways does not.
+    """
 
     face: Face
     window: Window
     pixels: Luma
+    drift: float = 0.0
 
 
 def patch_of(luma: Luma, face: Face, *, window: Window | None = None) -> FacePatch:
@@ -84,53 +93,70 @@ def follow_faces(previous: Sequence[FacePatch], luma: Luma) -> list[FacePatch | 
     """Each face in the next frame, or None where its flow cannot be trusted."""
     if not previous:
         return []
+    # The patches stand below each other in one picture, so that one call follows the points of all of them.
     before = np.concatenate([patch.pixels for patch in previous])
-    after = np.concatenate([cut_window(luma, patch.window) for patch in previous])
-    similarities, is_good = _similarities_by_flow(before, after, _grids_over(previous))
-    pixels = after.reshape(-1, PATCH_SIDE_PIXELS, PATCH_SIDE_PIXELS)
+    after = np.empty_like(before)
+    parts = [after[top : top + PATCH_SIDE_PIXELS] for top in range(0, len(after), PATCH_SIDE_PIXELS)]
+    for patch, part in zip(previous, parts, strict=True):
+        cut_window(luma, patch.window, out=part)
+    movement, misfits, is_good = _movement_by_flow(before, after, _grids_over(previous))
+    faces = _moved([patch.face for patch in previous], _in_frame(movement, [patch.window for patch in previous]))
+    drifts = misfits * (_WINDOW_PER_FACE / PATCH_SIDE_PIXELS) + [patch.drift for patch in previous]
     return [
-        _patch_after(patch, similarity, luma=luma, pixels=now) if good else None
-        for patch, similarity, now, good in zip(previous, similarities, pixels, is_good.tolist(), strict=True)
+        _patch_after(FacePatch(face, patch.window, part, drift), luma) if good else None
+        for patch, face, part, drift, good in zip(
+            previous, faces, parts, drifts.tolist(), is_good.tolist(), strict=True
+        )
     ]
 
 
-def _patch_after(previous: FacePatch, similarity: Similarity, *, luma: Luma, pixels: Luma) -> FacePatch | None:
-    face = _moved(previous.face, _in_frame(similarity, previous.window))
-    x, y = _centre(face)
+def _patch_after(moved: FacePatch, luma: Luma) -> FacePatch | None:
+    """The patch to go on with: in a new window where the face no longer fits, None where it left the picture."""
+    x, y = _centre(moved.face)
     if not (0 <= x < luma.shape[1] and 0 <= y < luma.shape[0]):
-        return None  # it left the picture
-    if previous.window.fits(face):
-        return FacePatch(face, previous.window, pixels)
-    return patch_of(luma, face)
+        return None
+    if moved.window.fits(moved.face):
+        return moved
+    return dataclasses.replace(patch_of(luma, moved.face), drift=moved.drift)
 
 
-def cut_window(luma: Luma, window: Window) -> Luma:
-    """The patch a window shows: uint8, PATCH_SIDE×PATCH_SIDE; outside the frame its border is repeated."""
+def cut_window(luma: Luma, window: Window, *, out: Luma | None = None) -> Luma:
+    """The patch a window shows: uint8, PATCH_SIDE×PATCH_SIDE; outside the frame its border is repeated.
+
+    `out` is written and returned when given; otherwise a new array is.
+    """
     height, width = luma.shape
     left, top, right, bottom = window.left, window.top, window.left + window.side, window.top + window.side
-    inside = luma[max(top, 0) : max(bottom, 1), max(left, 0) : max(right, 1)]
-    missing = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
-    part = cv2.copyMakeBorder(inside, *missing, borderType=cv2.BORDER_REPLICATE) if any(missing) else inside
-    # Bilinear sampling must not skip pixels of a large face.
-    part = halved(np.asarray(part, dtype=np.uint8), times=max(int(math.log2(window.side / PATCH_SIDE_PIXELS)), 0))
-    size = (PATCH_SIDE_PIXELS, PATCH_SIDE_PIXELS)
-    return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    part = luma[max(top, 0) : max(bottom, 1), max(left, 0) : max(right, 1)]
+    if left < 0 or top < 0 or right > width or bottom > height:
+        missing = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
+        part = np.asarray(cv2.copyMakeBorder(part, *missing, borderType=cv2.BORDER_REPLICATE), dtype=np.uint8)
+    if window.side >= 2 * PATCH_SIDE_PIXELS:  # bilinear sampling must not skip pixels of a large face
+        part = halved(part, times=int(math.log2(window.side / PATCH_SIDE_PIXELS)))
+    if out is None:
+        out = np.empty((PATCH_SIDE_PIXELS, PATCH_SIDE_PIXELS), dtype=np.uint8)
+    cv2.resize(part, (PATCH_SIDE_PIXELS, PATCH_SIDE_PIXELS), dst=out, interpolation=cv2.INTER_LINEAR)
+    return out
 
 
 def _grids_over(patches: Sequence[FacePatch]) -> Points:
     """Points over each face, n×points×2, in pixels of its own patch."""
     boxes = np.array([patch.face.box_xyxy for patch in patches])
-    corners = np.array([(patch.window.left, patch.window.top) for patch in patches])
-    scales = PATCH_SIDE_PIXELS / np.array([patch.window.side for patch in patches])
-    corner, side = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
-    points = (corner + _GRID_IN_BOX * side - corners[:, None]) * scales[:, None, None]
-    return np.asarray(points, dtype=np.float32)
+    windows = np.array([(patch.window.left, patch.window.top, patch.window.side) for patch in patches])
+    scales = PATCH_SIDE_PIXELS / windows[:, 2, None]
+    corner = (boxes[:, :2] - windows[:, :2]) * scales
+    sides = (boxes[:, 2:] - boxes[:, :2]) * scales
+    return np.asarray(corner[:, None] + _GRID_IN_BOX * sides[:, None], dtype=np.float32)
 
 
-def _similarities_by_flow(before: Luma, after: Luma, points: Points) -> tuple[Similarity, npt.NDArray[np.bool_]]:
-    """The movement of each face's points, n×2×3 in pixels of its patch, and whether it can be trusted.
+def _movement_by_flow(
+    before: Luma, after: Luma, points: Points
+) -> tuple[PlaneSimilarity, npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """How each face's points move, how badly that fits them (both in pixels of its patch), and whether to trust it.
 
-    The patches stand below each other in one picture, so that one call follows the points of all of them.
+    Args:
+        before, after: uint8, the patches of two frames, below each other.
+        points: n×points×2, in pixels of each patch.
     """
     tops = np.zeros((len(points), 1, 2), dtype=np.float32)
     tops[:, 0, 1] = PATCH_SIDE_PIXELS * np.arange(len(points))
@@ -139,13 +165,13 @@ def _similarities_by_flow(before: Luma, after: Luma, points: Points) -> tuple[Si
     returned, is_returned = _flow(after, before, end)
     is_steady = np.abs(returned - start).max(axis=1) < _MAX_RETURN_PIXELS
     is_point_good = (is_found & is_returned & is_steady).reshape(points.shape[:2])
-    is_good = is_point_good.mean(axis=1) >= _MIN_GOOD_SHARE
+    is_good = is_point_good.sum(axis=1) >= _MIN_GOOD_SHARE * points.shape[1]
 
-    moved = end.reshape(points.shape) - tops
     weights = np.where(is_good[:, None], is_point_good, 1.0)
-    similarities = _robust_similarities(points, moved, weights)
-    scales = np.hypot(similarities[:, 0, 0], similarities[:, 1, 0])
-    return similarities, is_good & (scales <= _MAX_SCALE_PER_FRAME) & (scales >= 1 / _MAX_SCALE_PER_FRAME)
+    moved = end.reshape(points.shape) - tops
+    movement, misfits = _robust_movement(plane_from_points(points), plane_from_points(moved), weights)
+    scales = np.abs(movement.factor)
+    return movement, misfits, is_good & (scales <= _MAX_SCALE_PER_FRAME) & (scales >= 1 / _MAX_SCALE_PER_FRAME)
 
 
 def _flow(before: Luma, after: Luma, points: Points) -> tuple[Points, npt.NDArray[np.bool_]]:
@@ -161,36 +187,40 @@ def _flow(before: Luma, after: Luma, points: Points) -> tuple[Points, npt.NDArra
     return np.asarray(moved, dtype=np.float32), np.asarray(status)[:, 0] == 1
 
 
-def _robust_similarities(source: Points, target: Points, weights: npt.NDArray[np.float64]) -> Similarity:
-    """Least squares, then once more without the points that fit badly."""
-    similarities = similarity_from_points(source, target, weights=weights)
-    residuals = np.linalg.norm(transform_points(similarities, source) - target, axis=-1)
-    usual = np.average(residuals, axis=1, weights=weights)[:, None]
-    is_inlier = residuals <= _OUTLIER_FACTOR * usual + _OUTLIER_FLOOR_PIXELS
-    if is_inlier.all():
-        return similarities
-    return similarity_from_points(source, target, weights=weights * is_inlier)
+def _robust_movement(
+    source: Plane, target: Plane, weights: npt.NDArray[np.float64]
+) -> tuple[PlaneSimilarity, npt.NDArray[np.float64]]:
+    """Least squares, then once more without the points that fit badly; and the mean misfit of the first fit."""
+    fitted = fit_plane_similarity(source, target, weights=weights)
+    residuals = np.abs(fitted.factor[:, None] * source + fitted.shift[:, None] - target)
+    misfits = (weights * residuals).sum(axis=1) / weights.sum(axis=1)
+    is_inlier = residuals <= _OUTLIER_FACTOR * misfits[:, None] + _OUTLIER_FLOOR_PIXELS
+    if not is_inlier.all():
+        fitted = fit_plane_similarity(source, target, weights=weights * is_inlier)
+    return fitted, misfits
 
 
-def _in_frame(similarity: Similarity, window: Window) -> Similarity:
-    """A movement in patch pixels → the same movement in frame pixels."""
-    scale = window.side / PATCH_SIDE_PIXELS
-    linear = similarity[:, :2]
-    corner = np.array([window.left, window.top], dtype=np.float64)
-    return np.column_stack([linear, scale * similarity[:, 2] + corner - linear @ corner])
+def _in_frame(movement: PlaneSimilarity, windows: Sequence[Window]) -> PlaneSimilarity:
+    """Movements in patch pixels → the same movements in frame pixels."""
+    corners = np.array([complex(window.left, window.top) for window in windows])
+    scales = np.array([window.side / PATCH_SIDE_PIXELS for window in windows])
+    return PlaneSimilarity(movement.factor, scales * movement.shift + corners - movement.factor * corners)
 
 
-def _moved(face: Face, similarity: Similarity) -> Face:
-    """The face after a movement; its box stays upright."""
-    ((x, y),) = transform_points(similarity, [_centre(face)]).tolist()
-    scale = scale_of(similarity)
-    half_width, half_height = scale * face.width / 2, scale * face.height / 2
-    return dataclasses.replace(
-        face,
-        box_xyxy=(x - half_width, y - half_height, x + half_width, y + half_height),
-        landmarks=tuple((px, py) for px, py in transform_points(similarity, face.landmarks).tolist()),
-        found_by="flow",
-    )
+def _moved(faces: Sequence[Face], movement: PlaneSimilarity) -> list[Face]:
+    """The faces after a movement each; boxes stay upright."""
+    boxes = np.array([face.box_xyxy for face in faces])
+    corners = boxes.view(np.complex128)
+    centres = movement.factor * corners.mean(axis=1) + movement.shift
+    half_sides = np.abs(movement.factor) * (corners[:, 1] - corners[:, 0]) / 2
+    moved_boxes = np.stack([centres - half_sides, centres + half_sides], axis=1).view(np.float64)
+    landmarks = plane_from_points([face.landmarks for face in faces])
+    moved_landmarks = movement.factor[:, None] * landmarks + movement.shift[:, None]
+    points = moved_landmarks.view(np.float64).reshape(len(faces), -1, 2)
+    return [
+        Face(tuple(box), face.score, tuple((x, y) for x, y in of_face), face.track_id, "flow")
+        for face, box, of_face in zip(faces, moved_boxes.tolist(), points.tolist(), strict=True)
+    ]
 
 
 def _centre(face: Face) -> tuple[float, float]:

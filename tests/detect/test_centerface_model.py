@@ -24,8 +24,12 @@ def published_form(*, in_channels: int = 3, outputs: dict[str, int] = PUBLISHED_
     )
     nodes = [first]
     for name, channels in outputs.items():
-        weights[f"w{name}"] = rng.normal(size=(channels, 4, 1, 1))
-        nodes.append(helper.make_node("Conv", ["x", f"w{name}"], [name], kernel_shape=[1, 1]))
+        weights[f"w{name}"] = rng.normal(size=(channels, 4, 1, 1), scale=0.01)
+        weights[f"b{name}"] = rng.normal(size=channels)
+        output = "536" if name == "537" else name
+        nodes.append(helper.make_node("Conv", ["x", f"w{name}", f"b{name}"], [output], kernel_shape=[1, 1]))
+    if "537" in outputs:
+        nodes.append(helper.make_node("Sigmoid", ["536"], ["537"]))
     initializers = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
     inputs = [helper.make_tensor_value_info("input.1", TensorProto.FLOAT, [10, in_channels, 32, 32])]
     inputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, list(v.shape)) for name, v in weights.items()]

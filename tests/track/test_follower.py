@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+import cv2
 import numpy as np
 import pytest
 
@@ -51,7 +52,7 @@ def run(
     return result
 
 
-def test_searches_at_the_rate_asked_for_and_follows_in_between() -> None:
+def test_searches_a_calm_picture_at_half_the_rate_and_follows_in_between() -> None:
     person = texture(seed=8)[:80, :80]
     pictures = []
     for index in range(25):
@@ -59,7 +60,7 @@ def test_searches_at_the_rate_asked_for_and_follows_in_between() -> None:
         luma[80:160, 80 + 2 * index : 160 + 2 * index] = person
         pictures.append(luma)
     result = run(pictures, lambda index: [face_at(120 + 2 * index, 120)])
-    assert [index for index, followed in enumerate(result) if followed.was_detected] == [0, 5, 10, 15, 20]
+    assert [index for index, followed in enumerate(result) if followed.was_detected] == [0, 10, 20]
     for index, followed in enumerate(result):
         (face,) = followed.faces
         assert face.track_id == 0
@@ -74,7 +75,7 @@ def test_a_rate_above_the_frame_rate_searches_every_frame() -> None:
 
 
 def test_no_face_means_nothing_to_follow() -> None:
-    result = run([BACKGROUND] * 11, lambda index: [])
+    result = run([BACKGROUND] * 21, lambda index: [])
     assert sum(followed.was_detected for followed in result) == 3
     assert all(followed.faces == () for followed in result)
 
@@ -98,24 +99,39 @@ def test_scene_cut_ends_all_tracks_and_searches_at_once() -> None:
 def test_new_motion_brings_the_search_forward() -> None:
     changed = BACKGROUND.copy()
     changed[20:90, 220:290] = 255
-    result = run([BACKGROUND] + [changed] * 5, lambda index: [])
-    assert [index for index, followed in enumerate(result) if followed.was_detected] == [0, 3]
+    result = run([BACKGROUND] + [changed] * 10, lambda index: [])
+    assert [index for index, followed in enumerate(result) if followed.was_detected] == [0, 5]
+
+
+def test_a_face_that_changes_is_looked_at_at_the_full_rate() -> None:
+    """Moving as a whole is no change: the flow follows that exactly."""
+
+    def bent(index: int) -> Luma:
+        rows_columns = np.indices(BACKGROUND.shape).astype(np.float32)
+        bend = (0.25 * index * np.sin(rows_columns[1] / 12)).astype(np.float32)
+        picture = cv2.remap(BACKGROUND, rows_columns[1], rows_columns[0] + bend, cv2.INTER_LINEAR)
+        return np.asarray(picture, dtype=np.uint8)
+
+    still = run([BACKGROUND] * 11, lambda index: [face_at(120, 120)])
+    changing = run([bent(index) for index in range(11)], lambda index: [face_at(120, 120)])
+    assert [index for index, followed in enumerate(still) if followed.was_detected] == [0, 10]
+    assert [index for index, followed in enumerate(changing) if followed.was_detected] == [0, 5, 10]
 
 
 def test_face_missed_once_is_kept_until_an_early_second_look() -> None:
-    result = run([BACKGROUND] * 12, lambda index: [] if index == 5 else [face_at(120, 120)])
-    assert [index for index, followed in enumerate(result) if followed.was_detected] == [0, 5, 8]
+    result = run([BACKGROUND] * 18, lambda index: [] if index == 10 else [face_at(120, 120)])
+    assert [index for index, followed in enumerate(result) if followed.was_detected] == [0, 10, 15]
     assert {face.track_id for followed in result for face in followed.faces} == {0}
     assert all(len(followed.faces) == 1 for followed in result)
 
 
 def test_face_missed_twice_is_gone_and_its_track_ends_in_time() -> None:
     settings = TrackSettings(max_lost_seconds=0.5)
-    result = run([BACKGROUND] * 30, lambda index: [face_at(120, 120)] if index < 5 else [], settings=settings)
-    assert [len(followed.faces) for followed in result] == [1] * 8 + [0] * 22
+    result = run([BACKGROUND] * 40, lambda index: [face_at(120, 120)] if index < 10 else [], settings=settings)
+    assert [len(followed.faces) for followed in result] == [1] * 15 + [0] * 25
     ended = [index for index, followed in enumerate(result) if followed.ended_track_ids]
     assert len(ended) == 1
-    assert 7 / FPS + 0.5 < ended[0] / FPS <= 7 / FPS + 0.5 + 0.08
+    assert 14 / FPS + 0.5 < ended[0] / FPS <= 14 / FPS + 0.5 + 0.08
 
 
 def test_two_boxes_on_one_face_are_looked_at_again() -> None:
