@@ -58,9 +58,7 @@ def test_every_value_is_used_by_a_template() -> None:
 
 
 def test_a_table_is_made_of_comments() -> None:
-    text = (
-        "# -- Text | here.\na: x\nb:\n  # -- Number,\n  # two lines.\n  c: 3\n  # -- List.\n  d:\n    - {e: 1}\n"
-    )
+    text = "# -- Text | here.\na: x\nb:\n  # -- Number,\n  # two lines.\n  c: 3\n  # -- List.\n  d:\n    - {e: 1}\n"
     assert described_values(text) == [
         Value("a", '`"x"`', "Text | here."),
         Value("b.c", "`3`", "Number, two lines."),
