@@ -10,14 +10,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from emostream.emotion import EMOTIONS
 from emostream.errors import ConfigError
+from training.architectures.choices import SMALL
 from training.architectures.compact import compact_trunk
 from training.architectures.face_net import FaceNet, Standardise, Trunk
 from training.config import ModelConfig
 
-__all__ = ["CompactNet", "FaceNet", "Standardise", "build_model", "num_multiply_adds", "num_parameters"]
-
-CompactNet = FaceNet
-"""All architectures are one class around different trunks; this name is from when there was one."""
+__all__ = [
+    "FaceNet",
+    "Standardise",
+    "build_model",
+    "describe_model",
+    "num_multiply_adds",
+    "num_parameters",
+]
 
 
 def build_model(config: ModelConfig, *, num_classes: int = len(EMOTIONS)) -> FaceNet:
@@ -57,6 +62,25 @@ def _trunk_builder(config: ModelConfig) -> Callable[[ModelConfig], Trunk]:
             from training.architectures.efficientnet_lite import efficientnet_lite_trunk
 
             return efficientnet_lite_trunk
+
+
+def describe_model(config: ModelConfig) -> str:
+    """The net in a few words, for manifests and model cards.
+
+    >>> describe_model(ModelConfig())
+    'compact widths 32,64,128,256 depths 1,1,2,2'
+    >>> describe_model(ModelConfig("efficientnet_lite", "lite1", stem_stride=1))
+    'efficientnet_lite lite1 stem stride 1'
+    """
+    words: list[str] = [config.architecture]
+    if config.variant is not None:
+        words.append(config.variant)
+    if config.variant in (None, SMALL) and config.architecture in ("compact", "vgg", "resnet"):
+        shape = (("widths", config.widths), ("depths", config.depths))
+        words += [f"{name} {','.join(map(str, values))}" for name, values in shape]
+    if config.stem_stride is not None:
+        words.append(f"stem stride {config.stem_stride}")
+    return " ".join(words)
 
 
 def num_parameters(model: nn.Module) -> int:

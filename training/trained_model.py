@@ -24,7 +24,7 @@ from training.config import TrainConfig
 from training.data import load_faces
 from training.faces import FaceSet
 from training.inference import HeadOutputs
-from training.model import build_model, num_parameters
+from training.model import build_model, describe_model, num_parameters
 from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, ServedModel, onnx_from_model
 from training.temperatures import FerplusTarget, FittedTemperatures, fit_temperatures, probabilities_at
 from training.validation import predict
@@ -116,7 +116,7 @@ def _manifest(checkpoint: Checkpoint, model: nn.Module, *, sha256: str, options:
         input_size_pixels=options.input_size_pixels,
         outputs=OUTPUT_NAMES,
         max_batch_size=MAX_BATCH_SIZE,
-        architecture=_architecture(checkpoint.config, num_parameters(model)),
+        architecture=f"{describe_model(checkpoint.config.model)}, {num_parameters(model)} parameters",
         checkpoint_sha256=sha256,
         training_data=_training_data(checkpoint, options.ferplus_target),
         licence=LICENCE,
@@ -134,11 +134,6 @@ def _range_crops(config: TrainConfig, *, size: int) -> npt.NDArray[np.uint8]:
         raise SourceRejectedError(f"data {config.data.path} holds no pictures to measure the INT8 ranges on")
     chosen = np.unique(np.linspace(0, len(faces) - 1, _NUM_RANGE_CROPS).astype(np.int64))
     return batch_from_pictures(faces.pictures[chosen], size=size)
-
-
-def _architecture(config: TrainConfig, parameters: int) -> str:
-    widths, depths = (",".join(map(str, values)) for values in (config.model.widths, config.model.depths))
-    return f"{config.model.architecture} widths {widths} depths {depths}, {parameters} parameters"
 
 
 def _training_data(checkpoint: Checkpoint, ferplus_target: FerplusTarget) -> str:
