@@ -10,6 +10,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from training.pool_folding import fold_pools
+
 OPSET = 17
 """Has all that the graph needs, and every ONNX Runtime since 1.12 and TensorRT since 8.5 reads it."""
 INPUT_NAME = "crops"
@@ -42,7 +44,7 @@ class ServedModel(nn.Module):
 
 
 def onnx_from_model(served: ServedModel, *, input_size_pixels: int) -> onnx.ModelProto:
-    """Trace the model in evaluation mode, with a dynamic batch; batch norms are folded into the convolutions."""
+    """Trace the model in evaluation mode, with a dynamic batch; batch norms and pools are folded into convolutions."""
     served.eval()
     # Contiguous weights: channels-last strides would be traced as transposes.
     served = served.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -61,7 +63,7 @@ def onnx_from_model(served: ServedModel, *, input_size_pixels: int) -> onnx.Mode
             output_names=list(OUTPUT_NAMES),
             dynamic_axes={name: {0: "batch"} for name in (INPUT_NAME, *OUTPUT_NAMES)},
         )
-    model = onnx.load_from_string(buffer.getvalue())
+    model = fold_pools(onnx.load_from_string(buffer.getvalue()))
     onnx.checker.check_model(model, full_check=True)
     return model
 
