@@ -19,7 +19,7 @@ from emostream.config import Settings, ZoneSettings
 from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import FrameSource
 from emostream.detect.detector import FaceDetector
-from emostream.detect.load import load_detector
+from emostream.detect.load import BUILT_IN, load_detector, load_plugin_detector, load_trt_detector
 from emostream.engine_choice import fastest
 from emostream.errors import ConfigError
 from emostream.models.store import ModelStore
@@ -81,11 +81,16 @@ def load_chosen_detector(settings: Settings) -> FaceDetector:
         ModelError: it is missing, damaged or does not fit.
     """
     detect = settings.detect
+    if detect.kind not in BUILT_IN:
+        return load_plugin_detector(detect)
+    store = ModelStore(settings.models)
+    if detect.kind == "yunet" and detect.path is None:
+        raise ConfigError("detector yunet needs its model file: set detect.path to face_detection_yunet_*.onnx")
+    if detect.engine != "onnxruntime":
+        path = detect.path or store.path_of(_FP32_DETECTOR)
+        return load_trt_detector(detect, model_path=path, cache_dir=settings.models.cache_dir)
     if detect.path is not None:
         return load_detector(detect, model_path=detect.path)
-    if detect.kind == "yunet":
-        raise ConfigError("detector yunet needs its model file: set detect.path to face_detection_yunet_*.onnx")
-    store = ModelStore(settings.models)
 
     def load(name: str) -> FaceDetector:
         return load_detector(detect, model_path=store.path_of(name))

@@ -45,12 +45,16 @@ class DecodeSettings(_Section):
 class DetectSettings(_Section):
     """How faces are found."""
 
-    kind: Literal["centerface", "yunet"] = "centerface"
-    """The detector; `yunet` needs `path`."""
+    kind: str = "centerface"
+    """`centerface`, `yunet` (needs `path`), or a detector that an installed package brings."""
     path: Path | None = None
     """Model file for `yunet`; nothing is downloaded for it."""
+    engine: Literal["onnxruntime", "tensorrt", "tensorrt_rtx"] = "onnxruntime"
+    """What computes `centerface`: the CPU, or a GPU. The GPU of a cluster has more to do with the classifier, so this
+    is never chosen by itself."""
     precision: Literal["auto", "fp32", "int8"] = "auto"
-    """Arithmetic of `centerface`; `auto` measures once, on processors with INT8 instructions, and takes the faster."""
+    """Arithmetic of `centerface`; `auto` measures once, on processors with INT8 instructions, and takes the faster; on
+    a GPU it is FP16."""
     min_face_pixels: int = Field(32, ge=12, le=2000)
     """Smallest face looked for, as height in pixels of the frame. Smaller costs more time."""
     min_score: float = Field(0.3, gt=0, lt=1)
@@ -123,8 +127,8 @@ class PublishSettings(_Section):
     """Where events go and how long they stay."""
 
     redis_url: SecretStr | None = None
-    """A server, servers behind Sentinels, or a cluster (docs/events.md has the forms); none means: the embedded server where a
-    command needs Redis."""
+    """A server, servers behind Sentinels, or a cluster (docs/events.md has the forms); none means: the embedded server
+    where a command needs Redis."""
     max_events_per_stream: int = Field(100_000, ge=100)
     """Length each event stream is trimmed to, approximately (`MAXLEN ~`)."""
     max_age_seconds: float | None = Field(None, gt=0)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,24 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.classify.engine_source import EngineSource, engine_source
-from emostream.classify.golden import GOLDEN_MARGIN, golden_crops
 from emostream.classify.manifest import ModelManifest, save_manifest, sha256_of
 from emostream.classify.ort_classifier import OrtClassifier
 from emostream.classify.parity import Parity, compare, require_parity
 from emostream.config import ClassifySettings
-from emostream.errors import EngineUnavailableError, InferenceError
-from emostream.trt.compile import (
-    EngineRecipe,
-    Progress,
-    compiled_engine,
-    gpu_here,
-    keep_runtime_cache,
-    open_engine,
-)
-from emostream.trt.cuda import Gpu, find_gpu
+from emostream.errors import InferenceError
+from emostream.golden import GOLDEN_MARGIN, golden_crops
+from emostream.trt.compile import CompileReport, EngineRecipe, Progress, Proof, compile_engine, open_engine
 from emostream.trt.engine import TrtEngine
-from emostream.trt.engine_cache import CachedEngine, EngineCache
-from emostream.trt.package import TrtName, TrtPackage, load_package
+from emostream.trt.package import TrtName
 from emostream.trt.profile import fixed, plan_batches
 
 logger = logging.getLogger(__name__)
@@ -114,30 +105,6 @@ def _padded(crops: npt.NDArray[np.uint8], bucket: int) -> npt.NDArray[np.uint8]:
     return batch
 
 
-@dataclass(frozen=True, slots=True)
-class CompileReport:
-    """What was compiled, and how it was shown to be right.
-
-    Attributes:
-        path: of the engine.
-        size_bytes: of its file.
-        precision: of its arithmetic.
-        batches: sizes it was compiled for.
-        target: what it runs on.
-        source_parity: distance of the model that was compiled from its reference, both in ONNX Runtime; None when the
-            export has proved it.
-        engine_parity: distance of the engine from the reference; None without a GPU.
-    """
-
-    path: Path
-    size_bytes: int
-    precision: str
-    batches: tuple[int, ...]
-    target: str
-    source_parity: Parity | None
-    engine_parity: Parity | None
-
-
 def compile_classifier(
     name: TrtName, settings: ClassifySettings, *, cache_dir: Path, progress: Progress = logger.info
 ) -> CompileReport:
@@ -148,24 +115,15 @@ def compile_classifier(
         ModelError: the model cannot be used, or the engine answers differently from its reference.
         ConfigError: settings that do not fit the model.
     """
-    package, cache, gpu = load_package(name), EngineCache(cache_dir), gpu_here()
     source = engine_source(settings)
     recipe = _recipe(source, settings)
-    source_parity = _prove_source(source) if source.is_derived else None
-    if gpu is None or not package.runs_on(gpu.compute_capability):
-        stored, engine_parity = compiled_engine(recipe, package, cache, gpu=gpu, progress=progress), None
-    else:
-        stored, classifier = _open_proved(recipe, source, package, cache, gpu=gpu, progress=progress)
-        classifier.close()
-        engine_parity = Parity(**(stored.proof_on(gpu) or {}))
-    return CompileReport(
-        path=stored.path,
-        size_bytes=len(stored.content),
-        precision=recipe.precision,
-        batches=tuple(profile.best[0] for profile in recipe.profiles),
-        target=stored.details["key"]["target"],
-        source_parity=source_parity,
-        engine_parity=engine_parity,
+    return compile_engine(
+        name,
+        recipe,
+        cache_dir=cache_dir,
+        prove=partial(_prove_engine, source, recipe),
+        source_proof=asdict(_prove_source(source)) if source.is_derived else None,
+        progress=progress,
     )
 
 
@@ -177,13 +135,10 @@ def load_trt_classifier(name: TrtName, settings: ClassifySettings, *, cache_dir:
         ModelError: the model cannot be used, or the engine answers differently from its reference.
         ConfigError: settings that do not fit the model.
     """
-    package, gpu = load_package(name), find_gpu()
-    if not package.runs_on(gpu.compute_capability):
-        raise EngineUnavailableError(f"{name} does not run on {gpu}; use tensorrt", engine=name)
     source = engine_source(settings)
     recipe = _recipe(source, settings)
-    _, classifier = _open_proved(recipe, source, package, EngineCache(cache_dir), gpu=gpu, progress=logger.info)
-    return classifier
+    engine = open_engine(name, recipe, cache_dir=cache_dir, prove=partial(_prove_engine, source, recipe))
+    return TrtClassifier(engine, manifest=source.manifest, batches=_batches(recipe))
 
 
 def _recipe(source: EngineSource, settings: ClassifySettings) -> EngineRecipe:
@@ -198,28 +153,24 @@ def _recipe(source: EngineSource, settings: ClassifySettings) -> EngineRecipe:
     return EngineRecipe(source.manifest.name, source.onnx_model, source.manifest.precision, profiles)
 
 
-def _open_proved(
-    recipe: EngineRecipe,
-    source: EngineSource,
-    package: TrtPackage,
-    cache: EngineCache,
-    *,
-    gpu: Gpu,
-    progress: Progress,
-) -> tuple[CachedEngine, TrtClassifier]:
-    """Open the engine; the first time on a GPU compare it with ONNX Runtime, and use it only if it matches."""
-    stored, engine = open_engine(recipe, package, cache, gpu=gpu, progress=progress)
-    batches = tuple(profile.best[0] for profile in recipe.profiles)
-    classifier = TrtClassifier(engine, manifest=source.manifest, batches=batches)
-    try:
-        if stored.proof_on(gpu) is None:
-            parity = _prove(classifier, source, what=f"the {package.name} engine {stored.path}")
-            stored = cache.add_proof(stored, gpu, dataclasses.asdict(parity))
-            keep_runtime_cache(recipe, package, cache, gpu=gpu, engine=engine)
-    except BaseException:
-        classifier.close()
-        raise
-    return stored, classifier
+def _batches(recipe: EngineRecipe) -> tuple[int, ...]:
+    return tuple(profile.best[0] for profile in recipe.profiles)
+
+
+def _prove_engine(source: EngineSource, recipe: EngineRecipe, engine: TrtEngine) -> Proof:
+    """Compare an engine with ONNX Runtime."""
+    classifier = TrtClassifier(engine, manifest=source.manifest, batches=_batches(recipe))
+    return asdict(_prove(classifier, source, what=f"the {source.manifest.precision} engine of {source.reference}"))
+
+
+def _prove_source(source: EngineSource) -> Parity:
+    """Compare the model that is compiled with what it was made from, both in ONNX Runtime."""
+    with tempfile.TemporaryDirectory(prefix="emostream-") as folder:
+        path = Path(folder) / source.reference.name
+        path.write_bytes(source.onnx_model)
+        save_manifest(source.manifest.model_copy(update={"sha256": sha256_of(path)}), model_path=path)
+        with OrtClassifier(path) as converted:
+            return _prove(converted, source, what=f"the {source.manifest.precision} form of {source.reference}")
 
 
 def _prove(classifier: TrtClassifier | OrtClassifier, source: EngineSource, *, what: str) -> Parity:
@@ -231,13 +182,3 @@ def _prove(classifier: TrtClassifier | OrtClassifier, source: EngineSource, *, w
     parity = compare(tuple(expected.values()), tuple(answers.values()), min_margin=GOLDEN_MARGIN)
     require_parity(parity, precision=source.manifest.precision, what=what)
     return parity
-
-
-def _prove_source(source: EngineSource) -> Parity:
-    """Compare the model that is compiled with what it was made from, both in ONNX Runtime."""
-    with tempfile.TemporaryDirectory(prefix="emostream-") as folder:
-        path = Path(folder) / source.reference.name
-        path.write_bytes(source.onnx_model)
-        save_manifest(source.manifest.model_copy(update={"sha256": sha256_of(path)}), model_path=path)
-        with OrtClassifier(path) as converted:
-            return _prove(converted, source, what=f"the {source.manifest.precision} form of {source.reference}")

@@ -1,4 +1,4 @@
-"""CenterFace in ONNX Runtime: the default detector."""
+"""CenterFace: the default detector."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 from emostream.detect.centerface_decode import decode_centerface
 from emostream.detect.centerface_model import INPUT_NAME, OUTPUT_CHANNELS, STRIDE_PIXELS
-from emostream.detect.letterbox import choose_letterbox
+from emostream.detect.letterbox import Letterbox, choose_letterbox
+from emostream.detect.network import DetectorNetwork
 from emostream.detect.ort_network import OrtNetwork
 from emostream.face import Face
 from emostream.frame import Luma
@@ -29,13 +30,14 @@ class CenterFaceDetector:
     """Faces with five landmarks, by CenterFace on luma. Thread-safe.
 
     Args:
-        model_path: the prepared file (`emostream.detect.centerface_model`).
+        model: the prepared file (`emostream.detect.centerface_model`), computed by ONNX Runtime; or what computes it.
         min_face_pixels: height of the smallest face looked for; the input is chosen as small as that allows.
         min_score: detections below are dropped.
         max_iou: of two detections that overlap more than this, the better is kept.
         max_faces: at most this many per picture.
         max_input_pixels: bound of the cost per picture; frames that would need more are shrunk further.
-        num_threads: threads per picture.
+        max_input_side_pixels: the longest side that the network takes; longer frames are shrunk further.
+        num_threads: threads per picture, in ONNX Runtime.
 
     Raises:
         ManifestError: the file is damaged or not the prepared CenterFace model.
@@ -45,29 +47,42 @@ class CenterFaceDetector:
 
     def __init__(
         self,
-        model_path: Path,
+        model: Path | DetectorNetwork,
         *,
         min_face_pixels: float,
         min_score: float,
         max_iou: float,
         max_faces: int,
         max_input_pixels: int = DEFAULT_MAX_INPUT_PIXELS,
+        max_input_side_pixels: int | None = None,
         num_threads: int = 1,
     ) -> None:
-        self._network = OrtNetwork(
-            model_path, path=model_path, kind="the prepared CenterFace detector", num_threads=num_threads
-        )
+        if isinstance(model, Path):
+            model = OrtNetwork(model, path=model, kind="the prepared CenterFace detector", num_threads=num_threads)
+        self._network = model
         self._network.check(input_name=INPUT_NAME, output_names=list(OUTPUT_CHANNELS))
         self._min_face_pixels = min_face_pixels
         self._min_score = min_score
         self._max_iou = max_iou
         self._max_faces = max_faces
         self._max_input_pixels = max_input_pixels
+        self._max_input_side_pixels = max_input_side_pixels
 
     def detect(self, luma: Luma) -> list[Face]:
         """Faces in a gray picture, best score first; see `FaceDetector.detect`."""
         if luma.size == 0:
             return []
+        letterbox = self._letterbox(luma)
+        maps = self._network.run(letterbox.shrink(luma)[None], output_names=list(OUTPUT_CHANNELS))
+        candidates = decode_centerface(
+            *(output[0] for output in maps),
+            min_score=self._min_score,
+            max_iou=self._max_iou,
+            max_faces=self._max_faces,
+        )
+        return candidates.to_faces(letterbox)
+
+    def _letterbox(self, luma: Luma) -> Letterbox:
         letterbox = choose_letterbox(
             frame_width=luma.shape[1],
             frame_height=luma.shape[0],
@@ -78,11 +93,13 @@ class CenterFaceDetector:
             min_input_pixels=_MIN_INPUT_PIXELS,
             max_scale=_MAX_SCALE,
         )
-        maps = self._network.run(letterbox.shrink(luma)[None], output_names=list(OUTPUT_CHANNELS))
-        candidates = decode_centerface(
-            *(output[0] for output in maps),
-            min_score=self._min_score,
-            max_iou=self._max_iou,
-            max_faces=self._max_faces,
+        limit = self._max_input_side_pixels
+        if limit is None or max(letterbox.input_width, letterbox.input_height) <= limit:
+            return letterbox
+        return Letterbox.fit(
+            frame_width=luma.shape[1],
+            frame_height=luma.shape[0],
+            input_width=min(letterbox.input_width, limit),
+            input_height=min(letterbox.input_height, limit),
+            max_scale=_MAX_SCALE,
         )
-        return candidates.to_faces(letterbox)

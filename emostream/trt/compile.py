@@ -1,24 +1,31 @@
-"""A model → its engine: from the cache where it lies there, built otherwise, and built again when it does not load."""
+"""A model → its engine: from the cache where it lies there, built otherwise, and proved before it is used."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from emostream.errors import EngineUnavailableError, ManifestError
 from emostream.trt.build import build_engine
 from emostream.trt.cuda import Gpu, find_gpu
 from emostream.trt.engine import TrtEngine
 from emostream.trt.engine_cache import CachedEngine, EngineCache, engine_key, short_digest
-from emostream.trt.package import TrtPackage
+from emostream.trt.package import TrtName, TrtPackage, load_package
 from emostream.trt.profile import ShapeProfile
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[str], None]
 """Told in a few words what is being done."""
+
+Proof = Mapping[str, float]
+"""Figures of a comparison with the reference."""
+
+Prove = Callable[[TrtEngine], Proof]
+"""Compares an engine with its reference; raises `ManifestError` when it does not match."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +48,97 @@ class EngineRecipe:
         return f"EngineRecipe({self.name}, {self.precision}, {', '.join(map(str, self.profiles))})"
 
 
-def gpu_here() -> Gpu | None:
-    """The GPU of this process, or None."""
+@dataclass(frozen=True, slots=True)
+class CompileReport:
+    """What was compiled, and how it was shown to be right.
+
+    Attributes:
+        model: its name.
+        precision: of its arithmetic.
+        profiles: shapes it was compiled for, in words.
+        package: that built it, with its version.
+        target: what it runs on.
+        path: of the engine.
+        size_bytes: of its file.
+        source_proof: the model that was compiled against its reference, both in ONNX Runtime; None when they are one.
+        engine_proof: the engine against the reference; None where no GPU could run it, so that it is proved where it is
+            first used.
+    """
+
+    model: str
+    precision: str
+    profiles: tuple[str, ...]
+    package: str
+    target: str
+    path: Path
+    size_bytes: int
+    source_proof: Proof | None
+    engine_proof: Proof | None
+
+
+def compile_engine(
+    name: TrtName,
+    recipe: EngineRecipe,
+    *,
+    cache_dir: Path,
+    prove: Prove,
+    source_proof: Proof | None = None,
+    progress: Progress = logger.info,
+) -> CompileReport:
+    """Compile a model and prove the engine where there is a GPU that runs it.
+
+    Raises:
+        EngineUnavailableError: the package is not installed, or needs a GPU that is not there.
+        ManifestError: the package does not take the model, or the engine answers differently from its reference.
+        ConfigError: the cache cannot be written.
+    """
+    package, cache, gpu = load_package(name), EngineCache(cache_dir), _gpu_here()
+    proof = None
+    if gpu is None or not package.runs_on(gpu.compute_capability):
+        stored = _compiled(recipe, package, cache, gpu=gpu, progress=progress)
+    else:
+        stored, engine = _open_proved(recipe, package, cache, gpu=gpu, prove=prove, progress=progress)
+        engine.close()
+        proof = stored.proof_on(gpu)
+    key = stored.details["key"]
+    return CompileReport(
+        model=recipe.name,
+        precision=recipe.precision,
+        profiles=tuple(key["profiles"]),
+        package=key["package"],
+        target=key["target"],
+        path=stored.path,
+        size_bytes=len(stored.content),
+        source_proof=source_proof,
+        engine_proof=proof,
+    )
+
+
+def open_engine(name: TrtName, recipe: EngineRecipe, *, cache_dir: Path, prove: Prove) -> TrtEngine:
+    """The engine of a model on the GPU of this machine; built first where it is not in the cache.
+
+    Raises:
+        EngineUnavailableError: package or GPU is missing, or do not fit each other.
+        ManifestError: the package does not take the model, or the engine answers differently from its reference.
+        ConfigError: the cache cannot be written.
+    """
+    package, gpu = load_package(name), find_gpu()
+    if not package.runs_on(gpu.compute_capability):
+        raise EngineUnavailableError(f"{name} does not run on {gpu}; use tensorrt", engine=name)
+    return _open_proved(recipe, package, EngineCache(cache_dir), gpu=gpu, prove=prove, progress=logger.info)[1]
+
+
+def _gpu_here() -> Gpu | None:
     try:
         return find_gpu()
     except EngineUnavailableError:
         return None
 
 
-def compiled_engine(
-    recipe: EngineRecipe, package: TrtPackage, cache: EngineCache, *, gpu: Gpu | None, progress: Progress = logger.info
+def _compiled(
+    recipe: EngineRecipe, package: TrtPackage, cache: EngineCache, *, gpu: Gpu | None, progress: Progress
 ) -> CachedEngine:
-    """The engine of a model, built unless it is in the cache.
-
-    Raises:
-        EngineUnavailableError: TensorRT, which builds for the GPU that it finds, found none.
-        ManifestError: the package does not take the model.
-        ConfigError: the cache cannot be written.
-    """
+    """The engine of a model, built unless it is in the cache."""
     if gpu is None and not package.is_rtx:
         raise EngineUnavailableError(
             "tensorrt builds an engine for the GPU of this machine, and there is none; compile where it will run, or "
@@ -68,7 +148,7 @@ def compiled_engine(
     key = engine_key(recipe.onnx_model, precision=recipe.precision, profiles=recipe.profiles, package=package, gpu=gpu)
     if (found := cache.load(recipe.name, key)) is not None:
         return found
-    progress(f"building {recipe.name} in {recipe.precision} with {package.name} {package.version}")
+    progress(f"building {recipe.name} in {recipe.precision} with {key.package}")
     started = time.monotonic()
     timing_file = f"timing-{package.name}-{package.version}-{short_digest(key.target)}.cache"
     built = build_engine(
@@ -85,36 +165,36 @@ def compiled_engine(
     return stored
 
 
-def open_engine(
-    recipe: EngineRecipe, package: TrtPackage, cache: EngineCache, *, gpu: Gpu, progress: Progress = logger.info
+def _open_proved(
+    recipe: EngineRecipe, package: TrtPackage, cache: EngineCache, *, gpu: Gpu, prove: Prove, progress: Progress
 ) -> tuple[CachedEngine, TrtEngine]:
-    """The engine of a model, on the GPU. One that does not load is built again, once.
-
-    Raises:
-        EngineUnavailableError: the package does not run on this GPU.
-        ManifestError: the package does not take the model.
-        ConfigError: the cache cannot be written.
-    """
-    runtime_cache = cache.load_side_file(runtime_cache_file(recipe, package, gpu))
-    stored = compiled_engine(recipe, package, cache, gpu=gpu, progress=progress)
+    """Open the engine; the first time on a GPU prove it, and keep what TensorRT-RTX compiled for this GPU."""
+    stored, engine = _open(recipe, package, cache, gpu=gpu, progress=progress)
     try:
+        if stored.proof_on(gpu) is None:
+            stored = cache.add_proof(stored, gpu, dict(prove(engine)))
+            if (compiled_here := engine.runtime_cache()) is not None:
+                cache.store_side_file(_runtime_file(stored, gpu), compiled_here)
+    except BaseException:
+        engine.close()
+        raise
+    return stored, engine
+
+
+def _open(
+    recipe: EngineRecipe, package: TrtPackage, cache: EngineCache, *, gpu: Gpu, progress: Progress
+) -> tuple[CachedEngine, TrtEngine]:
+    """One that does not load is built again, once."""
+    stored = _compiled(recipe, package, cache, gpu=gpu, progress=progress)
+    try:
+        runtime_cache = cache.load_side_file(_runtime_file(stored, gpu))
         return stored, TrtEngine(package, stored.content, runtime_cache=runtime_cache)
     except ManifestError as exc:
         logger.warning("%s; it is built again", exc)
         cache.forget(stored)
-    stored = compiled_engine(recipe, package, cache, gpu=gpu, progress=progress)
+    stored = _compiled(recipe, package, cache, gpu=gpu, progress=progress)
     return stored, TrtEngine(package, stored.content)
 
 
-def keep_runtime_cache(
-    recipe: EngineRecipe, package: TrtPackage, cache: EngineCache, *, gpu: Gpu, engine: TrtEngine
-) -> None:
-    """Keep what TensorRT-RTX compiled for this GPU, so that the next process starts at once."""
-    if (content := engine.runtime_cache()) is not None:
-        cache.store_side_file(runtime_cache_file(recipe, package, gpu), content)
-
-
-def runtime_cache_file(recipe: EngineRecipe, package: TrtPackage, gpu: Gpu) -> str:
-    """Name of the file with what was compiled for this GPU."""
-    key = engine_key(recipe.onnx_model, precision=recipe.precision, profiles=recipe.profiles, package=package, gpu=gpu)
-    return f"{recipe.name}-{recipe.precision}-{key.digest()}-{short_digest(str(gpu))}.runtime"
+def _runtime_file(stored: CachedEngine, gpu: Gpu) -> str:
+    return f"{stored.path.stem}-{short_digest(str(gpu))}.runtime"

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emostream.classify import trt_classifier
 from emostream.classify.ort_classifier import OrtClassifier
 from emostream.classify.trt_classifier import TrtClassifier, compile_classifier, load_trt_classifier
 from emostream.config import ClassifySettings
@@ -113,12 +112,14 @@ def test_compiles_and_proves_what_it_compiles_from(tmp_path: Path, precision: st
     )
     report = compile_classifier("tensorrt_rtx", wanted, cache_dir=tmp_path / "models")
     assert report.path.parent == tmp_path / "models" / "engines"
-    assert report.batches == (1, 8, 16), "the model allows 16"
+    assert report.profiles == ("1×8×8", "8×8×8", "16×8×8"), "the model allows 16"
     assert report.precision == ("fp32" if precision == "fp32" else "fp16")
-    assert report.engine_parity is None, "there is no GPU to run it"
+    assert report.engine_proof is None, "there is no GPU to run it"
     if report.precision == "fp16":
-        assert report.source_parity is not None
-        assert report.source_parity.argmax_agreement > 0.995
+        assert report.source_proof is not None
+        assert report.source_proof["argmax_agreement"] > 0.995
+    else:
+        assert report.source_proof is None
     details = json.loads(report.path.with_suffix(".json").read_text())
     assert details["signature"]["inputs"] == [{"name": "crops", "dtype": "uint8", "shape": [-1, 8, 8]}]
     assert [output["name"] for output in details["signature"]["outputs"]] == ["probabilities", "fer2013_probabilities"]
@@ -146,6 +147,6 @@ def test_loading_without_a_gpu_says_what_is_missing(tmp_path: Path) -> None:
 
 @needs_rtx
 def test_a_gpu_that_the_package_does_not_run_on_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trt_classifier, "find_gpu", lambda: Gpu("NVIDIA H100", (9, 0), "13.0"))
+    monkeypatch.setattr("emostream.trt.compile.find_gpu", lambda: Gpu("NVIDIA H100", (9, 0), "13.0"))
     with pytest.raises(EngineUnavailableError, match=r"does not run on NVIDIA H100 \(9\.0\), CUDA 13\.0; use tensorrt"):
         load_trt_classifier("tensorrt_rtx", ClassifySettings(model=save_classifier(tmp_path)), cache_dir=tmp_path)

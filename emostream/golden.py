@@ -1,8 +1,8 @@
-"""The golden crops: what two forms of a model are compared on where no data set is.
+"""Golden crops and a golden frame: what two forms of a model are compared on where no data set is.
 
-They are made from the faces of two public-domain portraits (NASA's of Eileen Collins, the US Navy's of Grace Hopper):
-brows, eyes and mouth are moved, the light changes, and so do size, turn, blur, noise and what covers the face. That
-makes crops which a model answers differently, some of them on the edge between two answers. They are no measure of
+The crops are made from the faces of two public-domain portraits (NASA's of Eileen Collins, the US Navy's of Grace
+Hopper): brows, eyes and mouth are moved, the light changes, and so do size, turn, blur, noise and what covers the face.
+That makes crops which a model answers differently, some of them on the edge between two answers. They are no measure of
 accuracy: nobody has labelled them.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 Crops = npt.NDArray[np.uint8]
+Luma = npt.NDArray[np.uint8]
 
 NUM_GOLDEN_CROPS = 512
 GOLDEN_MARGIN = 0.1
@@ -46,8 +47,24 @@ def golden_crops(*, size: int, num_crops: int = NUM_GOLDEN_CROPS) -> Crops:
     return crops
 
 
+def golden_frame(*, width: int = 640, height: int = 384) -> Luma:
+    """A gray frame with the two faces in several sizes, uint8 height×width: for detectors."""
+    columns, rows = np.meshgrid(np.arange(width), np.arange(height))
+    texture = 90 + 40 * np.sin(columns / 37) * np.cos(rows / 23)
+    frame: Luma = np.clip(texture, 0, 255).astype(np.uint8)
+    left = width // 40
+    for index, side in enumerate((160, 112, 80, 56, 40, 28)):
+        size = side * width // 640
+        top = (index % 3 + 1) * (height - size) // 4
+        frame[top : top + size, left : left + size] = cv2.resize(
+            _faces()[index % 2], (size, size), interpolation=cv2.INTER_AREA
+        )
+        left += size + width // 40
+    return frame
+
+
 def _faces() -> list[Crops]:
-    content = files("emostream.classify").joinpath(_FACES_FILE).read_bytes()
+    content = files("emostream").joinpath(_FACES_FILE).read_bytes()
     picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
     sheet = np.asarray(picture, dtype=np.uint8)
     return [sheet[:, start : start + _SIDE] for start in range(0, sheet.shape[1], _SIDE)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emostream.classify.golden import golden_crops
+from emostream.golden import golden_crops, golden_frame
 
 
 @pytest.mark.parametrize("size", [48, 64])
@@ -34,3 +34,11 @@ def test_another_size_shows_the_same_faces() -> None:
     small, large = golden_crops(size=32, num_crops=16), golden_crops(size=64, num_crops=16)
     halved = large.reshape(16, 32, 2, 32, 2).mean(axis=(2, 4))
     assert np.abs(small - halved).mean() < 12  # noise is drawn anew for each pixel
+
+
+def test_the_frame_holds_faces_that_the_detector_finds() -> None:
+    from tests.detect.real_model import real_detector
+
+    sizes = [face.height for face in real_detector(min_face_pixels=20).detect(golden_frame())]
+    assert len(sizes) >= 3
+    assert max(sizes) > 2 * min(sizes)
