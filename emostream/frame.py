@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -18,7 +19,10 @@ _LIMITED_TO_FULL: Luma = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 
 
 def full_range_from_limited(pixels: Luma) -> Luma:
     """Limited-range luma (16–235) → full range (0–255), in a new array. Apply to small pictures, not to frames."""
-    return np.take(_LIMITED_TO_FULL, pixels)
+    if pixels.size == 0:
+        return pixels
+    rows = pixels.reshape(-1, pixels.shape[-1])
+    return np.asarray(cv2.LUT(rows, _LIMITED_TO_FULL), dtype=np.uint8).reshape(pixels.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

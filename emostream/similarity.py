@@ -69,8 +69,13 @@ def similarity_from_points(
     """
     sources, targets = plane_from_points(source), plane_from_points(target)
     shares = np.ones(sources.shape) if weights is None else np.asarray(weights, dtype=np.float64)
-    factor, shift = fit_plane_similarity(sources, targets, weights=shares)
-    a, b, x, y = factor.real, factor.imag, shift.real, shift.imag
+    return matrices_from(fit_plane_similarity(sources, targets, weights=shares))
+
+
+def matrices_from(similarity: PlaneSimilarity) -> Similarity:
+    """The same transforms as matrices …×2×3."""
+    a, b = similarity.factor.real, similarity.factor.imag
+    x, y = similarity.shift.real, similarity.shift.imag
     return np.stack([np.stack([a, -b, x], axis=-1), np.stack([b, a, y], axis=-1)], axis=-2)
 
 

@@ -33,9 +33,10 @@ def quality_flags(face: Face, crop: npt.NDArray[np.uint8]) -> tuple[QualityFlag,
     flags: list[QualityFlag] = []
     if face.height < SMALL_BELOW_PIXELS:
         flags.append("small")
-    if sharpness(crop) < BLURRED_BELOW_SHARPNESS:
+    mean, deviation = cv2.meanStdDev(crop)
+    if _sharpness(crop, contrast=float(deviation[0, 0])) < BLURRED_BELOW_SHARPNESS:
         flags.append("blurred")
-    if float(crop.mean()) < DARK_BELOW_LEVEL:
+    if float(mean[0, 0]) < DARK_BELOW_LEVEL:
         flags.append("dark")
     if turn(face) > PROFILE_BEYOND_TURN:
         flags.append("profile")
@@ -45,10 +46,13 @@ def quality_flags(face: Face, crop: npt.NDArray[np.uint8]) -> tuple[QualityFlag,
 def sharpness(crop: npt.NDArray[np.uint8]) -> float:
     """How much of a crop's contrast is fine detail: mean absolute Laplacian over the standard deviation."""
     _, deviation = cv2.meanStdDev(crop)
-    contrast = float(deviation[0, 0])
+    return _sharpness(crop, contrast=float(deviation[0, 0]))
+
+
+def _sharpness(crop: npt.NDArray[np.uint8], *, contrast: float) -> float:
     if contrast < 1:
         return 0.0  # a flat picture shows nothing
-    return float(np.abs(cv2.Laplacian(crop, cv2.CV_16S)).mean()) / contrast
+    return cv2.norm(cv2.Laplacian(crop, cv2.CV_16S), cv2.NORM_L1) / (crop.size * contrast)
 
 
 def turn(face: Face) -> float:
