@@ -1,9 +1,11 @@
 #!/bin/sh
-# Installs what the tests with a real RTSP server need, on Debian and its relatives. Without it those tests are skipped.
+# Installs what tests with real servers need, on Debian and its relatives: RTSP, Redis beside Valkey, MQTT. Without it those
+# tests are skipped.
 set -eu
 packages="python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good
-  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly"
+  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly redis-server mosquitto"
 as_root=""
 [ "$(id -u)" = 0 ] || as_root="sudo"
 # shellcheck disable=SC2086 # a list of words
-$as_root apt-get update && $as_root apt-get install --yes --no-install-recommends $packages
+# RUNLEVEL=1 keeps the packages from starting services of their own.
+$as_root apt-get update && $as_root env RUNLEVEL=1 apt-get install --yes --no-install-recommends $packages

@@ -8,9 +8,11 @@
 `async for` works as well. `ConsumerGroup` shares streams between several programs and survives their crashes.
 """
 
+from emostream.client.blocking_group import BlockingConsumerGroup
 from emostream.client.changes import Change, ChangeFinder
+from emostream.client.delivery import Delivery, GroupStats
 from emostream.client.events import EmotionEvents
-from emostream.client.group import BlockingConsumerGroup, ConsumerGroup, Delivery, GroupStats
+from emostream.client.group import ConsumerGroup
 from emostream.client.repeats import RepeatFilter
 from emostream.client.window import DominantWindow
 from emostream.event import UNKNOWN, EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent

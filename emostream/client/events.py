@@ -18,7 +18,7 @@ class EmotionEvents:
     `max_retry_seconds`, and reading goes on where it was. Entries that are no events are left out and counted.
 
     Args:
-        redis_url: `redis://`, `rediss://` (TLS) or `unix://`.
+        redis_url: of a server, servers behind Sentinels, or a cluster (docs/events.md has the forms).
         streams: ids; None means all.
         start: "now", "start" (the oldest entry kept), after an entry id, or a capture time (aware).
         follow: wait for more at the end.

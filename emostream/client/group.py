@@ -8,15 +8,17 @@ import os
 import socket
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Self, TypeVar
 
+from emostream.client.delivery import Delivery, GroupStats
 from emostream.errors import ConfigError, EventRejectedError
-from emostream.event import EmotionEvent
-from emostream.publish.keys import EVENTS_PATTERN, dead_letter_key, events_key
-from emostream.publish.redis_connection import open_redis, with_retries
+from emostream.publish.keys import dead_letter_key, events_key
+from emostream.publish.redis_connection import close_redis, open_redis, with_retries
 from emostream.publish.redis_reader import Start, id_from_start
+from emostream.publish.stream_reads import RawEntry, event_stream_keys, read_streams
 from emostream.publish.wire import decode_event
 
 T = TypeVar("T")
@@ -29,42 +31,6 @@ _DISCOVER_SECONDS = 1.0
 _MAX_DEAD_LETTERS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """An event that is this consumer's to handle, until it is acknowledged.
-
-    Attributes:
-        key: the event stream.
-        entry_id: its id there.
-        event: what it says.
-        num_deliveries: 1 for the first time; more when a consumer had it before and did not acknowledge it.
-    """
-
-    key: str
-    entry_id: str
-    event: EmotionEvent
-    num_deliveries: int = 1
-
-
-@dataclass(slots=True)
-class GroupStats:
-    """Counted while it runs.
-
-    Attributes:
-        num_delivered: events given out.
-        num_acknowledged: events acknowledged.
-        num_claimed: events taken over from a consumer that abandoned them.
-        num_dead: entries moved to the dead letters: given out too often, or no events at all.
-        num_trimmed: entries that were trimmed before they could be handled.
-    """
-
-    num_delivered: int = 0
-    num_acknowledged: int = 0
-    num_claimed: int = 0
-    num_dead: int = 0
-    num_trimmed: int = 0
-
-
 class ConsumerGroup:
     """One consumer of a group. Groups are made on the streams as they are found.
 
@@ -73,12 +39,13 @@ class ConsumerGroup:
     An event that was given out `max_deliveries` times without success is moved to the dead letters
     (`emostream:dead:{group}`), as are entries that are no events, so that neither blocks the group. While this object
     lives, no event is given out twice and those of a stream come in order, also when connections break or the server
-    restarts; after a crash events may come again: `RepeatFilter` tells.
+    restarts with its data. After a crash of the consumer, and after a failover to a replica that had not heard of the
+    last acknowledgements, events may come again: `RepeatFilter` tells.
 
     Use as an async context manager and iterate; one loop at a time.
 
     Args:
-        redis_url: `redis://`, `rediss://` (TLS) or `unix://`.
+        redis_url: of a server, servers behind Sentinels, or a cluster (docs/events.md has the forms).
         group: name of the group.
         consumer: name of this consumer, the same after a restart; None is host and process id.
         streams: ids; None means all, new ones as they appear.
@@ -136,9 +103,7 @@ class ConsumerGroup:
         """
         while True:
             if self._rest:
-                rest = list(self._rest)
-                self._rest.clear()
-                yield rest
+                yield list(self.take_rest())
             try:
                 deliveries = await self._next_batch()
             except EventRejectedError as exc:
@@ -157,9 +122,18 @@ class ConsumerGroup:
     async def __aiter__(self) -> AsyncIterator[Delivery]:
         """Events one by one; errors as in `batches`. What is left when a loop ends is what the next one begins with."""
         async for batch in self.batches():
-            self._rest.extend(batch)
-            while self._rest:
-                yield self._rest.popleft()
+            self.put_back(batch)
+            for delivery in self.take_rest():
+                yield delivery
+
+    def put_back(self, deliveries: Iterable[Delivery]) -> None:
+        """Have these given out again, before all others."""
+        self._rest.extendleft(reversed(list(deliveries)))
+
+    def take_rest(self) -> Iterator[Delivery]:
+        """What was fetched, or put back, and not given out yet, one by one; asks the server for nothing."""
+        while self._rest:
+            yield self._rest.popleft()
 
     async def ack(self, *deliveries: Delivery) -> None:
         """Say that events are handled; all of them at once cost one round trip per stream."""
@@ -173,7 +147,7 @@ class ConsumerGroup:
 
     async def close(self) -> None:
         """Close the connections. What is not acknowledged stays this consumer's."""
-        await self._redis.aclose()
+        await close_redis(self._redis)
 
     async def __aenter__(self) -> Self:
         """Nothing to do: it connects at the first read."""
@@ -215,8 +189,7 @@ class ConsumerGroup:
     async def _wanted_keys(self) -> list[str]:
         if self._streams is not None:
             return [events_key(stream_id) for stream_id in self._streams]
-        found = self._redis.scan_iter(EVENTS_PATTERN, count=1000, _type="stream")
-        return [key.decode() async for key in found if key.isascii()]
+        return await event_stream_keys(self._redis)
 
     async def _make_group(self, key: str) -> None:
         try:
@@ -236,21 +209,25 @@ class ConsumerGroup:
 
     async def _read_new(self) -> list[Delivery]:
         """Entries nobody was given yet. When the answer is lost, they are this consumer's all the same: read again."""
-        wanted: Any = dict.fromkeys(self._keys, ">")
+        wanted = dict.fromkeys(self._keys, ">")
 
-        async def read() -> list[tuple[bytes, list[tuple[bytes, _Fields]]]] | None:
+        async def read() -> list[RawEntry]:
             if self._resuming:
-                return None
-            return await self._redis.xreadgroup(  # type: ignore[return-value]
-                self._group, self._consumer, wanted, count=self._batch_size, block=int(1000 * _BLOCK_SECONDS)
+                return []
+            return await read_streams(
+                self._redis,
+                wanted,
+                count=self._batch_size,
+                block_seconds=_BLOCK_SECONDS,
+                group=(self._group, self._consumer),
             )
 
-        reply = await with_retries(
+        entries = await with_retries(
             read, url=self._url, max_retry_seconds=self._max_retry_seconds, on_retry=self._resume_all
         )
         deliveries: list[Delivery] = []
-        for key, entries in reply or ():
-            deliveries += await self._deliver(key.decode(), [(entry.decode(), fields) for entry, fields in entries], {})
+        for key, of_key in groupby(entries, key=itemgetter(0)):
+            deliveries += await self._deliver(key, [(entry_id, fields) for _, entry_id, fields in of_key], {})
         return deliveries
 
     def _resume_all(self) -> None:
@@ -259,9 +236,14 @@ class ConsumerGroup:
     async def _resume(self, key: str) -> list[Delivery]:
         """This consumer's own unacknowledged entries, but for those that it holds."""
         while (after := self._resuming.get(key)) is not None:
-            wanted: Any = {key: after}
-            reply: Any = await self._redis.xreadgroup(self._group, self._consumer, wanted, count=self._batch_size)
-            entries = [(entry.decode(), fields) for _, of_key in reply for entry, fields in of_key]
+            found = await read_streams(
+                self._redis,
+                {key: after},
+                count=self._batch_size,
+                block_seconds=0,
+                group=(self._group, self._consumer),
+            )
+            entries = [(entry_id, fields) for _, entry_id, fields in found]
             if not entries:
                 del self._resuming[key]
                 return []
@@ -348,38 +330,3 @@ class ConsumerGroup:
 
     async def _retrying(self, command: Callable[[], Awaitable[T]]) -> T:
         return await with_retries(command, url=self._url, max_retry_seconds=self._max_retry_seconds)
-
-
-class BlockingConsumerGroup:
-    """The same for code without an event loop: a context manager to iterate over, with `ack`. Arguments alike."""
-
-    def __init__(self, redis_url: str, **arguments: Any) -> None:
-        self._group = ConsumerGroup(redis_url, **arguments)
-        self._runner = asyncio.Runner()
-
-    @property
-    def stats(self) -> GroupStats:
-        """Counted while it runs."""
-        return self._group.stats
-
-    def __iter__(self) -> Iterator[Delivery]:
-        """Events one by one; errors as in `ConsumerGroup.batches`."""
-        batches = self._group.batches()
-        rest = self._group._rest
-        while True:
-            rest.extend(self._runner.run(anext(batches)))  # type: ignore[arg-type]
-            while rest:
-                yield rest.popleft()
-
-    def ack(self, *deliveries: Delivery) -> None:
-        """Say that events are handled."""
-        self._runner.run(self._group.ack(*deliveries))
-
-    def __enter__(self) -> Self:
-        """Nothing to do: it connects at the first read."""
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        """Close the connections."""
-        self._runner.run(self._group.close())
-        self._runner.close()

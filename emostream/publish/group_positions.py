@@ -10,22 +10,16 @@ from emostream.publish.retention import GroupPosition, StreamExtent, entry_id
 
 
 async def group_positions(redis: Redis, key: str) -> tuple[StreamExtent, list[GroupPosition]]:
-    """What the stream holds, and its groups; one round trip, and one more where groups have unacknowledged entries."""
-    async with redis.pipeline(transaction=False) as asking:
-        asking.xlen(key)
-        asking.xrange(key, count=1)
-        asking.xrevrange(key, count=1)
-        asking.xinfo_groups(key)
-        length, first, last, groups = await asking.execute()
+    """What the stream holds, and its groups."""
+    first: Any = await redis.xrange(key, count=1)
+    last: Any = await redis.xrevrange(key, count=1)
     extent = StreamExtent(
-        length=length,
+        length=await redis.xlen(key),
         first=entry_id(first[0][0]) if first else (0, 0),
         last=entry_id(last[0][0]) if last else (0, 0),
     )
-    async with redis.pipeline(transaction=False) as asking:
-        for group in groups:
-            asking.xpending(key, group["name"])
-        pending = await asking.execute()
+    groups = await redis.xinfo_groups(key)
+    pending = [await redis.xpending(key, group["name"]) for group in groups]
     return extent, [_position(group, of_group) for group, of_group in zip(groups, pending, strict=True)]
 
 

@@ -13,16 +13,17 @@ STATUS_KEY = "emostream:status"
 SUMMARIES_KEY = "emostream:summaries"
 """The event stream of summary events, of all streams together."""
 
-REGISTRY_PREFIX = "emostream:registry:"
+REGISTRY_PREFIX = "emostream:{registry}:"
 """Everything the service keeps for itself. Stream specs hold cameras' passwords, so consumers must not read keys with
-this prefix; docs/operations.md has the access list to give them."""
+this prefix; docs/operations.md has the access list to give them. The braces keep all of them on one node of a cluster,
+as its scripts need."""
 
 
 def registry_key(name: str) -> str:
     """A key of the service's registry.
 
     >>> registry_key("leases")
-    'emostream:registry:leases'
+    'emostream:{registry}:leases'
     """
     return f"{REGISTRY_PREFIX}{name}"
 

@@ -21,7 +21,7 @@ def open_redis_sink(
 
     Args:
         settings: time-outs, bounds and the spool's folder.
-        redis_url: `redis://`, `rediss://` or `unix://`.
+        redis_url: of a server, servers behind Sentinels, or a cluster.
         kind_of: live or file, by stream id: which streams may lose events when the spool is full; None means none.
 
     Raises:

@@ -14,14 +14,12 @@ from typing import Literal, Self, TypeVar, cast
 from emostream.config import PublishSettings
 from emostream.errors import ConfigError, EventRejectedError
 from emostream.event import EmotionEvent, StatusEvent
-from emostream.publish.keys import EVENTS_PATTERN, STATUS_KEY, events_key
-from emostream.publish.redis_connection import open_redis, with_retries
+from emostream.publish.keys import STATUS_KEY, events_key
+from emostream.publish.redis_connection import close_redis, open_redis, with_retries
+from emostream.publish.stream_reads import RawEntry, event_stream_keys, read_streams
 from emostream.publish.wire import decode_event, decode_status
 
 T = TypeVar("T")
-
-_RawEntry = tuple[str, str, dict[bytes, bytes]]  # key, id, fields
-_Reply = list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes] | None]]]]
 
 Start = Literal["now", "start"] | str | datetime
 """Where reading begins: only what comes from now on, the oldest entry kept, after an entry id, or a capture time."""
@@ -73,7 +71,7 @@ class RedisReader:
 
         Args:
             settings: time-outs.
-            redis_url: the server.
+            redis_url: the server, servers behind Sentinels, or a cluster.
             stream_ids: what to read; None means all streams, also those that appear later.
             start: where to begin.
             follow: wait for more at the end.
@@ -128,7 +126,7 @@ class RedisReader:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
+        await close_redis(self._redis)
 
     async def __aenter__(self) -> Self:
         """Nothing to do."""
@@ -153,8 +151,7 @@ class RedisReader:
         keys = [STATUS_KEY] if self._with_status else []
         if self._stream_ids is not None:
             return keys + [events_key(stream_id) for stream_id in self._stream_ids]
-        found = self._redis.scan_iter(EVENTS_PATTERN, count=1000, _type="stream")
-        return keys + [key.decode() async for key in found if key.isascii()]  # others are not ours
+        return keys + await event_stream_keys(self._redis)
 
     async def _id_before_first(self, key: str, *, is_new: bool) -> str:
         if self._first_id is not None:
@@ -164,19 +161,19 @@ class RedisReader:
         last = cast(list[tuple[bytes, object]], await self._redis.xrevrange(key, count=1))
         return last[0][0].decode() if last else _FIRST_ID
 
-    async def _read(self) -> list[_RawEntry]:
+    async def _read(self) -> list[RawEntry]:
         """The next entries; empty when there are none (yet)."""
         if not self._last_ids:
             await asyncio.sleep(_BLOCK_SECONDS if self._follow else 0)
             return []
-        block_ms = int(_BLOCK_SECONDS * 1000) if self._follow else None
-        wanted = cast("dict[bytes | str | memoryview[int], int | bytes | str | memoryview[int]]", self._last_ids)
-        reply = cast(_Reply, await self._redis.xread(wanted, count=_MAX_ENTRIES_PER_READ, block=block_ms))
-        entries = [(key.decode(), entry.decode(), fields or {}) for key, of_key in reply for entry, fields in of_key]
+        block_seconds = _BLOCK_SECONDS if self._follow else 0
+        entries = await read_streams(
+            self._redis, self._last_ids, count=_MAX_ENTRIES_PER_READ, block_seconds=block_seconds
+        )
         self._last_ids.update({key: entry_id for key, entry_id, _ in entries})
         return entries
 
-    def _decode(self, entries: list[_RawEntry]) -> list[EventEntry]:
+    def _decode(self, entries: list[RawEntry]) -> list[EventEntry]:
         decoded = []
         for key, entry_id, fields in entries:
             try:

@@ -16,7 +16,7 @@ from emostream.errors import ConfigError, EventRejectedError
 from emostream.event import EmotionEvent, StatusEvent, StatusKind, SummaryEvent
 from emostream.publish.group_positions import group_positions
 from emostream.publish.keys import STATUS_KEY, SUMMARIES_KEY, events_key
-from emostream.publish.redis_connection import open_redis, with_retries
+from emostream.publish.redis_connection import close_redis, open_redis, with_retries
 from emostream.publish.retention import BehindWarnings, used_share
 from emostream.publish.selection import without_empty_frames
 from emostream.publish.wire import WireOptions, encode_event, json_from_status, json_from_summary
@@ -114,7 +114,7 @@ class RedisSink:
 
     async def close(self) -> None:
         """Close the connections. Nothing waits in the sink, so there is nothing to flush."""
-        await self._redis.aclose()
+        await close_redis(self._redis)
 
     async def __aenter__(self) -> Self:
         """Connect and log in."""

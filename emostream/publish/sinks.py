@@ -10,8 +10,11 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from emostream.config import PublishSettings
 from emostream.errors import ConfigError
 from emostream.publish.jsonl_sink import JsonlSink
+from emostream.publish.kafka_sink import KafkaSink
+from emostream.publish.mqtt_sink import MqttSink
 from emostream.publish.open_sink import open_redis_sink
 from emostream.publish.parquet_sink import ParquetSink
+from emostream.publish.redis_address import SCHEMES
 from emostream.publish.sink import EventSink
 from emostream.publish.webhook_sink import WebhookSink
 from emostream.redact import redact
@@ -45,14 +48,32 @@ def _webhook(url: str, settings: PublishSettings) -> EventSink:
     )
 
 
+def _kafka(url: str, settings: PublishSettings) -> EventSink:
+    return KafkaSink(
+        url,
+        connect_timeout_seconds=settings.connect_timeout_seconds,
+        max_retry_seconds=settings.max_retry_seconds,
+    )
+
+
+def _mqtt(url: str, settings: PublishSettings) -> EventSink:
+    return MqttSink(
+        url,
+        connect_timeout_seconds=settings.connect_timeout_seconds,
+        max_retry_seconds=settings.max_retry_seconds,
+    )
+
+
 BUILT_IN: dict[str, SinkFactory] = {
-    "redis": _redis,
-    "rediss": _redis,
-    "unix": _redis,
+    **dict.fromkeys(SCHEMES, _redis),
     "jsonl": _jsonl,
     "parquet": _parquet,
     "webhook+http": _webhook,
     "webhook+https": _webhook,
+    "kafka": _kafka,
+    "kafka+ssl": _kafka,
+    "mqtt": _mqtt,
+    "mqtts": _mqtt,
 }
 
 
@@ -60,8 +81,8 @@ def open_sink(url: str, *, settings: PublishSettings) -> EventSink:
     """The sink that a URL names.
 
     Args:
-        url: `redis://…`, `jsonl:FILE`, `parquet:FILE`, `webhook+https://…?emostream_secret=…`, or the scheme of an
-            installed package's sink.
+        url: `redis://…`, `jsonl:FILE`, `parquet:FILE`, `webhook+https://…?emostream_secret=…`, `kafka://…/TOPIC`,
+            `mqtt://…/PREFIX`, or the scheme of an installed package's sink.
         settings: time-outs and bounds.
 
     Raises:

@@ -11,7 +11,7 @@ from redis.commands.core import AsyncScript
 
 from emostream.config import PublishSettings
 from emostream.publish.keys import events_key, registry_key
-from emostream.publish.redis_connection import open_redis, with_retries
+from emostream.publish.redis_connection import close_redis, open_redis, with_retries
 
 RECORDS = registry_key("records")
 """Hash: stream id → JSON of what is wanted, with the URL as given."""
@@ -94,7 +94,7 @@ class RegistryStore:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self.redis.aclose()
+        await close_redis(self.redis)
 
     async def __aenter__(self) -> Self:
         """Nothing to do."""

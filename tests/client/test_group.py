@@ -31,7 +31,7 @@ async def sink(redis_server: EmbeddedRedis) -> AsyncIterator[RedisSink]:
 async def take(group: ConsumerGroup, num_events: int, *, ack: bool = True) -> list[Delivery]:
     """The next events of a group; acknowledged one batch at a time if asked for."""
     taken: list[Delivery] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for batch in group.batches():
             taken += batch
             if ack:
@@ -190,7 +190,9 @@ async def test_connections_cut_at_random_neither_lose_nor_double(
 
     async def cut_connections() -> None:
         async with open_redis(redis_server.url, timeout_seconds=2) as client:
-            while not is_done.is_set():
+            for _ in range(60):  # bounded: a busy machine may get no further than one round trip between two cuts
+                if is_done.is_set():
+                    return
                 await client.client_kill_filter(_type="normal", skipme=True)
                 await asyncio.sleep(0.02)
 
@@ -206,7 +208,7 @@ async def test_connections_cut_at_random_neither_lose_nor_double(
 async def test_a_loop_that_is_left_or_cancelled_loses_nothing(
     redis_server: EmbeddedRedis, sink: RedisSink, stream_id: str
 ) -> None:
-    """Left in the middle of a batch, or cancelled while the server answers: the next loop goes on with the next event."""
+    """Left within a batch, or cancelled while the server answers: the next loop goes on with the next event."""
     num_events, chance = 400, random.Random(3)
     await sink.publish(events_of(stream_id, range(num_events)))
     seen: list[int] = []

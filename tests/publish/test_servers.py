@@ -56,7 +56,7 @@ def make_certificate(folder: Path) -> None:
             "-subj",
             "/CN=localhost",
             "-addext",
-            "subjectAltName=DNS:localhost",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
             "-keyout",
             "key.pem",
             "-out",

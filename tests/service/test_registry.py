@@ -93,4 +93,4 @@ async def test_a_removed_stream_leaves_nothing_behind(store: RegistryStore, leas
         await worker.release(held)
     await worker.sign_off()
     keys = {bytes(key).decode() async for key in store.redis.scan_iter("*")}
-    assert keys == {"emostream:registry:epoch", "emostream:registry:revision"}
+    assert keys == {"emostream:{registry}:epoch", "emostream:{registry}:revision"}

@@ -108,7 +108,7 @@ async def test_a_stream_from_wish_to_removal(bench: Bench) -> None:
 
     async def is_ended() -> bool:
         return sink.statuses[-1].state is StreamState.ENDED and not await bench.store.hash_of(
-            "emostream:registry:leases"
+            "emostream:{registry}:leases"
         )
 
     await until(is_ended)
@@ -251,7 +251,7 @@ async def test_streams_of_a_killed_worker_go_on_elsewhere(bench: Bench, redis_se
     after = await events_of(url)
     for stream_id, entries in after.items():
         assert entries == sorted(set(entries)), f"{stream_id} has events twice or out of order"
-    assert await bench.store.hash_of("emostream:registry:leases") == {}
+    assert await bench.store.hash_of("emostream:{registry}:leases") == {}
 
 
 async def test_a_file_goes_on_in_another_worker_with_every_frame_once(

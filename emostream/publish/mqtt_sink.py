@@ -1,0 +1,153 @@
+"""Publishes events to an MQTT broker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from emostream.errors import ConfigError, SinkUnavailableError
+from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.publish.multi_host_url import MultiHostUrl, parse_multi_host_url
+from emostream.publish.redis_connection import retry_delays
+from emostream.publish.wire import json_from_event, json_from_status, json_from_summary
+from emostream.redact import redact
+
+if TYPE_CHECKING:
+    import aiomqtt
+
+logger = logging.getLogger(__name__)
+
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+_OPTIONS = ("qos", "ssl_ca_certs", "client_id")
+_MAX_UNANSWERED = 1000  # messages on their way at once; the broker acknowledges each
+_REFUSED_LOGIN = ("Bad user name or password", "Not authorized", "Bad username or password")
+
+
+class MqttSink:
+    """One message per event, JSON, at `PREFIX/events/STREAM`; status events at `PREFIX/status`, summary events at
+    `PREFIX/summaries`.
+
+    With `qos` 1 (the default) or 2 returning means acknowledged by the broker. When the connection breaks before that,
+    the same messages are sent again, for `max_retry_seconds`: subscribers may get some twice, and tell them by epoch
+    and frame index.
+
+    Args:
+        url: `mqtt://user:password@host:1883/PREFIX?qos=1`, or `mqtts://` for TLS (`ssl_ca_certs=FILE`). The prefix is
+            `emostream` when there is none.
+        connect_timeout_seconds: bound on connecting and on each acknowledgement.
+        max_retry_seconds: keep trying for this long before `SinkUnavailableError`.
+
+    Raises:
+        ConfigError: the URL cannot be used, or aiomqtt is not installed.
+    """
+
+    def __init__(self, url: str, *, connect_timeout_seconds: float = 5.0, max_retry_seconds: float = 30.0) -> None:
+        self._where = f"MQTT broker at {redact(url)}"
+        self._address = self._parsed(url)
+        self._prefix = self._address.path or "emostream"
+        self._qos = int(self._address.options.get("qos", "1"))
+        self._timeout_seconds = connect_timeout_seconds
+        self._max_retry_seconds = max_retry_seconds
+        self._client: aiomqtt.Client | None = None
+        try:
+            import aiomqtt
+        except ImportError as exc:
+            raise ConfigError("MQTT needs aiomqtt; install emostream with the extra `mqtt`") from exc
+        self._library = aiomqtt
+        self._tls = self._tls_context()
+
+    def _parsed(self, url: str) -> MultiHostUrl:
+        try:
+            address = parse_multi_host_url(url, default_port=_PORTS[url.partition(":")[0]])
+        except ValueError as exc:
+            raise self._wrong(str(exc)) from exc
+        if len(address.nodes) != 1:
+            raise self._wrong("it names more than one broker")
+        if "#" in address.path or "+" in address.path:
+            raise self._wrong("the prefix holds a wildcard")
+        if unknown := set(address.options) - set(_OPTIONS):
+            raise self._wrong(f"unknown options {', '.join(sorted(unknown))}")
+        if address.options.get("qos", "1") not in ("0", "1", "2"):
+            raise self._wrong("qos is 0, 1 or 2")
+        return address
+
+    def _wrong(self, problem: str) -> ConfigError:
+        return ConfigError(
+            f"{self._where}: {problem}; expected for example mqtt://user:password@host:1883/emostream?qos=1"
+        )
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        if self._address.scheme != "mqtts":
+            return None
+        try:
+            return ssl.create_default_context(cafile=self._address.options.get("ssl_ca_certs"))
+        except OSError as exc:
+            raise self._wrong(f"the certificates of ssl_ca_certs cannot be read: {exc}") from exc
+
+    async def publish(self, events: Sequence[EmotionEvent]) -> None:
+        """Deliver emotion events, in order."""
+        await self._send([(f"events/{event.stream_id}", json_from_event(event)) for event in events])
+
+    async def publish_status(self, event: StatusEvent) -> None:
+        """Deliver a status event."""
+        await self._send([("status", json_from_status(event))])
+
+    async def publish_summary(self, event: SummaryEvent) -> None:
+        """Deliver a summary event."""
+        await self._send([("summaries", json_from_summary(event))])
+
+    async def close(self) -> None:
+        """Say goodbye to the broker."""
+        client, self._client = self._client, None
+        if client is not None:
+            try:
+                await client.__aexit__(None, None, None)
+            except self._library.MqttError as exc:
+                logger.info("%s: %s", self._where, exc)  # it was gone already, and nothing waits
+
+    async def _send(self, messages: Sequence[tuple[str, str]]) -> None:
+        deadline = asyncio.get_running_loop().time() + self._max_retry_seconds
+        for delay in retry_delays():
+            try:
+                await self._send_once(messages)
+            except (self._library.MqttError, OSError) as exc:
+                await self.close()
+                problem = redact(str(exc))
+                if any(text in problem for text in _REFUSED_LOGIN):
+                    raise ConfigError(f"{self._where} refused the login; check user and password in the URL") from exc
+                error = SinkUnavailableError(f"{self._where} cannot be reached: {problem}; check that it runs")
+                if asyncio.get_running_loop().time() + delay > deadline:
+                    raise error from exc
+                logger.warning("%s; trying again", error)
+            else:
+                return
+            await asyncio.sleep(delay)
+
+    async def _send_once(self, messages: Sequence[tuple[str, str]]) -> None:
+        client = self._client or await self._connected()
+        for start in range(0, len(messages), _MAX_UNANSWERED):
+            part = messages[start : start + _MAX_UNANSWERED]
+            # Each is handed to the network when its task first runs, so they leave in this order.
+            await asyncio.gather(
+                *(client.publish(f"{self._prefix}/{topic}", text, qos=self._qos) for topic, text in part)
+            )
+
+    async def _connected(self) -> aiomqtt.Client:
+        ((host, port),) = self._address.nodes
+        client = self._library.Client(
+            host,
+            port,
+            username=self._address.user,
+            password=self._address.password,
+            identifier=self._address.options.get("client_id"),
+            timeout=self._timeout_seconds,
+            tls_context=self._tls,
+            max_inflight_messages=_MAX_UNANSWERED,
+            max_queued_outgoing_messages=0,
+        )
+        await client.__aenter__()
+        self._client = client
+        return client

@@ -1,0 +1,70 @@
+"""Pure: URLs that name several hosts, which the standard library cannot read."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote
+
+_URL = re.compile(
+    r"(?P<scheme>[a-z+]+)://(?:(?P<login>[^/?#]*)@)?(?P<nodes>[^/?#@]*)(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?"
+)
+_NODE = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+)(?::([0-9]{1,5}))?")
+_MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class MultiHostUrl:
+    """The parts of a URL.
+
+    Attributes:
+        scheme: before `://`.
+        login: `user:password` as written, percent-encoded; empty when there is none.
+        nodes: (host, port), at least one.
+        path: without slashes at its ends.
+        options: what stands after `?`.
+    """
+
+    scheme: str
+    login: str = field(repr=False)
+    nodes: tuple[tuple[str, int], ...]
+    path: str
+    options: dict[str, str] = field(repr=False)
+
+    @property
+    def user(self) -> str | None:
+        """Decoded; None when there is none."""
+        return unquote(self.login.partition(":")[0]) or None
+
+    @property
+    def password(self) -> str | None:
+        """Decoded; None when there is none."""
+        return unquote(self.login.partition(":")[2]) or None
+
+
+def parse_multi_host_url(url: str, *, default_port: int) -> MultiHostUrl:
+    """The parts of `scheme://user:password@host:port,host:port/path?option=value`.
+
+    >>> parse_multi_host_url("kafka://a,[::1]:9093/events?x=1", default_port=9092).nodes
+    (('a', 9092), ('::1', 9093))
+
+    Raises:
+        ValueError: it has another form; the message shows no password.
+    """
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise ValueError("it has an unknown form")
+    return MultiHostUrl(
+        scheme=match["scheme"],
+        login=match["login"] or "",
+        nodes=tuple(_node(text, default_port=default_port) for text in match["nodes"].split(",")),
+        path=(match["path"] or "").strip("/"),
+        options=dict(parse_qsl(match["query"] or "", keep_blank_values=True)),
+    )
+
+
+def _node(text: str, *, default_port: int) -> tuple[str, int]:
+    match = _NODE.fullmatch(text)
+    if match is None or (match[2] and not 0 < int(match[2]) <= _MAX_PORT):
+        raise ValueError(f"{text!r} is not a host with a port")
+    return match[1].strip("[]"), int(match[2] or default_port)
