@@ -13,6 +13,7 @@ import socket
 import struct
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -123,6 +124,15 @@ def make_clip(
         container.mux(stream.encode(None))
         if sound is not None:
             _encode_silence(container, sound, seconds=num_frames / fps)
+    return path
+
+
+def add_png_chunk(path: Path, name: bytes, content: bytes) -> Path:
+    """Put a chunk (a colour profile, EXIF, …) behind the header of a PNG file."""
+    png = path.read_bytes()
+    chunk = struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    header_end = 8 + 25  # signature, IHDR
+    path.write_bytes(png[:header_end] + chunk + png[header_end:])
     return path
 
 

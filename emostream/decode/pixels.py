@@ -96,10 +96,12 @@ class PictureReader:
 
     Args:
         make_reformatter: creates a pixel format converter. One is kept, and replaced when size or format change.
+        reads_side_data: whether pictures tell their orientation in side data; otherwise EXIF is asked.
     """
 
-    def __init__(self, make_reformatter: Callable[[], Reformatter]) -> None:
+    def __init__(self, make_reformatter: Callable[[], Reformatter], *, reads_side_data: bool = True) -> None:
         self._make_reformatter = make_reformatter
+        self._reads_side_data = reads_side_data
         self._reformatter: Reformatter | None = None
         self._reformatter_fits: tuple[str, int, int] | None = None
         self._looks: tuple[str, int] | None = None  # what the next two follow from
@@ -131,14 +133,19 @@ class PictureReader:
         rotation = picture.rotation
         if rotation != self._rotation:
             self._rotation = rotation
+            self._orientation = self._read_orientation(picture, load_packet=load_packet)
+        return self._orientation
+
+    def _read_orientation(self, picture: Picture, *, load_packet: Callable[[], bytes] | None) -> Orientation:
+        if self._reads_side_data:
             try:
                 matrix = picture.side_data.get("DISPLAYMATRIX")
-                self._orientation = UPRIGHT if matrix is None else orientation_from_display_matrix(bytes(matrix))
+                return UPRIGHT if matrix is None else orientation_from_display_matrix(bytes(matrix))
             except ValueError:
                 # PyAV 18 refuses all side data when one kind has no name in it, as EXIF has none
                 # (github.com/PyAV-Org/PyAV/pull/2392). The matrix would come from there, so that is read instead.
-                self._orientation = orientation_from_exif(load_packet()) if load_packet is not None else UPRIGHT
-        return self._orientation
+                pass
+        return UPRIGHT if load_packet is None else orientation_from_exif(load_packet())
 
     def _converted(self, picture: Picture) -> Luma:
         fits = (picture.format.name, picture.width, picture.height)

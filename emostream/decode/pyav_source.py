@@ -34,6 +34,9 @@ from emostream.stream import StreamKind, StreamSpec
 
 _MAX_GAP_SECONDS = {StreamKind.FILE: 86_400.0, StreamKind.LIVE: 10.0}  # a file may pause over night
 _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
+# Side data of PNG pictures with a colour profile must not be touched: PyAV 18 frees its metadata twice, which ends the
+# process. Their orientation can only stand in EXIF anyway.
+_CODECS_WITHOUT_SIDE_DATA = frozenset({"png", "apng"})
 _TEXT_ART_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})  # FFmpeg "plays" any .txt file
 
 
@@ -68,7 +71,6 @@ class PyAVSource:
         self._info: SourceInfo | None = None
         self._first: VideoFrame | None = None
         self._packet: Packet[VideoStream] | None = None
-        self._reader = PictureReader(VideoReformatter)
 
     @property
     def kind(self) -> StreamKind:
@@ -148,6 +150,9 @@ class PyAVSource:
                 )
                 stream = _video_stream(container, name=self._name)
                 self._check_size(stream.codec_context.width, stream.codec_context.height)
+                self._reader = PictureReader(
+                    VideoReformatter, reads_side_data=stream.codec_context.name not in _CODECS_WITHOUT_SIDE_DATA
+                )
                 stream.codec_context.options = dict(max_pixels)
                 stream.codec_context.thread_type = "AUTO" if self.kind is StreamKind.FILE else "SLICE"
                 stream.codec_context.thread_count = settings.num_threads

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from emostream.decode.exif import orientation_from_exif
 from emostream.decode.orientation import UPRIGHT
 from emostream.decode.pyav_source import PyAVSource
 from emostream.stream import StreamKind, StreamSpec
-from tests.media import corner_picture, make_clip
+from tests.media import add_png_chunk, corner_picture, make_clip
 
 # What a viewer shows of a picture stored as [[1, 2, 3], [4, 5, 6]].
 SHOWN = {
@@ -67,12 +66,7 @@ def png_with_exif(path: Path, orientation: int) -> Path:
     picture = corner_picture(32, 16)
     arguments = {"codec": "png", "pix_fmt": "gray", "is_full_range": True}
     make_clip(path, num_frames=1, width=32, height=16, picture=lambda _: picture, **arguments)  # type: ignore[arg-type]
-    content = path.read_bytes()
-    body = b"eXIf" + tiff_block(orientation)
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    after_header = 8 + 25  # signature, IHDR
-    path.write_bytes(content[:after_header] + chunk + content[after_header:])
-    return path
+    return add_png_chunk(path, b"eXIf", tiff_block(orientation))
 
 
 @pytest.mark.parametrize("orientation", SHOWN)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -148,6 +149,15 @@ def test_tiny_videos_have_events_without_faces(side: int, tmp_path: Path) -> Non
     outcome = run_emostream("analyze", clip, "--json")
     assert outcome.code == 0, outcome.err
     assert [json.loads(line)["faces"] for line in outcome.out.splitlines()] == [[]] * 5
+
+
+def test_a_png_with_a_colour_profile_does_not_end_the_process(tmp_path: Path) -> None:
+    """PyAV 18 frees the profile's name twice when side data is read; it ended in a segmentation fault."""
+    picture = media.make_clip(tmp_path / "a.png", num_frames=1, codec="png", pix_fmt="rgb24")
+    media.add_png_chunk(picture, b"iCCP", b"name\0\0" + zlib.compress(bytes(300)))
+    outcome = run_emostream("analyze", picture, "--json")
+    assert outcome.code == 0, outcome.err
+    assert len(outcome.out.splitlines()) == 1
 
 
 def test_a_cut_file_publishes_what_is_there_and_then_says_so(tmp_path: Path) -> None:
