@@ -14,6 +14,12 @@
 
 local MAX_EXACT = 9007199254740991 -- numbers are doubles here
 
+-- A number as publishers write it; -1 for anything else: who may write to the stream may write nonsense.
+local function exact(text)
+  local number = #text <= 16 and string.match(text, '^%d+$') and tonumber(text) or -1
+  return number <= MAX_EXACT and number or -1
+end
+
 local key, max_length, max_age_ms = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local last_ms, last_seq, last_epoch, last_index = 0, 0, -1, -1
 
@@ -26,8 +32,8 @@ if redis.call('EXISTS', key) == 1 then
     elseif info[i] == 'last-entry' and info[i + 1] then
       local fields = info[i + 1][2]
       for j = 1, #fields, 2 do
-        if fields[j] == 'epoch' then last_epoch = tonumber(fields[j + 1]) or -1 end
-        if fields[j] == 'frame_index' then last_index = tonumber(fields[j + 1]) or -1 end
+        if fields[j] == 'epoch' then last_epoch = exact(fields[j + 1]) end
+        if fields[j] == 'frame_index' then last_index = exact(fields[j + 1]) end
       end
     end
   end

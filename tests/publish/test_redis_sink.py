@@ -140,12 +140,13 @@ async def test_a_trimmed_stream_still_knows_what_it_has(redis_server: EmbeddedRe
         assert sink.stats.num_repeated == 500
 
 
+@pytest.mark.parametrize("forged", ["x", "inf", "nan", "-1", "0x7fffffffffff", "9" * 17, "9" * 400, "1e300", ""])
 async def test_foreign_entries_in_the_stream_do_no_harm(
-    redis_server: EmbeddedRedis, publish_settings: PublishSettings, stream_id: str
+    redis_server: EmbeddedRedis, publish_settings: PublishSettings, stream_id: str, forged: str
 ) -> None:
     key = events_key(stream_id)
     async with open_redis(redis_server.url, timeout_seconds=2) as client:
-        await client.xadd(key, {"epoch": "x", "frame_index": "nonsense"}, id="5-18446744073709551615")
+        await client.xadd(key, {"epoch": forged, "frame_index": forged}, id="5-18446744073709551615")
     async with RedisSink(publish_settings, redis_url=redis_server.url) as sink:
         await sink.publish(events_of(stream_id, range(3)))
         assert sink.stats.num_published == 3
