@@ -14,6 +14,7 @@ from emostream.commands.bench import bench_app
 from emostream.commands.demo import demo
 from emostream.commands.doctor import doctor
 from emostream.commands.events import events_app
+from emostream.commands.explain import explain
 from emostream.commands.export import export
 from emostream.commands.models import models_app
 from emostream.commands.serve import serve
@@ -30,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(analyze)
+app.command()(explain)
 app.command()(demo)
 app.command()(serve)
 app.add_typer(streams_app, name="streams")

@@ -1,0 +1,32 @@
+"""A picture as a PNG file, complete or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from emostream.errors import ConfigError
+
+
+def png_bytes(rgb: npt.NDArray[np.uint8]) -> bytes:
+    """A picture (uint8, H×W gray or H×W×3 RGB) as PNG."""
+    picture = rgb if rgb.ndim == 2 else cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".png", picture)[1].tobytes()
+
+
+def write_png(rgb: npt.NDArray[np.uint8], path: Path) -> None:
+    """Write a picture (uint8, H×W×3, RGB) beside its place and rename it.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        partial.write_bytes(png_bytes(rgb))
+        partial.replace(path)
+    except OSError as exc:
+        partial.unlink(missing_ok=True)
+        raise ConfigError(f"cannot write picture {path}: {exc.strerror}; give a file in a writable folder") from exc
