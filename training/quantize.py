@@ -49,6 +49,8 @@ def int8_from_onnx(
     else:
         quantizer = _cpu_quantizer(model, ranges, has_seven_bits=layout == "cpu")
     quantizer.quantize_model()
+    # The limits of ReLU6, which became part of the quantised range; ONNX Runtime would complain of each at every load.
+    quantizer.model.remove_unused_constant()
     quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model
     onnx.checker.check_model(quantized)

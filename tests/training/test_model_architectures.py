@@ -105,6 +105,8 @@ def test_onnx_and_int8_compute_what_the_net_computes(tmp_path: Path, config: Mod
         assert float(np.abs(after - before).mean()) < 0.05
     kinds = [node.op_type for node in quantized.graph.node]
     assert kinds.count("QuantizeLinear") >= kinds.count("Conv") // 2
+    used = {name for node in quantized.graph.node for name in node.input}
+    assert {node.output[0] for node in quantized.graph.node if node.op_type == "Constant"} <= used
 
 
 def test_multiply_adds_are_those_counted_by_hand() -> None:
