@@ -47,9 +47,9 @@ class EmotionScores:
             raise ValueError(
                 f"expected one probability for each of {len(self.labels)} labels, got {len(self.probabilities)}"
             )
-        if not all(-1e-6 <= value <= 1 + 1e-6 for value in self.probabilities):
+        if min(self.probabilities) < -1e-6 or max(self.probabilities) > 1 + 1e-6:
             raise ValueError(f"expected probabilities in 0…1, got {self.probabilities}")
-        if abs(sum(self.probabilities) - 1) > _SUM_TOLERANCE:
+        if not abs(sum(self.probabilities) - 1) <= _SUM_TOLERANCE:  # so asked that it refuses what is no number
             raise ValueError(f"expected probabilities that sum to 1, got {sum(self.probabilities):.6f}")
 
     @property

@@ -175,16 +175,21 @@ def round_probabilities(probabilities: tuple[float, ...], *, digits: int = 4) ->
     (0.3334, 0.3333, 0.3333)
     """
     num_units = 10**digits
+    if min(probabilities) < 0:
+        probabilities = tuple(max(value, 0.0) for value in probabilities)
     total = sum(probabilities)
-    exact = [max(value, 0.0) / total * num_units for value in probabilities]
-    units = [math.floor(value + 1e-6) for value in exact]  # a value that is rounded already stays
+    exact = [value / total * num_units for value in probabilities]
+    units = [int(value + 1e-6) for value in exact]  # a value that is rounded already stays
     missing = num_units - sum(units)
     if missing > 0:
         # Among equal remainders the larger value first: its order must survive, however small the difference.
-        by_remainder = sorted(range(len(exact)), key=lambda index: (units[index] - exact[index], -probabilities[index]))
-        for index in by_remainder[:missing]:
+        by_remainder = sorted(
+            (unit - value, -probability, index)
+            for index, (unit, value, probability) in enumerate(zip(units, exact, probabilities, strict=True))
+        )
+        for _, _, index in by_remainder[:missing]:
             units[index] += 1
-    return tuple(value / num_units for value in units)
+    return tuple([value / num_units for value in units])
 
 
 def _face(item: FaceEmotion, options: WireOptions) -> dict[str, Any]:
