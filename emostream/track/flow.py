@@ -69,14 +69,20 @@ class FacePatch:
         face: where it is.
         window: the part of the frame it is looked at in.
         pixels: uint8, PATCH_SIDE×PATCH_SIDE, what the window shows.
-        drift: how much the face has changed since it was found, other than by moving as a whole: the misfits of the
-            movements so far, summed, in face sizes. A head that turns drifts, one that moves sideways does not.
+        bend: complex, how far each point went since the face was found, other than with the face as a whole, in face
+            sizes; None where it was found in this frame.
     """
 
     face: Face
     window: Window
     pixels: Luma
-    drift: float = 0.0
+    bend: Plane | None = None
+
+    @property
+    def drift(self) -> float:
+        """How much the face has changed since it was found: one that turns or speaks does, one that just moves does
+        not. In face sizes; noise of the single steps cancels out."""
+        return 0.0 if self.bend is None else float(np.abs(self.bend).mean())
 
 
 def patch_of(luma: Luma, face: Face, *, window: Window | None = None) -> FacePatch:
@@ -101,12 +107,12 @@ def follow_faces(previous: Sequence[FacePatch], luma: Luma) -> list[FacePatch | 
         cut_window(luma, patch.window, out=part)
     movement, misfits, is_good = _movement_by_flow(before, after, _grids_over(previous))
     faces = _moved([patch.face for patch in previous], _in_frame(movement, [patch.window for patch in previous]))
-    drifts = misfits * (_WINDOW_PER_FACE / PATCH_SIDE_PIXELS) + [patch.drift for patch in previous]
+    bends = misfits * (_WINDOW_PER_FACE / PATCH_SIDE_PIXELS)
     return [
-        _patch_after(FacePatch(face, patch.window, part, drift), luma) if good else None
-        for patch, face, part, drift, good in zip(
-            previous, faces, parts, drifts.tolist(), is_good.tolist(), strict=True
-        )
+        _patch_after(FacePatch(face, patch.window, part, bend if patch.bend is None else patch.bend + bend), luma)
+        if good
+        else None
+        for patch, face, part, bend, good in zip(previous, faces, parts, bends, is_good.tolist(), strict=True)
     ]
 
 
@@ -117,7 +123,7 @@ def _patch_after(moved: FacePatch, luma: Luma) -> FacePatch | None:
         return None
     if moved.window.fits(moved.face):
         return moved
-    return dataclasses.replace(patch_of(luma, moved.face), drift=moved.drift)
+    return dataclasses.replace(patch_of(luma, moved.face), bend=moved.bend)
 
 
 def cut_window(luma: Luma, window: Window, *, out: Luma | None = None) -> Luma:
@@ -151,8 +157,8 @@ def _grids_over(patches: Sequence[FacePatch]) -> Points:
 
 def _movement_by_flow(
     before: Luma, after: Luma, points: Points
-) -> tuple[PlaneSimilarity, npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """How each face's points move, how badly that fits them (both in pixels of its patch), and whether to trust it.
+) -> tuple[PlaneSimilarity, Plane, npt.NDArray[np.bool_]]:
+    """How each face moves, where else its points went (both in pixels of its patch), and whether to trust that.
 
     Args:
         before, after: uint8, the patches of two frames, below each other.
@@ -187,14 +193,13 @@ def _flow(before: Luma, after: Luma, points: Points) -> tuple[Points, npt.NDArra
     return np.asarray(moved, dtype=np.float32), np.asarray(status)[:, 0] == 1
 
 
-def _robust_movement(
-    source: Plane, target: Plane, weights: npt.NDArray[np.float64]
-) -> tuple[PlaneSimilarity, npt.NDArray[np.float64]]:
-    """Least squares, then once more without the points that fit badly; and the mean misfit of the first fit."""
+def _robust_movement(source: Plane, target: Plane, weights: npt.NDArray[np.float64]) -> tuple[PlaneSimilarity, Plane]:
+    """Least squares, then once more without the points that fit badly; and what the first fit leaves of each point."""
     fitted = fit_plane_similarity(source, target, weights=weights)
-    residuals = np.abs(fitted.factor[:, None] * source + fitted.shift[:, None] - target)
-    misfits = (weights * residuals).sum(axis=1) / weights.sum(axis=1)
-    is_inlier = residuals <= _OUTLIER_FACTOR * misfits[:, None] + _OUTLIER_FLOOR_PIXELS
+    misfits = weights * (target - fitted.factor[:, None] * source - fitted.shift[:, None])
+    residuals = np.abs(misfits)
+    usual = (residuals.sum(axis=1) / weights.sum(axis=1))[:, None]
+    is_inlier = residuals <= _OUTLIER_FACTOR * usual + _OUTLIER_FLOOR_PIXELS
     if not is_inlier.all():
         fitted = fit_plane_similarity(source, target, weights=weights * is_inlier)
     return fitted, misfits

@@ -22,7 +22,7 @@ from emostream.track.tracker import FaceTracker, TrackUpdate
 _CALM_FACTOR = 2
 # A face that changed by more than this since it was found, in face sizes, is looked at again. On the test clips the
 # landmarks' error grows with it (correlation 0.6), hardly with the time that passed.
-_MAX_DRIFT = 0.0035
+_MAX_DRIFT = 0.003
 # Two boxes on one face: one of them follows the wrong person.
 _MAX_OVERLAP = 0.4
 
