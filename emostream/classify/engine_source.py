@@ -14,17 +14,18 @@ from emostream.errors import ConfigError
 Precision = Literal["fp32", "fp16", "int8"]
 PackagedForm = Literal["int8", "fp32", "fp16", "int8-tensorrt"]
 
-_PACKAGED_FILES: dict[PackagedForm, str] = {
+PACKAGED_FORMS: dict[PackagedForm, str] = {
     "int8": "emotions.onnx",
     "fp32": "emotions-fp32.onnx",
     "fp16": "emotions-fp16.onnx",
     "int8-tensorrt": "emotions-int8-tensorrt.onnx",
 }
+"""Form → file in `emostream/models`; `python -m training.export --all` writes these names."""
 
 
 def packaged_form_path(form: PackagedForm) -> Path:
     """Where a form of the model inside this package lies, or would: not every form ships."""
-    return Path(str(files("emostream.models").joinpath(_PACKAGED_FILES[form])))
+    return Path(str(files("emostream.models").joinpath(PACKAGED_FORMS[form])))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,13 @@ from emostream.config import ClassifySettings
 from emostream.errors import ConfigError, EngineUnavailableError
 from emostream.processor import has_int8_instructions
 from emostream.trt.cuda import find_gpu
-from emostream.trt.package import TrtName, load_package
+from emostream.trt.package import TRT_NAMES, TrtName, load_package
 
 ENTRY_POINTS = "emostream.engines"
 """The group under which packages name their engines: name = factory."""
 
 DEFAULT_ENGINE = "onnxruntime"
 """Runs everywhere."""
-
-_GPU_ENGINES: tuple[TrtName, ...] = ("tensorrt", "tensorrt_rtx")
-"""In the order in which `auto` prefers them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,7 @@ def _open_trt(name: TrtName, settings: ClassifySettings, context: EngineContext)
 
 BUILT_IN: dict[str, EngineFactory] = {
     DEFAULT_ENGINE: _open_onnxruntime,
-    **{name: partial(_open_trt, name) for name in _GPU_ENGINES},
+    **{name: partial(_open_trt, name) for name in TRT_NAMES},
 }
 
 
@@ -110,7 +107,7 @@ class EngineChoice:
 def choose_engine() -> EngineChoice:
     """The first engine for a GPU whose package and GPU are here, else the one for CPUs."""
     passed_over: dict[str, str] = {}
-    for name in _GPU_ENGINES:
+    for name in TRT_NAMES:
         try:
             check_available(name)
         except EngineUnavailableError as exc:

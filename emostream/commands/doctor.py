@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json as json_format
 from typing import Any
 
@@ -12,13 +11,15 @@ from rich.table import Table
 
 from emostream.assembly import ENGINE_CHOICES_FILE
 from emostream.bench.machine import describe_machine
+from emostream.classify.engines import DEFAULT_ENGINE, check_available, choose_engine
 from emostream.classify.load import load_classifier
 from emostream.commands.options import ConfigOption, JsonOption, settings_for_command
 from emostream.config import Settings
 from emostream.engine_choice import remembered_choices
-from emostream.errors import EmostreamError
+from emostream.errors import EmostreamError, EngineUnavailableError
 from emostream.models.store import ModelStore
 from emostream.redact import redact
+from emostream.trt.package import TRT_NAMES
 
 
 def doctor(*, json: JsonOption = False, config: ConfigOption = None) -> None:
@@ -38,6 +39,7 @@ def diagnose(settings: Settings) -> dict[str, Any]:
     return {
         "machine": describe_machine(),
         "engines": _engines(),
+        "classifier_engine": _chosen_engine(settings),
         "engine_choices_ms": remembered_choices(settings.models.cache_dir / ENGINE_CHOICES_FILE),
         "models": _models(settings),
         "settings": json_format.loads(redact(settings.model_dump_json())),
@@ -50,11 +52,18 @@ def _engines() -> dict[str, str]:
     providers = ", ".join(
         provider.removesuffix("ExecutionProvider") for provider in onnxruntime.get_available_providers()
     )
-    engines = {"onnxruntime": f"available ({providers})"}
-    for name, module in (("tensorrt", "tensorrt"), ("tensorrt_rtx", "tensorrt_rtx")):
-        installed = importlib.util.find_spec(module) is not None
-        engines[name] = "package installed" if installed else "package not installed"
+    engines = {DEFAULT_ENGINE: f"available ({providers})"}
+    for name in TRT_NAMES:
+        try:
+            engines[name] = f"available ({check_available(name)})"
+        except EngineUnavailableError as exc:
+            engines[name] = f"not available: {exc}"
     return engines
+
+
+def _chosen_engine(settings: Settings) -> str:
+    wanted = settings.classify.engine
+    return f"{choose_engine().name} (auto)" if wanted == "auto" else wanted
 
 
 def _models(settings: Settings) -> list[dict[str, Any]]:
@@ -62,7 +71,7 @@ def _models(settings: Settings) -> list[dict[str, Any]]:
     for entry in ModelStore(settings.models).list():
         models.append({"name": entry.name, "usable": entry.state != "damaged", "detail": entry.state})
     try:
-        manifest = load_classifier(settings.classify).manifest
+        manifest = load_classifier(settings.classify, cache_dir=settings.models.cache_dir).manifest
         models.append(
             {"name": manifest.name, "usable": True, "detail": f"version {manifest.version}, {manifest.precision}"}
         )
@@ -83,6 +92,7 @@ def _print(report: dict[str, Any]) -> None:
     table.add_row("versions", ", ".join(f"{name} {number}" for name, number in machine["versions"].items()))
     for name, detail in report["engines"].items():
         table.add_row(f"engine {name}", detail)
+    table.add_row("classifier runs on", report["classifier_engine"])
     for key, measured in report["engine_choices_ms"].items():
         table.add_row(key, ", ".join(f"{name} {milliseconds:.1f} ms" for name, milliseconds in measured.items()))
     for model in report["models"]:

@@ -1,4 +1,4 @@
-"""`emostream models`: the model store."""
+"""`emostream models`: the model store, and engines compiled from its models."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from emostream.commands.compile import compile_models
 from emostream.commands.options import ConfigOption, JsonOption, notes, settings_for_command
 from emostream.errors import ConfigError
+from emostream.form_check import FormCheck
 from emostream.models.store import ModelEntry, ModelStore
 
-models_app = typer.Typer(help="List, pull and verify model files.", no_args_is_help=True)
+models_app = typer.Typer(help="List, pull, verify and compile model files.", no_args_is_help=True)
 
 _NOT_READY = 5
 _STATE_MARKUP = {"ready": "[green]✓ ready[/]", "missing": "[yellow]not pulled[/]", "damaged": "[red]✗ damaged[/]"}
@@ -45,22 +47,76 @@ def pull(
             "--from brings one model: name it, for example `emostream models pull centerface --from FILE`"
         )
     for name in names or [entry.name for entry in store.list()]:
-        path = store.pull(name, source_file=source, progress=lambda what: notes.print(f"[dim]{what}[/]"))
+        path = store.pull(name, source_file=source, progress=_note)
         typer.echo(f"{name}: {path}")
 
 
 @models_app.command()
 def verify(names: NamesArgument = None, *, json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Check the files in the store against their hashes. Exits with 5 when one is missing or damaged."""
+    """Check the files against their hashes, and every form of a model against its FP32 form on golden crops.
+
+    Exits with 5 when a file is missing or damaged, or a form answers differently.
+    """
     store = _store(config)
     entries = [store.entry(name) for name in names] if names else list(store.list())
-    _print_entries(entries, json=json)
-    if any(entry.state != "ready" for entry in entries):
+    checks = _form_checks(entries)
+    if json:
+        report = {"files": [asdict(entry) for entry in entries], "forms": [asdict(check) for check in checks]}
+        typer.echo(json_format.dumps(report, indent=2, default=str))
+    else:
+        _print_entries(entries, json=False)
+        _print_checks(checks)
+    if any(entry.state != "ready" for entry in entries) or any(check.problem for check in checks):
         raise typer.Exit(_NOT_READY)
+
+
+models_app.command("compile")(compile_models)
+
+
+def _note(what: str) -> None:
+    notes.print(f"[dim]{what}[/]")
 
 
 def _store(config: Path | None) -> ModelStore:
     return ModelStore(settings_for_command(config).models)
+
+
+# --- forms ------------------------------------------------------------------------------------------------------------
+
+
+def _form_checks(entries: Sequence[ModelEntry]) -> list[FormCheck]:
+    from emostream.classify.form_check import check_forms, packaged_forms
+    from emostream.detect.form_check import check_detector_forms
+
+    ready = {entry.name: entry.path for entry in entries if entry.state == "ready"}
+    checks: list[FormCheck] = []
+    if "emotions" in ready:
+        checks += check_forms(packaged_forms())
+    if {"centerface", "centerface-int8"} <= set(ready):
+        checks += check_detector_forms({"fp32": ready["centerface"], "int8": ready["centerface-int8"]})
+    return checks
+
+
+def _print_checks(checks: Sequence[FormCheck]) -> None:
+    if not checks:
+        return
+    table = Table(title="every form against FP32, on golden crops and a golden frame")
+    for column in ("model", "form", "size", "agreement", "largest difference", "ms", ""):
+        table.add_column(column, justify="left" if column in ("model", "form", "") else "right")
+    for check in checks:
+        table.add_row(
+            check.model,
+            check.form,
+            f"{check.size_bytes / 1e6:.1f} MB",
+            "–" if check.agreement is None else f"{check.agreement:.2%}",
+            "–" if check.max_difference is None else f"{check.max_difference:.4f}",
+            "–" if check.milliseconds is None else f"{check.milliseconds:.2f}",
+            f"[red]✗ {check.problem}[/]" if check.problem else "[green]✓ matches[/]",
+        )
+    Console(highlight=False).print(table)
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 def _print_entries(entries: Sequence[ModelEntry], *, json: bool) -> None:

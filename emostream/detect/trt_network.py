@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import onnx
 
 from emostream.detect.centerface_model import INPUT_NAME, OUTPUT_CHANNELS, STRIDE_PIXELS
+from emostream.detect.map_parity import compare_maps, require_map_parity
 from emostream.detect.network import DetectorNetwork
 from emostream.detect.ort_network import OrtNetwork
 from emostream.errors import InferenceError, ManifestError
@@ -27,53 +28,11 @@ from emostream.trt.profile import ShapeProfile
 logger = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "fp16"]
-Maps = Sequence[npt.NDArray[np.float32]]
-
 MAX_SIDE_PIXELS = 1280
 """Longest side that engines take: a frame of 5:1 of the detector's largest number of pixels fits."""
 
 # Frames have all sorts of sides, so there is one profile for all of them, best at what a small 16:9 frame becomes.
 _SHAPES = ShapeProfile((1, STRIDE_PIXELS, STRIDE_PIXELS), (1, 288, 480), (1, MAX_SIDE_PIXELS, MAX_SIDE_PIXELS))
-
-_CERTAIN = 0.3  # what the detector keeps by default; box and landmarks of other cells mean nothing
-
-
-@dataclass(frozen=True, slots=True)
-class MapParity:
-    """How far two computations of the maps are apart.
-
-    Attributes:
-        max_heatmap_difference: over all cells, in 0…1.
-        max_geometry_difference: of size (log), place (cells) and landmarks (boxes), where there is a face.
-        num_cells: cells with a face in the reference.
-    """
-
-    max_heatmap_difference: float
-    max_geometry_difference: float
-    num_cells: int
-
-
-# FP16 was measured at 0.002 and 0.001 in ONNX Runtime; a GPU also adds in half precision.
-_ALLOWED: dict[Precision, tuple[float, float]] = {"fp32": (0.005, 0.01), "fp16": (0.03, 0.05)}
-
-
-def compare_maps(reference: Maps, other: Maps) -> MapParity:
-    """Measure the distance of two computations of heatmap, scale, offset and landmarks of the same frame."""
-    is_face = reference[0][0, 0] > _CERTAIN
-    differences = [np.abs(before - after)[0] for before, after in zip(reference, other, strict=True)]
-    geometry = [difference[:, is_face].max(initial=0.0) for difference in differences[1:]]
-    return MapParity(float(differences[0].max()), float(max(geometry)), int(is_face.sum()))
-
-
-def require_map_parity(parity: MapParity, *, precision: Precision, what: str) -> None:
-    """Raise `ManifestError` when a computation differs by more than this precision may."""
-    heatmap, geometry = _ALLOWED[precision]
-    # Written so that a NaN fails.
-    if not (parity.max_heatmap_difference <= heatmap and parity.max_geometry_difference <= geometry):
-        raise ManifestError(
-            f"{what} does not match its reference: expected differences ≤ {heatmap} (heatmap) and ≤ {geometry} "
-            f"(boxes), got {parity.max_heatmap_difference:.4f} and {parity.max_geometry_difference:.4f}"
-        )
 
 
 class TrtNetwork:

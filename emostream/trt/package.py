@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 TrtName = Literal["tensorrt", "tensorrt_rtx"]
 """For data-centre GPUs, and for RTX GPUs."""
+TRT_NAMES: tuple[TrtName, ...] = ("tensorrt", "tensorrt_rtx")
+"""In the order in which they are preferred."""
 
 _INSTALL = {
     "tensorrt": (

@@ -17,10 +17,7 @@ from emostream.detect.load import load_trt_detector
 from emostream.detect.ort_network import OrtNetwork
 from emostream.detect.trt_network import (
     MAX_SIDE_PIXELS,
-    MapParity,
-    compare_maps,
     compile_detector,
-    require_map_parity,
     with_cast_first,
 )
 from emostream.errors import ConfigError, EngineUnavailableError, ManifestError
@@ -105,24 +102,6 @@ def test_faces_of_a_long_frame_come_back_in_its_pixels(model_path: Path) -> None
     detector = CenterFaceDetector(SmallNetwork(model_path, max_side=1024), max_input_side_pixels=1024, **limits)
     (face,) = detector.detect(luma)
     assert (face.box_xyxy[0] + face.box_xyxy[2]) / 2 == pytest.approx(1000, abs=10)
-
-
-def maps(*, heat: float = 0.9, box: float = 0.5) -> list[npt.NDArray[np.float32]]:
-    cells = [np.zeros((1, channels, 4, 6), np.float32) for channels in (1, 2, 2, 10)]
-    cells[0][0, 0, 1, 2] = heat
-    for geometry in cells[1:]:
-        geometry[0, :, 1, 2] = box
-        geometry[0, :, 3, 3] = 100 * box  # no face there, so it means nothing
-    return cells
-
-
-def test_maps_are_compared_where_faces_are() -> None:
-    parity = compare_maps(maps(), maps(heat=0.88, box=0.52))
-    assert parity == MapParity(pytest.approx(0.02), pytest.approx(0.02), 1)  # type: ignore[arg-type]
-    require_map_parity(parity, precision="fp16", what="the engine")
-    for wrong in (maps(heat=0.8), maps(box=0.6), maps(heat=float("nan"))):
-        with pytest.raises(ManifestError, match="the engine does not match its reference"):
-            require_map_parity(compare_maps(maps(), wrong), precision="fp16", what="the engine")
 
 
 def test_only_centerface_runs_on_a_gpu(tmp_path: Path) -> None:

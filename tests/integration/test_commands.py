@@ -44,6 +44,9 @@ def test_doctor_shows_settings_with_secrets_masked() -> None:
     assert "hunter2" not in outcome.out
     assert report["settings"]["detect"]["min_score"] == 0.4
     assert report["engines"]["onnxruntime"].startswith("available")
+    assert set(report["engines"]) == {"onnxruntime", "tensorrt", "tensorrt_rtx"}
+    chosen = report["classifier_engine"].removesuffix(" (auto)")
+    assert report["engines"][chosen].startswith("available")
     assert all(model["usable"] for model in report["models"])
     assert run_emostream("doctor").code == 0
 
@@ -51,7 +54,13 @@ def test_doctor_shows_settings_with_secrets_masked() -> None:
 def test_models_are_listed_verified_and_found_damaged(tmp_path: Path) -> None:
     listed = json.loads(run_emostream("models", "list", "--json").out)
     assert {entry["name"] for entry in listed} == {"centerface", "centerface-int8", "emotions"}
-    assert run_emostream("models", "verify", "emotions").code == 0
+    verified = run_emostream("models", "verify", "emotions", "--json")
+    assert verified.code == 0, verified.err
+    report = json.loads(verified.out)
+    assert [entry["name"] for entry in report["files"]] == ["emotions"]
+    assert {check["form"] for check in report["forms"]} >= {"fp32", "int8"}
+    assert all(check["problem"] == "" for check in report["forms"])
+    assert "✓ matches" in run_emostream("models", "verify", "emotions").out
 
     store = {"EMOSTREAM_MODELS__CACHE_DIR": str(tmp_path), "EMOSTREAM_MODELS__OFFLINE": "true"}
     assert run_emostream("models", "verify", environment=store).code == 5
@@ -59,6 +68,39 @@ def test_models_are_listed_verified_and_found_damaged(tmp_path: Path) -> None:
     assert pull.code == 5
     assert "--from" in pull.err, "the message says what to do without network"
     assert run_emostream("models", "pull", "nothing", environment=store).code == 2
+
+
+def test_engines_are_compiled_into_the_store_and_found_there(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    store = {"EMOSTREAM_MODELS__CACHE_DIR": str(tmp_path)}
+    command = ("models", "compile", "emotions", "--engine", "tensorrt_rtx", "--batches", "8,1", "--json")
+    first = run_emostream(*command, environment=store)
+    assert first.code == 0, first.err
+    (report,) = json.loads(first.out)
+    assert (report["precision"], report["profiles"]) == ("fp16", ["1×64×64", "8×64×64"])
+    assert Path(report["path"]).stat().st_size == report["size_bytes"]
+    assert "building" in first.err
+    again = run_emostream(*command, environment=store)
+    assert again.out == first.out
+    assert "building" not in again.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("nonsense",), 2, "expected emotions, centerface or an .onnx file"),
+        (("--engine", "abacus"), 2, "expected tensorrt or tensorrt_rtx, got 'abacus'"),
+        (("--batches", "many"), 2, "expected numbers such as 1,8,32"),
+        (("--precision", "fp12"), 2, "classify.precision"),
+        (("gone.onnx", "--engine", "tensorrt_rtx"), 5, "gone.onnx does not exist"),
+    ],
+)
+def test_what_cannot_be_compiled_is_refused_with_a_reason(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    outcome = run_emostream("models", "compile", *arguments, cwd=tmp_path)
+    assert outcome.code == code
+    assert message in outcome.err
 
 
 def test_bench_prints_the_pipeline_beside_decoding_alone(tmp_path: Path) -> None:
