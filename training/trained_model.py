@@ -20,11 +20,10 @@ from emostream.emotion import EMOTIONS
 from emostream.errors import SourceRejectedError
 from training.activation_ranges import RangePolicy
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.config import TrainConfig
-from training.data import load_faces
+from training.data import load_splits
 from training.faces import FaceSet
 from training.inference import HeadOutputs
-from training.model import build_model, describe_model, num_parameters
+from training.model import build_model, describe_model, num_multiply_adds, num_parameters
 from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, ServedModel, onnx_from_model
 from training.temperatures import FerplusTarget, FittedTemperatures, fit_temperatures, probabilities_at
 from training.validation import predict
@@ -85,7 +84,7 @@ def load_trained(run: Path, options: ExportOptions) -> TrainedModel:
     checkpoint_path = run / options.checkpoint_name
     checkpoint = load_checkpoint(checkpoint_path)
     checkpoint_sha256 = sha256_of(checkpoint_path)
-    faces = _validation_faces(checkpoint.config)
+    training, faces = load_splits(checkpoint.config.data)
     size = options.input_size_pixels
     crops = batch_from_pictures(faces.pictures, size=size)
     model = build_model(checkpoint.config.model)
@@ -96,7 +95,7 @@ def load_trained(run: Path, options: ExportOptions) -> TrainedModel:
         checkpoint=checkpoint,
         checkpoint_sha256=checkpoint_sha256,
         graph=onnx_from_model(ServedModel(model, temperatures.chosen), input_size_pixels=size),
-        range_crops=_range_crops(checkpoint.config, size=size),
+        range_crops=_spread_crops(training, source=checkpoint.config.data.path, size=size),
         faces=faces,
         crops=crops,
         expected=probabilities_at(logits, temperatures.chosen),
@@ -116,7 +115,10 @@ def _manifest(checkpoint: Checkpoint, model: nn.Module, *, sha256: str, options:
         input_size_pixels=options.input_size_pixels,
         outputs=OUTPUT_NAMES,
         max_batch_size=MAX_BATCH_SIZE,
-        architecture=f"{describe_model(checkpoint.config.model)}, {num_parameters(model)} parameters",
+        architecture=(
+            f"{describe_model(checkpoint.config.model)}, {num_parameters(model)} parameters, "
+            f"{num_multiply_adds(model, side=options.input_size_pixels)} multiply-adds"
+        ),
         checkpoint_sha256=sha256,
         training_data=_training_data(checkpoint, options.ferplus_target),
         licence=LICENCE,
@@ -124,14 +126,11 @@ def _manifest(checkpoint: Checkpoint, model: nn.Module, *, sha256: str, options:
     )
 
 
-def _validation_faces(config: TrainConfig) -> FaceSet:
-    return load_faces(Path(config.data.validation_path or config.data.path), split=config.data.validation_split)
-
-
-def _range_crops(config: TrainConfig, *, size: int) -> npt.NDArray[np.uint8]:
-    faces = load_faces(Path(config.data.path), split=config.data.train_split).without_blank()
+def _spread_crops(faces: FaceSet, *, source: str, size: int) -> npt.NDArray[np.uint8]:
+    """Crops from all over a set, on which ranges are measured."""
+    faces = faces.without_blank()
     if not len(faces):
-        raise SourceRejectedError(f"data {config.data.path} holds no pictures to measure the INT8 ranges on")
+        raise SourceRejectedError(f"data {source} holds no pictures to measure the INT8 ranges on")
     chosen = np.unique(np.linspace(0, len(faces) - 1, _NUM_RANGE_CROPS).astype(np.int64))
     return batch_from_pictures(faces.pictures[chosen], size=size)
 
