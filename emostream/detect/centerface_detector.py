@@ -19,8 +19,9 @@ _SMALLEST_FOUND_PIXELS = 20.0
 # Enlarging helps: of classroom faces 11–17 pixels high 12 of 48 are found as they are, 48 of 48 at 1.7 times the size.
 _MAX_SCALE = 2.0
 
-# A frame of this size is searched as it is: people in small clips are small, and half the cost is not worth them.
-_MIN_INPUT_PIXELS = 480 * 270
+# A frame of this size is searched as it is: people in small clips are small, and half the cost is not worth them. It is
+# what 640×360 needs for faces of 32 pixels; with 480×270 in its place a search took 14 % longer and agreed no better.
+_MIN_INPUT_PIXELS = 416 * 234
 
 DEFAULT_MAX_INPUT_PIXELS = 640 * 384
 """About 50 ms on one core. In a 1080p frame it leaves faces of 60 pixels and more."""
