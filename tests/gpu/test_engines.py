@@ -1,0 +1,129 @@
+"""Engines on a real GPU: they answer as ONNX Runtime does, in every batch and from every thread."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emostream.classify.engine_source import packaged_form_path
+from emostream.classify.load import load_classifier
+from emostream.classify.ort_classifier import OrtClassifier
+from emostream.classify.parity import compare, require_parity
+from emostream.classify.trt_classifier import compile_classifier, load_trt_classifier
+from emostream.config import ClassifySettings, DetectSettings
+from emostream.detect.load import load_trt_detector
+from emostream.detector_contract import check_detector
+from emostream.engine_contract import check_engine
+from emostream.errors import InferenceError
+from emostream.golden import GOLDEN_MARGIN, golden_crops, golden_frame
+from emostream.trt.engine_cache import FOLDER_NAME
+from emostream.trt.package import TrtName
+from tests.detect.real_model import centerface_path, real_detector
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests: compiling for TensorRT takes its time."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_engine_keeps_the_contract_and_answers_as_its_reference(
+    engine: TrtName, cache_dir: Path, precision: str
+) -> None:
+    settings = ClassifySettings.model_validate({"precision": precision})
+    with OrtClassifier(packaged_form_path("fp32")) as reference:
+        check_engine(load_trt_classifier(engine, settings, cache_dir=cache_dir), reference=reference)
+
+
+def test_int8_answers_as_its_reference(engine: TrtName, cache_dir: Path) -> None:
+    path = packaged_form_path("int8-tensorrt")
+    if not path.is_file():
+        pytest.skip("no INT8 form for TensorRT ships")
+    crops = golden_crops(size=64)
+    with (
+        load_trt_classifier(engine, ClassifySettings(precision="int8"), cache_dir=cache_dir) as classifier,
+        OrtClassifier(packaged_form_path("fp32")) as reference,
+    ):
+        parity = compare((reference.classify(crops),), (classifier.classify(crops),), min_margin=GOLDEN_MARGIN)
+        require_parity(parity, precision="int8", what="the engine")
+
+
+def test_compiling_proves_the_engine_and_the_service_finds_it(engine: TrtName, cache_dir: Path) -> None:
+    report = compile_classifier(engine, ClassifySettings(), cache_dir=cache_dir)
+    assert report.engine_proof is not None
+    assert report.engine_proof["argmax_agreement"] >= 0.995
+    before = report.path.stat().st_mtime_ns
+    load_classifier(ClassifySettings(engine=engine), cache_dir=cache_dir).close()
+    assert report.path.stat().st_mtime_ns == before, "it was not built again"
+
+
+def test_auto_takes_a_gpu(engine: TrtName, cache_dir: Path) -> None:
+    classifier = load_classifier(ClassifySettings(), cache_dir=cache_dir)
+    assert classifier.manifest.precision == "fp16"
+    assert classifier.wanted_batch_size > 1
+    classifier.close()
+
+
+@pytest.mark.parametrize("damage", [b"", b"rubbish" * 1000])
+def test_an_engine_that_does_not_load_is_built_again(engine: TrtName, tmp_path: Path, damage: bytes) -> None:
+    settings = ClassifySettings(batches=(1, 4))
+    report = compile_classifier(engine, settings, cache_dir=tmp_path)
+    details = report.path.with_suffix(".json")
+    report.path.write_bytes(damage)
+    # Also when its hash says that it is whole, as after an update of the driver that the key does not know.
+    content = json.loads(details.read_text()) | {"sha256": hashlib.sha256(damage).hexdigest()}
+    details.write_text(json.dumps(content))
+    with load_trt_classifier(engine, settings, cache_dir=tmp_path) as classifier:
+        assert classifier.classify(golden_crops(size=64)[:5]).shape == (5, 7)
+
+
+def test_many_threads_get_their_own_rows(engine: TrtName, cache_dir: Path) -> None:
+    crops = golden_crops(size=64)
+    with load_trt_classifier(engine, ClassifySettings(), cache_dir=cache_dir) as classifier:
+        expected = classifier.classify(crops)
+        failures: list[float] = []
+
+        def work(seed: int) -> None:
+            random = np.random.default_rng(seed)
+            for _ in range(50):
+                start, size = int(random.integers(0, 400)), int(random.integers(1, 100))
+                rows = expected[start : start + size]
+                difference = np.abs(classifier.classify(crops[start : start + size]) - rows).max()
+                if difference > 5e-3:
+                    failures.append(float(difference))
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+
+
+def test_what_was_compiled_for_this_gpu_is_kept(engine: TrtName, cache_dir: Path) -> None:
+    compile_classifier(engine, ClassifySettings(), cache_dir=cache_dir)
+    names = [path.suffix for path in (cache_dir / FOLDER_NAME).iterdir()]
+    assert (".runtime" if engine == "tensorrt_rtx" else ".cache") in names
+
+
+def test_a_closed_classifier_refuses(engine: TrtName, cache_dir: Path) -> None:
+    classifier = load_trt_classifier(engine, ClassifySettings(), cache_dir=cache_dir)
+    classifier.close()
+    with pytest.raises(InferenceError, match="closed"):
+        classifier.classify(golden_crops(size=64)[:1])
+
+
+def test_the_detector_keeps_the_contract_and_finds_the_same_faces(engine: TrtName, cache_dir: Path) -> None:
+    settings = DetectSettings(engine=engine, min_face_pixels=20)
+    detector = load_trt_detector(settings, model_path=centerface_path(), cache_dir=cache_dir)
+    check_detector(detector)
+    expected = real_detector(min_face_pixels=20, min_score=0.5).detect(golden_frame())
+    found = detector.detect(golden_frame())
+    for face in expected:
+        assert min(np.abs(np.subtract(face.box_xyxy, other.box_xyxy)).max() for other in found) < 2
