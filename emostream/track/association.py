@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
 from emostream.boxes import iou_matrix
+from emostream.track.assignment import cheapest_pairs
 from emostream.track.motion import BoxMotion
 
 # Overlap says most; distance decides among boxes that do not overlap; size keeps near and far faces apart.
@@ -41,8 +41,8 @@ def associate(
     reach = np.minimum(_MAX_DEVIATIONS * deviations, _MAX_DISTANCE_SIZES)[:, None]
     is_possible = (iou >= min_iou) | ((distance <= reach) & (log_size_ratio <= _MAX_LOG_SIZE_RATIO))
     cost = (1 - iou) + _DISTANCE_WEIGHT * distance + _SIZE_WEIGHT * log_size_ratio
-    rows, columns = linear_sum_assignment(np.where(is_possible, cost, _FORBIDDEN))
-    return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if is_possible[i, j]]
+    pairs = cheapest_pairs(np.where(is_possible, cost, _FORBIDDEN).tolist())
+    return [(row, column) for row, column in pairs if is_possible[row, column]]
 
 
 def _centres(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
