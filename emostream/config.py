@@ -200,6 +200,18 @@ class ServiceSettings(_Section):
     """Larger requests are refused."""
 
 
+class MetricsSettings(_Section):
+    """What is measured for Prometheus."""
+
+    stream_label: bool = True
+    """Tell streams apart (label `stream_id`). Without it there are sums over the streams of a process: for thousands of
+    streams, or where their names must not leave the service."""
+    interval_seconds: float = Field(2.0, gt=0, le=60)
+    """How often a worker of the service brings its figures up to date."""
+    host: str = "127.0.0.1"
+    """Where `emostream analyze --metrics-port` listens; 0.0.0.0 for all addresses of the machine."""
+
+
 class ModelSettings(_Section):
     """Where model files are kept."""
 
@@ -222,6 +234,7 @@ class Settings(BaseSettings):
     classify: ClassifySettings = ClassifySettings()
     publish: PublishSettings = PublishSettings()
     service: ServiceSettings = ServiceSettings()
+    metrics: MetricsSettings = MetricsSettings()
     models: ModelSettings = Field(default_factory=ModelSettings)
     zones: dict[str, tuple[ZoneSettings, ...]] = {}
     """Zones per stream id, for streams that bring none of their own."""

@@ -22,8 +22,10 @@ from emostream.decode.backoff import Backoff
 from emostream.decode.live_source import LiveSource
 from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import FrameSource
+from emostream.errors import ConfigError
 from emostream.event import EmotionEvent
 from emostream.frame import Frame
+from emostream.measurement import Measurement, live_source_of
 from emostream.pipeline import EventObserver, PipelineStats
 from emostream.publish.jsonl_sink import JsonlSink
 from emostream.publish.open_sink import open_redis_sink
@@ -55,6 +57,9 @@ def analyze(
     every: Annotated[int, typer.Option(help="Process one of this many frames.", metavar="N")] = 1,
     fps: Annotated[float | None, typer.Option(help="Process at most this many frames per second.")] = None,
     max_frames: Annotated[int | None, typer.Option(help="Stop after this many processed frames.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics on this port while it runs.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Find faces and emotions in a video, frame by frame, and publish an event for each frame."""
@@ -72,7 +77,14 @@ def analyze(
     try:
         stats = asyncio.run(
             _analyze(
-                spec, settings=settings, json=json, output=output, urls=sink or (), annotate=annotate, summary=summary
+                spec,
+                settings=settings,
+                json=json,
+                output=output,
+                urls=sink or (),
+                annotate=annotate,
+                summary=summary,
+                metrics_port=metrics_port,
             )
         )
     finally:
@@ -91,6 +103,7 @@ async def _analyze(
     urls: Sequence[str],
     annotate: Path | None,
     summary: StreamSummary,
+    metrics_port: int | None,
 ) -> PipelineStats:
     sinks: list[EventSink] = []
     if json:
@@ -103,8 +116,35 @@ async def _analyze(
             pass  # a wrong URL is found before work starts
         sinks.append(open_redis_sink(settings.publish, redis_url=redis_url, kind_of=lambda _: spec.kind))
     sinks += [open_sink(url, settings=settings.publish) for url in urls]
-    sink = SinkGroup(sinks)
-    return await run_analysis(spec, settings=settings, sink=sink, summary=summary, epoch=new_epoch(), annotate=annotate)
+    measurement = Measurement(has_stream_label=settings.metrics.stream_label)
+    for single in sinks:
+        measurement.watch_sink(single)
+    with _serving_metrics(measurement, host=settings.metrics.host, port=metrics_port):
+        return await run_analysis(
+            spec,
+            settings=settings,
+            sink=SinkGroup(sinks),
+            summary=summary,
+            epoch=new_epoch(),
+            annotate=annotate,
+            measurement=measurement,
+        )
+
+
+@contextlib.contextmanager
+def _serving_metrics(measurement: Measurement, *, host: str, port: int | None) -> Iterator[None]:
+    if port is None:
+        yield
+        return
+    try:
+        from emostream.exposition import serving_metrics
+    except ImportError as exc:
+        raise ConfigError(
+            f"metrics need a package that is not installed ({exc.name}): pip install 'emostream[serve]'"
+        ) from exc
+    with serving_metrics(measurement.collect, host=host, port=port) as chosen:
+        notes.print(f"metrics: http://{host}:{chosen}/metrics")
+        yield
 
 
 async def run_analysis(
@@ -116,6 +156,7 @@ async def run_analysis(
     epoch: int,
     annotate: Path | None = None,
     progress: bool = True,
+    measurement: Measurement | None = None,
 ) -> PipelineStats:
     """Run a source to its end into a sink, which is closed afterwards.
 
@@ -127,11 +168,16 @@ async def run_analysis(
         epoch: names this run of the stream.
         annotate: video to write, with the events drawn on it.
         progress: show a bar on standard error, where that is a terminal.
+        measurement: told of the parts, for metrics.
     """
     try:
         models = load_models(settings)
         try:
             source = _source_of(spec, settings=settings.decode)
+            if measurement is not None:
+                measurement.watch_classifier(models.classifier)
+                measurement.watch_source(spec.stream_id, source, live=live_source_of(source))
+                sink = measurement.measured(sink)
             with _annotating(annotate) as write_annotated, _progress(spec, source, is_shown=progress) as advance:
 
                 def observe(frame: Frame, event: EmotionEvent) -> None:

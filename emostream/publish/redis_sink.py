@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from itertools import groupby
@@ -40,12 +40,14 @@ class RedisSinkStats:
         num_repeated: events the server had already, from an attempt whose answer was lost.
         num_retries: attempts after the first, over all calls.
         num_behind_warnings: warnings that trimming is about to overtake a consumer group.
+        group_lags: events that each consumer group has not finished, by stream id and group, at the last check.
     """
 
     num_published: int = 0
     num_repeated: int = 0
     num_retries: int = 0
     num_behind_warnings: int = 0
+    group_lags: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 class RedisSink:
@@ -171,6 +173,9 @@ class RedisSink:
         self._checked_at[stream_id] = now
         max_events, max_age_seconds = self._retention_of(stream_id)
         extent, groups = await self._retrying(lambda: group_positions(self._redis, events_key(stream_id)))
+        self.stats.group_lags[stream_id] = {
+            group.name: group.num_unread for group in groups if group.num_unread is not None
+        }
         shares = [
             (group.name, used_share(group, extent, max_events=max_events, max_age_seconds=max_age_seconds))
             for group in groups

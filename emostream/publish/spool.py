@@ -132,6 +132,11 @@ class SpoolSink:
             raise ConfigError(f"cannot spool to {folder}: {exc.strerror}; name a folder you may write") from exc
 
     @property
+    def inner(self) -> EventSink:
+        """The wrapped sink, whose counters are of interest as well."""
+        return self._sink
+
+    @property
     def num_waiting(self) -> int:
         """Records that wait, over all streams."""
         return sum(len(spool) for spool in self._streams.values())

@@ -1,0 +1,77 @@
+"""What is measured of events on their way to a sink."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from emostream.errors import SinkUnavailableError
+from emostream.figures import Figures
+from emostream.metrics import (
+    DROPPED_FRAMES,
+    EMOTION_FACES,
+    EVENT_LATENCY,
+    FACES,
+    LAST_LATENCY,
+    PUBLISHED_EVENTS,
+    STAGE_SECONDS,
+    TRACKS,
+    VISIBLE_FACES,
+    Metric,
+)
+from emostream.publish.measured_sink import MeasuredSink
+from emostream.testing import CollectingSink, FakeClock
+from tests.publish.samples import EVENT, STATUS
+
+
+def of(figures: Figures, metric: Metric) -> dict[tuple[str, ...], float]:
+    return next((family.values for family in figures.families() if family.metric is metric), {})
+
+
+@pytest.fixture
+def figures() -> Figures:
+    return Figures()
+
+
+async def test_counts_what_was_delivered(figures: Figures) -> None:
+    inner = CollectingSink()
+    sink = MeasuredSink(inner, figures=figures, now=FakeClock(EVENT.captured_at + timedelta(seconds=0.05)))
+    second = replace(EVENT, frame_index=1, num_dropped=2, latency_ms={"detect": 4.0, "classify": 6.0})
+    await sink.publish([EVENT, second])
+    await sink.publish_status(STATUS)
+    sink.collect()
+    assert of(figures, PUBLISHED_EVENTS) == {("door",): 2}
+    assert of(figures, FACES) == {("door",): 2}
+    assert of(figures, TRACKS) == {("door",): 1}, "both events show the same face"
+    assert of(figures, EMOTION_FACES) == {("door", "happy"): 2}
+    assert of(figures, DROPPED_FRAMES) == {("door", "late"): 2}
+    assert of(figures, VISIBLE_FACES) == {("door",): 1}
+    assert of(figures, LAST_LATENCY) == {("door",): pytest.approx(0.05)}
+    assert of(figures, STAGE_SECONDS)["classify",] == pytest.approx(0.006)
+    (latency,) = next(f.distributions for f in figures.families() if f.metric is EVENT_LATENCY).values()
+    assert latency.counts[EVENT_LATENCY.buckets.index(0.06)] == 2
+    assert (len(inner.events), inner.statuses) == (2, [STATUS])
+
+
+async def test_a_new_run_counts_its_tracks_anew(figures: Figures) -> None:
+    sink = MeasuredSink(CollectingSink(), figures=figures, now=FakeClock())
+    await sink.publish([EVENT])
+    await sink.publish([replace(EVENT, epoch=EVENT.epoch + 1)])
+    assert of(figures, TRACKS) == {("door",): 2}
+
+
+async def test_what_was_not_delivered_is_not_counted(figures: Figures) -> None:
+    sink = MeasuredSink(CollectingSink(failures=[SinkUnavailableError("away")]), figures=figures, now=FakeClock())
+    with pytest.raises(SinkUnavailableError):
+        await sink.publish([EVENT])
+    assert not figures.families()
+
+
+async def test_a_stream_that_left_has_no_gauges(figures: Figures) -> None:
+    sink = MeasuredSink(CollectingSink(), figures=figures, now=FakeClock())
+    await sink.publish([EVENT])
+    sink.forget("door")
+    sink.collect()
+    assert not of(figures, VISIBLE_FACES)

@@ -1,0 +1,149 @@
+"""The counters of real parts become figures."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from emostream.classify.batcher import CropBatcher
+from emostream.config import PublishSettings, TrackSettings
+from emostream.figures import Family
+from emostream.measurement import Measurement
+from emostream.pipeline import Pipeline
+from emostream.process_figures import resident_memory_bytes
+from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.publish.redis_sink import RedisSink
+from emostream.publish.spool import SpoolSink
+from emostream.testing import (
+    CollectingSink,
+    ConstantClassifier,
+    ScriptedDetector,
+    ScriptedSource,
+    face_at,
+    gray_frames,
+)
+from emostream.track.follower import FaceFollower
+from emostream.track.smoothing import EmotionSmoother
+from tests.media import make_clip, unused_port, wait_until
+
+
+def by_name(families: list[Family]) -> dict[str, dict[tuple[str, ...], float]]:
+    return {family.metric.name: family.values for family in families}
+
+
+async def run_stream(measurement: Measurement, *, stream_id: str = "door", num_frames: int = 6) -> None:
+    source = ScriptedSource(gray_frames(num_frames))
+    batcher = CropBatcher(ConstantClassifier(), num_workers=1, max_batch_size=32)
+    measurement.watch_classifier(batcher)
+    measurement.watch_source(stream_id, source)
+    pipeline = Pipeline(
+        source,
+        stream_id=stream_id,
+        epoch=1,
+        follower=FaceFollower(ScriptedDetector([[face_at(10, 4)]]).detect, settings=TrackSettings()),
+        classifier=batcher,
+        smoother=EmotionSmoother(time_constant_seconds=0.5),
+        sink=measurement.measured(CollectingSink()),
+    )
+    await pipeline.run()
+    batcher.close()
+
+
+async def test_a_pipeline_is_measured_without_knowing_it() -> None:
+    measurement = Measurement()
+    await run_stream(measurement)
+    found = by_name(measurement.collect())
+    assert found["emostream_decode_frames_total"] == {("door",): 6}
+    assert found["emostream_publish_events_total"] == {("door",): 6}
+    assert found["emostream_track_faces_total"] == {("door",): 6}
+    assert found["emostream_emotion_faces_total"] == {("door", "happy"): 6}
+    assert found["emostream_decode_info"].keys() == {("door", "script")}
+    assert found["emostream_model_info"] == {("constant", "1"): 1}
+    assert found["emostream_process_resident_memory_bytes"][()] > 1e7
+    assert {stage for (stage,) in found["emostream_stage_seconds_total"]} >= {"decode", "detect", "publish"}
+    assert found["emostream_source_lag_seconds"].keys() == {("door",)}
+
+
+async def test_looking_twice_counts_once() -> None:
+    measurement = Measurement()
+    await run_stream(measurement)
+    measurement.collect()
+    assert by_name(measurement.collect())["emostream_decode_frames_total"] == {("door",): 6}
+
+
+async def test_sums_stay_when_a_stream_leaves_and_comes_back() -> None:
+    measurement = Measurement(has_stream_label=False)
+    await run_stream(measurement)
+    measurement.keep_streams(())
+    await run_stream(measurement)
+    assert by_name(measurement.collect())["emostream_decode_frames_total"] == {(): 12}
+
+
+async def test_streams_that_rest_have_no_lag() -> None:
+    measurement = Measurement()
+    await run_stream(measurement)
+    assert not by_name(measurement.collect(resting_ids={"door"}))["emostream_source_lag_seconds"]
+
+
+@pytest.mark.integration
+async def test_redis_and_its_spool_are_measured(tmp_path: Path) -> None:
+    with EmbeddedRedis() as server:
+        inner = RedisSink(PublishSettings(group_check_seconds=0), redis_url=server.url)
+        async with SpoolSink(inner, folder=tmp_path) as spool:
+            measurement = Measurement()
+            measurement.watch_sink(spool)
+            source = ScriptedSource(gray_frames(1))
+            measurement.watch_source("door", source)
+            await run_stream_into(spool, source)
+            found = by_name(measurement.collect())
+    assert found["emostream_redis_events_total"]["new",] == 3, "an event and two changes of state"
+    assert found["emostream_spool_waiting_events"] == {(): 0}
+    assert found["emostream_events_lost_total"] == {("spool_full",): 0, ("rejected",): 0}
+
+
+async def run_stream_into(sink: SpoolSink, source: ScriptedSource) -> None:
+    batcher = CropBatcher(ConstantClassifier(), num_workers=1, max_batch_size=32)
+    await Pipeline(
+        source,
+        stream_id="door",
+        epoch=1,
+        follower=FaceFollower(ScriptedDetector([[]]).detect, settings=TrackSettings()),
+        classifier=batcher,
+        smoother=EmotionSmoother(time_constant_seconds=0.5),
+        sink=sink,
+    ).run()
+    batcher.close()
+
+
+def test_memory_is_that_of_this_process() -> None:
+    before = resident_memory_bytes()
+    block = bytearray(b"x" * (64 << 20))
+    assert resident_memory_bytes() - before > len(block) / 2
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+def test_analyze_serves_metrics_while_it_runs(tmp_path: Path) -> None:
+    clip, port = make_clip(tmp_path / "clip.mp4", num_frames=2000, width=640, height=360), unused_port()
+    command = [sys.executable, "-m", "emostream", "analyze", str(clip), "--json", "--metrics-port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        try:
+            found = wait_until(lambda: "emostream_publish_events_total" in scraped(port), timeout_seconds=60)
+            logging.info("the last scrape: %s", scraped(port))
+            assert found
+        finally:
+            running.terminate()
+
+
+def scraped(port: int) -> str:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+            text: str = response.read().decode()
+            return text
+    except OSError:
+        return ""

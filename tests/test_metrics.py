@@ -1,0 +1,52 @@
+"""Declarations of metrics, and that nothing shipped names one that is not declared."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from emostream.metrics import DECODED_FRAMES, METRICS, Metric, MetricType, metrics_page
+from tests.conftest import REPOSITORY
+
+_UNITS = ("seconds", "bytes", "ratio", "info", "frames", "events", "faces", "streams", "size", "wanted")
+_NAME = re.compile(r"\b(?:ray_)?(emostream_(?:[a-z]+_)*[a-z]+)\b")
+_SUFFIXES = ("_bucket", "_count", "_sum")
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_declarations_are_complete(metric: Metric) -> None:
+    assert metric.name.startswith("emostream_")
+    assert metric.help.endswith(".") and metric.action.endswith(".")
+    assert bool(set(metric.labels) - {"stream_id"}) == bool(metric.label_values)
+    assert list(metric.buckets) == sorted(set(metric.buckets))
+    if metric.type is not MetricType.COUNTER:
+        assert metric.name.endswith(_UNITS)
+
+
+def test_only_counters_end_in_total() -> None:
+    with pytest.raises(ValueError, match="_total"):
+        Metric("emostream_frames", "x.", "y.")
+    with pytest.raises(ValueError, match="buckets"):
+        Metric("emostream_seconds", "x.", "y.", type=MetricType.HISTOGRAM)
+
+
+def test_the_page_is_in_step() -> None:
+    page = REPOSITORY / "docs" / "metrics.md"
+    assert page.read_text(encoding="utf-8") == metrics_page(), "run `python -m emostream.metrics > docs/metrics.md`"
+    assert DECODED_FRAMES.name in metrics_page()
+
+
+def _names_in(text: str) -> set[str]:
+    found = set()
+    for name in _NAME.findall(text):
+        bare = next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)), name)
+        found.add(bare if bare in METRICS else name)
+    return found
+
+
+@pytest.mark.parametrize("folder", ["deploy/prometheus", "deploy/grafana", "helm/emostream/files"])
+def test_every_name_that_is_shipped_is_declared(folder: str) -> None:
+    for path in sorted((REPOSITORY / folder).rglob("*")):
+        if path.suffix in (".json", ".yaml", ".yml"):
+            assert _names_in(path.read_text(encoding="utf-8")) <= METRICS.keys(), path
