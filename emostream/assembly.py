@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 
@@ -22,6 +23,8 @@ from emostream.detect.detector import FaceDetector
 from emostream.detect.load import BUILT_IN, load_detector, load_plugin_detector, load_trt_detector
 from emostream.engine_choice import fastest
 from emostream.errors import ConfigError
+from emostream.face import Face
+from emostream.frame import Luma
 from emostream.models.store import ModelStore
 from emostream.pipeline import EventObserver, Pipeline
 from emostream.processor import has_int8_instructions, processor_name
@@ -41,13 +44,15 @@ _FP32_DETECTOR, _INT8_DETECTOR = "centerface", "centerface-int8"
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The models of a process, shared by all its pipelines."""
+    """The models of a process, shared by all its pipelines, and the threads in which they follow faces."""
 
     detector: FaceDetector
     classifier: SharedClassifier
+    workers: Executor = field(default_factory=lambda: ThreadPoolExecutor(_num_cores(), "emostream-follow"))
 
     def close(self) -> None:
         """Release the engines."""
+        self.workers.shutdown()
         self.classifier.close()
 
 
@@ -66,7 +71,7 @@ def load_models(settings: Settings) -> Models:
         classifier=CropBatcher(
             classifier,
             # A GPU computes one batch while the next is brought to it; on CPUs every core computes one.
-            num_workers=2 if has_own_processor else os.cpu_count() or 1,
+            num_workers=2 if has_own_processor else _num_cores(),
             max_batch_size=settings.classify.max_batch_size,
             wanted_crops=classifier.wanted_batch_size,
         ),
@@ -99,14 +104,23 @@ def load_chosen_detector(settings: Settings) -> FaceDetector:
         return load(_INT8_DETECTOR)
     if detect.precision == "fp32" or not has_int8_instructions():
         return load(_FP32_DETECTOR)
-    candidates = {name: load(name) for name in (_FP32_DETECTOR, _INT8_DETECTOR)}
     frame = np.random.default_rng(0).integers(0, 256, (360, 640), dtype=np.uint8)
     chosen = fastest(
-        {name: partial(detector.detect, frame) for name, detector in candidates.items()},
+        {name: partial(_search_with, load, name, frame) for name in (_FP32_DETECTOR, _INT8_DETECTOR)},
         key=f"detector on {processor_name()}, onnxruntime {version('onnxruntime')}",
         cache_file=settings.models.cache_dir / ENGINE_CHOICES_FILE,
     )
-    return candidates[chosen]
+    return load(chosen)
+
+
+def _search_with(load: Callable[[str], FaceDetector], name: str, frame: Luma) -> Callable[[], object]:
+    """A search by a detector that is loaded now, because only a measurement needs it."""
+    return partial(load(name).detect, frame)
+
+
+def _num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def new_epoch() -> int:
@@ -129,6 +143,25 @@ def _rolling_summary(interval_seconds: float) -> RollingSummary | None:
     return RollingSummary(interval_seconds=interval_seconds) if interval_seconds else None
 
 
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What one stream does with faces; each keeps the state of its tracks."""
+
+    detect: Callable[[Luma], list[Face]]
+    smoother: EmotionSmoother
+    dominance: DominantEmotion
+
+
+def build_stages(settings: Settings, *, detect: Callable[[Luma], list[Face]]) -> Stages:
+    """Fresh stages for one stream."""
+    classify = settings.classify
+    return Stages(
+        detect,
+        EmotionSmoother(time_constant_seconds=classify.smoothing_seconds),
+        DominantEmotion(hold_seconds=classify.hold_seconds, margin=classify.switch_margin),
+    )
+
+
 def build_pipeline(
     spec: StreamSpec,
     *,
@@ -137,23 +170,29 @@ def build_pipeline(
     sink: EventSink,
     epoch: int,
     source: FrameSource | None = None,
+    stages: Stages | None = None,
     on_event: EventObserver | None = None,
 ) -> Pipeline:
-    """The pipeline of one stream. `source` replaces the one that the spec's URL asks for."""
+    """The pipeline of one stream.
+
+    `source` replaces the one that the spec's URL asks for, `stages` those that the settings ask for.
+    """
+    stages = stages or build_stages(settings, detect=models.detector.detect)
     return Pipeline(
         source or PyAVSource(spec, settings=settings.decode),
         stream_id=spec.stream_id,
         epoch=epoch,
         follower=FaceFollower(
-            models.detector.detect,
+            stages.detect,
             settings=settings.track,
             detections_per_second=settings.track.detections_per_second,
         ),
         classifier=models.classifier,
-        smoother=EmotionSmoother(time_constant_seconds=settings.classify.smoothing_seconds),
-        dominance=DominantEmotion(hold_seconds=settings.classify.hold_seconds, margin=settings.classify.switch_margin),
+        smoother=stages.smoother,
+        dominance=stages.dominance,
         zones=spec.zones or zones_from(settings.zones.get(spec.stream_id, ())),
         summary=_rolling_summary(settings.publish.summary_seconds),
         sink=sink,
+        workers=models.workers,
         on_event=on_event,
     )

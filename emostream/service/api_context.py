@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Annotated, Self
+
+from fastapi import Depends, Request
 
 from emostream.assembly import Models, load_models
 from emostream.classify.engines import model_path
 from emostream.classify.manifest import ModelManifest, load_manifest
 from emostream.config import Settings
 from emostream.event import EmotionEvent
+from emostream.service.fetch import fetch
 from emostream.service.leases import StreamLeases
 from emostream.service.pictures import event_of_picture
 from emostream.service.record import RegistryView
-from emostream.service.registry import StreamRegistry
+from emostream.service.registry import StreamRegistry, StreamStatus, UnknownStreamError
 from emostream.service.source_policy import SourcePolicy
 from emostream.service.store import RegistryStore
 
@@ -40,18 +43,18 @@ class ApiContext:
 
     async def __aenter__(self) -> Self:
         """Connect at the first call."""
-        self._store = RegistryStore(
+        self.store = RegistryStore(
             self.settings.publish, redis_url=self.redis_url, max_retry_seconds=_MAX_RETRY_SECONDS
         )
-        self.registry = StreamRegistry(self._store, max_streams=self.settings.service.max_streams)
-        self._looking = StreamLeases(self._store, worker_id="api", max_streams=0, ttl_seconds=1.0)
+        self.registry = StreamRegistry(self.store, max_streams=self.settings.service.max_streams)
+        self._looking = StreamLeases(self.store, worker_id="api", max_streams=0, ttl_seconds=1.0)
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close everything."""
-        await self._store.close()
+        await self.store.close()
         if self._models is not None:
             self._models.close()
 
@@ -59,9 +62,26 @@ class ApiContext:
         """The registry now; raises `SinkUnavailableError`."""
         return await self._looking.look()
 
+    async def status(self, stream_id: str) -> StreamStatus:
+        """How a stream is doing; raises `UnknownStreamError`, `SinkUnavailableError`."""
+        return await self.registry.status(stream_id, await self.look())
+
+    async def is_over(self, stream_id: str) -> bool:
+        """Whether a stream has ended for good, or is not wanted any more; raises `SinkUnavailableError`."""
+        try:
+            return (await self.status(stream_id)).state.is_final
+        except UnknownStreamError:
+            return True
+
     def manifest(self) -> ModelManifest:
         """Of the emotion model that is in use; raises `ModelError`."""
         return load_manifest(model_path(self.settings.classify))
+
+    def fetch_picture(self, url: str) -> bytes:
+        """The content behind an untrusted URL; blocks. See `fetch`."""
+        service, decode = self.settings.service, self.settings.decode
+        seconds = decode.open_timeout_seconds
+        return fetch(url, policy=self.policy, max_bytes=service.max_body_bytes, timeout_seconds=seconds)
 
     async def classify_picture(self, content: bytes) -> EmotionEvent:
         """See `event_of_picture`; the models are loaded at the first picture."""
@@ -70,3 +90,12 @@ class ApiContext:
                 self._models = await asyncio.to_thread(load_models, self.settings)
         async with self._pictures:
             return await event_of_picture(content, settings=self.settings, models=self._models)
+
+
+def _context_of(request: Request) -> ApiContext:
+    context: ApiContext = request.app.state.context
+    return context
+
+
+Context = Annotated[ApiContext, Depends(_context_of)]
+"""The context as an argument of a path's function."""

@@ -2,19 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Self
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, Self
 
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from emostream.errors import SourceRejectedError
 from emostream.redact import redact
-from emostream.service.record import StreamRecord
+from emostream.service.record import StreamRecord, StreamReport, StreamTuning
 from emostream.service.registry import StreamStatus
 from emostream.stream import StreamKind, StreamSpec, StreamState, stream_id_from_url, stream_kind_of
 from emostream.zones import zone_from
 
 _MAX_URL_LENGTH = 2048
+
+PROBLEM_TYPE = "application/problem+json"
+
+_STREAM_EXAMPLE: dict[str, Any] = {
+    "id": "door",
+    "url": "rtsp://***@camera.example/stream1",
+    "kind": "live",
+    "every": 1,
+    "target_fps": 10,
+    "max_frames": None,
+    "paused": False,
+    "zones": [],
+    "smoothing_seconds": None,
+    "hold_seconds": None,
+    "switch_margin": None,
+    "min_score": None,
+    "min_face_pixels": None,
+    "state": "running",
+    "detail": "",
+    "last_error": "",
+    "worker_id": "worker-1f0c5d9a2b3e",
+    "epoch": 1790000000000,
+    "num_frames": 1500,
+    "num_faces": 2210,
+    "num_dropped": 0,
+    "num_corrupt": 0,
+    "num_reconnects": 0,
+    "measured_fps": 10.0,
+    "latency_ms": 24.5,
+    "lag_ms": 61.0,
+    "decoder": "h264",
+    "width": 640,
+    "height": 360,
+    "reported_at": "2026-11-23T10:15:04.120000Z",
+}
 
 
 class ZoneBody(BaseModel):
@@ -28,7 +66,32 @@ class ZoneBody(BaseModel):
     )
 
 
-class StreamRequest(BaseModel):
+StreamId = Annotated[str, Path(max_length=64, description="Names the stream.", examples=["door"])]
+"""The id of a stream as a part of the path."""
+
+
+class _Tuning(BaseModel):
+    """How faces are judged; what is left out, or null, is as the settings of the service say."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    smoothing_seconds: float | None = Field(
+        None, ge=0, le=60, description="Time constant of the smoothed probabilities; 0 means none."
+    )
+    hold_seconds: float | None = Field(
+        None, ge=0, le=60, description="A dominant emotion is named for at least this long."
+    )
+    switch_margin: float | None = Field(
+        None, ge=0, le=1, description="An emotion that leads by this much takes over without waiting."
+    )
+    min_score: float | None = Field(None, ge=0, le=1, description="Faces found with less confidence do not count.")
+    min_face_pixels: float | None = Field(None, ge=0, le=10_000, description="Faces less high than this do not count.")
+
+
+_TUNING = tuple(_Tuning.model_fields)
+
+
+class StreamRequest(_Tuning):
     """A stream that is wanted."""
 
     model_config = ConfigDict(
@@ -71,14 +134,22 @@ class StreamRequest(BaseModel):
             max_frames=self.max_frames,
             zones=tuple(zone_from(zone.model_dump()) for zone in self.zones),
         )
-        return StreamRecord(spec, is_paused=self.paused)
+        tuning = StreamTuning(**{name: getattr(self, name) for name in _TUNING})
+        return StreamRecord(spec, is_paused=self.paused, tuning=tuning)
 
 
-class StreamChange(BaseModel):
+class StreamChange(_Tuning):
     """What to change in a stream; what is left out stays as it is."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"paused": True}, {"target_fps": 5}, {"target_fps": None}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"paused": True},
+                {"target_fps": 5, "smoothing_seconds": 1.0},
+                {"target_fps": None, "smoothing_seconds": None},
+            ]
+        },
     )
 
     every: int = Field(1, ge=1, le=1_000_000)
@@ -95,11 +166,14 @@ class StreamChange(BaseModel):
         if "zones" in given:
             given["zones"] = tuple(zone_from(zone.model_dump()) for zone in self.zones)
         is_paused = given.pop("paused", record.is_paused)
-        return record.changed(is_paused=is_paused, **given)
+        tuning = {name: given.pop(name) for name in _TUNING if name in given}
+        return record.changed(is_paused=is_paused, tuning=tuning, **given)
 
 
-class StreamView(BaseModel):
+class StreamView(_Tuning):
     """A stream and how it is doing."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_STREAM_EXAMPLE]})
 
     id: str
     url: str = Field(description="Credentials masked.")
@@ -111,20 +185,27 @@ class StreamView(BaseModel):
     zones: list[ZoneBody]
     state: StreamState
     detail: str = Field(description="One sentence about the state.")
+    last_error: str = Field(description="What went wrong last in this run, also when it is over.")
     worker_id: str | None = Field(description="Who works on it.")
     epoch: int | None = Field(description="Which run of the stream this is; events carry it.")
     num_frames: int = Field(description="Frames published in this run.")
-    num_faces: int
+    num_faces: int = Field(description="Faces in them.")
     num_dropped: int = Field(description="Frames of a live source that were lost because processing was slower.")
-    num_reconnects: int
+    num_corrupt: int = Field(description="Packets and pictures that came damaged.")
+    num_reconnects: int = Field(description="How often the source was opened again.")
     measured_fps: float = Field(description="Frames published per second, over the last 5 seconds.")
     latency_ms: float | None = Field(description="Capture to published, mean over the last 5 seconds.")
+    lag_ms: float | None = Field(description="Age of the newest frame published; grows while nothing comes.")
+    decoder: str = Field(description="What decodes; empty before the source is open.")
+    width: int = Field(description="Pixels of the source's frames; 0 before it is open.")
+    height: int
     reported_at: datetime | None = Field(description="When its worker said so.")
 
     @classmethod
     def of(cls, status: StreamStatus) -> Self:
         """What may be shown of a stream."""
-        spec, report = status.record.spec, status.report
+        spec, record, lease = status.record.spec, status.record, status.lease
+        report = status.report or StreamReport(status.state)
         return cls(
             id=spec.stream_id,
             url=redact(spec.url),
@@ -132,32 +213,53 @@ class StreamView(BaseModel):
             every=spec.every,
             target_fps=spec.target_fps,
             max_frames=spec.max_frames,
-            paused=status.record.is_paused,
+            paused=record.is_paused,
             zones=[ZoneBody(name=zone.name, polygon=list(zone.polygon)) for zone in spec.zones],
+            **asdict(record.tuning),
             state=status.state,
             detail=redact(status.detail),
-            worker_id=status.lease.worker_id if status.lease else None,
-            epoch=status.lease.epoch if status.lease else (report.epoch if report else None),
-            num_frames=report.num_frames if report else 0,
-            num_faces=report.num_faces if report else 0,
-            num_dropped=report.num_dropped if report else 0,
-            num_reconnects=report.num_reconnects if report else 0,
-            measured_fps=report.measured_fps if report and status.lease else 0.0,
-            latency_ms=report.latency_ms if report and status.lease else None,
-            reported_at=datetime.fromtimestamp(report.at_ms / 1000, UTC) if report and report.at_ms else None,
+            last_error=redact(report.last_error),
+            worker_id=lease.worker_id if lease else None,
+            epoch=lease.epoch if lease else report.epoch or None,
+            num_frames=report.num_frames,
+            num_faces=report.num_faces,
+            num_dropped=report.num_dropped,
+            num_corrupt=report.num_corrupt,
+            num_reconnects=report.num_reconnects,
+            measured_fps=report.measured_fps if lease else 0.0,
+            latency_ms=report.latency_ms if lease else None,
+            lag_ms=report.lag_ms if lease else None,
+            decoder=report.decoder,
+            width=report.width,
+            height=report.height,
+            reported_at=datetime.fromtimestamp(report.at_ms / 1000, UTC) if report.at_ms else None,
         )
 
 
 class StreamList(BaseModel):
     """A page of streams, by id."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"streams": [_STREAM_EXAMPLE], "next_cursor": None, "num_matching": 1}]}
+    )
+
     streams: list[StreamView]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
     num_matching: int = Field(description="Streams on all pages together.")
 
 
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
 class Readiness(BaseModel):
     """Whether streams can run."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"ready": True, "num_workers": 2, "num_streams": 9, "capacity": 32}]}
+    )
 
     ready: bool
     num_workers: int
@@ -168,8 +270,25 @@ class Readiness(BaseModel):
 class Problem(BaseModel):
     """An error (RFC 9457)."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is no stream door"}
+            ]
+        }
+    )
+
     type: str = "about:blank"
     title: str
     status: int
     detail: str
     errors: list[dict[str, str]] | None = None
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Documentation of the errors that a path may answer with: those that every path has, and these."""
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {
+        status: {"model": Problem, "content": {PROBLEM_TYPE: schema}, "description": HTTPStatus(status).phrase}
+        for status in sorted({401, 403, 422, 429, 503, *statuses})
+    }

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.service.api_client import ApiClient, ApiError
-from emostream.service.api_models import StreamRequest
+from emostream.service.api_models import StreamChange, StreamRequest
 
-_PACE = ("every", "target_fps", "max_frames", "paused", "zones")
+_CHANGEABLE = tuple(StreamChange.model_fields)
 """What can be changed of a stream while it runs."""
 
 _POLL_SECONDS = 1.0  # a service over HTTP has no other way to say that it is ready
@@ -27,7 +27,7 @@ class Applied(StrEnum):
     ADDED = "added"
     UNCHANGED = "unchanged"
     CHANGED = "changed"
-    """Its pace or zones; its source stayed open."""
+    """Its pace, tuning or zones; its source stayed open."""
     REPLACED = "replaced"
     """Another source: removed and added, a new run begins."""
 
@@ -106,7 +106,7 @@ def _apply(client: ApiClient, body: dict[str, Any]) -> Applied:
         return Applied.ADDED
     if _is_as_wanted(client, body):
         return Applied.UNCHANGED
-    client.change(stream_id, {name: body[name] for name in _PACE})
+    client.change(stream_id, {name: body[name] for name in _CHANGEABLE})
     if _is_as_wanted(client, body):
         return Applied.CHANGED
     client.remove(stream_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -29,12 +29,20 @@ class GatedSource:
         spec: `every`, `target_fps` and `max_frames` apply here.
         is_paused: begin paused.
         after_index: frames up to this index were published by an earlier run and are left out; None for none.
+        on_frame: sees each frame that is let through, in the decode thread.
     """
 
     def __init__(
-        self, source: FrameSource, *, spec: StreamSpec, is_paused: bool = False, after_index: int | None = None
+        self,
+        source: FrameSource,
+        *,
+        spec: StreamSpec,
+        is_paused: bool = False,
+        after_index: int | None = None,
+        on_frame: Callable[[Frame], None] = lambda frame: None,
     ) -> None:
         self._source = source
+        self._on_frame = on_frame
         self._after_index = -1 if after_index is None else after_index
         self._changed = threading.Condition()
         self._is_closed = False
@@ -97,6 +105,7 @@ class GatedSource:
                 return
             num_kept += 1
             if frame.frame_index > self._after_index:
+                self._on_frame(frame)
                 yield frame
             if num_kept == self._spec.max_frames:
                 return

@@ -25,6 +25,7 @@ from emostream.service.store import (
     RECORDS,
     REPORTS,
     REVISION,
+    VIEWERS,
     WORKERS,
     RegistryStore,
     text_pairs,
@@ -47,6 +48,15 @@ class Heartbeat:
     is_new_generation: bool
 
 
+@dataclass(slots=True)
+class LeaseStats:
+    """Counted by a worker's leases while it runs: streams claimed, given back, and lost to other workers."""
+
+    num_claimed: int = 0
+    num_released: int = 0
+    num_lost: int = 0
+
+
 class StreamLeases:
     """The leases of one worker. `look` may be awaited several times at once, the rest one call at a time.
 
@@ -58,6 +68,7 @@ class StreamLeases:
     """
 
     def __init__(self, store: RegistryStore, *, worker_id: str, max_streams: int, ttl_seconds: float) -> None:
+        self.stats = LeaseStats()
         self._store = store
         self._worker_id = worker_id
         self._max_streams = max_streams
@@ -83,6 +94,7 @@ class StreamLeases:
             view, lost = await self._call(held, ttl_ms=self._ttl_ms, is_draining=is_draining)
         self._generation = view.generation
         self._last_view = view
+        self.stats.num_lost += len(lost)
         return Heartbeat(view, lost, is_new_generation)
 
     async def look(self) -> RegistryView:
@@ -96,13 +108,16 @@ class StreamLeases:
             return {}
         keys = [RECORDS, FINISHED, LEASES, EPOCH]
         won = await self._store.run("claim", keys, [self._worker_id, self._ttl_ms, self._max_streams, *stream_ids])
-        return {stream_id: int(epoch) for stream_id, epoch in text_pairs(won).items()}
+        epochs = {stream_id: int(epoch) for stream_id, epoch in text_pairs(won).items()}
+        self.stats.num_claimed += len(epochs)
+        return epochs
 
     async def release(self, held: Mapping[str, int]) -> None:
         """Give leases back, so that others may claim these streams at once."""
         if held:
             arguments = [item for pair in held.items() for item in pair]
             await self._store.run("release", [LEASES, WORKERS], [self._worker_id, *arguments])
+            self.stats.num_released += len(held)
 
     async def sign_off(self) -> None:
         """Tell the others that this worker is gone; its leases must have been given back."""
@@ -116,6 +131,7 @@ class StreamLeases:
             arguments += [stream_id, report.epoch, json_from_report(report), final]
         if reports:
             await self._store.run("report", [RECORDS, LEASES, REPORTS, FINISHED], arguments)
+            self.stats.num_released += sum(report.state.is_final for report in reports.values())
 
     async def _call(
         self, held: Mapping[str, int], *, ttl_ms: int, is_draining: bool
@@ -126,7 +142,7 @@ class StreamLeases:
     async def _call_alone(
         self, held: Mapping[str, int], *, ttl_ms: int, is_draining: bool
     ) -> tuple[RegistryView, tuple[str, ...]]:
-        keys = [RECORDS, FINISHED, LEASES, WORKERS, REVISION, GENERATION]
+        keys = [RECORDS, FINISHED, LEASES, WORKERS, REVISION, GENERATION, VIEWERS]
         # The generation guards the revision, which starts again after a loss of data.
         arguments: list[str | int] = [
             self._worker_id,
@@ -138,7 +154,7 @@ class StreamLeases:
         ]
         pairs: list[str | int] = [item for pair in held.items() for item in pair]
         reply = await self._store.run("heartbeat", keys, [*arguments, secrets.token_hex(8), *pairs])
-        now_ms, generation, revision, records, finished, leases, workers, lost = reply
+        now_ms, generation, revision, records, finished, leases, workers, lost, looked_at = reply
         revision_text = f"{generation.decode()} {revision.decode()}"
         if revision_text != self._revision:
             self._records = {name: record_from_json(text) for name, text in text_pairs(records).items()}
@@ -151,6 +167,7 @@ class StreamLeases:
             finished={name: StreamState(state) for name, state in text_pairs(finished).items()},
             leases={name: _lease(text) for name, text in text_pairs(leases).items()},
             workers={name: _worker(name, text) for name, text in living.items()},
+            previews=frozenset(name.decode() for name in looked_at),
         )
         return view, tuple(stream_id.decode() for stream_id in lost)
 

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 
 from emostream.assembly import Models, load_models
 from emostream.config import Settings
+from emostream.measurement import Measurement
 from emostream.publish.redis_sink import RedisSink
 from emostream.service.leases import StreamLeases
 from emostream.service.parts import WorkerParts
@@ -16,11 +17,17 @@ from emostream.service.source_policy import SourcePolicy
 from emostream.service.store import RegistryStore
 from emostream.service.stream_host import StreamHost
 from emostream.service.worker import StreamWorker
+from emostream.service.worker_metrics import MeasuredParts, Recorder, WorkerMetrics
 
 
 @contextlib.asynccontextmanager
 async def open_worker(
-    settings: Settings, *, redis_url: str, worker_id: str, models: Models | None = None
+    settings: Settings,
+    *,
+    redis_url: str,
+    worker_id: str,
+    models: Models | None = None,
+    record: Recorder | None = None,
 ) -> AsyncIterator[StreamWorker]:
     """A worker that runs until the context is left; then it hands its streams over.
 
@@ -29,6 +36,7 @@ async def open_worker(
         redis_url: registry and events.
         worker_id: unique for each start of a worker.
         models: shared with others, not closed here; None loads them.
+        record: gets the worker's figures again and again, beside the HTTP interface.
 
     Raises:
         ModelError: a model is missing or does not fit.
@@ -38,7 +46,11 @@ async def open_worker(
         if models is None:
             models = await asyncio.to_thread(load_models, settings)
             stack.callback(models.close)
-        sink = await stack.enter_async_context(RedisSink(settings.publish, redis_url=redis_url))
+        measurement = Measurement(has_stream_label=settings.metrics.stream_label)
+        measurement.watch_classifier(models.classifier)
+        sink = measurement.measured(
+            await stack.enter_async_context(RedisSink(settings.publish, redis_url=redis_url))
+        )
         # Heartbeats try once and come again by themselves.
         store = await stack.enter_async_context(
             RegistryStore(settings.publish, redis_url=redis_url, max_retry_seconds=0)
@@ -50,17 +62,32 @@ async def open_worker(
             max_streams=service.max_streams_per_worker,
             ttl_seconds=service.lease_seconds,
         )
-        parts = WorkerParts(settings, models=models, policy=SourcePolicy(service))
+        parts = MeasuredParts(
+            WorkerParts(settings, models=models, policy=SourcePolicy(service)), measurement=measurement
+        )
+        host = StreamHost(parts, sink=sink, worker_id=worker_id, send_preview=store.publish)
         worker = StreamWorker(
             store,
             leases=leases,
-            host=StreamHost(parts, sink=sink, worker_id=worker_id),
+            host=host,
             worker_id=worker_id,
             heartbeat_seconds=service.heartbeat_seconds,
         )
+        metrics = WorkerMetrics(
+            measurement,
+            worker=worker,
+            host=host,
+            leases=leases,
+            store=store,
+            max_streams=service.max_streams_per_worker,
+            interval_seconds=settings.metrics.interval_seconds,
+            record=record,
+        )
         running = asyncio.create_task(worker.run(), name=f"worker {worker_id}")
+        measuring = asyncio.create_task(metrics.run(), name=f"metrics of {worker_id}")
         try:
             yield worker
         finally:
+            measuring.cancel()
             await worker.drain(timeout_seconds=service.drain_seconds)
             await running

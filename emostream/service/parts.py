@@ -17,9 +17,11 @@ from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import DecodeStats, FrameSource, SourceInfo
 from emostream.errors import SourceUnavailableError
 from emostream.frame import Frame
-from emostream.pipeline import Pipeline
 from emostream.publish.sink import EventSink
+from emostream.service.record import StreamRecord
 from emostream.service.source_policy import SourcePolicy
+from emostream.service.stream_host import TunablePipeline
+from emostream.service.tuning import TunedStages
 from emostream.stream import StreamKind, StreamSpec
 
 _WATCHDOG_GRACE_SECONDS = 5.0  # FFmpeg's own time-outs come first and say more
@@ -54,9 +56,19 @@ class WorkerParts:
             on_state=on_state,
         )
 
-    def pipeline(self, spec: StreamSpec, *, epoch: int, source: FrameSource, sink: EventSink) -> Pipeline:
+    def pipeline(self, record: StreamRecord, *, epoch: int, source: FrameSource, sink: EventSink) -> TunablePipeline:
         """See `PipelineParts.pipeline`."""
-        return build_pipeline(spec, settings=self._settings, models=self._models, sink=sink, epoch=epoch, source=source)
+        tuned = TunedStages(self._settings, detector=self._models.detector, tuning=record.tuning)
+        pipeline = build_pipeline(
+            record.spec,
+            settings=self._settings,
+            models=self._models,
+            sink=sink,
+            epoch=epoch,
+            source=source,
+            stages=tuned.stages,
+        )
+        return TunablePipeline(pipeline, tuned.tune)
 
     def _open_source(self, spec: StreamSpec) -> FrameSource:
         return CheckedSource(spec, settings=self._decode, policy=self._policy)

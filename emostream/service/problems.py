@@ -13,11 +13,10 @@ from starlette.exceptions import HTTPException
 
 from emostream.errors import ConfigError, DecodeError, EmostreamError, ModelError, PublishError, SourceError
 from emostream.redact import redact
+from emostream.service.api_models import PROBLEM_TYPE
 from emostream.service.registry import RegistryFullError, StreamExistsError, UnknownStreamError
 
 logger = logging.getLogger(__name__)
-
-MEDIA_TYPE = "application/problem+json"
 
 # The first that fits, so subclasses come first.
 _STATUS_OF: tuple[tuple[type[EmostreamError], int], ...] = (
@@ -44,7 +43,7 @@ def problem(
     }
     if errors:
         content["errors"] = errors
-    return JSONResponse(content, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+    return JSONResponse(content, status_code=status, media_type=PROBLEM_TYPE, headers=headers)
 
 
 def status_of_error(exc: EmostreamError) -> int:

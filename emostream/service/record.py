@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from emostream.errors import EventRejectedError
 from emostream.stream import StreamKind, StreamSpec, StreamState
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTuning:
+    """What a stream does otherwise than the settings say; None leaves it to them. Changed while the stream runs.
+
+    Attributes:
+        smoothing_seconds: time constant of the smoothed probabilities; 0 means none.
+        hold_seconds: a dominant emotion is named for at least this long.
+        switch_margin: an emotion that leads by this much takes over without waiting.
+        min_score: faces found with less confidence do not count; below `detect.min_score` there are none anyway.
+        min_face_pixels: nor do lower ones; below `detect.min_face_pixels` none are looked for.
+    """
+
+    smoothing_seconds: float | None = None
+    hold_seconds: float | None = None
+    switch_margin: float | None = None
+    min_score: float | None = None
+    min_face_pixels: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +37,14 @@ class StreamRecord:
     Attributes:
         spec: what to watch; its URL may hold credentials.
         is_paused: wanted to stand still, with its source kept open.
+        tuning: how faces are judged.
         created_epoch: token taken when the record was made. Every epoch of this stream is greater, so events of an
             earlier stream with the same id can be told apart.
     """
 
     spec: StreamSpec
     is_paused: bool = False
+    tuning: StreamTuning = StreamTuning()
     created_epoch: int = 0
 
     @property
@@ -30,9 +52,14 @@ class StreamRecord:
         """The id of its spec."""
         return self.spec.stream_id
 
-    def changed(self, *, is_paused: bool, **spec: Any) -> StreamRecord:
-        """The record with another pace; `spec` names attributes of the spec."""
-        return replace(self, spec=replace(self.spec, **spec), is_paused=is_paused)
+    def changed(self, *, is_paused: bool, tuning: Mapping[str, Any], **spec: Any) -> StreamRecord:
+        """The record with another pace or tuning; `spec` and `tuning` name attributes of these."""
+        return replace(
+            self,
+            spec=replace(self.spec, **spec),
+            is_paused=is_paused,
+            tuning=replace(self.tuning, **tuning),
+        )
 
     def same_wish_as(self, other: StreamRecord) -> bool:
         """Whether both ask for the same, whenever they were made."""
@@ -53,8 +80,13 @@ class StreamReport:
         num_faces: faces in them.
         num_dropped: frames of a live source that were lost.
         num_reconnects: how often the source was opened again.
+        num_corrupt: packets and pictures that came damaged.
         measured_fps: frames published per second over the last seconds.
         latency_ms: capture to published, the mean over the last seconds; None before the first frame.
+        lag_ms: age of the newest frame published; grows while nothing comes. None before the first frame.
+        last_error: what went wrong last, also when it is over; empty when nothing did.
+        decoder: what really decodes, for example "h264"; empty before the source is open.
+        width, height: pixels of the source's frames; 0 before it is open.
     """
 
     state: StreamState
@@ -66,8 +98,14 @@ class StreamReport:
     num_faces: int = 0
     num_dropped: int = 0
     num_reconnects: int = 0
+    num_corrupt: int = 0
     measured_fps: float = 0.0
     latency_ms: float | None = None
+    lag_ms: float | None = None
+    last_error: str = ""
+    decoder: str = ""
+    width: int = 0
+    height: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +151,7 @@ class RegistryView:
         finished: final state of those that need no work any more.
         leases: by stream id, expired ones included.
         workers: by id, living ones only.
+        previews: channels of the previews that somebody looks at.
     """
 
     now_ms: int
@@ -121,6 +160,7 @@ class RegistryView:
     finished: dict[str, StreamState] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
     workers: dict[str, WorkerEntry] = field(default_factory=dict)
+    previews: frozenset[str] = frozenset()
 
     def owner_of(self, stream_id: str) -> Lease | None:
         """The valid lease on a stream."""
@@ -136,11 +176,15 @@ class RegistryView:
         return [stream_id for stream_id in self.unfinished_ids() if self.owner_of(stream_id) is None]
 
 
+_REPORT_FIELDS = {item.name for item in fields(StreamReport)}
+
+
 def json_from_record(record: StreamRecord) -> str:
     """One line; equal records give equal text."""
     content = {
         "spec": {**asdict(record.spec), "kind": record.spec.kind.value},
         "is_paused": record.is_paused,
+        "tuning": asdict(record.tuning),
         "created_epoch": record.created_epoch,
     }
     return json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -156,7 +200,8 @@ def record_from_json(text: str | bytes) -> StreamRecord:
         content = json.loads(text)
         spec = content.pop("spec")
         kind = StreamKind(spec.pop("kind"))
-        return StreamRecord(spec=StreamSpec(kind=kind, **spec), **content)
+        tuning = StreamTuning(**content.pop("tuning", {}))
+        return StreamRecord(spec=StreamSpec(kind=kind, **spec), tuning=tuning, **content)
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise EventRejectedError(
             "an entry of the registry is no stream record; was it written by another version?"
@@ -176,6 +221,9 @@ def report_from_json(text: str | bytes) -> StreamReport:
     """
     try:
         content: dict[str, Any] = json.loads(text)
-        return StreamReport(state=StreamState(content.pop("state")), **content)
+        state = StreamState(content.pop("state"))
+        # While a cluster is being upgraded, newer workers may say more than this version knows.
+        known = {name: value for name, value in content.items() if name in _REPORT_FIELDS}
+        return StreamReport(state=state, **known)
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise EventRejectedError("an entry of the registry is no report; was it written by another version?") from exc

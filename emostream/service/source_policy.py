@@ -60,7 +60,7 @@ class SourcePolicy:
         name = redact(url)
         try:
             parts = urlsplit(url)
-            host = parts.hostname
+            host, _ = parts.hostname, parts.port  # both are parsed only now
         except ValueError as exc:
             raise SourceRejectedError(f"{name} is not a URL: {exc}") from exc
         if parts.scheme == "file":
@@ -72,7 +72,10 @@ class SourcePolicy:
             )
         if not host:
             raise SourceRejectedError(f"{name}: there is no host in it")
-        address = self._check_host(host, parts=parts, name=name)
+        if any(character in parts.netloc for character in "\\ \t\r\n"):
+            # Programs disagree about where the host ends in these; what is checked must be what is opened.
+            raise SourceRejectedError(f"{name}: the host is ambiguous")
+        address = self.address_of(host, name=name)
         return _with_address(parts, address) if parts.scheme in _PINNED_SCHEMES else url
 
     def _check_file(self, url: str, *, name: str) -> None:
@@ -86,10 +89,16 @@ class SourcePolicy:
         if not is_inside:
             raise SourceRejectedError(f"{name}: there is no such file under the media root")
 
-    def _check_host(self, host: str, *, parts: SplitResult, name: str) -> Address:
-        if any(character in parts.netloc for character in "\\ \t\r\n"):
-            # Programs disagree about where the host ends in these; what is checked must be what is opened.
-            raise SourceRejectedError(f"{name}: the host is ambiguous")
+    def address_of(self, host: str, *, name: str) -> str:
+        """The address to connect to, if one may connect to this host now; blocks for a name look-up.
+
+        Args:
+            host: name or address.
+            name: of the source, for messages.
+
+        Raises:
+            SourceRejectedError: one may not, or nobody knows the host.
+        """
         try:
             addresses = [ipaddress.ip_address(address.partition("%")[0]) for address in self._resolver(host)]
         except (OSError, ValueError) as exc:
@@ -99,7 +108,7 @@ class SourcePolicy:
                 f"{name}: the host is not at a public address; the operator can allow its network with "
                 "service.allowed_networks"
             )
-        return addresses[0]
+        return str(addresses[0])
 
     def _is_allowed(self, address: Address) -> bool:
         mapped = getattr(address, "ipv4_mapped", None)
@@ -110,9 +119,9 @@ class SourcePolicy:
         return address.is_global and not address.is_multicast
 
 
-def _with_address(parts: SplitResult, address: Address) -> str:
+def _with_address(parts: SplitResult, address: str) -> str:
     """The URL with an address in place of its host; login and port stay."""
     login, at, host_and_port = parts.netloc.rpartition("@")
     port = host_and_port[len(host_and_port.rstrip("0123456789")) :] if ":" in host_and_port.rpartition("]")[2] else ""
-    host = f"[{address}]" if address.version == 6 else str(address)
+    host = f"[{address}]" if ":" in address else address
     return parts._replace(netloc=f"{login}{at}{host}{':' + port if port else ''}").geturl()

@@ -27,6 +27,8 @@ REVISION = registry_key("revision")
 """Grows with each change of a record."""
 EPOCH = registry_key("epoch")
 """The last fencing token given out."""
+VIEWERS = registry_key("viewers")
+"""Hash: channel of a preview → until when somebody looks at it, in ms."""
 GENERATION = registry_key("generation")
 """A random name that changes only when the server lost its data."""
 
@@ -80,6 +82,24 @@ class RegistryStore:
 
         return await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
 
+    async def put(self, key: str, text: str, *, seconds: int) -> None:
+        """Keep a text for so long; errors as in `run`."""
+
+        async def call() -> Any:
+            return await self.redis.set(key, text, ex=seconds)
+
+        await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+
+    async def values_of(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The texts of several keys, None where there is none; errors as in `run`."""
+        if not keys:
+            return []
+
+        async def call() -> list[bytes | None]:
+            return await cast("Awaitable[list[bytes | None]]", self.redis.mget(keys))
+
+        return await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+
     async def last_event_of(self, stream_id: str) -> tuple[int, int] | None:
         """Epoch and frame index of the last event published of a stream; errors as in `run`."""
 
@@ -91,6 +111,14 @@ class RegistryStore:
             return None
         fields = entries[0][1]
         return int(fields[b"epoch"]), int(fields[b"frame_index"])
+
+    async def publish(self, channel: str, message: bytes) -> None:
+        """Hand a message to whoever listens now; errors as in `run`. Redis keeps nothing of it."""
+
+        async def call() -> Any:
+            return await self.redis.publish(channel, message)
+
+        await with_retries(call, url=self._url, max_retry_seconds=0)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -12,14 +12,16 @@ from enum import Enum
 from typing import Protocol
 
 from emostream.decode.live_source import LiveSource, StateObserver
-from emostream.decode.source import FrameSource
+from emostream.decode.source import FrameSource, SourceInfo
 from emostream.errors import EmostreamError, EventRejectedError, PublishError
 from emostream.event import StatusEvent
 from emostream.pipeline import Pipeline, utc_now
 from emostream.publish.sink import EventSink
 from emostream.redact import redact
 from emostream.service.gated_source import GatedSource, without_sampling
-from emostream.service.record import StreamRecord, StreamReport
+from emostream.service.preview import PreviewKind, preview_channel
+from emostream.service.preview_tap import PreviewTap, SendPreview
+from emostream.service.record import StreamRecord, StreamReport, StreamTuning
 from emostream.service.stream_meter import MeteredSink, StreamMeter
 from emostream.stream import StreamSpec, StreamState
 
@@ -33,9 +35,17 @@ class PipelineParts(Protocol):
         """A source, not opened yet; a live one reconnects by itself and tells its states."""
         ...
 
-    def pipeline(self, spec: StreamSpec, *, epoch: int, source: FrameSource, sink: EventSink) -> Pipeline:
+    def pipeline(self, record: StreamRecord, *, epoch: int, source: FrameSource, sink: EventSink) -> TunablePipeline:
         """The pipeline of one run."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class TunablePipeline:
+    """A pipeline, and how to change it while it runs."""
+
+    pipeline: Pipeline
+    tune: Callable[[StreamTuning], None] = lambda tuning: None
 
 
 class StopReason(Enum):
@@ -69,16 +79,22 @@ class Outcome(Enum):
 class _Hosted:
     record: StreamRecord
     epoch: int
-    started_seconds: float
+    tap: PreviewTap
     meter: StreamMeter = field(default_factory=StreamMeter)
     state: StreamState = StreamState.CONNECTING
     detail: str = "its worker opens the source"
     outcome: Outcome | None = None
     is_stopping: bool = False
+    last_error: str = ""
     gate: GatedSource | None = None
     source: FrameSource | None = None
+    tune: Callable[[StreamTuning], None] = lambda tuning: None
     task: asyncio.Task[None] | None = None
     statuses: asyncio.Queue[StatusEvent] = field(default_factory=asyncio.Queue)
+
+
+async def _send_nowhere(channel: str, message: bytes) -> None:
+    """For hosts without viewers."""
 
 
 class StreamHost:
@@ -88,6 +104,7 @@ class StreamHost:
         parts: makes sources and pipelines.
         sink: shared by all streams; not closed here.
         worker_id: named in reports.
+        send_preview: delivers previews; by default nobody gets any.
         now: wall clock, aware UTC.
         clock: monotonic seconds.
     """
@@ -98,12 +115,14 @@ class StreamHost:
         *,
         sink: EventSink,
         worker_id: str,
+        send_preview: SendPreview = _send_nowhere,
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._parts = parts
         self._sink = sink
         self._worker_id = worker_id
+        self._send_preview = send_preview
         self._now = now
         self._clock = clock
         self._streams: dict[str, _Hosted] = {}
@@ -128,24 +147,32 @@ class StreamHost:
         stream_id = record.stream_id
         if stream_id in self._streams:
             raise ValueError(f"expected a stream that does not run yet, got {stream_id}")
-        hosted = _Hosted(record, epoch, self._clock())
+        hosted = _Hosted(record, epoch, PreviewTap(stream_id, send=self._send_preview, clock=self._clock))
         loop = asyncio.get_running_loop()
 
         def on_state(state: StreamState, detail: str) -> None:  # runs in the decode thread
             loop.call_soon_threadsafe(self._state_changed, hosted, state, detail)
 
         hosted.source = self._parts.source(without_sampling(record.spec), on_state=on_state)
-        hosted.gate = GatedSource(hosted.source, spec=record.spec, is_paused=record.is_paused, after_index=after_index)
+        hosted.gate = GatedSource(
+            hosted.source,
+            spec=record.spec,
+            is_paused=record.is_paused,
+            after_index=after_index,
+            on_frame=hosted.tap.offer,
+        )
         sink = MeteredSink(
             self._sink,
             meter=hosted.meter,
             on_status=lambda event: _note(hosted, event.state, event.detail),
+            on_published=hosted.tap.published,
             now=self._now,
             clock=self._clock,
         )
-        pipeline = self._parts.pipeline(record.spec, epoch=epoch, source=hosted.gate, sink=sink)
+        made = self._parts.pipeline(record, epoch=epoch, source=hosted.gate, sink=sink)
+        hosted.tune = made.tune
         self._streams[stream_id] = hosted
-        hosted.task = asyncio.create_task(self._run(hosted, pipeline), name=f"stream {stream_id}")
+        hosted.task = asyncio.create_task(self._run(hosted, made.pipeline), name=f"stream {stream_id}")
 
     def adjust(self, record: StreamRecord) -> bool:
         """Change a running stream in place; False when it must be started again (another source, other zones)."""
@@ -154,8 +181,14 @@ class StreamHost:
             return False
         if hosted.gate is not None:
             hosted.gate.adjust(record.spec, is_paused=record.is_paused)
+        hosted.tune(record.tuning)
         hosted.record = record
         return True
+
+    def show_previews(self, channels: frozenset[str]) -> None:
+        """Make the previews that somebody looks at, and no others, until the next call."""
+        for stream_id, hosted in self._streams.items():
+            hosted.tap.kinds = frozenset(kind for kind in PreviewKind if preview_channel(stream_id, kind) in channels)
 
     async def stop(self, stream_id: str, reason: StopReason) -> None:
         """Stop a stream and wait until it is gone; nothing happens when it does not run or is being stopped."""
@@ -202,15 +235,16 @@ class StreamHost:
             hosted.outcome = Outcome.DEPOSED
         except EmostreamError as exc:
             logger.warning("stream %s: %s", stream_id, exc)
-            hosted.detail = redact(str(exc))
+            hosted.detail = hosted.last_error = redact(str(exc))
             hosted.outcome = Outcome.RETRY if exc.retryable else Outcome.FAILED
             hosted.state = StreamState.RECONNECTING if exc.retryable else StreamState.FAILED
         except Exception as exc:  # the top of a stream's task: a defect here must not touch other streams
             logger.exception("stream %s: internal error", stream_id)
             hosted.outcome, hosted.state = Outcome.FAILED, StreamState.FAILED
-            hosted.detail = f"internal error: {type(exc).__name__}: {redact(str(exc))}"
+            hosted.detail = hosted.last_error = f"internal error: {type(exc).__name__}: {redact(str(exc))}"
             await self._tell(self._status(hosted, hosted.state, hosted.detail))
         finally:
+            hosted.tap.close()
             telling.cancel()
             await asyncio.wait([telling])
 
@@ -243,7 +277,8 @@ class StreamHost:
     def _report(self, hosted: _Hosted) -> StreamReport:
         meter, now_seconds = hosted.meter, self._clock()
         live_stats = hosted.source.live_stats if isinstance(hosted.source, LiveSource) else None
-        latency_ms = meter.latency_ms(now_seconds=now_seconds)
+        latency_ms, lag_ms = meter.latency_ms(now_seconds=now_seconds), meter.lag_ms(now=self._now())
+        info = None if hosted.source is None else _info_of(hosted.source)
         return StreamReport(
             state=hosted.state,
             detail=hosted.detail,
@@ -254,13 +289,28 @@ class StreamHost:
             num_faces=meter.num_faces,
             num_dropped=meter.num_dropped,
             num_reconnects=live_stats.num_reconnects if live_stats else 0,
+            num_corrupt=hosted.source.stats.num_corrupt if hosted.source else 0,
             measured_fps=round(meter.measured_fps(now_seconds=now_seconds), 2),
             latency_ms=None if latency_ms is None else round(latency_ms, 1),
+            lag_ms=None if lag_ms is None else round(lag_ms, 1),
+            last_error=hosted.last_error,
+            decoder=info.decoder if info else "",
+            width=info.width if info else 0,
+            height=info.height if info else 0,
         )
 
 
 def _note(hosted: _Hosted, state: StreamState, detail: str) -> None:
     hosted.state, hosted.detail = state, redact(detail)
+    if state in (StreamState.RECONNECTING, StreamState.FAILED):
+        hosted.last_error = hosted.detail
+
+
+def _info_of(source: FrameSource) -> SourceInfo | None:
+    try:
+        return source.info
+    except RuntimeError:  # not open yet
+        return None
 
 
 def _what_needs_a_restart(record: StreamRecord) -> tuple[object, ...]:

@@ -26,6 +26,7 @@ class StreamMeter:
         self.num_frames = 0
         self.num_faces = 0
         self.num_dropped = 0
+        self.last_captured_at: datetime | None = None
         self._recent: deque[tuple[float, int, float]] = deque()  # when, frames, summed latency
 
     def add(self, *, num_frames: int, num_faces: int, num_dropped: int, latency_ms: float, now_seconds: float) -> None:
@@ -47,6 +48,10 @@ class StreamMeter:
         num_frames = sum(count for _, count, _ in self._recent)
         return sum(latency for _, _, latency in self._recent) / num_frames if num_frames else None
 
+    def lag_ms(self, *, now: datetime) -> float | None:
+        """Age of the newest frame published; None before the first."""
+        return None if self.last_captured_at is None else 1000 * (now - self.last_captured_at).total_seconds()
+
     def _forget(self, now_seconds: float) -> None:
         while self._recent and self._recent[0][0] <= now_seconds - _WINDOW_SECONDS:
             self._recent.popleft()
@@ -59,6 +64,7 @@ class MeteredSink:
         sink: shared; not closed here.
         meter: counts the events of one stream.
         on_status: told of each status event before it is delivered.
+        on_published: told of events that were delivered.
         now: wall clock, aware UTC.
         clock: monotonic seconds.
     """
@@ -69,11 +75,13 @@ class MeteredSink:
         *,
         meter: StreamMeter,
         on_status: Callable[[StatusEvent], None],
+        on_published: Callable[[Sequence[EmotionEvent]], None] = lambda events: None,
         now: Callable[[], datetime],
         clock: Callable[[], float],
     ) -> None:
         self._sink = sink
         self._on_status = on_status
+        self._on_published = on_published
         self._meter = meter
         self._now = now
         self._clock = clock
@@ -91,6 +99,8 @@ class MeteredSink:
                 latency_ms=1000 * latency_seconds,
                 now_seconds=self._clock(),
             )
+            self._meter.last_captured_at = events[-1].captured_at
+            self._on_published(events)
 
     async def publish_status(self, event: StatusEvent) -> None:
         """Tell, then deliver."""

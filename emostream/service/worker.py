@@ -129,6 +129,7 @@ class StreamWorker:
             self._unreported.pop(stream_id, None)
             self._stop(stream_id, StopReason.LOST)
         self._follow_records(beat.view)
+        self._host.show_previews(beat.view.previews)
         await self._settle_ended()
         await self._restart_due(beat.view)
         await self._place(beat.view)

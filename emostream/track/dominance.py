@@ -49,8 +49,9 @@ class DominantEmotion:
             raise ValueError(f"expected hold_seconds ≥ 0, got {hold_seconds}")
         if not 0 <= margin <= 1:
             raise ValueError(f"expected margin in 0…1, got {margin}")
-        self._hold_seconds = hold_seconds
-        self._margin = margin
+        self.hold_seconds = hold_seconds
+        self.margin = margin
+        """Both may be changed at any time; the names of tracks go on."""
         self._states: dict[int, _State] = {}
 
     def name(
@@ -102,15 +103,15 @@ class DominantEmotion:
     def _takes_over(self, state: _State, leader: str, *, lead: float, pts_seconds: float) -> bool:
         if leader != state.challenger:
             state.challenger, state.challenged_at = leader, pts_seconds
-        if pts_seconds - state.changed_at < self._hold_seconds:
+        if pts_seconds - state.changed_at < self.hold_seconds:
             return False
-        return lead >= self._margin or pts_seconds - state.challenged_at >= self._hold_seconds
+        return lead >= self.margin or pts_seconds - state.challenged_at >= self.hold_seconds
 
     def _name_of_bad(self, state: _State, pts_seconds: float) -> str:
         state.challenger = ""
         if state.bad_since is None:
             state.bad_since = pts_seconds
-        if state.name != UNKNOWN and pts_seconds - state.bad_since >= self._hold_seconds:
+        if state.name != UNKNOWN and pts_seconds - state.bad_since >= self.hold_seconds:
             state.name, state.changed_at = UNKNOWN, pts_seconds
         return state.name
 

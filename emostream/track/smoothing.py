@@ -29,7 +29,8 @@ class EmotionSmoother:
     def __init__(self, *, time_constant_seconds: float) -> None:
         if time_constant_seconds < 0:
             raise ValueError(f"expected time_constant_seconds ≥ 0, got {time_constant_seconds}")
-        self._time_constant_seconds = time_constant_seconds
+        self.time_constant_seconds = time_constant_seconds
+        """May be changed at any time; states of tracks go on."""
         self._states: dict[int, _State] = {}
 
     def smooth(
@@ -56,6 +57,6 @@ class EmotionSmoother:
         return len(self._states)
 
     def _weight_of_new(self, elapsed_seconds: float) -> float:
-        if self._time_constant_seconds == 0:
+        if self.time_constant_seconds == 0:
             return 1.0
-        return -math.expm1(-max(elapsed_seconds, 0.0) / self._time_constant_seconds)
+        return -math.expm1(-max(elapsed_seconds, 0.0) / self.time_constant_seconds)

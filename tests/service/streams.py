@@ -14,6 +14,7 @@ from emostream.frame import Frame
 from emostream.pipeline import Pipeline
 from emostream.publish.sink import EventSink
 from emostream.service.record import StreamRecord
+from emostream.service.stream_host import TunablePipeline
 from emostream.stream import StreamKind, StreamSpec
 from emostream.testing import ConstantClassifier, ScriptedDetector, ScriptedSource, face_at, gray_frames
 from emostream.track.follower import FaceFollower
@@ -54,17 +55,18 @@ class ScriptedParts:
         self.sources[spec.stream_id] = self._source_of(spec)
         return self.sources[spec.stream_id]
 
-    def pipeline(self, spec: StreamSpec, *, epoch: int, source: FrameSource, sink: EventSink) -> Pipeline:
+    def pipeline(self, record: StreamRecord, *, epoch: int, source: FrameSource, sink: EventSink) -> TunablePipeline:
         """A real pipeline that sees one face in every frame."""
-        return Pipeline(
+        pipeline = Pipeline(
             source,
-            stream_id=spec.stream_id,
+            stream_id=record.stream_id,
             epoch=epoch,
             follower=FaceFollower(ScriptedDetector([[face_at(10, 4)]]).detect, settings=TrackSettings()),
             classifier=self.batcher,
             smoother=EmotionSmoother(time_constant_seconds=0.5),
             sink=sink,
         )
+        return TunablePipeline(pipeline)
 
 
 def live_record(stream_id: str = "door") -> StreamRecord:

@@ -21,7 +21,7 @@ from emostream.service.api import build_api
 from emostream.service.record import StreamReport
 from emostream.service.store import RegistryStore
 from emostream.stream import StreamState
-from tests.media import make_clip
+from tests.media import http_server, make_clip
 from tests.publish.samples import events_of
 from tests.service.conftest import SETTINGS, LeasesOf
 
@@ -267,6 +267,61 @@ async def test_models_and_pictures(client: httpx.AsyncClient, shared_data: Path,
         assert_problem(await client.post("/v1/images", content=body), 422)
 
 
+async def test_a_picture_in_a_form_or_at_a_url(client: httpx.AsyncClient, tmp_path: Path) -> None:
+    picture = make_clip(tmp_path / "picture.png", num_frames=1, codec="png", pix_fmt="rgb24", width=320, height=240)
+    with http_server(tmp_path) as base:
+        for response in (
+            await client.post("/v1/images", files={"file": ("picture.png", picture.read_bytes(), "image/png")}),
+            await client.post("/v1/images", json={"url": f"{base}/picture.png"}),
+            await client.post("/v1/images", json={"url": f"file://{picture}"}),
+        ):
+            assert response.status_code == 200, response.text
+            assert response.json()["frame_width"] == 320
+        absent = await client.post("/v1/images", json={"url": f"{base}/absent.png"})
+        assert "HTTP status 404" in assert_problem(absent, 422)
+    form = {"Content-Type": "multipart/form-data"}
+    for refused in (
+        await client.post("/v1/images", files={"other": ("picture.png", b"x", "image/png")}),
+        await client.post("/v1/images", content=b"no form", headers=form),
+        await client.post(
+            "/v1/images", content=b"no form", headers={"Content-Type": "multipart/form-data; boundary=x"}
+        ),
+        await client.post("/v1/images", json={"url": "http://10.0.0.1/picture.png"}),
+        await client.post("/v1/images", json={"url": "file:///etc/passwd"}),
+        await client.post("/v1/images", json={"url": ""}),
+        await client.post("/v1/images", content=b"{", headers={"Content-Type": "application/json"}),
+    ):
+        assert_problem(refused, 422)
+
+
+async def test_who_asks_too_often_waits(clients: Clients) -> None:
+    client = await clients.open(max_requests_per_second=2)
+    statuses = [(await client.get("/v1/models")).status_code for _ in range(10)]
+    assert set(statuses) == {200, 429}
+    refused = await client.get("/v1/models")
+    assert "ask less often" in assert_problem(refused, 429)
+    assert int(refused.headers["retry-after"]) >= 1
+    assert {(await client.get("/livez")).status_code for _ in range(10)} == {200}
+    other = await client.get("/v1/models", headers={"Authorization": "Bearer other"})
+    assert other.status_code == 200
+
+
+async def test_the_tuning_of_a_stream(client: httpx.AsyncClient) -> None:
+    created = (await client.post("/v1/streams", json={**CAMERA, "min_score": 0.6})).json()
+    assert (created["min_score"], created["smoothing_seconds"]) == (0.6, None)
+    changed = await client.patch("/v1/streams/door", json={"smoothing_seconds": 2, "hold_seconds": 0})
+    tuning = {
+        "smoothing_seconds": 2,
+        "hold_seconds": 0,
+        "switch_margin": None,
+        "min_score": 0.6,
+        "min_face_pixels": None,
+    }
+    assert {name: changed.json()[name] for name in tuning} == tuning
+    assert (await client.patch("/v1/streams/door", json={"min_score": None})).json()["min_score"] is None
+    assert_problem(await client.patch("/v1/streams/door", json={"min_score": 2}), 422)
+
+
 async def test_the_description_is_complete(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     assert {"/v1/streams", "/v1/streams/{stream_id}", "/v1/streams/{stream_id}/events", "/v1/images"} <= document[
@@ -274,4 +329,10 @@ async def test_the_description_is_complete(client: httpx.AsyncClient) -> None:
     ].keys()
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert all(operation.get("description") for operation in operations)
-    assert "examples" in document["components"]["schemas"]["StreamRequest"]
+    for name in ("StreamRequest", "StreamChange", "StreamView", "StreamList", "Readiness", "Problem", "PictureUrl"):
+        schema = document["components"]["schemas"].get(name) or _picture_url_schema(document)
+        assert schema["examples"], name
+
+
+def _picture_url_schema(document: Any) -> Any:
+    return document["paths"]["/v1/images"]["post"]["requestBody"]["content"]["application/json"]["schema"]

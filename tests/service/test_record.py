@@ -10,6 +10,7 @@ from emostream.errors import EventRejectedError
 from emostream.service.record import (
     StreamRecord,
     StreamReport,
+    StreamTuning,
     json_from_record,
     json_from_report,
     record_from_json,
@@ -29,6 +30,12 @@ records = st.builds(
         max_frames=st.none() | st.integers(1, 9),
     ),
     is_paused=st.booleans(),
+    tuning=st.builds(
+        StreamTuning,
+        smoothing_seconds=st.none() | st.floats(0, 60),
+        min_score=st.none() | st.floats(0, 1),
+        min_face_pixels=st.none() | st.floats(0, 500),
+    ),
     created_epoch=st.integers(0, 2**53),
 )
 
@@ -50,6 +57,15 @@ def test_anything_else_is_refused(text: str) -> None:
         record_from_json(text)
     with pytest.raises(EventRejectedError):
         report_from_json(text)
+
+
+def test_earlier_records_have_no_tuning() -> None:
+    text = '{"spec": {"stream_id": "a", "url": "rtsp://camera/1", "kind": "live"}, "is_paused": false}'
+    assert record_from_json(text).tuning == StreamTuning()
+
+
+def test_later_reports_may_say_more() -> None:
+    assert report_from_json('{"state": "running", "num_frames": 3, "mood": "good"}').num_frames == 3
 
 
 def test_a_record_does_not_show_its_url() -> None:

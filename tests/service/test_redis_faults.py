@@ -16,6 +16,7 @@ from redis.exceptions import NoPermissionError
 from emostream.config import PublishSettings
 from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.redis_sink import RedisSink
+from emostream.service.preview import PreviewKind, preview_channel
 from emostream.service.registry import StreamRegistry
 from emostream.service.store import RECORDS, RegistryStore
 from emostream.stream import StreamState
@@ -106,6 +107,12 @@ async def test_consumers_may_read_events_and_nothing_else(server: Server) -> Non
         await until(has_events)
         await bench.close()
     async with Redis.from_url(consumer_url) as consumer:
-        for command in (("HGETALL", RECORDS), ("XADD", "emostream:events:door", "*", "a", "b"), ("FLUSHALL",)):
+        preview = preview_channel("door", PreviewKind.PLAIN)
+        for command in (
+            ("SUBSCRIBE", preview),
+            ("HGETALL", RECORDS),
+            ("XADD", "emostream:events:door", "*", "a", "b"),
+            ("FLUSHALL",),
+        ):
             with pytest.raises(NoPermissionError):
                 await consumer.execute_command(*command)  # type: ignore[no-untyped-call]

@@ -20,7 +20,7 @@ from emostream.publish.redis_reader import RedisReader
 from emostream.publish.redis_sink import RedisSink
 from emostream.publish.sink import EventSink
 from emostream.service.leases import StreamLeases
-from emostream.service.record import StreamRecord
+from emostream.service.record import RegistryView, StreamRecord
 from emostream.service.registry import StreamRegistry, StreamStatus
 from emostream.service.store import RegistryStore
 from emostream.service.stream_host import StreamHost
@@ -53,8 +53,11 @@ class Bench:
         self._looking = StreamLeases(store, worker_id="looker", max_streams=0, ttl_seconds=1)
         self.workers: list[tuple[StreamWorker, asyncio.Task[None]]] = []
 
+    async def look(self) -> RegistryView:
+        return await self._looking.look()
+
     async def status(self, stream_id: str) -> StreamStatus:
-        return await self.registry.status(stream_id, await self._looking.look())
+        return await self.registry.status(stream_id, await self.look())
 
     async def statuses(self) -> list[StreamStatus]:
         return await self.registry.statuses(await self._looking.look())
@@ -71,7 +74,7 @@ class Bench:
         max_streams: int = 10,
     ) -> StreamWorker:
         leases = StreamLeases(self.store, worker_id=worker_id, max_streams=max_streams, ttl_seconds=2.0)
-        host = StreamHost(ScriptedParts(source_of), sink=sink, worker_id=worker_id)
+        host = StreamHost(ScriptedParts(source_of), sink=sink, worker_id=worker_id, send_preview=self.store.publish)
         worker = StreamWorker(self.store, leases=leases, host=host, worker_id=worker_id, heartbeat_seconds=0.05)
         self.workers.append((worker, asyncio.create_task(worker.run())))
         return worker

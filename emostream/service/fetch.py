@@ -1,0 +1,126 @@
+"""Brings a small file from an untrusted URL into memory; every address on the way passes the source policy."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import time
+from base64 import b64encode
+from pathlib import Path
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
+
+from emostream.errors import SourceRejectedError, SourceTimeoutError, SourceUnavailableError
+from emostream.redact import redact
+from emostream.service.source_policy import SourcePolicy
+
+_MAX_REDIRECTS = 5
+_CHUNK_BYTES = 1 << 16
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+def fetch(url: str, *, policy: SourcePolicy, max_bytes: int, timeout_seconds: float) -> bytes:
+    """The content behind an HTTP, HTTPS or file URL; blocks.
+
+    The connection goes to the address that was checked, whatever the name server says later; over HTTPS the
+    certificate is checked for the name.
+
+    Args:
+        url: where it is.
+        policy: asked for the URL and for each one that it redirects to.
+        max_bytes: longer content is refused.
+        timeout_seconds: for all of it.
+
+    Raises:
+        SourceRejectedError: it may not be opened, is too long, or is not there.
+        SourceUnavailableError, SourceTimeoutError: it may be there later.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    if urlsplit(policy.check(url)).scheme == "file":
+        return _read_file(Path(url.removeprefix("file://")), name=redact(url), max_bytes=max_bytes)
+    for _ in range(_MAX_REDIRECTS + 1):
+        name = redact(url)
+        parts = urlsplit(policy.check(url))
+        if parts.scheme not in ("http", "https"):  # a redirect must not lead to files either
+            raise SourceRejectedError(f"{name}: a picture is fetched over http, https or from a file")
+        content = _get(parts, policy=policy, max_bytes=max_bytes, deadline=deadline, name=name)
+        if isinstance(content, bytes):
+            return content
+        try:
+            url = urljoin(url, content)
+        except ValueError as exc:
+            raise SourceRejectedError(f"{name}: it redirects to what is no URL") from exc
+    raise SourceRejectedError(f"{redact(url)}: more than {_MAX_REDIRECTS} redirects")
+
+
+def _read_file(path: Path, *, name: str, max_bytes: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except OSError as exc:
+        raise SourceRejectedError(f"{name}: cannot be read: {exc.strerror}") from exc
+    return _checked(content, name=name, max_bytes=max_bytes)
+
+
+def _get(parts: SplitResult, *, policy: SourcePolicy, max_bytes: int, deadline: float, name: str) -> bytes | str:
+    """The content, or where it is said to be instead."""
+    address = policy.address_of(parts.hostname or "", name=name)
+    try:
+        connection = _connect(parts, address, deadline=deadline)
+        try:
+            connection.request("GET", _target_of(parts), headers=_login(parts))
+            response = connection.getresponse()
+            if response.status in _REDIRECTS and (location := response.getheader("Location")):
+                return location
+            if response.status != http.HTTPStatus.OK:
+                raise SourceRejectedError(f"{name}: the server answered with HTTP status {response.status}")
+            return _checked(_read(response, max_bytes=max_bytes, deadline=deadline), name=name, max_bytes=max_bytes)
+        finally:
+            connection.close()
+    except TimeoutError as exc:
+        raise SourceTimeoutError(f"{name}: it did not arrive in time") from exc
+    except (OSError, http.client.HTTPException) as exc:
+        raise SourceUnavailableError(f"{name}: cannot be fetched: {redact(str(exc)) or type(exc).__name__}") from exc
+
+
+def _connect(parts: SplitResult, address: str, *, deadline: float) -> http.client.HTTPConnection:
+    is_tls = parts.scheme == "https"
+    port = parts.port or (443 if is_tls else 80)
+    connection = http.client.HTTPConnection(parts.hostname or "", port)
+    sock = socket.create_connection((address, port), timeout=_left(deadline))
+    # `connect` is never called, so the name is looked up no second time.
+    connection.sock = ssl.create_default_context().wrap_socket(sock, server_hostname=parts.hostname) if is_tls else sock
+    return connection
+
+
+def _target_of(parts: SplitResult) -> str:
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    return quote(path, safe="/%?&=:;+,@!$'()*~[]") or "/"
+
+
+def _login(parts: SplitResult) -> dict[str, str]:
+    if parts.username is None:
+        return {}
+    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
+
+
+def _read(response: http.client.HTTPResponse, *, max_bytes: int, deadline: float) -> bytes:
+    content = bytearray()
+    while len(content) <= max_bytes and (chunk := response.read1(_CHUNK_BYTES)):
+        content += chunk
+        _left(deadline)
+    return bytes(content)
+
+
+def _left(deadline: float) -> float:
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds
+
+
+def _checked(content: bytes, *, name: str, max_bytes: int) -> bytes:
+    if len(content) > max_bytes:
+        raise SourceRejectedError(f"{name}: longer than {max_bytes} bytes")
+    return content

@@ -1,0 +1,106 @@
+"""Takes a frame out of a running stream now and then and makes a preview of it, while somebody looks."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from emostream.errors import PublishError
+from emostream.event import EmotionEvent
+from emostream.frame import Frame
+from emostream.render.preview import preview_jpeg
+from emostream.service.preview import PreviewKind, PreviewPicture, bytes_from_preview, preview_channel
+
+_MIN_INTERVAL_SECONDS = 0.1  # ten pictures a second look fluent; more would take time from the stream itself
+_MAX_WAITING_FRAMES = 4  # each holds a buffer of the decoder until its event is known
+
+SendPreview = Callable[[str, bytes], Awaitable[None]]
+"""Channel and message → whoever listens, or nobody; raises `PublishError`."""
+
+
+class PreviewTap:
+    """One per stream. Costs nothing while nobody looks.
+
+    Frames are taken before the pipeline and wait here for their events, so the pipeline knows nothing of previews.
+
+    Args:
+        stream_id: whose.
+        send: delivers a message.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, stream_id: str, *, send: SendPreview, clock: Callable[[], float] = time.monotonic) -> None:
+        self.kinds: frozenset[PreviewKind] = frozenset()
+        """What somebody looks at; set from the event loop."""
+        self._stream_id = stream_id
+        self._send = send
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._waiting: deque[Frame] = deque(maxlen=_MAX_WAITING_FRAMES)
+        self._taken_seconds = float("-inf")
+        self._making: asyncio.Task[None] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a preview is being made."""
+        return self._making is not None and not self._making.done()
+
+    def offer(self, frame: Frame) -> None:
+        """Runs in the decode thread, for each frame."""
+        if not self.kinds:
+            return
+        now_seconds = self._clock()
+        if now_seconds - self._taken_seconds >= _MIN_INTERVAL_SECONDS:
+            self._taken_seconds = now_seconds
+            with self._lock:
+                self._waiting.append(frame)
+
+    def published(self, events: Sequence[EmotionEvent]) -> None:
+        """Makes a preview of the newest frame that waits for one of these; runs in the event loop."""
+        if not self._waiting:
+            return
+        by_index = {event.frame_index: event for event in events}
+        with self._lock:
+            found = [frame for frame in self._waiting if frame.frame_index in by_index]
+            while self._waiting and self._waiting[0].frame_index <= events[-1].frame_index:
+                self._waiting.popleft()
+        # One at a time: where pictures take longer than their interval, some are left out.
+        if found and self.kinds and not self.is_busy:
+            frame = found[-1]
+            self._making = asyncio.create_task(self._make(frame, by_index[frame.frame_index]))
+
+    def close(self) -> None:
+        """Drop what waits and what is being made."""
+        with self._lock:
+            self._waiting.clear()
+        if self._making is not None:
+            self._making.cancel()
+
+    async def _make(self, frame: Frame, event: EmotionEvent) -> None:
+        kinds = self.kinds
+        for kind, picture in (await asyncio.to_thread(_pictures, frame, event, kinds)).items():
+            try:
+                await self._send(preview_channel(self._stream_id, kind), bytes_from_preview(picture))
+            except PublishError:
+                return  # the next one may arrive; events matter more, and say so
+
+
+def _pictures(frame: Frame, event: EmotionEvent, kinds: frozenset[PreviewKind]) -> dict[PreviewKind, PreviewPicture]:
+    """Runs in a thread."""
+    rgb = frame.rgb()
+    return {
+        kind: PreviewPicture(
+            stream_id=event.stream_id,
+            epoch=event.epoch,
+            frame_index=event.frame_index,
+            pts_seconds=event.pts_seconds,
+            captured_at=event.captured_at,
+            frame_width=event.frame_width,
+            frame_height=event.frame_height,
+            jpeg=preview_jpeg(rgb, event, has_boxes=kind.has_boxes, is_blurred=kind.is_blurred),
+        )
+        for kind in kinds
+    }

@@ -1,0 +1,74 @@
+"""Previews are small, show what they should, and hide whom they should."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from emostream.event import EmotionEvent
+from emostream.face import BoxXyxy
+from emostream.render.preview import blur_faces, preview_jpeg
+from tests.media import textured_picture
+from tests.publish.samples import EVENT
+
+WIDTH, HEIGHT = 1280, 720
+BOX = (400.0, 200.0, 600.0, 450.0)
+
+
+def event() -> EmotionEvent:
+    face = EVENT.faces[0]
+    return replace(EVENT, faces=(replace(face, face=replace(face.face, box_xyxy=BOX)),), frame_width=WIDTH)
+
+
+def decoded(jpeg: bytes) -> npt.NDArray[np.uint8]:
+    bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert bgr is not None
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+@pytest.fixture
+def picture() -> npt.NDArray[np.uint8]:
+    made = np.repeat(textured_picture(3, width=WIDTH, height=HEIGHT)[:, :, None], 3, axis=2)
+    made.flags.writeable = False
+    return made
+
+
+def detail(picture: npt.NDArray[np.uint8]) -> float:
+    """How much neighbouring pixels differ."""
+    return float(np.abs(np.diff(picture.astype(np.int16), axis=1)).mean())
+
+
+def test_large_pictures_are_made_small_with_their_boxes(picture: npt.NDArray[np.uint8]) -> None:
+    plain = decoded(preview_jpeg(picture, event(), has_boxes=False, is_blurred=False))
+    boxes = decoded(preview_jpeg(picture, event(), has_boxes=True, is_blurred=False))
+    assert plain.shape == boxes.shape == (360, 640, 3)
+    changed = np.abs(plain.astype(np.int16) - boxes).max(axis=2) > 60
+    assert changed[225, 230:270].mean() > 0.9, "the lower line of the box, at half its size"
+    assert not changed[300:, :].any()
+
+
+def test_small_pictures_keep_their_size() -> None:
+    small = np.zeros((120, 160, 3), np.uint8)
+    assert decoded(preview_jpeg(small, replace(EVENT, faces=()), has_boxes=True, is_blurred=True)).shape == small.shape
+
+
+def test_faces_and_a_margin_around_them_are_made_unrecognisable(picture: npt.NDArray[np.uint8]) -> None:
+    blurred = blur_faces(picture, event())
+    inside = (slice(200, 450), slice(400, 600))
+    assert detail(blurred[inside]) < detail(picture[inside]) / 5
+    assert len(np.unique(blurred[inside].reshape(-1, 3), axis=0)) <= 36
+    assert (blurred[140:200, 360:400] != picture[140:200, 360:400]).any(), "the margin is changed as well"
+    outside = np.ones((HEIGHT, WIDTH), bool)
+    outside[130:520, 340:660] = False
+    assert (blurred[outside] == picture[outside]).all()
+
+
+@pytest.mark.parametrize("box", [(-90.0, -90.0, -60.0, -60.0), (-5.0, 700.0, 5.0, 790.0), (0.0, 0.0, 0.5, 0.5)])
+def test_faces_at_and_beyond_the_border(box: BoxXyxy, picture: npt.NDArray[np.uint8]) -> None:
+    face = EVENT.faces[0]
+    found = replace(EVENT, faces=(replace(face, face=replace(face.face, box_xyxy=box)),))
+    assert blur_faces(picture, found).shape == picture.shape

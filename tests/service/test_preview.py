@@ -1,0 +1,120 @@
+"""Previews on their way: made while somebody looks, of the right frame, and for nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emostream.errors import EventRejectedError, SinkUnavailableError
+from emostream.event import EmotionEvent
+from emostream.service.preview import (
+    PreviewKind,
+    PreviewPicture,
+    bytes_from_preview,
+    preview_channel,
+    preview_from_bytes,
+    preview_kind,
+)
+from emostream.service.preview_tap import PreviewTap
+from emostream.testing import gray_frames
+from tests.publish.samples import events_of
+
+
+@given(jpeg=st.binary(), index=st.integers(0, 2**53), pts=st.floats(allow_nan=False, allow_infinity=False))
+def test_a_picture_comes_back_as_it_was_sent(jpeg: bytes, index: int, pts: float) -> None:
+    picture = PreviewPicture("door", 7, index, pts, datetime(2026, 1, 1, tzinfo=UTC), 640, 360, jpeg)
+    assert preview_from_bytes(bytes_from_preview(picture)) == picture
+
+
+@pytest.mark.parametrize("message", [b"", b"{}", b"[]\n", b'{"captured_at": "2026-01-01"}\nx', b"\xff\xd8\n"])
+def test_what_is_no_preview_is_refused(message: bytes) -> None:
+    with pytest.raises(EventRejectedError, match="no preview"):
+        preview_from_bytes(message)
+
+
+def test_every_kind_is_reached() -> None:
+    kinds = {preview_kind(has_boxes=boxes, is_blurred=blur) for boxes in (True, False) for blur in (True, False)}
+    assert kinds == set(PreviewKind)
+
+
+class Channel:
+    """Keeps what is sent."""
+
+    def __init__(self, *, error: Exception | None = None) -> None:
+        self.sent: list[tuple[str, PreviewPicture]] = []
+        self.error = error
+
+    async def send(self, channel: str, message: bytes) -> None:
+        if self.error is not None:
+            raise self.error
+        self.sent.append((channel, preview_from_bytes(message)))
+
+
+class Stream:
+    """A tap with frames and events going through it."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.seconds = 0.0
+        self.tap = PreviewTap("door", send=channel.send, clock=lambda: self.seconds)
+        self._frames = gray_frames(100)
+        self._events = events_of("door", range(100))
+
+    def decode(self, *indexes: int) -> None:
+        for index in indexes:
+            self.tap.offer(self._frames[index])
+            self.seconds += 0.04
+
+    async def publish(self, *indexes: int) -> None:
+        events: list[EmotionEvent] = [self._events[index] for index in indexes]
+        self.tap.published(events)
+        while self.tap.is_busy:
+            await asyncio.sleep(0.005)
+
+
+async def test_nothing_is_made_while_nobody_looks() -> None:
+    channel = Channel()
+    stream = Stream(channel)
+    stream.decode(*range(10))
+    await stream.publish(*range(10))
+    assert channel.sent == []
+
+
+async def test_the_newest_frame_with_an_event_is_sent_in_each_kind_looked_at() -> None:
+    channel = Channel()
+    stream = Stream(channel)
+    stream.tap.kinds = frozenset({PreviewKind.PLAIN, PreviewKind.BOXES})
+    stream.decode(*range(10))  # 0, 3, 6 and 9 are 0.1 s apart
+    await stream.publish(*range(8))
+    assert {name for name, _ in channel.sent} == {preview_channel("door", kind) for kind in stream.tap.kinds}
+    assert {picture.frame_index for _, picture in channel.sent} == {6}
+    assert channel.sent[0][1].jpeg.startswith(b"\xff\xd8")
+    await stream.publish(8, 9)
+    assert channel.sent[-1][1].frame_index == 9
+
+
+async def test_frames_without_events_do_not_pile_up() -> None:
+    channel = Channel()
+    stream = Stream(channel)
+    stream.tap.kinds = frozenset({PreviewKind.PLAIN})
+    stream.decode(*range(60))
+    await stream.publish(59)
+    assert len(channel.sent) <= 1
+    await stream.publish(*range(5))
+    assert len(channel.sent) <= 1
+
+
+async def test_a_server_that_is_away_is_no_trouble() -> None:
+    channel = Channel(error=SinkUnavailableError("away"))
+    stream = Stream(channel)
+    stream.tap.kinds = frozenset(PreviewKind)
+    stream.decode(0)
+    await stream.publish(0)
+    channel.error = None
+    stream.decode(*range(5, 8))
+    await stream.publish(*range(5, 8))
+    assert len(channel.sent) == len(PreviewKind)
+    stream.tap.close()
