@@ -14,17 +14,17 @@ logger = logging.getLogger(__name__)
 _NUM_RUNS = 5
 
 
-def fastest(candidates: Mapping[str, Callable[[], object]], *, key: str, cache_file: Path) -> str:
+def fastest(candidates: Mapping[str, Callable[[], Callable[[], object]]], *, key: str, cache_file: Path) -> str:
     """The name of the candidate whose call takes the shortest median time.
 
     Args:
-        candidates: name → a call that does the same work with each engine.
+        candidates: name → what makes a call that does the same work with each engine; only made to be measured.
         key: what the answer depends on (processor, versions, models); another key is measured anew.
         cache_file: JSON with earlier answers; one that cannot be read or written costs a measurement, nothing else.
     """
     remembered = _read(cache_file).get(key, {})
     if set(remembered) != set(candidates):
-        remembered = {name: _median_milliseconds(call) for name, call in candidates.items()}
+        remembered = {name: _median_milliseconds(make()) for name, make in candidates.items()}
         logger.info("measured %s: %s", key, remembered)
         _write(cache_file, _read(cache_file) | {key: remembered})
     return min(remembered, key=remembered.__getitem__)

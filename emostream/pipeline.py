@@ -1,9 +1,10 @@
 """frame → faces → crops → scores → events: the one description of the flow.
 
 It runs unchanged under the command line on a file, in tests with fakes, and inside a service. Decoding, following and
-classifying block, so each has a thread of its own and they overlap: while the model looks at the faces of one chunk of
-frames, the next chunk is followed and the one after that is decoded. Frames keep their order throughout, because each
-stage is one thread and hands on through a bounded queue.
+classifying block, so they run in threads and overlap: while the model looks at the faces of one chunk of frames, the
+next chunk is followed and the one after that is decoded. Decoding has a thread per stream; following and classifying
+share a few threads, one per core, among all streams, so that no more searches run at once than cores can. Frames keep
+their order throughout, because each stage of a stream does one thing at a time and hands on through a bounded queue.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
@@ -89,6 +90,8 @@ class Pipeline:
         zones: named parts of the picture.
         summary: sums up intervals for sinks that take summary events; None makes none.
         sink: shared between pipelines; not closed here.
+        workers: threads in which frames are followed, shared between pipelines, not shut down here; None means a thread
+            of its own.
         on_event: sees each frame with its event after it was published.
         now: wall clock, aware UTC.
     """
@@ -106,6 +109,7 @@ class Pipeline:
         dominance: DominantEmotion | None = None,
         zones: Sequence[Zone] = (),
         summary: RollingSummary | None = None,
+        workers: Executor | None = None,
         on_event: EventObserver | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -122,7 +126,8 @@ class Pipeline:
         self._sink = sink
         self._on_event = on_event
         self._now = now
-        self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"emostream-{stream_id}")
+        self._executor = ThreadPoolExecutor(max_workers=3, thread_name_prefix=f"emostream-{stream_id}")
+        self._workers = workers or self._executor
 
     async def run(self) -> PipelineStats:
         """Process the source to its end, or until cancelled.
@@ -200,7 +205,7 @@ class Pipeline:
             while frames := await buffer.get_many(_MAX_CHUNK_FRAMES):
                 num_dropped = buffer.num_dropped - self.stats.num_dropped
                 self.stats.num_dropped += num_dropped
-                await followed.put(await self._in_thread(self._follow, frames, num_dropped))
+                await followed.put(await self._in_worker(self._follow, frames, num_dropped))
         except SourceError as exc:
             source_error = exc
         await followed.put(None)
@@ -285,6 +290,15 @@ class Pipeline:
             num_events=self.stats.num_frames,
         )
         await self._sink.publish_status(event)
+
+    async def _in_worker(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """In a thread that other pipelines use as well; also when cancelled, returns only when it is done with it."""
+        work = self._workers.submit(function, *args, **kwargs)
+        try:
+            return await asyncio.wrap_future(work)
+        except asyncio.CancelledError:
+            await asyncio.to_thread(wait, [work])
+            raise
 
     async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         call = functools.partial(function, *args, **kwargs)

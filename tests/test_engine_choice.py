@@ -24,7 +24,7 @@ class Counting:
 def test_the_fastest_is_measured_once_and_remembered(tmp_path: Path) -> None:
     slow, fast = Counting(0.02), Counting(0.001)
     cache_file = tmp_path / "deep" / "choices.json"
-    candidates: dict[str, Callable[[], object]] = {"slow": slow, "fast": fast}
+    candidates: dict[str, Callable[[], Callable[[], object]]] = {"slow": lambda: slow, "fast": lambda: fast}
     assert fastest(candidates, key="cpu", cache_file=cache_file) == "fast"
     num_calls = slow.num_calls
     assert fastest(candidates, key="cpu", cache_file=cache_file) == "fast"
@@ -38,18 +38,18 @@ def test_the_fastest_is_measured_once_and_remembered(tmp_path: Path) -> None:
 
 def test_other_candidates_are_measured_anew(tmp_path: Path) -> None:
     cache_file = tmp_path / "choices.json"
-    assert fastest({"a": Counting(0)}, key="cpu", cache_file=cache_file) == "a"
-    assert fastest({"b": Counting(0)}, key="cpu", cache_file=cache_file) == "b"
+    assert fastest({"a": lambda: Counting(0)}, key="cpu", cache_file=cache_file) == "a"
+    assert fastest({"b": lambda: Counting(0)}, key="cpu", cache_file=cache_file) == "b"
 
 
 @pytest.mark.parametrize("content", ["", "no json", "[1]", '{"cpu": 3}', '{"cpu": {"a": "x"}}'])
 def test_a_damaged_cache_costs_a_measurement_only(content: str, tmp_path: Path) -> None:
     cache_file = tmp_path / "choices.json"
     cache_file.write_text(content)
-    assert fastest({"a": Counting(0)}, key="cpu", cache_file=cache_file) == "a"
+    assert fastest({"a": lambda: Counting(0)}, key="cpu", cache_file=cache_file) == "a"
     assert "a" in remembered_choices(cache_file)["cpu"]
 
 
 def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert fastest({"a": Counting(0)}, key="cpu", cache_file=tmp_path / "file" / "choices.json") == "a"
+    assert fastest({"a": lambda: Counting(0)}, key="cpu", cache_file=tmp_path / "file" / "choices.json") == "a"
