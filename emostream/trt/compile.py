@@ -120,12 +120,12 @@ def open_engine(name: TrtName, recipe: EngineRecipe, *, cache_dir: Path, prove: 
     Raises:
         EngineUnavailableError: package or GPU is missing, or do not fit each other.
         ManifestError: the package does not take the model, or the engine answers differently from its reference.
-        ConfigError: the cache cannot be written.
     """
     package, gpu = load_package(name), find_gpu()
     if not package.runs_on(gpu.compute_capability):
         raise EngineUnavailableError(f"{name} does not run on {gpu}; use tensorrt", engine=name)
-    return _open_proved(recipe, package, EngineCache(cache_dir), gpu=gpu, prove=prove, progress=logger.info)[1]
+    cache = EngineCache(cache_dir, must_keep=False)
+    return _open_proved(recipe, package, cache, gpu=gpu, prove=prove, progress=logger.info)[1]
 
 
 def _gpu_here() -> Gpu | None:

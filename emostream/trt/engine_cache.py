@@ -102,10 +102,13 @@ class EngineCache:
 
     Args:
         cache_dir: the model store's folder.
+        must_keep: whether a folder that cannot be written is an error; else it is logged, and engines live as long as
+            the process.
     """
 
-    def __init__(self, cache_dir: Path) -> None:
+    def __init__(self, cache_dir: Path, *, must_keep: bool = True) -> None:
         self._folder = cache_dir / FOLDER_NAME
+        self._must_keep = must_keep
 
     def path_of(self, name: str, key: EngineKey) -> Path:
         """Where the engine of this model lies, or would."""
@@ -131,7 +134,7 @@ class EngineCache:
         """Keep a new engine, in place of an older one of the same key.
 
         Raises:
-            ConfigError: the folder cannot be written.
+            ConfigError: the folder cannot be written, and must be.
         """
         path = self.path_of(name, key)
         details = {
@@ -140,14 +143,14 @@ class EngineCache:
             "signature": _plain(built.signature),
             "proofs": {},
         }
-        self._write(path, built.content)
-        self._write_details(path, details)
+        self._keep(path, built.content)
+        self._keep_details(path, details)
         return CachedEngine(path, built.content, details)
 
     def add_proof(self, engine: CachedEngine, gpu: Gpu, proof: dict[str, Any]) -> CachedEngine:
         """Remember that the engine was compared with its reference on this GPU."""
         details = {**engine.details, "proofs": {**engine.details["proofs"], str(gpu): proof}}
-        self._write_details(engine.path, details)
+        self._keep_details(engine.path, details)
         return dataclasses.replace(engine, details=details)
 
     def forget(self, engine: CachedEngine) -> None:
@@ -167,8 +170,16 @@ class EngineCache:
         except ConfigError as exc:
             logger.info("%s", exc)
 
-    def _write_details(self, path: Path, details: dict[str, Any]) -> None:
-        self._write(path.with_suffix(".json"), json.dumps(details, indent=1).encode())
+    def _keep_details(self, path: Path, details: dict[str, Any]) -> None:
+        self._keep(path.with_suffix(".json"), json.dumps(details, indent=1).encode())
+
+    def _keep(self, path: Path, content: bytes) -> None:
+        try:
+            self._write(path, content)
+        except ConfigError as exc:
+            if self._must_keep:
+                raise
+            logger.warning("%s; this process goes on without, the next one compiles again", exc)
 
     def _write(self, path: Path, content: bytes) -> None:
         """All of it or nothing, whoever else writes the same file."""

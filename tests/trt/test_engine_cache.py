@@ -135,6 +135,18 @@ def test_a_full_disk_leaves_the_old_engine(cache: EngineCache, monkeypatch: pyte
     assert found.content == BUILT.content
 
 
+def test_a_service_goes_on_where_engines_cannot_be_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    cache = EngineCache(tmp_path / "file", must_keep=False)
+    with caplog.at_level(logging.WARNING):
+        stored = cache.store("emotions", KEY, BUILT)
+        proved = cache.add_proof(stored, L4, {"argmax_agreement": 1.0})
+    assert stored.content == BUILT.content
+    assert proved.proof_on(L4) == {"argmax_agreement": 1.0}
+    assert "goes on without, the next one compiles again" in caplog.text
+    assert cache.load("emotions", KEY) is None
+
+
 def test_a_side_file_that_cannot_be_kept_does_no_harm(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     cache = EngineCache(tmp_path / "file")
