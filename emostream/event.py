@@ -13,11 +13,12 @@ from emostream.emotion import EmotionScores
 from emostream.face import Face
 from emostream.stream import StreamState
 
-QualityFlag = Literal["small", "blurred", "dark", "profile"]
-"""Why the scores of a face deserve less trust."""
+QualityFlag = Literal["small", "blurred", "dark", "profile", "occluded"]
+"""Why the scores of a face deserve less trust. Events of later versions may carry others."""
 
 StatusKind = Literal["state", "consumer_behind"]
-"""What a status event tells: a change of state, or that trimming is about to overtake a consumer group."""
+"""What a status event tells: a change of state, or that trimming is about to overtake a consumer group. Events of later
+versions may tell other things."""
 
 UNKNOWN = "unknown"
 """Stands in place of the dominant emotion where the picture of the face is too bad to name one."""
@@ -40,7 +41,7 @@ class FaceEmotion:
     face: Face
     scores: EmotionScores
     smoothed: EmotionScores
-    quality: tuple[QualityFlag, ...] = ()
+    quality: tuple[QualityFlag | str, ...] = ()
     dominant: str = ""
     zones: tuple[str, ...] = ()
 
@@ -75,6 +76,8 @@ class EmotionEvent:
         faces: in order of track id; empty when nobody is in the picture.
         latency_ms: milliseconds per stage for this frame, for example {"decode": 1.1}.
         num_dropped: frames of this stream lost since the last event.
+        is_classified: whether this frame's faces were classified; otherwise the machine had too much work, and they
+            carry the emotions and quality flags of the last frame in which they were.
     """
 
     stream_id: str
@@ -89,6 +92,7 @@ class EmotionEvent:
     faces: tuple[FaceEmotion, ...] = ()
     latency_ms: dict[str, float] = field(default_factory=dict)
     num_dropped: int = 0
+    is_classified: bool = True
 
     def __post_init__(self) -> None:
         if self.captured_at.tzinfo is None:
@@ -117,7 +121,7 @@ class StatusEvent:
     at: datetime
     detail: str = ""
     num_events: int = 0
-    kind: StatusKind = "state"
+    kind: StatusKind | str = "state"
 
 
 @dataclass(frozen=True, slots=True)

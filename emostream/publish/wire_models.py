@@ -6,7 +6,7 @@ The docstring of a field is its documentation in the JSON Schema (`schema.py`).
 from __future__ import annotations
 
 from datetime import UTC
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -22,6 +22,9 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Probability = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=0, lt=MAX_EXACT_INTEGER)]
 _Text = Annotated[str, Field(max_length=256)]
+# Open lists: a later version may add values, and a reader of this one must not refuse its events.
+_Flag = Annotated[str, Field(max_length=64, examples=list(get_args(QualityFlag)))]
+_Kind = Annotated[str, Field(max_length=64, examples=list(get_args(StatusKind)))]
 _Point = tuple[_Finite, _Finite]
 
 
@@ -56,8 +59,8 @@ class FaceWire(_Wire):
     or `unknown` where the picture of the face is too bad to name one."""
     confidence: _Probability
     """The smoothed probability of the dominant emotion; 0 when it is unknown."""
-    quality: tuple[QualityFlag, ...]
-    """Why the scores deserve less trust; empty when nothing is wrong."""
+    quality: Annotated[tuple[_Flag, ...], Field(max_length=64)]
+    """Why the scores deserve less trust; empty when nothing is wrong. Later versions may add some."""
     zones: Annotated[tuple[_Text, ...], Field(max_length=64)]
     """Names of the zones of the stream that the middle of the face is in."""
 
@@ -144,9 +147,9 @@ class StatusWire(_Wire):
     """One sentence for people, without credentials; empty when there is nothing to say."""
     num_events: _Count
     """Emotion events published so far in this epoch; 0 in a warning."""
-    kind: StatusKind
+    kind: _Kind
     """`state`: the state changed. `consumer_behind`: trimming is about to reach entries that a consumer group has not
-    read."""
+    read. Later versions may add some."""
 
     def to_domain(self) -> StatusEvent:
         """The status event."""

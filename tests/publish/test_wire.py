@@ -247,6 +247,13 @@ def test_a_missing_name_is_rejected_by_name(missing: str) -> None:
         event_from_json(json.dumps(rest))
 
 
+def test_values_that_later_versions_add_to_open_lists_are_kept() -> None:
+    event = event_from_json(json.dumps({**VALID, "faces": [{**VALID_FACE, "quality": ["small", "backlit"]}]}))
+    assert event.faces[0].quality == ("small", "backlit")
+    status = json.loads(json_from_status(STATUS)) | {"kind": "paused"}
+    assert status_from_json(json.dumps(status)).kind == "paused"
+
+
 def test_names_of_later_versions_are_ignored() -> None:
     grown = {**VALID, "zone": "door", "faces": [{**VALID_FACE, "age": 40}]}
     assert event_from_json(json.dumps(grown)) == event_from_json(json_from_event(EVENT))

@@ -4,9 +4,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from emostream.detect.align import crop_face, crop_similarities
 from emostream.face import Face
-from emostream.track.quality import quality_flags, turn
+from emostream.track.quality import covered_measures, points_in_crop, quality_flags, turn
 
 # Large shapes with fine detail, as a face has.
 GOOD_CROP = (np.indices((64, 64)).sum(axis=0) + np.random.default_rng(5).integers(0, 100, (64, 64))).astype(np.uint8)
@@ -52,3 +55,40 @@ def test_turn_does_not_depend_on_tilt_or_size() -> None:
 def test_eyes_in_one_place_are_a_profile() -> None:
     odd = Face(box_xyxy=(0, 0, 9, 90), score=0.9, landmarks=((3, 3), (3, 3), (4, 4), (3, 6), (5, 6)))
     assert quality_flags(odd, GOOD_CROP) == ("profile",)
+
+
+@given(
+    angle=st.floats(-1.2, 1.2),
+    scale=st.floats(0.4, 5),
+    shift=st.tuples(st.floats(-300, 300), st.floats(-300, 300)),
+)
+def test_points_in_the_crop_are_where_the_crop_shows_them(
+    angle: float, scale: float, shift: tuple[float, float]
+) -> None:
+    """The framing is written down twice, here for speed; this keeps both the same."""
+    turned = scale * np.exp(1j * angle) * (np.array(face().landmarks) @ (1, 1j))
+    points = tuple((float(p.real) + shift[0], float(p.imag) + shift[1]) for p in turned)
+    side = 60 * scale
+    some = Face((shift[0], shift[1], shift[0] + side, shift[1] + 1.2 * side), 0.9, points)
+    (matrix,) = np.asarray(crop_similarities([some], size=64))
+    expected = np.array(points) @ matrix[:, :2].T + matrix[:, 2]
+    assert np.allclose([(64 * p.real, 64 * p.imag) for p in points_in_crop(some)], expected, atol=0.1)
+
+
+def test_a_covered_mouth_or_covered_eyes_are_flagged() -> None:
+    luma = np.random.default_rng(2).integers(90, 160, (200, 200)).astype(np.uint8)
+    eyes, mouth = [(70, 80), (130, 80)], (100, 140)
+    for x, y in [*eyes, mouth]:
+        cv2.ellipse(luma, (x, y), (14, 6), 0, 0, 360, 20, -1)
+    whole = Face((40, 30, 160, 180), 0.9, ((70, 80), (130, 80), (100, 112), (80, 140), (120, 140)), track_id=1)
+    assert quality_flags(whole, crop_face(luma, whole)) == ()
+    for corners in (((50, 120), (150, 165)), ((45, 62), (155, 98))):
+        covered = cv2.rectangle(luma.copy(), *corners, color=100, thickness=-1)
+        assert quality_flags(whole, crop_face(np.asarray(covered, np.uint8), whole)) == ("occluded",)
+
+
+def test_what_cannot_be_told_is_no_occlusion() -> None:
+    flat = np.full((64, 64), 120, np.uint8)
+    assert covered_measures(face(), flat) == (np.inf, np.inf)
+    far_off = Face((0, 0, 10, 10), 0.9, ((500, 500), (520, 500), (510, 510), (503, 520), (517, 520)))
+    assert covered_measures(far_off, GOOD_CROP) == (np.inf, np.inf)
