@@ -79,7 +79,7 @@ def covered_measures(face: Face, crop: npt.NDArray[np.uint8]) -> tuple[float, fl
 
 
 def points_in_crop(face: Face) -> list[complex]:
-    """The landmarks in a crop of side 1: x + iy."""
+    """The landmarks in a crop of side 1; real is x, imaginary y."""
     x0, y0, x1, y1 = face.box_xyxy
     points = [complex(x, y) for x, y in face.landmarks]
     along = points[1] - points[0]
