@@ -46,7 +46,7 @@ class TrackSummary:
 
 @dataclass(slots=True)
 class StreamSummary:
-    """All persons of one stream so far."""
+    """All persons of one stream so far, in its latest epoch: an older one's track ids mean other people."""
 
     num_events: int = 0
     num_faces: int = 0
@@ -59,7 +59,10 @@ class StreamSummary:
         return self._tracks
 
     def add(self, event: EmotionEvent) -> None:
-        """Count an event of the stream; events come in order."""
+        """Count an event of the stream; events come in order. A new epoch begins anew."""
+        if self.last_event is not None and self.last_event.epoch != event.epoch:
+            self.num_events = self.num_faces = 0
+            self._tracks = {}
         self.num_events += 1
         self.num_faces += len(event.faces)
         self.last_event = event

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -53,3 +54,10 @@ def test_tracks_are_summed_separately() -> None:
 
 def test_an_empty_stream_has_no_tracks() -> None:
     assert dict(StreamSummary().tracks) == {}
+
+
+def test_a_new_epoch_begins_anew() -> None:
+    summary = StreamSummary()
+    summary.add(_event(0, {1: "happy"}))
+    summary.add(replace(_event(0, {1: "sad"}), epoch=2))
+    assert (summary.num_events, summary.tracks[1].dominant, summary.tracks[1].num_frames) == (1, "sad", 1)
