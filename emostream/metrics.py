@@ -110,7 +110,7 @@ STALLS = Metric(
 
 STREAMS = Metric(
     "emostream_streams",
-    "Streams that this worker has, by state.",
+    "Streams that this worker has, by state; those that ended or failed are counted by the HTTP interface.",
     "`reconnecting` grows: cameras are away; `failed`: they can never work as given, see their detail.",
     type=_GAUGE,
     labels=("state",),

@@ -14,6 +14,7 @@ from ray.serve.handle import DeploymentHandle
 from emostream.assembly import load_models
 from emostream.config import Settings
 from emostream.deployments.emotion_classification import RemoteClassifier
+from emostream.deployments.ray_metrics import RayRecorder
 from emostream.logs import configure_logging
 from emostream.service.open_worker import open_worker
 
@@ -44,7 +45,13 @@ class StreamWorkers:
             models = replace(models, classifier=RemoteClassifier(classification, manifest=models.classifier.manifest))
         worker_id = f"worker-{uuid.uuid4().hex[:12]}"
         self._worker = await self._stack.enter_async_context(
-            open_worker(settings, redis_url=redis_url.get_secret_value(), worker_id=worker_id, models=models)
+            open_worker(
+                settings,
+                redis_url=redis_url.get_secret_value(),
+                worker_id=worker_id,
+                models=models,
+                record=RayRecorder(),
+            )
         )
 
     def record_autoscaling_stats(self) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -11,10 +12,11 @@ from fastapi import FastAPI, Request, Response
 
 from emostream.exposition import CONTENT_TYPE, Process, exposition
 from emostream.figures import Figures, families_from_json
-from emostream.metrics import BUILD_INFO, WANTED_STREAMS
+from emostream.metrics import BUILD_INFO, STREAMS, WANTED_STREAMS
 from emostream.service.api_context import ApiContext
 from emostream.service.record import RegistryView
 from emostream.service.worker_metrics import metrics_of_workers
+from emostream.stream import StreamState
 
 _INTERFACE = "interface"  # in place of a worker's id
 
@@ -38,4 +40,6 @@ def _own_figures(view: RegistryView) -> Figures:
     figures = Figures()
     figures.set(BUILD_INFO, 1, version=version("emostream"), python=platform.python_version())
     figures.set(WANTED_STREAMS, len(view.unfinished_ids()))
+    states = Counter(state for stream_id, state in view.finished.items() if stream_id in view.records)
+    figures.replace(STREAMS, [({"state": state.value}, states[state]) for state in StreamState if state.is_final])
     return figures

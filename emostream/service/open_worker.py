@@ -11,6 +11,7 @@ from emostream.assembly import Models, load_models
 from emostream.config import Settings
 from emostream.measurement import Measurement
 from emostream.publish.redis_sink import RedisSink
+from emostream.service.egress import Egress
 from emostream.service.leases import StreamLeases
 from emostream.service.parts import WorkerParts
 from emostream.service.source_policy import SourcePolicy
@@ -48,9 +49,7 @@ async def open_worker(
             stack.callback(models.close)
         measurement = Measurement(has_stream_label=settings.metrics.stream_label)
         measurement.watch_classifier(models.classifier)
-        sink = measurement.measured(
-            await stack.enter_async_context(RedisSink(settings.publish, redis_url=redis_url))
-        )
+        sink = measurement.measured(await stack.enter_async_context(RedisSink(settings.publish, redis_url=redis_url)))
         # Heartbeats try once and come again by themselves.
         store = await stack.enter_async_context(
             RegistryStore(settings.publish, redis_url=redis_url, max_retry_seconds=0)
@@ -62,8 +61,10 @@ async def open_worker(
             max_streams=service.max_streams_per_worker,
             ttl_seconds=service.lease_seconds,
         )
+        policy = SourcePolicy(service)
+        egress = stack.enter_context(Egress(policy, verify_tls=settings.decode.verify_tls))
         parts = MeasuredParts(
-            WorkerParts(settings, models=models, policy=SourcePolicy(service)), measurement=measurement
+            WorkerParts(settings, models=models, policy=policy, egress=egress), measurement=measurement
         )
         host = StreamHost(parts, sink=sink, worker_id=worker_id, send_preview=store.publish)
         worker = StreamWorker(

@@ -113,7 +113,10 @@ class WorkerMetrics:
         figures, reports = self._measurement.figures, self._host.reports()
         self._measurement.keep_streams(reports.keys())
         states = Counter(report.state for report in reports.values())
-        figures.replace(STREAMS, [({"state": state.value}, states[state]) for state in StreamState])
+        # What has ended leaves the worker; the interface counts it in the registry.
+        figures.replace(
+            STREAMS, [({"state": state.value}, states[state]) for state in StreamState if not state.is_final]
+        )
         figures.set(WANTED_STREAMS, self._worker.load.num_wanted)
         figures.set(MAX_STREAMS, self._max_streams)
         stats = self._leases.stats

@@ -1,0 +1,167 @@
+"""The figures of real workers, at one address."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from emostream.config import load_settings
+from emostream.figures import Family
+from emostream.measurement import Measurement
+from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.publish.redis_sink import RedisSink
+from emostream.service.api import build_api
+from emostream.service.leases import StreamLeases
+from emostream.service.record import StreamReport
+from emostream.service.registry import StreamRegistry
+from emostream.service.store import RegistryStore
+from emostream.service.stream_host import StreamHost
+from emostream.service.worker import StreamWorker
+from emostream.service.worker_metrics import MeasuredParts, WorkerMetrics
+from emostream.stream import StreamState
+from tests.service.conftest import SETTINGS
+from tests.service.streams import ScriptedParts, live_record
+
+pytestmark = pytest.mark.integration
+
+Values = dict[str, dict[tuple[str, ...], float]]
+
+
+@contextlib.asynccontextmanager
+async def measured_worker(
+    store: RegistryStore, redis_url: str, *, recorded: list[Values] | None = None
+) -> AsyncIterator[StreamWorker]:
+    """A worker of real parts but for its sources and models."""
+    parts, measurement = ScriptedParts(), Measurement()
+    measurement.watch_classifier(parts.batcher)
+    async with RedisSink(SETTINGS.model_copy(update={"group_check_seconds": 0.05}), redis_url=redis_url) as sink:
+        leases = StreamLeases(store, worker_id="w1", max_streams=7, ttl_seconds=2.0)
+        host = StreamHost(
+            MeasuredParts(parts, measurement=measurement), sink=measurement.measured(sink), worker_id="w1"
+        )
+        worker = StreamWorker(store, leases=leases, host=host, worker_id="w1", heartbeat_seconds=0.05)
+
+        def record(families: Sequence[Family]) -> None:
+            if recorded is not None:
+                recorded.append({family.metric.name: family.values for family in families})
+
+        metrics = WorkerMetrics(
+            measurement,
+            worker=worker,
+            host=host,
+            leases=leases,
+            store=store,
+            max_streams=7,
+            interval_seconds=0.1,
+            record=record,
+        )
+        running, measuring = asyncio.create_task(worker.run()), asyncio.create_task(metrics.run())
+        try:
+            yield worker
+        finally:
+            measuring.cancel()
+            await worker.drain(timeout_seconds=5)
+            await running
+
+
+@contextlib.asynccontextmanager
+async def interface(redis_url: str, **service: object) -> AsyncIterator[httpx.AsyncClient]:
+    app = build_api(load_settings(service=service), redis_url=redis_url)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            yield client
+
+
+def samples_of(text: str) -> dict[str, list[dict[str, str]]]:
+    """Labels of every sample, by name, without those that are 0."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.value:
+                found.setdefault(sample.name, []).append(sample.labels)
+    return found
+
+
+async def scraped_until(
+    client: httpx.AsyncClient, is_enough: Callable[[dict[str, list[dict[str, str]]]], bool]
+) -> dict[str, list[dict[str, str]]]:
+    async with asyncio.timeout(20):
+        while True:
+            response = await client.get("/metrics")
+            assert response.status_code == 200
+            if is_enough(found := samples_of(response.text)):
+                return found
+            await asyncio.sleep(0.1)
+
+
+async def test_figures_of_workers_are_at_the_interface(store: RegistryStore, redis_server: EmbeddedRedis) -> None:
+    async with measured_worker(store, redis_server.url), interface(redis_server.url) as client:
+        await StreamRegistry(store).create(live_record("door"))
+        await store.redis.xgroup_create("emostream:events:door", "alarms", id="0", mkstream=True)
+        found = await scraped_until(client, lambda found: "emostream_redis_group_lag_events" in found)
+    door = {"worker_id": "w1", "stream_id": "door"}
+    assert door in found["emostream_decode_frames_total"]
+    assert door in found["emostream_track_faces_total"]
+    assert {**door, "group": "alarms"} in found["emostream_redis_group_lag_events"]
+    assert {"worker_id": "w1", "state": "running"} in found["emostream_streams"]
+    assert {"worker_id": "w1", "change": "claimed"} in found["emostream_lease_changes_total"]
+    assert {labels["worker_id"] for labels in found["emostream_build_info"]} == {"interface", "w1"}
+    assert found["emostream_streams_wanted"] and found["emostream_worker_max_streams"]
+
+
+async def test_figures_of_a_removed_stream_go(store: RegistryStore, redis_server: EmbeddedRedis) -> None:
+    recorded: list[Values] = []
+    registry = StreamRegistry(store)
+    async with measured_worker(store, redis_server.url, recorded=recorded):
+        await registry.create(live_record("door"))
+        async with asyncio.timeout(20):
+            while not recorded or not recorded[-1].get("emostream_publish_events_total"):
+                await asyncio.sleep(0.05)
+            await registry.remove("door")
+            while recorded[-1]["emostream_publish_events_total"]:
+                await asyncio.sleep(0.05)
+    assert not recorded[-1]["emostream_source_lag_seconds"]
+
+
+async def test_a_paused_stream_has_no_lag(store: RegistryStore, redis_server: EmbeddedRedis) -> None:
+    recorded: list[Values] = []
+    registry = StreamRegistry(store)
+    async with measured_worker(store, redis_server.url, recorded=recorded):
+        await registry.create(live_record("door"))
+        async with asyncio.timeout(20):
+            while not recorded or not recorded[-1].get("emostream_source_lag_seconds"):
+                await asyncio.sleep(0.05)
+            await registry.change("door", lambda record: replace(record, is_paused=True))
+            while recorded[-1]["emostream_source_lag_seconds"]:
+                await asyncio.sleep(0.05)
+
+
+async def test_without_workers_the_interface_still_says_what_is_wanted(
+    store: RegistryStore, redis_server: EmbeddedRedis
+) -> None:
+    registry = StreamRegistry(store)
+    await registry.create(live_record("door"))
+    await registry.create(live_record("gate"))
+    leases = StreamLeases(store, worker_id="w0", max_streams=2, ttl_seconds=2.0)
+    epochs = await leases.claim(["gate"])
+    await leases.report({"gate": StreamReport(StreamState.FAILED, epoch=epochs["gate"], worker_id="w0")})
+    async with interface(redis_server.url) as client:
+        found = samples_of((await client.get("/metrics")).text)
+    assert found["emostream_streams_wanted"] == [{"worker_id": "interface"}]
+    assert found["emostream_streams"] == [{"worker_id": "interface", "state": "failed"}]
+    assert (leases.stats.num_claimed, leases.stats.num_released) == (1, 1)
+
+
+async def test_metrics_need_the_right_to_read(store: RegistryStore, redis_server: EmbeddedRedis) -> None:
+    token = {"name": "prometheus", "sha256": hashlib.sha256(b"secret").hexdigest(), "scopes": ["read"]}
+    async with interface(redis_server.url, tokens=[token]) as client:
+        assert (await client.get("/metrics")).status_code == 401
+        assert (await client.get("/metrics", headers={"Authorization": "Bearer secret"})).status_code == 200
