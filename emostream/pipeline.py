@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
-from emostream.chunk import FollowedChunk, ScoredChunk, events_from_chunk
+from emostream.chunk import EventMaker, FollowedChunk, ScoredChunk
 from emostream.classify.classifier import SharedClassifier
+from emostream.classify.pace import ClassifyPace
 from emostream.decode.buffer import FrameBuffer, OverflowPolicy
 from emostream.decode.source import FrameSource
 from emostream.detect.align import crop_faces
@@ -30,7 +31,7 @@ from emostream.publish.sink import EventSink, publish_summary
 from emostream.rolling import RollingSummary
 from emostream.stream import StreamKind, StreamState
 from emostream.track.dominance import DominantEmotion
-from emostream.track.follower import FaceFollower
+from emostream.track.follower import FaceFollower, FollowedFaces
 from emostream.track.smoothing import EmotionSmoother
 from emostream.zones import Zone
 
@@ -54,6 +55,7 @@ class PipelineStats:
         num_frames: frames processed and published.
         num_faces: faces published, over all frames.
         num_dropped: frames lost because a live source was faster than the processing.
+        num_unclassified: frames with faces that a live source sent faster than they could be classified.
         num_detections: frames in which the detector searched.
         stage_seconds: time spent per stage; stages overlap, so their sum may exceed the wall time.
         track_ids: every track seen.
@@ -62,6 +64,7 @@ class PipelineStats:
     num_frames: int = 0
     num_faces: int = 0
     num_dropped: int = 0
+    num_unclassified: int = 0
     num_detections: int = 0
     stage_seconds: dict[str, float] = field(default_factory=dict)
     track_ids: set[int] = field(default_factory=set)
@@ -119,9 +122,16 @@ class Pipeline:
         self._epoch = epoch
         self._follower = follower
         self._classifier = classifier
-        self._smoother = smoother
-        self._dominance = dominance
-        self._zones = tuple(zones)
+        self._events = EventMaker(
+            stream_id=stream_id,
+            epoch=epoch,
+            manifest=classifier.manifest,
+            smoother=smoother,
+            dominance=dominance,
+            zones=zones,
+        )
+        self._pace = ClassifyPace()
+        self._classified_track_ids: set[int | None] = set()
         self._summary = summary
         self._sink = sink
         self._on_event = on_event
@@ -205,19 +215,32 @@ class Pipeline:
             while frames := await buffer.get_many(_MAX_CHUNK_FRAMES):
                 num_dropped = buffer.num_dropped - self.stats.num_dropped
                 self.stats.num_dropped += num_dropped
-                await followed.put(await self._in_worker(self._follow, frames, num_dropped))
+                chunk = await self._in_worker(self._follow, frames, num_dropped, buffer.wait_seconds)
+                await followed.put(chunk)
         except SourceError as exc:
             source_error = exc
         await followed.put(None)
         return source_error
 
-    def _follow(self, frames: Sequence[Frame], num_dropped: int) -> FollowedChunk:
+    def _follow(self, frames: Sequence[Frame], num_dropped: int, wait_seconds: float) -> FollowedChunk:
         """Runs in a thread."""
         followed = [self._follower.follow(frame) for frame in frames]
         started = time.perf_counter()
-        size = self._classifier.manifest.input_size_pixels
-        crops = crop_faces(frames, [found.faces for found in followed], size=size)
-        return FollowedChunk(frames, followed, crops, time.perf_counter() - started, num_dropped)
+        is_classified = [self._is_classified(found, wait_seconds) for found in followed]
+        faces = [found.faces if due else () for found, due in zip(followed, is_classified, strict=True)]
+        crops = crop_faces(frames, faces, size=self._classifier.manifest.input_size_pixels)
+        return FollowedChunk(frames, followed, crops, time.perf_counter() - started, num_dropped, is_classified)
+
+    def _is_classified(self, found: FollowedFaces, wait_seconds: float) -> bool:
+        """Whether the faces of the next frame are classified: those of files are, and so are all when one is new."""
+        is_due = self._source.kind is StreamKind.FILE or self._pace.is_due(
+            wait_seconds=wait_seconds, now_seconds=time.monotonic()
+        )
+        track_ids = {face.track_id for face in found.faces}
+        if not is_due and track_ids and track_ids <= self._classified_track_ids:
+            return False
+        self._classified_track_ids = track_ids
+        return True
 
     async def _classify_all(
         self,
@@ -237,16 +260,7 @@ class Pipeline:
     async def _publish_all(self, classified: asyncio.Queue[asyncio.Task[ScoredChunk] | None]) -> None:
         while (classifying := await classified.get()) is not None:
             scored = await classifying
-            events = events_from_chunk(
-                scored,
-                stream_id=self._stream_id,
-                epoch=self._epoch,
-                manifest=self._classifier.manifest,
-                smoother=self._smoother,
-                dominance=self._dominance,
-                zones=self._zones,
-                now=self._now(),
-            )
+            events = self._events.events_from(scored, now=self._now())
             started = time.perf_counter()
             await self._sink.publish(events)
             await self._summarize(events)
@@ -259,7 +273,8 @@ class Pipeline:
     def _count(self, scored: ScoredChunk) -> None:
         chunk = scored.chunk
         self.stats.num_frames += len(chunk.frames)
-        self.stats.num_faces += len(chunk.crops)
+        self.stats.num_faces += sum(len(found.faces) for found in chunk.followed)
+        self.stats.num_unclassified += sum(not is_classified for is_classified in chunk.is_classified)
         self.stats.track_ids.update(
             face.track_id for found in chunk.followed for face in found.faces if face.track_id is not None
         )

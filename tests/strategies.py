@@ -97,6 +97,7 @@ emotion_events = st.builds(
     faces=st.lists(face_emotions, max_size=3).map(tuple),
     latency_ms=st.dictionaries(st.sampled_from(["decode", "detect", "track", "classify"]), milliseconds),
     num_dropped=counts,
+    is_classified=st.booleans(),
 )
 
 status_events = st.builds(

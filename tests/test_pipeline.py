@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -89,6 +90,39 @@ async def test_crops_have_the_side_that_the_model_takes() -> None:
     source = ScriptedSource(gray_frames(3))
     await _pipeline(source, sink=CollectingSink(), classifier=Looking(input_size_pixels=48)).run()
     assert Looking.shapes == {(48, 48)}
+
+
+class _SlowClassifier(ConstantClassifier):
+    def classify(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        time.sleep(0.1 * len(crops))
+        return super().classify(crops)
+
+
+class _Camera(ScriptedSource):
+    """Fifty frames a second."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in super().__iter__():
+            time.sleep(0.02)
+            yield frame
+
+
+async def test_an_overloaded_live_stream_gives_up_scores_before_frames() -> None:
+    sink, classifier = CollectingSink(), _SlowClassifier()
+    source = _Camera(gray_frames(120), kind=StreamKind.LIVE)
+    stats = await _pipeline(source, sink=sink, classifier=classifier).run()
+
+    unclassified = [event for event in sink.events if not event.is_classified]
+    assert len(unclassified) == stats.num_unclassified > 0
+    assert all(face.dominant == "happy" for event in unclassified for face in event.faces)
+    assert stats.num_faces == len(sink.events) == classifier.num_crops + stats.num_unclassified
+    assert sink.events[0].is_classified
+
+
+async def test_a_file_is_classified_in_every_frame_however_long_it_takes() -> None:
+    sink = CollectingSink()
+    await _pipeline(ScriptedSource(gray_frames(20)), sink=sink, classifier=_SlowClassifier()).run()
+    assert len(sink.events) == 20 and all(event.is_classified for event in sink.events)
 
 
 async def test_frames_before_a_source_error_are_published() -> None:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 
 from emostream.frame import Frame
 
 _DEFAULT_MAX_FRAMES = 8  # a third of a second of video: hides jitter, and keeps few decoder buffers from reuse
+
+
+MAX_WAIT_SECONDS = 0.5
+"""A frame of a live source that waited for longer is not worth looking at (decision D6)."""
 
 
 class OverflowPolicy(Enum):
@@ -19,7 +25,8 @@ class OverflowPolicy(Enum):
     WAIT = "wait"
     """The decode thread waits: nothing is lost. For files."""
     DROP_OLDEST = "drop_oldest"
-    """The oldest frame is dropped and counted: latency stays bounded. For live sources."""
+    """The oldest frame is dropped and counted, and so are frames that waited for longer than half a second: latency
+    stays bounded. For live sources."""
 
 
 class FrameBuffer:
@@ -30,12 +37,19 @@ class FrameBuffer:
     thread, at any time, twice: it drops what waits, and ends both sides.
     """
 
-    def __init__(self, *, policy: OverflowPolicy, max_frames: int = _DEFAULT_MAX_FRAMES) -> None:
+    def __init__(
+        self,
+        *,
+        policy: OverflowPolicy,
+        max_frames: int = _DEFAULT_MAX_FRAMES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         if max_frames < 1:
             raise ValueError(f"max_frames must be at least 1, got {max_frames}")
         self._policy = policy
         self._max_frames = max_frames
-        self._frames: deque[Frame] = deque()
+        self._clock = clock
+        self._frames: deque[tuple[Frame, float]] = deque()  # with the instant it was put
         self._lock = threading.Lock()
         self._has_room = threading.Condition(self._lock)
         self._num_waiting_to_put = 0
@@ -44,6 +58,12 @@ class FrameBuffer:
         self._is_closed = False
         self._error: BaseException | None = None
         self._num_dropped = 0
+        self._wait_seconds = 0.0
+
+    @property
+    def wait_seconds(self) -> float:
+        """How long the oldest of the frames that were taken last had waited."""
+        return self._wait_seconds
 
     @property
     def num_dropped(self) -> int:
@@ -68,7 +88,7 @@ class FrameBuffer:
                     self._num_dropped += 1
             if self._is_closed:
                 return False
-            self._frames.append(frame)
+            self._frames.append((frame, self._clock()))
             consumer, self._consumer = self._consumer, None
         _wake(consumer)
         return True
@@ -119,7 +139,13 @@ class FrameBuffer:
             await arrival
 
     def _take(self, max_frames: int) -> list[Frame]:
-        taken = [self._frames.popleft() for _ in range(min(max_frames, len(self._frames)))]
+        now = self._clock()
+        if self._policy is OverflowPolicy.DROP_OLDEST:
+            while len(self._frames) > 1 and now - self._frames[0][1] > MAX_WAIT_SECONDS:
+                self._frames.popleft()
+                self._num_dropped += 1
+        self._wait_seconds = now - self._frames[0][1]
+        taken = [self._frames.popleft()[0] for _ in range(min(max_frames, len(self._frames)))]
         if self._num_waiting_to_put:
             self._has_room.notify_all()
         return taken

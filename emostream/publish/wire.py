@@ -102,7 +102,7 @@ def packed_from_event(event: EmotionEvent, options: WireOptions = DEFAULT_OPTION
 
 
 def _content_of(event: EmotionEvent, options: WireOptions) -> dict[str, Any]:
-    return {
+    content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "stream_id": event.stream_id,
         "epoch": _exact(event.epoch),
@@ -117,6 +117,9 @@ def _content_of(event: EmotionEvent, options: WireOptions) -> dict[str, Any]:
         "num_dropped": event.num_dropped,
         "faces": [_face(face, options) for face in event.faces],
     }
+    if not event.is_classified:
+        content["classified"] = False
+    return content
 
 
 def json_from_status(event: StatusEvent) -> str:

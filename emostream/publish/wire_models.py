@@ -111,6 +111,9 @@ class EventWire(_Wire):
     """Frames of this stream that were lost since the last event."""
     faces: tuple[FaceWire, ...]
     """In order of track id; empty when nobody is in the picture."""
+    classified: bool = True
+    """Whether the faces of this frame were classified. `false` says that the machine had too much work: they carry the
+    emotions and quality flags of the last frame in which they were. Absent means true."""
 
     def to_domain(self) -> EmotionEvent:
         """The event."""
@@ -127,6 +130,7 @@ class EventWire(_Wire):
             faces=tuple(face.to_domain() for face in self.faces),
             latency_ms=self.latency_ms,
             num_dropped=self.num_dropped,
+            is_classified=self.classified,
         )
 
 

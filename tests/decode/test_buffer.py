@@ -85,6 +85,27 @@ def test_live_drops_the_oldest() -> None:
     assert buffer.num_dropped == 7
 
 
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [(OverflowPolicy.WAIT, [0, 1, 2]), (OverflowPolicy.DROP_OLDEST, [2])],
+    ids=["file", "live"],
+)
+async def test_only_live_frames_get_stale(policy: OverflowPolicy, expected: list[int]) -> None:
+    ticks = iter([0.0, 0.2, 1.0, 1.3, 1.3])
+    buffer = FrameBuffer(policy=policy, clock=lambda: next(ticks))
+    put_all(buffer, 3)
+    assert [frame.frame_index for frame in await buffer.get_many(8)] == expected
+    assert buffer.num_dropped == 3 - len(expected)
+    assert buffer.wait_seconds == pytest.approx(1.3 if policy is OverflowPolicy.WAIT else 0.3)
+
+
+async def test_the_last_frame_is_kept_however_long_it_waited() -> None:
+    ticks = iter([0.0, 9.0])
+    buffer = FrameBuffer(policy=OverflowPolicy.DROP_OLDEST, clock=lambda: next(ticks))
+    put_all(buffer, 1)
+    assert len(await buffer.get_many(8)) == 1
+
+
 async def test_error_comes_after_the_frames_before_it_and_once() -> None:
     buffer = FrameBuffer(policy=OverflowPolicy.WAIT)
     put_all(buffer, 3, error=DecodeError("cut"))
