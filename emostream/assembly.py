@@ -21,7 +21,7 @@ from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import FrameSource
 from emostream.detect.detector import FaceDetector
 from emostream.detect.load import BUILT_IN, load_detector, load_plugin_detector, load_trt_detector
-from emostream.engine_choice import fastest
+from emostream.engine_choice import ENGINE_CHOICES_FILE, fastest
 from emostream.errors import ConfigError
 from emostream.face import Face
 from emostream.frame import Luma
@@ -35,9 +35,6 @@ from emostream.track.dominance import DominantEmotion
 from emostream.track.follower import FaceFollower
 from emostream.track.smoothing import EmotionSmoother
 from emostream.zones import Zone, check_zones, zone_from
-
-ENGINE_CHOICES_FILE = "engine-choices.json"
-"""Beside the models: what was measured on this machine."""
 
 _FP32_DETECTOR, _INT8_DETECTOR = "centerface", "centerface-int8"
 

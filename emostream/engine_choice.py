@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+ENGINE_CHOICES_FILE = "engine-choices.json"
+"""Beside the models: what was measured on this machine."""
+
 logger = logging.getLogger(__name__)
 
 _NUM_RUNS = 5

@@ -9,13 +9,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from emostream.assembly import ENGINE_CHOICES_FILE
 from emostream.bench.machine import describe_machine
 from emostream.classify.engines import DEFAULT_ENGINE, check_available, choose_engine
 from emostream.classify.load import load_classifier
 from emostream.commands.options import ConfigOption, JsonOption, settings_for_command
 from emostream.config import Settings
-from emostream.engine_choice import remembered_choices
+from emostream.engine_choice import ENGINE_CHOICES_FILE, remembered_choices
 from emostream.errors import EmostreamError, EngineUnavailableError
 from emostream.models.store import ModelStore
 from emostream.redact import redact
