@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs what tests with real servers need, on Debian and its relatives: RTSP, Redis beside Valkey, MQTT. Without it those
-# tests are skipped.
+# Installs what tests with real servers need, on Debian and its relatives: RTSP, Redis beside Valkey, MQTT, Prometheus. Without
+# it those tests are skipped.
 set -eu
 packages="python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good
-  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly redis-server mosquitto"
+  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly redis-server mosquitto prometheus"
 as_root=""
 [ "$(id -u)" = 0 ] || as_root="sudo"
 # shellcheck disable=SC2086 # a list of words
