@@ -1,9 +1,10 @@
 """How many events per second go into Redis and come out of it, on this machine?
 
-    python -m tests.benchmarks.event_rates [--events 40000] [--runs 3]
+    python -m tests.benchmarks.event_rates [--events 40000] [--runs 3] [--faces 1]
 
-Events with one face each, in calls of 256, against the embedded server on this machine: published by one sink, read by
-one consumer of a group that acknowledges, and read by a subscription. Prints the medians as JSON.
+Events with one face each, or as many as asked for, in calls of 256, against the embedded server on this machine:
+published by one sink, read by one consumer of a group that acknowledges, and read by a subscription. Prints the medians
+as JSON.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import asyncio
 import json
 import statistics
 import time
+from dataclasses import replace
+from functools import partial
 
 from emostream.bench.machine import describe_machine
 from emostream.client import ConsumerGroup, EmotionEvents
@@ -36,9 +39,9 @@ class _Watch:
         return num_events / wall, num_events / processor
 
 
-async def publish_rate(url: str, stream_id: str, *, num_events: int) -> tuple[float, float]:
+async def publish_rate(url: str, stream_id: str, *, num_events: int, num_faces: int) -> tuple[float, float]:
     """Events per second into Redis."""
-    events = events_of(stream_id, range(num_events))
+    events = [replace(event, faces=event.faces * num_faces) for event in events_of(stream_id, range(num_events))]
     async with RedisSink(PublishSettings(max_events_per_stream=10 * num_events), redis_url=url) as sink:
         watch = _Watch()
         for start in range(0, num_events, _EVENTS_PER_CALL):
@@ -75,13 +78,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=40_000)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--faces", type=int, default=1, help="faces per event")
     arguments = parser.parse_args()
     rates: dict[str, list[float]] = {}
     processor_rates: dict[str, list[float]] = {}
     for run in range(arguments.runs):
         with EmbeddedRedis() as server:
             for name, measure in (
-                ("publish", publish_rate),
+                ("publish", partial(publish_rate, num_faces=arguments.faces)),
                 ("consumer_group", group_rate),
                 ("subscription", subscription_rate),
             ):
@@ -92,6 +96,7 @@ def main() -> None:
         "events_per_second": {name: statistics.median(values) for name, values in rates.items()},
         "events_per_processor_second": {name: statistics.median(values) for name, values in processor_rates.items()},
         "runs": rates,
+        "faces_per_event": arguments.faces,
         "machine": describe_machine(),
     }
     print(json.dumps(result, indent=2))
