@@ -56,7 +56,7 @@ class RunLog:
         Raises:
             EmostreamError: the disk is full or the folder cannot be written; the table stays as it was.
         """
-        rows = [*self._rows, row]
+        rows = [{**each, "epoch": int(each["epoch"])} for each in (*self._rows, row)]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, fieldnames=_COLUMNS, restval="")
         writer.writeheader()
@@ -90,6 +90,15 @@ def read_metrics(run: Path) -> list[dict[str, float]]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
+
+
+def describe(row: dict[str, float]) -> str:
+    """A line of the log for people.
+
+    >>> describe({"epoch": 3.0, "accuracy": 0.65432})
+    'epoch 3  accuracy 0.6543'
+    """
+    return "  ".join(f"{name} {value:.4g}" for name, value in row.items())
 
 
 def _open_board(folder: Path, *, epoch: int) -> Any:

@@ -1,0 +1,55 @@
+"""Measures of validation, and what they decide."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from emostream.errors import InferenceError
+from tests.training.made import made_faces
+from training.config import TrainConfig, ValidationConfig
+from training.model import build_model
+from training.train_set import load_sets, prepare
+from training.validation import predict, score_of, validate
+
+MEASURES = {"accuracy": 0.5, "ferplus_accuracy": 0.7, "fer2013_loss": 1.5, "ferplus_loss": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("metric", "score"), [("score", 0.6), ("accuracy", 0.5), ("ferplus_accuracy", 0.7), ("fer2013_loss", -1.5)]
+)
+def test_more_is_better_whatever_decides(metric: str, score: float) -> None:
+    assert score_of(MEASURES, ValidationConfig(metric=metric)) == pytest.approx(score)  # type: ignore[arg-type]
+
+
+def test_measures_are_those_of_the_answers(tiny_config: TrainConfig) -> None:
+    data, model = prepare(made_faces(70)), build_model(tiny_config.model)
+    ferplus, fer2013 = predict(model, data.crops, batch_size=32)
+    assert ferplus.shape == fer2013.shape == (70, 7)
+    measured = validate(model, data)
+    assert measured["accuracy"] == pytest.approx(float((fer2013.argmax(1) == data.labels).float().mean()))
+    assert measured["fer2013_loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(fer2013, data.labels)))
+
+
+def test_an_answer_that_is_no_number_is_an_error(tiny_config: TrainConfig) -> None:
+    model = build_model(tiny_config.model)
+    with torch.no_grad():
+        model.ferplus_head.weight.fill_(float("nan"))
+    with pytest.raises(InferenceError, match="ferplus_loss became nan in validation; the last good checkpoint is kept"):
+        validate(model, prepare(made_faces(14)))
+
+
+def test_pictures_without_votes_are_measured_by_label_alone(tiny_config: TrainConfig) -> None:
+    unvoted = dataclasses.replace(made_faces(14), votes=None)
+    measured = validate(build_model(tiny_config.model), prepare(unvoted))
+    assert measured["ferplus_accuracy"] == 0.0
+
+
+def test_a_draw_of_the_validation_crops_is_always_the_same(tiny_config: TrainConfig) -> None:
+    few = dataclasses.replace(tiny_config, validation=ValidationConfig(max_crops=20))
+    once, again = (load_sets(few)[1] for _ in range(2))
+    assert len(once) == 20
+    assert torch.equal(once.crops, again.crops)
+    assert len(set(once.labels.tolist())) > 3
