@@ -14,7 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from emostream.config import load_settings
 from emostream.figures import Family
-from emostream.measurement import Measurement
 from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.redis_sink import RedisSink
 from emostream.service.api import build_api
@@ -22,53 +21,36 @@ from emostream.service.leases import StreamLeases
 from emostream.service.record import StreamReport
 from emostream.service.registry import StreamRegistry
 from emostream.service.store import RegistryStore
-from emostream.service.stream_host import StreamHost
-from emostream.service.worker import StreamWorker
-from emostream.service.worker_metrics import MeasuredParts, WorkerMetrics
 from emostream.stream import StreamState
 from tests.service.conftest import SETTINGS
-from tests.service.streams import ScriptedParts, live_record
+from tests.service.measured_worker import measured_worker
+from tests.service.streams import live_record
 
 pytestmark = pytest.mark.integration
 
 Values = dict[str, dict[tuple[str, ...], float]]
 
 
-@contextlib.asynccontextmanager
-async def measured_worker(
-    store: RegistryStore, redis_url: str, *, recorded: list[Values] | None = None
-) -> AsyncIterator[StreamWorker]:
-    """A worker of real parts but for its sources and models."""
-    parts, measurement = ScriptedParts(), Measurement()
-    measurement.watch_classifier(parts.batcher)
-    async with RedisSink(SETTINGS.model_copy(update={"group_check_seconds": 0.05}), redis_url=redis_url) as sink:
-        leases = StreamLeases(store, worker_id="w1", max_streams=7, ttl_seconds=2.0)
-        host = StreamHost(
-            MeasuredParts(parts, measurement=measurement), sink=measurement.measured(sink), worker_id="w1"
-        )
-        worker = StreamWorker(store, leases=leases, host=host, worker_id="w1", heartbeat_seconds=0.05)
+@pytest.fixture
+async def sink(redis_server: EmbeddedRedis) -> AsyncIterator[RedisSink]:
+    settings = SETTINGS.model_copy(update={"group_check_seconds": 0.05})
+    async with RedisSink(settings, redis_url=redis_server.url) as sink:
+        yield sink
 
-        def record(families: Sequence[Family]) -> None:
-            if recorded is not None:
-                recorded.append({family.metric.name: family.values for family in families})
 
-        metrics = WorkerMetrics(
-            measurement,
-            worker=worker,
-            host=host,
-            leases=leases,
-            store=store,
-            max_streams=7,
-            interval_seconds=0.1,
-            record=record,
-        )
-        running, measuring = asyncio.create_task(worker.run()), asyncio.create_task(metrics.run())
-        try:
-            yield worker
-        finally:
-            measuring.cancel()
-            await worker.drain(timeout_seconds=5)
-            await running
+class Recorded:
+    """A recorder that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.last: Values = {}
+
+    def __call__(self, families: Sequence[Family]) -> None:
+        self.last = {family.metric.name: family.values for family in families}
+
+    async def until(self, is_so: Callable[[Values], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not is_so(self.last):
+                await asyncio.sleep(0.05)
 
 
 @contextlib.asynccontextmanager
@@ -102,8 +84,10 @@ async def scraped_until(
             await asyncio.sleep(0.1)
 
 
-async def test_figures_of_workers_are_at_the_interface(store: RegistryStore, redis_server: EmbeddedRedis) -> None:
-    async with measured_worker(store, redis_server.url), interface(redis_server.url) as client:
+async def test_figures_of_workers_are_at_the_interface(
+    store: RegistryStore, redis_server: EmbeddedRedis, sink: RedisSink
+) -> None:
+    async with measured_worker(store, sink=sink), interface(redis_server.url) as client:
         await StreamRegistry(store).create(live_record("door"))
         await store.redis.xgroup_create("emostream:events:door", "alarms", id="0", mkstream=True)
         found = await scraped_until(client, lambda found: "emostream_redis_group_lag_events" in found)
@@ -117,31 +101,23 @@ async def test_figures_of_workers_are_at_the_interface(store: RegistryStore, red
     assert found["emostream_streams_wanted"] and found["emostream_worker_max_streams"]
 
 
-async def test_figures_of_a_removed_stream_go(store: RegistryStore, redis_server: EmbeddedRedis) -> None:
-    recorded: list[Values] = []
-    registry = StreamRegistry(store)
-    async with measured_worker(store, redis_server.url, recorded=recorded):
+async def test_figures_of_a_removed_stream_go(store: RegistryStore, sink: RedisSink) -> None:
+    recorded, registry = Recorded(), StreamRegistry(store)
+    async with measured_worker(store, sink=sink, record=recorded):
         await registry.create(live_record("door"))
-        async with asyncio.timeout(20):
-            while not recorded or not recorded[-1].get("emostream_publish_events_total"):
-                await asyncio.sleep(0.05)
-            await registry.remove("door")
-            while recorded[-1]["emostream_publish_events_total"]:
-                await asyncio.sleep(0.05)
-    assert not recorded[-1]["emostream_source_lag_seconds"]
+        await recorded.until(lambda values: bool(values.get("emostream_publish_events_total")))
+        await registry.remove("door")
+        await recorded.until(lambda values: not values["emostream_publish_events_total"])
+    assert not recorded.last["emostream_source_lag_seconds"]
 
 
-async def test_a_paused_stream_has_no_lag(store: RegistryStore, redis_server: EmbeddedRedis) -> None:
-    recorded: list[Values] = []
-    registry = StreamRegistry(store)
-    async with measured_worker(store, redis_server.url, recorded=recorded):
+async def test_a_paused_stream_has_no_lag(store: RegistryStore, sink: RedisSink) -> None:
+    recorded, registry = Recorded(), StreamRegistry(store)
+    async with measured_worker(store, sink=sink, record=recorded):
         await registry.create(live_record("door"))
-        async with asyncio.timeout(20):
-            while not recorded or not recorded[-1].get("emostream_source_lag_seconds"):
-                await asyncio.sleep(0.05)
-            await registry.change("door", lambda record: replace(record, is_paused=True))
-            while recorded[-1]["emostream_source_lag_seconds"]:
-                await asyncio.sleep(0.05)
+        await recorded.until(lambda values: bool(values.get("emostream_source_lag_seconds")))
+        await registry.change("door", lambda record: replace(record, is_paused=True))
+        await recorded.until(lambda values: not values["emostream_source_lag_seconds"])
 
 
 async def test_without_workers_the_interface_still_says_what_is_wanted(

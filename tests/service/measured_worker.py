@@ -1,0 +1,45 @@
+"""A stream worker that is measured, of real parts but for its sources and models."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from emostream.measurement import Measurement
+from emostream.publish.sink import EventSink
+from emostream.service.leases import StreamLeases
+from emostream.service.store import RegistryStore
+from emostream.service.stream_host import StreamHost
+from emostream.service.worker import StreamWorker
+from emostream.service.worker_metrics import MeasuredParts, Recorder, WorkerMetrics
+from tests.service.streams import ScriptedParts
+
+
+@contextlib.asynccontextmanager
+async def measured_worker(
+    store: RegistryStore, *, sink: EventSink, parts: ScriptedParts | None = None, record: Recorder | None = None
+) -> AsyncIterator[StreamWorker]:
+    """Worker `w1`, looked at ten times a second; `sink` is not closed."""
+    parts, measurement = parts or ScriptedParts(), Measurement()
+    measurement.watch_classifier(parts.batcher)
+    leases = StreamLeases(store, worker_id="w1", max_streams=7, ttl_seconds=2.0)
+    host = StreamHost(MeasuredParts(parts, measurement=measurement), sink=measurement.measured(sink), worker_id="w1")
+    worker = StreamWorker(store, leases=leases, host=host, worker_id="w1", heartbeat_seconds=0.05)
+    metrics = WorkerMetrics(
+        measurement,
+        worker=worker,
+        host=host,
+        leases=leases,
+        store=store,
+        max_streams=7,
+        interval_seconds=0.1,
+        record=record,
+    )
+    running, measuring = asyncio.create_task(worker.run()), asyncio.create_task(metrics.run())
+    try:
+        yield worker
+    finally:
+        measuring.cancel()
+        await worker.drain(timeout_seconds=5)
+        await running
