@@ -45,10 +45,16 @@ class DataConfig:
     published figures are measured without."""
     require_subjects: bool = False
     """Refuse data that does not say who is in each picture, so that nobody is learned from and measured on."""
+    crop_pixels: int = 64
+    """Side of the crops that the net is trained, measured and served at. A net answers best at the side it knows."""
 
     def __post_init__(self) -> None:
         share = self.validation_share
-        _check("data", ("validation_share", share, 0 < share < 1, "more than 0 and less than 1"))
+        _check(
+            "data",
+            ("validation_share", share, 0 < share < 1, "more than 0 and less than 1"),
+            ("crop_pixels", self.crop_pixels, self.crop_pixels >= 16, "16 or more"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +214,16 @@ class DistillConfig:
     """Checkpoints, for example `runs/teacher/last.pt`; none means learning from labels alone."""
     weight: float = 0.7
     """Share of the loss that is against the teachers' answers; the rest is against the labels."""
+    num_views: int = 0
+    """0: the teachers look at each batch of the pupil. Else they look once, before training, at so many variants of
+    each picture, and their mean answer is mixed into its labels; a step costs no more than without teachers then."""
 
     def __post_init__(self) -> None:
-        _check("distill", ("weight", self.weight, 0 <= self.weight <= 1, "0 to 1"))
+        _check(
+            "distill",
+            ("weight", self.weight, 0 <= self.weight <= 1, "0 to 1"),
+            ("num_views", self.num_views, self.num_views >= 0, "0 or more"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

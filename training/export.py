@@ -25,7 +25,6 @@ import onnx
 
 from emostream.classify.manifest import ModelManifest, save_manifest, sha256_of
 from emostream.classify.parity import Parity
-from emostream.classify.preprocess import CROP_SIZE_PIXELS
 from emostream.emotion import EMOTIONS
 from emostream.errors import EmostreamError
 from training.activation_ranges import RangePolicy
@@ -99,7 +98,7 @@ def _write(trained: TrainedModel, form: Form, path: Path, options: ExportOptions
         **_prefixed("parity", parity),
         **_prefixed("accuracy_drop", drop),
         **written.figures,
-        "milliseconds_per_crop_batch8": milliseconds_per_crop(path, size=options.input_size_pixels),
+        "milliseconds_per_crop_batch8": milliseconds_per_crop(path, size=manifest.input_size_pixels),
     }
     manifest = manifest.model_copy(update={"sha256": sha256_of(path), "metrics": figures})
     save_manifest(manifest, model_path=path)
@@ -169,7 +168,6 @@ def main(arguments: list[str] | None = None) -> int:
         checkpoint_name=f"{parsed.checkpoint}.pt",
         name=parsed.name,
         file_base="emotions" if parsed.all else out.stem,
-        input_size_pixels=parsed.input_size,
         ferplus_target=parsed.calibrate_ferplus,
         policy=parsed.int8_ranges,
         cpu_layout=parsed.int8_layout,
@@ -199,7 +197,6 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--all", action="store_true", help="every form, with names that the service knows")
     parser.add_argument("--checkpoint", choices=["last", "best"], default="last", help="default: the schedule's end")
     parser.add_argument("--name", default=MODEL_NAME, help="name that every event carries")
-    parser.add_argument("--input-size", type=int, default=CROP_SIZE_PIXELS, metavar="PIXELS", help="side of the crops")
     parser.add_argument(
         "--calibrate-ferplus",
         choices=get_args(FerplusTarget),

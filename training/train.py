@@ -21,7 +21,7 @@ from emostream.errors import ConfigError, EmostreamError
 from training.balance import balanced, logit_offsets
 from training.config import TrainConfig, load_config
 from training.device import Compute, open_compute
-from training.distill import load_teachers
+from training.distill import Teachers, load_teachers, taught_targets
 from training.loop import RunContext, progress_of, train_one_epoch
 from training.model import num_parameters
 from training.runlog import RunLog
@@ -72,7 +72,11 @@ def fit(
     compute = open_compute(config, device=device, num_workers=world.local_size)
     state = start_or_resume(config, run, compute=compute, tell=print if world.is_first else lambda _: None)
     training, validation = load_sets(config)
-    context = _context(config, state, training, compute=compute, world=world, wrap=wrap)
+    teachers = load_teachers(config.distill.teachers, compute=compute)
+    if teachers is not None and config.distill.num_views:
+        targets = taught_targets(teachers, training.crops, training.targets, config, compute=compute)
+        training, teachers = dataclasses.replace(training, targets=targets), None
+    context = _context(config, state, training, compute=compute, world=world, wrap=wrap, teachers=teachers)
     training = dataclasses.replace(training, targets=balanced(training.targets, config.balance))
     with _open_log(config, run, state) if world.is_first else contextlib.nullcontext() as log:
         if world.is_first:
@@ -99,6 +103,7 @@ def _context(
     compute: Compute,
     world: World,
     wrap: Callable[[nn.Module], nn.Module] | None,
+    teachers: Teachers | None,
 ) -> RunContext:
     forward: nn.Module = state.model
     if config.compile:
@@ -111,7 +116,7 @@ def _context(
         forward=forward,
         compute=compute,
         world=world,
-        teachers=load_teachers(config.distill.teachers, compute=compute),
+        teachers=teachers,
         logit_offsets=None if offsets is None else (compute.put(offsets[0]), compute.put(offsets[1])),
     )
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from emostream.classify.manifest import ModelManifest, sha256_of
-from emostream.classify.preprocess import CROP_SIZE_PIXELS, batch_from_pictures
+from emostream.classify.preprocess import batch_from_pictures
 from emostream.emotion import EMOTIONS
 from emostream.errors import SourceRejectedError
 from training.activation_ranges import RangePolicy
@@ -42,7 +42,6 @@ class ExportOptions:
         checkpoint_name: file in the run folder.
         name: of the model, carried by every event.
         file_base: name of the default form's file, without its ending.
-        input_size_pixels: side of the crops; a net of convolutions takes any, and answers best at that of its training.
         ferplus_target: what the temperature of the FER+ head is fitted to.
         policy: how INT8 ranges follow from what was measured.
         cpu_layout: of the INT8 form for ONNX Runtime.
@@ -51,7 +50,6 @@ class ExportOptions:
     checkpoint_name: str = "last.pt"
     name: str = MODEL_NAME
     file_base: str = "emotions"
-    input_size_pixels: int = CROP_SIZE_PIXELS
     ferplus_target: FerplusTarget = "votes"
     policy: RangePolicy = "mean"
     cpu_layout: Literal["cpu", "vnni"] = "cpu"
@@ -85,7 +83,7 @@ def load_trained(run: Path, options: ExportOptions) -> TrainedModel:
     checkpoint = load_checkpoint(checkpoint_path)
     checkpoint_sha256 = sha256_of(checkpoint_path)
     training, faces = load_splits(checkpoint.config.data)
-    size = options.input_size_pixels
+    size = checkpoint.config.data.crop_pixels
     crops = batch_from_pictures(faces.pictures, size=size)
     model = build_model(checkpoint.config.model)
     model.load_state_dict(checkpoint.ema_weights)
@@ -112,12 +110,12 @@ def _manifest(checkpoint: Checkpoint, model: nn.Module, *, sha256: str, options:
         sha256="0" * 64,  # known once the file is written
         labels=EMOTIONS,
         input_name=INPUT_NAME,
-        input_size_pixels=options.input_size_pixels,
+        input_size_pixels=checkpoint.config.data.crop_pixels,
         outputs=OUTPUT_NAMES,
         max_batch_size=MAX_BATCH_SIZE,
         architecture=(
             f"{describe_model(checkpoint.config.model)}, {num_parameters(model)} parameters, "
-            f"{num_multiply_adds(model, side=options.input_size_pixels)} multiply-adds"
+            f"{num_multiply_adds(model, side=checkpoint.config.data.crop_pixels)} multiply-adds"
         ),
         checkpoint_sha256=sha256,
         training_data=_training_data(checkpoint, options.ferplus_target),

@@ -13,12 +13,16 @@ import torch
 from emostream.errors import ModelUnavailableError
 from tests.training.made import made_faces, save_npz
 from training.config import DistillConfig, TrainConfig
-from training.distill import Teachers, load_teachers
+from training.distill import Teacher, Teachers, load_teachers, taught_targets
 from training.model import build_model
 from training.train import LAST_NAME, fit
+from training.train_set import prepare
 
 
-def test_a_pupil_learns_from_its_teacher_in_spite_of_wrong_labels(tmp_path: Path, tiny_config: TrainConfig) -> None:
+@pytest.mark.parametrize("num_views", [0, 4], ids=["each-batch", "once"])
+def test_a_pupil_learns_from_its_teacher_in_spite_of_wrong_labels(
+    tmp_path: Path, tiny_config: TrainConfig, num_views: int
+) -> None:
     optim = dataclasses.replace(tiny_config.optim, epochs=12)
     config = dataclasses.replace(tiny_config, optim=optim)
     fit(config, tmp_path / "teacher", show_progress=False)
@@ -28,7 +32,7 @@ def test_a_pupil_learns_from_its_teacher_in_spite_of_wrong_labels(tmp_path: Path
     mislabelled = dataclasses.replace(faces, labels=faces.labels[wrong], votes=faces.votes[wrong])  # type: ignore[index]
     data = dataclasses.replace(config.data, path=str(save_npz(mislabelled, tmp_path / "mislabelled.npz")))
     untaught = dataclasses.replace(config, data=data)
-    distill = DistillConfig(teachers=(str(tmp_path / "teacher" / LAST_NAME),), weight=1.0)
+    distill = DistillConfig(teachers=(str(tmp_path / "teacher" / LAST_NAME),), weight=1.0, num_views=num_views)
     taught = dataclasses.replace(untaught, distill=distill)
 
     alone = fit(untaught, tmp_path / "alone", show_progress=False)
@@ -40,11 +44,37 @@ def test_a_pupil_learns_from_its_teacher_in_spite_of_wrong_labels(tmp_path: Path
 def test_several_teachers_give_their_mean_answer(tiny_config: TrainConfig) -> None:
     models = [build_model(tiny_config.model) for _ in range(2)]
     batch = torch.rand(3, 1, 64, 64) * 255
-    both = Teachers(models).targets(batch, contextlib.nullcontext())
-    each = [Teachers([model]).targets(batch, contextlib.nullcontext()) for model in models]
+    teachers = [Teacher(model, 64) for model in models]
+    both = Teachers(teachers).targets(batch, contextlib.nullcontext())
+    each = [Teachers([teacher]).targets(batch, contextlib.nullcontext()) for teacher in teachers]
     torch.testing.assert_close(both.ferplus, (each[0].ferplus + each[1].ferplus) / 2)
     torch.testing.assert_close(both.fer2013, (each[0].fer2013 + each[1].fer2013) / 2)
     torch.testing.assert_close(both.ferplus.sum(dim=1), torch.ones(3))
+
+
+def test_a_teacher_sees_crops_of_the_side_it_knows() -> None:
+    class Side(torch.nn.Module):
+        def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            sides.append(batch.shape[-1])
+            return torch.zeros(len(batch), 7), torch.zeros(len(batch), 7)
+
+    sides: list[int] = []
+    teachers = Teachers([Teacher(Side(), 64), Teacher(Side(), 48)])
+    teachers.targets(torch.zeros(2, 1, 48, 48), contextlib.nullcontext())
+    assert sides == [64, 48]
+
+
+def test_labels_and_answers_are_mixed_by_weight(tiny_config: TrainConfig) -> None:
+    data = prepare(made_faces(14))
+    targets = dataclasses.replace(data.targets, ferplus_weight=torch.tensor([0.0] + [1.0] * 13))
+    teachers = Teachers([Teacher(build_model(tiny_config.model), 64)])
+    distill = DistillConfig(weight=0.25, num_views=2)
+    mixed = taught_targets(teachers, data.crops, targets, dataclasses.replace(tiny_config, distill=distill))
+    for rows in (mixed.ferplus, mixed.fer2013):
+        torch.testing.assert_close(rows.sum(dim=1), torch.ones(14))
+    assert torch.equal(mixed.fer2013.argmax(dim=1), data.labels)
+    assert mixed.fer2013.max() < 1
+    assert mixed.ferplus_weight.tolist() == [0.25] + [1.0] * 13
 
 
 def test_a_missing_teacher_is_named(tmp_path: Path) -> None:

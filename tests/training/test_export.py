@@ -56,9 +56,11 @@ def test_all_forms_are_written_and_loaded_by_the_service(tmp_path: Path, run: Pa
     assert load_manifest(tmp_path / "out" / "emotions-int8-tensorrt.onnx").layout == "tensorrt"
 
 
-def test_another_crop_side_is_exported(tmp_path: Path, run: Path) -> None:
-    out = tmp_path / "small.onnx"
-    assert main(["--run", str(run), "--out", str(out), "--input-size", "48"]) == 0
+def test_a_model_takes_crops_of_the_side_it_was_trained_at(tmp_path: Path) -> None:
+    config = tiny_config_in(tmp_path)
+    run, out = tmp_path / "small", tmp_path / "small.onnx"
+    fit(replace(config, data=replace(config.data, crop_pixels=48)), run, show_progress=False)
+    assert main(["--run", str(run), "--out", str(out)]) == 0
     with OrtClassifier(out) as classifier:
         assert classifier.manifest.input_size_pixels == 48
         assert classifier.classify(np.zeros((2, 48, 48), np.uint8)).shape == (2, 7)
