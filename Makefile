@@ -3,8 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint deploy/constraints.txt
 NEEDS := pyproject.toml deploy/constraints.txt
+IMAGE ?= emostream
+TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+-include deploy/images/base.mk
 
-.PHONY: help demo test test-fast check format bench chart clean
+.PHONY: help demo test test-fast check format bench chart images pin-images sbom clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,6 +37,18 @@ bench: .venv/.demo ## Measure the pipeline on a clip it makes itself.
 
 chart: .venv/.dev ## Bring the made files of the Helm chart in step.
 	$(BIN)/python -m helm.chart_files
+
+images: ## Build the images (IMAGE=registry/name TAG=version BUILD_FLAGS=…); needs Docker.
+	for each in cpu gpu; do docker buildx build --load $(BUILD_FLAGS) --file deploy/images/$$each.Dockerfile \
+	  $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) --tag $(IMAGE):$(TAG)-$$each . || exit 1; done
+
+pin-images: ## Pin the base image by its digest, for the next `make images`; needs Docker.
+	base=$$(sed -n 's/^ARG PYTHON_IMAGE=//p' deploy/images/cpu.Dockerfile) && \
+	  digest=$$(docker buildx imagetools inspect $$base --format '{{.Manifest.Digest}}') && \
+	  echo "PYTHON_IMAGE := $$base@$$digest" > deploy/images/base.mk && cat deploy/images/base.mk
+
+sbom: ## List what is in the images (SPDX), beside them; needs Docker and Syft.
+	for each in cpu gpu; do syft $(IMAGE):$(TAG)-$$each --output spdx-json=emostream-$(TAG)-$$each.spdx.json || exit 1; done
 
 clean: ## Remove everything that was built or installed here.
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo-output bench-output

@@ -30,6 +30,7 @@ def test_every_command_and_option_exists(helm: Helm) -> None:
         for container in containers(template):
             found += _commands(container.get("command", []))
     assert ["emostream", "models", "verify"] in found
+    assert ["emostream", "models", "compile", "emotions"] in found
     for words in found:
         command, rest = root, words[1:]
         while rest and hasattr(command, "commands"):

@@ -46,7 +46,7 @@ def test_defaults(helm: Helm) -> None:
         ("open, public sources, no policy", "networkPolicy.enabled is off"),
         ("own redis, own secret, no volume", "redis.persistence.enabled is off"),
         ("external redis in a secret", "gcsFaultTolerance.enabled is off"),
-        ("gpu with warm-up", "compiling the engine"),
+        ("gpu", "compiling the engine"),
     ],
 )
 def test_they_follow_the_values(helm: Helm, name: str, expected: str) -> None:

@@ -26,8 +26,8 @@ SCHEDULING: dict[str, Any] = {
 }
 MATRIX: dict[str, dict[str, Any]] = {
     "defaults": {},
-    "gpu": {"gpu": {"enabled": True, "runtimeClassName": "nvidia"}},
-    "gpu with warm-up": {"gpu": {"enabled": True, "warmUp": True, "engineCacheHostPath": "/var/lib/emostream"}},
+    "gpu": {"gpu": {"enabled": True, "runtimeClassName": "nvidia", "engineCacheHostPath": "/var/lib/emostream"}},
+    "gpu without warm-up": {"gpu": {"enabled": True, "warmUp": False}},
     "no autoscaling": {"autoscaler": {"enabled": False}, "streamWorkers": {"min": 2, "max": 2}},
     "external redis": {
         "redis": {

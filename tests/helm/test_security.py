@@ -11,7 +11,7 @@ from tests.helm.test_rendering import MATRIX
 
 pytestmark = pytest.mark.integration
 
-EVERYTHING = MATRIX["streams"] | MATRIX["gpu with warm-up"]
+EVERYTHING = MATRIX["streams"] | MATRIX["gpu"]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_everything_that_is_written_lies_on_a_volume(templates: dict[str, dict[s
 
 
 def test_no_host_is_touched_unless_asked_for(helm: Helm) -> None:
-    for template in pods(helm.render(MATRIX["gpu"] | {"streams": EVERYTHING["streams"]})).values():
+    for template in pods(helm.render(MATRIX["gpu without warm-up"] | {"streams": EVERYTHING["streams"]})).values():
         assert not {"hostNetwork", "hostPID", "hostIPC"} & template["spec"].keys()
         assert not any("hostPath" in volume for volume in template["spec"].get("volumes", []))
 

@@ -54,7 +54,7 @@ spec:
           cp --recursive --update /opt/emostream/models/. "$EMOSTREAM_MODELS__CACHE_DIR"
           emostream models verify
           {{- if and (eq .flavour "gpu") $group.warmUp }}
-          emostream models compile
+          emostream models compile emotions
           {{- end }}
       env:
         {{- include "emostream.modelEnv" $root | nindent 8 }}
