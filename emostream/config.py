@@ -245,6 +245,8 @@ class Settings(BaseSettings):
     """Zones per stream id, for streams that bring none of their own."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     """Messages below this level are not printed."""
+    log_format: Literal["text", "json"] = "text"
+    """Lines for people, or one JSON object a line for machines: `at`, `level`, `logger`, `message`, `stream_id`."""
 
 
 def load_settings(*, config_file: Path | None = None, **arguments: Any) -> Settings:

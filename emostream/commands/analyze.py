@@ -25,6 +25,7 @@ from emostream.decode.source import FrameSource
 from emostream.errors import ConfigError
 from emostream.event import EmotionEvent
 from emostream.frame import Frame
+from emostream.logs import STREAM_ID
 from emostream.measurement import Measurement, live_source_of
 from emostream.pipeline import EventObserver, PipelineStats
 from emostream.publish.jsonl_sink import JsonlSink
@@ -170,6 +171,7 @@ async def run_analysis(
         progress: show a bar on standard error, where that is a terminal.
         measurement: told of the parts, for metrics.
     """
+    STREAM_ID.set(spec.stream_id)
     try:
         models = load_models(settings)
         try:

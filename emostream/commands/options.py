@@ -28,5 +28,5 @@ def settings_for_command(config: Path | None, *, redis: str | None = None, **arg
     if redis is not None:
         arguments["publish"] = {**arguments.get("publish", {}), "redis_url": redis}
     settings = load_settings(config_file=config, **arguments)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, log_format=settings.log_format)
     return settings

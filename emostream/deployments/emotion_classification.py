@@ -41,7 +41,7 @@ class EmotionClassification:
     """Classifies arrays of crops; arrays of several workers are put into one batch."""
 
     def __init__(self, settings: Settings) -> None:
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, log_format=settings.log_format)
         self._classifier = load_classifier(settings.classify, cache_dir=settings.models.cache_dir)
 
     @serve.batch(max_batch_size=_MAX_BATCH_SIZE, batch_wait_timeout_s=0.005, batch_size_fn=_num_crops)

@@ -27,7 +27,7 @@ class Ingress:
     """Serves `service/api.py`. It speaks to the workers through Redis only, so it needs none of them to be there."""
 
     def __init__(self, settings: Settings, workers: DeploymentHandle[Any]) -> None:
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, log_format=settings.log_format)
         self._settings = settings
         self._workers = workers  # bound so that Serve starts them with this application
 

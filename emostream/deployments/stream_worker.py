@@ -34,7 +34,7 @@ class StreamWorkers:
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, settings: Settings, classification: DeploymentHandle[Any] | None
     ) -> None:
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, log_format=settings.log_format)
         redis_url = settings.publish.redis_url
         if redis_url is None:
             raise RuntimeError("expected a Redis URL, which `bind_app` checked")

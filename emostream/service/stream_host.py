@@ -15,6 +15,7 @@ from emostream.decode.live_source import LiveSource, StateObserver
 from emostream.decode.source import FrameSource, SourceInfo
 from emostream.errors import EmostreamError, EventRejectedError, PublishError
 from emostream.event import StatusEvent
+from emostream.logs import STREAM_ID
 from emostream.pipeline import Pipeline, utc_now
 from emostream.publish.sink import EventSink
 from emostream.redact import redact
@@ -225,8 +226,9 @@ class StreamHost:
                 stopping.create_task(self.stop(stream_id, reason))
 
     async def _run(self, hosted: _Hosted, pipeline: Pipeline) -> None:
-        telling = asyncio.create_task(self._tell_all(hosted))
         stream_id = hosted.record.stream_id
+        STREAM_ID.set(stream_id)  # of this task and those it starts
+        telling = asyncio.create_task(self._tell_all(hosted))
         try:
             await pipeline.run()
             hosted.outcome, hosted.state, hosted.detail = Outcome.ENDED, StreamState.ENDED, "the source is finished"

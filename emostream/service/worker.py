@@ -189,7 +189,7 @@ class StreamWorker:
         try:
             after_index = await self._last_published(record)
             self._host.start(record, epoch=epoch, after_index=after_index)
-            logger.info("stream %s starts in epoch %d", stream_id, epoch)
+            logger.info("stream %s starts in epoch %d", stream_id, epoch, extra={"stream_id": stream_id})
         except PublishError:
             await self._leases.release({stream_id: epoch})
             raise
