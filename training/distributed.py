@@ -76,17 +76,19 @@ def _work(loop: dict[str, Any]) -> dict[str, float]:
     """What each worker does."""
     # Ray puts workers into a folder of its own; the settings' relative paths are those of the command.
     os.chdir(loop["folder"])
-    context = get_context()
+    context, config = get_context(), config_from_dict(loop["config"])
+    # Batch statistics are averaged once an epoch (`World.average_batch_statistics`), not overwritten at each step;
+    # where stages are frozen, gradients that do not come must not be waited for.
+    strategy = {"broadcast_buffers": False, "find_unused_parameters": bool(config.transfer.unfreeze_at)}
     return fit(
-        config_from_dict(loop["config"]),
+        config,
         Path(loop["run"]),
         show_progress=False,
         world=World(
             rank=context.get_world_rank(), size=context.get_world_size(), local_size=context.get_local_world_size()
         ),
         device=get_device(),
-        # Batch statistics are averaged once an epoch (`World.average_batch_statistics`), not overwritten at each step.
-        wrap=lambda net: prepare_model(net, parallel_strategy_kwargs={"broadcast_buffers": False}),
+        wrap=lambda net: prepare_model(net, parallel_strategy_kwargs=strategy),
         on_epoch=report,
     )
 

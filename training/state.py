@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from emostream.errors import ConfigError
+from emostream.errors import ConfigError, ManifestError
 from training.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
 from training.config import TrainConfig, config_as_dict, save_config
 from training.config_tree import differences
@@ -108,12 +108,7 @@ def start_or_resume(
     )
     state = TrainState(model, ema_model, build_optimizer(model, config), compute.scaler())
     if checkpoint is not None:
-        state.optimizer.load_state_dict(checkpoint.optimizer)
-        state.scaler.load_state_dict(checkpoint.scaler)
-        state.epoch, state.step = checkpoint.epoch, checkpoint.step
-        state.elapsed_seconds = checkpoint.elapsed_seconds
-        state.best_score, state.best_epoch = checkpoint.best_score, checkpoint.best_epoch
-        state.metrics = checkpoint.metrics
+        _load_progress(state, checkpoint, source=last)
     return state
 
 
@@ -162,6 +157,20 @@ def _load_initial(model: FaceNet, config: TrainConfig) -> None:
     first = next(iter(differences(there, here)), None)
     settings = "" if first is None else f"{first[0]} is {first[1]} there and {first[2]} here"
     load_weights(model, start.ema_weights, source=path, settings=settings)
+
+
+def _load_progress(state: TrainState, checkpoint: Checkpoint, *, source: Path) -> None:
+    try:
+        state.optimizer.load_state_dict(checkpoint.optimizer)
+        state.scaler.load_state_dict(checkpoint.scaler)
+    except (KeyError, ValueError, RuntimeError) as exc:
+        raise ManifestError(
+            f"checkpoint {source} holds weights but no state of the optimiser that fits: a run cannot go on from it; "
+            "name it as initial_checkpoint of a run in another folder"
+        ) from exc
+    state.epoch, state.step = checkpoint.epoch, checkpoint.step
+    state.elapsed_seconds, state.metrics = checkpoint.elapsed_seconds, checkpoint.metrics
+    state.best_score, state.best_epoch = checkpoint.best_score, checkpoint.best_epoch
 
 
 def _require_same_settings(made_with: TrainConfig, given: TrainConfig, run: Path) -> None:

@@ -62,6 +62,15 @@ def test_a_damaged_run_folder_is_named(tmp_path: Path, tiny_config: TrainConfig)
         start_or_resume(tiny_config, tmp_path)
 
 
+def test_weights_alone_are_nothing_to_go_on_from(tmp_path: Path, tiny_config: TrainConfig) -> None:
+    state = start_or_resume(tiny_config, tmp_path)
+    save_state(state, tiny_config, tmp_path)
+    checkpoint = load_checkpoint(tmp_path / "last.pt")
+    save_checkpoint(dataclasses.replace(checkpoint, optimizer={}), tmp_path / "last.pt")
+    with pytest.raises(ManifestError, match="no state of the optimiser that fits: a run cannot go on from it"):
+        start_or_resume(tiny_config, tmp_path)
+
+
 def test_the_average_moves_towards_the_weights_and_copies_counters() -> None:
     model, average = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
     with torch.no_grad():
