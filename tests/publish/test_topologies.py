@@ -21,6 +21,7 @@ from emostream.service.leases import StreamLeases
 from emostream.service.registry import StreamRegistry
 from emostream.service.store import RegistryStore
 from tests.publish.redis_topologies import (
+    PASSWORD,
     Cluster,
     Servers,
     Watched,
@@ -233,3 +234,36 @@ async def test_the_wrong_kind_of_url_is_said_plainly(topology: Cluster | Watched
             await publish(wrong, STREAMS, range(1))
         with pytest.raises(SinkUnavailableError, match="no Sentinel names a primary of 'other'"):
             await check(topology.url().replace("/door/0", "/other"))
+
+
+async def test_a_slot_that_moves_to_another_node(executable: Path, tmp_path: Path) -> None:
+    """Streams are moved between nodes while they are published and read."""
+    with running(executable, tmp_path) as servers:
+        cluster = start_cluster(servers)
+        expected = {stream_id: list(range(200)) for stream_id in STREAMS[:3]}
+        async with (
+            ConsumerGroup(cluster.url(), group="g", streams=list(expected)) as group,
+            RedisSink(SETTINGS, redis_url=cluster.url()) as sink,
+        ):
+            taking = asyncio.create_task(take(group, 600))
+            for start in range(0, 200, 20):
+                for stream_id in expected:
+                    await sink.publish(events_of(stream_id, range(start, start + 20)))
+                    await asyncio.to_thread(move_stream, cluster, stream_id)
+            assert await taking == expected
+        assert await read_all(cluster.url()) == expected
+
+
+def move_stream(cluster: Cluster, stream_id: str) -> None:
+    """Give the slot of a stream, and the stream, to the next primary."""
+    key = events_key(stream_id)
+    clients = {port: cluster.servers.client(port) for port in cluster.primaries}
+    slot = clients[cluster.primaries[0]].cluster("KEYSLOT", key)
+    owner = next(port for port in cluster.primaries if clients[port].cluster("COUNTKEYSINSLOT", slot))
+    heir = cluster.primaries[(cluster.primaries.index(owner) + 1) % 3]
+    owner_id, heir_id = (clients[port].execute_command("CLUSTER", "MYID").decode() for port in (owner, heir))
+    clients[heir].execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", owner_id)
+    clients[owner].execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", heir_id)
+    clients[owner].execute_command("MIGRATE", "127.0.0.1", heir, key, 0, 5000, "AUTH", PASSWORD)
+    for port in (heir, owner):
+        clients[port].execute_command("CLUSTER", "SETSLOT", slot, "NODE", heir_id)
