@@ -38,8 +38,17 @@ class DecodeSettings(_Section):
     """So many undecodable packets one after the other end the stream."""
     num_threads: int = Field(0, ge=0)
     """FFmpeg threads per file source; 0 lets FFmpeg choose."""
-    follow_references: bool = True
-    """Follow redirects and playlists (HLS, DASH); the service does so only for sources that it trusts."""
+    hwaccel: Literal["none", "auto", "cuda", "vaapi", "videotoolbox"] = "none"
+    """Decode on a GPU where it is there and knows the codec, else on the processor; `auto` takes the device of this
+    machine. What is really in use is shown with each stream (`decoder`)."""
+    references: Literal["all", "hls", "none"] = "all"
+    """Which places that a source names are opened as well: all (redirects, HLS, lists of files, …), redirects and HLS
+    only, or none. For the service `service.allow_playlists` decides."""
+    http_proxy: SecretStr | None = None
+    """Reach HTTP and HTTPS sources through this proxy, for example `http://user:password@proxy:3128`. The service has
+    one of its own, which checks where sources lead; with this one, its operator answers for that."""
+    verify_tls: bool = False
+    """Certificates of sources must be valid for their name; many cameras have none that is."""
 
 
 class DetectSettings(_Section):
@@ -192,8 +201,12 @@ class ServiceSettings(_Section):
     """Files under this folder may be submitted as `file://` URLs; none means no files."""
     allowed_networks: tuple[str, ...] = ()
     """Private networks that sources may be in, for example `192.168.0.0/16`; beside these, public addresses only."""
-    allow_playlists: bool = False
-    """Accept playlists (HLS) and redirects, which can lead anywhere that FFmpeg reaches."""
+    udp_ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = ()
+    """Ports on which streams may be received (MPEG-TS over UDP, `udp://:5000` or with a multicast address)."""
+    devices: tuple[Path, ...] = ()
+    """Cameras of the workers' machine that may be submitted, for example `/dev/video0` as `v4l2:///dev/video0`."""
+    allow_playlists: bool = True
+    """Accept playlists (HLS) and redirects; each place that they name is checked as the source itself."""
     tokens: tuple[TokenSettings, ...] = ()
     """Bearer tokens of the HTTP interface; none at all means that everybody who reaches it may do everything."""
     max_body_bytes: int = Field(8 << 20, ge=1024)

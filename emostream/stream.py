@@ -10,7 +10,7 @@ from emostream.errors import ConfigError
 from emostream.zones import Zone, check_zones, zone_from
 
 _STREAM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp", "tcp"})
+_LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp", "tcp", "v4l2"})
 
 
 class StreamKind(StrEnum):

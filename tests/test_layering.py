@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "emostream"
 
 # technology → the files that may import it
 DOORS = {
-    "av": {"decode/pyav_source.py", "decode/av_errors.py", "render/video_writer.py"},
+    "av": {"decode/pyav_source.py", "decode/av_errors.py", "decode/hardware.py", "render/video_writer.py"},
     "redis": {
         "publish/redis_sink.py",
         "publish/group_positions.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,14 @@ from emostream.errors import SourceRejectedError
 from emostream.redact import redact
 
 _SOCKET_GRACE_SECONDS = 2.0
+_UDP_BUFFER_BYTES = str(1 << 21)  # what the system keeps for us; key frames arrive in a burst
 
 # A playlist or a description of one source must not lead FFmpeg elsewhere: from the network to local files, or from a
 # local file to the network. So each kind of source may use its own protocols only.
-_HTTP = "http,https,tcp,tls,crypto,data"
+_HTTP = "http,https,httpproxy,tcp,tls,crypto"
 _RTSP = "rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https"
 _PROTOCOLS_BY_SCHEME = {
-    "file": "file,crypto,data",
+    "file": "file,crypto",
     "http": _HTTP,
     "https": _HTTP,
     "rtsp": _RTSP,
@@ -31,10 +33,14 @@ _PROTOCOLS_BY_SCHEME = {
     "tcp": "tcp",
 }
 
-# Containers that hold their video themselves; playlists and descriptions (hls, dash, concat, sdp, …) name other places.
+# Containers and pictures that hold their content themselves; playlists and descriptions (hls, dash, concat, sdp, …)
+# name other places.
 _PLAIN_FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpjpeg,mjpeg,ogg,rtsp,h264,hevc,gif,asf,live_flv"
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpjpeg,mjpeg,ogg,rtsp,h264,hevc,gif,asf,live_flv,"
+    "apng,webp,image2,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe,gif_pipe,ppm_pipe,pgm_pipe,pbm_pipe,pam_pipe,"
+    "qoi_pipe,j2k_pipe,jpegls_pipe,jpegxl_pipe"
 )
+_FORMATS_BY_REFERENCES = {"hls": f"{_PLAIN_FORMATS},hls", "none": _PLAIN_FORMATS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Location:
         name: the same for messages, with credentials masked.
         is_network: whether time-outs apply.
         options: FFmpeg's options for opening it.
+        format: FFmpeg's name of the format, where the address does not say it; None lets FFmpeg look.
         structure: what a local file's boxes say; empty otherwise.
     """
 
@@ -53,6 +60,7 @@ class Location:
     name: str
     is_network: bool
     options: dict[str, str]
+    format: str | None = None
     structure: FileStructure = field(default_factory=FileStructure)
 
 
@@ -66,17 +74,19 @@ def parse_location(url: str, *, settings: DecodeSettings) -> Location:
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if not separator or scheme == "file":
-        return _local_file(rest if separator else url, name=name)
+        return _local_file(rest if separator else url, name=name, settings=settings)
+    if scheme == "v4l2":
+        return _device(Path(rest), name=name)
     if scheme not in _PROTOCOLS_BY_SCHEME:
         raise SourceRejectedError(
             f"cannot open {name}: unsupported scheme {redact(scheme)!r}; "
-            f"give a file or one of {', '.join(_PROTOCOLS_BY_SCHEME)}"
+            f"give a file or one of {', '.join(_PROTOCOLS_BY_SCHEME)}, v4l2"
         )
     options = {"protocol_whitelist": _PROTOCOLS_BY_SCHEME[scheme]}
-    if not settings.follow_references:
-        options |= {"format_whitelist": _PLAIN_FORMATS}
-        if scheme in ("http", "https"):
-            options["max_redirects"] = "0"
+    if settings.references != "all":
+        options["format_whitelist"] = _FORMATS_BY_REFERENCES[settings.references]
+    if scheme in ("http", "https"):
+        options |= _http_options(settings)
     # Second in line after PyAV's own time-outs, because FFmpeg does not always say that it was a time-out.
     seconds = max(settings.open_timeout_seconds, settings.read_timeout_seconds) + _SOCKET_GRACE_SECONDS
     timeout_microseconds = str(round(seconds * 1e6))
@@ -84,10 +94,33 @@ def parse_location(url: str, *, settings: DecodeSettings) -> Location:
         options |= {"rtsp_transport": settings.rtsp_transport, "timeout": timeout_microseconds}
     else:  # the generic option: `timeout` means something else for rtmp (wait for a publisher)
         options["rw_timeout"] = timeout_microseconds
+    if scheme == "udp":
+        options |= {"overrun_nonfatal": "1", "buffer_size": _UDP_BUFFER_BYTES}
     return Location(url, name, True, options)
 
 
-def _local_file(text: str, *, name: str) -> Location:
+def _device(path: Path, *, name: str) -> Location:
+    try:
+        is_device = stat.S_ISCHR(path.stat().st_mode)
+    except (OSError, ValueError):
+        is_device = False
+    if not is_device:
+        raise SourceRejectedError(f"cannot open {name}: there is no such device; give one like v4l2:///dev/video0")
+    return Location(str(path), name, False, {}, format="video4linux2")
+
+
+def _http_options(settings: DecodeSettings) -> dict[str, str]:
+    options: dict[str, str] = {}
+    if settings.references == "none":
+        options["max_redirects"] = "0"
+    if settings.http_proxy is not None:
+        options["http_proxy"] = settings.http_proxy.get_secret_value()
+    if settings.verify_tls:
+        options |= {"tls_verify": "1", "ca_file": ssl.get_default_verify_paths().cafile or ""}
+    return options
+
+
+def _local_file(text: str, *, name: str, settings: DecodeSettings) -> Location:
     path = Path(text)
     try:
         status = path.stat()
@@ -112,7 +145,9 @@ def _local_file(text: str, *, name: str) -> Location:
         )
     # `file:` keeps FFmpeg from reading a protocol into names such as `concat:a.mp4`.
     options = {"protocol_whitelist": _PROTOCOLS_BY_SCHEME["file"]}
-    return Location(f"file:{path}", name, False, options, structure)
+    if settings.references != "all":
+        options["format_whitelist"] = _PLAIN_FORMATS
+    return Location(f"file:{path}", name, False, options, structure=structure)
 
 
 def _structure_of(path: Path) -> FileStructure:

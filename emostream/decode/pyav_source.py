@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 from emostream.config import DecodeSettings
 from emostream.decode.av_errors import source_error
 from emostream.decode.corruption import CorruptionLimit, check_file_end, decodable_packets
+from emostream.decode.hardware import decoder_name, hardware_of, usable_hardware
 from emostream.decode.location import Location, parse_location
 from emostream.decode.pixels import PictureReader
 from emostream.decode.sampling import FrameSampler
@@ -71,6 +72,7 @@ class PyAVSource:
         self._info: SourceInfo | None = None
         self._first: VideoFrame | None = None
         self._packet: Packet[VideoStream] | None = None
+        self._decoder = ""  # known from the first picture on
 
     @property
     def kind(self) -> StreamKind:
@@ -82,7 +84,7 @@ class PyAVSource:
         """What the source says of itself; the size of live sources is that before any rotation."""
         if self._info is None:
             raise RuntimeError("expected an open source: use it in a `with` statement")
-        return self._info
+        return replace(self._info, decoder=self._decoder) if self._decoder else self._info
 
     @property
     def stats(self) -> DecodeStats:
@@ -98,6 +100,7 @@ class PyAVSource:
         """Open; decodes the first picture of a file already, because only that tells its rotation."""
         try:
             self._location = parse_location(self._spec.url, settings=self._settings)
+            self._hardware = usable_hardware(self._settings.hwaccel)
             info = self._open(self._location)
             self._pictures = self._decode()
             if self.kind is StreamKind.FILE and not self._is_closed:
@@ -146,7 +149,12 @@ class PyAVSource:
         try:
             with self._lock:
                 self._container = container = av.open(
-                    location.address, options=location.options | max_pixels, timeout=timeout, metadata_errors="replace"
+                    location.address,
+                    format=location.format,
+                    options=location.options | max_pixels,
+                    timeout=timeout,
+                    metadata_errors="replace",
+                    hwaccel=hardware_of(self._hardware),
                 )
                 stream = _video_stream(container, name=self._name)
                 self._check_size(stream.codec_context.width, stream.codec_context.height)
@@ -244,6 +252,7 @@ class PyAVSource:
             finally:
                 stats.decode_seconds += time.perf_counter() - started
             for picture in pictures:
+                self._decoder = self._decoder or decoder_name(context.name, self._hardware, picture)
                 self._corruption.picture_decoded()
                 stats.num_corrupt += picture.is_corrupt
                 yield picture

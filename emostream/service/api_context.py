@@ -88,8 +88,11 @@ class ApiContext:
         async with self._loading:
             if self._models is None:
                 self._models = await asyncio.to_thread(load_models, self.settings)
+        # What is sent as a picture may be a list of other files.
+        decode = self.settings.decode.model_copy(update={"references": "none"})
+        settings = self.settings.model_copy(update={"decode": decode})
         async with self._pictures:
-            return await event_of_picture(content, settings=self.settings, models=self._models)
+            return await event_of_picture(content, settings=settings, models=self._models)
 
 
 def _context_of(request: Request) -> ApiContext:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import random
-import threading
-from collections.abc import Iterator
-from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 from emostream.assembly import Models, build_pipeline
-from emostream.config import DecodeSettings, Settings
+from emostream.config import Settings
 from emostream.decode.backoff import Backoff
 from emostream.decode.live_source import LiveSource, StateObserver
-from emostream.decode.pyav_source import PyAVSource
-from emostream.decode.source import DecodeStats, FrameSource, SourceInfo
-from emostream.errors import SourceUnavailableError
-from emostream.frame import Frame
+from emostream.decode.source import FrameSource
 from emostream.publish.sink import EventSink
+from emostream.service.checked_source import CheckedSource, SourceRules
+from emostream.service.egress import Egress
 from emostream.service.record import StreamRecord
 from emostream.service.source_policy import SourcePolicy
 from emostream.service.stream_host import TunablePipeline
@@ -34,17 +28,19 @@ class WorkerParts:
         settings: all settings.
         models: detector and classifier; not closed here.
         policy: which addresses may be opened; asked again at each opening, because names may point elsewhere by then.
+        egress: the way out; not closed here.
     """
 
-    def __init__(self, settings: Settings, *, models: Models, policy: SourcePolicy) -> None:
+    def __init__(self, settings: Settings, *, models: Models, policy: SourcePolicy, egress: Egress) -> None:
         self._settings = settings
-        self._decode = settings.decode.model_copy(update={"follow_references": settings.service.allow_playlists})
         self._models = models
-        self._policy = policy
+        references = "hls" if settings.service.allow_playlists else "none"
+        decode = settings.decode.model_copy(update={"references": references})
+        self._rules = SourceRules(decode, policy, egress)
 
     def source(self, spec: StreamSpec, *, on_state: StateObserver) -> FrameSource:
         """See `PipelineParts.source`."""
-        decode = self._decode
+        decode = self._rules.settings
         if spec.kind is StreamKind.FILE:
             return self._open_source(spec)
         return LiveSource(
@@ -71,64 +67,4 @@ class WorkerParts:
         return TunablePipeline(pipeline, tuned.tune)
 
     def _open_source(self, spec: StreamSpec) -> FrameSource:
-        return CheckedSource(spec, settings=self._decode, policy=self._policy)
-
-
-class CheckedSource:
-    """A source that asks the policy in the moment it is opened, in the thread that opens it, and opens what it says."""
-
-    def __init__(self, spec: StreamSpec, *, settings: DecodeSettings, policy: SourcePolicy) -> None:
-        self._spec = spec
-        self._settings = settings
-        self._policy = policy
-        self._lock = threading.Lock()
-        self._is_closed = False
-        self._source: PyAVSource | None = None
-
-    @property
-    def kind(self) -> StreamKind:
-        """Live or file, as the spec says."""
-        return self._spec.kind
-
-    @property
-    def info(self) -> SourceInfo:
-        """Available once opened."""
-        return self._opened().info
-
-    @property
-    def stats(self) -> DecodeStats:
-        """Counters so far."""
-        return DecodeStats() if self._source is None else self._source.stats
-
-    def __enter__(self) -> Self:
-        """Ask, then open; raises `SourceError`."""
-        source = PyAVSource(replace(self._spec, url=self._policy.check(self._spec.url)), settings=self._settings)
-        with self._lock:
-            if self._is_closed:
-                raise SourceUnavailableError("the source was closed before it could be opened")
-            self._source = source
-        source.__enter__()
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
-
-    def close(self) -> None:
-        """Release everything. Safe to call twice and from another thread."""
-        with self._lock:
-            self._is_closed = True
-            source = self._source
-        if source is not None:
-            source.close()
-
-    def __iter__(self) -> Iterator[Frame]:
-        """The frames of the source."""
-        return iter(self._opened())
-
-    def _opened(self) -> PyAVSource:
-        if self._source is None:
-            raise RuntimeError("expected an open source: use it in a `with` statement")
-        return self._source
+        return CheckedSource(spec, rules=self._rules)

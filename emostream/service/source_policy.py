@@ -45,6 +45,8 @@ class SourcePolicy:
             self._networks = [ipaddress.ip_network(network) for network in settings.allowed_networks]
         except ValueError as exc:
             raise ConfigError(f"service.allowed_networks: {exc}; give networks like 192.168.0.0/16") from exc
+        self._udp_ports = frozenset(settings.udp_ports)
+        self._devices = frozenset(settings.devices)
         self._media_root = settings.media_root.resolve() if settings.media_root is not None else None
         self._resolver = resolver
 
@@ -52,7 +54,7 @@ class SourcePolicy:
         """The URL to open, if it may be opened now; blocks for a name look-up.
 
         For rtsp, rtmp and srt it holds the address that was checked in place of the name, so a name server cannot give
-        another answer afterwards. HTTP and TLS need the name.
+        another answer afterwards. HTTP and TLS need the name; `Egress` asks again when they connect.
 
         Raises:
             SourceRejectedError: it may not; the message names no more of the inside than the URL itself.
@@ -66,10 +68,15 @@ class SourcePolicy:
         if parts.scheme == "file":
             self._check_file(url, name=name)
             return url
+        if parts.scheme == "udp":
+            return self._checked_udp(parts, name=name)
+        if parts.scheme == "v4l2":
+            if Path(parts.path) not in self._devices or parts.netloc:
+                raise SourceRejectedError(f"{name}: not one of the devices that the operator allows (service.devices)")
+            return url
         if parts.scheme not in _NETWORK_SCHEMES:
-            raise SourceRejectedError(
-                f"{name}: scheme {parts.scheme!r} is not accepted; give one of {', '.join((*_NETWORK_SCHEMES, 'file'))}"
-            )
+            known = ", ".join((*_NETWORK_SCHEMES, "udp", "v4l2", "file"))
+            raise SourceRejectedError(f"{name}: scheme {parts.scheme!r} is not accepted; give one of {known}")
         if not host:
             raise SourceRejectedError(f"{name}: there is no host in it")
         if any(character in parts.netloc for character in "\\ \t\r\n"):
@@ -77,6 +84,18 @@ class SourcePolicy:
             raise SourceRejectedError(f"{name}: the host is ambiguous")
         address = self.address_of(host, name=name)
         return _with_address(parts, address) if parts.scheme in _PINNED_SCHEMES else url
+
+    def _checked_udp(self, parts: SplitResult, *, name: str) -> str:
+        """Receives on a port; the host says on which address or for which group. Options of FFmpeg are not taken."""
+        if parts.port not in self._udp_ports:
+            raise SourceRejectedError(f"{name}: not one of the ports that the operator allows (service.udp_ports)")
+        try:
+            address = ipaddress.ip_address(parts.hostname or "0.0.0.0")  # noqa: S104  # the operator allowed it
+        except ValueError:
+            address = None
+        if address is None or not (address.is_multicast or address.is_unspecified):
+            raise SourceRejectedError(f"{name}: give udp://:PORT, or a multicast address")
+        return f"udp://{f'[{address}]' if address.version == 6 else address}:{parts.port}"
 
     def _check_file(self, url: str, *, name: str) -> None:
         if self._media_root is None:
@@ -110,13 +129,25 @@ class SourcePolicy:
             )
         return str(addresses[0])
 
+    def is_inside(self, url: str) -> bool:
+        """Whether a URL names an address, not a name, of a network that the operator allows."""
+        try:
+            return self._is_operators(_unmapped(ipaddress.ip_address(urlsplit(url).hostname or "")))
+        except ValueError:
+            return False
+
     def _is_allowed(self, address: Address) -> bool:
-        mapped = getattr(address, "ipv4_mapped", None)
-        if mapped is not None:
-            address = mapped
-        if any(address.version == network.version and address in network for network in self._networks):
-            return True
-        return address.is_global and not address.is_multicast
+        address = _unmapped(address)
+        return self._is_operators(address) or (address.is_global and not address.is_multicast)
+
+    def _is_operators(self, address: Address) -> bool:
+        return any(address.version == network.version and address in network for network in self._networks)
+
+
+def _unmapped(address: Address) -> Address:
+    """An IPv4 address that is written as one of IPv6, as such."""
+    mapped: ipaddress.IPv4Address | None = getattr(address, "ipv4_mapped", None)
+    return address if mapped is None else mapped
 
 
 def _with_address(parts: SplitResult, address: str) -> str:

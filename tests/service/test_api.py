@@ -263,7 +263,9 @@ async def test_models_and_pictures(client: httpx.AsyncClient, shared_data: Path,
     response = await client.post("/v1/images", content=picture.read_bytes(), headers={"Content-Type": "image/png"})
     assert response.status_code == 200, response.text
     assert (response.json()["frame_width"], response.json()["faces"]) == (320, [])
-    for body in (b"", b"no picture at all", b"\x89PNG\r\n"):
+    part = make_clip(tmp_path / "part.ts", num_frames=3)
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{part}\n#EXT-X-ENDLIST\n".encode()
+    for body in (b"", b"no picture at all", b"\x89PNG\r\n", playlist, b"ffconcat version 1.0\nfile part.ts\n"):
         assert_problem(await client.post("/v1/images", content=body), 422)
 
 

@@ -81,6 +81,39 @@ def test_what_leads_inside_is_refused(url: str) -> None:
         policy_of().check(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "opened"),
+    [
+        ("udp://:5000", "udp://0.0.0.0:5000"),
+        ("udp://0.0.0.0:5000?fifo_size=999999999", "udp://0.0.0.0:5000"),
+        ("udp://239.1.2.3:5001", "udp://239.1.2.3:5001"),
+        ("udp://[ff02::1]:5001", "udp://[ff02::1]:5001"),
+        ("v4l2:///dev/video0", "v4l2:///dev/video0"),
+    ],
+)
+def test_what_the_operator_lets_come_in(url: str, opened: str) -> None:
+    assert policy_of(udp_ports=(5000, 5001), devices=("/dev/video0",)).check(url) == opened
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "udp://:5002",
+        "udp://:80",
+        "udp://",
+        "udp://10.0.0.1:5000",
+        "udp://inside.example:5000",
+        "v4l2:///dev/video1",
+        "v4l2:///dev/../dev/video0",
+        "v4l2://host/dev/video0",
+        "v4l2:///dev/mem",
+    ],
+)
+def test_nothing_else_comes_in(url: str) -> None:
+    with pytest.raises(SourceRejectedError):
+        policy_of(udp_ports=(5000, 5001), devices=("/dev/video0",)).check(url)
+
+
 def test_the_message_masks_credentials() -> None:
     with pytest.raises(SourceRejectedError) as caught:
         policy_of().check("rtsp://user:secret@inside.example/1")

@@ -1,0 +1,73 @@
+"""Pure: what a client asks of an HTTP proxy, and what is asked of the server in its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+HEAD_END = b"\r\n\r\n"
+MAX_HEAD_BYTES = 1 << 16
+
+_METHODS = (b"GET", b"HEAD")
+# Between client and proxy only; the server's connection serves one request.
+_HOP_HEADERS = (b"proxy-authorization", b"proxy-connection", b"connection", b"keep-alive")
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyRequest:
+    """One request.
+
+    Attributes:
+        host, port: where it is to go.
+        is_tunnel: whether it asks for a tunnel (CONNECT); otherwise it is a plain HTTP request.
+        head_for_server: the request as the server gets it; empty for a tunnel.
+        authorization: the login at the proxy; empty when there is none.
+    """
+
+    host: str
+    port: int
+    is_tunnel: bool
+    head_for_server: bytes = b""
+    authorization: bytes = b""
+
+
+def parse_proxy_request(head: bytes) -> ProxyRequest | None:
+    """The request of a head that ends with an empty line; None when it is none that is served.
+
+    >>> request = parse_proxy_request(b"GET http://camera.example:81/a?b HTTP/1.1\\r\\nAccept: */*\\r\\n\\r\\n")
+    >>> request.host, request.port, request.head_for_server
+    ('camera.example', 81, b'GET /a?b HTTP/1.1\\r\\nAccept: */*\\r\\nConnection: close\\r\\n\\r\\n')
+    """
+    first, *lines = head.removesuffix(HEAD_END).split(b"\r\n")
+    try:
+        method, target, version = first.split(b" ")
+        headers = [(name.strip().lower(), line) for line in lines for name, _, _ in [line.partition(b":")]]
+        authorization = next(
+            (line.partition(b":")[2].strip() for name, line in headers if name == _HOP_HEADERS[0]), b""
+        )
+        if method == b"CONNECT":
+            parts = urlsplit(f"//{target.decode('ascii')}")
+            return _request(parts.hostname, parts.port, is_tunnel=True, authorization=authorization)
+        parts = urlsplit(target.decode("ascii"))
+        if method not in _METHODS or parts.scheme != "http":
+            return None
+        path = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
+        kept = [line for name, line in headers if name not in _HOP_HEADERS]
+        request_line = b" ".join((method, path.encode("ascii"), version))
+        return _request(
+            parts.hostname,
+            parts.port or 80,
+            is_tunnel=False,
+            authorization=authorization,
+            head_for_server=b"\r\n".join((request_line, *kept, b"Connection: close")) + HEAD_END,
+        )
+    except ValueError:
+        return None
+
+
+def _request(
+    host: str | None, port: int | None, *, is_tunnel: bool, authorization: bytes, head_for_server: bytes = b""
+) -> ProxyRequest | None:
+    if not host or not port:
+        return None
+    return ProxyRequest(host, port, is_tunnel, head_for_server, authorization)
