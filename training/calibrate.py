@@ -8,6 +8,8 @@ another one applied, on the probabilities themselves.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
@@ -18,6 +20,10 @@ _MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.2, 5.0
 
 # Below any probability that float32 can hold.
 _SMALLEST = 1e-45
+
+
+Fit = Callable[[npt.NDArray[np.floating], npt.NDArray[np.floating]], float]
+"""(logits n×c, target distributions n×c) → temperature."""
 
 
 def fit_temperature(logits: npt.NDArray[np.floating], targets: npt.NDArray[np.floating]) -> float:
@@ -34,12 +40,36 @@ def fit_temperature(logits: npt.NDArray[np.floating], targets: npt.NDArray[np.fl
     def cross_entropy(log_temperature: float) -> float:
         return float(-(goal * log_softmax(rows / np.exp(log_temperature), axis=1)).sum())
 
+    return _least(cross_entropy)
+
+
+def fit_confidence(logits: npt.NDArray[np.floating], targets: npt.NDArray[np.floating]) -> float:
+    """The temperature at which the top probability best tells the chance that the top answer is right (least log loss).
+
+    Args:
+        logits: n×c.
+        targets: n×c, 1 for the right answer of each row.
+    """
+    if not len(logits):
+        return 1.0
+    rows = np.asarray(logits, dtype=np.float64)
+    right = targets[np.arange(len(rows)), rows.argmax(axis=1)].astype(np.float64)
+
+    def log_loss(log_temperature: float) -> float:
+        confidence = softmax(rows / np.exp(log_temperature), axis=1).max(axis=1).clip(1e-12, 1 - 1e-12)
+        return float(-(right * np.log(confidence) + (1 - right) * np.log1p(-confidence)).sum())
+
+    return _least(log_loss)
+
+
+def _least(loss: Callable[[float], float]) -> float:
+    """The temperature whose logarithm has the least loss."""
     bounds = (float(np.log(_MIN_TEMPERATURE)), float(np.log(_MAX_TEMPERATURE)))
-    return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
 def cross_fitted_probabilities(
-    logits: npt.NDArray[np.floating], targets: npt.NDArray[np.floating]
+    logits: npt.NDArray[np.floating], targets: npt.NDArray[np.floating], *, fit: Fit = fit_temperature
 ) -> npt.NDArray[np.float64]:
     """Probabilities n×c of each half of the pictures at the temperature fitted on the other half.
 
@@ -48,7 +78,7 @@ def cross_fitted_probabilities(
     even = np.arange(len(logits)) % 2 == 0
     result = np.empty(logits.shape, dtype=np.float64)
     for half in (even, ~even):
-        result[half] = softmax(logits[half] / fit_temperature(logits[~half], targets[~half]), axis=1)
+        result[half] = softmax(logits[half] / fit(logits[~half], targets[~half]), axis=1)
     return result
 
 

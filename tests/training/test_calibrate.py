@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from training.calibrate import cross_fitted_probabilities, fit_temperature, undo_temperature
+from training.calibrate import cross_fitted_probabilities, fit_confidence, fit_temperature, undo_temperature
 from training.metrics import expected_calibration_error
 
 
@@ -53,3 +53,12 @@ def test_a_temperature_can_be_undone_on_the_probabilities(temperature: float, se
 
 def test_undoing_keeps_probabilities_of_zero() -> None:
     assert undo_temperature(np.array([[1.0, 0.0], [0.5, 0.5]]), 2.0) == pytest.approx(np.array([[1, 0], [0.5, 0.5]]))
+
+
+def test_confidence_is_fitted_to_how_often_the_top_answer_is_right() -> None:
+    logits, labels, targets = overconfident()
+    right = (logits.argmax(axis=1) == labels).astype(float)
+    fitted = cross_fitted_probabilities(logits, targets, fit=fit_confidence)
+    assert expected_calibration_error(fitted, right) < 0.03
+    assert fit_confidence(logits[:0], targets[:0]) == 1
+    assert fit_confidence(2 * logits, targets) == pytest.approx(2 * fit_confidence(logits, targets), rel=1e-3)
