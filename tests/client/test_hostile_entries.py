@@ -29,7 +29,7 @@ BOMBS = [
     b"[" * 50_000,
     b'{"a":' * 50_000,
     b"9" * 50_000,
-    b" " * ((1 << 20) + 1),
+    b" " * ((1 << 21) + 1),
     b"\x91" * 50_000,  # MessagePack: an array in an array in an array …
     b"\x81\xa1a" * 50_000,  # … a map in a map
     b"\xdd\xff\xff\xff\xff",  # an array, a map and bytes that say they hold four billion items

@@ -18,6 +18,7 @@ from emostream.event import UNKNOWN, EmotionEvent, FaceEmotion, StatusEvent, Sum
 from emostream.face import Face
 from emostream.publish.wire import (
     MAX_EVENT_BYTES,
+    WireOptions,
     decode_event,
     decode_status,
     decode_summary,
@@ -314,6 +315,14 @@ def test_a_summary_event_comes_back_but_for_rounding(event: SummaryEvent) -> Non
     assert json_from_summary(read) == once
     assert read.mean_probabilities == pytest.approx(event.mean_probabilities, abs=1e-4)
     assert (read.dominant_counts, read.ended_at) == (event.dominant_counts, event.ended_at)
+
+
+def test_the_largest_events_that_the_settings_allow_are_read_back() -> None:
+    zones = tuple(f"zone number {number} of the hall" for number in range(8))
+    event = replace(EVENT, faces=tuple(replace(face, zones=zones) for face in EVENT.faces * 1000))
+    text = json_from_event(event, WireOptions(probability_digits=6))
+    assert len(text) > 600_000
+    assert len(event_from_json(text).faces) == 1000
 
 
 def test_an_unknown_emotion_has_no_confidence() -> None:
