@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-import socket
+import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from emostream.publish.embedded_redis import find_server
 from emostream.publish.keys import STATUS_KEY, SUMMARIES_KEY, events_key, registry_key
 from tests.conftest import REPOSITORY
 from tests.helm.chart import Document, Helm, named
+from tests.media import unused_port
 
 pytestmark = pytest.mark.integration
 
@@ -46,16 +48,27 @@ def documents(helm: Helm) -> list[Document]:
 
 @pytest.fixture(scope="module")
 def server(documents: list[Document], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with the rendered configuration; only paths and port are other ones."""
-    folder: Path = tmp_path_factory.mktemp("valkey")
+    """A server with the rendered configuration."""
+    with _running(documents, tmp_path_factory.mktemp("valkey")) as found:
+        yield found
+
+
+@contextmanager
+def _running(documents: list[Document], folder: Path, *, replaced: str = "", by: str = "") -> Iterator[Server]:
+    """A server with the rendered configuration, data in the folder; only paths and port are other ones.
+
+    Args:
+        documents: the rendered chart.
+        folder: of its data.
+        replaced, by: a change of the configuration.
+    """
     secret = named(documents, "Secret")["demo-emostream-redis"]["stringData"]
     config = named(documents, "ConfigMap")["demo-emostream-redis"]["data"]["valkey.conf"]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    assert replaced in config
+    port = unused_port()
     acl = folder / "users.acl"
     acl.write_text(secret["users.acl"], encoding="utf-8")
-    config = config.replace("/data", str(folder)).replace("/etc/valkey/users.acl", str(acl))
+    config = config.replace("/data", str(folder)).replace("/etc/valkey/users.acl", str(acl)).replace(replaced, by)
     config = config.replace("port 6379", f"port {port}").replace("bind * -::*", "bind 127.0.0.1")
     (folder / "valkey.conf").write_text(config, encoding="utf-8")
     process = subprocess.Popen(
@@ -120,6 +133,34 @@ def test_a_consumer_reads_events_and_nothing_else(server: Server) -> None:
         ):
             with pytest.raises(redis.ResponseError, match="permissions"):
                 forbidden()
+
+
+def test_a_backup_is_restored_as_the_manual_says(documents: list[Document], tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    with _running(documents, first) as server, server.connect("default") as client:
+        client.hset(registry_key("records"), "door", "wanted")
+        client.bgsave()
+        _wait_for(lambda: client.info("persistence")["rdb_bgsave_in_progress"] == 0)
+    shutil.copy(first / "dump.rdb", second)
+    with (
+        _running(documents, second, replaced="appendonly yes", by="appendonly no") as server,
+        server.connect("default") as client,
+    ):
+        assert client.hget(registry_key("records"), "door") == b"wanted"
+        client.config_set("appendonly", "yes")
+        _wait_for(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 0)
+    with _running(documents, second) as server, server.connect("default") as client:
+        assert client.hget(registry_key("records"), "door") == b"wanted"
+
+
+def _wait_for(is_so: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if is_so():
+            return
+        time.sleep(0.05)  # the server tells it only when it is asked
+    raise AssertionError("it did not happen within 10 s")
 
 
 def test_the_consumer_has_the_rights_that_the_manual_gives(documents: list[Document]) -> None:

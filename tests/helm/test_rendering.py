@@ -69,7 +69,13 @@ MATRIX: dict[str, dict[str, Any]] = {
             "hostnames": ["emostream.example"],
         }
     },
-    "monitoring": {"monitoring": {"podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}},
+    "monitoring": {
+        "monitoring": {
+            "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "rules": {"enabled": True},
+            "dashboards": {"enabled": True},
+        }
+    },
     "streams": {
         "streams": [
             {"id": "door", "url": "rtsp://user:p%40ss@10.1.2.3/stream1", "target_fps": 10},
