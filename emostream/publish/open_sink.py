@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from emostream.config import PublishSettings
 from emostream.publish.redis_sink import RedisSink
-from emostream.publish.sink import EventSink
 from emostream.publish.spool import SpoolSink
 from emostream.stream import StreamKind
 
@@ -16,7 +15,7 @@ _MAX_RETRY_SECONDS_BEFORE_SPOOL = 1.0
 
 def open_redis_sink(
     settings: PublishSettings, *, redis_url: str, kind_of: Callable[[str], StreamKind] | None = None
-) -> EventSink:
+) -> RedisSink | SpoolSink:
     """A sink for Redis, with a spool before it where the settings name a folder for it. Connects at the first event.
 
     Args:

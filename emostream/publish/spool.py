@@ -36,6 +36,10 @@ _STREAMS = "streams"
 _LOST_FILE = "lost"
 
 
+class SpoolBusyError(ConfigError):
+    """Another process spools to this folder."""
+
+
 @dataclass(slots=True)
 class SpoolStats:
     """Counted by the spool while it runs.
@@ -109,7 +113,8 @@ class SpoolSink:
         """Takes over what an earlier process left in the folder.
 
         Raises:
-            ConfigError: the folder cannot be used, or another process uses it.
+            SpoolBusyError: another process uses the folder.
+            ConfigError: it cannot be used.
         """
         self.stats = SpoolStats()
         self._sink = sink
@@ -127,7 +132,7 @@ class SpoolSink:
             for path in folder.joinpath(_STREAMS).glob("*"):
                 self._spool_of(path.name)
         except BlockingIOError as exc:
-            raise ConfigError(f"another process spools to {folder}; give each its own folder") from exc
+            raise SpoolBusyError(f"another process spools to {folder}; give each its own folder") from exc
         except OSError as exc:
             raise ConfigError(f"cannot spool to {folder}: {exc.strerror}; name a folder you may write") from exc
 

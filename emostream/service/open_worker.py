@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack
 from emostream.assembly import Models, load_models
 from emostream.config import Settings
 from emostream.measurement import Measurement
-from emostream.publish.redis_sink import RedisSink
 from emostream.service.egress import Egress
 from emostream.service.leases import StreamLeases
 from emostream.service.parts import WorkerParts
@@ -19,6 +18,8 @@ from emostream.service.store import RegistryStore
 from emostream.service.stream_host import StreamHost
 from emostream.service.worker import StreamWorker
 from emostream.service.worker_metrics import MeasuredParts, Recorder, WorkerMetrics
+from emostream.service.worker_sink import open_worker_sink
+from emostream.stream import StreamKind
 
 
 @contextlib.asynccontextmanager
@@ -49,7 +50,12 @@ async def open_worker(
             stack.callback(models.close)
         measurement = Measurement(has_stream_label=settings.metrics.stream_label)
         measurement.watch_classifier(models.classifier)
-        sink = measurement.measured(await stack.enter_async_context(RedisSink(settings.publish, redis_url=redis_url)))
+
+        def kind_of(stream_id: str) -> StreamKind:
+            return host.kind_of(stream_id)  # made below; asked when events come
+
+        to_redis = open_worker_sink(settings.publish, redis_url=redis_url, kind_of=kind_of)
+        sink = measurement.measured(await stack.enter_async_context(to_redis))
         # Heartbeats try once and come again by themselves.
         store = await stack.enter_async_context(
             RegistryStore(settings.publish, redis_url=redis_url, max_retry_seconds=0)

@@ -24,7 +24,7 @@ from emostream.service.preview import PreviewKind, preview_channel
 from emostream.service.preview_tap import PreviewTap, SendPreview
 from emostream.service.record import StreamRecord, StreamReport, StreamTuning
 from emostream.service.stream_meter import MeteredSink, StreamMeter
-from emostream.stream import StreamSpec, StreamState
+from emostream.stream import StreamKind, StreamSpec, StreamState
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +132,11 @@ class StreamHost:
     def held(self) -> dict[str, int]:
         """Epoch by stream id, in the order of their start; those that are being stopped count."""
         return {stream_id: hosted.epoch for stream_id, hosted in self._streams.items()}
+
+    def kind_of(self, stream_id: str) -> StreamKind:
+        """Live or file; streams that do not run here are live: whoever runs them publishes anew what a file needs."""
+        hosted = self._streams.get(stream_id)
+        return StreamKind.LIVE if hosted is None else hosted.record.spec.kind
 
     def record_of(self, stream_id: str) -> StreamRecord:
         """What a stream was started or adjusted with."""
