@@ -32,8 +32,8 @@ format: .venv/.dev ## Format and sort the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/.demo ## Measure the pipeline on a clip it makes itself.
-	$(BIN)/emostream bench pipeline
+bench: .venv/.demo ## Measure the standard set on clips it makes itself (10 minutes); results in bench-output.
+	$(BIN)/emostream bench all
 
 chart: .venv/.dev ## Bring the made files of the Helm chart in step.
 	$(BIN)/python -m helm.chart_files

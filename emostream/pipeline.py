@@ -38,8 +38,9 @@ from emostream.zones import Zone
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Frames handed from stage to stage at once. More amortises thread switches, fewer keeps latency and memory low.
-_MAX_CHUNK_FRAMES = 8
+MAX_CHUNK_FRAMES = 8
+"""Frames handed from stage to stage at once. More amortises thread switches, fewer keeps latency and memory low."""
+
 # Chunks that may wait between two stages; with the chunk in work on either side this bounds memory.
 _MAX_WAITING_CHUNKS = 1
 
@@ -212,7 +213,7 @@ class Pipeline:
         """Returns the error the source ended with, so that the frames before it still reach the sink."""
         source_error: SourceError | None = None
         try:
-            while frames := await buffer.get_many(_MAX_CHUNK_FRAMES):
+            while frames := await buffer.get_many(MAX_CHUNK_FRAMES):
                 num_dropped = buffer.num_dropped - self.stats.num_dropped
                 self.stats.num_dropped += num_dropped
                 chunk = await self._in_worker(self._follow, frames, num_dropped, buffer.wait_seconds)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emostream.bench.live import LiveBenchmark
+from emostream.bench.live_result import LiveBenchmark
 from emostream.bench.paced_source import PacedSource
 from emostream.bench.plot import plot_sweep
 from emostream.config import DecodeSettings
@@ -50,7 +50,22 @@ def test_closing_ends_the_waiting(tmp_path: Path) -> None:
 
 def _result(num_streams: int) -> LiveBenchmark:
     latency_ms = {"p50": 10.0 * num_streams, "p95": 30.0, "p99": 50.0}
-    return LiveBenchmark(num_streams, 25.0, 5.0, 2.0, 25.0, 0, latency_ms, 3.0, 1.0, 300.0, True)
+    return LiveBenchmark(
+        num_streams=num_streams,
+        fps=25.0,
+        seconds=5.0,
+        num_processes=1,
+        faces_per_frame=2.0,
+        published_fps=25.0,
+        num_dropped=0,
+        num_unclassified=3,
+        latency_ms=latency_ms,
+        mean_batch_size=3.0,
+        cpu_ratio=1.0,
+        memory_mb=300.0,
+        memory_growth_mb=0.5,
+        is_sustained=False,
+    )
 
 
 def test_the_plot_is_a_picture_or_one_message(tmp_path: Path) -> None:

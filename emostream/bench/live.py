@@ -3,68 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import resource
-import sys
+import contextlib
+import multiprocessing
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from threading import BrokenBarrierError
+from typing import Protocol
 
 from emostream.assembly import Models, build_pipeline, load_models, new_epoch
-from emostream.bench.machine import describe_machine
+from emostream.bench.live_result import LiveBenchmark, Load, Share, benchmark_from
+from emostream.bench.machine import describe_models
 from emostream.bench.paced_source import PacedSource
 from emostream.classify.batcher import BatchStats, CropBatcher
 from emostream.config import Settings
 from emostream.event import EmotionEvent, StatusEvent
 from emostream.pipeline import PipelineStats
+from emostream.process_figures import resident_memory_bytes
 from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.redis_sink import RedisSink
 from emostream.stream import StreamKind, StreamSpec
 
 _START_SECONDS = 1.0  # opening all sources takes this long
 _WARM_UP_SECONDS = 2.0  # first frames load caches and meet every track for the first time
+_MAX_LOAD_SECONDS = 120.0  # of the models in each process
+_MEMORY_EVERY_SECONDS = 1.0
 
-MAX_P99_MS = 120.0
-"""A machine is said to sustain so many streams when the 99th percentile of latency stays below this, without drops."""
 
-
-@dataclass(frozen=True, slots=True)
-class LiveBenchmark:
-    """Paced streams, published to a Redis-compatible server on this machine.
-
-    Attributes:
-        num_streams, fps, seconds: what was asked for.
-        faces_per_frame: faces in published events.
-        published_fps: events per second and stream; equals `fps` when the machine keeps up.
-        num_dropped: frames lost, over all streams.
-        latency_ms: percentiles from capture to the server's answer, after the warm-up.
-        mean_batch_size: crops per batch.
-        cpu_ratio: processor time of this process over wall time; 2.0 is two full cores.
-        memory_mb: largest resident size of this process so far.
-        is_sustained: no drops and p99 within the bound.
-        machine: processor, cores and versions.
-    """
-
-    num_streams: int
-    fps: float
-    seconds: float
-    faces_per_frame: float
-    published_fps: float
-    num_dropped: int
-    latency_ms: dict[str, float]
-    mean_batch_size: float
-    cpu_ratio: float
-    memory_mb: float
-    is_sustained: bool
-    machine: dict[str, Any] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+class _Barrier(Protocol):
+    def wait(self, timeout: float | None = None) -> int: ...
 
 
 @dataclass(slots=True)
@@ -94,30 +65,27 @@ class _TimingSink:
 
 
 def bench_live(
-    videos: Sequence[Path], *, settings: Settings, num_streams: int, fps: float = 25.0, seconds: float = 15.0
+    videos: Sequence[Path],
+    *,
+    settings: Settings,
+    num_streams: int,
+    fps: float = 25.0,
+    seconds: float = 15.0,
+    num_processes: int = 1,
 ) -> LiveBenchmark:
-    """Play clips as `num_streams` cameras for `seconds` and measure.
+    """Play clips as `num_streams` cameras for `seconds` and measure, in this process or shared among several.
 
     Raises:
         SourceError: a clip cannot be read.
         ModelError: a model is missing.
     """
-    models = load_models(settings)
-    try:
-        with EmbeddedRedis() as server:
-            return asyncio.run(
-                _run(
-                    videos,
-                    settings=settings,
-                    models=models,
-                    redis_url=server.url,
-                    num_streams=num_streams,
-                    fps=fps,
-                    seconds=seconds,
-                )
-            )
-    finally:
-        models.close()
+    load = Load(videos, settings, num_streams, fps, seconds)
+    with EmbeddedRedis() as server:
+        if num_processes == 1:
+            shares = [_run_share(range(num_streams), load=load, redis_url=server.url)]
+        else:
+            shares = _run_in_processes(load, redis_url=server.url, num_processes=num_processes)
+    return benchmark_from(shares, load=load)
 
 
 def sweep_live(
@@ -126,6 +94,7 @@ def sweep_live(
     settings: Settings,
     fps: float = 25.0,
     seconds: float = 15.0,
+    num_processes: int = 1,
     on_result: Callable[[LiveBenchmark], None] | None = None,
 ) -> list[LiveBenchmark]:
     """Measure 1, 2, 4, … streams, then between the last sustained and the first failed number; in order of size.
@@ -134,7 +103,14 @@ def sweep_live(
     """
 
     def measure(num_streams: int) -> LiveBenchmark:
-        result = bench_live(videos, settings=settings, num_streams=num_streams, fps=fps, seconds=seconds)
+        result = bench_live(
+            videos,
+            settings=settings,
+            num_streams=num_streams,
+            fps=fps,
+            seconds=seconds,
+            num_processes=min(num_processes, num_streams),
+        )
         if on_result is not None:
             on_result(result)
         return result
@@ -150,63 +126,75 @@ def sweep_live(
     return sorted(results, key=lambda result: result.num_streams)
 
 
-async def _run(
-    videos: Sequence[Path],
-    *,
-    settings: Settings,
-    models: Models,
-    redis_url: str,
-    num_streams: int,
-    fps: float,
-    seconds: float,
-) -> LiveBenchmark:
+def _run_in_processes(load: Load, *, redis_url: str, num_processes: int) -> list[Share]:
+    """Every process takes each so-manyth stream; all begin when the last one has its models."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        barrier = manager.Barrier(num_processes)
+        with ProcessPoolExecutor(num_processes, mp_context=context) as pool:
+            run = partial(_run_share, load=load, redis_url=redis_url, barrier=barrier)
+            numbers = [range(first, load.num_streams, num_processes) for first in range(num_processes)]
+            return list(pool.map(run, numbers))
+
+
+def _run_share(numbers: range, *, load: Load, redis_url: str, barrier: _Barrier | None = None) -> Share:
+    """Some of the streams, by number, in this process."""
+    models = load_models(load.settings)
+    try:
+        if barrier is not None:
+            with contextlib.suppress(BrokenBarrierError):  # then another process says what is wrong
+                barrier.wait(_MAX_LOAD_SECONDS)
+        return asyncio.run(_run(numbers, load=load, models=models, redis_url=redis_url))
+    finally:
+        models.close()
+
+
+async def _run(numbers: range, *, load: Load, models: Models, redis_url: str) -> Share:
     first_frame_at = time.monotonic() + _START_SECONDS
     warm_up = timedelta(seconds=_START_SECONDS + _WARM_UP_SECONDS)
-    sink = _TimingSink(RedisSink(settings.publish, redis_url=redis_url), measured_from=datetime.now(UTC) + warm_up)
+    sink = _TimingSink(RedisSink(load.settings.publish, redis_url=redis_url), measured_from=datetime.now(UTC) + warm_up)
     await sink.sink.check()
-    num_frames = round((seconds + _WARM_UP_SECONDS) * fps)
 
     async def run_stream(number: int) -> PipelineStats:
-        video = videos[number % len(videos)]
-        spec = StreamSpec(stream_id=f"live-{number}", url=str(video), kind=StreamKind.LIVE)
+        spec = StreamSpec(
+            stream_id=f"live-{number}", url=str(load.videos[number % len(load.videos)]), kind=StreamKind.LIVE
+        )
         source = PacedSource(
             spec,
-            settings=settings.decode,
-            fps=fps,
-            num_frames=num_frames,
+            settings=load.settings.decode,
+            fps=load.fps,
+            num_frames=round((load.seconds + _WARM_UP_SECONDS) * load.fps),
             # Cameras are not in step with each other.
-            starts_at=first_frame_at + number / num_streams / fps,
+            starts_at=first_frame_at + number / load.num_streams / load.fps,
         )
-        pipeline = build_pipeline(spec, settings=settings, models=models, sink=sink, epoch=new_epoch(), source=source)
+        pipeline = build_pipeline(
+            spec, settings=load.settings, models=models, sink=sink, epoch=new_epoch(), source=source
+        )
         return await pipeline.run()
 
+    memory_bytes: list[int] = []
+    watching = asyncio.create_task(_watch_memory(memory_bytes))
     cpu_before, wall_before = time.process_time(), time.monotonic()
     try:
-        stats = await asyncio.gather(*(run_stream(number) for number in range(num_streams)))
+        stats = await asyncio.gather(*(run_stream(number) for number in numbers))
     finally:
+        watching.cancel()
         await sink.close()
-    wall = time.monotonic() - wall_before - _START_SECONDS
-    num_dropped = sum(each.num_dropped for each in stats)
-    percentiles = np.percentile(sink.ages_ms or [float("nan")], [50, 95, 99])
-    latency_ms = dict(zip(("p50", "p95", "p99"), (round(float(value), 1) for value in percentiles), strict=True))
-    batches = models.classifier.stats if isinstance(models.classifier, CropBatcher) else BatchStats()
-    return LiveBenchmark(
-        num_streams=num_streams,
-        fps=fps,
-        seconds=seconds,
-        faces_per_frame=round(sink.num_faces / max(1, sink.num_events), 2),
-        published_fps=round(sink.num_events / num_streams / seconds, 2),
-        num_dropped=num_dropped,
-        latency_ms=latency_ms,
-        mean_batch_size=round(batches.num_crops / max(1, batches.num_batches), 2),
-        cpu_ratio=round((time.process_time() - cpu_before) / wall, 2),
-        memory_mb=round(_peak_memory_bytes() / 1e6),
-        is_sustained=num_dropped == 0 and latency_ms["p99"] <= MAX_P99_MS,
-        machine=describe_machine() | {"model": models.classifier.manifest.version, "detector": models.detector.name},
+    return Share(
+        stats=list(stats),
+        ages_ms=sink.ages_ms,
+        num_events=sink.num_events,
+        num_faces=sink.num_faces,
+        batches=models.classifier.stats if isinstance(models.classifier, CropBatcher) else BatchStats(),
+        cpu_seconds=time.process_time() - cpu_before,
+        wall_seconds=time.monotonic() - wall_before - _START_SECONDS,
+        memory_bytes=memory_bytes,
+        models=describe_models(load.settings, models),
     )
 
 
-def _peak_memory_bytes() -> int:
-    # Linux counts kilobytes, macOS bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+async def _watch_memory(memory_bytes: list[int]) -> None:
+    await asyncio.sleep(_START_SECONDS + _WARM_UP_SECONDS)
+    while True:
+        memory_bytes.append(int(resident_memory_bytes()))
+        await asyncio.sleep(_MEMORY_EVERY_SECONDS)

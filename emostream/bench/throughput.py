@@ -6,15 +6,19 @@ import asyncio
 import os
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from emostream.assembly import Models, build_pipeline, load_models, new_epoch
-from emostream.bench.machine import describe_machine
+from emostream.bench.machine import describe_machine, describe_models
+from emostream.bench.stages import StageCost, profile_stages
 from emostream.config import Settings
 from emostream.decode.pyav_source import PyAVSource
-from emostream.pipeline import PipelineStats
+from emostream.event import EmotionEvent, StatusEvent
 from emostream.publish.jsonl_sink import JsonlSink
 from emostream.stream import StreamKind, StreamSpec, stream_id_from_url
 
@@ -25,90 +29,138 @@ class PipelineBenchmark:
 
     Attributes:
         video: the clip.
+        width, height: pixels.
         num_runs: how often each of both was run, in turn.
         num_frames: frames of the clip.
         faces_per_frame: published faces per frame.
         frames_per_second: end to end, every frame and face, models already loaded.
         decode_frames_per_second: decoding alone.
         ratio: the first over the second, run by run, then the median.
-        stage_ms_per_frame: milliseconds of each stage per frame; stages overlap.
+        cpu_ms_per_frame: processor milliseconds of the whole process per frame, threads and hand-overs included.
+        decode_cpu_ms_per_frame: the same for decoding alone.
+        stages: processor milliseconds of each stage alone (`stages.py`).
+        latency_ms: percentiles from decoding to publishing; a file is read ahead, so most of it is waiting.
         frames_per_second_runs, decode_frames_per_second_runs: each run.
-        machine: processor, cores and versions.
+        machine, models: what was measured on and with.
     """
 
     video: str
+    width: int
+    height: int
     num_runs: int
     num_frames: int
     faces_per_frame: float
     frames_per_second: float
     decode_frames_per_second: float
     ratio: float
-    stage_ms_per_frame: dict[str, float]
+    cpu_ms_per_frame: float
+    decode_cpu_ms_per_frame: float
+    stages: dict[str, StageCost]
+    latency_ms: dict[str, float]
     frames_per_second_runs: list[float]
     decode_frames_per_second_runs: list[float]
     machine: dict[str, Any] = field(default_factory=dict)
+    models: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
 
+@dataclass(slots=True)
+class _NowhereSink:
+    """Encodes events and writes them to the null device, so the cost of a Redis server is not in the figure."""
+
+    sink: JsonlSink = field(default_factory=lambda: JsonlSink.to_file(Path(os.devnull)))
+    num_faces: int = 0
+    size: tuple[int, int] = (0, 0)
+    ages_ms: list[float] = field(default_factory=list)
+
+    async def publish(self, events: Sequence[EmotionEvent]) -> None:
+        await self.sink.publish(events)
+        self.num_faces += sum(len(event.faces) for event in events)
+        self.ages_ms += [event.latency_ms["total"] for event in events]
+        self.size = (events[-1].frame_width, events[-1].frame_height)
+
+    async def publish_status(self, event: StatusEvent) -> None:
+        await self.sink.publish_status(event)
+
+    async def close(self) -> None:
+        await self.sink.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    num_frames: int
+    wall_seconds: float
+    cpu_seconds: float
+
+    @property
+    def rate(self) -> float:
+        return self.num_frames / self.wall_seconds
+
+    @property
+    def cpu_ms_per_frame(self) -> float:
+        return 1000 * self.cpu_seconds / max(1, self.num_frames)
+
+
 def bench_pipeline(video: Path, *, settings: Settings, num_runs: int = 3) -> PipelineBenchmark:
     """Measure decoding alone and the whole pipeline in turn, `num_runs` times each, after one warm-up.
-
-    Events are encoded and written to the null device, so the cost of a Redis server is not in the figure.
 
     Raises:
         SourceError: the clip cannot be read.
         ModelError: a model is missing.
     """
     spec = StreamSpec(stream_id=stream_id_from_url(str(video)), url=str(video), kind=StreamKind.FILE)
+    stages = profile_stages(spec, settings=settings)
     models = load_models(settings)
     try:
-        _run_pipeline(spec, settings=settings, models=models)
-        decode_rates, rates, stats = [], [], PipelineStats()
+        _run_pipeline(spec, settings=settings, models=models, sink=_NowhereSink())
+        decoded, runs = [], []
         for _ in range(num_runs):
-            decode_rates.append(_decode_rate(spec, settings=settings))
-            rate, stats = _run_pipeline(spec, settings=settings, models=models)
-            rates.append(rate)
+            decoded.append(_run_decoding(spec, settings=settings))
+            sink = _NowhereSink()
+            runs.append(_run_pipeline(spec, settings=settings, models=models, sink=sink))
+        described = describe_models(settings, models)
     finally:
         models.close()
-    num_frames = max(1, stats.num_frames)
+    percentiles = np.percentile(sink.ages_ms, [50, 95, 99]).tolist()
     return PipelineBenchmark(
         video=str(video),
+        width=sink.size[0],
+        height=sink.size[1],
         num_runs=num_runs,
-        num_frames=stats.num_frames,
-        faces_per_frame=round(stats.num_faces / num_frames, 3),
-        frames_per_second=round(statistics.median(rates), 1),
-        decode_frames_per_second=round(statistics.median(decode_rates), 1),
-        ratio=round(statistics.median(a / b for a, b in zip(rates, decode_rates, strict=True)), 4),
-        stage_ms_per_frame={
-            stage: round(1000 * seconds / num_frames, 3) for stage, seconds in stats.stage_seconds.items()
-        },
-        frames_per_second_runs=[round(rate, 1) for rate in rates],
-        decode_frames_per_second_runs=[round(rate, 1) for rate in decode_rates],
-        machine=describe_machine() | {"model": models.classifier.manifest.version, "detector": models.detector.name},
+        num_frames=runs[-1].num_frames,
+        faces_per_frame=round(sink.num_faces / max(1, runs[-1].num_frames), 3),
+        frames_per_second=round(statistics.median(run.rate for run in runs), 1),
+        decode_frames_per_second=round(statistics.median(run.rate for run in decoded), 1),
+        ratio=round(statistics.median(a.rate / b.rate for a, b in zip(runs, decoded, strict=True)), 4),
+        cpu_ms_per_frame=round(statistics.median(run.cpu_ms_per_frame for run in runs), 3),
+        decode_cpu_ms_per_frame=round(statistics.median(run.cpu_ms_per_frame for run in decoded), 3),
+        stages=stages,
+        latency_ms=dict(zip(("p50", "p95", "p99"), (round(value, 1) for value in percentiles), strict=True)),
+        frames_per_second_runs=[round(run.rate, 1) for run in runs],
+        decode_frames_per_second_runs=[round(run.rate, 1) for run in decoded],
+        machine=describe_machine(),
+        models=described,
     )
 
 
-def _decode_rate(spec: StreamSpec, *, settings: Settings) -> float:
-    num_frames = 0
+def _run_decoding(spec: StreamSpec, *, settings: Settings) -> _Run:
     with PyAVSource(spec, settings=settings.decode) as source:
-        started = time.perf_counter()
-        for _ in source:
-            num_frames += 1
-        return num_frames / (time.perf_counter() - started)
+        wall, cpu = time.perf_counter(), time.process_time()
+        num_frames = sum(1 for _ in source)
+        return _Run(num_frames, time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def _run_pipeline(spec: StreamSpec, *, settings: Settings, models: Models) -> tuple[float, PipelineStats]:
-    async def run() -> PipelineStats:
-        sink = JsonlSink.to_file(Path(os.devnull))
+def _run_pipeline(spec: StreamSpec, *, settings: Settings, models: Models, sink: _NowhereSink) -> _Run:
+    async def run() -> int:
         pipeline = build_pipeline(spec, settings=settings, models=models, sink=sink, epoch=new_epoch())
         try:
-            return await pipeline.run()
+            return (await pipeline.run()).num_frames
         finally:
             await sink.close()
 
-    started = time.perf_counter()
-    stats = asyncio.run(run())
-    return stats.num_frames / (time.perf_counter() - started), stats
+    wall, cpu = time.perf_counter(), time.process_time()
+    num_frames = asyncio.run(run())
+    return _Run(num_frames, time.perf_counter() - wall, time.process_time() - cpu)

@@ -4,177 +4,246 @@ from __future__ import annotations
 
 import contextlib
 import json as json_format
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from emostream.bench.engine import EngineFigure, as_rows, bench_classifier, bench_detector
-from emostream.bench.live import LiveBenchmark, bench_live, sweep_live
-from emostream.bench.machine import describe_machine
-from emostream.bench.plot import plot_sweep
+from emostream.bench.agreement import measure_agreement
+from emostream.bench.engine import EngineFigure, bench_classifier, bench_detector
+from emostream.bench.live import bench_live, sweep_live
+from emostream.bench.live_result import LiveBenchmark
+from emostream.bench.machine import describe_detector, describe_machine
+from emostream.bench.plot import plot_pipeline, plot_sweep
+from emostream.bench.scaling import bench_scaling
 from emostream.bench.throughput import PipelineBenchmark, bench_pipeline
+from emostream.commands.bench_tables import (
+    agreement_table,
+    engine_table,
+    live_table,
+    pipeline_table,
+    scaling_table,
+)
 from emostream.commands.options import ConfigOption, JsonOption, notes, settings_for_command
+from emostream.config import Settings
 from emostream.demo_clip import make_demo_clip
 
 bench_app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 console = Console(highlight=False)
 
-VideoArgument = Annotated[Path | None, typer.Argument(help="Clip; by default one is made.", metavar="VIDEO")]
+VideosArgument = Annotated[list[Path] | None, typer.Argument(help="Clips; by default one is made.", metavar="VIDEO…")]
+RunsOption = Annotated[int, typer.Option(min=1, help="Runs of each; medians are printed.")]
 FpsOption = Annotated[float, typer.Option(help="Frames per second of each stream.")]
 SecondsOption = Annotated[float, typer.Option(help="How long each measurement lasts.")]
+ProcessesOption = Annotated[int, typer.Option(min=1, help="Processes that share the streams.")]
+PlotOption = Annotated[Path | None, typer.Option(help="Write a plot to this PNG file.")]
+_STANDARD_SIZES = ((640, 360, 4), (1920, 1080, 3))
 
 
 @bench_app.command()
 def pipeline(
-    video: VideoArgument = None,
+    videos: VideosArgument = None,
     *,
-    runs: Annotated[int, typer.Option(min=1, help="Runs of each; medians are printed.")] = 3,
+    runs: RunsOption = 3,
+    plot: PlotOption = None,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Frames per second of the whole pipeline beside decoding alone, and milliseconds per stage."""
+    """Frames per second of the whole pipeline beside decoding alone, and processor milliseconds per stage."""
     settings = settings_for_command(config)
-    with _clip_or_made(video, num_faces=4) as clip:
-        result = bench_pipeline(clip, settings=settings, num_runs=runs)
+    with _clips_or_made(videos, num_faces=4) as clips:
+        results = [bench_pipeline(clip, settings=settings, num_runs=runs) for clip in clips]
+    if plot is not None:
+        plot_pipeline(results, path=plot)
     if json:
-        typer.echo(json_format.dumps(result.as_dict(), indent=2))
+        # One clip, one object: what most callers ask for.
+        _print_json(results[0].as_dict() if len(results) == 1 else [result.as_dict() for result in results])
     else:
-        _print_pipeline(result)
+        for result in results:
+            console.print(pipeline_table(result))
+
+
+@bench_app.command()
+def scaling(
+    videos: VideosArgument = None, *, runs: RunsOption = 3, json: JsonOption = False, config: ConfigOption = None
+) -> None:
+    """The pipeline on 1, 2, 4, … cores of this machine, each in a process of its own (Linux)."""
+    with _clips_or_made(videos, num_faces=4) as clips:
+        results = bench_scaling(clips[0], settings=settings_for_command(config), num_runs=runs)
+    if json:
+        _print_json([{"num_cores": num_cores, **result.as_dict()} for num_cores, result in results])
+    else:
+        console.print(scaling_table(results))
 
 
 @bench_app.command()
 def live(
-    video: VideoArgument = None,
+    videos: VideosArgument = None,
     *,
     streams: Annotated[int, typer.Option(min=1, help="Cameras at the same time.")] = 4,
     fps: FpsOption = 25.0,
     seconds: SecondsOption = 15.0,
+    processes: ProcessesOption = 1,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Play a clip as several cameras; latency from capture to Redis, and frames dropped."""
+    """Play clips as several cameras; latency from capture to Redis, frames dropped, memory and whether it grows."""
     settings = settings_for_command(config)
-    with _clip_or_made(video, num_faces=2) as clip:
-        result = bench_live([clip], settings=settings, num_streams=streams, fps=fps, seconds=seconds)
+    with _clips_or_made(videos, num_faces=2) as clips:
+        result = bench_live(
+            clips,
+            settings=settings,
+            num_streams=streams,
+            fps=fps,
+            seconds=seconds,
+            num_processes=min(processes, streams),
+        )
     if json:
-        typer.echo(json_format.dumps(result.as_dict(), indent=2))
+        _print_json(result.as_dict())
     else:
-        console.print(_live_table([result]))
+        console.print(live_table([result]))
 
 
 @bench_app.command()
 def sweep(
-    video: VideoArgument = None,
+    videos: VideosArgument = None,
     *,
     fps: FpsOption = 25.0,
     seconds: SecondsOption = 15.0,
-    plot: Annotated[Path | None, typer.Option(help="Write a plot to this PNG file.")] = None,
+    processes: ProcessesOption = 1,
+    plot: PlotOption = None,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Find the largest number of live streams without drops and with p99 ≤ 120 ms."""
     settings = settings_for_command(config)
-
-    def show(result: LiveBenchmark) -> None:
-        verdict = "sustained" if result.is_sustained else "too many"
-        notes.print(
-            f"{result.num_streams} streams: p99 {result.latency_ms['p99']} ms, {result.num_dropped} dropped: {verdict}"
-        )
-
-    with _clip_or_made(video, num_faces=2) as clip:
-        results = sweep_live([clip], settings=settings, fps=fps, seconds=seconds, on_result=show)
+    with _clips_or_made(videos, num_faces=2) as clips:
+        results = _swept(clips, settings=settings, fps=fps, seconds=seconds, processes=processes)
     if plot is not None:
         plot_sweep(results, path=plot)
     if json:
-        typer.echo(json_format.dumps([result.as_dict() for result in results], indent=2))
+        _print_json([result.as_dict() for result in results])
     else:
-        console.print(_live_table(results))
+        console.print(live_table(results))
 
 
 @bench_app.command()
 def classifier(*, json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Crops per second by batch size, on one thread."""
-    _show_engine(bench_classifier(settings_for_command(config)), title="classifier, one thread", item="crop", json=json)
+    """Crops per second by arithmetic and batch size, on one thread."""
+    figures = bench_classifier(settings_for_command(config))
+    if json:
+        _print_json({"machine": describe_machine(), "figures": [asdict(figure) for figure in figures]})
+    else:
+        console.print(engine_table(figures, title="classifier, one thread", item="crop"))
 
 
 @bench_app.command()
 def detector(*, json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Frames per second by frame size, on one thread."""
-    _show_engine(bench_detector(settings_for_command(config)), title="detector, one thread", item="frame", json=json)
+    """Frames per second by arithmetic and frame size, on one thread."""
+    settings = settings_for_command(config)
+    figures = bench_detector(settings)
+    if json:
+        machine = describe_machine() | {"detector": describe_detector(settings)}
+        _print_json({"machine": machine, "figures": [asdict(figure) for figure in figures]})
+    else:
+        console.print(engine_table(figures, title="detector, one thread", item="frame"))
+
+
+@bench_app.command()
+def agreement(
+    videos: Annotated[list[Path], typer.Argument(help="Clips with real faces.", metavar="VIDEO…")],
+    *,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Does the fast path say what searching every frame in FP32 says? Boxes, landmarks, emotions."""
+    settings = settings_for_command(config)
+    results = [measure_agreement(video, settings=settings) for video in videos]
+    if json:
+        _print_json([result.as_dict() for result in results])
+    else:
+        console.print(agreement_table(results))
+
+
+@bench_app.command(name="all")
+def all_of_them(
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the results: JSON and plots.")] = Path("bench-output"),
+    runs: RunsOption = 3,
+    seconds: SecondsOption = 15.0,
+    config: ConfigOption = None,
+) -> None:
+    """The standard set, on clips it makes itself: pipeline at 640×360 and 1080p, engines, live streams."""
+    settings = settings_for_command(config)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
+        clips = [_make_clip(Path(folder), *size) for size in _STANDARD_SIZES]
+        results = [bench_pipeline(clip, settings=settings, num_runs=runs) for clip in clips]
+        _show_pipelines(results, out=out)
+        scaled = bench_scaling(clips[0], settings=settings, num_runs=runs)
+        console.print(scaling_table(scaled))
+        engines = [
+            (name, measure(settings)) for name, measure in (("crop", bench_classifier), ("frame", bench_detector))
+        ]
+        _show_engines(engines, out=out)
+        streams = _swept([_make_clip(Path(folder), 640, 360, 2)], settings=settings, fps=25.0, seconds=seconds)
+    console.print(live_table(streams))
+    plot_sweep(streams, path=out / "sweep.png")
+    _write_json([result.as_dict() for result in streams], out / "sweep.json")
+    _write_json([{"num_cores": num_cores, **result.as_dict()} for num_cores, result in scaled], out / "scaling.json")
+    notes.print(f"results: {out}")
+
+
+def _show_pipelines(results: Sequence[PipelineBenchmark], *, out: Path) -> None:
+    for result in results:
+        console.print(pipeline_table(result))
+    plot_pipeline(results, path=out / "pipeline.png")
+    _write_json([result.as_dict() for result in results], out / "pipeline.json")
+
+
+def _show_engines(measured: Sequence[tuple[str, Sequence[EngineFigure]]], *, out: Path) -> None:
+    for item, figures in measured:
+        console.print(engine_table(figures, title=f"{item}s, one thread", item=item))
+    _write_json({item: [asdict(figure) for figure in figures] for item, figures in measured}, out / "engines.json")
+
+
+def _swept(
+    clips: Sequence[Path], *, settings: Settings, fps: float, seconds: float, processes: int = 1
+) -> list[LiveBenchmark]:
+    def show(result: LiveBenchmark) -> None:
+        verdict = "sustained" if result.is_sustained else "too many"
+        notes.print(
+            f"{result.num_streams} streams: p99 {result.latency_ms['p99']} ms, {result.num_dropped} dropped, "
+            f"{result.num_unclassified} not classified: {verdict}"
+        )
+
+    return sweep_live(clips, settings=settings, fps=fps, seconds=seconds, num_processes=processes, on_result=show)
 
 
 @contextlib.contextmanager
-def _clip_or_made(video: Path | None, *, num_faces: int) -> Iterator[Path]:
-    if video is not None:
-        yield video
+def _clips_or_made(videos: Sequence[Path] | None, *, num_faces: int) -> Iterator[list[Path]]:
+    if videos:
+        yield list(videos)
         return
     with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
-        made = Path(folder) / "made-640x360.mp4"
-        notes.print(f"making a clip of 300 frames, 640×360, {num_faces} faces")
-        make_demo_clip(made, num_frames=300, num_faces=num_faces)
-        yield made
+        yield [_make_clip(Path(folder), 640, 360, num_faces)]
 
 
-def _show_engine(figures: Sequence[EngineFigure], *, title: str, item: str, json: bool) -> None:
-    if json:
-        report = {"machine": describe_machine(), "figures": [asdict(figure) for figure in figures]}
-        typer.echo(json_format.dumps(report, indent=2))
-        return
-    table = Table(title=title)
-    for column in ("", "ms per call", f"ms per {item}", f"{item}s/s"):
-        table.add_column(column, justify="right")
-    for row in as_rows(figures):
-        table.add_row(*row)
-    console.print(table)
+def _make_clip(folder: Path, width: int, height: int, num_faces: int) -> Path:
+    clip = folder / f"made-{width}x{height}-{num_faces}-faces.mp4"
+    notes.print(f"making a clip of 300 frames, {width}×{height}, {num_faces} faces")
+    make_demo_clip(clip, num_frames=300, width=width, height=height, num_faces=num_faces)
+    return clip
 
 
-def _live_table(results: Sequence[LiveBenchmark]) -> Table:
-    table = Table(title=f"live, {results[0].fps:g} frames/s each, {results[0].faces_per_frame:.1f} faces per frame")
-    columns = (
-        "streams",
-        "published/s each",
-        "dropped",
-        "p50 ms",
-        "p95 ms",
-        "p99 ms",
-        "crops per batch",
-        "cores",
-        "MB",
-        "",
-    )
-    for column in columns:
-        table.add_column(column, justify="right")
-    for result in results:
-        table.add_row(
-            str(result.num_streams),
-            f"{result.published_fps:.1f}",
-            str(result.num_dropped),
-            *(f"{result.latency_ms[name]:.0f}" for name in ("p50", "p95", "p99")),
-            f"{result.mean_batch_size:.1f}",
-            f"{result.cpu_ratio:.2f}",
-            f"{result.memory_mb:.0f}",
-            "[green]✓[/]" if result.is_sustained else "[red]✗[/]",
-        )
-    return table
+def _print_json(report: Any) -> None:
+    typer.echo(json_format.dumps(report, indent=2))
 
 
-def _print_pipeline(result: PipelineBenchmark) -> None:
-    table = Table(title=f"{result.video}: {result.num_frames} frames, {result.faces_per_frame:.2f} faces per frame")
-    table.add_column("what")
-    table.add_column("median", justify="right")
-    table.add_column("runs", justify="right")
-    for name, median, each in (
-        ("decode only, frames/s", result.decode_frames_per_second, result.decode_frames_per_second_runs),
-        ("whole pipeline, frames/s", result.frames_per_second, result.frames_per_second_runs),
-    ):
-        table.add_row(name, f"{median:.0f}", " ".join(f"{rate:.0f}" for rate in each))
-    table.add_row("pipeline / decode", f"{result.ratio:.1%}", "")
-    for stage, milliseconds in result.stage_ms_per_frame.items():
-        table.add_row(f"{stage}, ms per frame", f"{milliseconds:.2f}", "")
-    console.print(table)
+def _write_json(report: Any, path: Path) -> None:
+    path.write_text(json_format.dumps(report, indent=2) + os.linesep, encoding="utf-8")

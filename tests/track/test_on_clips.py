@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from emostream.config import TrackSettings
+from emostream.bench.agreement import measure_agreement, plain_settings
+from emostream.config import DetectSettings, Settings, TrackSettings
 from emostream.track.follower import FaceFollower
-from tests.detect.real_model import real_detector
-from tests.track.agreement import measure_agreement
+from tests.detect.real_model import centerface_path, real_detector
 from tests.track.clips import frames_of
 
 CLIPS = [
@@ -54,13 +53,28 @@ def test_one_track_per_person(
 def test_following_agrees_with_detecting_every_frame(
     shared_videos: Path, clip: str, min_face_pixels: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    detector = real_detector(min_face_pixels=min_face_pixels, min_score=MIN_SCORE)
-    frames = list(frames_of(shared_videos / clip))
-    agreement = measure_agreement(detector, frames, settings=SETTINGS, detections_per_second=DETECTIONS_PER_SECOND)
+    centerface_path()  # skips where there is no detector
+    settings = plain_settings(Settings(detect=DetectSettings(min_face_pixels=min_face_pixels)))
+    agreement = measure_agreement(shared_videos / clip, settings=settings.model_copy(update={"track": SETTINGS}))
     with capsys.disabled():
-        print(f"\n{clip}: {agreement}")
-    assert np.mean(agreement.ious) >= 0.8
+        print(f"\n{agreement}")
+    assert agreement.mean_iou >= 0.8
     # Faces of 15–23 pixels (the classroom): two detections of a still face differ by as much, so the median is held.
-    center = np.median if clip.startswith("classroom") else np.mean
-    assert center(agreement.landmark_errors) <= 0.05
-    assert max(agreement.lost_seconds, default=0) <= 1 / DETECTIONS_PER_SECOND
+    is_tiny = clip.startswith("classroom")
+    assert (agreement.median_landmark_error if is_tiny else agreement.mean_landmark_error) <= 0.05
+    assert agreement.longest_loss_seconds <= 1 / DETECTIONS_PER_SECOND
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clip", [clip for clip, pixels, people, _ in CLIPS if people and pixels >= 32])
+def test_the_fast_path_says_what_the_plain_path_says(
+    shared_videos: Path, clip: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """INT8, searching by need and following, beside every frame searched in FP32."""
+    centerface_path()
+    agreement = measure_agreement(shared_videos / clip, settings=Settings())
+    with capsys.disabled():
+        print(f"\n{agreement}")
+    assert agreement.same_dominant_share >= 0.97
+    assert agreement.mean_iou >= 0.8
+    assert agreement.num_missing == 0

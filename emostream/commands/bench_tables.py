@@ -1,0 +1,124 @@
+"""The results of `emostream bench` as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from emostream.bench.agreement import Agreement
+from emostream.bench.engine import EngineFigure, as_rows
+from emostream.bench.live_result import LiveBenchmark
+from emostream.bench.throughput import PipelineBenchmark
+
+
+def pipeline_table(result: PipelineBenchmark) -> Table:
+    """Rates, then what each stage costs."""
+    table = Table(
+        title=f"{result.video}: {result.num_frames} frames {result.width}×{result.height}, "
+        f"{result.faces_per_frame:.2f} faces per frame"
+    )
+    for column in ("what", "median or mean", "p50", "p95", "p99", "runs"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    for name, median, each in (
+        ("decode only, frames/s", result.decode_frames_per_second, result.decode_frames_per_second_runs),
+        ("whole pipeline, frames/s", result.frames_per_second, result.frames_per_second_runs),
+    ):
+        table.add_row(name, f"{median:.0f}", "", "", "", " ".join(f"{rate:.0f}" for rate in each))
+    table.add_row("pipeline / decode", f"{result.ratio:.1%}", "", "", "", "")
+    latency = [f"{result.latency_ms[name]:.0f}" for name in ("p50", "p95", "p99")]
+    table.add_row("decoded to published, ms", "", *latency, "", end_section=True)
+    for stage, cost in result.stages.items():
+        percentiles = (f"{value:.2f}" for value in (cost.p50, cost.p95, cost.p99))
+        table.add_row(f"{stage}, CPU ms per frame", f"{cost.mean:.2f}", *percentiles, "")
+    total = sum(cost.mean for cost in result.stages.values())
+    table.add_row("all stages alone, CPU ms per frame", f"{total:.2f}", "", "", "", "")
+    table.add_row("pipeline, CPU ms per frame", f"{result.cpu_ms_per_frame:.2f}", "", "", "", "")
+    table.add_row("decode only, CPU ms per frame", f"{result.decode_cpu_ms_per_frame:.2f}", "", "", "", "")
+    return table
+
+
+def live_table(results: Sequence[LiveBenchmark]) -> Table:
+    """One row per number of streams."""
+    first = results[0]
+    table = Table(
+        title=f"live, {first.fps:g} frames/s each, {first.faces_per_frame:.1f} faces per frame, "
+        f"{first.seconds:g} s, processes: {max(result.num_processes for result in results)}"
+    )
+    for column in (
+        "streams",
+        "published/s each",
+        "dropped",
+        "unscored",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "crops per batch",
+        "cores",
+        "MB",
+        "MB more",
+        "",
+    ):
+        table.add_column(column, justify="right")
+    for result in results:
+        table.add_row(
+            str(result.num_streams),
+            f"{result.published_fps:.1f}",
+            str(result.num_dropped),
+            str(result.num_unclassified),
+            *(f"{result.latency_ms[name]:.0f}" for name in ("p50", "p95", "p99")),
+            f"{result.mean_batch_size:.1f}",
+            f"{result.cpu_ratio:.2f}",
+            f"{result.memory_mb:.0f}",
+            f"{result.memory_growth_mb:+.1f}",
+            "[green]✓[/]" if result.is_sustained else "[red]✗[/]",
+        )
+    return table
+
+
+def engine_table(figures: Sequence[EngineFigure], *, title: str, item: str) -> Table:
+    """One row per engine and batch or frame size."""
+    table = Table(title=title)
+    for column in ("engine", "", "ms per call", f"ms per {item}", f"{item}s/s"):
+        table.add_column(column, justify="left" if column == "engine" else "right")
+    for row in as_rows(figures):
+        table.add_row(*row)
+    return table
+
+
+def agreement_table(results: Sequence[Agreement]) -> Table:
+    """One row per clip: boxes, landmarks' error in eye distances, faces with the same emotion, named and raw."""
+    table = Table(title="fast path beside every frame searched in FP32")
+    table.add_column("clip", overflow="ellipsis", no_wrap=True)
+    for column in ("faces", "missing", "lost, s", "IoU", "landmarks", "emotion", "raw", "searches/s"):
+        table.add_column(column, justify="right")
+    for result in results:
+        table.add_row(
+            result.video,
+            str(result.num_faces),
+            str(result.num_missing),
+            f"{result.longest_loss_seconds:.2f}",
+            f"{result.mean_iou:.3f}",
+            f"{result.mean_landmark_error:.1%}",
+            f"{result.same_dominant_share:.1%}",
+            f"{result.same_frame_emotion_share:.1%}",
+            f"{result.searches_per_second:.1f}",
+        )
+    return table
+
+
+def scaling_table(results: Sequence[tuple[int, PipelineBenchmark]]) -> Table:
+    """One row per number of cores."""
+    table = Table(title=f"{results[0][1].video}: frames per second by cores")
+    for column in ("cores", "pipeline frames/s", "times", "decode only frames/s", "times"):
+        table.add_column(column, justify="right")
+    base = results[0][1]
+    for num_cores, result in results:
+        table.add_row(
+            str(num_cores),
+            f"{result.frames_per_second:.0f}",
+            f"{result.frames_per_second / base.frames_per_second:.2f}",
+            f"{result.decode_frames_per_second:.0f}",
+            f"{result.decode_frames_per_second / base.decode_frames_per_second:.2f}",
+        )
+    return table
