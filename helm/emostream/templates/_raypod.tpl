@@ -110,7 +110,7 @@ spec:
       {{- if and (eq .flavour "gpu") $group.engineCacheHostPath }}
       hostPath:
         path: {{ $group.engineCacheHostPath }}
-        type: DirectoryOrCreate
+        type: Directory # one that Kubernetes made would belong to root, and could not be written
       {{- else }}
       emptyDir:
         sizeLimit: {{ $root.Values.modelCache.sizeLimit }}
