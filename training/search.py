@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -71,7 +72,9 @@ def search(
     _open_folder(out, {"samples": num_samples, "seed": seed, "space": _as_dict(space), "base": config_as_dict(config)})
     with running_ray():
         tuner = _tuner(config, space, num_samples=num_samples, out=out, seed=seed, gpus_per_trial=gpus_per_trial)
-        # Tune greets with a box and paths in its temporary folder; what is worth telling `_Teller` tells.
+        # Tune greets with paths in its temporary folder and shows where its own code was when a trial failed; what is
+        # worth telling `_Teller` and the table tell.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         with contextlib.redirect_stdout(io.StringIO()):
             tuner.fit()
     # After Ctrl-C the result calls all trials terminated; what was saved before tells which were.

@@ -24,7 +24,7 @@ from training.device import Compute, open_compute
 from training.distill import Teachers, load_teachers, taught_targets
 from training.loop import RunContext, progress_of, train_one_epoch
 from training.model import num_parameters
-from training.runlog import RunLog
+from training.runlog import RunLog, describe
 from training.schedule import seconds_left, spoken_time
 from training.state import BEST_NAME, LAST_NAME, TrainState, open_run_folder, save_state, start_or_resume
 from training.train_set import TrainSet, load_sets
@@ -142,7 +142,7 @@ def _train_and_validate(
 
 
 def _tell(line: dict[str, float], state: TrainState, config: TrainConfig) -> None:
-    text = "  ".join(f"{key} {value:.4g}" for key, value in line.items())
+    text = describe(line)
     progress = progress_of(state, config)
     if progress < 1:
         text += f"  left {spoken_time(seconds_left(progress, state.elapsed_seconds))}"
@@ -172,9 +172,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True, help="folder of the run; resumed when it holds last.pt")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for example optim.epochs=3")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that train together, by Ray Train (default: 1)"
+    )
     options = parser.parse_args(arguments)
     try:
-        fit(load_config(options.config, overrides=tuple(options.set)), options.run, show_progress=not options.quiet)
+        config = load_config(options.config, overrides=tuple(options.set))
+        if options.workers > 1:
+            _fit_distributed(config, options.run, num_workers=options.workers)
+        else:
+            fit(config, options.run, show_progress=not options.quiet)
     except EmostreamError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return exc.exit_code
@@ -182,6 +189,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"stopped; the last finished epoch is in {options.run}, the same command goes on", file=sys.stderr)
         return 130
     return 0
+
+
+def _fit_distributed(config: TrainConfig, run: Path, *, num_workers: int) -> None:
+    try:
+        from training.distributed import fit_distributed
+    except ImportError as exc:
+        raise ConfigError(
+            "--workers needs Ray Train: pip install -e '.[train,distributed]' -c deploy/constraints.txt"
+        ) from exc
+    fit_distributed(config, run, num_workers=num_workers)
 
 
 if __name__ == "__main__":
