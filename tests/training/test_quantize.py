@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -12,9 +13,14 @@ import pytest
 from onnx import TensorProto
 
 from emostream.errors import ManifestError
-from tests.training.nets import CROPS, outputs_of, tiny_graph
+from emostream.trt.build import build_engine
+from emostream.trt.package import load_package
+from emostream.trt.profile import fixed
+from tests.training.nets import CROPS, outputs_of, tiny_graph, tiny_net
 from training.activation_ranges import RangePolicy, largest_half_value, measure_ranges
+from training.config import ModelConfig
 from training.forms import FORMS, FormName, write_form
+from training.onnx_graph import ServedModel, Temperatures, onnx_from_model
 from training.parity import compare_heads
 from training.quantize import QuantizedLayout, int8_from_onnx
 
@@ -118,3 +124,17 @@ def test_a_net_that_overflows_half_precision_is_refused(graph: onnx.ModelProto) 
             tensor.CopyFrom(onnx.numpy_helper.from_array(values * np.float32(100), tensor.name))
     with pytest.raises(ManifestError, match="too near the end of half precision"):
         write_form(loud, FORMS["fp16"], CROPS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["compact", "vgg", "resnet", "inception", "efficientnet_lite"])
+def test_every_architecture_comes_in_every_form_and_compiles(tmp_path: Path, architecture: Any) -> None:
+    net = tiny_net(ModelConfig(architecture=architecture, widths=(8, 16, 32), depths=(1, 1, 1)))
+    graph = onnx_from_model(ServedModel(net, Temperatures()), input_size_pixels=64)
+    reference = outputs_of(graph, tmp_path)
+    for form in FORMS.values():
+        written = write_form(graph, form, CROPS).graph
+        assert compare_heads(reference, outputs_of(written, tmp_path)).mean_difference < 0.02, form.name
+        if find_spec("tensorrt_rtx") is not None and form.name != "int8":
+            rtx = load_package("tensorrt_rtx")
+            assert build_engine(rtx, written.SerializeToString(), profiles=[fixed((4, 64, 64))]).content
