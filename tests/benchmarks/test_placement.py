@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from emostream.service.record import RegistryView
-from tests.benchmarks.placement import LEASE_SECONDS, SimulatedCluster, run_real
+from tests.benchmarks.placement import run_real
+from tests.benchmarks.simulated_cluster import LEASE_SECONDS, SimulatedCluster
 
 
 def _cluster() -> SimulatedCluster:
