@@ -104,7 +104,7 @@ def load_chosen_detector(settings: Settings) -> FaceDetector:
     frame = np.random.default_rng(0).integers(0, 256, (360, 640), dtype=np.uint8)
     chosen = fastest(
         {name: partial(_search_with, load, name, frame) for name in (_FP32_DETECTOR, _INT8_DETECTOR)},
-        key=f"detector on {processor_name()}, onnxruntime {version('onnxruntime')}",
+        key=f"{store.entry(_INT8_DETECTOR).path.stem} on {processor_name()}, onnxruntime {version('onnxruntime')}",
         cache_file=settings.models.cache_dir / ENGINE_CHOICES_FILE,
     )
     return load(chosen)

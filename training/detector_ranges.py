@@ -21,8 +21,8 @@ from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibra
 
 from emostream.config import DecodeSettings, ModelSettings
 from emostream.decode.pyav_source import PyAVSource
+from emostream.detect.centerface_decode import INPUT_NAME
 from emostream.detect.centerface_int8 import fused
-from emostream.detect.centerface_model import INPUT_NAME
 from emostream.errors import EmostreamError
 from emostream.frame import Luma
 from emostream.models.store import ModelStore

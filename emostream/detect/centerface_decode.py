@@ -12,6 +12,15 @@ import numpy.typing as npt
 from emostream.boxes import non_maximum_suppression
 from emostream.detect.candidates import Candidates
 
+INPUT_NAME = "luma"
+"""Prepared input: uint8, n×H×W, gray; H and W multiples of `STRIDE_PIXELS`."""
+
+OUTPUT_CHANNELS = {"heatmap": 1, "scale": 2, "offset": 2, "landmarks": 10}
+"""Prepared outputs: float32, n×channels×H/4×W/4."""
+
+STRIDE_PIXELS = 32
+"""The network halves its input five times and adds the levels up again."""
+
 _CELL_PIXELS = 4
 _MAX_CANDIDATES = 1000  # before suppression, whose cost grows with the square; a crowd has some hundred
 _MAX_LOG_SIZE = 8.0  # 4·e⁸ pixels is larger than any input: an untrained or damaged model must not overflow

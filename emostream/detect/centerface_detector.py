@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emostream.detect.centerface_decode import decode_centerface
-from emostream.detect.centerface_model import INPUT_NAME, OUTPUT_CHANNELS, STRIDE_PIXELS
+from emostream.detect.centerface_decode import INPUT_NAME, OUTPUT_CHANNELS, STRIDE_PIXELS, decode_centerface
 from emostream.detect.letterbox import Letterbox, choose_letterbox
 from emostream.detect.network import DetectorNetwork
 from emostream.detect.ort_network import OrtNetwork

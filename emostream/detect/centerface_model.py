@@ -15,19 +15,11 @@ import onnx
 from google.protobuf.message import DecodeError as ProtobufDecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
+from emostream.detect.centerface_decode import INPUT_NAME, OUTPUT_CHANNELS
 from emostream.errors import ManifestError
-
-INPUT_NAME = "luma"
-"""Prepared input: uint8, n×H×W, gray; H and W multiples of `STRIDE_PIXELS`."""
-
-OUTPUT_CHANNELS = {"heatmap": 1, "scale": 2, "offset": 2, "landmarks": 10}
-"""Prepared outputs: float32, n×channels×H/4×W/4."""
 
 HEAD_NODE = "heads"
 """Name of the last convolution, which makes all outputs, and of its output."""
-
-STRIDE_PIXELS = 32
-"""The network halves its input five times and adds the levels up again."""
 
 _OPSET = 13  # the first with per-channel quantisation, which the INT8 form needs
 _IR_VERSION = 8  # belongs to opset 13–15; read by every runtime in use

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from emostream.boxes import iou_matrix
+from emostream.detect.centerface_decode import OUTPUT_CHANNELS
 from emostream.detect.centerface_detector import CenterFaceDetector
-from emostream.detect.centerface_model import OUTPUT_CHANNELS
 from emostream.detect.map_parity import Maps, compare_maps, require_map_parity
 from emostream.detect.ort_network import OrtNetwork
 from emostream.errors import ModelError

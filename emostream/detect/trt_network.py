@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from emostream.detect.centerface_model import INPUT_NAME, OUTPUT_CHANNELS, STRIDE_PIXELS
+from emostream.detect.centerface_decode import INPUT_NAME, OUTPUT_CHANNELS, STRIDE_PIXELS
 from emostream.detect.map_parity import compare_maps, require_map_parity
 from emostream.detect.network import DetectorNetwork
 from emostream.detect.ort_network import OrtNetwork

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
-from google.protobuf.message import DecodeError as ProtobufDecodeError  # type: ignore[import-untyped]
 
 from emostream.detect.letterbox import Letterbox, choose_letterbox
 from emostream.detect.ort_network import OrtNetwork
@@ -102,6 +100,9 @@ def _free_network(model_path: Path, *, num_threads: int) -> OrtNetwork | None:
 
     The published files declare 640×640, most of which would be padding; a trial run shows whether smaller works.
     """
+    import onnx  # 13 MB that a process without this detector does not need
+    from google.protobuf.message import DecodeError as ProtobufDecodeError  # type: ignore[import-untyped]
+
     try:
         model = onnx.load(model_path)
     except (ProtobufDecodeError, OSError):

@@ -113,5 +113,6 @@ def test_bench_prints_the_pipeline_beside_decoding_alone(tmp_path: Path) -> None
     assert (
         0 < result["ratio"] == pytest.approx(result["frames_per_second"] / result["decode_frames_per_second"], rel=0.01)
     )
-    assert {"decode", "detect", "classify"} <= set(result["stage_ms_per_frame"])
+    assert {"decode", "detect", "classify"} <= set(result["stages"])
+    assert len(result["models"]["classifier"]["sha256"]) == 64
     assert run_emostream("bench", "pipeline", tmp_path / "clip.mp4", "--runs", "1").code == 0
