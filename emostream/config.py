@@ -153,6 +153,9 @@ class PublishSettings(_Section):
     """How often each stream is checked for consumer groups that trimming is about to overtake."""
     connect_timeout_seconds: float = Field(5.0, gt=0)
     """Give up connecting, or waiting for an answer, after this long."""
+    wait_replicas: int = Field(0, ge=0, le=16)
+    """Events count as delivered when so many replicas have them, so that a failover loses none; costs a round trip to
+    the replicas per call."""
     max_retry_seconds: float = Field(30.0, ge=0)
     """Keep retrying a lost connection for this long before giving up."""
     spool_dir: Path | None = None

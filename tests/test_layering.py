@@ -18,6 +18,7 @@ DOORS = {
         "publish/redis_reader.py",
         "publish/redis_connection.py",
         "publish/stream_reads.py",
+        "publish/replicated.py",
         "publish/embedded_redis.py",
         "service/store.py",
     },

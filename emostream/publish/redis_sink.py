@@ -17,6 +17,7 @@ from emostream.event import EmotionEvent, StatusEvent, StatusKind, SummaryEvent
 from emostream.publish.group_positions import group_positions
 from emostream.publish.keys import STATUS_KEY, SUMMARIES_KEY, events_key
 from emostream.publish.redis_connection import close_redis, open_redis, with_retries
+from emostream.publish.replicated import run_script
 from emostream.publish.retention import BehindWarnings, used_share
 from emostream.publish.selection import without_empty_frames
 from emostream.publish.wire import WireOptions, encode_event, json_from_status, json_from_summary
@@ -140,7 +141,15 @@ class RedisSink:
             arguments += [max(captured_ms, 0), fields["epoch"], fields["frame_index"], fields[options.field]]
 
         async def append() -> list[int]:
-            return [int(n) for n in await self._append_events(keys=[events_key(stream_id)], args=arguments)]
+            reply = await run_script(
+                self._redis,
+                self._append_events,
+                key=events_key(stream_id),
+                arguments=arguments,
+                num_replicas=self._settings.wait_replicas,
+                timeout_seconds=self._settings.connect_timeout_seconds / 2,  # before the client gives up waiting
+            )
+            return [int(number) for number in reply]
 
         num_appended, num_repeated, newer_epoch = await self._retrying(append)
         self.stats.num_published += num_appended

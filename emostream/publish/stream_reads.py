@@ -59,7 +59,7 @@ async def _from_cluster(
 ) -> list[Any]:
     await cluster.initialize()
     if len(positions) == 1:
-        node = _node(cluster, next(iter(positions)))
+        node = node_of(cluster, next(iter(positions)))
         reply: list[Any] = await cluster.execute_command(*_words(command, positions, block_seconds), target_nodes=node)
         return reply
     pause = _FIRST_PAUSE_SECONDS
@@ -77,7 +77,7 @@ async def _ask_each(cluster: Any, command: Sequence[str], positions: Mapping[str
     asking = cluster.pipeline()
     for key, position in positions.items():
         # Named, because finding the node from the command would be a question to the server for each.
-        asking.execute_command(*_words(command, {key: position}, 0), target_nodes=_node(cluster, key))
+        asking.execute_command(*_words(command, {key: position}, 0), target_nodes=node_of(cluster, key))
     try:
         replies = await asking.execute()
     except REDIS_ERRORS:
@@ -86,5 +86,6 @@ async def _ask_each(cluster: Any, command: Sequence[str], positions: Mapping[str
     return [of_key for reply in replies for of_key in reply or ()]
 
 
-def _node(cluster: Any, key: str) -> Any:
+def node_of(cluster: Any, key: str) -> Any:
+    """The node of a cluster that holds a key, as far as its client knows; the client must be initialized."""
     return cluster.nodes_manager.get_node_from_slot(cluster.keyslot(key))

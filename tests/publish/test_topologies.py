@@ -12,7 +12,8 @@ import pytest
 from emostream.client import ConsumerGroup, EmotionEvents
 from emostream.config import PublishSettings
 from emostream.errors import ConfigError, SinkUnavailableError
-from emostream.event import StatusEvent
+from emostream.event import EmotionEvent, StatusEvent
+from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.keys import events_key
 from emostream.publish.redis_connection import close_redis, open_redis
 from emostream.publish.redis_reader import RedisReader
@@ -203,6 +204,42 @@ async def test_a_primary_that_dies(start: type, executable: Path, tmp_path: Path
             rest = await taking
         assert await read_all(url) == expected
         assert {stream_id: first.get(stream_id, []) + rest.get(stream_id, []) for stream_id in STREAMS} == expected
+
+
+@pytest.mark.parametrize("start", [start_cluster, start_sentinels], ids=["cluster", "sentinel"])
+async def test_a_failover_loses_nothing_that_replicas_acknowledged(
+    start: type, executable: Path, tmp_path: Path
+) -> None:
+    """The primary dies the moment it acknowledged, while it is busy."""
+    settings = SETTINGS.model_copy(update={"wait_replicas": 1})
+    with running(executable, tmp_path) as servers:
+        topology = start(servers)
+        url = topology.url()
+        async with RedisSink(settings, redis_url=url) as sink:
+            for index in range(0, 1000, 100):
+                await asyncio.gather(
+                    *(sink.publish(events_of(stream_id, range(index, index + 100))) for stream_id in STREAMS)
+                )
+            servers.kill(primaries_of(topology)[0])
+        assert await read_patiently(url) == {stream_id: list(range(1000)) for stream_id in STREAMS}
+
+
+async def test_too_few_replicas_are_no_delivery(redis_server: EmbeddedRedis) -> None:
+    settings = PublishSettings(wait_replicas=1, connect_timeout_seconds=0.4, max_retry_seconds=0)
+    async with RedisSink(settings, redis_url=redis_server.url) as sink:
+        with pytest.raises(SinkUnavailableError, match="0 of 1 replicas"):
+            await sink.publish(events_of("alone", [1]))
+
+
+async def read_patiently(url: str) -> dict[str, list[int]]:
+    """Everything, through a failover."""
+    reader = RedisReader(SETTINGS, redis_url=url, stream_ids=STREAMS, start="start", follow=False)
+    found: dict[str, list[int]] = {}
+    async with reader:
+        async for entry in reader:
+            assert isinstance(entry.event, EmotionEvent)
+            found.setdefault(entry.event.stream_id, []).append(entry.event.frame_index)
+    return found
 
 
 def primaries_of(topology: Cluster | Watched) -> list[int]:
