@@ -147,7 +147,8 @@ def check_available(name: TrtName) -> str:
     Raises:
         EngineUnavailableError: its package or a fitting GPU is not here.
     """
-    package, gpu = load_package(name), find_gpu()
+    gpu = find_gpu()  # first: without a GPU the package would be 80 MB of memory for nothing
+    package = load_package(name)
     if not package.runs_on(gpu.compute_capability):
         raise EngineUnavailableError(f"does not run on {gpu}", engine=name)
     return f"version {package.version} on {gpu}"
