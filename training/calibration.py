@@ -80,6 +80,13 @@ def calibrations(
     return result
 
 
+def ferplus_question(manifest: ModelManifest) -> str:
+    """Which of the questions the first head was fitted to answer: `ferplus` (majority), or else `ferplus_vote`."""
+    fitted, majority = (manifest.metrics.get(f"temperature_ferplus{end}") for end in ("", "_majority"))
+    votes = manifest.metrics.get("temperature_ferplus_votes")
+    return "ferplus" if fitted is not None and fitted == majority and fitted != votes else "ferplus_vote"
+
+
 def majority_exponent(probabilities: npt.NDArray[np.floating], majority: npt.NDArray[np.int64]) -> float:
     """The power k for which pᵏ, scaled to sum 1, best tells the chance that the majority of people says so."""
     return 1 / fit_temperature(logits_from_probabilities(probabilities), np.eye(probabilities.shape[1])[majority])

@@ -1,6 +1,7 @@
-"""Measure a model: `python -m training.evaluate --data ../shared/data/fer2013 --split publictest`.
+"""Measure a model: `python -m training.evaluate --data ../shared/data/fer2013 --split publictest [--report out.html]`.
 
-What is measured is told in `training.evaluation`, `training.calibration` and `training.robustness`.
+What is measured is told in `training.evaluation`, `training.calibration` and `training.robustness`. A report is one
+HTML file that asks no host for anything; it holds pictures of the data set, so mind their licence.
 """
 
 from __future__ import annotations
@@ -8,15 +9,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from emostream.errors import EmostreamError
 from training.data import load_faces
-from training.evaluation import Evaluation, evaluate
+from training.evaluation import Evaluation, evaluate, in_emotion_order
 from training.evaluation_tables import print_evaluation, print_robustness
+from training.explanation_folder import load_explanation
 from training.faces import FaceSet
 from training.figures_card import markdown_figures
 from training.inference import SHIPPED_MODEL, OnnxModel
+from training.report import ReportContent, write_report
 from training.robustness import Robustness, measure_robustness, spread_subset
 
 __all__ = ["SHIPPED_MODEL", "Evaluation", "evaluate", "evaluate_model", "main"]
@@ -56,21 +60,44 @@ def _parser() -> argparse.ArgumentParser:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     form.add_argument("--markdown", action="store_true", help="print the figures of a model card instead of tables")
-    parser.add_argument("--robustness", action="store_true", help="measure on spoiled pictures, too (minutes)")
+    parser.add_argument("--report", type=Path, metavar="HTML", help="write a report to this file, too")
+    parser.add_argument(
+        "--robustness",
+        action=argparse.BooleanOptionalAction,
+        help="measure on spoiled pictures, too (minutes); by default only for a report",
+    )
     parser.add_argument("--robustness-pictures", type=int, metavar="N", help="on N pictures spread over the set")
+    parser.add_argument(
+        "--explanation", type=Path, metavar="FOLDER", help="put what `training.explain` wrote there into the report"
+    )
     return parser
 
 
 def _run(options: argparse.Namespace) -> None:
     is_watched = sys.stderr.isatty()
+    explanation = None if options.explanation is None else load_explanation(options.explanation)
     faces = load_faces(options.data, split=options.split, show_progress=is_watched)
     model = OnnxModel(options.model)
     outputs = model.classify(faces.pictures, show_progress=is_watched)
     evaluation = evaluate(faces, model.manifest, outputs)
+    wants_robustness = options.report is not None if options.robustness is None else options.robustness
     robustness = None
-    if options.robustness:
+    if wants_robustness:
         subset = spread_subset(faces, options.robustness_pictures)
         robustness = measure_robustness(model, subset, show_progress=is_watched)
+    if options.report is not None:
+        content = ReportContent(
+            manifest=model.manifest,
+            data_name=" ".join(filter(None, [options.data.name, options.split])),
+            faces=faces,
+            outputs=in_emotion_order(model.manifest, outputs),
+            evaluation=evaluation,
+            robustness=robustness,
+            explanation=explanation,
+            made_on=datetime.now(UTC).date(),
+        )
+        write_report(content, options.report)
+        print(f"report: {options.report}", file=sys.stderr)
     _print(evaluation, robustness, options)
 
 

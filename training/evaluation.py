@@ -16,7 +16,7 @@ import numpy.typing as npt
 from emostream.classify.manifest import ModelManifest
 from emostream.emotion import EMOTIONS
 from emostream.errors import ManifestError
-from training.calibration import Calibration, calibrations, majority_exponent
+from training.calibration import Calibration, calibrations, ferplus_question, majority_exponent
 from training.faces import FaceSet
 from training.inference import HeadOutputs
 from training.labels import FERPLUS_COLUMNS, majority_labels
@@ -34,6 +34,7 @@ class Evaluation:
             known which are, or when nothing remains.
         ferplus_without_duplicates: likewise.
         calibration: question → how honest the probabilities are about it; see `training.calibration`.
+        ferplus_question: which entry of `calibration` the first head was fitted to answer.
         majority_exponent: power of the first head's probabilities that best tells the chance of a majority; None
             without votes.
         label_agreement: share of pictures whose FER+ majority is the challenge label.
@@ -46,6 +47,7 @@ class Evaluation:
     fer2013_without_duplicates: HeadMetrics | None
     ferplus_without_duplicates: HeadMetrics | None
     calibration: dict[str, Calibration]
+    ferplus_question: str
     majority_exponent: float | None
     label_agreement: float | None
     num_pictures: int
@@ -93,7 +95,10 @@ class Evaluation:
             result[name] = None if entry is None else entry.after.ece
             if question != "ferplus_majority":
                 result[f"{name}_before"] = None if entry is None or entry.before is None else entry.before.ece
-        return result | {"ferplus_majority_exponent": self.majority_exponent}
+        return result | {
+            "ferplus_question": self.ferplus_question,
+            "ferplus_majority_exponent": self.majority_exponent,
+        }
 
 
 def evaluate(faces: FaceSet, manifest: ModelManifest, outputs: HeadOutputs) -> Evaluation:
@@ -113,6 +118,7 @@ def evaluate(faces: FaceSet, manifest: ModelManifest, outputs: HeadOutputs) -> E
         fer2013_without_duplicates=_metrics_of(outputs.fer2013, faces.labels, fresh),
         ferplus_without_duplicates=_metrics_of(outputs.ferplus, majority, fresh & known),
         calibration=calibrations(outputs, labels=faces.labels, votes=votes, majority=majority, manifest=manifest),
+        ferplus_question=ferplus_question(manifest),
         majority_exponent=majority_exponent(outputs.ferplus[known], majority[known]) if known.any() else None,
         label_agreement=float((majority == faces.labels)[known].mean()) if known.any() else None,
         num_pictures=len(faces),

@@ -13,7 +13,7 @@ QUESTIONS = {
     "fer2013": "challenge head: the challenge's label",
     "ferplus_vote": "FER+ head: share of people who say so",
     "ferplus": "FER+ head: the majority says so",
-    "ferplus_majority": "FER+ head, sharpened: the majority says so",
+    "ferplus_majority": "FER+ head, refitted: the majority says so",
 }
 """What each entry of `Evaluation.calibration` is about, in words."""
 

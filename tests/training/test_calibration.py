@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from emostream.classify.manifest import ModelManifest
 from tests.onnx_models import manifest_for
-from training.calibration import calibrations, majority_exponent
+from training.calibration import calibrations, ferplus_question, majority_exponent
 from training.inference import HeadOutputs
 from training.labels import FERPLUS_COLUMNS, majority_labels
 
@@ -59,6 +59,14 @@ def test_before_is_the_temperature_undone_where_the_manifest_tells_it() -> None:
     assert result["fer2013"].before.ece > result["fer2013"].after.ece + 0.05
     assert result["ferplus_vote"].before.ece > result["ferplus_vote"].after.ece + 0.05
     assert result["ferplus_majority"].before is None
+
+
+def test_the_manifest_tells_what_the_first_head_was_fitted_to() -> None:
+    votes, majority = 0.9, 0.6
+    both = {"temperature_ferplus_votes": votes, "temperature_ferplus_majority": majority}
+    assert ferplus_question(manifest_with({})) == "ferplus_vote"
+    assert ferplus_question(manifest_with({"temperature_ferplus": votes, **both})) == "ferplus_vote"
+    assert ferplus_question(manifest_with({"temperature_ferplus": majority, **both})) == "ferplus"
 
 
 def test_without_votes_only_the_challenge_can_be_asked() -> None:

@@ -1,0 +1,140 @@
+"""The report: well-formed, whole without any host, with every section for which there is something to tell."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from datetime import date
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from emostream.errors import EmostreamError
+from tests.training.made import made_faces, save_npz
+from tests.training.nets import save_tiny_run
+from tests.training.test_evaluate import save_brightness_model
+from training.corruptions import CORRUPTIONS
+from training.evaluate import main
+from training.evaluation import evaluate
+from training.explain import main as explain
+from training.explanation_folder import load_explanation
+from training.inference import OnnxModel
+from training.report import ReportContent, write_report
+from training.report.report import build_report
+from training.robustness import measure_robustness
+
+_VOID = {"meta", "img", "link", "br", "rect", "line", "polyline", "circle"}
+
+
+class Structure(HTMLParser):
+    """Checks that tags are nested rightly, and keeps headings and addresses."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.headings: list[str] = []
+        self.addresses: list[str] = []
+        self.feed(text)
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        assert tag not in ("script", "link", "iframe"), tag
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in _VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> ReportContent:
+    folder = tmp_path_factory.mktemp("report")
+    faces = made_faces(70)
+    assert faces.duplicate_of_training is not None
+    faces.duplicate_of_training[:5] = True
+    run = save_tiny_run(folder / "run", validation=save_npz(faces, folder / "set.npz"))
+    assert explain(["--run", str(run), "--pictures", "14"]) == 0
+    model = OnnxModel(save_brightness_model(folder / "model.onnx"))
+    temperatures = {"temperature_fer2013": 1.5, "temperature_ferplus": 0.8}
+    manifest = model.manifest.model_copy(update={"name": "<b>a & b</b>", "metrics": temperatures})
+    outputs = model.classify(faces.pictures)
+    return ReportContent(
+        manifest=manifest,
+        data_name="made <faces>",
+        faces=faces,
+        outputs=outputs,
+        evaluation=evaluate(faces, manifest, outputs),
+        robustness=measure_robustness(model, faces.take(faces.labels < 3), corruptions=CORRUPTIONS[:2]),
+        explanation=load_explanation(run / "explanation"),
+        made_on=date(2026, 11, 25),
+    )
+
+
+def test_everything_is_told_and_nothing_is_fetched(content: ReportContent) -> None:
+    text = build_report(content)
+    structure = Structure(text)
+    assert structure.headings == [
+        "Main figures",
+        "Classes",
+        "Confusions",
+        "Calibration",
+        "Spoiled pictures",
+        "Surest errors",
+        "What the net looks at",
+        "Model and data",
+        "Limits",
+    ]
+    assert structure.addresses
+    assert all(address.startswith("data:image/") for address in structure.addresses)
+    assert not re.search(r"https?://|@import|url\(", text)
+    assert "&lt;b&gt;a &amp; b&lt;/b&gt;" in text
+    assert "<b>a & b" not in text
+    assert "before" in text
+    assert "without 5 copies of training pictures" in text
+    assert "people: 9 angry, 1 unknown" in text
+    assert "2026-11-25" in text
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text
+
+
+def test_what_was_not_measured_is_left_out(content: ReportContent) -> None:
+    faces = dataclasses.replace(content.faces, votes=None, duplicate_of_training=None)
+    evaluation = evaluate(faces, content.manifest, content.outputs)
+    text = build_report(
+        dataclasses.replace(content, faces=faces, evaluation=evaluation, robustness=None, explanation=None)
+    )
+    headings = Structure(text).headings
+    assert "Spoiled pictures" not in headings
+    assert "What the net looks at" not in headings
+    assert "FER+ majority" not in text.partition("<h2>Model and data")[0]
+    assert "copies of training pictures</th>" not in text.partition("<h2>Model and data")[0]
+
+
+def test_a_report_is_complete_or_not_there(content: ReportContent, tmp_path: Path) -> None:
+    write_report(content, tmp_path / "folder" / "report.html")
+    assert (tmp_path / "folder" / "report.html").read_text(encoding="utf-8").endswith("</html>\n")
+    (tmp_path / "file").touch()
+    with pytest.raises(EmostreamError, match=r"report\.html cannot be written"):
+        write_report(content, tmp_path / "file" / "report.html")
+
+
+def test_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = save_npz(made_faces(14), tmp_path / "set.npz")
+    model = save_brightness_model(tmp_path / "model.onnx")
+    report = tmp_path / "report.html"
+    arguments = ["--data", str(data), "--model", str(model), "--report", str(report)]
+    assert main([*arguments, "--robustness-pictures", "3"]) == 0
+    assert "Spoiled pictures" in Structure(report.read_text(encoding="utf-8")).headings
+    assert f"report: {report}" in capsys.readouterr().err
+    assert main([*arguments, "--no-robustness"]) == 0
+    assert "Spoiled pictures" not in Structure(report.read_text(encoding="utf-8")).headings
+    capsys.readouterr()
+    assert main([*arguments, "--explanation", str(tmp_path)]) == 5
+    assert "training.explain" in capsys.readouterr().err
