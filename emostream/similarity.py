@@ -12,11 +12,11 @@ Similarity = npt.NDArray[np.float64]
 """float, 2×3: [[a, −b, x], [b, a, y]], applied to column vectors (x, y, 1). Axes in front hold several."""
 
 Plane = npt.NDArray[np.complex128]
-"""Points of the plane, each a complex number x + iy."""
+"""Points of the plane, each a complex number x + y·i."""
 
 
 class PlaneSimilarity(NamedTuple):
-    """Similarity transforms of points written as complex numbers x + iy: z becomes factor · z + shift.
+    """Similarity transforms of points written as complex numbers x + y·i: z becomes factor · z + shift.
 
     Turn and scale are one complex number, so what needs matrices for points in rows is a multiplication here.
 
@@ -29,7 +29,7 @@ class PlaneSimilarity(NamedTuple):
 
 
 def plane_from_points(points: npt.ArrayLike) -> Plane:
-    """Points …×2 → complex numbers …, x + iy."""
+    """Points …×2 → complex numbers …, x + y·i."""
     pairs = np.ascontiguousarray(points, dtype=np.float64)
     return pairs.view(np.complex128)[..., 0]
 
