@@ -105,6 +105,20 @@ async def test_abandoned_events_are_taken_over(redis_server: EmbeddedRedis, sink
         assert group.stats.num_claimed == 10
 
 
+async def test_holding_an_event_for_long_does_not_count_as_giving_it_out(
+    redis_server: EmbeddedRedis, sink: RedisSink, stream_id: str
+) -> None:
+    await sink.publish(events_of(stream_id, [0]))
+    async with ConsumerGroup(
+        redis_server.url, group="g", consumer="slow", streams=[stream_id], claim_after_seconds=0.1
+    ) as group:
+        await take(group, 1, ack=False)
+        assert await is_quiet(group, seconds=2.5), "it claims nothing of its own"
+    async with ConsumerGroup(redis_server.url, group="g", consumer="slow", streams=[stream_id]) as group:
+        (again,) = await take(group, 1)
+        assert again.num_deliveries == 2
+
+
 async def test_an_event_nobody_can_handle_becomes_a_dead_letter(
     redis_server: EmbeddedRedis, sink: RedisSink, stream_id: str
 ) -> None:

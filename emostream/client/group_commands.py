@@ -1,0 +1,183 @@
+"""The commands of one consumer of a group, each tried again while the server is away."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from emostream.errors import EventRejectedError
+from emostream.publish.keys import dead_letter_key
+from emostream.publish.redis_connection import close_redis, open_redis, with_retries
+from emostream.publish.stream_reads import RawEntry, event_stream_keys, read_streams
+
+T = TypeVar("T")
+Fields = dict[bytes, bytes]
+Entry = tuple[str, Fields | None]
+"""(entry id, fields); no fields where the entry was trimmed."""
+
+_MAX_DEAD_LETTERS = 10_000
+
+
+class GroupCommands:
+    """Knows how the server is asked, and nothing of what was given out.
+
+    Args:
+        redis_url: see `open_redis`.
+        group, consumer: names.
+        connect_timeout_seconds, max_retry_seconds: as in `EmotionEvents`.
+        block_seconds: how long `read_new` waits.
+        batch_size: at most so many entries at once.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        group: str,
+        consumer: str,
+        connect_timeout_seconds: float,
+        max_retry_seconds: float,
+        block_seconds: float,
+        batch_size: int,
+    ) -> None:
+        self._url = redis_url
+        self._group = group
+        self._consumer = consumer
+        self._max_retry_seconds = max_retry_seconds
+        self._block_seconds = block_seconds
+        self._batch_size = batch_size
+        self._redis = open_redis(
+            redis_url,
+            timeout_seconds=connect_timeout_seconds,
+            answer_timeout_seconds=connect_timeout_seconds + block_seconds,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await close_redis(self._redis)
+
+    async def event_stream_keys(self) -> list[str]:
+        """The event streams there are now."""
+        return await self._retrying(lambda: event_stream_keys(self._redis))
+
+    async def make_group(self, key: str, *, first_id: str) -> None:
+        """Make the group on a stream, and the stream, where they are missing."""
+
+        async def make() -> None:
+            try:
+                await self._redis.xgroup_create(key, self._group, id=first_id, mkstream=True)
+            except Exception as exc:
+                if "BUSYGROUP" not in str(exc):  # it is there already
+                    raise
+
+        await self._retrying(make)
+
+    async def read_new(
+        self, keys: Sequence[str], *, is_unsure: Callable[[], bool], on_retry: Callable[[], None]
+    ) -> list[RawEntry]:
+        """Entries nobody was given yet.
+
+        When an answer is lost, they are this consumer's all the same: `on_retry` is told, and where `is_unsure` says so
+        afterwards nothing more is asked for, because what was given must be read first.
+        """
+        wanted = dict.fromkeys(keys, ">")
+
+        async def read() -> list[RawEntry]:
+            return [] if is_unsure() else await self._read(wanted, block_seconds=self._block_seconds)
+
+        return await self._retrying(read, on_retry=on_retry)
+
+    async def read_own(self, key: str, *, after: str) -> list[Entry]:
+        """This consumer's own unacknowledged entries of a stream."""
+        found = await self._retrying(lambda: self._read({key: after}, block_seconds=0))
+        return [(entry_id, fields or None) for _, entry_id, fields in found]
+
+    async def claim(self, key: str, *, idle_ms: int) -> tuple[list[Entry], dict[str, int]]:
+        """Take over entries that other consumers abandoned.
+
+        Not this consumer's own: claiming them would count as giving them out once more.
+
+        Returns:
+            The entries, and how often each was given out, this time included.
+        """
+        abandoned = await self._retrying(lambda: self._abandoned(key, idle_ms=idle_ms))
+        if not abandoned:
+            return [], {}
+
+        async def take() -> Any:
+            return await self._redis.xclaim(key, self._group, self._consumer, idle_ms, list(abandoned))
+
+        reply = await self._retrying(take)
+        entries = [(entry_id.decode(), fields) for entry_id, fields in reply if entry_id is not None]
+        return entries, {entry_id: abandoned[entry_id] + 1 for entry_id, _ in entries}
+
+    async def _abandoned(self, key: str, *, idle_ms: int) -> dict[str, int]:
+        """Entry id → how often it was given out, of others' entries that nobody touched for so long."""
+        start = "-"
+        while True:
+            page: Any = await self._redis.xpending_range(
+                key, self._group, min=start, max="+", count=self._batch_size, idle=idle_ms
+            )
+            found = {
+                entry["message_id"].decode(): entry["times_delivered"]
+                for entry in page
+                if entry["consumer"] != self._consumer.encode()
+            }
+            if found or len(page) < self._batch_size:
+                return found
+            start = f"({page[-1]['message_id'].decode()}"
+
+    async def num_deliveries(self, key: str, ids: Sequence[str], *, max_between: int) -> Mapping[str, int]:
+        """How often own entries were given out.
+
+        Args:
+            key: of the stream.
+            ids: in order.
+            max_between: how many others of this consumer's may lie between them.
+        """
+
+        async def ask() -> Any:
+            return await self._redis.xpending_range(
+                key,
+                self._group,
+                min=ids[0],
+                max=ids[-1],
+                count=len(ids) + max_between,
+                consumername=self._consumer,
+            )
+
+        return {entry["message_id"].decode(): entry["times_delivered"] for entry in await self._retrying(ask)}
+
+    async def acknowledge(self, key: str, ids: Sequence[str]) -> None:
+        """Take entries off this consumer's list."""
+        await self._retrying(lambda: self._redis.xack(key, self._group, *ids))
+
+    async def bury(self, key: str, entry_id: str, fields: Fields, *, reason: str) -> None:
+        """Move an entry to the dead letters; after a crash in between it may be there twice."""
+        letter: Any = {**fields, b"dead_key": key, b"dead_id": entry_id, b"dead_reason": reason}
+        await self._retrying(
+            lambda: self._redis.xadd(dead_letter_key(self._group), letter, maxlen=_MAX_DEAD_LETTERS, approximate=True)
+        )
+        await self.acknowledge(key, [entry_id])
+
+    async def _read(self, wanted: Mapping[str, str], *, block_seconds: float) -> list[RawEntry]:
+        return await read_streams(
+            self._redis,
+            wanted,
+            count=self._batch_size,
+            block_seconds=block_seconds,
+            group=(self._group, self._consumer),
+        )
+
+    async def _retrying(self, command: Callable[[], Awaitable[T]], *, on_retry: Callable[[], None] | None = None) -> T:
+        return await with_retries(
+            command,
+            url=self._url,
+            max_retry_seconds=self._max_retry_seconds,
+            on_retry=on_retry or (lambda: None),
+        )
+
+
+def is_group_missing(exc: EventRejectedError) -> bool:
+    """Whether the server does not know the group: it lost its data, or somebody removed the group."""
+    return "NOGROUP" in str(exc)
