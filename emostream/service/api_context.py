@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import Annotated, Self
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
 from emostream.assembly import Models, load_models
 from emostream.classify.engines import model_path
@@ -102,3 +102,6 @@ def _context_of(request: Request) -> ApiContext:
 
 Context = Annotated[ApiContext, Depends(_context_of)]
 """The context as an argument of a path's function."""
+
+StreamId = Annotated[str, Path(max_length=64, description="Names the stream.", examples=["door"])]
+"""The id of a stream as a part of the path."""

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, HTTPException, Query
 from fastapi.responses import StreamingResponse
 
-from emostream.service.api_context import Context
-from emostream.service.api_models import StreamId, problem_responses
+from emostream.service.api_context import Context, StreamId
+from emostream.service.api_models import problem_responses
 from emostream.service.server_events import server_events
 
 _MAX_READERS = 200  # each holds a connection to Redis

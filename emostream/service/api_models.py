@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from emostream.errors import SourceRejectedError
@@ -64,10 +63,6 @@ class ZoneBody(BaseModel):
     polygon: list[tuple[float, float]] = Field(
         min_length=3, max_length=64, description="Corners as fractions of width and height; (0, 0) is the top left."
     )
-
-
-StreamId = Annotated[str, Path(max_length=64, description="Names the stream.", examples=["door"])]
-"""The id of a stream as a part of the path."""
 
 
 class _Tuning(BaseModel):
@@ -173,7 +168,8 @@ class StreamChange(_Tuning):
 class StreamView(_Tuning):
     """A stream and how it is doing."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_STREAM_EXAMPLE]})
+    # Clients ignore what a later version may say in addition.
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [_STREAM_EXAMPLE]})
 
     id: str
     url: str = Field(description="Credentials masked.")

@@ -57,7 +57,7 @@ def add_pictures(app: FastAPI, *, reading: list[Any]) -> None:
         dependencies=reading,
         tags=["models"],
         response_model=EventWire,
-        responses=problem_responses(413),
+        responses=problem_responses(400, 413),
         openapi_extra={"requestBody": _REQUEST_BODY},
     )
     async def classify_picture(request: Request, context: Context) -> Response:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from fastapi import FastAPI, HTTPException, Query, Response
 from fastapi.responses import StreamingResponse
 
-from emostream.service.api_context import Context
-from emostream.service.api_models import StreamId, problem_responses
+from emostream.service.api_context import Context, StreamId
+from emostream.service.api_models import problem_responses
 from emostream.service.preview import PreviewKind, PreviewPicture, preview_channel, preview_kind
 from emostream.service.preview_feed import PreviewFeed
 

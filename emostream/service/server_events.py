@@ -51,10 +51,22 @@ async def server_events(
                 was_over = await is_over()  # what was published before that is read in one more round
                 yield ": waiting\n\n"
     finally:
-        if waiting is not None:
-            waiting.cancel()
-            await asyncio.wait([waiting])
-        await reader.close()
+        # In a task of its own: where the reader of events went away, the framework ends every await in here at once,
+        # and the connection to Redis would stay open.
+        closing = asyncio.create_task(_close(reader, waiting))
+        _closing.add(closing)
+        closing.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Task[None]] = set()
+"""Tasks need a reference until they are done."""
+
+
+async def _close(reader: RedisReader, waiting: asyncio.Task[list[str]] | None) -> None:
+    if waiting is not None:
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    await reader.close()
 
 
 async def _next_texts(batches: AsyncIterator[list[EventEntry]]) -> list[str]:

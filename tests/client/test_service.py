@@ -1,0 +1,146 @@
+"""Both clients on a real interface with a real worker: streams, events over a broken connection, pictures, errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emostream.client import ApiError, AsyncServiceClient, ServiceClient
+from emostream.config import load_settings
+from emostream.errors import ConfigError, SinkUnavailableError
+from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.publish.redis_sink import RedisSink
+from emostream.service.store import RegistryStore
+from emostream.stream import StreamState
+from tests.media import make_clip, unused_port
+from tests.service.conftest import SETTINGS, redis_server, store
+from tests.service.http_service import served_api
+from tests.service.tcp_proxy import TcpProxy
+from tests.service.test_worker import Bench
+
+__all__ = ["redis_server", "store"]
+pytestmark = pytest.mark.integration
+
+CAMERA = "rtsp://user:secret@127.0.0.1:9/1"
+
+
+@pytest.fixture
+async def base(redis_server: EmbeddedRedis, store: RegistryStore, tmp_path: Path) -> AsyncIterator[str]:
+    """The URL of a service with a worker on scripted streams."""
+    bench = Bench(store)
+    settings = load_settings(service={"media_root": tmp_path, "allowed_networks": ["127.0.0.0/8"]})
+    async with (
+        RedisSink(SETTINGS, redis_url=redis_server.url) as sink,
+        served_api(settings, redis_url=redis_server.url) as base,
+    ):
+        bench.start_worker("w1", sink=sink)
+        yield base
+        await bench.close()
+
+
+async def test_streams_from_an_event_loop(base: str) -> None:
+    async with AsyncServiceClient(base) as client:
+        added = await client.add(CAMERA, stream_id="door", target_fps=20, smoothing_seconds=1.0)
+        assert (added.id, added.url, added.target_fps, added.smoothing_seconds) == (
+            "door",
+            "rtsp://***@127.0.0.1:9/1",
+            20,
+            1,
+        )
+        running = await client.wait_for("door", StreamState.RUNNING, timeout_seconds=10)
+        assert running.worker_id == "w1"
+        assert (await client.change("door", paused=True)).paused
+        assert [view.id async for view in client.streams(state=StreamState.RUNNING, prefix="d")] == ["door"]
+        assert (await client.readiness()).num_workers == 1
+        assert (await client.models())[0].labels
+        with pytest.raises(TimeoutError, match="door is"):
+            await client.wait_for("door", StreamState.FAILED, timeout_seconds=0)
+        await client.remove("door")
+        with pytest.raises(ApiError, match="no stream door") as caught:
+            await client.show("door")
+        assert caught.value.status == 404
+
+
+async def test_streams_from_plain_code(base: str) -> None:
+    client = ServiceClient(base)
+
+    def use() -> None:
+        assert client.add(CAMERA, stream_id="door").kind == "live"
+        client.wait_for("door", StreamState.RUNNING, timeout_seconds=10)
+        events = client.events("door")
+        assert [next(events).stream_id for _ in range(5)] == 5 * ["door"]
+        events.close()  # type: ignore[attr-defined]
+        assert client.preview("door", blur=True).jpeg.startswith(b"\xff\xd8")
+        assert [view.id for view in client.streams()] == ["door"]
+        assert client.change("door", every=2).every == 2
+        assert client.readiness().ready
+        assert client.models()[0].name
+        client.remove("door")
+        with pytest.raises(ApiError, match="no stream"):
+            client.remove("door")
+
+    await asyncio.to_thread(use)
+
+
+async def test_pictures(base: str, shared_data: Path, tmp_path: Path) -> None:
+    picture = make_clip(tmp_path / "picture.png", num_frames=1, codec="png", pix_fmt="rgb24", width=320, height=240)
+    async with AsyncServiceClient(base) as client:
+        for given in (picture, picture.read_bytes(), f"file://{picture}"):
+            assert (await client.classify(given)).frame_width == 320
+        with pytest.raises(ApiError, match="expected a picture"):
+            await client.classify(b"")
+
+
+async def test_events_go_on_after_a_cut_without_gap_or_repetition(base: str) -> None:
+    indexes: list[int] = []
+    async with TcpProxy(int(base.rpartition(":")[2]), max_answer_bytes=20_000) as network:
+        async with AsyncServiceClient(f"http://127.0.0.1:{network.port}") as client:
+            await client.add(CAMERA, stream_id="door")
+            await client.wait_for("door", StreamState.RUNNING, timeout_seconds=10)
+            async with aclosing(client.events("door", start="start")) as events:
+                while len(indexes) < 150:
+                    indexes.append((await anext(events)).frame_index)
+        assert network.num_connections > 2
+    assert indexes == list(range(indexes[0], indexes[0] + 150))
+
+
+async def test_what_is_wrong_is_said_before_it_is_sent() -> None:
+    client = ServiceClient("http://127.0.0.1:9")
+    with pytest.raises(ConfigError, match="target_fps") as caught:
+        client.add(CAMERA, target_fps=-1)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ConfigError, match="speed"):
+        client.change("door", speed=2)
+    for wrong in (ServiceClient, AsyncServiceClient):
+        with pytest.raises(ConfigError, match="is not usable"):
+            wrong("ftp://user:secret@host")
+
+
+async def test_nobody_answers() -> None:
+    url = f"http://127.0.0.1:{unused_port()}"
+    with pytest.raises(SinkUnavailableError, match="cannot be reached"):
+        await asyncio.to_thread(ServiceClient(url).show, "door")
+    with pytest.raises(SinkUnavailableError):
+        await asyncio.to_thread(lambda: list(ServiceClient(url).events("door", max_retry_seconds=0.2)))
+    async with AsyncServiceClient(url) as client:
+        with pytest.raises(SinkUnavailableError, match="cannot be reached"):
+            await client.show("door")
+        with pytest.raises(SinkUnavailableError):
+            async for _ in client.events("door", max_retry_seconds=0.2):
+                pass
+
+
+async def test_a_token_is_sent(redis_server: EmbeddedRedis, store: RegistryStore) -> None:
+    tokens: list[dict[str, Any]] = [
+        {"name": "a", "sha256": "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b", "scopes": ["read"]}
+    ]
+    async with served_api(load_settings(service={"tokens": tokens}), redis_url=redis_server.url) as base:
+        assert await asyncio.to_thread(lambda: list(ServiceClient(base, token="secret").streams())) == []
+        with pytest.raises(ApiError) as caught:
+            await asyncio.to_thread(lambda: list(ServiceClient(base).streams()))
+        assert caught.value.status == 401
