@@ -335,4 +335,5 @@ def _sum(one: DecodeStats, other: DecodeStats) -> DecodeStats:
         num_skipped=one.num_skipped + other.num_skipped,
         num_corrupt=one.num_corrupt + other.num_corrupt,
         decode_seconds=one.decode_seconds + other.decode_seconds,
+        source_delay_seconds=other.source_delay_seconds,
     )

@@ -73,6 +73,9 @@ class PyAVSource:
         self._first: VideoFrame | None = None
         self._packet: Packet[VideoStream] | None = None
         self._decoder = ""  # known from the first picture on
+        self._zero_at_microseconds: int | None = (
+            None  # when, by the source's clock, time stamp 0 was; RTSP tells it late
+        )
 
     @property
     def kind(self) -> StreamKind:
@@ -202,6 +205,9 @@ class PyAVSource:
             frame_index = stats.num_decoded
             stats.num_decoded += 1
             pts_seconds = self._clock.advance(picture.time)
+            if self._zero_at_microseconds is not None and picture.time is not None:
+                taken_seconds = self._zero_at_microseconds / 1e6 + picture.time
+                stats.source_delay_seconds = self._now().timestamp() - taken_seconds
             if not sampler.keep(pts_seconds):
                 stats.num_skipped += 1
                 continue
@@ -266,6 +272,7 @@ class PyAVSource:
                     if self._container is None or self._is_closed:
                         break
                     packet = _next_packet(self._demuxed)
+                    self._zero_at_microseconds = self._container.start_time_realtime
                     if packet is None:
                         self._check_end(self._container)
                         break

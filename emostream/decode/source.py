@@ -45,6 +45,9 @@ class DecodeStats:
         num_skipped: pictures left out by sampling.
         num_corrupt: packets that could not be decoded, and pictures that came out damaged (these are yielded).
         decode_seconds: time spent inside the decoder.
+        source_delay_seconds: how long after its time by the source's own clock the newest picture came out: network,
+            buffers, and the difference of the clocks. None where the source does not say (RTCP of RTSP does, after a
+            few seconds).
     """
 
     num_packets: int = 0
@@ -52,6 +55,7 @@ class DecodeStats:
     num_skipped: int = 0
     num_corrupt: int = 0
     decode_seconds: float = field(default=0.0)
+    source_delay_seconds: float | None = None
 
 
 class FrameSource(Protocol):

@@ -47,6 +47,7 @@ _STREAM_EXAMPLE: dict[str, Any] = {
     "measured_fps": 10.0,
     "latency_ms": 24.5,
     "lag_ms": 61.0,
+    "source_delay_ms": 48.2,
     "decoder": "h264",
     "width": 640,
     "height": 360,
@@ -192,6 +193,10 @@ class StreamView(_Tuning):
     measured_fps: float = Field(description="Frames published per second, over the last 5 seconds.")
     latency_ms: float | None = Field(description="Capture to published, mean over the last 5 seconds.")
     lag_ms: float | None = Field(description="Age of the newest frame published; grows while nothing comes.")
+    source_delay_ms: float | None = Field(
+        description="How long after its time by the camera's own clock (RTCP) the newest frame came; the difference of "
+        "the clocks is in it. Null where the source does not say."
+    )
     decoder: str = Field(description="What decodes; empty before the source is open.")
     width: int = Field(description="Pixels of the source's frames; 0 before it is open.")
     height: int
@@ -225,6 +230,7 @@ class StreamView(_Tuning):
             measured_fps=report.measured_fps if lease else 0.0,
             latency_ms=report.latency_ms if lease else None,
             lag_ms=report.lag_ms if lease else None,
+            source_delay_ms=report.source_delay_ms if lease else None,
             decoder=report.decoder,
             width=report.width,
             height=report.height,

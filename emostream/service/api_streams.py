@@ -28,7 +28,10 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
         status_code=201,
         dependencies=writing,
         tags=["streams"],
-        responses={200: {"model": StreamView, "description": "It was there already"}, **problem_responses(400, 409, 413)},
+        responses={
+            200: {"model": StreamView, "description": "It was there already"},
+            **problem_responses(400, 409, 413),
+        },
     )
     async def create_stream(body: StreamRequest, context: Context, response: Response) -> StreamView:
         """Ask for a stream. Asking again for the very same changes nothing and answers 200."""
@@ -64,7 +67,9 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
         """One stream and how it is doing."""
         return StreamView.of(await context.status(stream_id))
 
-    @app.patch("/v1/streams/{stream_id}", dependencies=writing, tags=["streams"], responses=problem_responses(400, 404, 413))
+    @app.patch(
+        "/v1/streams/{stream_id}", dependencies=writing, tags=["streams"], responses=problem_responses(400, 404, 413)
+    )
     async def change_stream(stream_id: StreamId, body: StreamChange, context: Context) -> StreamView:
         """Change a stream in place: its source stays open (a change of zones opens it again)."""
         await context.registry.change(stream_id, body.apply)

@@ -84,6 +84,8 @@ class StreamReport:
         measured_fps: frames published per second over the last seconds.
         latency_ms: capture to published, the mean over the last seconds; None before the first frame.
         lag_ms: age of the newest frame published; grows while nothing comes. None before the first frame.
+        source_delay_ms: how long after its time by the camera's clock the newest frame came, the difference of the
+            clocks included; None where the source does not say.
         last_error: what went wrong last, also when it is over; empty when nothing did.
         decoder: what really decodes, for example "h264"; empty before the source is open.
         width, height: pixels of the source's frames; 0 before it is open.
@@ -102,6 +104,7 @@ class StreamReport:
     measured_fps: float = 0.0
     latency_ms: float | None = None
     lag_ms: float | None = None
+    source_delay_ms: float | None = None
     last_error: str = ""
     decoder: str = ""
     width: int = 0

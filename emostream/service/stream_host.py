@@ -286,6 +286,8 @@ class StreamHost:
         live_stats = hosted.source.live_stats if isinstance(hosted.source, LiveSource) else None
         latency_ms, lag_ms = meter.latency_ms(now_seconds=now_seconds), meter.lag_ms(now=self._now())
         info = None if hosted.source is None else _info_of(hosted.source)
+        stats = None if hosted.source is None else hosted.source.stats
+        delay_seconds = None if stats is None else stats.source_delay_seconds
         return StreamReport(
             state=hosted.state,
             detail=hosted.detail,
@@ -296,10 +298,11 @@ class StreamHost:
             num_faces=meter.num_faces,
             num_dropped=meter.num_dropped,
             num_reconnects=live_stats.num_reconnects if live_stats else 0,
-            num_corrupt=hosted.source.stats.num_corrupt if hosted.source else 0,
+            num_corrupt=stats.num_corrupt if stats else 0,
             measured_fps=round(meter.measured_fps(now_seconds=now_seconds), 2),
             latency_ms=None if latency_ms is None else round(latency_ms, 1),
             lag_ms=None if lag_ms is None else round(lag_ms, 1),
+            source_delay_ms=None if delay_seconds is None else round(1000 * delay_seconds, 1),
             last_error=hosted.last_error,
             decoder=info.decoder if info else "",
             width=info.width if info else 0,

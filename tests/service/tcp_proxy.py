@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from types import TracebackType
 from typing import Self
 
@@ -16,10 +17,12 @@ class TcpProxy:
     Args:
         port: of the server.
         max_answer_bytes: connections end after so many bytes of the server's; None never.
+        tls: speaks TLS to the clients.
     """
 
-    def __init__(self, port: int, *, max_answer_bytes: int | None = None) -> None:
+    def __init__(self, port: int, *, max_answer_bytes: int | None = None, tls: ssl.SSLContext | None = None) -> None:
         self._port = port
+        self._tls = tls
         self._max_answer_bytes = max_answer_bytes
         self._flows = asyncio.Event()
         self._flows.set()
@@ -27,7 +30,7 @@ class TcpProxy:
         self.num_connections = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 

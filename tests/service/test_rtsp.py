@@ -27,6 +27,7 @@ from emostream.testing import CollectingSink, ConstantClassifier, ScriptedDetect
 from tests.media import unused_port
 from tests.publish.test_servers import make_certificate
 from tests.service.rtsp import need_gstreamer, rtsp_server
+from tests.service.tcp_proxy import TcpProxy
 from tests.service.test_parts import AnywherePolicy
 from tests.service.test_stream_host import until
 
@@ -90,6 +91,16 @@ async def test_a_server_that_goes_away_and_comes_back(host: StreamHost, sink: Co
     assert gap_seconds > 3
 
 
+async def test_the_clock_of_the_camera_is_read(host: StreamHost, sink: CollectingSink) -> None:
+    need_gstreamer()
+    with rtsp_server(unused_port()) as url:
+        host.start(record_of(url), epoch=1)
+        await until(lambda: host.reports()["door"].source_delay_ms is not None, timeout_seconds=30)
+        delay_ms = host.reports()["door"].source_delay_ms
+    assert delay_ms is not None
+    assert -100 < delay_ms < 5000  # server and client are one machine
+
+
 async def test_eight_streams_run_without_losses(host: StreamHost, sink: CollectingSink) -> None:
     need_gstreamer()
 
@@ -147,33 +158,14 @@ async def test_dead_streams_do_not_disturb_living_ones(
     assert time.monotonic() - started < 3
 
 
-async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
-
-
 @contextlib.asynccontextmanager
 async def behind_tls(url: str, folder: Path) -> AsyncIterator[str]:
     """The same server over TLS: its URL."""
     make_certificate(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    port = urlsplit(url).port
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        to_server = await asyncio.open_connection("127.0.0.1", port)
-        for one, other in ((reader, to_server[1]), (to_server[0], writer)):
-            tasks.add(asyncio.create_task(_forward(one, other)))
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
-        yield f"rtsps://127.0.0.1:{server.sockets[0].getsockname()[1]}/live"
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    async with TcpProxy(urlsplit(url).port or 554, tls=context) as server:
+        yield f"rtsps://127.0.0.1:{server.port}/live"
 
 
 @pytest.mark.parametrize("is_tls", [False, True], ids=["rtsp", "rtsps"])
