@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -51,13 +52,14 @@ def running_app(
     if address is None:
         _check_port(host, port)
     try:
-        ray.init(
-            address=address or "local",
-            include_dashboard=False if address is None else None,
-            log_to_driver=settings.log_level in ("debug", "info"),
-            logging_level=logging.ERROR,
-            configure_logging=True,
-        )
+        with _own_signal_handlers():
+            ray.init(
+                address=address or "local",
+                include_dashboard=False if address is None else None,
+                log_to_driver=settings.log_level in ("debug", "info"),
+                logging_level=logging.ERROR,
+                configure_logging=True,
+            )
     except ConnectionError as exc:
         raise ConfigError(f"there is no Ray cluster at {address}: {exc}") from exc
     try:
@@ -72,6 +74,17 @@ def running_app(
             _delete_app(timeout_seconds=_STOP_SECONDS if address is None else None)
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _own_signal_handlers() -> Iterator[None]:
+    """Put the program's handlers back: Ray replaces them when it starts, and its own abort the program on SIGTERM."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _delete_app(*, timeout_seconds: float | None) -> None:

@@ -1,52 +1,50 @@
-"""A tiny net that answers by the stripes of `made_faces`, trained in a second, and its checkpoint."""
+"""A tiny net with statistics of its own, and what its files answer."""
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+import onnx
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import nn
 
 from emostream.classify.preprocess import batch_from_pictures
 from tests.training.made import made_faces
-from training.checkpoint import Checkpoint, save_checkpoint
-from training.config import DataConfig, ModelConfig, TrainConfig
-from training.model import FaceNet, build_model
+from training.config import ModelConfig
+from training.inference import HeadOutputs, open_session, run_session
+from training.model import build_model
+from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, ServedModel, Temperatures, onnx_from_model
 
-TINY = ModelConfig(widths=(8, 16), depths=(1, 1), dropout=0.0)
+CROPS = batch_from_pictures(made_faces(21).pictures)
 
 
-@cache
-def _trained_weights() -> dict[str, Tensor]:
+def tiny_net(config: ModelConfig | None = None) -> nn.Module:
+    """A net whose batch statistics are not those of a fresh one; small unless the settings say otherwise."""
     torch.manual_seed(0)
-    net = build_model(TINY)
-    faces = made_faces(70, seed=3)
-    crops, labels = torch.from_numpy(batch_from_pictures(faces.pictures)), torch.from_numpy(faces.labels)
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
-    for _ in range(15):
-        ferplus, fer2013 = net(crops)
-        loss = functional.cross_entropy(ferplus, labels) + functional.cross_entropy(fer2013, labels)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return {name: value.clone() for name, value in net.state_dict().items()}
+    model = build_model(config or ModelConfig(widths=(8, 16), depths=(1, 1)))
+    model.train()
+    with torch.no_grad():
+        for _ in range(20):
+            model(torch.from_numpy(CROPS))
+    return model.eval()
 
 
-def tiny_net() -> FaceNet:
-    """The trained net, in evaluation mode; a new one for each call."""
-    net = build_model(TINY)
-    net.load_state_dict(_trained_weights())
-    return net.eval()
+def tiny_graph() -> onnx.ModelProto:
+    """The FP32 graph of `tiny_net`."""
+    return onnx_from_model(ServedModel(tiny_net(), Temperatures()), input_size_pixels=64)
 
 
-def save_tiny_run(folder: Path, *, validation: Path, model: ModelConfig = TINY) -> Path:
-    """A run folder with the net's checkpoint, validated on a file of pictures."""
-    weights = _trained_weights()
-    config = TrainConfig(
-        name="tiny", model=model, data=DataConfig(path=str(validation), train_split=None, validation_split=None)
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(Checkpoint(config, 3, 12, 1.0, weights, weights, {}, {}, 0.5), folder / "last.pt")
-    return folder
+def outputs_of(model: onnx.ModelProto, folder: Path, crops: npt.NDArray[np.uint8] = CROPS) -> HeadOutputs:
+    """What ONNX Runtime computes."""
+    path = folder / "outputs-of.onnx"
+    onnx.save(model, path)
+    return run_session(open_session(path, num_threads=1), crops, output_names=OUTPUT_NAMES, input_name=INPUT_NAME)
+
+
+def expected_of(served: ServedModel) -> HeadOutputs:
+    """What torch computes."""
+    with torch.no_grad():
+        ferplus, fer2013 = served(torch.from_numpy(CROPS))
+    return HeadOutputs(ferplus.numpy(), fer2013.numpy())

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from emostream.classify.preprocess import batch_from_pictures
 from tests.training.made import made_faces
-from tests.training.nets import tiny_net
+from tests.training.trained_nets import tiny_net
 from training.cam import Head, grad_cam, layer_cam
 
 CROPS = batch_from_pictures(made_faces(70, seed=9).pictures)

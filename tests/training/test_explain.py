@@ -12,7 +12,8 @@ import pytest
 
 from emostream.errors import ManifestError, ModelUnavailableError
 from tests.training.made import made_faces, save_npz
-from tests.training.nets import TINY, save_tiny_run
+from tests.training.trained_nets import TINY, save_tiny_run
+from training.checkpoint import load_checkpoint, save_checkpoint
 from training.explain import main
 from training.explanation_folder import FIGURES_FILE, PICTURES_FILE, load_explanation
 
@@ -72,6 +73,14 @@ def test_json_with_rise_on_the_other_head(run: Path, tmp_path: Path, capsys: pyt
     assert [entry["method"] for entry in figures["quality"]] == ["Grad-CAM", "LayerCAM", "RISE", "centre", "chance"]
     assert figures["head"] == "fer2013"
     assert (tmp_path / "out" / PICTURES_FILE).is_file()
+
+
+def test_crops_have_the_size_the_net_was_trained_on(run: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(run / "last.pt")
+    config = dataclasses.replace(checkpoint.config, data=dataclasses.replace(checkpoint.config.data, crop_pixels=48))
+    save_checkpoint(dataclasses.replace(checkpoint, config=config), tmp_path / "last.pt")
+    assert main(["--run", str(tmp_path), "--pictures", "14"]) == 0
+    assert all(examples.crops.shape[1:] == (48, 48) for examples in load_explanation(tmp_path / "explanation").classes)
 
 
 def test_tables(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

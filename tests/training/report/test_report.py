@@ -12,7 +12,7 @@ import pytest
 
 from emostream.errors import EmostreamError
 from tests.training.made import made_faces, save_npz
-from tests.training.nets import save_tiny_run
+from tests.training.trained_nets import save_tiny_run
 from tests.training.test_evaluate import save_brightness_model
 from training.corruptions import CORRUPTIONS
 from training.evaluate import main
