@@ -84,7 +84,8 @@ def taught_targets(
     ferplus, fer2013 = torch.zeros_like(targets.ferplus), torch.zeros_like(targets.fer2013)
     generator = compute.generator(config.seed)
     for _ in range(config.distill.num_views):
-        for place in torch.arange(len(crops)).split(config.optim.batch_size):
+        for start in range(0, len(crops), config.optim.batch_size):
+            place = slice(start, start + config.optim.batch_size)
             with compute.placing():
                 batch = augment(compute.put(crops[place]), config.augment, generator)
             answer = teachers.targets(batch.contiguous(memory_format=torch.channels_last), compute.autocast())
