@@ -215,8 +215,8 @@ class ServiceSettings(_Section):
     max_body_bytes: int = Field(8 << 20, ge=1024)
     """Larger requests are refused."""
     max_requests_per_second: float = Field(100.0, ge=0)
-    """Of one token, or of one address where there are no tokens, per process of the interface; twice as many may come at
-    once. 0 means no limit."""
+    """Of one token, or of one address where there are no tokens, per process of the interface; twice as many may come
+    at once. 0 means no limit."""
     previews: Literal["off", "blurred", "clear"] = "clear"
     """What may be seen of running streams: nothing, faces made unrecognisable, or the picture as it is."""
 

@@ -21,8 +21,8 @@ from emostream.track.tracker import FaceTracker, TrackUpdate
 # While nothing speaks for another look, frames are searched this many times less often.
 _CALM_FACTOR = 2
 # A face that changed by more than this since it was found, in face sizes, is looked at again. On the test clips the
-# landmarks' error grows with it (correlation 0.6), hardly with the time that passed; half of it costs 15 % more searches
-# and agrees no better with searching every frame.
+# landmarks' error grows with it (correlation 0.6), hardly with the time that passed; half of it costs 15 % more
+# searches and agrees no better with searching every frame.
 _MAX_DRIFT = 0.006
 # Two boxes on one face: one of them follows the wrong person.
 _MAX_OVERLAP = 0.4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 from hypothesis import given
@@ -23,7 +24,7 @@ def test_a_stream_that_keeps_up_is_classified_in_every_frame() -> None:
 
 def test_late_frames_make_the_steps_longer_up_to_eight() -> None:
     due = due_frames(lambda index: 0.2, num_frames=200)
-    steps = [after - before for before, after in zip(due, due[1:], strict=False)]
+    steps = [after - before for before, after in itertools.pairwise(due)]
     assert steps[0] == 2 and steps == sorted(steps)
     assert set(steps) == {2, 4, 8}
 

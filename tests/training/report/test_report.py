@@ -12,8 +12,8 @@ import pytest
 
 from emostream.errors import EmostreamError
 from tests.training.made import made_faces, save_npz
-from tests.training.trained_nets import save_tiny_run
 from tests.training.test_evaluate import save_brightness_model
+from tests.training.trained_nets import save_tiny_run
 from training.corruptions import CORRUPTIONS
 from training.evaluate import main
 from training.evaluation import evaluate
