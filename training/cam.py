@@ -24,7 +24,7 @@ def grad_cam(net: FaceNet, crops: npt.NDArray[np.uint8], classes: npt.NDArray[np
     """Grad-CAM (Selvaraju et al. 2017) on the last feature maps.
 
     Each feature map counts by the mean gradient of the class's logit to it. With this net (mean, then a linear head)
-    that is the head's own weight, so the maps add up to the logit. They are as coarse as the last maps, 4×4 of 64×64.
+    that is the head's own weight, so the maps add up to the logit. They are as coarse as the last maps: 4×4 of 64×64.
 
     Args:
         net: in evaluation mode.
@@ -36,7 +36,7 @@ def grad_cam(net: FaceNet, crops: npt.NDArray[np.uint8], classes: npt.NDArray[np
 
 
 def layer_cam(net: FaceNet, crops: npt.NDArray[np.uint8], classes: npt.NDArray[np.int64], *, head: Head) -> Maps:
-    """LayerCAM (Jiang et al. 2021) on the feature maps after the first block: 32×32 of 64×64.
+    """LayerCAM (Jiang et al. 2021) on the feature maps after the first block: 32×32 of 64×64 in the compact net.
 
     Each place of a map counts by its own positive gradient, which keeps early maps meaningful where Grad-CAM's mean
     does not (training/README.md has the figures). Arguments as for `grad_cam`.

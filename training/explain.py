@@ -60,7 +60,7 @@ def explain_net(
         ManifestError: the weights are of another net.
     """
     net = _load_net(checkpoint, source=source)
-    crops = batch_from_pictures(faces.pictures)
+    crops = batch_from_pictures(faces.pictures, size=checkpoint.config.data.crop_pixels)
     classify = classifier_of(net, head=head)
     probabilities = classify(crops)
     answers = probabilities.argmax(axis=1).astype(np.int64)
