@@ -34,6 +34,9 @@ from training.world import World
 _MAX_FAILURES = 3
 """How often workers may die before the run is given up; machines that are taken away with notice do not count."""
 
+_START_ATTEMPTS = 3
+"""Ray gives its own processes 30 seconds, which is short on a machine that is busy with something else."""
+
 _FOLLOW_SECONDS = 1.0
 
 
@@ -130,15 +133,30 @@ def _scaling(config: TrainConfig, *, num_workers: int) -> ScalingConfig:
 
 @contextlib.contextmanager
 def running_ray() -> Iterator[None]:
-    """Inside, Ray runs: the one that runs already, that of `RAY_ADDRESS`, or one that ends with the block."""
+    """Inside, Ray runs: the one that runs already, that of `RAY_ADDRESS`, or one that ends with the block.
+
+    Raises:
+        EmostreamError: there is no cluster at that address, or Ray did not start here.
+    """
     started_here = not ray.is_initialized()
     if started_here:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
+        _start_ray()
     try:
         yield
     finally:
         if started_here:
             ray.shutdown()
+
+
+def _start_ray() -> None:
+    for attempts_left in reversed(range(_START_ATTEMPTS)):
+        try:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
+            return
+        except Exception as exc:  # a plain one when a start took too long, ConnectionError and others else
+            ray.shutdown()
+            if isinstance(exc, ConnectionError) or attempts_left == 0:
+                raise EmostreamError(f"Ray cannot be reached or did not start: {str(exc).splitlines()[0]}") from exc
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ from training.distributed import running_ray
 from training.runlog import read_metrics
 from training.search_results import FAILURE_NAME, Trial, collect_trials, print_results, write_results
 from training.search_space import Draw, SearchSpace, load_space, with_settings
+from training.state import open_run_folder
 from training.train import fit
 from training.validation import score_of
 from training.whole_file import whole_file
@@ -130,6 +131,8 @@ def _run_trial(drawn: dict[str, Any], *, shared: dict[str, Any]) -> None:
         if "accuracy" in row:
             tune.report({**row, "score": score_of(row, config.validation)})
 
+    # Before anything can fail: what was drawn is part of the result.
+    open_run_folder(config, run)
     (run / FAILURE_NAME).unlink(missing_ok=True)
     measured = [row for row in read_metrics(run) if "accuracy" in row]
     if measured:

@@ -37,6 +37,10 @@ def start(config: TrainConfig, run: Path) -> subprocess.Popen[str]:
     settings = run.parent / "settings.yaml"
     save_config(config, settings)
     command = [sys.executable, "-m", "training.train", "--config", str(settings), "--run", str(run), "--workers", "2"]
+    return start_command(command)
+
+
+def start_command(command: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.test_distributed import config_for_two
+from tests.training.test_distributed import config_for_two, start_command
 from training.config import TrainConfig, load_config, save_config
 from training.runlog import read_metrics
 from training.train import main as train_main
@@ -31,7 +31,7 @@ space:
 def start(folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "training.search", "--config", str(folder / "settings.yaml")]
     command += ["--space", str(folder / "space.yaml"), "--samples", "4", "--out", str(folder / "out")]
-    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return start_command(command)
 
 
 @pytest.mark.slow
