@@ -60,7 +60,6 @@ def load_models(settings: Settings) -> Models:
         ModelError: a model is missing, damaged or does not fit.
         ConfigError: the settings name no usable model.
     """
-    cv2.setNumThreads(1)  # streams share the cores; OpenCV's own threads would only disturb them
     classifier = load_classifier(settings.classify, cache_dir=settings.models.cache_dir)
     has_own_processor = classifier.wanted_batch_size > 1
     return Models(
@@ -82,6 +81,7 @@ def load_chosen_detector(settings: Settings) -> FaceDetector:
         ConfigError: the detector needs a file and the settings name none.
         ModelError: it is missing, damaged or does not fit.
     """
+    cv2.setNumThreads(1)  # streams share the cores; OpenCV's own threads would only disturb them
     detect = settings.detect
     if detect.kind not in BUILT_IN:
         return load_plugin_detector(detect)

@@ -98,6 +98,12 @@ class InferenceError(ModelError, RuntimeError):
     """One batch could not be computed: fail this batch and count it."""
 
 
+class ClassifierUnavailableError(ModelError, ConnectionError):
+    """What computes the model went away: start again, in a while."""
+
+    retryable = True
+
+
 class PublishError(EmostreamError):
     """An event could not be delivered."""
 

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from ray import serve
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from emostream.classify.classifier import Classified
 from emostream.classify.load import load_classifier
 from emostream.classify.manifest import ModelManifest
 from emostream.config import Settings
-from emostream.errors import InferenceError
+from emostream.errors import ClassifierUnavailableError, InferenceError
 from emostream.logs import configure_logging
 
 Crops = npt.NDArray[np.uint8]
@@ -25,6 +26,8 @@ Probabilities = npt.NDArray[np.float32]
 
 _MAX_BATCH_SIZE = 64  # crops; the time for one batch of this size is what a stream waits for at most
 _MAX_CALLS_PER_BATCH = 64
+_MAX_RETRY_SECONDS = 30.0  # a replica that was killed is back within about 10 s
+_RETRY_PAUSE_SECONDS = 0.2
 
 
 def _num_crops(calls: Sequence[Crops]) -> int:
@@ -78,11 +81,26 @@ class RemoteClassifier:
         parts = [crops[start : start + _MAX_BATCH_SIZE] for start in range(0, len(crops), _MAX_BATCH_SIZE)]
         if not parts:
             return Classified(np.empty((0, len(self._manifest.labels)), np.float32), 0.0, 0.0)
-        try:
-            answers = await asyncio.gather(*(self._handle.classify.remote(part) for part in parts))
-        except RayError as exc:
-            raise InferenceError(f"the shared classifier failed: {exc}") from exc
+        answers = await asyncio.gather(*(self._answer(part) for part in parts))
         return Classified(np.concatenate(answers), 0.0, time.perf_counter() - started)
+
+    async def _answer(self, crops: Crops) -> Probabilities:
+        """One call, made again where its replica went away meanwhile: Serve starts another one."""
+        deadline = time.monotonic() + _MAX_RETRY_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - time.monotonic()):
+                    answer: Probabilities = await self._handle.classify.remote(crops)
+                return answer
+            except RayTaskError as exc:  # the model itself failed; it would do so again
+                raise InferenceError(f"the shared classifier failed: {exc.cause}") from exc
+            except (RayError, RayServeException, TimeoutError) as exc:
+                if time.monotonic() >= deadline:
+                    raise ClassifierUnavailableError(
+                        f"the shared classifier did not answer within {_MAX_RETRY_SECONDS:g} s: "
+                        f"{exc or 'no replica is running'}"
+                    ) from exc
+            await asyncio.sleep(_RETRY_PAUSE_SECONDS)
 
     def close(self) -> None:
         """Nothing: Serve ends the deployment."""

@@ -5,18 +5,27 @@ from __future__ import annotations
 import asyncio
 import uuid
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import Any
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from emostream.assembly import load_models
+from emostream.assembly import Models, load_chosen_detector, load_models
+from emostream.classify.engines import model_path
+from emostream.classify.manifest import load_manifest
 from emostream.config import Settings
 from emostream.deployments.emotion_classification import RemoteClassifier
 from emostream.deployments.ray_metrics import RayRecorder
 from emostream.logs import configure_logging
 from emostream.service.open_worker import open_worker
+
+
+def _load_models(settings: Settings, classification: DeploymentHandle[Any] | None) -> Models:
+    """The models of this process; of a classifier that computes elsewhere only the description."""
+    if classification is None:
+        return load_models(settings)
+    manifest = load_manifest(model_path(settings.classify))
+    return Models(load_chosen_detector(settings), RemoteClassifier(classification, manifest=manifest))
 
 
 @serve.deployment(
@@ -39,10 +48,8 @@ class StreamWorkers:
         if redis_url is None:
             raise RuntimeError("expected a Redis URL, which `bind_app` checked")
         self._stack = AsyncExitStack()
-        models = await asyncio.to_thread(load_models, settings)
+        models = await asyncio.to_thread(_load_models, settings, classification)
         self._stack.callback(models.close)
-        if classification is not None:
-            models = replace(models, classifier=RemoteClassifier(classification, manifest=models.classifier.manifest))
         worker_id = f"worker-{uuid.uuid4().hex[:12]}"
         self._worker = await self._stack.enter_async_context(
             open_worker(

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import yaml
 
-from emostream.errors import ConfigError, InferenceError
+from emostream.errors import ClassifierUnavailableError, ConfigError, InferenceError
 from emostream.testing import ConstantClassifier
 
 pytest.importorskip("ray")
 
-from ray.exceptions import RayError
+from ray.exceptions import ActorDiedError, RayTaskError
+from ray.serve.exceptions import ReplicaUnavailableError
 from ray.serve.schema import ServeDeploySchema
 
 from emostream.deployments.app import AppArgs, build_app
@@ -67,32 +68,54 @@ def test_workers_follow_streams_and_load(wanted: dict[str, float], overloaded: d
 
 
 class _Handle:
-    """Answers as the deployment does."""
+    """Answers as the deployment does, after some failures."""
 
-    def __init__(self, *, error: Exception | None = None) -> None:
+    def __init__(self, *failures: Exception, is_gone: bool = False) -> None:
         self.classify = self
         self.batch_sizes: list[int] = []
-        self._error = error
+        self._failures = list(failures)
+        self._is_gone = is_gone
 
     async def remote(self, crops: Any) -> Any:
         self.batch_sizes.append(len(crops))
-        if self._error is not None:
-            raise self._error
+        if self._is_gone:
+            raise ActorDiedError
+        if self._failures:
+            raise self._failures.pop(0)
         return ConstantClassifier().classify(crops)
+
+
+def remote_classifier(handle: Any) -> RemoteClassifier:
+    return RemoteClassifier(handle, manifest=ConstantClassifier().manifest)
 
 
 @pytest.mark.parametrize("num_crops", [0, 1, 64, 150])
 async def test_the_remote_classifier_cuts_and_joins(num_crops: int) -> None:
-    handle: Any = _Handle()
-    classifier = RemoteClassifier(handle, manifest=ConstantClassifier().manifest)
-    classified = await classifier.classify(np.zeros((num_crops, 64, 64), np.uint8), may_wait=True)
+    handle = _Handle()
+    crops = np.zeros((num_crops, 64, 64), np.uint8)
+    classified = await remote_classifier(handle).classify(crops, may_wait=True)
     assert classified.probabilities.shape == (num_crops, 7)
     assert sum(handle.batch_sizes) == num_crops
     assert all(size <= 64 for size in handle.batch_sizes)
 
 
-async def test_a_classifier_that_is_gone_is_an_inference_error() -> None:
-    handle: Any = _Handle(error=RayError("the replica died"))
-    classifier = RemoteClassifier(handle, manifest=ConstantClassifier().manifest)
-    with pytest.raises(InferenceError, match="died"):
-        await classifier.classify(np.zeros((1, 64, 64), np.uint8), may_wait=True)
+async def test_a_replica_that_dies_is_asked_again_elsewhere() -> None:
+    handle = _Handle(ActorDiedError(), ReplicaUnavailableError("no replica"))
+    classified = await remote_classifier(handle).classify(np.zeros((3, 64, 64), np.uint8), may_wait=True)
+    assert len(classified.probabilities) == 3
+    assert handle.batch_sizes == [3, 3, 3]
+
+
+async def test_a_classifier_that_stays_away_lets_its_streams_start_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emostream.deployments.emotion_classification._MAX_RETRY_SECONDS", 0.3)
+    with pytest.raises(ClassifierUnavailableError, match="did not answer") as caught:
+        await remote_classifier(_Handle(is_gone=True)).classify(np.zeros((1, 64, 64), np.uint8), may_wait=True)
+    assert caught.value.retryable
+
+
+async def test_a_model_that_fails_is_not_asked_again() -> None:
+    failed = RayTaskError("classify", "traceback", InferenceError("too hot"))  # type: ignore[no-untyped-call]
+    handle = _Handle(failed)
+    with pytest.raises(InferenceError, match="too hot"):
+        await remote_classifier(handle).classify(np.zeros((1, 64, 64), np.uint8), may_wait=True)
+    assert handle.batch_sizes == [1]
