@@ -21,7 +21,7 @@ from emostream.commands.explanation_text import probabilities_table, words_of_ex
 from emostream.commands.options import ConfigOption, JsonOption, notes, settings_for_command
 from emostream.config import Settings
 from emostream.decode.picture import read_picture
-from emostream.detect.align import TEMPLATE_LANDMARKS, crop_face, crop_similarities
+from emostream.detect.align import CROP_SIZE_PIXELS, TEMPLATE_LANDMARKS, crop_face, crop_similarities
 from emostream.errors import ConfigError, SourceRejectedError
 from emostream.explain.explainer import explain_face
 from emostream.explain.rise import random_masks
@@ -96,9 +96,9 @@ def _find_faces(luma: Luma, *, settings: Settings, name: str) -> list[Face]:
     found = sorted(load_chosen_detector(settings).detect(luma), key=lambda face: face.box_xyxy[0])
     if not found:
         raise SourceRejectedError(
-            f"{name}: no face found in {luma.shape[1]}×{luma.shape[0]} pixels; faces of at least "
-            f"{settings.detect.min_face_pixels} pixels are looked for (detect.min_face_pixels). If the picture is one "
-            "face, cut out already, give --whole"
+            f"{name}: no face found in {luma.shape[1]}×{luma.shape[0]} pixels. Small faces in a large picture are "
+            f"missed: cut it to the face, or lower detect.min_face_pixels (now {settings.detect.min_face_pixels}). "
+            "If the picture is one face, cut out already, give --whole"
         )
     return [replace(face, track_id=number) for number, face in enumerate(found, start=1)]
 
@@ -106,7 +106,7 @@ def _find_faces(luma: Luma, *, settings: Settings, name: str) -> list[Face]:
 def _whole_face(luma: Luma) -> Face:
     """The whole picture as a face, with landmarks where cut-out faces have them."""
     height, width = luma.shape
-    landmarks = TEMPLATE_LANDMARKS / 64 * (width, height)
+    landmarks = TEMPLATE_LANDMARKS / CROP_SIZE_PIXELS * (width, height)
     return Face((0.0, 0.0, width, height), 1.0, tuple((float(x), float(y)) for x, y in landmarks), track_id=1)
 
 
@@ -129,10 +129,10 @@ def _explain(
     explanations = []
     for face in track(faces, description="explain", console=notes, disable=not notes.is_terminal, transient=True):
         if is_whole:
-            crop, landmarks = crop_from_picture(luma, size=size), TEMPLATE_LANDMARKS * size / 64
+            crop, landmarks = crop_from_picture(luma, size=size), TEMPLATE_LANDMARKS * size / CROP_SIZE_PIXELS
         else:
-            crop = crop_face(luma, face)
-            landmarks = transform_points(crop_similarities([face])[0], face.landmarks)
+            crop = crop_face(luma, face, size=size)
+            landmarks = transform_points(crop_similarities([face], size=size)[0], face.landmarks)
         explanations.append(
             explain_face(
                 classifier.classify,
