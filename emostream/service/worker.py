@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emostream.decode.backoff import Backoff
-from emostream.errors import EmostreamError, PublishError
+from emostream.errors import ConfigError, EmostreamError, PublishError
 from emostream.service.leases import StreamLeases
 from emostream.service.placement import place
 from emostream.service.record import RegistryView, StreamRecord, StreamReport
@@ -92,7 +92,7 @@ class StreamWorker:
             try:
                 await self._step()
                 self._registry_answered()
-            except PublishError as exc:
+            except (PublishError, ConfigError) as exc:  # a login that is refused now may be accepted again
                 self._registry_failed(exc)
             except Exception:  # the top of the worker's loop: a defect in one step must not end all streams
                 logger.exception("worker %s: internal error in a step", self.worker_id)

@@ -11,7 +11,7 @@ from emostream.config import TrackSettings
 from emostream.decode.live_source import StateObserver
 from emostream.decode.source import FrameSource
 from emostream.frame import Frame
-from emostream.pipeline import Pipeline
+from emostream.pipeline import Pipeline, utc_now
 from emostream.publish.sink import EventSink
 from emostream.service.record import StreamRecord
 from emostream.service.stream_host import TunablePipeline
@@ -33,7 +33,7 @@ class EndlessSource(ScriptedSource):
         (frame,) = gray_frames(1)
         index = 0
         while not self._closed.wait(self._seconds_per_frame):
-            yield replace(frame, frame_index=index, pts_seconds=index / 25)
+            yield replace(frame, frame_index=index, pts_seconds=index / 25, captured_at=utc_now())
             self.stats.num_decoded = index = index + 1
 
     def close(self) -> None:
