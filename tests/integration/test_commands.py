@@ -77,7 +77,7 @@ def test_engines_are_compiled_into_the_store_and_found_there(tmp_path: Path) -> 
     first = run_emostream(*command, environment=store)
     assert first.code == 0, first.err
     (report,) = json.loads(first.out)
-    assert (report["precision"], report["profiles"]) == ("fp16", ["1×64×64", "8×64×64"])
+    assert (report["precision"], report["profiles"]) == ("fp16", ["1×48×48", "8×48×48"])
     assert Path(report["path"]).stat().st_size == report["size_bytes"]
     assert "building" in first.err
     again = run_emostream(*command, environment=store)
