@@ -26,7 +26,7 @@ from emostream.commands.bench_tables import (
     agreement_table,
     engine_table,
     live_table,
-    pipeline_table,
+    pipeline_tables,
     scaling_table,
 )
 from emostream.commands.options import ConfigOption, JsonOption, notes, settings_for_command
@@ -65,7 +65,7 @@ def pipeline(
         _print_json(results[0].as_dict() if len(results) == 1 else [result.as_dict() for result in results])
     else:
         for result in results:
-            console.print(pipeline_table(result))
+            console.print(*pipeline_tables(result))
 
 
 @bench_app.command()
@@ -201,7 +201,7 @@ def all_of_them(
 
 def _show_pipelines(results: Sequence[PipelineBenchmark], *, out: Path) -> None:
     for result in results:
-        console.print(pipeline_table(result))
+        console.print(*pipeline_tables(result))
     plot_pipeline(results, path=out / "pipeline.png")
     _write_json([result.as_dict() for result in results], out / "pipeline.json")
 
