@@ -16,6 +16,7 @@ from emostream.commands.doctor import doctor
 from emostream.commands.events import events_app
 from emostream.commands.explain import explain
 from emostream.commands.export import export
+from emostream.commands.jobs import jobs_app
 from emostream.commands.models import models_app
 from emostream.commands.serve import serve
 from emostream.commands.streams import streams_app
@@ -35,6 +36,7 @@ app.command()(explain)
 app.command()(demo)
 app.command()(serve)
 app.add_typer(streams_app, name="streams")
+app.add_typer(jobs_app, name="jobs")
 app.command()(tail)
 app.command()(export)
 app.command()(doctor)

@@ -204,6 +204,10 @@ class ServiceSettings(_Section):
     """Files under this folder may be submitted as `file://` URLs; none means no files."""
     allowed_networks: tuple[str, ...] = ()
     """Private networks that sources may be in, for example `192.168.0.0/16`; beside these, public addresses only."""
+    object_stores: tuple[str, ...] = ()
+    """Prefixes under which files may be submitted, for example `s3://videos/`; credentials are those of the workers."""
+    max_job_files: int = Field(10_000, ge=1, le=1_000_000)
+    """Jobs (a folder or prefix as a whole) with more files are refused."""
     udp_ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = ()
     """Ports on which streams may be received (MPEG-TS over UDP, `udp://:5000` or with a multicast address)."""
     devices: tuple[Path, ...] = ()

@@ -22,6 +22,7 @@ DOORS = {
         "publish/embedded_redis.py",
         "service/store.py",
     },
+    "fsspec": {"decode/remote_file.py"},
     "tensorrt": {"trt/package.py"},
     "tensorrt_rtx": {"trt/package.py"},
     "cuda": {"trt/cuda.py", "trt/nvml.py"},

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from emostream.config import DecodeSettings
 from emostream.decode.file_structure import FileStructure, read_file_structure
+from emostream.decode.remote_file import is_remote
 from emostream.errors import SourceRejectedError
 from emostream.redact import redact
 
@@ -77,10 +78,13 @@ def parse_location(url: str, *, settings: DecodeSettings) -> Location:
         return _local_file(rest if separator else url, name=name, settings=settings)
     if scheme == "v4l2":
         return _device(Path(rest), name=name)
+    if is_remote(url):
+        # Its content leads FFmpeg nowhere, whatever the settings say: there is no address to start from.
+        return Location(url, name, False, {"format_whitelist": _PLAIN_FORMATS, "protocol_whitelist": "none"})
     if scheme not in _PROTOCOLS_BY_SCHEME:
         raise SourceRejectedError(
             f"cannot open {name}: unsupported scheme {redact(scheme)!r}; "
-            f"give a file or one of {', '.join(_PROTOCOLS_BY_SCHEME)}, v4l2"
+            f"give a file or one of {', '.join(_PROTOCOLS_BY_SCHEME)}, v4l2, s3, gs, …"
         )
     options = {"protocol_whitelist": _PROTOCOLS_BY_SCHEME[scheme]}
     if settings.references != "all":

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Any, BinaryIO, Literal, Self, cast
 
 import av
 from av.container import InputContainer
@@ -25,6 +25,7 @@ from emostream.decode.corruption import CorruptionLimit, check_file_end, decodab
 from emostream.decode.hardware import decoder_name, hardware_of, usable_hardware
 from emostream.decode.location import Location, parse_location
 from emostream.decode.pixels import PictureReader
+from emostream.decode.remote_file import is_remote, open_remote
 from emostream.decode.sampling import FrameSampler
 from emostream.decode.source import DecodeStats, SourceInfo
 from emostream.decode.timestamps import SourceClock
@@ -69,6 +70,7 @@ class PyAVSource:
         self._lock = threading.Lock()  # held while FFmpeg works on the container
         self._is_closed = False
         self._container: InputContainer | None = None
+        self._file: BinaryIO | None = None
         self._info: SourceInfo | None = None
         self._first: VideoFrame | None = None
         self._packet: Packet[VideoStream] | None = None
@@ -139,8 +141,11 @@ class PyAVSource:
         if self._is_closed and self._lock.acquire(blocking=False):
             try:
                 container, self._container = self._container, None
+                file, self._file = self._file, None
                 if container is not None:
                     container.close()
+                if file is not None:
+                    file.close()
             finally:
                 self._lock.release()
 
@@ -151,14 +156,16 @@ class PyAVSource:
         started = time.monotonic()
         try:
             with self._lock:
-                self._container = container = av.open(
-                    location.address,
+                self._file = open_remote(location.address) if is_remote(location.address) else None
+                opened: Any = av.open(
+                    self._file or location.address,
                     format=location.format,
                     options=location.options | max_pixels,
                     timeout=timeout,
                     metadata_errors="replace",
                     hwaccel=hardware_of(self._hardware),
                 )
+                self._container = container = cast(InputContainer, opened)
                 stream = _video_stream(container, name=self._name)
                 self._check_size(stream.codec_context.width, stream.codec_context.height)
                 self._reader = PictureReader(

@@ -15,6 +15,7 @@ from emostream.config import Settings
 from emostream.errors import EmostreamError
 from emostream.service.api_context import ApiContext, Context
 from emostream.service.api_events import add_events
+from emostream.service.api_jobs import add_jobs
 from emostream.service.api_metrics import add_metrics
 from emostream.service.api_models import Alive, Readiness
 from emostream.service.api_pictures import add_pictures
@@ -51,6 +52,7 @@ def build_api(settings: Settings, *, redis_url: str) -> FastAPI:
     _add_health(app)
     add_metrics(app, reading=reading)
     add_streams(app, reading=reading, writing=writing)
+    add_jobs(app, reading=reading, writing=writing)
     add_events(app, reading=reading)
     add_previews(app, reading=reading)
     add_pictures(app, reading=reading)

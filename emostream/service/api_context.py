@@ -14,6 +14,7 @@ from emostream.classify.manifest import ModelManifest, load_manifest
 from emostream.config import Settings
 from emostream.event import EmotionEvent
 from emostream.service.fetch import fetch
+from emostream.service.jobs import JobRegistry
 from emostream.service.leases import StreamLeases
 from emostream.service.pictures import event_of_picture
 from emostream.service.record import RegistryView
@@ -46,6 +47,7 @@ class ApiContext:
         self.store = RegistryStore(
             self.settings.publish, redis_url=self.redis_url, max_retry_seconds=_MAX_RETRY_SECONDS
         )
+        self.jobs = JobRegistry(self.store)
         self.registry = StreamRegistry(self.store, max_streams=self.settings.service.max_streams)
         self._looking = StreamLeases(self.store, worker_id="api", max_streams=0, ttl_seconds=1.0)
         return self

@@ -87,7 +87,33 @@ class _Tuning(BaseModel):
 _TUNING = tuple(_Tuning.model_fields)
 
 
-class StreamRequest(_Tuning):
+class FileOptions(_Tuning):
+    """What streams and the files of jobs have in common."""
+
+    every: int = Field(1, ge=1, le=1_000_000, description="Process one of this many frames.")
+    target_fps: float | None = Field(None, gt=0, le=1000, description="Process at most this many frames per second.")
+    max_frames: int | None = Field(None, ge=1, le=2**53, description="End after this many processed frames.")
+    zones: list[ZoneBody] = Field(default_factory=list, max_length=64)
+
+    def record_of_file(self) -> StreamRecord:
+        """A record with these options, of a file that is not named yet."""
+        return self._record("file", url="file://", kind=StreamKind.FILE)
+
+    def _record(self, stream_id: str, *, url: str, kind: StreamKind, is_paused: bool = False) -> StreamRecord:
+        spec = StreamSpec(
+            stream_id=stream_id,
+            url=url,
+            kind=kind,
+            every=self.every,
+            target_fps=self.target_fps,
+            max_frames=self.max_frames,
+            zones=tuple(zone_from(zone.model_dump()) for zone in self.zones),
+        )
+        tuning = StreamTuning(**{name: getattr(self, name) for name in _TUNING})
+        return StreamRecord(spec, is_paused=is_paused, tuning=tuning)
+
+
+class StreamRequest(FileOptions):
     """A stream that is wanted."""
 
     model_config = ConfigDict(
@@ -107,11 +133,7 @@ class StreamRequest(_Tuning):
     )
     url: str = Field(min_length=1, max_length=_MAX_URL_LENGTH, description="May hold credentials; never shown again.")
     kind: StreamKind | None = Field(None, description="By default from the URL's scheme.")
-    every: int = Field(1, ge=1, le=1_000_000, description="Process one of this many frames.")
-    target_fps: float | None = Field(None, gt=0, le=1000, description="Process at most this many frames per second.")
-    max_frames: int | None = Field(None, ge=1, le=2**53, description="End after this many processed frames.")
     paused: bool = Field(False, description="Keep the source open but process nothing.")
-    zones: list[ZoneBody] = Field(default_factory=list, max_length=64)
 
     def record(self) -> StreamRecord:
         """What the registry keeps.
@@ -121,17 +143,12 @@ class StreamRequest(_Tuning):
         """
         if not self.url.isprintable():
             raise SourceRejectedError("the URL holds characters that cannot be in one")
-        spec = StreamSpec(
-            stream_id=self.id or stream_id_from_url(self.url),
+        return self._record(
+            self.id or stream_id_from_url(self.url),
             url=self.url,
             kind=self.kind or stream_kind_of(self.url),
-            every=self.every,
-            target_fps=self.target_fps,
-            max_frames=self.max_frames,
-            zones=tuple(zone_from(zone.model_dump()) for zone in self.zones),
+            is_paused=self.paused,
         )
-        tuning = StreamTuning(**{name: getattr(self, name) for name in _TUNING})
-        return StreamRecord(spec, is_paused=self.paused, tuning=tuning)
 
 
 class StreamChange(_Tuning):

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from emostream.service.record import RegistryView, WorkerEntry
 
+_FREE_FOR_LIVE = 4  # one in so many places
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
@@ -51,6 +53,12 @@ def place(view: RegistryView, *, worker_id: str, owned: Sequence[str]) -> Placem
     if not free and others and len(owned) - min(others) >= 2:
         return Placement(give_back=(owned[-1],))
     return Placement(claim=tuple(free[:room]))
+
+
+def files_capacity(view: RegistryView) -> int:
+    """Up to how many unfinished streams files of jobs may bring the service: a quarter stays free for live streams."""
+    capacity = sum(worker.max_streams for worker in view.workers.values() if not worker.is_draining)
+    return capacity - capacity // _FREE_FOR_LIVE
 
 
 def fair_share(num_streams: int, workers: Sequence[WorkerEntry], *, worker_id: str) -> int:

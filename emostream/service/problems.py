@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from emostream.errors import ConfigError, DecodeError, EmostreamError, ModelError, PublishError, SourceError
 from emostream.redact import redact
 from emostream.service.api_models import PROBLEM_TYPE
+from emostream.service.jobs import JobExistsError, UnknownJobError
 from emostream.service.registry import RegistryFullError, StreamExistsError, UnknownStreamError
 
 logger = logging.getLogger(__name__)
@@ -21,7 +22,9 @@ logger = logging.getLogger(__name__)
 # The first that fits, so subclasses come first.
 _STATUS_OF: tuple[tuple[type[EmostreamError], int], ...] = (
     (UnknownStreamError, 404),
+    (UnknownJobError, 404),
     (StreamExistsError, 409),
+    (JobExistsError, 409),
     (RegistryFullError, 503),
     (ConfigError, 422),
     (DecodeError, 422),

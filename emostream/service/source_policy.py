@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from emostream.config import ServiceSettings
+from emostream.decode.remote_file import is_remote
 from emostream.errors import ConfigError, SourceRejectedError
 from emostream.redact import redact
 
@@ -45,6 +46,7 @@ class SourcePolicy:
             self._networks = [ipaddress.ip_network(network) for network in settings.allowed_networks]
         except ValueError as exc:
             raise ConfigError(f"service.allowed_networks: {exc}; give networks like 192.168.0.0/16") from exc
+        self._object_stores = settings.object_stores
         self._udp_ports = frozenset(settings.udp_ports)
         self._devices = frozenset(settings.devices)
         self._media_root = settings.media_root.resolve() if settings.media_root is not None else None
@@ -68,6 +70,9 @@ class SourcePolicy:
         if parts.scheme == "file":
             self._check_file(url, name=name)
             return url
+        if is_remote(url):
+            self._check_object(url, name=name)
+            return url
         if parts.scheme == "udp":
             return self._checked_udp(parts, name=name)
         if parts.scheme == "v4l2":
@@ -84,6 +89,27 @@ class SourcePolicy:
             raise SourceRejectedError(f"{name}: the host is ambiguous")
         address = self.address_of(host, name=name)
         return _with_address(parts, address) if parts.scheme in _PINNED_SCHEMES else url
+
+    def check_folder(self, url: str) -> None:
+        """Whether the files under a folder (`file:///…`) or a prefix of an object store may be opened.
+
+        Raises:
+            SourceRejectedError: they may not, or there is no such folder.
+        """
+        name = redact(url)
+        if is_remote(url):
+            self._check_object(url, name=name)
+        elif url.startswith("file://"):
+            self._check_file(url, name=name)
+            if not Path(url.removeprefix("file://")).is_dir():
+                raise SourceRejectedError(f"{name}: expected a folder; submit a single file as a stream")
+        else:
+            raise SourceRejectedError(f"{name}: give a folder (file:///…) or a prefix of an object store (s3://…)")
+
+    def _check_object(self, url: str, *, name: str) -> None:
+        is_allowed = any(url.startswith(prefix) for prefix in self._object_stores)
+        if not is_allowed or ".." in url.split("/"):
+            raise SourceRejectedError(f"{name}: not under a prefix that the operator allows (service.object_stores)")
 
     def _checked_udp(self, parts: SplitResult, *, name: str) -> str:
         """Receives on a port; the host says on which address or for which group. Options of FFmpeg are not taken."""

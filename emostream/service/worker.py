@@ -12,8 +12,9 @@ from typing import Any
 
 from emostream.decode.backoff import Backoff
 from emostream.errors import ConfigError, EmostreamError, PublishError
+from emostream.service.jobs import JobRegistry
 from emostream.service.leases import StreamLeases
-from emostream.service.placement import place
+from emostream.service.placement import files_capacity, place
 from emostream.service.record import RegistryView, StreamRecord, StreamReport
 from emostream.service.store import RegistryStore
 from emostream.service.stream_host import Outcome, StopReason, StreamHost
@@ -73,6 +74,7 @@ class StreamWorker:
         self.load = WorkerLoad()
         """As of the last heartbeat."""
         self._store = store
+        self._jobs = JobRegistry(store)
         self._leases = leases
         self._host = host
         self._heartbeat_seconds = heartbeat_seconds
@@ -160,6 +162,8 @@ class StreamWorker:
             if outcome is not Outcome.DEPOSED:
                 self._unreported[stream_id] = report
         await self._leases.report(self._unreported)
+        if self._unreported:
+            self._reported_seconds = float("-inf")  # jobs are moved on at once
         self._unreported.clear()
 
     def _delay_seconds(self, stream_id: str) -> float:
@@ -217,6 +221,7 @@ class StreamWorker:
         )
         self._num_dropped = num_dropped
         await self._leases.report({name: report for name, report in reports.items() if not report.state.is_final})
+        await self._jobs.feed(max_streams=files_capacity(view))
 
     def _stop(self, stream_id: str, reason: StopReason) -> None:
         """Stop in the background, so that heartbeats go on meanwhile; then give the lease back."""

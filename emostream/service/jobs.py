@@ -1,0 +1,130 @@
+"""The jobs of the service in Redis: each a list of files that become streams as workers have room for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emostream.errors import EmostreamError
+from emostream.publish.keys import registry_key
+from emostream.service.job import (
+    FileResult,
+    Job,
+    JobProgress,
+    job_from_json,
+    json_from_job,
+    result_from_json,
+)
+from emostream.service.record import StreamRecord, json_from_record, report_from_json
+from emostream.service.store import EPOCH, FINISHED, RECORDS, REPORTS, REVISION, RegistryStore, text_pairs
+
+JOBS = registry_key("jobs")
+"""Hash: job id → JSON. Beside it, per job: `jobs:todo:ID` (records that wait), `jobs:active:ID` (streams in the
+registry), `jobs:urls:ID` (their files), `jobs:results:ID` (what became of the others), `jobs:sums:ID`."""
+
+
+class JobExistsError(EmostreamError, ValueError):
+    """Another job has this id already."""
+
+
+class UnknownJobError(EmostreamError, KeyError):
+    """There is no job with this id."""
+
+
+class JobRegistry:
+    """Create, watch and remove jobs. Safe to use from several processes at once.
+
+    Args:
+        store: connection; not closed here.
+    """
+
+    def __init__(self, store: RegistryStore) -> None:
+        self._store = store
+
+    async def create(self, job: Job, records: Sequence[StreamRecord]) -> bool:
+        """Ask for a job; asking for the same id and place again changes nothing.
+
+        Args:
+            job: what is wanted.
+            records: one for each file.
+
+        Returns:
+            Whether it is new.
+
+        Raises:
+            JobExistsError: the id is taken by another job.
+        """
+        texts = [json_from_record(record) for record in records]
+        keys = [JOBS, f"{JOBS}:todo:{job.job_id}"]
+        verdict, found = await self._store.run("jobs_put", keys, [job.job_id, json_from_job(job), *texts])
+        if verdict == b"exists" and job_from_json(found) != job:
+            raise JobExistsError(f"job {job.job_id} exists with another place or other options; choose another id")
+        return bool(verdict == b"ok")
+
+    async def feed(self, *, max_streams: int) -> int:
+        """Move files on; called by workers now and then. Returns how many."""
+        keys = [JOBS, RECORDS, REVISION, EPOCH, FINISHED, REPORTS]
+        return int(await self._store.run("jobs_feed", keys, [max_streams]))
+
+    async def remove(self, job_id: str) -> None:
+        """Ask for a job no more; files in work are stopped, events stay.
+
+        Raises:
+            UnknownJobError: there is no such job.
+        """
+        if not await self._store.run("jobs_remove", [JOBS, RECORDS, REVISION, FINISHED, REPORTS], [job_id]):
+            raise _unknown(job_id)
+
+    async def all(self) -> list[JobProgress]:
+        """All jobs, by id."""
+        progresses = [await self._look(job_id) for job_id in sorted(await self._store.hash_of(JOBS))]
+        return [found[0] for found in progresses if found is not None]
+
+    async def progress(self, job_id: str) -> JobProgress:
+        """How far one job is.
+
+        Raises:
+            UnknownJobError: there is no such job.
+        """
+        return (await self.results(job_id, start=0, limit=0))[0]
+
+    async def results(self, job_id: str, *, start: int, limit: int) -> tuple[JobProgress, list[FileResult]]:
+        """How far a job is, and what became of files in the order in which they were finished.
+
+        Args:
+            job_id: which job.
+            start: 0-based number of the first file wanted.
+            limit: at most so many of them.
+
+        Raises:
+            UnknownJobError: there is no such job.
+        """
+        found = await self._look(job_id, start=start, limit=limit)
+        if found is None:
+            raise _unknown(job_id)
+        return found
+
+    async def _look(
+        self, job_id: str, *, start: int = 0, limit: int = 0
+    ) -> tuple[JobProgress, list[FileResult]] | None:
+        # Redis has no empty range: one before its beginning is one.
+        first, last = (start, start + limit - 1) if limit else (1, 0)
+        reply = await self._store.run("jobs_look", [JOBS, REPORTS], [job_id, first, last])
+        text, num_waiting, flat_sums, reports, results = reply
+        if not text:
+            return None
+        sums = {name: int(value) for name, value in text_pairs(flat_sums).items()}
+        running = [report_from_json(report) for report in reports if report]
+        progress = JobProgress(
+            job=job_from_json(text),
+            num_waiting=num_waiting,
+            num_active=len(reports),
+            num_ended=sums.get("ended", 0),
+            num_failed=sums.get("failed", 0),
+            num_frames=sums.get("frames", 0) + sum(report.num_frames for report in running),
+            num_faces=sums.get("faces", 0) + sum(report.num_faces for report in running),
+        )
+        return progress, [result_from_json(result) for result in results]
+
+
+def _unknown(job_id: str) -> UnknownJobError:
+    return UnknownJobError(f"there is no job {job_id}", job_id=job_id)
