@@ -1,0 +1,117 @@
+"""The whole service on Ray under running streams: its classifier killed, the application redeployed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from emostream.event import EmotionEvent
+from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.publish.redis_reader import RedisReader
+from tests.deployments.service_process import Service, running_service, wait_for
+from tests.media import unused_port
+from tests.service.conftest import SETTINGS
+from tests.service.mjpeg_server import jpegs_of, mjpeg_server
+from tests.service.rtsp import need_gstreamer, rtsp_server
+
+pytest.importorskip("ray")
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def events_of(url: str) -> dict[str, list[EmotionEvent]]:
+    """All events by stream, in order."""
+    found: dict[str, list[EmotionEvent]] = {}
+    for entry in RedisReader(SETTINGS, redis_url=url, start="start", follow=False).iterate():
+        if isinstance(entry.event, EmotionEvent):
+            found.setdefault(entry.event.stream_id, []).append(entry.event)
+    return found
+
+
+def assert_in_order(found: dict[str, list[EmotionEvent]]) -> None:
+    for stream_id, events in found.items():
+        keys = [(event.epoch, event.frame_index) for event in events]
+        assert all(one < other for one, other in pairwise(keys)), f"{stream_id}: an event twice, or out of order"
+
+
+def states(service: Service) -> set[str]:
+    return {stream["state"] for stream in service.client.streams()}
+
+
+def test_a_killed_classifier(shared_videos: Path, tmp_path: Path) -> None:
+    pictures = jpegs_of(shared_videos / "one-face-640x360.mp4")
+    with (
+        EmbeddedRedis() as redis,
+        mjpeg_server(pictures=pictures) as url,
+        running_service(
+            *("--allow-network", "127.0.0.0/8", "--shared-classifier", "--redis", redis.url), log=tmp_path / "serve.log"
+        ) as service,
+    ):
+        service.client.add({"id": "door", "url": url, "kind": "live"})
+
+        def num_with_faces() -> int:
+            return sum(bool(event.faces) for event in events_of(redis.url).get("door", []))
+
+        wait_for(lambda: num_with_faces() > 20, timeout_seconds=60)
+        os.kill(service.replica_pids("EmotionClassification")[0], signal.SIGKILL)
+        time.sleep(0.5)
+        num_before = num_with_faces()
+        seconds = wait_for(lambda: num_with_faces() > num_before + 20, timeout_seconds=90)
+        print(f"faces again {seconds:.1f} s after the classifier was killed")
+        assert states(service) == {"running"}
+        assert_in_order(events_of(redis.url))
+
+
+def test_a_redeployment_under_running_streams(tmp_path: Path) -> None:
+    need_gstreamer()
+    with (
+        EmbeddedRedis() as redis,
+        rtsp_server(unused_port()) as url,
+        running_service(
+            *("--allow-network", "127.0.0.0/8", "--workers", "2", "--redis", redis.url), log=tmp_path / "serve.log"
+        ) as service,
+    ):
+        for number in range(4):
+            service.client.add({"id": f"cam{number}", "url": url})
+        wait_for(lambda: all(len(events) > 20 for events in padded(redis.url)), timeout_seconds=60)
+        before = {stream["id"]: stream["worker_id"] for stream in service.client.streams()}
+        workers = service.replica_pids("StreamWorkers")
+        command = [sys.executable, "-m", "tests.deployments.redeploy", redis.url, "9"]
+        subprocess.run(command, check=True, timeout=180)
+        wait_for(lambda: not set(workers) & set(service.replica_pids("StreamWorkers")), timeout_seconds=60)
+        wait_for(lambda: answers(service) and states(service) == {"running"}, timeout_seconds=60)
+        num_before = [len(events) for events in padded(redis.url)]
+        wait_for(
+            lambda: all(len(events) > num + 20 for events, num in zip(padded(redis.url), num_before, strict=True)),
+            timeout_seconds=60,
+        )
+        after = {stream["id"]: stream["worker_id"] for stream in service.client.streams()}
+        assert not set(before.values()) & set(after.values()), "all workers are new"
+        found = events_of(redis.url)
+        assert_in_order(found)
+        gaps = [
+            (other.captured_at - one.captured_at).total_seconds()
+            for events in found.values()
+            for one, other in pairwise(events)
+        ]
+        print(f"longest gap of a stream over the redeployment: {max(gaps):.1f} s")
+        assert max(gaps) < 10
+
+
+def padded(url: str) -> list[list[EmotionEvent]]:
+    """Events of all four streams."""
+    found = events_of(url)
+    return [found.get(f"cam{number}", []) for number in range(4)]
+
+
+def answers(service: Service) -> bool:
+    try:
+        return len(list(service.client.streams())) == 4
+    except Exception:  # whatever a service says that is being replaced
+        return False
