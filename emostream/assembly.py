@@ -9,6 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
+from zlib import crc32
 
 import cv2
 import numpy as np
@@ -183,6 +184,7 @@ def build_pipeline(
             stages.detect,
             settings=settings.track,
             detections_per_second=settings.track.detections_per_second,
+            phase=crc32(spec.stream_id.encode()) / (1 << 32),
         ),
         classifier=models.classifier,
         smoother=stages.smoother,

@@ -73,7 +73,9 @@ def bench_live(
     seconds: float = 15.0,
     num_processes: int = 1,
 ) -> LiveBenchmark:
-    """Play clips as `num_streams` cameras for `seconds` and measure, in this process or shared among several.
+    """Play clips as `num_streams` cameras for `seconds` and measure.
+
+    Streams run in processes of their own, by default all in one, so that what was measured before does not show.
 
     Raises:
         SourceError: a clip cannot be read.
@@ -81,10 +83,7 @@ def bench_live(
     """
     load = Load(videos, settings, num_streams, fps, seconds)
     with EmbeddedRedis() as server:
-        if num_processes == 1:
-            shares = [_run_share(range(num_streams), load=load, redis_url=server.url)]
-        else:
-            shares = _run_in_processes(load, redis_url=server.url, num_processes=num_processes)
+        shares = _run_in_processes(load, redis_url=server.url, num_processes=num_processes)
     return benchmark_from(shares, load=load)
 
 
@@ -137,13 +136,12 @@ def _run_in_processes(load: Load, *, redis_url: str, num_processes: int) -> list
             return list(pool.map(run, numbers))
 
 
-def _run_share(numbers: range, *, load: Load, redis_url: str, barrier: _Barrier | None = None) -> Share:
-    """Some of the streams, by number, in this process."""
+def _run_share(numbers: range, *, load: Load, redis_url: str, barrier: _Barrier) -> Share:
+    """Some of the streams, by number. Runs in a child process."""
     models = load_models(load.settings)
     try:
-        if barrier is not None:
-            with contextlib.suppress(BrokenBarrierError):  # then another process says what is wrong
-                barrier.wait(_MAX_LOAD_SECONDS)
+        with contextlib.suppress(BrokenBarrierError):  # then another process says what is wrong
+            barrier.wait(_MAX_LOAD_SECONDS)
         return asyncio.run(_run(numbers, load=load, models=models, redis_url=redis_url))
     finally:
         models.close()

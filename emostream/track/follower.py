@@ -58,6 +58,8 @@ class FaceFollower:
         detect: finds the faces in a gray picture, weak ones included; shared between streams, so thread-safe.
         settings: how faces are followed.
         detections_per_second: searches per second of source time while something speaks for them; half as many else.
+        phase: 0…1, the share of an interval by which the second search comes early. Streams that start together must
+            not search together for ever: their searches would wait for each other.
         clock: monotonic seconds, for the figures only.
     """
 
@@ -67,11 +69,13 @@ class FaceFollower:
         *,
         settings: TrackSettings,
         detections_per_second: float = 6.0,
+        phase: float = 0.0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._detect = detect
         self._clock = clock
         self._interval_seconds = 1 / detections_per_second
+        self._phase = phase
         self._tracker = FaceTracker(
             max_lost_seconds=settings.max_lost_seconds,
             min_iou=settings.min_iou,
@@ -102,7 +106,9 @@ class FaceFollower:
             detections = self._detect(frame.luma)
             detect_seconds = self._clock() - detecting
             update = self._searched(frame, detections)
-            self._searched_at_seconds, self._searched_thumbnail = frame.pts_seconds, thumbnail
+            is_first = self._searched_thumbnail is None
+            early = self._phase * _CALM_FACTOR * self._interval_seconds if is_first else 0.0
+            self._searched_at_seconds, self._searched_thumbnail = frame.pts_seconds - early, thumbnail
         else:
             update = self._tracker.move([patch.face for patch in moved], pts_seconds=frame.pts_seconds)
             self._remember(update, {patch.face.track_id: patch for patch in moved}, frame.luma)

@@ -69,6 +69,15 @@ def test_searches_a_calm_picture_at_half_the_rate_and_follows_in_between() -> No
         assert (x0 + x1) / 2 == pytest.approx(120 + 2 * index, abs=1.0)
 
 
+def test_streams_that_start_together_do_not_search_together() -> None:
+    searched = []
+    for phase in (0.0, 0.3, 0.7):
+        follower = FaceFollower(lambda luma: [], settings=TrackSettings(), detections_per_second=5, phase=phase)
+        found = [follower.follow(frame_of(index, BACKGROUND)) for index in range(30)]
+        searched.append([index for index, followed in enumerate(found) if followed.was_detected])
+    assert searched == [[0, 10, 20], [0, 7, 17, 27], [0, 3, 13, 23]]
+
+
 def test_a_rate_above_the_frame_rate_searches_every_frame() -> None:
     result = run([BACKGROUND] * 10, lambda index: [face_at(120, 120)], detections_per_second=1000)
     assert all(followed.was_detected for followed in result)
