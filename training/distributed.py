@@ -153,9 +153,9 @@ def _start_ray() -> None:
         try:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
             return
-        except Exception as exc:  # a plain one when a start took too long, ConnectionError and others else
+        except Exception as exc:  # a plain one when a start took too long, and several kinds when there is no cluster
             ray.shutdown()
-            if isinstance(exc, ConnectionError) or attempts_left == 0:
+            if "timed out during startup" not in str(exc) or attempts_left == 0:
                 raise EmostreamError(f"Ray cannot be reached or did not start: {str(exc).splitlines()[0]}") from exc
 
 

