@@ -20,6 +20,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from emostream.classify.manifest import sha256_of
 from emostream.classify.preprocess import batch_from_pictures
 from emostream.emotion import EMOTIONS
 from emostream.errors import EmostreamError
@@ -56,6 +57,14 @@ def explain_net(
 ) -> NetExplanation:
     """Maps of a checkpoint's averaged weights on some pictures, and whether they mean something.
 
+    Args:
+        checkpoint: of the net.
+        faces: the pictures; their votes or labels say which answers are right.
+        source: file of the checkpoint.
+        head: whose answers are explained.
+        with_rise: make maps by RISE as well, some hundred times as slow.
+        progress: show bars.
+
     Raises:
         ManifestError: the weights are of another net.
     """
@@ -73,6 +82,7 @@ def explain_net(
     candidates[CHANCE] = random_maps(crops.shape[1], num_maps=len(some), seed=2)
     return NetExplanation(
         source=f"{checkpoint.config.name}, epoch {checkpoint.epoch}",
+        checkpoint_sha256=sha256_of(source),
         head=head,
         num_pictures=len(some),
         quality=measure_maps(classify, crops[some], answers[some], candidates, progress=progress),

@@ -48,6 +48,7 @@ class NetExplanation:
 
     Attributes:
         source: which net, in words.
+        checkpoint_sha256: hash of its checkpoint; the manifest of an exported model names the same.
         head: "ferplus" or "fer2013".
         num_pictures: pictures that the figures are over.
         quality: one entry for each kind of map, yardsticks last.
@@ -56,6 +57,7 @@ class NetExplanation:
     """
 
     source: str
+    checkpoint_sha256: str
     head: str
     num_pictures: int
     quality: tuple[MapQuality, ...]
@@ -66,6 +68,7 @@ class NetExplanation:
         """The figures without the pictures, ready for JSON."""
         return {
             "source": self.source,
+            "checkpoint_sha256": self.checkpoint_sha256,
             "head": self.head,
             "num_pictures": self.num_pictures,
             "quality": [entry.as_dict() for entry in self.quality],
@@ -120,6 +123,7 @@ def load_explanation(folder: Path) -> NetExplanation:
             classes = tuple(_class_examples(name, num, arrays) for name, num in figures["classes"].items())
         return NetExplanation(
             source=figures["source"],
+            checkpoint_sha256=figures["checkpoint_sha256"],
             head=figures["head"],
             num_pictures=figures["num_pictures"],
             quality=tuple(_map_quality(entry) for entry in figures["quality"]),

@@ -15,6 +15,7 @@ from training.metrics import Reliability
 _WIDTH, _HEIGHT = 320, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 22, 12, 38
 _GRID_STEP = 0.2
+_MIN_PICTURES_OF_A_DOT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,8 @@ def line_chart(
 def reliability_diagram(after: Reliability, before: Reliability | None, *, title: str) -> str:
     """How often answers of each confidence were true; on the diagonal they are taken at their word.
 
-    The line is the model as it is, the dashed one before its temperature; bars below count the pictures.
+    The line is the model as it is, the dashed one before its temperature; bars below count the pictures. Places with
+    fewer than five pictures say nothing and have no dot.
     """
     frame = _Frame(0.0, 1.0, 2, height=_HEIGHT - 30)
     parts = [*_grid(frame), *_place_labels(frame, ["0 %", "100 %"]), _axis_title("confidence of the answer")]
@@ -92,7 +94,7 @@ def reliability_diagram(after: Reliability, before: Reliability | None, *, title
         )
     for number, diagram in ((1, before), (0, after)):
         if diagram is not None:
-            filled = [part for part in diagram.bins if part.num_pictures]
+            filled = [part for part in diagram.bins if part.num_pictures >= _MIN_PICTURES_OF_A_DOT]
             points = [(frame.x(part.confidence), frame.y(part.truth)) for part in filled]
             parts.append(_polyline(points, css=f"line series-{number}"))
             parts += [

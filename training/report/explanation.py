@@ -14,14 +14,19 @@ _TILE_PIXELS = 144
 _HEADS = {"ferplus": "FER+", "fer2013": "challenge"}
 
 
-def explanation_section(explanation: NetExplanation) -> str:
-    """Overlays for each class, whether the maps mean something, and the randomisation test."""
+def explanation_section(explanation: NetExplanation, *, checkpoint_sha256: str | None) -> str:
+    """Overlays for each class, whether the maps mean something, and the randomisation test.
+
+    `checkpoint_sha256` is that of the model the report is about; the reader is told when the maps are of another net.
+    """
     methods = list(explanation.randomisation)
     lead = (
         f"Gradient maps of the trained net ({explanation.source}; {_HEADS[explanation.head]} head): where the evidence "
         "for its answer lies, over the mean of all faces it was right about and over its surest right answers. "
         "Grad-CAM is coarse; LayerCAM shows single edges."
     )
+    if checkpoint_sha256 is not None and checkpoint_sha256 != explanation.checkpoint_sha256:
+        lead = "These maps are of another net than the model that this report is about. " + lead
     rows = [_class_row(examples, method=method) for examples in explanation.classes for method in methods]
     return section("What the net looks at", *rows, *_quality(explanation), *_randomisation(explanation), lead=lead)
 

@@ -70,7 +70,7 @@ def build_report(content: ReportContent) -> str:
         sections.append(robustness_section(content.robustness))
     sections.append(errors_section(content.faces, content.outputs))
     if content.explanation is not None:
-        sections.append(explanation_section(content.explanation))
+        sections.append(explanation_section(content.explanation, checkpoint_sha256=content.manifest.checkpoint_sha256))
     sections += [_facts_section(content), _limits_section(content), _footer(content)]
     return page(title=f"{content.manifest.name} {content.manifest.version}", sections=sections)
 

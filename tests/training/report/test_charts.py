@@ -38,7 +38,7 @@ def test_the_axis_may_begin_higher() -> None:
 
 
 def test_an_honest_model_lies_on_the_diagonal() -> None:
-    confidence = np.linspace(0.52, 0.98, 24)
+    confidence = np.linspace(0.52, 0.98, 240)
     diagram = reliability(np.stack([confidence, 1 - confidence], axis=1), confidence)
     svg = reliability_diagram(diagram, None, title="honest")
     (x0, y0), (x1, y1) = points_of(svg, "line ideal")
@@ -46,4 +46,4 @@ def test_an_honest_model_lies_on_the_diagonal() -> None:
         assert (y - y0) / (y1 - y0) == pytest.approx((x - x0) / (x1 - x0), abs=0.01)
     assert "line series-1" not in svg
     assert "line series-1" in reliability_diagram(diagram, diagram, title="both")
-    assert sum(int(number) for number in re.findall(r"(\d+) pictures</title></rect>", svg)) == 24
+    assert sum(int(number) for number in re.findall(r"(\d+) pictures</title></rect>", svg)) == 240

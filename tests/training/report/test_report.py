@@ -104,6 +104,14 @@ def test_everything_is_told_and_nothing_is_fetched(content: ReportContent) -> No
     assert "@media print" in text
 
 
+def test_maps_of_another_net_are_called_so(content: ReportContent) -> None:
+    assert content.explanation is not None
+    warning = "These maps are of another net"
+    for sha256, is_warned in (("0" * 64, True), (content.explanation.checkpoint_sha256, False), (None, False)):
+        manifest = content.manifest.model_copy(update={"checkpoint_sha256": sha256})
+        assert (warning in build_report(dataclasses.replace(content, manifest=manifest))) == is_warned
+
+
 def test_what_was_not_measured_is_left_out(content: ReportContent) -> None:
     faces = dataclasses.replace(content.faces, votes=None, duplicate_of_training=None)
     evaluation = evaluate(faces, content.manifest, content.outputs)
