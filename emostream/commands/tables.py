@@ -7,7 +7,7 @@ from rich.table import Table
 
 from emostream.client import Change
 from emostream.event import EmotionEvent, StatusEvent
-from emostream.render.overlay import colour_of
+from emostream.palette import colour_of
 from emostream.summary import StreamSummary
 
 

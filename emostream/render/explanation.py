@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from emostream.explanation import Explanation
 from emostream.face import Face
+from emostream.palette import colour_of
 from emostream.render.heat_map import draw_heat_map, draw_scale
-from emostream.render.overlay import colour_of
 
 Rgb = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]

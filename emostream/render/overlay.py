@@ -7,27 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.event import EmotionEvent, FaceEmotion
+from emostream.palette import Rgb, colour_of
 
-Rgb = tuple[int, int, int]
-
-# Okabe & Ito's palette: distinguishable with every common kind of colour blindness. Text always says the same.
-COLOURS: dict[str, Rgb] = {
-    "angry": (213, 94, 0),
-    "disgust": (0, 158, 115),
-    "fear": (204, 121, 167),
-    "happy": (240, 228, 66),
-    "sad": (0, 114, 178),
-    "surprise": (230, 159, 0),
-    "neutral": (220, 220, 220),
-}
-_OTHER: Rgb = (86, 180, 233)
 _INK: Rgb = (25, 25, 25)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-
-
-def colour_of(emotion: str) -> Rgb:
-    """The colour that stands for an emotion; one colour for all classes a foreign model may add."""
-    return COLOURS.get(emotion, _OTHER)
 
 
 def draw_event(rgb: npt.NDArray[np.uint8], event: EmotionEvent) -> npt.NDArray[np.uint8]:

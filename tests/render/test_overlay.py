@@ -11,7 +11,8 @@ import pytest
 from emostream.emotion import EMOTIONS, EmotionScores
 from emostream.event import EmotionEvent, FaceEmotion
 from emostream.face import BoxXyxy, Face
-from emostream.render.overlay import COLOURS, colour_of, draw_event
+from emostream.palette import EMOTION_COLOURS, colour_of
+from emostream.render.overlay import draw_event
 
 
 def _event(box_xyxy: BoxXyxy) -> EmotionEvent:
@@ -25,7 +26,7 @@ def test_the_box_has_the_colour_of_the_emotion_and_the_frame_is_untouched() -> N
     frame = np.full((360, 640, 3), 90, np.uint8)
     frame.flags.writeable = False
     drawn = draw_event(frame, _event((100, 100, 200, 220)))
-    assert tuple(drawn[220, 150]) == COLOURS["happy"]
+    assert tuple(drawn[220, 150]) == EMOTION_COLOURS["happy"]
     assert tuple(drawn[160, 150]) == (90, 90, 90), "the inside of the box stays visible"
 
 
@@ -44,4 +45,4 @@ def test_boxes_over_the_border_are_clipped(box: BoxXyxy) -> None:
 
 def test_every_emotion_has_its_own_colour_and_foreign_classes_have_one() -> None:
     assert len({colour_of(name) for name in EMOTIONS}) == len(EMOTIONS)
-    assert colour_of("contempt") not in COLOURS.values()
+    assert colour_of("contempt") not in EMOTION_COLOURS.values()
