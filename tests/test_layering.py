@@ -11,7 +11,13 @@ PACKAGE = Path(__file__).parent.parent / "emostream"
 
 # technology → the files that may import it
 DOORS = {
-    "av": {"decode/pyav_source.py", "decode/av_errors.py", "decode/hardware.py", "render/video_writer.py"},
+    "av": {
+        "decode/pyav_source.py",
+        "decode/av_errors.py",
+        "decode/hardware.py",
+        "render/video_writer.py",
+        "bench/camera.py",
+    },
     "redis": {
         "publish/redis_sink.py",
         "publish/group_positions.py",
@@ -35,6 +41,7 @@ DOORS = {
 FEATURES = {"decode", "detect", "track", "classify", "publish", "render", "models", "explain"}
 ROOT_MAY_USE_FEATURES = {
     "pipeline",
+    "pictures",
     "chunk",
     "assembly",
     "measurement",

@@ -21,6 +21,7 @@ from emostream.bench.live_result import LiveBenchmark
 from emostream.bench.machine import describe_detector, describe_machine
 from emostream.bench.plot import plot_pipeline, plot_sweep
 from emostream.bench.scaling import bench_scaling
+from emostream.bench.service import bench_service
 from emostream.bench.throughput import PipelineBenchmark, bench_pipeline
 from emostream.commands.bench_tables import (
     agreement_table,
@@ -28,6 +29,7 @@ from emostream.commands.bench_tables import (
     live_table,
     pipeline_tables,
     scaling_table,
+    service_table,
 )
 from emostream.commands.options import ConfigOption, JsonOption, notes, settings_for_command
 from emostream.config import Settings
@@ -42,7 +44,9 @@ FpsOption = Annotated[float, typer.Option(help="Frames per second of each stream
 SecondsOption = Annotated[float, typer.Option(help="How long each measurement lasts.")]
 ProcessesOption = Annotated[int, typer.Option(min=1, help="Processes that share the streams.")]
 PlotOption = Annotated[Path | None, typer.Option(help="Write a plot to this PNG file.")]
-_STANDARD_SIZES = ((640, 360, 4), (1920, 1080, 3))
+# Two seconds or so of work: starting and ending must not show in a rate.
+_RATE_FRAMES = 1000
+_STANDARD_CLIPS = ((640, 360, 4, _RATE_FRAMES), (1920, 1080, 3, 300))  # width, height, faces, frames
 
 
 @bench_app.command()
@@ -56,7 +60,7 @@ def pipeline(
 ) -> None:
     """Frames per second of the whole pipeline beside decoding alone, and processor milliseconds per stage."""
     settings = settings_for_command(config)
-    with _clips_or_made(videos, num_faces=4) as clips:
+    with _clips_or_made(videos, num_faces=4, num_frames=_RATE_FRAMES) as clips:
         results = [bench_pipeline(clip, settings=settings, num_runs=runs) for clip in clips]
     if plot is not None:
         plot_pipeline(results, path=plot)
@@ -73,7 +77,7 @@ def scaling(
     videos: VideosArgument = None, *, runs: RunsOption = 3, json: JsonOption = False, config: ConfigOption = None
 ) -> None:
     """The pipeline on 1, 2, 4, … cores of this machine, each in a process of its own (Linux)."""
-    with _clips_or_made(videos, num_faces=4) as clips:
+    with _clips_or_made(videos, num_faces=4, num_frames=_RATE_FRAMES) as clips:
         results = bench_scaling(clips[0], settings=settings_for_command(config), num_runs=runs)
     if json:
         _print_json([{"num_cores": num_cores, **result.as_dict()} for num_cores, result in results])
@@ -133,6 +137,29 @@ def sweep(
 
 
 @bench_app.command()
+def service(
+    videos: VideosArgument = None,
+    *,
+    files: Annotated[int, typer.Option(min=1, help="Copies of the clip processed at once.")] = 4,
+    streams: Annotated[int, typer.Option(min=1, help="Cameras at the same time.")] = 4,
+    seconds: SecondsOption = 15.0,
+    runs: RunsOption = 3,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """What running as a service costs beside the plain pipeline, and how fast it begins and answers."""
+    settings = settings_for_command(config)
+    with _clips_or_made(videos, num_faces=2, num_frames=1500) as clips:
+        result = bench_service(
+            clips[0], settings=settings, num_files=files, num_streams=streams, seconds=seconds, num_runs=runs
+        )
+    if json:
+        _print_json(result.as_dict())
+    else:
+        console.print(service_table(result))
+
+
+@bench_app.command()
 def classifier(*, json: JsonOption = False, config: ConfigOption = None) -> None:
     """Crops per second by arithmetic and batch size, on one thread."""
     figures = bench_classifier(settings_for_command(config))
@@ -182,7 +209,7 @@ def all_of_them(
     settings = settings_for_command(config)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
-        clips = [_make_clip(Path(folder), *size) for size in _STANDARD_SIZES]
+        clips = [_make_clip(Path(folder), *clip[:3], num_frames=clip[3]) for clip in _STANDARD_CLIPS]
         results = [bench_pipeline(clip, settings=settings, num_runs=runs) for clip in clips]
         _show_pipelines(results, out=out)
         scaled = bench_scaling(clips[0], settings=settings, num_runs=runs)
@@ -226,18 +253,18 @@ def _swept(
 
 
 @contextlib.contextmanager
-def _clips_or_made(videos: Sequence[Path] | None, *, num_faces: int) -> Iterator[list[Path]]:
+def _clips_or_made(videos: Sequence[Path] | None, *, num_faces: int, num_frames: int = 300) -> Iterator[list[Path]]:
     if videos:
         yield list(videos)
         return
     with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
-        yield [_make_clip(Path(folder), 640, 360, num_faces)]
+        yield [_make_clip(Path(folder), 640, 360, num_faces, num_frames=num_frames)]
 
 
-def _make_clip(folder: Path, width: int, height: int, num_faces: int) -> Path:
+def _make_clip(folder: Path, width: int, height: int, num_faces: int, *, num_frames: int = 300) -> Path:
     clip = folder / f"made-{width}x{height}-{num_faces}-faces.mp4"
-    notes.print(f"making a clip of 300 frames, {width}×{height}, {num_faces} faces")
-    make_demo_clip(clip, num_frames=300, width=width, height=height, num_faces=num_faces)
+    notes.print(f"making a clip of {num_frames} frames, {width}×{height}, {num_faces} faces")
+    make_demo_clip(clip, num_frames=num_frames, width=width, height=height, num_faces=num_faces)
     return clip
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from emostream.bench.agreement import Agreement
 from emostream.bench.engine import EngineFigure, as_rows
 from emostream.bench.live_result import LiveBenchmark
+from emostream.bench.service import ServiceBenchmark
 from emostream.bench.throughput import PipelineBenchmark
 
 
@@ -127,3 +128,33 @@ def scaling_table(results: Sequence[tuple[int, PipelineBenchmark]]) -> Table:
             f"{result.decode_frames_per_second / base.decode_frames_per_second:.2f}",
         )
     return table
+
+
+def service_table(result: ServiceBenchmark) -> Table:
+    """The service beside the plain pipeline, and what its bars ask."""
+    table = Table(title="one stream worker on Ray, with Redis on this machine", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    rows = (
+        (f"{result.num_files} files at once, plain, frames/s", _median(result.plain_fps, result.plain_fps_runs)),
+        (f"{result.num_files} files at once, service, frames/s", _median(result.service_fps, result.service_fps_runs)),
+        ("the service does less by", f"{result.cost_ratio:.1%}"),
+        ("start to ready", f"{result.ready_seconds:.1f} s"),
+        ("first key frame to first event over HTTP", f"{result.first_event_seconds:.1f} s"),
+        (
+            f"{result.num_streams} cameras, frames/s each (sent {result.camera_fps:g})",
+            f"{result.live_fps:.1f}, {result.num_dropped} dropped",
+        ),
+        ("capture to Redis, slowest camera, mean", f"{result.latency_ms:.0f} ms"),
+        (
+            f"{result.api_requests} reads at 50 a second meanwhile",
+            ", ".join(f"{name} {value:.0f} ms" for name, value in result.api_ms.items()),
+        ),
+    )
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _median(value: float, runs: Sequence[float]) -> str:
+    return f"{value:.0f} ({', '.join(f'{rate:.0f}' for rate in runs)})"
