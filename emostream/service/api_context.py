@@ -13,10 +13,10 @@ from emostream.classify.engines import model_path
 from emostream.classify.manifest import ModelManifest, load_manifest
 from emostream.config import Settings
 from emostream.event import EmotionEvent
+from emostream.pictures import event_of_picture
 from emostream.service.fetch import fetch
 from emostream.service.jobs import JobRegistry
 from emostream.service.leases import StreamLeases
-from emostream.service.pictures import event_of_picture
 from emostream.service.record import RegistryView
 from emostream.service.registry import StreamRegistry, StreamStatus, UnknownStreamError
 from emostream.service.source_policy import SourcePolicy

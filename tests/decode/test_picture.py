@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from emostream.config import DecodeSettings
-from emostream.decode.picture import picture_path, read_picture
-from emostream.errors import SourceRejectedError
+from emostream.decode.picture import open_picture_content, picture_path, read_picture
+from emostream.errors import DecodeError, SourceError, SourceRejectedError
 from emostream.frame import Frame
-from tests.media import LOSSY_TOLERANCE, corner_picture, make_clip
+from tests.media import LOSSY_TOLERANCE, corner_picture, cut_file, make_clip, textured_picture
 
 SETTINGS = DecodeSettings()
 FORMATS = [
@@ -68,11 +68,6 @@ def write_text(path: Path) -> None:
     path.write_text("no picture at all " * 50, encoding="utf-8")
 
 
-def write_half(path: Path) -> None:
-    make_clip(path, num_frames=1, codec="png", pix_fmt="gray")
-    path.write_bytes(path.read_bytes()[:60])
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -80,9 +75,8 @@ def write_half(path: Path) -> None:
         (lambda path: path.mkdir(), "it is a folder"),
         (lambda path: path.touch(), "the file is empty"),
         (write_text, "expected a video or picture"),
-        (write_half, "damaged"),
     ],
-    ids=["missing", "folder", "empty", "text", "cut"],
+    ids=["missing", "folder", "empty", "text"],
 )
 def test_what_is_no_picture_is_refused(tmp_path: Path, make: object, message: str) -> None:
     make(tmp_path / "a.png")  # type: ignore[operator]
@@ -93,5 +87,35 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, make: object, message: st
 def test_a_huge_picture_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.png", num_frames=1, width=200, height=200, codec="png", pix_fmt="gray")
     assert read_picture(str(path), settings=SETTINGS).width == 200
-    with pytest.raises(SourceRejectedError, match=r"more than 30000 pixels \(decode.max_frame_pixels\)"):
+    with pytest.raises(SourceRejectedError, match=r"200×200 pixels, at most 30000 .* raise decode.max_frame_pixels"):
         read_picture(str(path), settings=DecodeSettings(max_frame_pixels=30_000))
+
+
+@pytest.mark.parametrize(("name", "codec", "pix_fmt"), [("a.png", "png", "gray"), ("a.jpg", "mjpeg", "yuvj420p")])
+@pytest.mark.parametrize("keep_ratio", [0.3, 0.95])
+def test_a_picture_without_its_end_is_damaged(
+    tmp_path: Path, name: str, codec: str, pix_fmt: str, keep_ratio: float
+) -> None:
+    """FFmpeg makes the rest of a JPEG green, without a word."""
+    whole = make_clip(
+        tmp_path / name,
+        num_frames=1,
+        width=128,
+        height=128,
+        codec=codec,
+        pix_fmt=pix_fmt,
+        is_full_range=True,
+        picture=lambda index: textured_picture(index, width=128, height=128),
+    )
+    cut = cut_file(whole, tmp_path / f"cut-{name}", keep_ratio=keep_ratio)
+    with pytest.raises(DecodeError, match="its end is missing"):
+        read_picture(str(cut), settings=SETTINGS)
+
+
+def test_messages_call_a_picture_in_memory_by_its_name() -> None:
+    with (
+        pytest.raises(SourceError, match="cannot open the picture: "),
+        open_picture_content(b"no picture " * 100, name="the picture", settings=SETTINGS) as (source, _),
+        source,
+    ):
+        pass

@@ -148,4 +148,5 @@ def test_a_huge_picture_is_refused_with_the_setting_that_allows_it(portrait: Pat
     environment = {"EMOSTREAM_DECODE__MAX_FRAME_PIXELS": "100000"}
     outcome = run_emostream("explain", portrait, cwd=tmp_path, environment=environment)
     assert outcome.code == 3
-    assert "100000 pixels (decode.max_frame_pixels)" in outcome.err
+    assert "512×512 pixels, at most 100000 are accepted" in outcome.err
+    assert "decode.max_frame_pixels" in outcome.err

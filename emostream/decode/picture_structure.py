@@ -1,0 +1,133 @@
+"""Pure: what a picture file's own headers say: its size, whether it moves, and whether its end is missing.
+
+FFmpeg decodes a JPEG that was cut to a picture whose rest is green, without a word, and says of a picture beyond
+`max_pixels` only that it found none. The headers of JPEG (ITU-T T.81), PNG (W3C) and WebP (RFC 9649) tell both.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
+_JPEG_END = b"\xff\xd9"
+_JPEG_SCAN = 0xDA
+# SOF0…SOF15 hold the size; C4, C8 and CC among them are other segments.
+_JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_WEBP_FRAME_HEADER_BYTES = 16
+_WEBP_HAS_ALPHA = 0x10
+SIGNATURE_BYTES = 12
+"""So many of a file's first bytes tell whether `read_picture_structure` knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureStructure:
+    """What the headers of a picture say.
+
+    Attributes:
+        size: width and height in pixels as stored; None where they do not say.
+        is_animated: whether other pictures follow the first.
+        is_cut: whether the end of the file is missing.
+    """
+
+    size: tuple[int, int] | None = None
+    is_animated: bool = False
+    is_cut: bool = False
+
+
+def is_known_picture(start: bytes) -> bool:
+    """Whether a file that starts so is a JPEG, PNG or WebP.
+
+    >>> is_known_picture(b"\\xff\\xd8\\xff\\xe0"), is_known_picture(b"GIF89a")
+    (True, False)
+    """
+    return start.startswith((_PNG_SIGNATURE, _JPEG_SIGNATURE)) or _is_webp(start)
+
+
+def read_picture_structure(content: bytes) -> PictureStructure:
+    """What a JPEG, PNG or WebP file says of itself; nothing about other formats."""
+    if content.startswith(_PNG_SIGNATURE):
+        return _png_structure(content)
+    if content.startswith(_JPEG_SIGNATURE):
+        return _jpeg_structure(content)
+    if _is_webp(content):
+        return _webp_structure(content)
+    return PictureStructure()
+
+
+def first_of_animation(content: bytes) -> bytes:
+    """An animated WebP → its first picture as a file of its own, which FFmpeg can decode; others as they are."""
+    if not _is_webp(content):
+        return content
+    for kind, start, size in _webp_chunks(content):
+        if kind == b"ANMF":
+            return _still_from_frame(content[start : start + size])
+    return content
+
+
+def _png_structure(content: bytes) -> PictureStructure:
+    size, is_animated, offset = None, False, len(_PNG_SIGNATURE)
+    while offset + 12 <= len(content):
+        (length,) = struct.unpack_from(">I", content, offset)
+        kind = content[offset + 4 : offset + 8]
+        if kind == b"IHDR" and offset + 16 <= len(content):
+            size = struct.unpack_from(">II", content, offset + 8)
+        elif kind == b"acTL" and offset + 12 <= len(content):
+            is_animated = struct.unpack_from(">I", content, offset + 8)[0] > 1
+        elif kind == b"IEND":
+            return PictureStructure(size, is_animated)
+        offset += 12 + length
+    return PictureStructure(size, is_animated, is_cut=True)
+
+
+def _jpeg_structure(content: bytes) -> PictureStructure:
+    size, offset = None, 2
+    while offset + 4 <= len(content):
+        if content[offset] != 0xFF:
+            return PictureStructure(size)  # not as the standard says: leave it to the decoder
+        marker = content[offset + 1]
+        if marker == 0xFF:  # padding
+            offset += 1
+            continue
+        if marker in _JPEG_SIZES and offset + 9 <= len(content):
+            height, width = struct.unpack_from(">HH", content, offset + 5)
+            size = (width, height)
+        if marker == _JPEG_SCAN:
+            # An EXIF block before may hold a small picture with an end of its own; coded data holds none.
+            return PictureStructure(size, is_cut=content.find(_JPEG_END, offset) < 0)
+        offset += 2 + struct.unpack_from(">H", content, offset + 2)[0]
+    return PictureStructure(size, is_cut=True)
+
+
+def _is_webp(content: bytes) -> bool:
+    return content[:4] == b"RIFF" and content[8:12] == b"WEBP"
+
+
+def _webp_structure(content: bytes) -> PictureStructure:
+    size, is_animated = None, False
+    for kind, start, _ in _webp_chunks(content):
+        if kind == b"VP8X" and start + 10 <= len(content):
+            width, height = (int.from_bytes(content[start + at : start + at + 3], "little") for at in (4, 7))
+            size = (width + 1, height + 1)
+        is_animated = is_animated or kind == b"ANMF"
+    (declared,) = struct.unpack_from("<I", content, 4)
+    return PictureStructure(size, is_animated, is_cut=len(content) < declared + 8)
+
+
+def _webp_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and size of the payload of each chunk."""
+    offset = 12
+    while offset + 8 <= len(content):
+        (size,) = struct.unpack_from("<I", content, offset + 4)
+        yield content[offset : offset + 4], offset + 8, size
+        offset += 8 + size + size % 2
+
+
+def _still_from_frame(frame: bytes) -> bytes:
+    """The payload of an ANMF chunk → a WebP file: a header that names its size, then the frame's own chunks."""
+    size, chunks = frame[6:12], frame[_WEBP_FRAME_HEADER_BYTES:]
+    flags = bytes([_WEBP_HAS_ALPHA if chunks[:4] == b"ALPH" else 0, 0, 0, 0])
+    body = b"WEBP" + b"VP8X" + struct.pack("<I", 10) + flags + size + chunks
+    return b"RIFF" + struct.pack("<I", len(body)) + body

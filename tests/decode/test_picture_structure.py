@@ -1,0 +1,87 @@
+"""Size, movement and completeness of pictures, from their headers, held against what Pillow writes."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from emostream.decode.picture_structure import (
+    SIGNATURE_BYTES,
+    PictureStructure,
+    first_of_animation,
+    is_known_picture,
+    read_picture_structure,
+)
+
+
+def coded(kind: str, *, num_pictures: int = 1, size: tuple[int, int] = (40, 30), **options: Any) -> bytes:
+    """Pictures of noise, each of its own level, in one file."""
+    noise = np.random.default_rng(1)
+    pictures = [
+        Image.fromarray(noise.integers(60 * number, 60 * number + 60, (size[1], size[0], 3), dtype=np.uint8))
+        for number in range(num_pictures)
+    ]
+    if num_pictures > 1:
+        options |= {"save_all": True, "append_images": pictures[1:], "duration": 50}
+    file = io.BytesIO()
+    pictures[0].save(file, kind, **options)
+    return file.getvalue()
+
+
+WITH_THUMBNAIL = Image.Exif()
+WITH_THUMBNAIL[0x010E] = "a picture inside: \xff\xd8 \xff\xd9"
+KINDS: list[tuple[str, dict[str, Any]]] = [
+    ("JPEG", {}),
+    ("JPEG", {"progressive": True}),
+    ("JPEG", {"exif": WITH_THUMBNAIL.tobytes() + b"\xff\xd9"}),
+    ("PNG", {}),
+    ("WEBP", {"lossless": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_whole_and_cut(kind: str, options: dict[str, Any]) -> None:
+    content = coded(kind, **options)
+    assert is_known_picture(content[:SIGNATURE_BYTES])
+    structure = read_picture_structure(content)
+    assert structure.size in ((40, 30), None if kind == "WEBP" else (40, 30))
+    assert not structure.is_cut
+    assert not structure.is_animated
+    assert not read_picture_structure(content + b"what cameras append").is_cut
+    for length in (60, len(content) // 2, len(content) - 3):
+        assert read_picture_structure(content[:length]).is_cut
+
+
+@pytest.mark.parametrize(("kind", "size"), [("PNG", (40, 30)), ("WEBP", (40, 30))])
+def test_animations(kind: str, size: tuple[int, int]) -> None:
+    assert read_picture_structure(coded(kind, num_pictures=3)) == PictureStructure(size, is_animated=True)
+
+
+@pytest.mark.parametrize("is_lossless", [True, False])
+def test_the_first_picture_of_an_animated_webp_is_a_picture(is_lossless: bool) -> None:
+    still = first_of_animation(coded("WEBP", num_pictures=3, lossless=is_lossless))
+    assert not read_picture_structure(still).is_animated
+    with Image.open(io.BytesIO(still)) as picture:
+        assert getattr(picture, "n_frames", 1) == 1
+        assert np.asarray(picture.convert("RGB")).mean() == pytest.approx(29.5, abs=4)
+
+
+def test_others_stay_as_they_are() -> None:
+    for content in (coded("PNG"), coded("WEBP"), coded("GIF", num_pictures=2), b"", b"RIFF\0\0\0\0WEBP"):
+        assert first_of_animation(content) == content
+
+
+@given(st.sampled_from([coded(kind, num_pictures=2) for kind in ("PNG", "WEBP")] + [coded("JPEG")]), st.data())
+def test_damage_never_raises(content: bytes, data: st.DataObject) -> None:
+    position = data.draw(st.integers(0, len(content) - 1))
+    length = data.draw(st.integers(0, len(content)))
+    damaged = bytearray(content[:length])
+    damaged[position : position + 4] = data.draw(st.binary(min_size=4, max_size=4))
+    read_picture_structure(bytes(damaged))
+    first_of_animation(bytes(damaged))
