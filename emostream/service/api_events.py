@@ -38,6 +38,9 @@ def add_events(app: FastAPI, *, reading: list[Any]) -> None:
             str,
             Query(alias="from", pattern=r"^(now|start|[0-9]{1,19}(-[0-9]{1,19})?)$", description="Where to begin."),
         ] = "now",
+        max_per_second: Annotated[
+            float | None, Query(gt=0, le=1000, description="Leave out events between, by the time of the pictures.")
+        ] = None,
         last_event_id: Annotated[str | None, Header(pattern=r"^[0-9]{1,19}(-[0-9]{1,19})?$")] = None,
     ) -> StreamingResponse:
         """Events as they are published (server-sent events); `Last-Event-ID` goes on after that entry."""
@@ -53,6 +56,7 @@ def add_events(app: FastAPI, *, reading: list[Any]) -> None:
                     stream_id=stream_id,
                     start=last_event_id or start,
                     is_over=partial(context.is_over, stream_id),
+                    max_per_second=max_per_second,
                 ):
                     yield part
 

@@ -25,6 +25,10 @@ class PreviewKind(StrEnum):
     """Faces made unrecognisable."""
     BLURRED_BOXES = "blurred-boxes"
     """Both."""
+    SMALL = "small"
+    """As the camera sees it, for pages that show many streams: few pixels, seldom."""
+    SMALL_BLURRED = "small-blurred"
+    """The same with faces made unrecognisable."""
 
     @property
     def has_boxes(self) -> bool:
@@ -34,16 +38,34 @@ class PreviewKind(StrEnum):
     @property
     def is_blurred(self) -> bool:
         """Whether faces are unrecognisable."""
-        return self in (PreviewKind.BLURRED, PreviewKind.BLURRED_BOXES)
+        return self in (PreviewKind.BLURRED, PreviewKind.BLURRED_BOXES, PreviewKind.SMALL_BLURRED)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is one of many on a page."""
+        return self in (PreviewKind.SMALL, PreviewKind.SMALL_BLURRED)
+
+    @property
+    def max_side(self) -> int:
+        """Pixels of the longer side, at most."""
+        return 320 if self.is_small else 640
+
+    @property
+    def interval_seconds(self) -> float:
+        """Between two pictures, at least. Ten a second look fluent; more would take time from the stream itself."""
+        return 0.5 if self.is_small else 0.1
 
 
-def preview_kind(*, has_boxes: bool, is_blurred: bool) -> PreviewKind:
-    """The kind with these properties.
+_KINDS = {(kind.has_boxes, kind.is_blurred, kind.is_small): kind for kind in PreviewKind}
+
+
+def preview_kind(*, has_boxes: bool, is_blurred: bool, is_small: bool = False) -> PreviewKind:
+    """The kind with these properties; small ones never have boxes.
 
     >>> preview_kind(has_boxes=True, is_blurred=False).value
     'boxes'
     """
-    return next(kind for kind in PreviewKind if (kind.has_boxes, kind.is_blurred) == (has_boxes, is_blurred))
+    return _KINDS[has_boxes, is_blurred, is_small]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +77,7 @@ class PreviewPicture:
         pts_seconds, captured_at: when, as in the event.
         frame_width, frame_height: pixels of the frame that boxes in events are measured in; the picture is smaller.
         jpeg: the picture.
+        event_json: the event of the frame (docs/events.md), to draw it with; empty where it did not come along.
     """
 
     stream_id: str
@@ -65,6 +88,7 @@ class PreviewPicture:
     frame_width: int
     frame_height: int
     jpeg: bytes
+    event_json: bytes = b""
 
 
 def preview_channel(stream_id: str, kind: PreviewKind) -> str:
@@ -77,7 +101,7 @@ def preview_channel(stream_id: str, kind: PreviewKind) -> str:
 
 
 def bytes_from_preview(picture: PreviewPicture) -> bytes:
-    """A line of JSON, then the JPEG."""
+    """A line of JSON, the event as a line, then the JPEG."""
     head = {
         "stream_id": picture.stream_id,
         "epoch": picture.epoch,
@@ -87,7 +111,7 @@ def bytes_from_preview(picture: PreviewPicture) -> bytes:
         "frame_width": picture.frame_width,
         "frame_height": picture.frame_height,
     }
-    return json.dumps(head).encode() + b"\n" + picture.jpeg
+    return b"\n".join((json.dumps(head).encode(), picture.event_json, picture.jpeg))
 
 
 def preview_from_bytes(message: bytes) -> PreviewPicture:
@@ -96,12 +120,10 @@ def preview_from_bytes(message: bytes) -> PreviewPicture:
     Raises:
         EventRejectedError: it is no preview.
     """
-    head, newline, jpeg = message.partition(b"\n")
     try:
+        head, event_json, jpeg = message.split(b"\n", 2)
         fields = json.loads(head)
         captured_at = datetime.fromisoformat(fields.pop("captured_at"))
-        if not newline:
-            raise ValueError("there is no picture in it")
-        return PreviewPicture(captured_at=captured_at, jpeg=jpeg, **fields)
+        return PreviewPicture(captured_at=captured_at, jpeg=jpeg, event_json=event_json, **fields)
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise EventRejectedError(f"a message is no preview ({exc}); was it sent by another version?") from exc

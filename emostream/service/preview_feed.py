@@ -1,9 +1,9 @@
-"""Previews of one stream as they are made, for one who looks; always the newest, however slowly they are taken."""
+"""Previews as they are made, for one who looks; always the newest of each stream, however slowly they are taken."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -20,13 +20,13 @@ class PreviewFeed:
 
     Args:
         store: connection to the registry; not closed here.
-        channel: what to look at.
+        channels: what to look at.
     """
 
-    def __init__(self, store: RegistryStore, *, channel: str) -> None:
+    def __init__(self, store: RegistryStore, *, channels: Sequence[str]) -> None:
         self._store = store
-        self._channel = channel
-        self._newest: PreviewPicture | None = None
+        self._channels = channels
+        self._newest: dict[str, PreviewPicture] = {}  # by stream; whoever waits longest comes first
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -47,25 +47,26 @@ class PreviewFeed:
         await asyncio.wait(self._tasks)
 
     async def next(self, *, timeout_seconds: float) -> PreviewPicture | None:
-        """The newest picture that was not given out yet, or None when there is none in time.
+        """The newest picture of a stream that was not given out yet, or None when there is none in time.
 
         Raises:
             SinkUnavailableError: Redis went away.
         """
-        waiting = asyncio.create_task(self._changed.wait())
-        try:
-            await asyncio.wait([waiting, *self._tasks], timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
+        if not self._newest:
+            self._changed.clear()
+            waiting = asyncio.create_task(self._changed.wait())
+            try:
+                tasks = [waiting, *self._tasks]
+                await asyncio.wait(tasks, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
         for task in self._tasks:
             if task.done() and (error := task.exception()) is not None:
                 raise error
-        self._changed.clear()
-        picture, self._newest = self._newest, None
-        return picture
+        return self._newest.pop(next(iter(self._newest))) if self._newest else None
 
     async def _look(self) -> None:
-        await self._store.run("look", [VIEWERS], [round(PREVIEW_LIFE_SECONDS * 1000), self._channel])
+        await self._store.run("look", [VIEWERS], [round(PREVIEW_LIFE_SECONDS * 1000), *self._channels])
 
     async def _keep_looking(self) -> None:
         while True:
@@ -76,7 +77,8 @@ class PreviewFeed:
         try:
             async with aclosing(self._messages()) as messages:
                 async for message in messages:
-                    self._newest = preview_from_bytes(message)
+                    picture = preview_from_bytes(message)
+                    self._newest[picture.stream_id] = picture
                     self._changed.set()
         except (*REDIS_ERRORS, EventRejectedError) as exc:
             raise translate(exc, url="the registry") from exc
@@ -84,7 +86,7 @@ class PreviewFeed:
     async def _messages(self) -> AsyncGenerator[bytes, None]:
         listener: Any = self._store.redis.pubsub(ignore_subscribe_messages=True)
         try:
-            await listener.subscribe(self._channel)
+            await listener.subscribe(*self._channels)
             while True:
                 message = await listener.get_message(timeout=_POLL_SECONDS)
                 if message is not None:

@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from emostream.errors import PublishError
 from emostream.event import EmotionEvent
 from emostream.frame import Frame
+from emostream.publish.wire import WireOptions, json_from_event
 from emostream.render.preview import preview_jpeg
 from emostream.service.preview import PreviewKind, PreviewPicture, bytes_from_preview, preview_channel
 
-_MIN_INTERVAL_SECONDS = 0.1  # ten pictures a second look fluent; more would take time from the stream itself
 _MAX_WAITING_FRAMES = 4  # each holds a buffer of the decoder until its event is known
+_TO_DRAW = WireOptions(has_landmarks=False, probability_digits=3)
 
 SendPreview = Callable[[str, bytes], Awaitable[None]]
 """Channel and message → whoever listens, or nobody; raises `PublishError`."""
@@ -39,8 +40,8 @@ class PreviewTap:
         self._send = send
         self._clock = clock
         self._lock = threading.Lock()
-        self._waiting: deque[Frame] = deque(maxlen=_MAX_WAITING_FRAMES)
-        self._taken_seconds = float("-inf")
+        self._waiting: deque[tuple[Frame, frozenset[PreviewKind]]] = deque(maxlen=_MAX_WAITING_FRAMES)
+        self._taken_seconds: dict[PreviewKind, float] = {}
         self._making: asyncio.Task[None] | None = None
 
     @property
@@ -53,10 +54,11 @@ class PreviewTap:
         if not self.kinds:
             return
         now_seconds = self._clock()
-        if now_seconds - self._taken_seconds >= _MIN_INTERVAL_SECONDS:
-            self._taken_seconds = now_seconds
+        due = frozenset(kind for kind in self.kinds if now_seconds >= self._next_seconds(kind))
+        if due:
+            self._taken_seconds.update(dict.fromkeys(due, now_seconds))
             with self._lock:
-                self._waiting.append(frame)
+                self._waiting.append((frame, due))
 
     def published(self, events: Sequence[EmotionEvent]) -> None:
         """Makes a preview of the newest frame that waits for one of these; runs in the event loop."""
@@ -64,13 +66,14 @@ class PreviewTap:
             return
         by_index = {event.frame_index: event for event in events}
         with self._lock:
-            found = [frame for frame in self._waiting if frame.frame_index in by_index]
-            while self._waiting and self._waiting[0].frame_index <= events[-1].frame_index:
+            found = [(frame, due) for frame, due in self._waiting if frame.frame_index in by_index]
+            while self._waiting and self._waiting[0][0].frame_index <= events[-1].frame_index:
                 self._waiting.popleft()
         # One at a time: where pictures take longer than their interval, some are left out.
-        if found and self.kinds and not self.is_busy:
-            frame = found[-1]
-            self._making = asyncio.create_task(self._make(frame, by_index[frame.frame_index]))
+        kinds = self.kinds & {kind for _, due in found for kind in due}
+        if kinds and not self.is_busy:
+            frame = found[-1][0]
+            self._making = asyncio.create_task(self._make(frame, by_index[frame.frame_index], kinds))
 
     def close(self) -> None:
         """Drop what waits and what is being made."""
@@ -79,8 +82,10 @@ class PreviewTap:
         if self._making is not None:
             self._making.cancel()
 
-    async def _make(self, frame: Frame, event: EmotionEvent) -> None:
-        kinds = self.kinds
+    def _next_seconds(self, kind: PreviewKind) -> float:
+        return self._taken_seconds.get(kind, float("-inf")) + kind.interval_seconds
+
+    async def _make(self, frame: Frame, event: EmotionEvent, kinds: frozenset[PreviewKind]) -> None:
         for kind, picture in (await asyncio.to_thread(_pictures, frame, event, kinds)).items():
             try:
                 await self._send(preview_channel(self._stream_id, kind), bytes_from_preview(picture))
@@ -91,6 +96,7 @@ class PreviewTap:
 def _pictures(frame: Frame, event: EmotionEvent, kinds: frozenset[PreviewKind]) -> dict[PreviewKind, PreviewPicture]:
     """Runs in a thread."""
     rgb = frame.rgb()
+    event_json = json_from_event(event, _TO_DRAW).encode()
     return {
         kind: PreviewPicture(
             stream_id=event.stream_id,
@@ -100,7 +106,8 @@ def _pictures(frame: Frame, event: EmotionEvent, kinds: frozenset[PreviewKind]) 
             captured_at=event.captured_at,
             frame_width=event.frame_width,
             frame_height=event.frame_height,
-            jpeg=preview_jpeg(rgb, event, has_boxes=kind.has_boxes, is_blurred=kind.is_blurred),
+            jpeg=preview_jpeg(rgb, event, has_boxes=kind.has_boxes, is_blurred=kind.is_blurred, max_side=kind.max_side),
+            event_json=event_json,
         )
         for kind in kinds
     }

@@ -13,6 +13,7 @@ import pytest
 
 from emostream.config import load_settings
 from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.publish.wire import event_from_json
 from emostream.service.preview import PreviewKind, PreviewPicture, bytes_from_preview, preview_channel
 from emostream.service.preview_feed import PreviewFeed
 from emostream.service.registry import StreamRegistry
@@ -84,6 +85,41 @@ async def test_pictures_come_while_somebody_looks(
     assert not [name async for name in bench.store.redis.scan_iter("*preview*")], "pictures are kept nowhere"
 
 
+async def test_a_page_gets_the_pictures_of_several_streams_with_their_events(
+    sink: CollectingSink, bench: Bench, redis_server: EmbeddedRedis
+) -> None:
+    await bench.registry.create(live_record("hall"))
+    await until(lambda: bench.is_state("hall", StreamState.RUNNING))
+    content, wanted = b"", {"door", "hall"}
+    async with (
+        served_api(load_settings(), redis_url=redis_server.url) as base,
+        httpx.AsyncClient(base_url=base, timeout=10) as client,
+        client.stream("GET", "/v1/previews?stream=door&stream=hall&stream=nobody&size=small") as response,
+    ):
+        assert response.headers["content-type"] == "multipart/mixed; boundary=frame"
+        async for chunk in response.aiter_raw():
+            content += chunk
+            parts = parts_of(content.lstrip())
+            pairs = list(zip(parts[::2], parts[1::2], strict=False))
+            events = [event_from_json(event) for (_, event), _ in pairs]
+            if {event.stream_id for event in events} == wanted and len(events) >= 4:
+                break
+    assert all(jpeg.startswith(b"\xff\xd8") for _, (_, jpeg) in pairs)
+    assert all(headers["Content-Type"] == "image/jpeg" for _, (headers, _) in pairs)
+    published = {(event.stream_id, event.epoch, event.frame_index): event for event in sink.events}
+    for event in events:
+        faces = published[event.stream_id, event.epoch, event.frame_index].faces
+        assert [face.face.box_xyxy for face in event.faces] == [face.face.box_xyxy for face in faces]
+
+
+async def test_a_page_of_streams_that_are_over_ends(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emostream.service.api_preview._CHECK_SECONDS", 0.1)
+    response = await (await clients.open()).get("/v1/previews?stream=nothing")
+    assert response.content.endswith(b"--frame--\r\n")
+    assert_problem(await (await clients.open(previews="off")).get("/v1/previews?stream=door"), 403)
+    assert_problem(await (await clients.open()).get("/v1/previews"), 422)
+
+
 async def test_one_picture(sink: CollectingSink, clients: Clients) -> None:
     client = await clients.open()
     for query in ("", "?boxes=false", "?blur=true", "?boxes=false&blur=true"):
@@ -95,7 +131,7 @@ async def test_one_picture(sink: CollectingSink, clients: Clients) -> None:
 
 async def test_a_slow_viewer_gets_the_newest(store: RegistryStore) -> None:
     channel = preview_channel("door", PreviewKind.PLAIN)
-    async with PreviewFeed(store, channel=channel) as feed:
+    async with PreviewFeed(store, channels=[channel]) as feed:
         while not await store.redis.publish(channel, message_of(0)):
             await asyncio.sleep(0.01)  # it subscribes in the background
         for number in range(1, 20):

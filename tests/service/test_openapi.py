@@ -21,7 +21,7 @@ from tests.service.test_worker import Bench
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
-ENDLESS = "/(events|preview.mjpeg)$"  # these answer for as long as one listens
+ENDLESS = "/(events|preview.mjpeg|previews)$"  # these answer for as long as one listens
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from emostream.errors import EventRejectedError, SinkUnavailableError
 from emostream.event import EmotionEvent
+from emostream.publish.wire import event_from_json
 from emostream.service.preview import (
     PreviewKind,
     PreviewPicture,
@@ -26,11 +27,12 @@ from tests.publish.samples import events_of
 
 @given(jpeg=st.binary(), index=st.integers(0, 2**53), pts=st.floats(allow_nan=False, allow_infinity=False))
 def test_a_picture_comes_back_as_it_was_sent(jpeg: bytes, index: int, pts: float) -> None:
-    picture = PreviewPicture("door", 7, index, pts, datetime(2026, 1, 1, tzinfo=UTC), 640, 360, jpeg)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    picture = PreviewPicture("door", 7, index, pts, at, 640, 360, jpeg, event_json=b'{"faces": []}')
     assert preview_from_bytes(bytes_from_preview(picture)) == picture
 
 
-@pytest.mark.parametrize("message", [b"", b"{}", b"[]\n", b'{"captured_at": "2026-01-01"}\nx', b"\xff\xd8\n"])
+@pytest.mark.parametrize("message", [b"", b"{}", b"[]\n", b'{"captured_at": "2026-01-01"}\n\nx', b"\xff\xd8\n"])
 def test_what_is_no_preview_is_refused(message: bytes) -> None:
     with pytest.raises(EventRejectedError, match="no preview"):
         preview_from_bytes(message)
@@ -38,7 +40,8 @@ def test_what_is_no_preview_is_refused(message: bytes) -> None:
 
 def test_every_kind_is_reached() -> None:
     kinds = {preview_kind(has_boxes=boxes, is_blurred=blur) for boxes in (True, False) for blur in (True, False)}
-    assert kinds == set(PreviewKind)
+    small = {preview_kind(has_boxes=False, is_blurred=blur, is_small=True) for blur in (True, False)}
+    assert kinds | small == set(PreviewKind)
 
 
 class Channel:
@@ -114,7 +117,20 @@ async def test_a_server_that_is_away_is_no_trouble() -> None:
     stream.decode(0)
     await stream.publish(0)
     channel.error = None
-    stream.decode(*range(5, 8))
-    await stream.publish(*range(5, 8))
+    stream.seconds += 1
+    stream.decode(5)
+    await stream.publish(5)
     assert len(channel.sent) == len(PreviewKind)
     stream.tap.close()
+
+
+async def test_pictures_for_many_are_small_and_seldom_and_bring_their_event() -> None:
+    channel = Channel()
+    stream = Stream(channel)
+    stream.tap.kinds = frozenset({PreviewKind.SMALL})
+    for index in range(50):  # 2 seconds
+        stream.decode(index)
+        await stream.publish(index)
+    assert [picture.frame_index for _, picture in channel.sent] == [0, 13, 26, 39]
+    event = event_from_json(channel.sent[1][1].event_json)
+    assert (event.frame_index, len(event.faces)) == (13, len(stream._events[13].faces))

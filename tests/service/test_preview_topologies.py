@@ -28,7 +28,7 @@ async def test_a_picture_arrives(topology: Cluster | Watched) -> None:
     async with (
         RegistryStore(SETTINGS, redis_url=topology.url()) as one,
         RegistryStore(SETTINGS, redis_url=topology.url()) as other,
-        PreviewFeed(one, channel=channel) as feed,
+        PreviewFeed(one, channels=[channel]) as feed,
         asyncio.timeout(20),
     ):
         picture = None
