@@ -11,6 +11,7 @@ from rich.console import Console
 
 from emostream.commands.analyze import analyze
 from emostream.commands.bench import bench_app
+from emostream.commands.classify import classify
 from emostream.commands.demo import demo
 from emostream.commands.doctor import doctor
 from emostream.commands.events import events_app
@@ -32,6 +33,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(analyze)
+app.command()(classify)
 app.command()(explain)
 app.command()(demo)
 app.command()(serve)

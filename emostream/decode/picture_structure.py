@@ -128,6 +128,6 @@ def _webp_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 def _still_from_frame(frame: bytes) -> bytes:
     """The payload of an ANMF chunk → a WebP file: a header that names its size, then the frame's own chunks."""
     size, chunks = frame[6:12], frame[_WEBP_FRAME_HEADER_BYTES:]
-    flags = bytes([_WEBP_HAS_ALPHA if chunks[:4] == b"ALPH" else 0, 0, 0, 0])
+    flags = bytes([0 if chunks[:4] in (b"VP8 ", b"VP8L") else _WEBP_HAS_ALPHA, 0, 0, 0])
     body = b"WEBP" + b"VP8X" + struct.pack("<I", 10) + flags + size + chunks
     return b"RIFF" + struct.pack("<I", len(body)) + body

@@ -1,6 +1,9 @@
-"""Pure: a picture and its event → the picture with boxes, track ids and emotions drawn on it."""
+"""Pure: a picture and its event → the picture with boxes, numbers, emotions and their probabilities drawn on it."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -9,16 +12,44 @@ import numpy.typing as npt
 from emostream.event import EmotionEvent, FaceEmotion
 from emostream.palette import Rgb, colour_of
 
+Picture = npt.NDArray[np.uint8]
+
 _INK: Rgb = (25, 25, 25)
+_LIGHT: Rgb = (245, 245, 245)
+_DIM: Rgb = (170, 170, 170)
+_TIME_BACKGROUND: Rgb = (235, 235, 235)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_PANEL_DARKNESS = 0.7  # what is behind the bars shows through a little
+
+# Of the height of the text.
+_NAME_WIDTH, _BAR_WIDTH = 5.4, 3.6
+_NAMED_ROW, _PLAIN_ROW = 1.15, 0.55
 
 
-def draw_event(rgb: npt.NDArray[np.uint8], event: EmotionEvent) -> npt.NDArray[np.uint8]:
+class _Area(NamedTuple):
+    """Pixels, x1 and y1 outside."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    def covers(self, other: _Area) -> int:
+        """Pixels that both have."""
+        across = min(self.x1, other.x1) - max(self.x0, other.x0)
+        down = min(self.y1, other.y1) - max(self.y0, other.y0)
+        return max(across, 0) * max(down, 0)
+
+
+def draw_event(rgb: Picture, event: EmotionEvent, *, has_time: bool = True) -> Picture:
     """Draw an event on its frame.
+
+    Beside each face is a bar for each emotion, with its name where the name hides nothing of another face.
 
     Args:
         rgb: uint8, H×W×3, RGB; not written into.
         event: the event of this frame.
+        has_time: write its time in the source into a corner.
 
     Returns:
         A new picture of the same size.
@@ -26,42 +57,111 @@ def draw_event(rgb: npt.NDArray[np.uint8], event: EmotionEvent) -> npt.NDArray[n
     picture = np.ascontiguousarray(rgb).copy()
     # Readable on a small clip, not huge on a large one.
     text_height = max(10, round(min(picture.shape[:2]) / 32))
-    for face in event.faces:
-        _draw_face(picture, face, text_height=text_height)
-    _draw_label(picture, f"{event.pts_seconds:.2f} s", left=0, bottom=2 * text_height, height=text_height)
+    boxes = [_area_of(face) for face in event.faces]
+    taken = list(boxes)
+    for face, box in zip(event.faces, boxes, strict=True):
+        taken.append(_draw_bars(picture, face, box=box, taken=taken, text_height=text_height))
+    for face, box in zip(event.faces, boxes, strict=True):
+        _draw_face(picture, face, box=box, text_height=text_height)
+    if has_time:
+        _draw_label(picture, f"{event.pts_seconds:.2f} s", left=0, bottom=2 * text_height, height=text_height)
     return picture
 
 
-def _draw_face(picture: npt.NDArray[np.uint8], face: FaceEmotion, *, text_height: int) -> None:
-    x0, y0, x1, y1 = (round(value) for value in face.face.box_xyxy)
+def _area_of(face: FaceEmotion) -> _Area:
+    return _Area(*(round(value) for value in face.face.box_xyxy))
+
+
+def _draw_face(picture: Picture, face: FaceEmotion, *, box: _Area, text_height: int) -> None:
     colour = colour_of(face.dominant)
-    cv2.rectangle(picture, (x0, y0), (x1, y1), colour, max(1, text_height // 6))
-    _draw_bars(picture, face, left=x1 + text_height // 3, top=y0, text_height=text_height)
+    thickness = max(1, text_height // 6)
+    # A dark line around the coloured one: seen before any background.
+    cv2.rectangle(picture, box[:2], box[2:], _INK, thickness + 2)
+    cv2.rectangle(picture, box[:2], box[2:], colour, thickness)
     label = f"#{face.face.track_id} {face.dominant} {face.confidence:.0%}"
-    _draw_label(picture, label, left=x0, bottom=max(y0, 2 * text_height), height=text_height, background=colour)
+    _draw_label(picture, label, left=box.x0, bottom=max(box.y0, 2 * text_height), height=text_height, background=colour)
 
 
-def _draw_bars(picture: npt.NDArray[np.uint8], face: FaceEmotion, *, left: int, top: int, text_height: int) -> None:
-    """One bar per emotion, in the order of the model's labels, as long as its smoothed probability."""
-    height, full = max(3, text_height // 2), 4 * text_height
-    for row, (emotion, probability) in enumerate(face.smoothed.as_dict().items()):
-        y = top + row * (height + 1)
-        cv2.rectangle(picture, (left, y), (left + full, y + height - 1), _INK, cv2.FILLED)
-        end = left + max(1, round(full * probability))
-        cv2.rectangle(picture, (left, y), (end, y + height - 1), colour_of(emotion), cv2.FILLED)
+def _draw_bars(picture: Picture, face: FaceEmotion, *, box: _Area, taken: Sequence[_Area], text_height: int) -> _Area:
+    """One bar per emotion, in the order of the model's labels, as long as its smoothed probability; where they are."""
+    area, has_names = _place_of_bars(picture, box, len(face.smoothed.labels), taken=taken, text_height=text_height)
+    part = picture[max(area.y0, 0) : max(area.y1, 0), max(area.x0, 0) : max(area.x1, 0)]
+    part[:] = np.rint(part * (1 - _PANEL_DARKNESS) + np.array(_INK) * _PANEL_DARKNESS)
+    row = (area.y1 - area.y0 - text_height // 2) // len(face.smoothed.labels)
+    margin = text_height // 4
+    start = area.x0 + margin + (round(_NAME_WIDTH * text_height) if has_names else 0)
+    full = area.x1 - margin - start
+    for number, (emotion, probability) in enumerate(face.smoothed.as_dict().items()):
+        top = area.y0 + margin + number * row
+        if has_names:
+            colour = _LIGHT if emotion == face.dominant else _DIM
+            _write(
+                picture,
+                emotion,
+                left=area.x0 + margin,
+                bottom=top + row - margin,
+                height=0.8 * text_height,
+                colour=colour,
+            )
+        end = start + max(1, round(full * probability))
+        cv2.rectangle(picture, (start, top + 1), (end, top + row - 2), colour_of(emotion), cv2.FILLED)
+    return area
+
+
+def _place_of_bars(
+    picture: Picture, box: _Area, num_rows: int, *, taken: Sequence[_Area], text_height: int
+) -> tuple[_Area, bool]:
+    """Where the bars of a face go, and whether there is room for names: beside it, below it, or as small as can be."""
+    for has_names in (True, False):
+        width = round(((_NAME_WIDTH if has_names else 0) + _BAR_WIDTH + 0.5) * text_height)
+        height = round((_NAMED_ROW if has_names else _PLAIN_ROW) * text_height) * num_rows + text_height // 2
+        gap = text_height // 3
+        corners = [(box.x1 + gap, box.y0), (box.x0 - gap - width, box.y0), (box.x0, box.y1 + gap)]
+        for left, top in corners:
+            area = _Area(left, top, left + width, top + height)
+            if _is_inside(area, picture) and not any(area.covers(other) for other in taken):
+                return area, has_names
+    left, top = corners[0]
+    left = max(min(left, picture.shape[1] - width), 0)  # over its own face rather than outside the picture
+    top = max(min(top, picture.shape[0] - height), 0)
+    return _Area(left, top, left + width, top + height), False
+
+
+def _is_inside(area: _Area, picture: Picture) -> bool:
+    height, width = picture.shape[:2]
+    return area.x0 >= 0 and area.y0 >= 0 and area.x1 <= width and area.y1 <= height
 
 
 def _draw_label(
-    picture: npt.NDArray[np.uint8], text: str, *, left: int, bottom: int, height: int, background: Rgb = (235, 235, 235)
+    picture: Picture, text: str, *, left: int, bottom: int, height: int, background: Rgb = _TIME_BACKGROUND
 ) -> None:
-    """Dark text on a filled field: readable on any background."""
-    (_, unscaled_height), _ = cv2.getTextSize("#0", _FONT, 1.0, 1)
-    scale = height / unscaled_height
-    (width, _), _ = cv2.getTextSize(text, _FONT, scale, 1)
+    """Text on a filled field: readable on any background."""
+    width = _text_width(text, height=height)
     margin = height // 2
     # Kept inside the picture, so that the name of a face at its border can be read, too.
     left = max(0, min(left, picture.shape[1] - width - 2 * margin))
-    cv2.rectangle(
-        picture, (left, bottom - height - 2 * margin), (left + width + 2 * margin, bottom), background, cv2.FILLED
-    )
-    cv2.putText(picture, text, (left + margin, bottom - margin), _FONT, scale, _INK, 1, cv2.LINE_AA)
+    top = bottom - height - 2 * margin
+    cv2.rectangle(picture, (left, top), (left + width + 2 * margin, bottom), background, cv2.FILLED)
+    colour = _INK if _luminance(background) > 110 else _LIGHT
+    _write(picture, text, left=left + margin, bottom=bottom - margin, height=height, colour=colour)
+
+
+def _luminance(colour: Rgb) -> float:
+    """ITU-R BT.601 luma, 0…255."""
+    red, green, blue = colour
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def _scale_of(height: float) -> float:
+    """The scale at which capitals are so many pixels high."""
+    (_, unscaled_height), _ = cv2.getTextSize("#0", _FONT, 1.0, 1)
+    return height / unscaled_height
+
+
+def _text_width(text: str, *, height: float) -> int:
+    (width, _), _ = cv2.getTextSize(text, _FONT, _scale_of(height), 1)
+    return int(width)
+
+
+def _write(picture: Picture, text: str, *, left: int, bottom: int, height: float, colour: Rgb) -> None:
+    cv2.putText(picture, text, (left, bottom), _FONT, _scale_of(height), colour, 1, cv2.LINE_AA)

@@ -1,0 +1,64 @@
+"""What a user names as pictures → the pictures: files, URLs, folders, patterns that no shell has expanded."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emostream.errors import SourceRejectedError
+
+SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".jxl", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+"""Names of pictures in a folder end so; a file that is named itself may be called anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureList:
+    """What there is to do.
+
+    Attributes:
+        names: paths and URLs, each once, in the order in which they were named; those of a folder by name.
+        errors: what was named and is no picture nor holds one.
+        num_others: files in the folders that are not called like pictures.
+    """
+
+    names: tuple[str, ...]
+    errors: tuple[SourceRejectedError, ...]
+    num_others: int
+
+
+def list_pictures(named: Sequence[str]) -> PictureList:
+    """The pictures of files, URLs, folders (with all folders in them) and patterns such as `photos/*.jpg`."""
+    names: dict[str, None] = {}
+    errors: list[SourceRejectedError] = []
+    num_others = 0
+    for name in named:
+        path = Path(name)
+        if _is_folder(path):
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+            found = [str(file) for file in files if file.suffix.lower() in SUFFIXES]
+            num_others += len(files) - len(found)
+            if not found:
+                errors.append(SourceRejectedError(f"{name}: there is no picture in this folder{_others(len(files))}"))
+        elif glob.has_magic(name) and "://" not in name and not path.exists():
+            found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute patterns
+            if not found:
+                errors.append(SourceRejectedError(f"{name}: no file is called like that"))
+        else:
+            found = [name]
+        names |= dict.fromkeys(found)
+    return PictureList(tuple(names), tuple(errors), num_others)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return False
+
+
+def _others(num_files: int) -> str:
+    return f", only {num_files} other files" if num_files else ""
