@@ -32,6 +32,7 @@ from emostream.processor import has_int8_instructions, processor_name
 from emostream.publish.sink import EventSink
 from emostream.rolling import RollingSummary
 from emostream.stream import StreamSpec
+from emostream.tracing import FrameTracer
 from emostream.track.dominance import DominantEmotion
 from emostream.track.follower import FaceFollower
 from emostream.track.smoothing import EmotionSmoother
@@ -170,6 +171,7 @@ def build_pipeline(
     source: FrameSource | None = None,
     stages: Stages | None = None,
     on_event: EventObserver | None = None,
+    tracer: FrameTracer | None = None,
 ) -> Pipeline:
     """The pipeline of one stream.
 
@@ -194,4 +196,5 @@ def build_pipeline(
         sink=sink,
         workers=models.workers,
         on_event=on_event,
+        tracer=tracer,
     )

@@ -15,6 +15,7 @@ from emostream.emotion import EmotionScores
 from emostream.event import EmotionEvent, FaceEmotion
 from emostream.face import Face
 from emostream.frame import Frame
+from emostream.tracing import ChunkTrace
 from emostream.track.dominance import DominantEmotion
 from emostream.track.follower import FollowedFaces
 from emostream.track.quality import quality_flags
@@ -33,6 +34,7 @@ class FollowedChunk:
         crop_seconds: time it took to cut them.
         num_dropped: frames lost before the first of these.
         is_classified: for each frame, whether `crops` holds those of its faces.
+        trace: of those frames that are traced; None when none is.
     """
 
     frames: Sequence[Frame]
@@ -41,6 +43,7 @@ class FollowedChunk:
     crop_seconds: float
     num_dropped: int
     is_classified: Sequence[bool]
+    trace: ChunkTrace | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -237,6 +237,17 @@ class MetricsSettings(_Section):
     """Where `emostream analyze --metrics-port` listens; 0.0.0.0 for all addresses of the machine."""
 
 
+class TracingSettings(_Section):
+    """Traces of frames for OpenTelemetry (`pip install 'emostream[tracing]'`)."""
+
+    ratio: float = Field(0.0, ge=0, le=1)
+    """Share of frames whose way is traced, for example 0.001; 0 means none. A frame is among them by its trace id
+    alone, which follows from stream, epoch and frame index."""
+    endpoint: str | None = Field(None, pattern=r"^https?://")
+    """Receiver of OTLP over HTTP, for example `http://collector:4318`; none leaves it to the variables of OpenTelemetry
+    (`OTEL_EXPORTER_OTLP_ENDPOINT`), which set the rest as well (docs/operations.md)."""
+
+
 class ModelSettings(_Section):
     """Where model files are kept."""
 
@@ -260,13 +271,15 @@ class Settings(BaseSettings):
     publish: PublishSettings = PublishSettings()
     service: ServiceSettings = ServiceSettings()
     metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
     models: ModelSettings = Field(default_factory=ModelSettings)
     zones: dict[str, tuple[ZoneSettings, ...]] = {}
     """Zones per stream id, for streams that bring none of their own."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     """Messages below this level are not printed."""
     log_format: Literal["text", "json"] = "text"
-    """Lines for people, or one JSON object a line for machines: `at`, `level`, `logger`, `message`, `stream_id`."""
+    """Lines for people, or one JSON object a line for machines: `at`, `level`, `logger`, `message`, and `stream_id` and
+    `trace_id` where there is one."""
 
 
 def load_settings(*, config_file: Path | None = None, **arguments: Any) -> Settings:

@@ -36,6 +36,7 @@ class Frame:
         captured_at: wall-clock instant the picture was received (live) or decoded (file), aware UTC.
         luma: uint8, H×W, gray. Usually a zero-copy view on the decoder's buffer, so read-only.
         is_full_range: whether luma uses 0–255; False means 16–235. `full_luma` converts small parts of it.
+        decode_seconds: time the decoder took for it, as far as the source can tell.
         load_rgb: colour on demand, uint8, H×W×3, RGB, upright; None where the source has no colour to give. Costs
             several milliseconds, so only previews and annotated videos call it.
     """
@@ -46,6 +47,7 @@ class Frame:
     captured_at: datetime
     luma: Luma
     is_full_range: bool = True
+    decode_seconds: float = 0.0
     load_rgb: Callable[[], npt.NDArray[np.uint8]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

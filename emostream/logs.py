@@ -17,6 +17,11 @@ LogFormat = Literal["text", "json"]
 
 STREAM_ID: ContextVar[str] = ContextVar("emostream_stream_id", default="")
 """Set at the top of a stream's task; every line that is written below it carries the id."""
+TRACE_ID: ContextVar[str] = ContextVar("emostream_trace_id", default="")
+"""Set while frames that are traced are in a stage (`tracing.py`), in hex; lines that are written meanwhile carry it."""
+
+# OpenTelemetry writes a line when traces cannot be sent.
+_OTHER_LOGGERS = ("opentelemetry",)
 
 _WINDOW_SECONDS = 60.0
 _MAX_ALIKE_PER_WINDOW = 5  # shows whether it goes on, and cannot fill a disk
@@ -24,11 +29,13 @@ _MAX_KINDS = 1000  # kinds of lines remembered at once
 
 
 class _NameStream(logging.Filter):
-    """Gives each record the stream that it is about, unless it brings one."""
+    """Gives each record the stream and the trace that it is about, unless it brings them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not hasattr(record, "stream_id"):
             record.stream_id = STREAM_ID.get()
+        if not hasattr(record, "trace_id"):
+            record.trace_id = TRACE_ID.get()
         return True
 
 
@@ -85,6 +92,8 @@ class _TextFormatter(logging.Formatter):
         stream_id = getattr(record, "stream_id", "")
         record.of_stream = f" [{stream_id}]" if stream_id else ""
         text = redact(super().format(record))
+        if trace_id := getattr(record, "trace_id", ""):
+            text = f"{text} (trace {trace_id})"
         num_left_out = getattr(record, "num_left_out", 0)
         return f"{text} (and {num_left_out} more like it before)" if num_left_out else text
 
@@ -101,6 +110,8 @@ class _JsonFormatter(logging.Formatter):
         }
         if stream_id := getattr(record, "stream_id", ""):
             line["stream_id"] = stream_id
+        if trace_id := getattr(record, "trace_id", ""):
+            line["trace_id"] = trace_id
         if num_left_out := getattr(record, "num_left_out", 0):
             line["num_left_out"] = num_left_out
         if record.exc_info:
@@ -109,13 +120,14 @@ class _JsonFormatter(logging.Formatter):
 
 
 def configure_logging(level: str, *, log_format: LogFormat = "text") -> None:
-    """Send records of this package at or above `level` to standard error."""
+    """Send records of this package at or above `level` to standard error, and warnings of the libraries it runs."""
     handler = logging.StreamHandler()
     handler.addFilter(_NameStream())
     handler.addFilter(RepeatLimit())
     text_format = "%(asctime)s %(levelname)s %(name)s%(of_stream)s: %(message)s"
     handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter(text_format))
-    package = logging.getLogger("emostream")
-    package.handlers = [handler]
-    package.setLevel(level.upper())
-    package.propagate = False
+    for name in ("emostream", *_OTHER_LOGGERS):
+        known = logging.getLogger(name)
+        known.handlers = [handler]
+        known.setLevel(level.upper() if name == "emostream" else logging.WARNING)
+        known.propagate = False

@@ -30,6 +30,7 @@ from emostream.frame import Frame
 from emostream.publish.sink import EventSink, publish_summary
 from emostream.rolling import RollingSummary
 from emostream.stream import StreamKind, StreamState
+from emostream.tracing import FrameTracer, stage
 from emostream.track.dominance import DominantEmotion
 from emostream.track.follower import FaceFollower, FollowedFaces
 from emostream.track.smoothing import EmotionSmoother
@@ -97,6 +98,7 @@ class Pipeline:
         workers: threads in which frames are followed, shared between pipelines, not shut down here; None means a thread
             of its own.
         on_event: sees each frame with its event after it was published.
+        tracer: traces some of the frames, shared between pipelines, not closed here; None traces none.
         now: wall clock, aware UTC.
     """
 
@@ -115,6 +117,7 @@ class Pipeline:
         summary: RollingSummary | None = None,
         workers: Executor | None = None,
         on_event: EventObserver | None = None,
+        tracer: FrameTracer | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.stats = PipelineStats()
@@ -136,6 +139,7 @@ class Pipeline:
         self._summary = summary
         self._sink = sink
         self._on_event = on_event
+        self._tracer = tracer
         self._now = now
         self._executor = ThreadPoolExecutor(max_workers=3, thread_name_prefix=f"emostream-{stream_id}")
         self._workers = workers or self._executor
@@ -225,12 +229,14 @@ class Pipeline:
 
     def _follow(self, frames: Sequence[Frame], num_dropped: int, wait_seconds: float) -> FollowedChunk:
         """Runs in a thread."""
-        followed = [self._follower.follow(frame) for frame in frames]
+        trace = None if self._tracer is None else self._tracer.begin(frames, epoch=self._epoch)
+        with stage(trace, "follow"):
+            followed = [self._follower.follow(frame) for frame in frames]
         started = time.perf_counter()
         is_classified = [self._is_classified(found, wait_seconds) for found in followed]
         faces = [found.faces if due else () for found, due in zip(followed, is_classified, strict=True)]
         crops = crop_faces(frames, faces, size=self._classifier.manifest.input_size_pixels)
-        return FollowedChunk(frames, followed, crops, time.perf_counter() - started, num_dropped, is_classified)
+        return FollowedChunk(frames, followed, crops, time.perf_counter() - started, num_dropped, is_classified, trace)
 
     def _is_classified(self, found: FollowedFaces, wait_seconds: float) -> bool:
         """Whether the faces of the next frame are classified: those of files are, and so are all when one is new."""
@@ -256,14 +262,18 @@ class Pipeline:
 
     async def _classify(self, chunk: FollowedChunk) -> ScoredChunk:
         may_wait = self._source.kind is StreamKind.LIVE
-        return ScoredChunk(chunk, await self._classifier.classify(chunk.crops, may_wait=may_wait))
+        with stage(chunk.trace, "classify"):
+            return ScoredChunk(chunk, await self._classifier.classify(chunk.crops, may_wait=may_wait))
 
     async def _publish_all(self, classified: asyncio.Queue[asyncio.Task[ScoredChunk] | None]) -> None:
         while (classifying := await classified.get()) is not None:
             scored = await classifying
             events = self._events.events_from(scored, now=self._now())
-            started = time.perf_counter()
-            await self._sink.publish(events)
+            started, trace = time.perf_counter(), scored.chunk.trace
+            with stage(trace, "publish"):
+                await self._sink.publish(events)
+            if trace is not None:
+                trace.published(events)
             await self._summarize(events)
             self.stats.add_time("publish", time.perf_counter() - started)
             self._count(scored)

@@ -33,6 +33,7 @@ DOORS = {
     "tensorrt_rtx": {"trt/package.py"},
     "cuda": {"trt/cuda.py", "trt/nvml.py"},
     "prometheus_client": {"exposition.py"},
+    "opentelemetry": {"otel_exporter.py"},
     "typer": None,  # commands only, checked below
     "ray": None,  # deployments only, checked below
     "torch": set(),

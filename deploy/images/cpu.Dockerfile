@@ -14,8 +14,8 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY deploy/constraints.txt deploy/constraints.txt
 COPY emostream emostream
-# `serve` is what a cluster needs; add `export` for Parquet sinks: --build-arg EXTRAS=serve,export
-ARG EXTRAS=serve
+# `serve` is what a cluster needs, `tracing` for traces; add `export` for Parquet sinks: --build-arg EXTRAS=serve,tracing,export
+ARG EXTRAS=serve,tracing
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --constraint deploy/constraints.txt ".[${EXTRAS}]"
 # Models are part of the image: a pod starts without network, and with the very files that were tested.

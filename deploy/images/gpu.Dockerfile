@@ -17,7 +17,7 @@ COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY deploy/constraints.txt deploy/constraints.txt
 COPY emostream emostream
 # The extra `gpu` brings TensorRT for RTX cards.
-ARG EXTRAS=serve,gpu
+ARG EXTRAS=serve,gpu,tracing
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --constraint deploy/constraints.txt ".[${EXTRAS}]"
 # TensorRT for data-centre GPUs: these packages fetch their libraries from NVIDIA's index while they are installed. Leave them out

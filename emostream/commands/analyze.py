@@ -27,6 +27,7 @@ from emostream.event import EmotionEvent
 from emostream.frame import Frame
 from emostream.logs import STREAM_ID
 from emostream.measurement import Measurement, live_source_of
+from emostream.open_tracer import open_tracer
 from emostream.pipeline import EventObserver, PipelineStats
 from emostream.publish.jsonl_sink import JsonlSink
 from emostream.publish.open_sink import open_redis_sink
@@ -180,7 +181,11 @@ async def run_analysis(
                 measurement.watch_classifier(models.classifier)
                 measurement.watch_source(spec.stream_id, source, live=live_source_of(source))
                 sink = measurement.measured(sink)
-            with _annotating(annotate) as write_annotated, _progress(spec, source, is_shown=progress) as advance:
+            with (
+                open_tracer(settings.tracing, instance_id=f"analyze-{epoch}") as tracer,
+                _annotating(annotate) as write_annotated,
+                _progress(spec, source, is_shown=progress) as advance,
+            ):
 
                 def observe(frame: Frame, event: EmotionEvent) -> None:
                     summary.add(event)
@@ -196,6 +201,7 @@ async def run_analysis(
                     epoch=epoch,
                     source=source,
                     on_event=observe,
+                    tracer=tracer,
                 )
                 return await pipeline.run()
         finally:

@@ -74,6 +74,7 @@ class PyAVSource:
         self._info: SourceInfo | None = None
         self._first: VideoFrame | None = None
         self._packet: Packet[VideoStream] | None = None
+        self._decode_seconds = 0.0  # of the picture that came last
         self._decoder = ""  # known from the first picture on
         self._zero_at_microseconds: int | None = (
             None  # when, by the source's clock, time stamp 0 was; RTSP tells it late
@@ -244,6 +245,7 @@ class PyAVSource:
             captured_at=self._now(),
             luma=pixels.luma,
             is_full_range=pixels.is_full_range,
+            decode_seconds=self._decode_seconds,
             load_rgb=pixels.load_rgb,
         )
 
@@ -263,7 +265,8 @@ class PyAVSource:
                 self._corruption.failed(exc)
                 continue
             finally:
-                stats.decode_seconds += time.perf_counter() - started
+                self._decode_seconds = time.perf_counter() - started
+                stats.decode_seconds += self._decode_seconds
             for picture in pictures:
                 self._decoder = self._decoder or decoder_name(context.name, self._hardware, picture)
                 self._corruption.picture_decoded()

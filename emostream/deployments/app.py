@@ -14,6 +14,7 @@ from emostream.deployments.emotion_classification import EmotionClassification
 from emostream.deployments.ingress import Ingress
 from emostream.deployments.stream_worker import StreamWorkers
 from emostream.errors import ConfigError
+from emostream.open_tracer import check_tracing
 
 
 class AppArgs(BaseModel):
@@ -44,6 +45,7 @@ def bind_app(settings: Settings, *, shared_classifier: bool = False, num_workers
     """The application for settings that are loaded already; `num_workers` fixes the number of worker replicas."""
     if settings.publish.redis_url is None:
         raise ConfigError("the service needs a Redis server: set publish.redis_url or EMOSTREAM_PUBLISH__REDIS_URL")
+    check_tracing(settings.tracing)
     # Serve's decorator makes deployments of the classes, which its types do not tell.
     ingress, workers, classification = (
         cast(serve.Deployment, kind) for kind in (Ingress, StreamWorkers, EmotionClassification)

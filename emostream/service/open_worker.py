@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from emostream.assembly import Models, load_models
 from emostream.config import Settings
 from emostream.measurement import Measurement
+from emostream.open_tracer import open_tracer
 from emostream.service.egress import Egress
 from emostream.service.leases import StreamLeases
 from emostream.service.parts import WorkerParts
@@ -43,8 +44,10 @@ async def open_worker(
     Raises:
         ModelError: a model is missing or does not fit.
         SinkUnavailableError, ConfigError: Redis cannot be used.
+        ConfigError: frames are to be traced and the packages for it are missing.
     """
     async with AsyncExitStack() as stack:
+        tracer = stack.enter_context(open_tracer(settings.tracing, instance_id=worker_id))  # the last to be closed
         if models is None:
             models = await asyncio.to_thread(load_models, settings)
             stack.callback(models.close)
@@ -70,7 +73,7 @@ async def open_worker(
         policy = SourcePolicy(service)
         egress = stack.enter_context(Egress(policy, verify_tls=settings.decode.verify_tls))
         parts = MeasuredParts(
-            WorkerParts(settings, models=models, policy=policy, egress=egress), measurement=measurement
+            WorkerParts(settings, models=models, policy=policy, egress=egress, tracer=tracer), measurement=measurement
         )
         host = StreamHost(parts, sink=sink, worker_id=worker_id, send_preview=store.publish)
         worker = StreamWorker(

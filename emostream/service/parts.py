@@ -17,6 +17,7 @@ from emostream.service.source_policy import SourcePolicy
 from emostream.service.stream_host import TunablePipeline
 from emostream.service.tuning import TunedStages
 from emostream.stream import StreamKind, StreamSpec
+from emostream.tracing import FrameTracer
 
 _WATCHDOG_GRACE_SECONDS = 5.0  # FFmpeg's own time-outs come first and say more
 
@@ -29,10 +30,20 @@ class WorkerParts:
         models: detector and classifier; not closed here.
         policy: which addresses may be opened; asked again at each opening, because names may point elsewhere by then.
         egress: the way out; not closed here.
+        tracer: traces some frames; not closed here.
     """
 
-    def __init__(self, settings: Settings, *, models: Models, policy: SourcePolicy, egress: Egress) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        models: Models,
+        policy: SourcePolicy,
+        egress: Egress,
+        tracer: FrameTracer | None = None,
+    ) -> None:
         self._settings = settings
+        self._tracer = tracer
         self._models = models
         references = "hls" if settings.service.allow_playlists else "none"
         decode = settings.decode.model_copy(update={"references": references})
@@ -63,6 +74,7 @@ class WorkerParts:
             epoch=epoch,
             source=source,
             stages=tuned.stages,
+            tracer=self._tracer,
         )
         return TunablePipeline(pipeline, tuned.tune)
 

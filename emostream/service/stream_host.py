@@ -238,10 +238,10 @@ class StreamHost:
             await pipeline.run()
             hosted.outcome, hosted.state, hosted.detail = Outcome.ENDED, StreamState.ENDED, "the source is finished"
         except EventRejectedError as exc:
-            logger.warning("stream %s: %s", stream_id, exc)
+            logger.warning("stream %s: %s", stream_id, exc, extra=_trace_of(exc))
             hosted.outcome = Outcome.DEPOSED
         except EmostreamError as exc:
-            logger.warning("stream %s: %s", stream_id, exc)
+            logger.warning("stream %s: %s", stream_id, exc, extra=_trace_of(exc))
             hosted.detail = hosted.last_error = redact(str(exc))
             hosted.outcome = Outcome.RETRY if exc.retryable else Outcome.FAILED
             hosted.state = StreamState.RECONNECTING if exc.retryable else StreamState.FAILED
@@ -314,6 +314,11 @@ def _note(hosted: _Hosted, state: StreamState, detail: str) -> None:
     hosted.state, hosted.detail = state, redact(detail)
     if state in (StreamState.RECONNECTING, StreamState.FAILED):
         hosted.last_error = hosted.detail
+
+
+def _trace_of(error: EmostreamError) -> dict[str, str]:
+    """For the log: the trace that the error ended, if one of its frames was traced."""
+    return {"trace_id": error.fields.get("trace_id", "")}
 
 
 def _info_of(source: FrameSource) -> SourceInfo | None:
