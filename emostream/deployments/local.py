@@ -12,17 +12,24 @@ from pathlib import Path
 
 import ray
 from ray import serve
+from ray.exceptions import RayError
+from ray.serve import Application
 from ray.serve.config import HTTPOptions
+from ray.serve.exceptions import RayServeException
 
 from emostream.config import Settings
 from emostream.deployments.app import bind_app
+from emostream.deployments.start_errors import error_of_app, error_of_ray, is_slow_start
 from emostream.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 APP_NAME = "emostream"
 
 # Workers hand their streams over within a second or two; a replica that is being started cannot be stopped before it is
 # up, and ends with Ray instead.
 _STOP_SECONDS = 6.0
+_START_ATTEMPTS = 2  # Ray waits 30 s for itself, which a machine may miss that starts many other things as well
 
 
 @contextlib.contextmanager
@@ -48,32 +55,59 @@ def running_app(
 
     Raises:
         ConfigError: the port is taken, or there is no cluster at the address.
+        EmostreamError: Ray, or a part of the application, did not start.
     """
     if address is None:
         _check_port(host, port)
+    _start_ray(settings, address=address)
     try:
-        with _own_signal_handlers():
-            ray.init(
-                address=address or "local",
-                include_dashboard=False if address is None else None,
-                log_to_driver=settings.log_level in ("debug", "info"),
-                logging_level=logging.ERROR,
-                configure_logging=True,
-            )
-    except ConnectionError as exc:
-        raise ConfigError(f"there is no Ray cluster at {address}: {exc}") from exc
-    try:
-        logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        certificate, key = (str(tls[0]), str(tls[1])) if tls else (None, None)
-        serve.start(http_options=HTTPOptions(host=host, port=port, ssl_certfile=certificate, ssl_keyfile=key))
         app = bind_app(settings, shared_classifier=shared_classifier, num_workers=num_workers)
+        certificate, key = (str(tls[0]), str(tls[1])) if tls else (None, None)
+        http_options = HTTPOptions(host=host, port=port, ssl_certfile=certificate, ssl_keyfile=key)
         try:
-            serve.run(app, name=APP_NAME, route_prefix="/")
+            _start_app(app, http_options=http_options)
             yield
         finally:
             _delete_app(timeout_seconds=_STOP_SECONDS if address is None else None)
     finally:
         ray.shutdown()
+
+
+def _start_ray(settings: Settings, *, address: str | None) -> None:
+    for attempts_left in reversed(range(_START_ATTEMPTS)):
+        try:
+            with _own_signal_handlers():
+                ray.init(
+                    address=address or "local",
+                    include_dashboard=False if address is None else None,
+                    log_to_driver=settings.log_level in ("debug", "info"),
+                    logging_level=logging.ERROR,
+                    configure_logging=True,
+                )
+            return
+        except Exception as exc:  # of many kinds, also plain ones
+            ray.shutdown()
+            if not is_slow_start(exc) or attempts_left == 0:
+                raise error_of_ray(exc, address=address) from exc
+            logger.warning("Ray did not start within its 30 s; it is tried once more")
+
+
+def _start_app(app: Application, *, http_options: HTTPOptions) -> None:
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    try:
+        serve.start(http_options=http_options)
+        serve.run(app, name=APP_NAME, route_prefix="/")
+    except (RuntimeError, TimeoutError, RayError, RayServeException) as exc:
+        raise error_of_app(exc, told=_told_of_failed()) from exc
+
+
+def _told_of_failed() -> dict[str, str]:
+    """What Serve says of each deployment that did not start; nothing when Serve itself is not there."""
+    with contextlib.suppress(RayError, RayServeException):
+        app = serve.status().applications.get(APP_NAME)
+        deployments = app.deployments if app is not None else {}
+        return {name: it.message for name, it in deployments.items() if it.status != "HEALTHY"}
+    return {}
 
 
 @contextlib.contextmanager
