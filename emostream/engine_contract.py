@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from emostream.classify.classifier import EmotionClassifier
 from emostream.classify.parity import compare, require_parity
-from emostream.errors import InferenceError
+from emostream.errors import InferenceError, ManifestError
 from emostream.golden import GOLDEN_MARGIN, golden_crops
 
 Array = npt.NDArray[Any]
@@ -34,8 +34,10 @@ def check_engine(classifier: EmotionClassifier, *, reference: EmotionClassifier 
 
     Raises:
         AssertionError: the engine breaks the contract.
-        ManifestError: it answers differently from the reference.
+        ManifestError: it answers differently from the reference, or takes other crops.
     """
+    if reference is not None:
+        _check_sizes(classifier, reference)
     crops = golden_crops(size=classifier.manifest.input_size_pixels)
     answers = _check_answers(classifier, crops[:50])
     _check_batches(classifier, crops)
@@ -48,6 +50,14 @@ def check_engine(classifier: EmotionClassifier, *, reference: EmotionClassifier 
     classifier.close()
     classifier.close()
     _require(_refuses(classifier, crops[:1]), "a closed engine must raise InferenceError")
+
+
+def _check_sizes(classifier: EmotionClassifier, reference: EmotionClassifier) -> None:
+    size, wanted = classifier.manifest.input_size_pixels, reference.manifest.input_size_pixels
+    if size != wanted:
+        raise ManifestError(
+            f"the engine takes crops of {size} pixels and its reference of {wanted}: compare it with the same model"
+        )
 
 
 def _check_answers(classifier: EmotionClassifier, crops: Array) -> Array:

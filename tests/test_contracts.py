@@ -27,6 +27,7 @@ from emostream.testing import face_at
 from tests.classify.test_trt_classifier import BATCHES, OrtEngine
 from tests.conftest import REPOSITORY
 from tests.detect.real_model import real_detector
+from tests.onnx_models import classifier_model, save_classifier
 from tests.plugins.engine.emostream_brightness import BrightnessEngine, MiddleDetector
 
 PLUGIN = REPOSITORY / "tests" / "plugins" / "engine"
@@ -105,8 +106,15 @@ def test_an_engine_that_breaks_the_contract_is_noticed(fault: str, message: str)
         check_engine(Broken(fault))
 
 
-def test_an_engine_that_answers_differently_is_noticed() -> None:
-    with OrtClassifier(packaged_form_path("fp32")) as reference, pytest.raises(ManifestError, match="does not match"):
+def test_an_engine_that_answers_differently_is_noticed(tmp_path: Path) -> None:
+    model = save_classifier(tmp_path, model=classifier_model(size=64), input_size_pixels=64)
+    with OrtClassifier(model) as reference, pytest.raises(ManifestError, match="does not match"):
+        check_engine(BrightnessEngine(), reference=reference)
+
+
+def test_an_engine_for_other_crops_than_its_reference_is_noticed(tmp_path: Path) -> None:
+    model = save_classifier(tmp_path, model=classifier_model(size=48), input_size_pixels=48)
+    with OrtClassifier(model) as reference, pytest.raises(ManifestError, match="64 pixels and its reference of 48"):
         check_engine(BrightnessEngine(), reference=reference)
 
 

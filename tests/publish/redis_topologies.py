@@ -162,8 +162,10 @@ class Cluster:
 def start_cluster(servers: Servers, *lines: str) -> Cluster:
     """Six servers that know each other and share the slots; `lines` are added to their configuration."""
     ports = free_ports(6)
-    for port in ports:
+    for epoch, port in enumerate(ports, start=1):
         servers.start(port, *_DATA, *lines, "cluster-enabled yes", "cluster-node-timeout 2000", "appendonly no")
+        # Nodes that meet with the same epoch quarrel about it, and a failover or a move meanwhile may be lost.
+        servers.client(port).execute_command("CLUSTER", "SET-CONFIG-EPOCH", epoch)
     primaries, replicas = ports[:3], ports[3:]
     for index, port in enumerate(primaries):
         first, last = (_NUM_SLOTS * place // 3 for place in (index, index + 1))

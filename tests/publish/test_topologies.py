@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -304,3 +305,12 @@ def move_stream(cluster: Cluster, stream_id: str) -> None:
     clients[owner].execute_command("MIGRATE", "127.0.0.1", heir, key, 0, 5000, "AUTH", PASSWORD)
     for port in (heir, owner):
         clients[port].execute_command("CLUSTER", "SETSLOT", slot, "NODE", heir_id)
+    # The next move takes the highest epoch that its node has heard of. One that has not heard of this move would take
+    # the same, and two nodes could send clients to each other for ever.
+    wait_until(lambda: len({_shares(client) for client in clients.values()}) == 1)
+
+
+def _shares(client: Any) -> frozenset[tuple[str, str, str]]:
+    """Node, epoch and slots of each primary, as this node believes."""
+    nodes = client.cluster("NODES").values()
+    return frozenset((node["node_id"], node["epoch"], str(node["slots"])) for node in nodes if node["slots"])
