@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from emostream.classify.batcher import CropBatcher
+from emostream.classify.batcher import BatchStats, CropBatcher
 from emostream.classify.classifier import SharedClassifier
+from emostream.classify.manifest import ModelManifest
 from emostream.decode.live_source import LiveSource
 from emostream.decode.source import FrameSource
 from emostream.figures import Family, Figures, Growth
@@ -64,7 +65,8 @@ class Measurement:
         self._sources: dict[str, _Watched] = {}
         self._sinks: list[EventSink] = []
         self._measured: list[MeasuredSink] = []
-        self._classifier: SharedClassifier | None = None
+        self._manifest: ModelManifest | None = None
+        self._batches: BatchStats | None = None
         self._lock = threading.Lock()
 
     def measured(self, sink: EventSink) -> MeasuredSink:
@@ -79,7 +81,12 @@ class Measurement:
 
     def watch_classifier(self, classifier: SharedClassifier) -> None:
         """Read its batches, if it makes them in this process."""
-        self._classifier = classifier
+        self._manifest = classifier.manifest
+        self._batches = classifier.stats if isinstance(classifier, CropBatcher) else None
+
+    def watch_batches(self, stats: BatchStats, *, manifest: ModelManifest) -> None:
+        """Read batches that a classifier without streams makes in this process."""
+        self._manifest, self._batches = manifest, stats
 
     def watch_source(self, stream_id: str, source: FrameSource, *, live: LiveSource | None = None) -> None:
         """Read the counters of a stream's source from now on; `live` is the live source inside it."""
@@ -108,11 +115,10 @@ class Measurement:
         for stream_id in self._sources:
             self._read_source(stream_id)
         self._set_stream_gauges(resting_ids)
-        if isinstance(self._classifier, CropBatcher):
-            self._read_batches(self._classifier)
-        if self._classifier is not None:
-            manifest = self._classifier.manifest
-            self.figures.set(MODEL_INFO, 1, model=manifest.name, version=manifest.version)
+        if self._batches is not None:
+            self._read_batches(self._batches)
+        if self._manifest is not None:
+            self.figures.set(MODEL_INFO, 1, model=self._manifest.name, version=self._manifest.version)
         for sink in self._sinks:
             self._read_sink(sink)
 
@@ -149,8 +155,7 @@ class Measurement:
             ]
         self.figures.replace(SOURCE_LAG, lags)
 
-    def _read_batches(self, batcher: CropBatcher) -> None:
-        stats = batcher.stats
+    def _read_batches(self, stats: BatchStats) -> None:
         self._grow(BATCH_WAIT, ("wait",), stats.wait_seconds)
         self._grow(BATCH_COMPUTE, ("compute",), stats.compute_seconds)
         for size, count in list(stats.batch_sizes.items()):

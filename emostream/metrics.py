@@ -110,7 +110,8 @@ STALLS = Metric(
 
 STREAMS = Metric(
     "emostream_streams",
-    "Streams that this worker has, by state; those that ended or failed are counted by the HTTP interface.",
+    "Streams that this worker has, by state; those that `ended` or `failed` only the HTTP interface tells, each of its "
+    "processes of the whole service: take their greatest, and the sum of all others.",
     "`reconnecting` grows: cameras are away; `failed`: they can never work as given, see their detail.",
     type=_GAUGE,
     labels=("state",),

@@ -35,6 +35,14 @@ class BatchStats:
     compute_seconds: float = 0.0
     batch_sizes: dict[int, int] = field(default_factory=dict)
 
+    def add_batch(self, num_crops: int, *, wait_seconds: float, compute_seconds: float) -> None:
+        """Count one batch; `wait_seconds` is summed over its requests."""
+        self.num_batches += 1
+        self.num_crops += num_crops
+        self.wait_seconds += wait_seconds
+        self.compute_seconds += compute_seconds
+        self.batch_sizes[num_crops] = self.batch_sizes.get(num_crops, 0) + 1
+
 
 @dataclass(slots=True, eq=False)
 class _Request:
@@ -156,16 +164,12 @@ class CropBatcher:
     def _answer(
         self, batch: list[_Request], probabilities: npt.NDArray[np.float32], *, started: float, seconds: float
     ) -> None:
-        size = len(probabilities)
-        self.stats.num_batches += 1
-        self.stats.num_crops += size
-        self.stats.batch_sizes[size] = self.stats.batch_sizes.get(size, 0) + 1
-        self.stats.compute_seconds += seconds
-        row = 0
+        size, row = len(probabilities), 0
+        waits = sum(started - request.arrived_seconds for request in batch)
+        self.stats.add_batch(size, wait_seconds=waits, compute_seconds=seconds)
         for request in batch:
             num_crops = len(request.crops)
             wait_seconds = started - request.arrived_seconds
-            self.stats.wait_seconds += wait_seconds
             if not request.answer.done():
                 rows = probabilities[row : row + num_crops]
                 request.answer.set_result(Classified(rows, wait_seconds, seconds * num_crops / size))

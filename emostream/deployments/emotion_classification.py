@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,15 +17,17 @@ from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from emostream.classify.batcher import BatchStats
 from emostream.classify.classifier import Classified
 from emostream.classify.load import load_classifier
 from emostream.classify.manifest import ModelManifest
 from emostream.config import Settings
+from emostream.deployments.ray_metrics import RayRecorder
 from emostream.errors import ClassifierUnavailableError, InferenceError
 from emostream.logs import configure_logging
+from emostream.service.classifier_metrics import measured_classifier
 
 Crops = npt.NDArray[np.uint8]
-Probabilities = npt.NDArray[np.float32]
 
 _MAX_BATCH_SIZE = 64  # crops; the time for one batch of this size is what a stream waits for at most
 _MAX_CALLS_PER_BATCH = 64
@@ -30,8 +35,14 @@ _MAX_RETRY_SECONDS = 30.0  # a replica that was killed is back within about 10 s
 _RETRY_PAUSE_SECONDS = 0.2
 
 
-def _num_crops(calls: Sequence[Crops]) -> int:
-    return sum(len(crops) for crops in calls)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    crops: Crops
+    arrived_seconds: float = field(default_factory=time.monotonic)
+
+
+def _num_crops(calls: Sequence[_Call]) -> int:
+    return sum(len(call.crops) for call in calls)
 
 
 @serve.deployment(
@@ -43,19 +54,49 @@ def _num_crops(calls: Sequence[Crops]) -> int:
 class EmotionClassification:
     """Classifies arrays of crops; arrays of several workers are put into one batch."""
 
-    def __init__(self, settings: Settings) -> None:
+    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Serve awaits it
         configure_logging(settings.log_level, log_format=settings.log_format)
-        self._classifier = load_classifier(settings.classify, cache_dir=settings.models.cache_dir)
+        redis_url = settings.publish.redis_url
+        if redis_url is None:
+            raise RuntimeError("expected a Redis URL, which `bind_app` checked")
+        self._stack = AsyncExitStack()
+        self._stats = BatchStats()
+        self._classifier = await asyncio.to_thread(
+            load_classifier, settings.classify, cache_dir=settings.models.cache_dir
+        )
+        self._stack.callback(self._classifier.close)
+        await self._stack.enter_async_context(
+            measured_classifier(
+                settings,
+                self._stats,
+                redis_url=redis_url.get_secret_value(),
+                process_id=f"classifier-{uuid.uuid4().hex[:12]}",
+                manifest=self._classifier.manifest,
+                record=RayRecorder(),
+            )
+        )
+
+    async def classify(self, crops: Crops) -> Classified:
+        """uint8 n×S×S → float32 n×labels, with the wait for the batch and this call's share of its computing time."""
+        answer: Classified = await self._in_batch(_Call(crops))
+        return answer
 
     @serve.batch(max_batch_size=_MAX_BATCH_SIZE, batch_wait_timeout_s=0.005, batch_size_fn=_num_crops)
-    async def classify(self, calls: list[Crops]) -> list[Probabilities]:
-        """uint8 n×S×S for each call → float32 n×labels."""
-        probabilities = await asyncio.to_thread(self._classifier.classify, np.concatenate(calls))
-        return np.split(probabilities, np.cumsum([len(crops) for crops in calls])[:-1])
+    async def _in_batch(self, calls: list[_Call]) -> list[Classified]:
+        started = time.monotonic()
+        crops = np.concatenate([call.crops for call in calls])
+        probabilities = await asyncio.to_thread(self._classifier.classify, crops)
+        seconds, waits = time.monotonic() - started, [started - call.arrived_seconds for call in calls]
+        self._stats.add_batch(len(crops), wait_seconds=sum(waits), compute_seconds=seconds)
+        parts = np.split(probabilities, np.cumsum([len(call.crops) for call in calls])[:-1])
+        return [
+            Classified(part, waited, seconds * len(part) / len(crops))
+            for part, waited in zip(parts, waits, strict=True)
+        ]
 
-    def __del__(self) -> None:
-        """Release the engine."""
-        self._classifier.close()
+    async def __del__(self) -> None:
+        """Called by Serve before the replica ends: release the engine."""
+        await self._stack.aclose()
 
 
 class RemoteClassifier:
@@ -82,15 +123,18 @@ class RemoteClassifier:
         if not parts:
             return Classified(np.empty((0, len(self._manifest.labels)), np.float32), 0.0, 0.0)
         answers = await asyncio.gather(*(self._answer(part) for part in parts))
-        return Classified(np.concatenate(answers), 0.0, time.perf_counter() - started)
+        computed = sum(answer.compute_seconds for answer in answers)
+        # The rest is the wait for the batch, and the way there and back.
+        waited = max(0.0, time.perf_counter() - started - computed)
+        return Classified(np.concatenate([answer.probabilities for answer in answers]), waited, computed)
 
-    async def _answer(self, crops: Crops) -> Probabilities:
+    async def _answer(self, crops: Crops) -> Classified:
         """One call, made again where its replica went away meanwhile: Serve starts another one."""
         deadline = time.monotonic() + _MAX_RETRY_SECONDS
         while True:
             try:
                 async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - time.monotonic()):
-                    answer: Probabilities = await self._handle.classify.remote(crops)
+                    answer: Classified = await self._handle.classify.remote(crops)
                 return answer
             except RayTaskError as exc:  # the model itself failed; it would do so again
                 raise InferenceError(f"the shared classifier failed: {exc.cause}") from exc

@@ -9,6 +9,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from emostream.config import Settings
+from emostream.deployments.ray_metrics import RayRecorder
 from emostream.logs import configure_logging
 from emostream.service.api import build_api
 
@@ -36,4 +37,4 @@ class Ingress:
         redis_url = self._settings.publish.redis_url
         if redis_url is None:
             raise RuntimeError("expected a Redis URL, which `bind_app` checked")
-        return build_api(self._settings, redis_url=redis_url.get_secret_value())
+        return build_api(self._settings, redis_url=redis_url.get_secret_value(), record=RayRecorder())

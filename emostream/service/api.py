@@ -16,12 +16,13 @@ from emostream.errors import EmostreamError
 from emostream.service.api_context import ApiContext, Context
 from emostream.service.api_events import add_events
 from emostream.service.api_jobs import add_jobs
-from emostream.service.api_metrics import add_metrics
+from emostream.service.api_metrics import add_metrics, recording
 from emostream.service.api_models import Alive, Readiness
 from emostream.service.api_pictures import add_pictures
 from emostream.service.api_preview import add_previews
 from emostream.service.api_streams import add_streams
 from emostream.service.body_limit import BodyLimit
+from emostream.service.metrics_loop import Recorder
 from emostream.service.problems import add_problem_handlers
 from emostream.service.rate_limit import RateLimit
 from emostream.service.tokens import Scope, allows, find_token
@@ -29,12 +30,12 @@ from emostream.service.tokens import Scope, allows, find_token
 _READY_SECONDS = 2.0
 
 
-def build_api(settings: Settings, *, redis_url: str) -> FastAPI:
-    """The interface as an ASGI app; it connects when its server starts it."""
+def build_api(settings: Settings, *, redis_url: str, record: Recorder | None = None) -> FastAPI:
+    """The interface as an ASGI app; it connects when its server starts it. `record` gets its own figures as well."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with ApiContext(settings, redis_url=redis_url) as context:
+        async with ApiContext(settings, redis_url=redis_url) as context, recording(context, record):
             app.state.context = context
             yield
 

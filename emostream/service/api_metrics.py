@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
 from emostream.exposition import CONTENT_TYPE, Process, exposition
-from emostream.figures import Figures, families_from_json
+from emostream.figures import Family, Figures, families_from_json
 from emostream.metrics import BUILD_INFO, STREAMS, WANTED_STREAMS
 from emostream.service.api_context import ApiContext
+from emostream.service.metrics_loop import MetricsLoop, Recorder, figures_of
 from emostream.service.record import RegistryView
-from emostream.service.worker_metrics import metrics_of_workers
 from emostream.stream import StreamState
 
-_INTERFACE = "interface"  # in place of a worker's id
+INTERFACE = "interface"
+"""In place of a worker's id."""
 
 
 def add_metrics(app: FastAPI, *, reading: Sequence[Any]) -> None:
@@ -26,17 +29,40 @@ def add_metrics(app: FastAPI, *, reading: Sequence[Any]) -> None:
 
     @app.get("/metrics", dependencies=list(reading), tags=["health"], response_class=Response)
     async def metrics(request: Request) -> Response:
-        """For Prometheus: the figures of every worker that lives, told apart by `worker_id`."""
+        """For Prometheus: the figures of every worker and shared classifier that lives, told apart by `worker_id`."""
         context: ApiContext = request.app.state.context
         view = await context.look()
-        found = await metrics_of_workers(context.store, sorted(view.workers))
-        processes: list[Process] = [({"worker_id": _INTERFACE}, _own_figures(view).families())]
+        found = await figures_of(context.store, [*sorted(view.workers), *await context.store.helpers()])
+        processes: list[Process] = [({"worker_id": INTERFACE}, interface_figures(view).families())]
         processes += [({"worker_id": worker_id}, families_from_json(text)) for worker_id, text in found.items()]
         return Response(exposition(processes), media_type=CONTENT_TYPE)
 
 
-def _own_figures(view: RegistryView) -> Figures:
-    """What there is to say also when no worker lives."""
+@contextlib.asynccontextmanager
+async def recording(context: ApiContext, record: Recorder | None) -> AsyncIterator[None]:
+    """Tell a recorder again and again what only the interface knows, until the context is left.
+
+    Under Ray this is how the numbers of streams that failed, and of those that nobody has, get to Ray's metrics also
+    when no worker lives.
+    """
+    if record is None:
+        yield
+        return
+
+    async def collect() -> Sequence[Family]:
+        return interface_figures(await context.look()).families()
+
+    loop = MetricsLoop(INTERFACE, collect, interval_seconds=context.settings.metrics.interval_seconds, record=record)
+    measuring = asyncio.create_task(loop.run(), name="metrics of the interface")
+    try:
+        yield
+    finally:
+        measuring.cancel()
+        await asyncio.wait([measuring])
+
+
+def interface_figures(view: RegistryView) -> Figures:
+    """What there is to say also when no worker lives; every process of the interface says the same."""
     figures = Figures()
     figures.set(BUILD_INFO, 1, version=version("emostream"), python=platform.python_version())
     figures.set(WANTED_STREAMS, len(view.unfinished_ids()))

@@ -13,12 +13,13 @@ from emostream.measurement import Measurement
 from emostream.open_tracer import open_tracer
 from emostream.service.egress import Egress
 from emostream.service.leases import StreamLeases
+from emostream.service.metrics_loop import MetricsLoop, Recorder
 from emostream.service.parts import WorkerParts
 from emostream.service.source_policy import SourcePolicy
 from emostream.service.store import RegistryStore
 from emostream.service.stream_host import StreamHost
 from emostream.service.worker import StreamWorker
-from emostream.service.worker_metrics import MeasuredParts, Recorder, WorkerMetrics
+from emostream.service.worker_metrics import MeasuredParts, WorkerMetrics
 from emostream.service.worker_sink import open_worker_sink
 from emostream.stream import StreamKind
 
@@ -88,13 +89,17 @@ async def open_worker(
             worker=worker,
             host=host,
             leases=leases,
-            store=store,
             max_streams=service.max_streams_per_worker,
+        )
+        loop = MetricsLoop(
+            worker_id,
+            metrics.collect,
             interval_seconds=settings.metrics.interval_seconds,
+            store=store,
             record=record,
         )
         running = asyncio.create_task(worker.run(), name=f"worker {worker_id}")
-        measuring = asyncio.create_task(metrics.run(), name=f"metrics of {worker_id}")
+        measuring = asyncio.create_task(loop.run(), name=f"metrics of {worker_id}")
         try:
             yield worker
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Sequence
 from importlib.resources import files
 from typing import Any, Self, cast
@@ -27,10 +28,15 @@ REVISION = registry_key("revision")
 """Grows with each change of a record."""
 EPOCH = registry_key("epoch")
 """The last fencing token given out."""
+HELPERS = registry_key("helpers")
+"""Sorted set: processes that own no stream and have figures to show (shared classifiers), by when they said so last."""
 VIEWERS = registry_key("viewers")
 """Hash: channel of a preview → until when somebody looks at it, in ms."""
 GENERATION = registry_key("generation")
 """A random name that changes only when the server lost its data."""
+
+# Clocks of machines differ; which figures are shown is decided by how long those are kept.
+_HELPER_SECONDS = 3600
 
 
 class RegistryStore:
@@ -89,6 +95,27 @@ class RegistryStore:
             return await self.redis.set(key, text, ex=seconds)
 
         await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+
+    async def note_helper(self, process_id: str) -> None:
+        """Say that a process that owns no stream has figures to show; errors as in `run`."""
+        now = time.time()
+
+        async def call() -> Any:
+            async with self.redis.pipeline(transaction=False) as calls:
+                calls.zadd(HELPERS, {process_id: now})
+                calls.zremrangebyscore(HELPERS, "-inf", now - _HELPER_SECONDS)
+                return await calls.execute()
+
+        await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+
+    async def helpers(self) -> list[str]:
+        """Processes that said so lately; errors as in `run`."""
+
+        async def call() -> list[bytes]:
+            return await cast("Awaitable[list[bytes]]", self.redis.zrange(HELPERS, 0, -1))
+
+        found = await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+        return [process_id.decode() for process_id in found]
 
     async def values_of(self, keys: Sequence[str]) -> list[bytes | None]:
         """The texts of several keys, None where there is none; errors as in `run`."""

@@ -36,7 +36,7 @@ def services() -> dict[str, dict[str, Any]]:
         program = tool_path("docker-compose")
     except ToolMissingError as exc:
         pytest.skip(str(exc))
-    command = [str(program), "--file", str(COMPOSE), "config", "--format", "json"]
+    command = [str(program), "--file", str(COMPOSE), "--profile", "tracing", "config", "--format", "json"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]})
     assert (result.returncode, result.stderr) == (0, "")
     found: dict[str, dict[str, Any]] = json.loads(result.stdout)["services"]
@@ -44,7 +44,8 @@ def services() -> dict[str, dict[str, Any]]:
 
 
 def test_everything_that_was_asked_for_is_there(services: dict[str, dict[str, Any]]) -> None:
-    assert set(services) == {"redis", "emostream", "streams", "clip", "camera", "prometheus", "grafana"}
+    assert set(services) == {"redis", "emostream", "streams", "clip", "camera", "prometheus", "grafana", "jaeger"}
+    assert [name for name, service in services.items() if service.get("profiles")] == ["jaeger"]
 
 
 def test_images_are_pinned_by_version(services: dict[str, dict[str, Any]]) -> None:
@@ -103,6 +104,7 @@ def test_the_service_may_watch_the_sample_camera(
         monkeypatch.setenv(name, value)
     settings = load_settings()
     (stream,) = read_streams(DEPLOY / "compose" / "streams.yaml")
+    assert settings.tracing.ratio == 0
     policy = SourcePolicy(settings.service, resolver=lambda host: {"camera": ["172.30.77.5"]}[host])
     assert policy.check(stream.url) == "rtsp://172.30.77.5:8554/sample"
     networks = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["networks"]["default"]["ipam"]["config"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+from emostream.classify.classifier import Classified
 from emostream.errors import ClassifierUnavailableError, ConfigError, InferenceError
 from emostream.testing import ConstantClassifier
 
@@ -82,7 +83,7 @@ class _Handle:
             raise ActorDiedError
         if self._failures:
             raise self._failures.pop(0)
-        return ConstantClassifier().classify(crops)
+        return Classified(ConstantClassifier().classify(crops), 0.0, 0.0)
 
 
 def remote_classifier(handle: Any) -> RemoteClassifier:

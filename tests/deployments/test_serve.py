@@ -96,3 +96,12 @@ def test_a_shared_classifier_for_all_workers(shared_videos: Path, tmp_path: Path
         shown = service.client.show("faces")
         assert len(published(redis.url, "faces")) == shown["num_frames"] > 0
         assert shown["num_faces"] > shown["num_frames"]
+        # Batches are made in a process of their own, and its figures are at the same address.
+        wait_for(lambda: _num_crops_in_batches(service.url) == shown["num_faces"], timeout_seconds=30)
+
+
+def _num_crops_in_batches(url: str) -> float:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=30) as response:
+        lines = response.read().decode().splitlines()
+    sums = [line for line in lines if line.startswith('emostream_classify_batch_size_sum{worker_id="classifier-')]
+    return sum(float(line.split()[-1]) for line in sums)

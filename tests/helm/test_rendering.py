@@ -76,6 +76,14 @@ MATRIX: dict[str, dict[str, Any]] = {
             "dashboards": {"enabled": True},
         }
     },
+    "tracing": {
+        "tracing": {
+            "ratio": 0.001,
+            "endpoint": "http://otel-collector.observability:4318",
+            "headersSecret": "otel",
+            "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "observability"}}}],
+        }
+    },
     "streams": {
         "streams": [
             {"id": "door", "url": "rtsp://user:p%40ss@10.1.2.3/stream1", "target_fps": 10},
@@ -201,6 +209,7 @@ OPTIONAL: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
     "network policies": ({"networkPolicy": {"enabled": False}}, {}, "NetworkPolicy", 4),
     "policy of cameras": ({}, MATRIX["policies"], "NetworkPolicy demo-emostream-cameras", 1),
     "policy of redis": (MATRIX["external redis"], {}, "NetworkPolicy demo-emostream-redis", 1),
+    "policy of traces": ({}, MATRIX["tracing"], "NetworkPolicy demo-emostream-traces", 1),
     "policy of the autoscaler": (MATRIX["no autoscaling"], {}, "NetworkPolicy demo-emostream-autoscaler", 1),
 }
 

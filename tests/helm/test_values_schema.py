@@ -57,6 +57,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "max memory": ({"redis": {"maxMemory": "70%"}}, "at '/redis/maxMemory'"),
     "upgrade": ({"upgrade": {"strategy": "Rolling"}}, "at '/upgrade/strategy': value must be one of"),
     "interval": ({"monitoring": {"podMonitor": {"interval": "often"}}}, "at '/monitoring/podMonitor/interval'"),
+    "traces to nowhere": ({"tracing": {"ratio": 0.1}}, "at '/tracing/endpoint': minLength"),
+    "more traces than frames": ({"tracing": {"ratio": 2}}, "at '/tracing/ratio': maximum: got 2, want 1"),
+    "receiver that is no URL": ({"tracing": {"endpoint": "otel:4318"}}, "at '/tracing/endpoint'"),
     "host path": ({"gpu": {"engineCacheHostPath": "var/lib"}}, "at '/gpu/engineCacheHostPath'"),
     "environment": ({"extraEnv": [{"name": "A-B", "value": "1"}]}, "at '/extraEnv/0/name'"),
     "long name": ({"fullnameOverride": "a" * 41}, "at '/fullnameOverride': maxLength"),
@@ -99,6 +102,10 @@ CONTRADICTING: dict[str, tuple[dict[str, Any], str]] = {
     "redis in the settings": (
         {"settings": {"publish": {"redis_url": "redis://:secret@redis"}}},
         "would put a password into the RayService",
+    ),
+    "tracing in the settings": (
+        {"settings": {"tracing": {"ratio": 0.1}}},
+        "set tracing.ratio and tracing.endpoint instead",
     ),
     "budget that lets no node be drained": (
         {"podDisruptionBudget": {"minAvailable": 2}},

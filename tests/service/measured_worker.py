@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 from emostream.measurement import Measurement
 from emostream.publish.sink import EventSink
 from emostream.service.leases import StreamLeases
+from emostream.service.metrics_loop import MetricsLoop, Recorder
 from emostream.service.store import RegistryStore
 from emostream.service.stream_host import StreamHost
 from emostream.service.worker import StreamWorker
-from emostream.service.worker_metrics import MeasuredParts, Recorder, WorkerMetrics
+from emostream.service.worker_metrics import MeasuredParts, WorkerMetrics
 from tests.service.streams import ScriptedParts
 
 
@@ -31,12 +32,10 @@ async def measured_worker(
         worker=worker,
         host=host,
         leases=leases,
-        store=store,
         max_streams=7,
-        interval_seconds=0.1,
-        record=record,
     )
-    running, measuring = asyncio.create_task(worker.run()), asyncio.create_task(metrics.run())
+    loop = MetricsLoop("w1", metrics.collect, interval_seconds=0.1, store=store, record=record)
+    running, measuring = asyncio.create_task(worker.run()), asyncio.create_task(loop.run())
     try:
         yield worker
     finally:

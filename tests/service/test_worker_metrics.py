@@ -12,16 +12,20 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from emostream.classify.batcher import BatchStats
 from emostream.config import load_settings
 from emostream.figures import Family
 from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.redis_sink import RedisSink
 from emostream.service.api import build_api
+from emostream.service.classifier_metrics import measured_classifier
 from emostream.service.leases import StreamLeases
+from emostream.service.metrics_loop import Recorder
 from emostream.service.record import StreamReport
 from emostream.service.registry import StreamRegistry
 from emostream.service.store import RegistryStore
 from emostream.stream import StreamState
+from emostream.testing import ConstantClassifier
 from tests.service.conftest import SETTINGS
 from tests.service.measured_worker import measured_worker
 from tests.service.streams import live_record
@@ -54,8 +58,11 @@ class Recorded:
 
 
 @contextlib.asynccontextmanager
-async def interface(redis_url: str, **service: object) -> AsyncIterator[httpx.AsyncClient]:
-    app = build_api(load_settings(service=service), redis_url=redis_url)
+async def interface(
+    redis_url: str, *, record: Recorder | None = None, **service: object
+) -> AsyncIterator[httpx.AsyncClient]:
+    settings = load_settings(service=service, metrics={"interval_seconds": 0.1})
+    app = build_api(settings, redis_url=redis_url, record=record)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -134,6 +141,37 @@ async def test_without_workers_the_interface_still_says_what_is_wanted(
     assert found["emostream_streams_wanted"] == [{"worker_id": "interface"}]
     assert found["emostream_streams"] == [{"worker_id": "interface", "state": "failed"}]
     assert (leases.stats.num_claimed, leases.stats.num_released) == (1, 1)
+
+
+async def test_a_recorder_gets_what_only_the_interface_knows(store: RegistryStore, redis_server: EmbeddedRedis) -> None:
+    registry, recorded = StreamRegistry(store), Recorded()
+    await registry.create(live_record("door"))
+    await registry.create(live_record("gate"))
+    leases = StreamLeases(store, worker_id="w0", max_streams=2, ttl_seconds=2.0)
+    async with interface(redis_server.url, record=recorded):
+        await recorded.until(lambda values: values.get("emostream_streams_wanted") == {(): 2})
+        epochs = await leases.claim(["gate"])
+        await leases.report({"gate": StreamReport(StreamState.FAILED, epoch=epochs["gate"], worker_id="w0")})
+        await recorded.until(lambda values: values["emostream_streams"][("failed",)] == 1)
+    assert recorded.last["emostream_streams"] == {("ended",): 0, ("failed",): 1}
+    assert recorded.last["emostream_streams_wanted"] == {(): 1}
+
+
+async def test_a_shared_classifier_is_seen_as_well(store: RegistryStore, redis_server: EmbeddedRedis) -> None:
+    stats, manifest = BatchStats(), ConstantClassifier().manifest
+    settings = load_settings(metrics={"interval_seconds": 0.1})
+    classifier = measured_classifier(
+        settings, stats, redis_url=redis_server.url, process_id="classifier-1", manifest=manifest
+    )
+    async with classifier, interface(redis_server.url) as client:
+        stats.add_batch(5, wait_seconds=0.5, compute_seconds=0.25)
+        found = await scraped_until(client, lambda found: "emostream_classify_batch_size_sum" in found)
+    of_it = {"worker_id": "classifier-1"}
+    assert found["emostream_classify_batch_size_sum"] == [of_it]
+    assert found["emostream_classify_wait_seconds_total"] == [of_it]
+    assert found["emostream_classify_compute_seconds_total"] == [of_it]
+    assert found["emostream_model_info"] == [{**of_it, "model": "constant", "version": "1"}]
+    assert of_it in found["emostream_process_resident_memory_bytes"]
 
 
 async def test_metrics_need_the_right_to_read(store: RegistryStore, redis_server: EmbeddedRedis) -> None:

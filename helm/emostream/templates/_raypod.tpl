@@ -73,6 +73,7 @@ spec:
       env:
         {{- include "emostream.redisEnv" $root | nindent 8 }}
         {{- include "emostream.modelEnv" $root | nindent 8 }}
+        {{- include "emostream.tracingEnv" $root | nindent 8 }}
         {{- with $root.Values.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -131,6 +132,19 @@ spec:
           - {key: ca.crt, path: ca.crt}
     {{- end }}
     {{- end }}
+{{- end -}}
+
+{{/* What the receiver of traces asks for; nothing where no frame is traced. */}}
+{{- define "emostream.tracingEnv" -}}
+{{- with .Values.tracing }}
+{{- if and (gt (float64 .ratio) 0.0) .headersSecret -}}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .headersSecret }}
+      key: {{ .headersKey }}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "emostream.modelEnv" -}}

@@ -47,7 +47,14 @@ scratch value, so that the secret and the hash in the settings agree.
 {{- if .Values.sources.mediaClaim -}}
 {{- $_ := set $decided "media_root" "/media" -}}
 {{- end -}}
-{{- toYaml (mergeOverwrite (dict "service" $decided) (deepCopy $own)) -}}
+{{- $all := dict "service" $decided -}}
+{{- if hasKey $own "tracing" -}}
+{{- fail "settings.tracing is decided by the chart: set tracing.ratio and tracing.endpoint instead, which the network policy follows as well" -}}
+{{- end -}}
+{{- if gt (float64 .Values.tracing.ratio) 0.0 -}}
+{{- $_ := set $all "tracing" (dict "ratio" .Values.tracing.ratio "endpoint" .Values.tracing.endpoint) -}}
+{{- end -}}
+{{- toYaml (mergeOverwrite $all (deepCopy $own)) -}}
 {{- end -}}
 
 {{/* The configuration of Ray Serve; a change of it is applied in place. */}}
