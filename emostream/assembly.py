@@ -62,17 +62,25 @@ def load_models(settings: Settings) -> Models:
         ModelError: a model is missing, damaged or does not fit.
         ConfigError: the settings name no usable model.
     """
+    classifier = load_batched_classifier(settings)
+    return Models(load_chosen_detector(settings), classifier)
+
+
+def load_batched_classifier(settings: Settings) -> CropBatcher:
+    """The classifier of the settings, which puts the crops of all pipelines of this process into batches.
+
+    Raises:
+        ModelError: it is missing, damaged or does not fit.
+        ConfigError: the settings name no usable model.
+    """
     classifier = load_classifier(settings.classify, cache_dir=settings.models.cache_dir)
     has_own_processor = classifier.wanted_batch_size > 1
-    return Models(
-        detector=load_chosen_detector(settings),
-        classifier=CropBatcher(
-            classifier,
-            # A GPU computes one batch while the next is brought to it; on CPUs every core computes one.
-            num_workers=2 if has_own_processor else _num_cores(),
-            max_batch_size=settings.classify.max_batch_size,
-            wanted_crops=classifier.wanted_batch_size,
-        ),
+    return CropBatcher(
+        classifier,
+        # A GPU computes one batch while the next is brought to it; on CPUs every core computes one.
+        num_workers=2 if has_own_processor else _num_cores(),
+        max_batch_size=settings.classify.max_batch_size,
+        wanted_crops=classifier.wanted_batch_size,
     )
 
 

@@ -104,6 +104,12 @@ class ClassifierUnavailableError(ModelError, ConnectionError):
     retryable = True
 
 
+class DetectorUnavailableError(ModelError, ConnectionError):
+    """What searches for faces went away: start again, in a while."""
+
+    retryable = True
+
+
 class PublishError(EmostreamError):
     """An event could not be delivered."""
 

@@ -46,6 +46,7 @@ def test_says_what_the_caller_should_do(cls: type[EmostreamError]) -> None:
 def test_only_lost_connections_are_retryable() -> None:
     assert {cls.__name__ for cls in CLASSES if cls.retryable} == {
         "ClassifierUnavailableError",
+        "DetectorUnavailableError",
         "SourceUnavailableError",
         "SourceTimeoutError",
         "SinkUnavailableError",

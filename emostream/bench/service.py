@@ -273,7 +273,7 @@ def _running(settings: Settings) -> Iterator[ServiceClient]:
     except ImportError as exc:
         raise ConfigError(f"the service needs {exc.name}: pip install 'emostream[serve]'") from exc
     port = _free_port(socket.SOCK_STREAM)
-    with running_app(settings, host="127.0.0.1", port=port, num_workers=1, address=None, shared_classifier=False):
+    with running_app(settings, host="127.0.0.1", port=port, num_workers=1, address=None):
         client = ServiceClient(f"http://127.0.0.1:{port}")
         _until(lambda: _is_ready(client), seconds=_READY_SECONDS)
         yield client

@@ -52,6 +52,9 @@ def serve(
     shared_classifier: Annotated[
         bool, typer.Option("--shared-classifier", help="Classify in a process of its own, for all workers.")
     ] = False,
+    shared_detector: Annotated[
+        bool, typer.Option("--shared-detector", help="Search for faces in a process of its own, for all workers.")
+    ] = False,
     tls_cert: Annotated[
         Path | None, typer.Option(help="Serve HTTPS with this certificate (PEM).", exists=True, dir_okay=False)
     ] = None,
@@ -80,6 +83,7 @@ def serve(
             num_workers=workers,
             address=address,
             shared_classifier=shared_classifier,
+            shared_detector=shared_detector,
             tls=(tls_cert.resolve(), tls_key.resolve()) if tls_cert and tls_key else None,
         ):
             base = f"http{'s' if tls_cert else ''}://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  # compared, not bound
@@ -120,17 +124,8 @@ def _redis(settings: Settings, *, data_dir: Path | None, address: str | None) ->
 
 
 @contextlib.contextmanager
-def _ray_app(
-    settings: Settings,
-    *,
-    host: str,
-    port: int,
-    num_workers: int,
-    address: str | None,
-    shared_classifier: bool,
-    tls: tuple[Path, Path] | None,
-) -> Iterator[None]:
-    """Ray and the application, ended in order."""
+def _ray_app(settings: Settings, **options: Any) -> Iterator[None]:
+    """Ray and the application, ended in order; options as for `running_app`."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported: nothing is sent home
     try:
         from emostream.deployments.local import running_app
@@ -138,15 +133,7 @@ def _ray_app(
         raise ConfigError(
             f"the service needs packages that are not installed ({exc.name}): pip install 'emostream[serve]'"
         ) from exc
-    with running_app(
-        settings,
-        host=host,
-        port=port,
-        num_workers=num_workers,
-        address=address,
-        shared_classifier=shared_classifier,
-        tls=tls,
-    ):
+    with running_app(settings, **options):
         yield
 
 

@@ -11,6 +11,7 @@ from ray.serve import Application
 
 from emostream.config import Settings, load_settings
 from emostream.deployments.emotion_classification import EmotionClassification
+from emostream.deployments.face_detection import FaceDetection
 from emostream.deployments.ingress import Ingress
 from emostream.deployments.stream_worker import StreamWorkers
 from emostream.errors import ConfigError
@@ -28,6 +29,8 @@ class AppArgs(BaseModel):
     """Settings that come before file and environment, nested as in the file."""
     shared_classifier: bool = False
     """Classify in a deployment of its own, in batches over all workers: for GPUs. Otherwise each worker classifies."""
+    shared_detector: bool = False
+    """Search for faces in a deployment of its own: where GPUs have time left and the workers' processors have not."""
 
 
 def build_app(args: AppArgs) -> Application:
@@ -37,19 +40,35 @@ def build_app(args: AppArgs) -> Application:
         ConfigError: the settings are not valid, or name no Redis.
     """
     return bind_app(
-        load_settings(config_file=args.config_file, **args.settings), shared_classifier=args.shared_classifier
+        load_settings(config_file=args.config_file, **args.settings),
+        shared_classifier=args.shared_classifier,
+        shared_detector=args.shared_detector,
     )
 
 
-def bind_app(settings: Settings, *, shared_classifier: bool = False, num_workers: int | None = None) -> Application:
-    """The application for settings that are loaded already; `num_workers` fixes the number of worker replicas."""
+def bind_app(
+    settings: Settings,
+    *,
+    shared_classifier: bool = False,
+    shared_detector: bool = False,
+    num_workers: int | None = None,
+) -> Application:
+    """The application for settings that are loaded already; `num_workers` fixes the number of worker replicas.
+
+    Raises:
+        ConfigError: the settings name no Redis, or a detector that cannot be shared.
+    """
     if settings.publish.redis_url is None:
         raise ConfigError("the service needs a Redis server: set publish.redis_url or EMOSTREAM_PUBLISH__REDIS_URL")
+    if shared_detector and settings.detect.kind != "centerface":
+        raise ConfigError(f"a shared detector must be centerface, got detect.kind {settings.detect.kind}")
     check_tracing(settings.tracing)
     # Serve's decorator makes deployments of the classes, which its types do not tell.
-    ingress, workers, classification = (
-        cast(serve.Deployment, kind) for kind in (Ingress, StreamWorkers, EmotionClassification)
+    ingress, workers, classification, detection = (
+        cast(serve.Deployment, kind) for kind in (Ingress, StreamWorkers, EmotionClassification, FaceDetection)
     )
     if num_workers is not None:
         workers = workers.options(num_replicas=num_workers)
-    return ingress.bind(settings, workers.bind(settings, classification.bind(settings) if shared_classifier else None))
+    classifying = classification.bind(settings) if shared_classifier else None
+    detecting = detection.bind(settings) if shared_detector else None
+    return ingress.bind(settings, workers.bind(settings, classifying, detecting))

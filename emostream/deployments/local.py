@@ -40,7 +40,8 @@ def running_app(
     port: int,
     num_workers: int,
     address: str | None,
-    shared_classifier: bool,
+    shared_classifier: bool = False,
+    shared_detector: bool = False,
     tls: tuple[Path, Path] | None = None,
 ) -> Iterator[None]:
     """The application, deleted at the end; the Ray that was started for it ends as well.
@@ -51,6 +52,7 @@ def running_app(
         num_workers: stream worker replicas.
         address: of a Ray cluster that runs already; None starts one.
         shared_classifier: classify in a deployment of its own.
+        shared_detector: search for faces in a deployment of its own.
         tls: certificate and private key (PEM), for HTTPS.
 
     Raises:
@@ -61,7 +63,12 @@ def running_app(
         _check_port(host, port)
     _start_ray(settings, address=address)
     try:
-        app = bind_app(settings, shared_classifier=shared_classifier, num_workers=num_workers)
+        app = bind_app(
+            settings,
+            shared_classifier=shared_classifier,
+            shared_detector=shared_detector,
+            num_workers=num_workers,
+        )
         certificate, key = (str(tls[0]), str(tls[1])) if tls else (None, None)
         http_options = HTTPOptions(host=host, port=port, ssl_certfile=certificate, ssl_keyfile=key)
         try:

@@ -4,28 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
 
+import cv2
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from emostream.assembly import Models, load_chosen_detector, load_models
+from emostream.assembly import Models, load_batched_classifier, load_chosen_detector
+from emostream.classify.classifier import SharedClassifier
 from emostream.classify.engines import model_path
 from emostream.classify.manifest import load_manifest
 from emostream.config import Settings
 from emostream.deployments.emotion_classification import RemoteClassifier
+from emostream.deployments.face_detection import RemoteDetector
 from emostream.deployments.ray_metrics import RayRecorder
 from emostream.logs import configure_logging
 from emostream.service.open_worker import open_worker
 
+# Of a worker whose searches are made elsewhere: its threads mostly wait for answers.
+_NUM_WAITING_THREADS = 16
 
-def _load_models(settings: Settings, classification: DeploymentHandle[Any] | None) -> Models:
+
+def _load_models(
+    settings: Settings,
+    classification: DeploymentHandle[Any] | None,
+    detection: DeploymentHandle[Any] | None,
+    loop: asyncio.AbstractEventLoop,
+) -> Models:
     """The models of this process; of a classifier that computes elsewhere only the description."""
+    classifier: SharedClassifier
     if classification is None:
-        return load_models(settings)
-    manifest = load_manifest(model_path(settings.classify))
-    return Models(load_chosen_detector(settings), RemoteClassifier(classification, manifest=manifest))
+        classifier = load_batched_classifier(settings)
+    else:
+        classifier = RemoteClassifier(classification, manifest=load_manifest(model_path(settings.classify)))
+    if detection is None:
+        return Models(load_chosen_detector(settings), classifier)
+    cv2.setNumThreads(1)  # streams share the cores, as beside a detector of one's own
+    detector = RemoteDetector(detection, settings=settings.detect, loop=loop)
+    return Models(detector, classifier, ThreadPoolExecutor(_NUM_WAITING_THREADS, "emostream-follow"))
 
 
 @serve.deployment(
@@ -41,14 +59,18 @@ class StreamWorkers:
     """Each replica runs one `service/worker.py`. Nobody calls it: it finds its work in the registry."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, settings: Settings, classification: DeploymentHandle[Any] | None
+        self,
+        settings: Settings,
+        classification: DeploymentHandle[Any] | None,
+        detection: DeploymentHandle[Any] | None,
     ) -> None:
         configure_logging(settings.log_level, log_format=settings.log_format)
         redis_url = settings.publish.redis_url
         if redis_url is None:
             raise RuntimeError("expected a Redis URL, which `bind_app` checked")
         self._stack = AsyncExitStack()
-        models = await asyncio.to_thread(_load_models, settings, classification)
+        loop = asyncio.get_running_loop()
+        models = await asyncio.to_thread(_load_models, settings, classification, detection, loop)
         self._stack.callback(models.close)
         worker_id = f"worker-{uuid.uuid4().hex[:12]}"
         self._worker = await self._stack.enter_async_context(

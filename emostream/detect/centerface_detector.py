@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
+from emostream.detect.candidates import Candidates
 from emostream.detect.centerface_decode import INPUT_NAME, OUTPUT_CHANNELS, STRIDE_PIXELS, decode_centerface
 from emostream.detect.letterbox import Letterbox, choose_letterbox
 from emostream.detect.network import DetectorNetwork
@@ -72,34 +77,63 @@ class CenterFaceDetector:
         """Faces in a gray picture, best score first; see `FaceDetector.detect`."""
         if luma.size == 0:
             return []
-        letterbox = self._letterbox(luma)
-        maps = self._network.run(letterbox.shrink(luma)[None], output_names=list(OUTPUT_CHANNELS))
-        candidates = decode_centerface(
-            *(output[0] for output in maps),
-            min_score=self._min_score,
-            max_iou=self._max_iou,
-            max_faces=self._max_faces,
+        letterbox = centerface_letterbox(
+            luma,
+            min_face_pixels=self._min_face_pixels,
+            max_input_pixels=self._max_input_pixels,
+            max_side_pixels=self._max_input_side_pixels,
         )
+        (candidates,) = self.search([letterbox.shrink(luma)])
         return candidates.to_faces(letterbox)
 
-    def _letterbox(self, luma: Luma) -> Letterbox:
-        letterbox = choose_letterbox(
-            frame_width=luma.shape[1],
-            frame_height=luma.shape[0],
-            min_face_pixels=self._min_face_pixels,
-            smallest_found_pixels=_SMALLEST_FOUND_PIXELS,
-            stride=STRIDE_PIXELS,
-            max_input_pixels=self._max_input_pixels,
-            min_input_pixels=_MIN_INPUT_PIXELS,
-            max_scale=_MAX_SCALE,
-        )
-        limit = self._max_input_side_pixels
-        if limit is None or max(letterbox.input_width, letterbox.input_height) <= limit:
-            return letterbox
-        return Letterbox.fit(
-            frame_width=luma.shape[1],
-            frame_height=luma.shape[0],
-            input_width=min(letterbox.input_width, limit),
-            input_height=min(letterbox.input_height, limit),
-            max_scale=_MAX_SCALE,
-        )
+    def search(self, pictures: Sequence[Luma]) -> list[Candidates]:
+        """What is found in each of these inputs, in input pixels; those of one shape are computed in one batch.
+
+        Args:
+            pictures: uint8, H×W, as `centerface_letterbox` shrinks frames; at least one.
+
+        Raises:
+            InferenceError: the network could not be computed.
+        """
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for index, picture in enumerate(pictures):
+            by_shape.setdefault(picture.shape, []).append(index)
+        found: dict[int, Candidates] = {}
+        for indexes in by_shape.values():
+            batch = np.stack([pictures[index] for index in indexes])
+            maps = self._network.run(batch, output_names=list(OUTPUT_CHANNELS))
+            for place, index in enumerate(indexes):
+                found[index] = self._decode([output[place] for output in maps])
+        return [found[index] for index in range(len(pictures))]
+
+    def _decode(self, maps: Sequence[npt.NDArray[np.float32]]) -> Candidates:
+        return decode_centerface(*maps, min_score=self._min_score, max_iou=self._max_iou, max_faces=self._max_faces)
+
+
+def centerface_letterbox(
+    luma: Luma,
+    *,
+    min_face_pixels: float,
+    max_input_pixels: int = DEFAULT_MAX_INPUT_PIXELS,
+    max_side_pixels: int | None = None,
+) -> Letterbox:
+    """Pure: how a frame (uint8, H×W, not empty) lies in CenterFace's input; the arguments are those of the detector."""
+    letterbox = choose_letterbox(
+        frame_width=luma.shape[1],
+        frame_height=luma.shape[0],
+        min_face_pixels=min_face_pixels,
+        smallest_found_pixels=_SMALLEST_FOUND_PIXELS,
+        stride=STRIDE_PIXELS,
+        max_input_pixels=max_input_pixels,
+        min_input_pixels=_MIN_INPUT_PIXELS,
+        max_scale=_MAX_SCALE,
+    )
+    if max_side_pixels is None or max(letterbox.input_width, letterbox.input_height) <= max_side_pixels:
+        return letterbox
+    return Letterbox.fit(
+        frame_width=luma.shape[1],
+        frame_height=luma.shape[0],
+        input_width=min(letterbox.input_width, max_side_pixels),
+        input_height=min(letterbox.input_height, max_side_pixels),
+        max_scale=_MAX_SCALE,
+    )

@@ -51,11 +51,12 @@ class TrtNetwork:
             raise ManifestError(f"the engine has no output {', '.join(missing)}")
 
     def run(self, pictures: npt.NDArray[Any], *, output_names: Sequence[str]) -> list[npt.NDArray[np.float32]]:
-        """See `DetectorNetwork.run`."""
-        if not _SHAPES.takes(pictures.shape):
+        """See `DetectorNetwork.run`; the engine gets as many pictures at a time as it was made for."""
+        if not _SHAPES.takes((1, *pictures.shape[1:])):
             raise InferenceError(f"expected an input of shape {_SHAPES}, got {pictures.shape}")
-        outputs = self._engine.run(pictures)
-        return [outputs[name] for name in output_names]
+        step = _SHAPES.largest[0]
+        answers = [self._engine.run(pictures[start : start + step]) for start in range(0, len(pictures), step)]
+        return [np.concatenate([answer[name] for answer in answers]) for name in output_names]
 
     def close(self) -> None:
         """Release the engine. Safe to call twice."""

@@ -1,0 +1,104 @@
+"""One detector for all workers: a deployment that searches their small pictures, and the workers' side of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from emostream.assembly import load_chosen_detector
+from emostream.config import DetectSettings, Settings
+from emostream.deployments.remote_call import MAX_RETRY_SECONDS, answer_of
+from emostream.detect.candidates import Candidates
+from emostream.detect.centerface_detector import CenterFaceDetector, centerface_letterbox
+from emostream.errors import ConfigError, DetectorUnavailableError
+from emostream.face import Face
+from emostream.frame import Luma
+from emostream.logs import configure_logging
+
+_MAX_BATCH_SIZE = 16  # pictures; the time for one batch of this size is what a stream waits for at most
+
+
+@serve.deployment(
+    name="FaceDetection",
+    ray_actor_options={"num_cpus": 0},
+    max_ongoing_requests=4 * _MAX_BATCH_SIZE,
+    health_check_period_s=2,  # a killed replica is noticed by it
+    health_check_timeout_s=10,
+)
+class FaceDetection:
+    """Searches pictures that workers made small; those of several workers are put into one batch."""
+
+    def __init__(self, settings: Settings) -> None:
+        configure_logging(settings.log_level, log_format=settings.log_format)
+        detector = load_chosen_detector(settings)
+        if not isinstance(detector, CenterFaceDetector):
+            raise ConfigError(f"a shared detector is centerface, and detect.kind is {settings.detect.kind}")
+        self._detector = detector
+
+    @serve.batch(max_batch_size=_MAX_BATCH_SIZE, batch_wait_timeout_s=0.005)
+    async def search(self, pictures: list[Luma]) -> list[Candidates]:
+        """uint8 H×W for each call, as `centerface_letterbox` shrinks frames → what is found there, in its pixels."""
+        return await asyncio.to_thread(self._detector.search, pictures)
+
+
+class RemoteDetector:
+    """The `FaceDetector` of a worker that lets the deployment compute. What travels is the detector's small input.
+
+    Args:
+        handle: of `FaceDetection`.
+        settings: the same on both sides.
+        loop: the worker's event loop. `detect` is called in other threads and waits for what is awaited there.
+        max_retry_seconds: how long a picture waits for its answer.
+    """
+
+    name = "centerface"
+
+    def __init__(
+        self,
+        handle: DeploymentHandle[Any],
+        *,
+        settings: DetectSettings,
+        loop: asyncio.AbstractEventLoop,
+        max_retry_seconds: float = MAX_RETRY_SECONDS,
+    ) -> None:
+        self._handle = handle
+        self._loop = loop
+        self._min_face_pixels = settings.min_face_pixels
+        self._max_side_pixels = _max_side_pixels(settings)
+        self._max_retry_seconds = max_retry_seconds
+
+    def detect(self, luma: Luma) -> list[Face]:
+        """See `FaceDetector.detect`; blocks until the answer is there, not to be called in the event loop.
+
+        Raises:
+            InferenceError: the picture could not be searched.
+            DetectorUnavailableError: nobody answered in time.
+        """
+        if luma.size == 0:
+            return []
+        letterbox = centerface_letterbox(
+            luma, min_face_pixels=self._min_face_pixels, max_side_pixels=self._max_side_pixels
+        )
+        answering = asyncio.run_coroutine_threadsafe(self._answer(letterbox.shrink(luma)), self._loop)
+        return answering.result().to_faces(letterbox)
+
+    async def _answer(self, picture: Luma) -> Candidates:
+        answer: Candidates = await answer_of(
+            lambda: self._handle.search.remote(picture),
+            what="the shared detector",
+            unavailable=DetectorUnavailableError,
+            max_retry_seconds=self._max_retry_seconds,
+        )
+        return answer
+
+
+def _max_side_pixels(settings: DetectSettings) -> int | None:
+    """The longest side that the network of the deployment takes."""
+    if settings.engine == "onnxruntime":
+        return None
+    from emostream.detect.trt_network import MAX_SIDE_PIXELS
+
+    return MAX_SIDE_PIXELS
