@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from ray import serve
-from ray.exceptions import RayError, RayTaskError
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from emostream.classify.batcher import BatchStats
@@ -23,7 +21,8 @@ from emostream.classify.load import load_classifier
 from emostream.classify.manifest import ModelManifest
 from emostream.config import Settings
 from emostream.deployments.ray_metrics import RayRecorder
-from emostream.errors import ClassifierUnavailableError, InferenceError
+from emostream.deployments.remote_call import MAX_RETRY_SECONDS, answer_of
+from emostream.errors import ClassifierUnavailableError
 from emostream.logs import configure_logging
 from emostream.service.classifier_metrics import measured_classifier
 
@@ -31,8 +30,6 @@ Crops = npt.NDArray[np.uint8]
 
 _MAX_BATCH_SIZE = 64  # crops; the time for one batch of this size is what a stream waits for at most
 _MAX_CALLS_PER_BATCH = 64
-_MAX_RETRY_SECONDS = 30.0  # a replica that was killed is back within about 10 s
-_RETRY_PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +44,7 @@ def _num_crops(calls: Sequence[_Call]) -> int:
 
 @serve.deployment(
     name="EmotionClassification",
+    ray_actor_options={"num_cpus": 0},  # a machine with one core starts it, too
     max_ongoing_requests=2 * _MAX_CALLS_PER_BATCH,
     health_check_period_s=2,  # a killed replica is noticed by it
     health_check_timeout_s=10,
@@ -105,11 +103,19 @@ class RemoteClassifier:
     Args:
         handle: of `EmotionClassification`.
         manifest: of the model that both sides loaded the description of.
+        max_retry_seconds: how long crops wait for their answer.
     """
 
-    def __init__(self, handle: DeploymentHandle[Any], *, manifest: ModelManifest) -> None:
+    def __init__(
+        self,
+        handle: DeploymentHandle[Any],
+        *,
+        manifest: ModelManifest,
+        max_retry_seconds: float = MAX_RETRY_SECONDS,
+    ) -> None:
         self._handle = handle
         self._manifest = manifest
+        self._max_retry_seconds = max_retry_seconds
 
     @property
     def manifest(self) -> ModelManifest:
@@ -129,22 +135,13 @@ class RemoteClassifier:
         return Classified(np.concatenate([answer.probabilities for answer in answers]), waited, computed)
 
     async def _answer(self, crops: Crops) -> Classified:
-        """One call, made again where its replica went away meanwhile: Serve starts another one."""
-        deadline = time.monotonic() + _MAX_RETRY_SECONDS
-        while True:
-            try:
-                async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - time.monotonic()):
-                    answer: Classified = await self._handle.classify.remote(crops)
-                return answer
-            except RayTaskError as exc:  # the model itself failed; it would do so again
-                raise InferenceError(f"the shared classifier failed: {exc.cause}") from exc
-            except (RayError, RayServeException, TimeoutError) as exc:
-                if time.monotonic() >= deadline:
-                    raise ClassifierUnavailableError(
-                        f"the shared classifier did not answer within {_MAX_RETRY_SECONDS:g} s: "
-                        f"{exc or 'no replica is running'}"
-                    ) from exc
-            await asyncio.sleep(_RETRY_PAUSE_SECONDS)
+        answer: Classified = await answer_of(
+            lambda: self._handle.classify.remote(crops),
+            what="the shared classifier",
+            unavailable=ClassifierUnavailableError,
+            max_retry_seconds=self._max_retry_seconds,
+        )
+        return answer
 
     def close(self) -> None:
         """Nothing: Serve ends the deployment."""

@@ -34,8 +34,8 @@ def test_configurations_fit_serve_and_the_application(path: Path) -> None:
     (application,) = config.applications
     args = AppArgs.model_validate(application.args)
     named = {deployment.name for deployment in application.deployments}
-    expected = {"Ingress", "StreamWorkers"} | ({"EmotionClassification"} if args.shared_classifier else set())
-    assert named == expected
+    shared = {"EmotionClassification": args.shared_classifier, "FaceDetection": args.shared_detector}
+    assert named == {"Ingress", "StreamWorkers"} | {name for name, is_bound in shared.items() if is_bound}
     build_app(args.model_copy(update={"settings": {**args.settings, **REDIS}}))
 
 
@@ -86,8 +86,8 @@ class _Handle:
         return Classified(ConstantClassifier().classify(crops), 0.0, 0.0)
 
 
-def remote_classifier(handle: Any) -> RemoteClassifier:
-    return RemoteClassifier(handle, manifest=ConstantClassifier().manifest)
+def remote_classifier(handle: Any, *, max_retry_seconds: float = 5.0) -> RemoteClassifier:
+    return RemoteClassifier(handle, manifest=ConstantClassifier().manifest, max_retry_seconds=max_retry_seconds)
 
 
 @pytest.mark.parametrize("num_crops", [0, 1, 64, 150])
@@ -107,10 +107,10 @@ async def test_a_replica_that_dies_is_asked_again_elsewhere() -> None:
     assert handle.batch_sizes == [3, 3, 3]
 
 
-async def test_a_classifier_that_stays_away_lets_its_streams_start_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emostream.deployments.emotion_classification._MAX_RETRY_SECONDS", 0.3)
+async def test_a_classifier_that_stays_away_lets_its_streams_start_again() -> None:
+    remote = remote_classifier(_Handle(is_gone=True), max_retry_seconds=0.3)
     with pytest.raises(ClassifierUnavailableError, match="did not answer") as caught:
-        await remote_classifier(_Handle(is_gone=True)).classify(np.zeros((1, 64, 64), np.uint8), may_wait=True)
+        await remote.classify(np.zeros((1, 64, 64), np.uint8), may_wait=True)
     assert caught.value.retryable
 
 
