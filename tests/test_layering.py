@@ -15,7 +15,10 @@ DOORS = {
         "decode/pyav_source.py",
         "decode/av_errors.py",
         "decode/hardware.py",
+        "decode/sound.py",
         "render/video_writer.py",
+        "render/encoder.py",
+        "render/sound_track.py",
         "bench/camera.py",
     },
     "redis": {

@@ -7,14 +7,16 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from emostream.assembly import build_pipeline, load_models, new_epoch
+from emostream.commands.annotated_video import AnnotatedVideo
 from emostream.commands.options import ConfigOption, JsonOption, RedisOption, notes, settings_for_command
 from emostream.commands.tables import summary_table
 from emostream.config import DecodeSettings, Settings
@@ -36,12 +38,21 @@ from emostream.publish.sink import EventSink
 from emostream.publish.sink_group import SinkGroup
 from emostream.publish.sinks import open_sink
 from emostream.redact import redact
-from emostream.render.overlay import draw_event
-from emostream.render.video_writer import VideoWriter
+from emostream.render.encoder import ENCODERS
 from emostream.stream import StreamKind, StreamSpec, StreamState, stream_id_from_url, stream_kind_of
 from emostream.summary import StreamSummary
 
 _WATCHDOG_GRACE_SECONDS = 5.0  # FFmpeg's own time-outs come first and say more
+
+
+class RunObserver(Protocol):
+    """Something that is made of the frames and events of a run."""
+
+    def observing(
+        self, spec: StreamSpec, source: FrameSource, *, settings: Settings
+    ) -> AbstractContextManager[EventObserver]:
+        """Around the run; the source is open at the first frame. What is made is complete when it is left."""
+        ...
 
 
 def analyze(
@@ -54,7 +65,17 @@ def analyze(
         list[str] | None,
         typer.Option(help="Also send events there: jsonl:FILE, parquet:FILE, webhook+https://…, or a plugin's scheme."),
     ] = None,
-    annotate: Annotated[Path | None, typer.Option(help="Write a video with boxes and emotions drawn on it.")] = None,
+    annotate: Annotated[
+        Path | None,
+        typer.Option(help="Write a video (.mp4, .mkv, .mov) with boxes and emotions drawn on it, with its sound."),
+    ] = None,
+    blur: Annotated[
+        bool, typer.Option("--blur", help="Make faces in the annotated video unrecognisable, where they are found.")
+    ] = False,
+    encoder: Annotated[
+        str,
+        typer.Option(help=f"What writes the annotated video: {', '.join(ENCODERS)}; auto takes hardware that works."),
+    ] = "auto",
     stream_id: Annotated[str | None, typer.Option(help="Name of the stream; by default from SOURCE.")] = None,
     every: Annotated[int, typer.Option(help="Process one of this many frames.", metavar="N")] = 1,
     fps: Annotated[float | None, typer.Option(help="Process at most this many frames per second.")] = None,
@@ -66,6 +87,9 @@ def analyze(
 ) -> None:
     """Find faces and emotions in a video, frame by frame, and publish an event for each frame."""
     settings = settings_for_command(config, redis=redis)
+    if blur and annotate is None:
+        raise ConfigError("--blur is about the annotated video: give --annotate FILE")
+    video = None if annotate is None else AnnotatedVideo(annotate, is_blurred=blur, encoder=encoder)
     spec = StreamSpec(
         stream_id=stream_id or stream_id_from_url(source),
         url=source,
@@ -84,7 +108,7 @@ def analyze(
                 json=json,
                 output=output,
                 urls=sink or (),
-                annotate=annotate,
+                observers=[] if video is None else [video],
                 summary=summary,
                 metrics_port=metrics_port,
             )
@@ -93,7 +117,7 @@ def analyze(
         if not json and summary.num_events:
             Console(highlight=False).print(summary_table(summary, title=f"People in {spec.stream_id}"))
     if not json:
-        _print_closing(stats, seconds=time.perf_counter() - started, annotate=annotate, output=output)
+        _print_closing(stats, seconds=time.perf_counter() - started, output=output)
 
 
 async def _analyze(
@@ -103,7 +127,7 @@ async def _analyze(
     json: bool,
     output: Path | None,
     urls: Sequence[str],
-    annotate: Path | None,
+    observers: Sequence[RunObserver],
     summary: StreamSummary,
     metrics_port: int | None,
 ) -> PipelineStats:
@@ -128,7 +152,7 @@ async def _analyze(
             sink=SinkGroup(sinks),
             summary=summary,
             epoch=new_epoch(),
-            annotate=annotate,
+            observers=observers,
             measurement=measurement,
         )
 
@@ -156,7 +180,7 @@ async def run_analysis(
     sink: EventSink,
     summary: StreamSummary,
     epoch: int,
-    annotate: Path | None = None,
+    observers: Sequence[RunObserver] = (),
     progress: bool = True,
     measurement: Measurement | None = None,
 ) -> PipelineStats:
@@ -168,7 +192,7 @@ async def run_analysis(
         sink: where events go.
         summary: filled while events come.
         epoch: names this run of the stream.
-        annotate: video to write, with the events drawn on it.
+        observers: see each frame with its event as well.
         progress: show a bar on standard error, where that is a terminal.
         measurement: told of the parts, for metrics.
     """
@@ -183,15 +207,18 @@ async def run_analysis(
                 sink = measurement.measured(sink)
             with (
                 open_tracer(settings.tracing, instance_id=f"analyze-{epoch}") as tracer,
-                _annotating(annotate) as write_annotated,
+                contextlib.ExitStack() as stack,
                 _progress(spec, source, is_shown=progress) as advance,
             ):
+                observing = [
+                    stack.enter_context(observer.observing(spec, source, settings=settings)) for observer in observers
+                ]
 
                 def observe(frame: Frame, event: EmotionEvent) -> None:
                     summary.add(event)
                     advance()
-                    if write_annotated is not None:
-                        write_annotated(frame, event)
+                    for observe_too in observing:
+                        observe_too(frame, event)
 
                 pipeline = build_pipeline(
                     spec,
@@ -230,15 +257,6 @@ def _source_of(spec: StreamSpec, *, settings: DecodeSettings) -> FrameSource:
 
 
 @contextlib.contextmanager
-def _annotating(path: Path | None) -> Iterator[EventObserver | None]:
-    if path is None:
-        yield None
-        return
-    with VideoWriter(path) as writer:
-        yield lambda frame, event: writer.write(draw_event(frame.rgb(), event), pts_seconds=frame.pts_seconds)
-
-
-@contextlib.contextmanager
 def _progress(spec: StreamSpec, source: FrameSource, *, is_shown: bool) -> Iterator[Callable[[], None]]:
     """A bar on standard error where that is a terminal; its total is known once the source is open."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -266,9 +284,8 @@ def _expected_frames(spec: StreamSpec, source: FrameSource) -> float | None:
     return total
 
 
-def _print_closing(stats: PipelineStats, *, seconds: float, annotate: Path | None, output: Path | None) -> None:
+def _print_closing(stats: PipelineStats, *, seconds: float, output: Path | None) -> None:
     rate = stats.num_frames / seconds if seconds else 0.0
     notes.print(f"{stats.num_frames} frames, {stats.num_faces} faces, {rate:.0f} frames/s with start-up")
-    for what, path in (("annotated video", annotate), ("events", output)):
-        if path is not None and path.exists():
-            notes.print(f"{what}: {path}")
+    if output is not None and output.exists():
+        notes.print(f"events: {output}", markup=False, soft_wrap=True)

@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from emostream.assembly import new_epoch
 from emostream.commands.analyze import run_analysis
+from emostream.commands.annotated_video import AnnotatedVideo
 from emostream.commands.options import ConfigOption, RedisOption, settings_for_command
 from emostream.commands.tables import event_line, summary_table
 from emostream.config import Settings
@@ -88,7 +89,13 @@ async def _analyse_and_read_back(
     reading = asyncio.create_task(_read_back(spec, settings=settings, redis_url=redis_url, epoch=epoch))
     try:
         await run_analysis(
-            spec, settings=settings, sink=sink, summary=StreamSummary(), epoch=epoch, annotate=annotated, progress=False
+            spec,
+            settings=settings,
+            sink=sink,
+            summary=StreamSummary(),
+            epoch=epoch,
+            observers=[AnnotatedVideo(annotated)],
+            progress=False,
         )
         return await reading
     finally:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from fractions import Fraction
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, cast
 
@@ -118,7 +119,7 @@ class PyAVSource:
                         f"{self._settings.max_frame_pixels} pixels (decode.max_frame_pixels)"
                     )
                 pixels = self._reader.read(self._first, load_packet=self._load_packet).luma
-                info = replace(info, width=pixels.shape[1], height=pixels.shape[0])
+                info = _upright(info, pixels.shape, zero_seconds=self._first.time)
             self._info = info
         except BaseException:
             self.close()
@@ -359,4 +360,13 @@ def _describe(container: InputContainer, stream: VideoStream, *, kind: StreamKin
         duration_seconds=seconds,
         num_frames=(stream.frames or estimate) if is_file else None,
         has_audio=bool(container.streams.audio),
+        pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
     )
+
+
+def _upright(info: SourceInfo, shape: tuple[int, ...], *, zero_seconds: float | None) -> SourceInfo:
+    """With what only the first picture tells; its upright shape is H×W."""
+    height, width = shape
+    is_turned = (width, height) == (info.height, info.width) and width != height
+    aspect = 1 / info.pixel_aspect if is_turned else info.pixel_aspect
+    return replace(info, width=width, height=height, zero_seconds=zero_seconds, pixel_aspect=aspect)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -23,6 +24,8 @@ class SourceInfo:
         duration_seconds: None when unknown (live, damaged index).
         num_frames: estimate from the container for progress bars; None when unknown.
         has_audio: whether there is an audio track as well.
+        zero_seconds: the container's time of the first picture of a file, which is time 0 of frames; None when unknown.
+        pixel_aspect: width of a pixel over its height, upright; 1 unless the source says otherwise.
     """
 
     width: int
@@ -33,6 +36,8 @@ class SourceInfo:
     duration_seconds: float | None = None
     num_frames: int | None = None
     has_audio: bool = False
+    zero_seconds: float | None = None
+    pixel_aspect: Fraction = Fraction(1)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Pictures → an H.264 video file, through PyAV."""
+"""Pictures and sound → an H.264 video file, through PyAV."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ import av
 import av.error
 import numpy as np
 import numpy.typing as npt
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from emostream.errors import ConfigError
+from emostream.render.encoder import TIME_BASE, Encoder, check_encoder, choose_encoder
+from emostream.render.sound_track import Sound, SoundTrack, open_sound_track
 
-# 90 kHz, the clock of MPEG: fine enough for any frame rate, and known to every player.
-_TIME_BASE = Fraction(1, 90_000)
+_FORMATS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov"}
+_MIN_STEP = {"matroska": 90}  # keeps milliseconds, and refuses two pictures in one
+_DEFAULT_LAST_SECONDS = 0.04  # how long a single picture is shown, for its sound
+# Players take what says nothing for BT.601, or for BT.709 from 720 lines on; so written, and said as well.
+_MIN_HD_LINES = 720
+_BT709, _SMPTE170M = 1, 6  # FFmpeg's AVColorSpace, AVColorPrimaries and AVColorTransferCharacteristic agree in these
 
 
 class VideoWriter:
-    """Writes RGB pictures with their times to an .mp4, .mkv or .mov file.
+    """Writes RGB pictures with their times, and the sound that belongs to them, to an .mp4, .mkv or .mov file.
 
     The file appears under its name only when it is complete; until then it is `<name>.part` beside it, and an error or
     an interruption removes that.
@@ -27,43 +34,95 @@ class VideoWriter:
     Args:
         path: the file to write; replaced when it exists.
         declared_fps: hint for players; the times given to `write` decide.
+        encoder: FFmpeg's name of an H.264 encoder, or `auto` for hardware where it works.
 
     Raises:
-        ConfigError: the folder or the file cannot be written, or the ending is not a video format.
+        ConfigError: the folder or the file cannot be written, the ending is not a video format, or there is no such
+            encoder.
     """
 
-    def __init__(self, path: Path, *, declared_fps: float = 25.0) -> None:
-        self._path = path
-        self._partial = path.with_name(path.name + ".part")
-        self._fps = Fraction(declared_fps).limit_denominator(1001)
-        self._last_pts = -1
-        self._stream: av.VideoStream | None = None
-        container_format = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov"}.get(path.suffix.lower())
+    def __init__(
+        self,
+        path: Path,
+        *,
+        declared_fps: float = 25.0,
+        encoder: str = "libx264",
+    ) -> None:
+        container_format = _FORMATS.get(path.suffix.lower())
         if container_format is None:
             raise ConfigError(f"cannot write video {path}: expected a name ending in .mp4, .mkv or .mov")
+        check_encoder(encoder)
+        self.encoder: Encoder | None = None
+        """What writes the pictures; known from the first one on."""
+        self.sound_description = ""
+        """What became of the sound; empty when there is none."""
+        self._path = path
+        self._partial = path.with_name(path.name + ".part")
+        self._fps = _rate_from(declared_fps)
+        self._wanted_encoder = encoder
+        self._sound: Sound | None = None
+        self._pixel_aspect = Fraction(1)
+        self._format = container_format
+        self._min_step = _MIN_STEP.get(container_format, 1)
+        self._last_pts = -self._min_step
+        self._last_seconds = _DEFAULT_LAST_SECONDS
+        self._reformatter = VideoReformatter()
+        self._stream: av.VideoStream | None = None
+        self._track: SoundTrack | None = None
         try:
             self._partial.touch()  # PyAV opens the file at the first packet only: find out now
             self._container = av.open(str(self._partial), mode="w", format=container_format)
         except (av.error.FFmpegError, OSError) as exc:
             raise ConfigError(f"cannot write video {path}: {exc.strerror}; give a file in a writable folder") from exc
 
+    def follow_source(self, *, declared_fps: float | None, pixel_aspect: Fraction, sound: Sound | None) -> None:
+        """What is known once a source is open; before the first `write`.
+
+        Args:
+            declared_fps: hint for players; None keeps the one given before.
+            pixel_aspect: width of a pixel over its height.
+            sound: goes into the file as well; not closed here.
+        """
+        if declared_fps is not None:
+            self._fps = _rate_from(declared_fps)
+        self._pixel_aspect = pixel_aspect
+        self._sound = sound
+
     def write(self, rgb: npt.NDArray[np.uint8], *, pts_seconds: float) -> None:
         """Append a picture (uint8, H×W×3, RGB) shown from `pts_seconds` on; times must grow."""
-        frame = av.VideoFrame.from_ndarray(_even(rgb), format="rgb24")
+        picture = av.VideoFrame.from_ndarray(_even(rgb), format="rgb24")
         if self._stream is None:
-            self._stream = self._add_stream(width=frame.width, height=frame.height)
-        elif (frame.width, frame.height) != (self._stream.width, self._stream.height):
-            # The source changed its size in mid-stream; a video file cannot.
-            frame = frame.reformat(width=self._stream.width, height=self._stream.height)
-        frame.pts = self._last_pts = max(self._last_pts + 1, round(pts_seconds / _TIME_BASE))
-        frame.time_base = _TIME_BASE
-        self._mux(self._stream.encode(frame))
+            self._stream = self._add_stream(width=picture.width, height=picture.height)
+            self._track = self._add_sound()
+        # The source may change its size in mid-stream; a video file cannot, so pictures are scaled to the first one's.
+        frame = self._reformatter.reformat(
+            picture,
+            width=self._stream.width,
+            height=self._stream.height,
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709 if self._is_hd else Colorspace.ITU601,
+            dst_color_range=ColorRange.MPEG,
+        )
+        pts = max(self._last_pts + self._min_step, round(pts_seconds / TIME_BASE))
+        if self._last_pts >= 0:
+            self._last_seconds = float((pts - self._last_pts) * TIME_BASE)
+        frame.pts = self._last_pts = pts
+        frame.time_base = TIME_BASE
+        try:
+            if self._track is not None:
+                self._track.write_until(float(pts * TIME_BASE))
+            self._container.mux(self._stream.encode(frame))
+        except (av.error.FFmpegError, OSError) as exc:
+            raise ConfigError(f"cannot write video {self._path}: {exc.strerror}; is the disk full?") from exc
 
     def close(self) -> None:
         """Finish the file and give it its name."""
         try:
             if self._stream is not None:
-                self._mux(self._stream.encode(None))
+                if self._track is not None:
+                    self._track.write_until(float(self._last_pts * TIME_BASE) + self._last_seconds)
+                    self._track.finish()
+                self._container.mux(self._stream.encode(None))
             self._container.close()
         except (av.error.FFmpegError, OSError) as exc:
             self._partial.unlink(missing_ok=True)
@@ -73,17 +132,34 @@ class VideoWriter:
         else:
             self._partial.replace(self._path)
 
+    @property
+    def _is_hd(self) -> bool:
+        return self._stream is not None and self._stream.height >= _MIN_HD_LINES
+
     def _add_stream(self, *, width: int, height: int) -> av.VideoStream:
-        stream = self._container.add_stream("libx264", rate=self._fps, options={"crf": "20", "preset": "veryfast"})
+        self.encoder = encoder = choose_encoder(self._wanted_encoder, width=width, height=height)
+        stream = self._container.add_stream(encoder.name, rate=self._fps, options=dict(encoder.options))
+        assert isinstance(stream, av.VideoStream)  # noqa: S101  # for the type checker
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.time_base = _TIME_BASE
+        context = stream.codec_context
+        context.time_base = TIME_BASE
+        context.color_range = ColorRange.MPEG
+        context.colorspace = _BT709 if height >= _MIN_HD_LINES else _SMPTE170M
+        context.color_primaries = context.color_trc = context.colorspace
+        if self._pixel_aspect != 1:
+            context.sample_aspect_ratio = self._pixel_aspect
         return stream
 
-    def _mux(self, packets: list[av.Packet[av.VideoStream]]) -> None:
+    def _add_sound(self) -> SoundTrack | None:
+        if self._sound is None:
+            return None
         try:
-            self._container.mux(packets)
-        except (av.error.FFmpegError, OSError) as exc:
-            raise ConfigError(f"cannot write video {self._path}: {exc.strerror}; is the disk full?") from exc
+            track = open_sound_track(self._container, container_format=self._format, sound=self._sound)
+        except (av.error.FFmpegError, ValueError) as exc:
+            self.sound_description = f"left out: {exc}"
+            return None
+        self.sound_description = track.description
+        return track
 
     def __enter__(self) -> Self:
         return self
@@ -97,6 +173,10 @@ class VideoWriter:
             self._partial.unlink(missing_ok=True)
         else:
             self.close()
+
+
+def _rate_from(fps: float) -> Fraction:
+    return Fraction(fps).limit_denominator(1001)
 
 
 def _even(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,93 @@
+"""The annotated video of `emostream analyze` and `emostream demo`: events drawn over the frames they belong to."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from emostream.commands.options import notes
+from emostream.config import DecodeSettings, Settings
+from emostream.decode.sound import SoundReader
+from emostream.decode.source import FrameSource, SourceInfo
+from emostream.errors import ConfigError, SourceError
+from emostream.event import EmotionEvent
+from emostream.frame import Frame
+from emostream.pipeline import EventObserver
+from emostream.render.overlay import draw_event
+from emostream.render.preview import blur_faces
+from emostream.render.video_writer import VideoWriter
+from emostream.stream import StreamKind, StreamSpec
+
+
+class AnnotatedVideo:
+    """Writes one video, from the first frame to the last.
+
+    Args:
+        path: the file to write.
+        is_blurred: make the faces of each event unrecognisable.
+        encoder: see `VideoWriter`.
+
+    Raises:
+        ConfigError: the file cannot be written, or is the source.
+    """
+
+    def __init__(self, path: Path, *, is_blurred: bool = False, encoder: str = "auto") -> None:
+        self.path = path
+        self._is_blurred = is_blurred
+        self._encoder = encoder
+
+    @contextlib.contextmanager
+    def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
+        """What the pipeline shows its frames and events; the file is complete afterwards."""
+        _check_is_not_source(self.path, spec.url)
+        with contextlib.ExitStack() as sounds, VideoWriter(self.path, encoder=self._encoder) as writer:
+
+            def observe(frame: Frame, event: EmotionEvent) -> None:
+                if writer.encoder is None:
+                    info = source.info
+                    sound = _open_sound(spec, info, settings=settings.decode)
+                    writer.follow_source(
+                        declared_fps=info.declared_fps,
+                        pixel_aspect=info.pixel_aspect,
+                        sound=None if sound is None else sounds.enter_context(sound),
+                    )
+                picture = frame.rgb()
+                if self._is_blurred:
+                    picture = blur_faces(picture, event)
+                writer.write(draw_event(picture, event), pts_seconds=frame.pts_seconds)
+
+            yield observe
+        if writer.encoder is not None:
+            self._tell(writer, source.info)
+
+    def _tell(self, writer: VideoWriter, info: SourceInfo) -> None:
+        encoder = writer.encoder
+        if encoder is not None and encoder.is_fallback:
+            notes.print(f"encoder {self._encoder} does not work here: {encoder.name} wrote the video instead")
+        sound = f"; sound {writer.sound_description or 'left out'}" if info.has_audio else ""
+        name = "" if encoder is None else encoder.name
+        notes.print(f"annotated video: {self.path} ({name}{sound})", markup=False, soft_wrap=True)
+
+
+def _check_is_not_source(path: Path, url: str) -> None:
+    try:
+        is_source = path.samefile(url.removeprefix("file://"))
+    except (OSError, ValueError):  # one of them does not exist, or is no path
+        return
+    if is_source:
+        raise ConfigError(f"the annotated video would replace its source {path}; give another name")
+
+
+def _open_sound(spec: StreamSpec, info: SourceInfo, *, settings: DecodeSettings) -> SoundReader | None:
+    """The sound of a file; a live source has none that could be read a second time."""
+    if not info.has_audio:
+        return None
+    if spec.kind is StreamKind.LIVE:
+        notes.print("the annotated video is without sound: that of live sources is not kept")
+        return None
+    try:
+        return SoundReader(spec.url, settings=settings, zero_seconds=info.zero_seconds or 0.0)
+    except SourceError as exc:
+        notes.print(f"the annotated video is without sound: {exc}", markup=False, soft_wrap=True)
+        return None

@@ -1,0 +1,159 @@
+"""`analyze --annotate`: sound in step with the pictures, times and number of frames kept, faces blurred."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+import pytest
+
+from emostream.demo_clip import make_demo_clip
+from tests.detect.real_model import centerface_path, real_detector
+from tests.integration.command_line import run_emostream
+from tests.media import make_clip
+
+pytestmark = pytest.mark.integration
+
+RATE = 48_000
+FLASH_SECONDS = 1.0
+IRREGULAR = [index / 25 + (index % 3) * 0.005 for index in range(40)]
+
+
+def make_flash_and_beep(
+    path: Path, *, sound: str = "aac", start_seconds: float = 0.0, late_seconds: float = 0.0, rotation: int = 0
+) -> Path:
+    """40 pictures at irregular times; from 1.0 s on they are bright, and a tone begins.
+
+    The container starts at `start_seconds`, the pictures `late_seconds` after the sound.
+    """
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        if rotation:
+            video.set_display_rotation(rotation)
+        audio: Any = container.add_stream(sound, rate=RATE, layout="mono")
+        for seconds in IRREGULAR:
+            level = 220 if seconds >= FLASH_SECONDS else 40
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level, np.uint8), format="rgb24")
+            frame = frame.reformat(format="yuv420p")
+            frame.pts, frame.time_base = round(1000 * (start_seconds + late_seconds + seconds)), Fraction(1, 1000)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        times = np.arange(round(2 * RATE)) / RATE
+        tone = np.where(times >= FLASH_SECONDS + late_seconds, 0.5 * np.sin(2 * np.pi * 1000 * times), 0)
+        resampler = av.AudioResampler(format=audio.codec_context.format, layout="mono", rate=RATE)
+        for position in range(0, len(tone), 960):
+            part = tone[None, position : position + 960].astype(np.float32)
+            piece = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
+            piece.sample_rate, piece.time_base = RATE, Fraction(1, RATE)
+            piece.pts = position + round(start_seconds * RATE)
+            for converted in resampler.resample(piece):
+                container.mux(audio.encode(converted))
+        container.mux(audio.encode(None))
+    return path
+
+
+class Seen(NamedTuple):
+    """What a player shows: times of pictures, when it gets bright, when it gets loud, how wide a picture is."""
+
+    times: list[float]
+    flash_seconds: float
+    beep_seconds: float | None
+    width: int
+
+
+def play(path: Path) -> Seen:
+    with av.open(str(path)) as container:
+        pictures = [(float(frame.time or 0), frame.to_ndarray(format="gray")) for frame in container.decode(video=0)]
+    # The middle: the time is written into a corner.
+    bright = [seconds for seconds, picture in pictures if picture[24:, 40:].mean() > 130]
+    with av.open(str(path)) as container:
+        beep = None
+        for frame in container.decode(audio=0) if container.streams.audio else ():
+            samples = frame.to_ndarray().astype(np.float64).ravel()
+            loud = np.flatnonzero(np.abs(samples) > 0.1 * (32768 if frame.format.name.startswith("s16") else 1))
+            if len(loud) and beep is None:
+                beep = float(frame.time or 0) + loud[0] / frame.sample_rate
+    return Seen([seconds for seconds, _ in pictures], bright[0], beep, pictures[0][1].shape[1])
+
+
+CASES = [
+    pytest.param("a.mp4", "out.mp4", {}, "copied (aac)", id="mp4"),
+    pytest.param("a.mp4", "out.mkv", {}, "copied (aac)", id="mp4 to mkv"),
+    pytest.param("a.mkv", "out.mov", {"sound": "libopus"}, "encoded anew (opus → aac)", id="Opus to mov"),
+    pytest.param("a.mkv", "out.mp4", {"sound": "pcm_s16le"}, "encoded anew (pcm_s16le → aac)", id="PCM to mp4"),
+    pytest.param("a.ts", "out.mp4", {"start_seconds": 3.0}, "copied (aac)", id="MPEG-TS that starts at 3 s"),
+    pytest.param("a.mkv", "out.mp4", {"late_seconds": 0.4, "sound": "libopus"}, "copied (opus)", id="sound first"),
+]
+
+
+@pytest.mark.parametrize(("source", "target", "making", "description"), CASES)
+def test_sound_stays_in_step_and_pictures_keep_their_times(
+    tmp_path: Path, source: str, target: str, making: dict[str, Any], description: str
+) -> None:
+    centerface_path()
+    clip = make_flash_and_beep(tmp_path / source, **making)
+    outcome = run_emostream("analyze", clip, "--annotate", tmp_path / target, "--json")
+    assert outcome.code == 0, outcome.err
+    assert f"(libx264; sound {description})" in outcome.err or "h264_" in outcome.err
+    seen = play(tmp_path / target)
+    assert seen.times == pytest.approx(IRREGULAR, abs=0.0011), "Matroska and the clips keep milliseconds"
+    assert seen.flash_seconds == pytest.approx(1.0, abs=0.011)
+    assert seen.beep_seconds == pytest.approx(1.0, abs=0.003)
+
+
+def test_a_phone_s_video_is_written_upright(tmp_path: Path) -> None:
+    centerface_path()
+    clip = make_flash_and_beep(tmp_path / "a.mp4", rotation=90)
+    outcome = run_emostream("analyze", clip, "--annotate", tmp_path / "out.mp4", "--json")
+    assert outcome.code == 0, outcome.err
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        frames = list(container.decode(video=0))
+        assert not any(frame.rotation for frame in frames)
+    assert (frames[0].width, frames[0].height, len(frames)) == (48, 64, len(IRREGULAR))
+
+
+def test_pixels_that_are_not_square_stay_so(tmp_path: Path) -> None:
+    centerface_path()
+    clip = make_clip(tmp_path / "a.mp4", num_frames=3, options={"x264-params": "sar=4/3"})
+    outcome = run_emostream("analyze", clip, "--annotate", tmp_path / "out.mp4", "--json")
+    assert outcome.code == 0, outcome.err
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+
+
+def test_blurred_faces_are_found_by_no_detector(tmp_path: Path) -> None:
+    clip, detector = tmp_path / "faces.mp4", real_detector()
+    make_demo_clip(clip, num_frames=10)
+    for name, options in (("clear.mp4", ()), ("blurred.mp4", ("--blur",))):
+        outcome = run_emostream("analyze", clip, "--annotate", tmp_path / name, "--json", *options)
+        assert outcome.code == 0, outcome.err
+    found = {}
+    for name in ("clear.mp4", "blurred.mp4"):
+        with av.open(str(tmp_path / name)) as container:
+            pictures = [frame.to_ndarray(format="gray").astype(np.uint8) for frame in container.decode(video=0)]
+        found[name] = [len([face for face in detector.detect(picture) if face.score > 0.5]) for picture in pictures]
+    assert found == {"clear.mp4": [2] * 10, "blurred.mp4": [0] * 10}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--annotate", "a.mp4"], "the annotated video would replace its source"),
+        (["--annotate", "out.gif"], "ending in .mp4, .mkv or .mov"),
+        (["--annotate", "out.mp4", "--encoder", "theora"], "there is no encoder 'theora'"),
+        (["--blur"], "give --annotate FILE"),
+    ],
+)
+def test_wrong_arguments(tmp_path: Path, options: list[str], message: str) -> None:
+    centerface_path()
+    clip = make_clip(tmp_path / "a.mp4", num_frames=3)
+    before = clip.read_bytes()
+    outcome = run_emostream("analyze", "a.mp4", *options, "--json", cwd=tmp_path)
+    assert (outcome.code, message in outcome.err) == (2, True), outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+    assert clip.read_bytes() == before
