@@ -85,6 +85,7 @@ def serve(
             shared_classifier=shared_classifier,
             shared_detector=shared_detector,
             tls=(tls_cert.resolve(), tls_key.resolve()) if tls_cert and tls_key else None,
+            stopped=stopped,
         ):
             base = f"http{'s' if tls_cert else ''}://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  # compared, not bound
             _wait_until_ready(base, stopped=stopped)

@@ -7,7 +7,9 @@ import logging
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, wait
 from pathlib import Path
 
 import ray
@@ -29,6 +31,9 @@ APP_NAME = "emostream"
 # Workers hand their streams over within a second or two; a replica that is being started cannot be stopped before it is
 # up, and ends with Ray instead.
 _STOP_SECONDS = 6.0
+# Replicas load models, and may wait for a machine that a cluster brings first.
+_APP_SECONDS = 300.0
+_POLL_SECONDS = 0.2  # Serve tells nobody that an application is up
 _START_ATTEMPTS = 2  # Ray waits 30 s for itself, which a machine may miss that starts many other things as well
 
 
@@ -43,6 +48,7 @@ def running_app(
     shared_classifier: bool = False,
     shared_detector: bool = False,
     tls: tuple[Path, Path] | None = None,
+    stopped: threading.Event | None = None,
 ) -> Iterator[None]:
     """The application, deleted at the end; the Ray that was started for it ends as well.
 
@@ -54,6 +60,7 @@ def running_app(
         shared_classifier: classify in a deployment of its own.
         shared_detector: search for faces in a deployment of its own.
         tls: certificate and private key (PEM), for HTTPS.
+        stopped: when it is set, the application is not waited for any longer.
 
     Raises:
         ConfigError: the port is taken, or there is no cluster at the address.
@@ -72,7 +79,7 @@ def running_app(
         certificate, key = (str(tls[0]), str(tls[1])) if tls else (None, None)
         http_options = HTTPOptions(host=host, port=port, ssl_certfile=certificate, ssl_keyfile=key)
         try:
-            _start_app(app, http_options=http_options)
+            _start_app(app, http_options=http_options, stopped=stopped or threading.Event())
             yield
         finally:
             _delete_app(timeout_seconds=_STOP_SECONDS if address is None else None)
@@ -99,12 +106,29 @@ def _start_ray(settings: Settings, *, address: str | None) -> None:
             logger.warning("Ray did not start within its 30 s; it is tried once more")
 
 
-def _start_app(app: Application, *, http_options: HTTPOptions) -> None:
+def _start_app(app: Application, *, http_options: HTTPOptions, stopped: threading.Event) -> None:
+    """Returns when the application is up, or `stopped` is set."""
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    try:
-        serve.start(http_options=http_options)
-        serve.run(app, name=APP_NAME, route_prefix="/")
-    except (RuntimeError, TimeoutError, RayError, RayServeException) as exc:
+    started: Future[None] = Future()
+
+    def start() -> None:
+        try:
+            serve.start(http_options=http_options)
+            serve.run(app, name=APP_NAME, route_prefix="/")
+            started.set_result(None)
+        except Exception as exc:  # told below
+            started.set_exception(exc)
+
+    # In a thread that can be left behind: `serve.run` waits for ever.
+    threading.Thread(target=start, daemon=True).start()
+    deadline = time.monotonic() + _APP_SECONDS
+    while not started.done() and not stopped.is_set() and time.monotonic() < deadline:
+        wait([started], timeout=_POLL_SECONDS)
+    if started.done():
+        exc = started.exception()
+    else:
+        exc = None if stopped.is_set() else TimeoutError(f"it was not up after {_APP_SECONDS:g} s")
+    if exc is not None:
         raise error_of_app(exc, told=_told_of_failed()) from exc
 
 
@@ -130,7 +154,12 @@ def _own_signal_handlers() -> Iterator[None]:
 
 def _delete_app(*, timeout_seconds: float | None) -> None:
     """End the replicas in order; those that are only just starting are not waited for longer than this."""
-    deleting = threading.Thread(target=serve.delete, args=(APP_NAME,), daemon=True)
+
+    def delete() -> None:
+        with contextlib.suppress(RayError, RayServeException):  # Serve may not even have begun
+            serve.delete(APP_NAME)
+
+    deleting = threading.Thread(target=delete, daemon=True)
     deleting.start()
     deleting.join(timeout_seconds)
 

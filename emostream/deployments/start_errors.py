@@ -36,7 +36,7 @@ def error_of_ray(exc: Exception, *, address: str | None) -> EmostreamError:
     return EmostreamError(f"Ray did not start on this machine: {reason}")
 
 
-def error_of_app(exc: Exception, *, told: Mapping[str, str]) -> EmostreamError:
+def error_of_app(exc: BaseException, *, told: Mapping[str, str]) -> EmostreamError:
     """What to say when the application did not come up.
 
     Args:
@@ -53,5 +53,5 @@ def error_of_app(exc: Exception, *, told: Mapping[str, str]) -> EmostreamError:
     )
 
 
-def _first_line(exc: Exception) -> str:
+def _first_line(exc: BaseException) -> str:
     return next(iter(str(exc).splitlines()), "") or type(exc).__name__

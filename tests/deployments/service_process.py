@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 
@@ -64,27 +65,18 @@ class Service:
 
 
 @contextlib.contextmanager
-def running_service(*arguments: str | Path, log: Path) -> Iterator[Service]:
-    """Start the service and wait until it is ready; stopped in whatever way at the end."""
-    port = unused_port()
-    command = [sys.executable, "-m", "emostream", "serve", "--port", str(port), *map(str, arguments)]
-    started = time.monotonic()
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=output,
-            text=True,
-            env=os.environ | {"COLUMNS": "200"},
-            start_new_session=True,
-        )
+def serve_process(*arguments: str | Path, output: TextIO) -> Iterator[subprocess.Popen[str]]:
+    """`emostream serve ARGUMENTS`; stopped in whatever way at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "emostream", "serve", *map(str, arguments)],
+        stdout=output,
+        stderr=output,
+        text=True,
+        env=os.environ | {"COLUMNS": "200"},
+        start_new_session=True,
+    )
     try:
-        while "ready:" not in log.read_text():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() - started < _START_TIMEOUT_SECONDS, log.read_text()
-            time.sleep(0.1)
-        url = f"http://127.0.0.1:{port}"
-        yield Service(process, ApiClient(url), url, time.monotonic() - started)
+        yield process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -93,6 +85,20 @@ def running_service(*arguments: str | Path, log: Path) -> Iterator[Service]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextlib.contextmanager
+def running_service(*arguments: str | Path, log: Path) -> Iterator[Service]:
+    """Start the service and wait until it is ready; stopped in whatever way at the end."""
+    port = unused_port()
+    started = time.monotonic()
+    with log.open("w") as output, serve_process("--port", str(port), *arguments, output=output) as process:
+        while "ready:" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() - started < _START_TIMEOUT_SECONDS, log.read_text()
+            time.sleep(0.1)
+        url = f"http://127.0.0.1:{port}"
+        yield Service(process, ApiClient(url), url, time.monotonic() - started)
 
 
 def wait_for(condition: Callable[[], bool], *, timeout_seconds: float) -> float:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 from emostream.event import EmotionEvent
 from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.redis_reader import RedisReader
-from tests.deployments.service_process import running_service, wait_for
+from tests.deployments.service_process import running_service, serve_process, wait_for
 from tests.integration.command_line import run_emostream
-from tests.media import make_clip, textured_picture
+from tests.media import make_clip, textured_picture, unused_port
 from tests.service.conftest import SETTINGS
 
 pytest.importorskip("ray")
@@ -105,3 +107,25 @@ def _num_crops_in_batches(url: str) -> float:
         lines = response.read().decode().splitlines()
     sums = [line for line in lines if line.startswith('emostream_classify_batch_size_sum{worker_id="classifier-')]
     return sum(float(line.split()[-1]) for line in sums)
+
+
+def test_ctrl_c_while_it_starts(tmp_path: Path) -> None:
+    with (tmp_path / "serve.log").open("w+") as log, serve_process("--port", str(unused_port()), output=log) as process:
+        whole = psutil.Process(process.pid)
+        wait_for(lambda: any("ServeController" in name for name in titles_of(whole)), timeout_seconds=150)
+        children = whole.children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 0
+        log.seek(0)
+        assert "stopped" in log.read().splitlines()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive, [child.cmdline() for child in alive]
+
+
+def titles_of(whole: psutil.Process) -> list[str]:
+    """What the processes below this one call themselves."""
+    titles = []
+    for child in whole.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            titles.append(" ".join(child.cmdline()))
+    return titles
