@@ -52,6 +52,14 @@ class Service:
                     found.append(process.pid)
         return sorted(found)
 
+    def actor_pid(self, name: str) -> int:
+        """The process of an actor of Serve itself."""
+        for process in self.descendants():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.cmdline() and process.cmdline()[0].startswith(f"ray::{name}"):
+                    return process.pid
+        raise AssertionError(f"no process {name} is running")
+
     def stop(self) -> float:
         """Ctrl-C, which a terminal sends to all processes; seconds until it ended, leaving no process behind."""
         started = time.monotonic()

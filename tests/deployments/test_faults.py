@@ -44,7 +44,7 @@ def states(service: Service) -> set[str]:
     return {stream["state"] for stream in service.client.streams()}
 
 
-def test_a_killed_classifier_and_a_killed_detector(shared_videos: Path, tmp_path: Path) -> None:
+def test_killed_models_and_what_serve_itself_needs(shared_videos: Path, tmp_path: Path) -> None:
     pictures = jpegs_of(shared_videos / "one-face-640x360.mp4")
     with (
         EmbeddedRedis() as redis,
@@ -67,6 +67,14 @@ def test_a_killed_classifier_and_a_killed_detector(shared_videos: Path, tmp_path
             seconds = wait_for(lambda enough=enough: num_with_faces() > enough, timeout_seconds=90)  # type: ignore[misc]
             print(f"faces again {seconds:.1f} s after {deployment} was killed")
             assert states(service) == {"running"}
+        epoch = service.client.show("door")["epoch"]
+        for actor in ("ServeController", "ProxyActor"):
+            os.kill(service.actor_pid(actor), signal.SIGKILL)
+            seconds = wait_for(lambda: answers(service, num_streams=1), timeout_seconds=90)
+            print(f"the interface answers {seconds:.1f} s after {actor} was killed")
+        enough = num_with_faces() + 20
+        wait_for(lambda: num_with_faces() > enough, timeout_seconds=90)
+        assert service.client.show("door")["epoch"] == epoch, "what Serve lost does not touch streams"
         assert_in_order(events_of(redis.url))
 
 
@@ -112,8 +120,8 @@ def padded(url: str) -> list[list[EmotionEvent]]:
     return [found.get(f"cam{number}", []) for number in range(4)]
 
 
-def answers(service: Service) -> bool:
+def answers(service: Service, *, num_streams: int = 4) -> bool:
     try:
-        return len(list(service.client.streams())) == 4
+        return len(list(service.client.streams())) == num_streams
     except Exception:  # whatever a service says that is being replaced
         return False
