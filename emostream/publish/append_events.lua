@@ -1,6 +1,7 @@
 -- Appends events of one stream to its event stream, each once and in order (decision D8).
 --
 -- KEYS[1]  the event stream
+-- KEYS[2]  the epoch of the run that began last, where one began lately (raise_fence.lua)
 -- ARGV[1]  length to trim to, approximately
 -- ARGV[2]  ms after which events go, approximately; 0 for never
 -- ARGV[3]  name of the field that holds an event
@@ -9,7 +10,7 @@
 --
 -- (epoch, frame_index) grows strictly within a stream, so comparing with the last entry tells a repeated event from a new
 -- one: sending a batch again after an unclear time-out adds only what is missing. An event of an older epoch comes from an
--- owner that was deposed. The entry id is the capture time and the frame index; where the clock went back, the time of
+-- owner that was deposed, whether its successor has published yet or has only begun. The entry id is the capture time and the frame index; where the clock went back, the time of
 -- the last entry takes its place, because ids must grow.
 
 local MAX_EXACT = 9007199254740991 -- numbers are doubles here
@@ -39,11 +40,12 @@ if redis.call('EXISTS', key) == 1 then
   end
 end
 
+local newest_epoch = math.max(last_epoch, exact(redis.call('GET', KEYS[2]) or ''))
 local appended, repeated = 0, 0
 for i = 4, #ARGV, 4 do
   local ms, epoch, index = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
-  if epoch < last_epoch then
-    return {appended, repeated, last_epoch}
+  if epoch < newest_epoch then
+    return {appended, repeated, newest_epoch}
   elseif epoch == last_epoch and index <= last_index then
     repeated = repeated + 1
   else
@@ -54,6 +56,7 @@ for i = 4, #ARGV, 4 do
       'epoch', ARGV[i + 1], 'frame_index', ARGV[i + 2], ARGV[3], ARGV[i + 3])
     appended = appended + 1
     last_ms, last_seq, last_epoch, last_index = ms, index, epoch, index
+    newest_epoch = math.max(newest_epoch, epoch)
   end
 end
 if appended > 0 and max_age_ms > 0 then

@@ -37,6 +37,15 @@ def events_key(stream_id: str) -> str:
     return f"{_EVENTS_PREFIX}{stream_id}"
 
 
+def fence_key(stream_id: str) -> str:
+    """Says for some minutes which run of a stream began last. On a cluster it lies where the event stream lies.
+
+    >>> fence_key("door")
+    'emostream:fence:{emostream:events:door}'
+    """
+    return f"emostream:fence:{{{events_key(stream_id)}}}"
+
+
 def dead_letter_key(group: str) -> str:
     """Where a consumer group puts entries it cannot handle.
 

@@ -18,23 +18,26 @@ async def run_script(
     redis: Redis,
     script: AsyncScript,
     *,
-    key: str,
+    keys: Sequence[str],
     arguments: Sequence[str | bytes | int],
     num_replicas: int,
     timeout_seconds: float,
 ) -> Any:
     """What the script returns, once `num_replicas` replicas have its writes; the script must be safe to repeat.
 
+    On a cluster all keys must be of one slot.
+
     Raises:
         redis.exceptions.TimeoutError: fewer replicas had them in time. The primary has them.
     """
     if num_replicas == 0:
-        return await script(keys=[key], args=arguments)
+        return await script(keys=keys, args=arguments)
     wait = ("WAIT", num_replicas, int(1000 * timeout_seconds))
-    result, num_reached = await _on_one_connection(redis, key, ("EVALSHA", script.sha, 1, key, *arguments), wait)
+    call = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
+    result, num_reached = await _on_one_connection(redis, keys[0], call, wait)
     if isinstance(result, NoScriptError):
         await redis.script_load(script.script)
-        result, num_reached = await _on_one_connection(redis, key, ("EVALSHA", script.sha, 1, key, *arguments), wait)
+        result, num_reached = await _on_one_connection(redis, keys[0], call, wait)
     for answer in (result, num_reached):
         if isinstance(answer, Exception):
             raise answer

@@ -17,10 +17,11 @@ from emostream.config import PublishSettings
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.event import EmotionEvent
 from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.keys import STATUS_KEY, events_key
-from emostream.publish.redis_connection import open_redis
+from emostream.publish.keys import STATUS_KEY, events_key, fence_key
+from emostream.publish.redis_connection import close_redis, open_redis
 from emostream.publish.redis_reader import RedisReader
 from emostream.publish.redis_sink import RedisSink
+from emostream.stream import StreamState
 from tests.publish.samples import CAPTURED_AT, EPOCH, EVENT, STATUS, events_of
 
 pytestmark = pytest.mark.integration
@@ -95,6 +96,30 @@ async def test_an_older_run_is_refused_once_a_newer_one_publishes(
         assert caught.value.newer_epoch == EPOCH + 5
         await newer.publish(events_of(stream_id, [1], epoch=EPOCH + 5))
     assert await read_indexes(redis_server.url, stream_id) == [(EPOCH, 0), (EPOCH + 5, 0), (EPOCH + 5, 1)]
+
+
+async def test_an_older_run_is_refused_once_a_newer_one_began(
+    redis_server: EmbeddedRedis, publish_settings: PublishSettings, stream_id: str
+) -> None:
+    """A deposed owner publishes nothing while its successor still opens the source."""
+    began = replace(STATUS, stream_id=stream_id, epoch=EPOCH + 5, state=StreamState.RECONNECTING)
+    async with (
+        RedisSink(publish_settings, redis_url=redis_server.url) as older,
+        RedisSink(publish_settings, redis_url=redis_server.url) as newer,
+    ):
+        await older.publish(events_of(stream_id, [0]))
+        await newer.publish_status(began)
+        await older.publish_status(replace(began, epoch=EPOCH))  # takes nothing back
+        for _ in range(2):
+            with pytest.raises(EventRejectedError, match="newer run") as caught:
+                await older.publish(events_of(stream_id, [1]))
+            assert caught.value.newer_epoch == EPOCH + 5
+        await older.publish(events_of(f"{stream_id}-2", [1]))
+        await newer.publish(events_of(stream_id, [0], epoch=EPOCH + 5))
+    assert await read_indexes(redis_server.url, stream_id) == [(EPOCH, 0), (EPOCH + 5, 0)]
+    client = open_redis(redis_server.url, timeout_seconds=5)
+    assert 0 < await client.pttl(fence_key(stream_id)) <= 600_000
+    await close_redis(client)
 
 
 async def test_several_streams_at_once_and_in_one_call(
