@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emostream.errors import EmostreamError
-from emostream.publish.keys import registry_key
 from emostream.service.job import (
     FileResult,
     Job,
@@ -15,11 +14,7 @@ from emostream.service.job import (
     result_from_json,
 )
 from emostream.service.record import StreamRecord, json_from_record, report_from_json
-from emostream.service.store import EPOCH, FINISHED, RECORDS, REPORTS, REVISION, RegistryStore, text_pairs
-
-JOBS = registry_key("jobs")
-"""Hash: job id → JSON. Beside it, per job: `jobs:todo:ID` (records that wait), `jobs:active:ID` (streams in the
-registry), `jobs:urls:ID` (their files), `jobs:results:ID` (what became of the others), `jobs:sums:ID`."""
+from emostream.service.store import JOBS, RegistryStore, text_pairs
 
 
 class JobExistsError(EmostreamError, ValueError):
@@ -54,16 +49,14 @@ class JobRegistry:
             JobExistsError: the id is taken by another job.
         """
         texts = [json_from_record(record) for record in records]
-        keys = [JOBS, f"{JOBS}:todo:{job.job_id}"]
-        verdict, found = await self._store.run("jobs_put", keys, [job.job_id, json_from_job(job), *texts])
+        verdict, found = await self._store.run("jobs_put", [job.job_id, json_from_job(job), *texts])
         if verdict == b"exists" and job_from_json(found) != job:
             raise JobExistsError(f"job {job.job_id} exists with another place or other options; choose another id")
         return bool(verdict == b"ok")
 
     async def feed(self, *, max_streams: int) -> int:
         """Move files on; called by workers now and then. Returns how many."""
-        keys = [JOBS, RECORDS, REVISION, EPOCH, FINISHED, REPORTS]
-        return int(await self._store.run("jobs_feed", keys, [max_streams]))
+        return int(await self._store.run("jobs_feed", [max_streams]))
 
     async def remove(self, job_id: str) -> None:
         """Ask for a job no more; files in work are stopped, events stay.
@@ -71,7 +64,7 @@ class JobRegistry:
         Raises:
             UnknownJobError: there is no such job.
         """
-        if not await self._store.run("jobs_remove", [JOBS, RECORDS, REVISION, FINISHED, REPORTS], [job_id]):
+        if not await self._store.run("jobs_remove", [job_id]):
             raise _unknown(job_id)
 
     async def all(self) -> list[JobProgress]:
@@ -108,7 +101,7 @@ class JobRegistry:
     ) -> tuple[JobProgress, list[FileResult]] | None:
         # Redis has no empty range: one before its beginning is one.
         first, last = (start, start + limit - 1) if limit else (1, 0)
-        reply = await self._store.run("jobs_look", [JOBS, REPORTS], [job_id, first, last])
+        reply = await self._store.run("jobs_look", [job_id, first, last])
         text, num_waiting, flat_sums, reports, results = reply
         if not text:
             return None

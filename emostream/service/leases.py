@@ -7,30 +7,13 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from emostream.service.record import (
-    Lease,
-    RegistryView,
-    StreamRecord,
-    StreamReport,
-    WorkerEntry,
-    json_from_record,
-    json_from_report,
-    record_from_json,
-)
-from emostream.service.store import (
-    EPOCH,
-    FINISHED,
-    GENERATION,
-    LEASES,
-    RECORDS,
-    REPORTS,
-    REVISION,
-    VIEWERS,
-    WORKERS,
-    RegistryStore,
-    text_pairs,
-)
-from emostream.stream import StreamState
+from emostream.service.changes import Changes
+from emostream.service.record import RegistryView, StreamReport, json_from_record, json_from_report
+from emostream.service.store import RegistryStore, text_pairs
+
+# So often everything is asked for anyway: a server that came back with somewhat older data could reach a version again
+# that is known already.
+_LOOKS_BETWEEN_ALL = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +56,9 @@ class StreamLeases:
         self._worker_id = worker_id
         self._max_streams = max_streams
         self._ttl_ms = round(ttl_seconds * 1000)
-        self._revision = ""
-        self._generation: str | None = None
-        self._records: dict[str, StreamRecord] = {}
-        self._last_view = RegistryView(0, "")
+        self._version: int | None = None
+        self._view = RegistryView(0, "")
+        self._num_looks = 0
         self._lock = asyncio.Lock()
 
     async def heartbeat(self, held: Mapping[str, int], *, is_draining: bool = False) -> Heartbeat:
@@ -87,13 +69,12 @@ class StreamLeases:
         Raises:
             SinkUnavailableError: the server is away; leases may expire meanwhile.
         """
+        before = self._view
         view, lost = await self._call(held, ttl_ms=self._ttl_ms, is_draining=is_draining)
-        is_new_generation = self._generation not in (None, view.generation)
+        is_new_generation = before.generation not in ("", view.generation)
         if is_new_generation:
-            await self._restore(self._last_view)
+            await self._restore(before)
             view, lost = await self._call(held, ttl_ms=self._ttl_ms, is_draining=is_draining)
-        self._generation = view.generation
-        self._last_view = view
         self.stats.num_lost += len(lost)
         return Heartbeat(view, lost, is_new_generation)
 
@@ -106,8 +87,7 @@ class StreamLeases:
         """Claim streams that nobody holds, or anew those held already: stream id → epoch of those won."""
         if not stream_ids:
             return {}
-        keys = [RECORDS, FINISHED, LEASES, EPOCH]
-        won = await self._store.run("claim", keys, [self._worker_id, self._ttl_ms, self._max_streams, *stream_ids])
+        won = await self._store.run("claim", [self._worker_id, self._ttl_ms, self._max_streams, *stream_ids])
         epochs = {stream_id: int(epoch) for stream_id, epoch in text_pairs(won).items()}
         self.stats.num_claimed += len(epochs)
         return epochs
@@ -116,12 +96,12 @@ class StreamLeases:
         """Give leases back, so that others may claim these streams at once."""
         if held:
             arguments = [item for pair in held.items() for item in pair]
-            await self._store.run("release", [LEASES, WORKERS], [self._worker_id, *arguments])
+            await self._store.run("release", [self._worker_id, *arguments])
             self.stats.num_released += len(held)
 
     async def sign_off(self) -> None:
         """Tell the others that this worker is gone; its leases must have been given back."""
-        await self._store.run("release", [LEASES, WORKERS], [self._worker_id])
+        await self._store.run("release", [self._worker_id])
 
     async def report(self, reports: Mapping[str, StreamReport]) -> None:
         """Write what was seen of streams held; a final state gives the lease back as well."""
@@ -130,58 +110,23 @@ class StreamLeases:
             final = report.state.value if report.state.is_final else ""
             arguments += [stream_id, report.epoch, json_from_report(report), final]
         if reports:
-            await self._store.run("report", [RECORDS, LEASES, REPORTS, FINISHED], arguments)
+            await self._store.run("report", arguments)
             self.stats.num_released += sum(report.state.is_final for report in reports.values())
 
     async def _call(
         self, held: Mapping[str, int], *, ttl_ms: int, is_draining: bool
     ) -> tuple[RegistryView, tuple[str, ...]]:
-        async with self._lock:  # a reply without records refers to those of the reply before
-            return await self._call_alone(held, ttl_ms=ttl_ms, is_draining=is_draining)
-
-    async def _call_alone(
-        self, held: Mapping[str, int], *, ttl_ms: int, is_draining: bool
-    ) -> tuple[RegistryView, tuple[str, ...]]:
-        keys = [RECORDS, FINISHED, LEASES, WORKERS, REVISION, GENERATION, VIEWERS]
-        # The generation guards the revision, which starts again after a loss of data.
-        arguments: list[str | int] = [
-            self._worker_id,
-            ttl_ms,
-            self._max_streams,
-            len(held),
-            int(is_draining),
-            self._revision,
-        ]
-        pairs: list[str | int] = [item for pair in held.items() for item in pair]
-        reply = await self._store.run("heartbeat", keys, [*arguments, secrets.token_hex(8), *pairs])
-        now_ms, generation, revision, records, finished, leases, workers, lost, looked_at = reply
-        revision_text = f"{generation.decode()} {revision.decode()}"
-        if revision_text != self._revision:
-            self._records = {name: record_from_json(text) for name, text in text_pairs(records).items()}
-            self._revision = revision_text
-        living = {name: text for name, text in text_pairs(workers).items() if int(text.split(" ")[0]) > int(now_ms)}
-        view = RegistryView(
-            now_ms=int(now_ms),
-            generation=generation.decode(),
-            records=self._records,
-            finished={name: StreamState(state) for name, state in text_pairs(finished).items()},
-            leases={name: _lease(text) for name, text in text_pairs(leases).items()},
-            workers={name: _worker(name, text) for name, text in living.items()},
-            previews=frozenset(name.decode() for name in looked_at),
-        )
-        return view, tuple(stream_id.decode() for stream_id in lost)
+        async with self._lock:  # an answer tells what changed since the one before
+            self._num_looks += 1
+            is_known = self._version is not None and self._num_looks % _LOOKS_BETWEEN_ALL
+            arguments: list[str | int] = [self._worker_id, ttl_ms, self._max_streams, len(held), int(is_draining)]
+            arguments += [self._view.generation, self._version or 0] if is_known else ["", ""]
+            pairs: list[str | int] = [item for pair in held.items() for item in pair]
+            reply = await self._store.run("heartbeat", [*arguments, secrets.token_hex(8), *pairs])
+            changes = Changes.from_reply(reply)
+            self._view, self._version = changes.after(self._view), changes.version
+            return self._view, changes.lost
 
     async def _restore(self, view: RegistryView) -> None:
         for stream_id in view.unfinished_ids():
-            text = json_from_record(view.records[stream_id])
-            await self._store.run("put", [RECORDS, REVISION, EPOCH, FINISHED, REPORTS], [stream_id, "", text, 0])
-
-
-def _lease(text: str) -> Lease:
-    worker_id, epoch, expires_ms = text.split(" ")
-    return Lease(worker_id, int(epoch), int(expires_ms))
-
-
-def _worker(worker_id: str, text: str) -> WorkerEntry:
-    _, max_streams, num_streams, is_draining = text.split(" ")
-    return WorkerEntry(worker_id, int(max_streams), int(num_streams), is_draining == "1")
+            await self._store.run("put", [stream_id, "", json_from_record(view.records[stream_id]), 0])

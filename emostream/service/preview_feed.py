@@ -10,7 +10,7 @@ from typing import Any
 from emostream.errors import EventRejectedError
 from emostream.publish.redis_connection import REDIS_ERRORS, translate
 from emostream.service.preview import PREVIEW_LIFE_SECONDS, PreviewPicture, preview_from_bytes
-from emostream.service.store import VIEWERS, RegistryStore
+from emostream.service.store import RegistryStore
 
 _POLL_SECONDS = 1.0  # bound on one wait for a message; then the connection is looked after
 
@@ -66,7 +66,7 @@ class PreviewFeed:
         return self._newest.pop(next(iter(self._newest))) if self._newest else None
 
     async def _look(self) -> None:
-        await self._store.run("look", [VIEWERS], [round(PREVIEW_LIFE_SECONDS * 1000), *self._channels])
+        await self._store.run("look", [round(PREVIEW_LIFE_SECONDS * 1000), *self._channels])
 
     async def _keep_looking(self) -> None:
         while True:

@@ -113,17 +113,15 @@ class StreamReport:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who may work on a stream, and until when.
+    """Who may work on a stream.
 
     Attributes:
         worker_id: the owner.
         epoch: fencing token; grows with each claim.
-        expires_ms: on the server's clock.
     """
 
     worker_id: str
     epoch: int
-    expires_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,7 @@ class RegistryView:
         generation: changes when the server lost its data.
         records: wanted streams by id.
         finished: final state of those that need no work any more.
-        leases: by stream id, expired ones included.
+        leases: by stream id, valid ones only.
         workers: by id, living ones only.
         previews: channels of the previews that somebody looks at.
     """
@@ -167,8 +165,7 @@ class RegistryView:
 
     def owner_of(self, stream_id: str) -> Lease | None:
         """The valid lease on a stream."""
-        lease = self.leases.get(stream_id)
-        return lease if lease is not None and lease.expires_ms > self.now_ms else None
+        return self.leases.get(stream_id)
 
     def unfinished_ids(self) -> list[str]:
         """Streams that need an owner, in the order of their ids."""

@@ -15,7 +15,7 @@ from emostream.service.record import (
     record_from_json,
     report_from_json,
 )
-from emostream.service.store import EPOCH, FINISHED, RECORDS, REPORTS, REVISION, RegistryStore
+from emostream.service.store import RECORDS, REPORTS, RegistryStore
 from emostream.stream import StreamState
 
 _MAX_CHANGE_ATTEMPTS = 20  # of a change that others overtake each time; more would mean a defect
@@ -110,7 +110,7 @@ class StreamRegistry:
         Raises:
             UnknownStreamError: there is no such stream.
         """
-        if not await self._store.run("remove", [RECORDS, REVISION, FINISHED, REPORTS], [stream_id]):
+        if not await self._store.run("remove", [stream_id]):
             raise _unknown(stream_id)
 
     async def status(self, stream_id: str, view: RegistryView) -> StreamStatus:
@@ -139,8 +139,7 @@ class StreamRegistry:
         ]
 
     async def _put(self, stream_id: str, expected: str, wanted: str) -> tuple[str, str]:
-        keys = [RECORDS, REVISION, EPOCH, FINISHED, REPORTS]
-        verdict, found = await self._store.run("put", keys, [stream_id, expected, wanted, self._max_streams])
+        verdict, found = await self._store.run("put", [stream_id, expected, wanted, self._max_streams])
         return verdict.decode(), found.decode()
 
 

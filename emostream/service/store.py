@@ -21,11 +21,21 @@ FINISHED = registry_key("finished")
 REPORTS = registry_key("reports")
 """Hash: stream id → JSON of what its owner saw last."""
 LEASES = registry_key("leases")
-"""Hash: stream id → `worker epoch expires_ms`."""
+"""Hash: stream id → `worker epoch`, also when it ran out. Beside it, per worker, `leases:ID`: a set of its streams."""
+LEASE_ENDS = registry_key("lease-ends")
+"""Sorted set: streams with a valid lease, by when it runs out, in ms."""
 WORKERS = registry_key("workers")
-"""Hash: worker id → `expires_ms max_streams num_streams is_draining`."""
+"""Hash: worker id → `max_streams num_streams is_draining`."""
+WORKER_ENDS = registry_key("worker-ends")
+"""Sorted set: workers that live, by when they are given up, in ms."""
 REVISION = registry_key("revision")
-"""Grows with each change of a record."""
+"""The version: grows with each change of a record, of a stream's state or of a worker."""
+CHANGES = registry_key("changes")
+"""Sorted set: what changed (`r` or `s` and a stream id, `w` and a worker id), by the version it changed in last."""
+GONE = registry_key("gone")
+"""Sorted set: those of `CHANGES` that are not there any more, a limited number of them."""
+FLOOR = registry_key("floor")
+"""The version up to which it was forgotten what is gone."""
 EPOCH = registry_key("epoch")
 """The last fencing token given out."""
 HELPERS = registry_key("helpers")
@@ -34,6 +44,16 @@ VIEWERS = registry_key("viewers")
 """Hash: channel of a preview → until when somebody looks at it, in ms."""
 GENERATION = registry_key("generation")
 """A random name that changes only when the server lost its data."""
+JOBS = registry_key("jobs")
+"""Hash: job id → JSON. Beside it, per job: `jobs:todo:ID` (records that wait), `jobs:active:ID` (streams in the
+registry), `jobs:urls:ID` (their files), `jobs:results:ID` (what became of the others), `jobs:sums:ID`."""
+
+# In the order in which registry.lua names them.
+_SCRIPT_KEYS = (
+    *(RECORDS, FINISHED, REPORTS, LEASES, LEASE_ENDS, WORKERS, WORKER_ENDS, REVISION, CHANGES, GONE, FLOOR, EPOCH),
+    *(GENERATION, VIEWERS, JOBS),
+)
+_SCRIPTS = files("emostream.service").joinpath("scripts")
 
 # Clocks of machines differ; which figures are shown is decided by how long those are kept.
 _HELPER_SECONDS = 3600
@@ -54,20 +74,20 @@ class RegistryStore:
         self.redis: Redis = open_redis(redis_url, timeout_seconds=settings.connect_timeout_seconds)
         self._scripts: dict[str, AsyncScript] = {}
 
-    async def run(self, script: str, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
-        """Run one of the package's scripts.
+    async def run(self, script: str, arguments: Sequence[str | int]) -> Any:
+        """Run one of the package's scripts, each with `registry.lua` before it.
 
         Raises:
             SinkUnavailableError: the server cannot be reached, or stayed away.
             ConfigError: the login was refused.
         """
         if script not in self._scripts:
-            text = files("emostream.service").joinpath("scripts", f"{script}.lua").read_text(encoding="utf-8")
-            self._scripts[script] = self.redis.register_script(text)
+            texts = (_SCRIPTS.joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in ("registry", script))
+            self._scripts[script] = self.redis.register_script("\n".join(texts))
         registered = self._scripts[script]
 
         async def call() -> Any:
-            return await cast(Awaitable[Any], registered(keys=list(keys), args=list(arguments)))
+            return await cast(Awaitable[Any], registered(keys=list(_SCRIPT_KEYS), args=list(arguments)))
 
         return await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
 

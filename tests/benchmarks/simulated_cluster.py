@@ -48,7 +48,8 @@ class SimulatedRegistry:
 
     Attributes:
         records: wanted streams.
-        leases: stream id → lease; expired ones stay until somebody claims them.
+        leases: stream id → valid lease.
+        lease_ends: stream id → when its lease runs out, in ms.
         workers: worker id → how others see it.
         worker_expires: worker id → ms.
         counts: heartbeats, claims won and lost, streams given back.
@@ -57,6 +58,7 @@ class SimulatedRegistry:
 
     records: dict[str, StreamRecord]
     leases: dict[str, Lease] = field(default_factory=dict)
+    lease_ends: dict[str, int] = field(default_factory=dict)
     workers: dict[str, WorkerEntry] = field(default_factory=dict)
     worker_expires: dict[str, int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -72,15 +74,14 @@ class SimulatedRegistry:
 
     def forget_owner(self, stream_ids: list[str]) -> None:
         """Nobody renews these leases any more: they become free when they run out."""
-        self._orphans += [(self.leases[stream_id].expires_ms, stream_id) for stream_id in stream_ids]
+        self._orphans += [(self.lease_ends[stream_id], stream_id) for stream_id in stream_ids]
 
     def heartbeat(self, worker_id: str, owned: list[str], *, cap: int, now_ms: int) -> RegistryView:
         """As `heartbeat.lua`."""
         expires_ms = now_ms + round(LEASE_SECONDS * 1000)
         for stream_id in owned:
-            lease = self.leases[stream_id]
-            if lease.worker_id == worker_id:
-                self.leases[stream_id] = Lease(worker_id, lease.epoch, expires_ms)
+            if self.leases[stream_id].worker_id == worker_id:
+                self.lease_ends[stream_id] = expires_ms
         self.workers[worker_id] = WorkerEntry(worker_id, cap, len(owned))
         self.worker_expires[worker_id] = expires_ms
         if min(self.worker_expires.values()) <= now_ms:
@@ -101,7 +102,9 @@ class SimulatedRegistry:
 
     def _expire(self, now_ms: int) -> None:
         if self._orphans and min(self._orphans)[0] <= now_ms:
-            self.free |= {stream_id for at_ms, stream_id in self._orphans if at_ms <= now_ms}
+            for stream_id in [stream_id for at_ms, stream_id in self._orphans if at_ms <= now_ms]:
+                del self.leases[stream_id]
+                self.free.add(stream_id)
             self._orphans = [orphan for orphan in self._orphans if orphan[0] > now_ms]
 
     def claim(self, worker_id: str, stream_ids: tuple[str, ...], *, room: int, now_ms: int) -> list[str]:
@@ -110,7 +113,8 @@ class SimulatedRegistry:
         for stream_id in stream_ids:
             if stream_id in self.free and len(won) < room:
                 self._epoch += 1
-                self.leases[stream_id] = Lease(worker_id, self._epoch, now_ms + round(LEASE_SECONDS * 1000))
+                self.leases[stream_id] = Lease(worker_id, self._epoch)
+                self.lease_ends[stream_id] = now_ms + round(LEASE_SECONDS * 1000)
                 self.free.remove(stream_id)
                 won.append(stream_id)
         self.counts["claims_won"] += len(won)

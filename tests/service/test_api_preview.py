@@ -170,10 +170,10 @@ async def test_the_operator_may_ask_for_blurred_faces(
     client = await clients.open(previews="blurred")
     run = RegistryStore.run
 
-    async def noting(self: RegistryStore, script: str, keys: Any, arguments: Any) -> Any:
+    async def noting(self: RegistryStore, script: str, arguments: Any) -> Any:
         if script == "look":
             seen.append(arguments[1])
-        return await run(self, script, keys, arguments)
+        return await run(self, script, arguments)
 
     monkeypatch.setattr(RegistryStore, "run", noting)
     assert (await client.get("/v1/streams/door/preview.jpg?blur=false")).status_code == 200

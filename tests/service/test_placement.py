@@ -23,7 +23,7 @@ class Cluster:
         self.draining: set[str] = set()
 
     def view(self) -> RegistryView:
-        leases = {stream_id: Lease(worker_id, 1, 2) for worker_id, owned in self.owned.items() for stream_id in owned}
+        leases = {stream_id: Lease(worker_id, 1) for worker_id, owned in self.owned.items() for stream_id in owned}
         workers = {
             name: WorkerEntry(name, self.caps[name], len(owned), name in self.draining)
             for name, owned in self.owned.items()

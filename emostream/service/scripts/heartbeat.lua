@@ -1,45 +1,70 @@
 -- A worker says that it lives, renews its leases and learns what changed, in one step on the server's clock.
 --
--- KEYS  records, finished, leases, workers, revision, generation, viewers
--- ARGV  worker id, lease time in ms (0: only look), max_streams, num_streams, is_draining (0/1), known
---       "generation revision", generation to set when there is none, then for each lease held: stream id, epoch
--- Returns  {now in ms, generation, revision, records ({} when the revision is known), finished, leases, workers, lost ids,
---          channels of previews that somebody looks at}
+-- ARGV  worker id, lease time in ms (0: only look), max_streams, num_streams, is_draining (0/1), known generation and
+--       version ('' and '': none), generation to set when there is none, then for each lease held: stream id, epoch
+-- Returns  {now in ms, generation, version, whether all is told (1) or what changed since the known version (0),
+--          records (id, JSON or ''), states (id, final state or '', `worker epoch` of a valid lease or ''),
+--          workers (id, `max_streams num_streams is_draining` or ''), lost ids, channels of previews that somebody looks at};
+--          '' is what is not there any more
 --
 -- A lease that expired but that nobody else claimed is renewed: when the server was away, streams go on.
 
-local records, finished, leases, workers, revision, generation, viewers = unpack(KEYS)
 local me, ttl_ms = ARGV[1], tonumber(ARGV[2])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local expires = string.format('%.0f', now + ttl_ms)
+local known_generation, known_version = ARGV[6], tonumber(ARGV[7])
 
-redis.call('SETNX', generation, ARGV[7])
-local lost = {}
-if ttl_ms > 0 then
-  for i = 8, #ARGV, 2 do
-    local id, epoch = ARGV[i], ARGV[i + 1]
-    local held = redis.call('HGET', leases, id)
-    local mine = me .. ' ' .. epoch .. ' '
-    if held and string.sub(held, 1, #mine) == mine then
-      redis.call('HSET', leases, id, mine .. expires)
-    else
-      lost[#lost + 1] = id
-    end
-  end
-  redis.call('HSET', workers, me, expires .. ' ' .. ARGV[3] .. ' ' .. ARGV[4] .. ' ' .. ARGV[5])
+local function renew(id, epoch)
+  local lease = redis.call('HGET', leases, id)
+  if lease ~= me .. ' ' .. epoch then return false end
+  if hold(id, lease, now + ttl_ms) then note_state(id) end
+  return true
+end
 
-  local entries = redis.call('HGETALL', workers)
-  for i = 1, #entries, 2 do
-    if tonumber(string.match(entries[i + 1], '^(%d+)')) <= now then redis.call('HDEL', workers, entries[i]) end
-  end
-  entries = redis.call('HGETALL', leases)
-  for i = 1, #entries, 2 do
-    if tonumber(string.match(entries[i + 1], '(%d+)$')) <= now and redis.call('HEXISTS', records, entries[i]) == 0 then
-      redis.call('HDEL', leases, entries[i])
-    end
+local function say_alive()
+  local entry = ARGV[3] .. ' ' .. ARGV[4] .. ' ' .. ARGV[5]
+  redis.call('ZADD', worker_ends, whole(now + ttl_ms), me)
+  if redis.call('HGET', workers, me) ~= entry then
+    redis.call('HSET', workers, me, entry)
+    note('w', me)
   end
 end
+
+local function end_what_ran_out()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', lease_ends, '-inf', whole(now))) do
+    end_lease(id)
+    if redis.call('HEXISTS', records, id) == 0 then redis.call('HDEL', leases, id) end
+    note_state(id)
+  end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', worker_ends, '-inf', whole(now))) do
+    redis.call('ZREM', worker_ends, id)
+    redis.call('HDEL', workers, id)
+    note_gone('w', id)
+  end
+end
+
+local told = {r = {}, s = {}, w = {}}
+
+local function tell(kind, id)
+  local list = told[kind]
+  list[#list + 1] = id
+  if kind == 'r' then
+    list[#list + 1] = redis.call('HGET', records, id) or ''
+  elseif kind == 's' then
+    list[#list + 1] = redis.call('HGET', finished, id) or ''
+    list[#list + 1] = is_valid(id) and redis.call('HGET', leases, id) or ''
+  else
+    list[#list + 1] = redis.call('HGET', workers, id) or ''
+  end
+end
+
+redis.call('SETNX', generation, ARGV[8])
+local lost = {}
+if ttl_ms > 0 then
+  for i = 9, #ARGV, 2 do
+    if not renew(ARGV[i], ARGV[i + 1]) then lost[#lost + 1] = ARGV[i] end
+  end
+  say_alive()
+end
+end_what_ran_out()
 
 local looked_at = {}
 local marks = redis.call('HGETALL', viewers)
@@ -51,8 +76,19 @@ for i = 1, #marks, 2 do
   end
 end
 
-local now_revision = redis.call('GET', revision) or '0'
-local changed = {}
-if redis.call('GET', generation) .. ' ' .. now_revision ~= ARGV[6] then changed = redis.call('HGETALL', records) end
-return {string.format('%.0f', now), redis.call('GET', generation), now_revision, changed,
-  redis.call('HGETALL', finished), redis.call('HGETALL', leases), redis.call('HGETALL', workers), lost, looked_at}
+local version = tonumber(redis.call('GET', revision) or '0')
+local is_known = redis.call('GET', generation) == known_generation and known_version and known_version <= version
+  and known_version >= tonumber(redis.call('GET', floor) or '0')
+if is_known then
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', changes, '(' .. ARGV[7], '+inf')) do
+    tell(string.sub(member, 1, 1), string.sub(member, 2))
+  end
+else
+  for _, id in ipairs(redis.call('HKEYS', records)) do
+    tell('r', id)
+    tell('s', id)
+  end
+  for _, id in ipairs(redis.call('HKEYS', workers)) do tell('w', id) end
+end
+return {whole(now), redis.call('GET', generation), whole(version), is_known and 0 or 1, told.r, told.s, told.w, lost,
+  looked_at}

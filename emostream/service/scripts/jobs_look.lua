@@ -1,16 +1,15 @@
 -- How far a job is, at one instant.
 --
--- KEYS  jobs, reports
 -- ARGV  job id, first and last result wanted
 -- Returns  {JSON of the job or '', number of files that wait, sums (name, value, …), reports of files in work
 --          ('' where there is none yet), results}
 
-local jobs, job = KEYS[1], ARGV[1]
-local text = redis.call('HGET', jobs, job)
-if not text then return {'', 0, {}, {}, {}} end
-local reports = {}
+local job = ARGV[1]
+local found = redis.call('HGET', jobs, job)
+if not found then return {'', 0, {}, {}, {}} end
+local seen = {}
 for _, id in ipairs(redis.call('SMEMBERS', jobs .. ':active:' .. job)) do
-  reports[#reports + 1] = redis.call('HGET', KEYS[2], id) or ''
+  seen[#seen + 1] = redis.call('HGET', reports, id) or ''
 end
-return {text, redis.call('LLEN', jobs .. ':todo:' .. job), redis.call('HGETALL', jobs .. ':sums:' .. job), reports,
+return {found, redis.call('LLEN', jobs .. ':todo:' .. job), redis.call('HGETALL', jobs .. ':sums:' .. job), seen,
   redis.call('LRANGE', jobs .. ':results:' .. job, ARGV[2], ARGV[3])}

@@ -1,24 +1,20 @@
 -- Writes what the owner of a stream saw of it; a worker that lost the lease writes nothing.
 --
--- KEYS  records, leases, reports, finished
 -- ARGV  worker id, then for each stream: stream id, epoch, JSON, final state or an empty text
 -- Returns  how many were written
 --
 -- A record made anew under the same id does not take reports of runs before it.
 
-local records, leases, reports, finished = unpack(KEYS)
 local me, num_written = ARGV[1], 0
 for i = 2, #ARGV, 4 do
-  local id, final = ARGV[i], ARGV[i + 3]
-  local mine = me .. ' ' .. ARGV[i + 1] .. ' '
-  local held = redis.call('HGET', leases, id)
+  local id, epoch, final = ARGV[i], ARGV[i + 1], ARGV[i + 3]
   local record = redis.call('HGET', records, id)
   local created = record and tonumber(string.match(record, '"created_epoch":(%d+)')) or 0
-  if record and held and string.sub(held, 1, #mine) == mine and tonumber(ARGV[i + 1]) > created then
+  if record and redis.call('HGET', leases, id) == me .. ' ' .. epoch and tonumber(epoch) > created then
     redis.call('HSET', reports, id, ARGV[i + 2])
     if final ~= '' then
       redis.call('HSET', finished, id, final)
-      redis.call('HDEL', leases, id)
+      drop_lease(id)
     end
     num_written = num_written + 1
   end
