@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from emostream.assembly import build_pipeline, load_models, new_epoch
+from emostream.commands.analysis_report import AnalysisReport, ReportPictures
 from emostream.commands.annotated_video import AnnotatedVideo
 from emostream.commands.options import ConfigOption, JsonOption, RedisOption, notes, settings_for_command
 from emostream.commands.tables import summary_table
@@ -76,6 +77,13 @@ def analyze(
         str,
         typer.Option(help=f"What writes the annotated video: {', '.join(ENCODERS)}; auto takes hardware that works."),
     ] = "auto",
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write a page (.html) about who showed what and when, and CSV and Parquet beside it."),
+    ] = None,
+    report_pictures: Annotated[
+        ReportPictures, typer.Option(help="Small pictures of key moments in the report.")
+    ] = ReportPictures.SHOWN,
     stream_id: Annotated[str | None, typer.Option(help="Name of the stream; by default from SOURCE.")] = None,
     every: Annotated[int, typer.Option(help="Process one of this many frames.", metavar="N")] = 1,
     fps: Annotated[float | None, typer.Option(help="Process at most this many frames per second.")] = None,
@@ -89,7 +97,11 @@ def analyze(
     settings = settings_for_command(config, redis=redis)
     if blur and annotate is None:
         raise ConfigError("--blur is about the annotated video: give --annotate FILE")
-    video = None if annotate is None else AnnotatedVideo(annotate, is_blurred=blur, encoder=encoder)
+    observers: list[RunObserver] = []
+    if annotate is not None:
+        observers.append(AnnotatedVideo(annotate, is_blurred=blur, encoder=encoder))
+    if report is not None:
+        observers.append(AnalysisReport(report, pictures=report_pictures))
     spec = StreamSpec(
         stream_id=stream_id or stream_id_from_url(source),
         url=source,
@@ -108,7 +120,7 @@ def analyze(
                 json=json,
                 output=output,
                 urls=sink or (),
-                observers=[] if video is None else [video],
+                observers=observers,
                 summary=summary,
                 metrics_port=metrics_port,
             )

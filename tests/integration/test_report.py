@@ -1,0 +1,118 @@
+"""`analyze --report`: the page and the tables beside it, also of sources that end early, and in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from emostream.demo_clip import make_demo_clip
+from tests import media
+from tests.detect.real_model import centerface_path
+from tests.integration.command_line import run_emostream
+
+pytestmark = pytest.mark.integration
+
+NUM_FRAMES = 30
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a clip of two faces whose name would be markup, and what the command said."""
+    centerface_path()
+    folder = tmp_path_factory.mktemp("report")
+    make_demo_clip(folder / "<b>two & faces.mp4", num_frames=NUM_FRAMES)
+    outcome = run_emostream("analyze", folder / "<b>two & faces.mp4", "--report", folder / "out.html", "--json")
+    assert outcome.code == 0, outcome.err
+    assert len(outcome.out.splitlines()) == NUM_FRAMES
+    assert f"report: {folder / 'out.html'}" in outcome.err
+    return folder
+
+
+def test_page_and_tables_tell_the_same(folder: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert {path.name for path in folder.iterdir()} == {"<b>two & faces.mp4", "out.html", "out.csv", "out.parquet"}
+    page = (folder / "out.html").read_text(encoding="utf-8")
+    assert "<h1>Expressions in &lt;b&gt;two &amp; faces.mp4</h1>" in page
+    assert "<b>" not in page
+    assert page.count("<img alt=") >= 2
+    with (folder / "out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * NUM_FRAMES == parquet.read_metadata(folder / "out.parquet").num_rows
+    assert {row["track_id"] for row in rows} == {"0", "1"}
+    assert "centerface" in page
+    assert page.count("SHA-256") == 3, "of the source, the classifier and the detector"
+
+
+def test_a_browser_shows_it_and_finds_nothing_against_its_policy(folder: Path, tmp_path: Path) -> None:
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("needs Debian's chromium")
+    outcome = subprocess.run(
+        [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--enable-logging=stderr",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--window-size=1000,1600",
+            f"--screenshot={tmp_path / 'page.png'}",
+            (folder / "out.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Content Security Policy" not in outcome.stderr
+    picture = cv2.imread(str(tmp_path / "page.png"))
+    assert picture is not None, outcome.stderr
+    assert picture[2, 2].tolist() == [0xFB, 0xFC, 0xFC], "the style sheet is in use"
+    yellow = (np.abs(picture.astype(int) - (66, 228, 240)).max(axis=2) < 8).sum()
+    assert yellow > 5000, "and so are the colours of the charts: one of the two smiles"
+
+
+@pytest.mark.parametrize(("pictures", "num_pictures"), [("none", 0), ("blurred", 2)])
+def test_pictures_can_be_blurred_or_left_out(folder: Path, tmp_path: Path, pictures: str, num_pictures: int) -> None:
+    clip = folder / "<b>two & faces.mp4"
+    outcome = run_emostream(
+        "analyze", clip, "--report", tmp_path / "a.html", "--report-pictures", pictures, "--max-frames", "5"
+    )
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "a.html").read_text(encoding="utf-8").count("<img alt=") == num_pictures
+
+
+def test_a_source_that_ends_early_has_a_report_that_says_so(tmp_path: Path) -> None:
+    centerface_path()
+    whole = media.make_clip(
+        tmp_path / "whole.mp4", num_frames=100, picture=lambda index: media.textured_picture(index, width=64, height=48)
+    )
+    cut = media.cut_file(whole, tmp_path / "cut.mp4")
+    outcome = run_emostream("analyze", cut, "--report", tmp_path / "out.html", "--json")
+    assert outcome.code == 4, outcome.err
+    page = (tmp_path / "out.html").read_text(encoding="utf-8")
+    assert "The source ended early" in page
+    assert "No face was found" in page
+
+
+@pytest.mark.parametrize(
+    ("report", "code", "message"),
+    [
+        ("out.pdf", 2, "ending in .html"),
+        ("missing/out.html", 2, "cannot write missing/"),
+        ("out.html", 3, "no such file"),
+    ],
+)
+def test_what_cannot_be_done_leaves_nothing_behind(tmp_path: Path, report: str, code: int, message: str) -> None:
+    centerface_path()
+    name = "absent.mp4" if code == 3 else "a.mp4"
+    media.make_clip(tmp_path / "a.mp4", num_frames=3)
+    outcome = run_emostream("analyze", name, "--report", report, "--json", cwd=tmp_path)
+    assert (outcome.code, message in outcome.err) == (code, True), outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
