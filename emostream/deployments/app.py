@@ -1,6 +1,7 @@
 """The Ray Serve application; every `bind` is here. Replicas, resources and autoscaling are in `deploy/serve/*.yaml`."""
 
-from __future__ import annotations
+# Without the usual import from `__future__`: Serve looks at the type of `build_app`'s argument, which that would turn
+# into a text, and would then pass a dictionary.
 
 from pathlib import Path
 from typing import Any, cast

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +38,11 @@ def test_configurations_fit_serve_and_the_application(path: Path) -> None:
     shared = {"EmotionClassification": args.shared_classifier, "FaceDetection": args.shared_detector}
     assert named == {"Ingress", "StreamWorkers"} | {name for name, is_bound in shared.items() if is_bound}
     build_app(args.model_copy(update={"settings": {**args.settings, **REDIS}}))
+
+
+def test_serve_makes_the_arguments_of_a_configuration_what_the_application_takes() -> None:
+    (parameter,) = inspect.signature(build_app).parameters.values()
+    assert parameter.annotation is AppArgs, "Serve would pass a dictionary"
 
 
 def test_the_cap_of_the_policy_is_that_of_the_settings() -> None:
