@@ -10,7 +10,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.bench.capacity import STREAM_NUMBERS, largest_cell, plan, plan_table, read_inputs, with_tables
+from emostream.bench.capacity import (
+    STREAM_NUMBERS,
+    largest_cell,
+    plan,
+    plan_table,
+    read_inputs,
+    registry_load,
+    with_tables,
+)
+from emostream.config import ServiceSettings
+from emostream.service.leases import LOOKS_BETWEEN_ALL
 from tests.conftest import REPOSITORY
 
 INPUTS = read_inputs(REPOSITORY / "docs" / "scaling-inputs.json")
@@ -50,7 +60,12 @@ def test_the_largest_cell_is_the_one_whose_registry_is_just_not_overloaded() -> 
         chosen = INPUTS.assumptions.model_copy(update={"streams_per_cell": number})
         return plan(INPUTS.model_copy(update={"assumptions": chosen}), number).registry_load
 
-    assert load(largest) <= INPUTS.assumptions.target_load < load(largest + 2)
+    assert load(largest) <= INPUTS.assumptions.target_load < load(largest + 1)
+
+
+def test_heartbeats_ask_for_everything_as_often_as_the_registry_does() -> None:
+    assert INPUTS.assumptions.heartbeats_between_all == LOOKS_BETWEEN_ALL
+    assert INPUTS.assumptions.heartbeat_seconds == ServiceSettings().heartbeat_seconds
 
 
 def test_the_table_has_a_column_for_each_number() -> None:
@@ -70,7 +85,7 @@ def _frames_per_worker() -> float:
 
 
 @pytest.mark.parametrize(
-    ("name", "num_streams", "frames_per_second"), [("small-cpu.yaml", 10, 25), ("thousand-streams.yaml", 1000, 10)]
+    ("name", "num_streams", "frames_per_second"), [("small-cpu.yaml", 24, 25), ("thousand-streams.yaml", 1000, 10)]
 )
 def test_examples_have_room_for_what_they_promise(name: str, num_streams: int, frames_per_second: float) -> None:
     workers = _values(name)["streamWorkers"]
@@ -82,9 +97,8 @@ def test_examples_have_room_for_what_they_promise(name: str, num_streams: int, f
 
 def test_the_registry_of_the_large_example_is_not_overloaded() -> None:
     values = _values("thousand-streams.yaml")
-    beats = values["streamWorkers"]["max"] / values["settings"]["service"]["heartbeat_seconds"]
-    load = beats * 1000 * INPUTS.costs.heartbeat_processor_us_per_stream.value / 1e6
-    assert load <= INPUTS.assumptions.target_load
+    most = values["streamWorkers"]["max"] * values["streamWorkers"]["maxStreams"]
+    assert registry_load(INPUTS, most) <= INPUTS.assumptions.target_load
 
 
 def test_inputs_name_what_they_were_measured_with() -> None:

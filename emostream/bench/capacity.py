@@ -56,10 +56,20 @@ class Costs(_Inputs):
     """Redis processor time for one event written."""
     read_processor_us: Measured
     """Redis processor time for one event read by one consumer."""
-    heartbeat_processor_us_per_stream: Measured
-    """Redis processor time of one heartbeat, per stream in the registry."""
-    heartbeat_bytes_per_stream: Measured
-    """Bytes that Redis sends for one heartbeat, per stream in the registry."""
+    heartbeat_processor_us: Measured
+    """Redis processor time of one heartbeat, of a worker that is full, when nothing changed."""
+    heartbeat_bytes: Measured
+    """Bytes that Redis sends for it."""
+    change_processor_us: Measured
+    """Redis processor time for each change that a heartbeat tells of."""
+    change_bytes: Measured
+    """Bytes that Redis sends for it."""
+    all_processor_us_per_stream: Measured
+    """Redis processor time per stream when everything is told."""
+    all_bytes_per_stream: Measured
+    """Bytes that Redis sends for it."""
+    report_processor_us: Measured
+    """Redis processor time for what a worker reports of one stream, once a second."""
 
 
 class Assumptions(_Inputs):
@@ -81,6 +91,10 @@ class Assumptions(_Inputs):
     """Part of processors that may be busy, on workers and on Redis."""
     heartbeat_seconds: _Positive
     """As `service.heartbeat_seconds`."""
+    heartbeats_between_all: int = Field(ge=1)
+    """A heartbeat in so many asks for everything (`service/leases.py`)."""
+    changes_per_stream_hour: _Positive
+    """How often a stream is moved, changed, or started again."""
     streams_per_cell: int = Field(ge=1)
     """Streams of one release: one registry, one Ray cluster."""
     redis_memory_gb: _Positive
@@ -118,7 +132,7 @@ class Plan(_Inputs):
     num_redis: int
     """Servers for events: by processor, or by memory."""
     registry_load: float
-    """Part of one core that heartbeats keep busy in one cell's registry."""
+    """Part of one core that heartbeats and reports keep busy in one cell's registry."""
     registry_out_mbit: float
     """What one cell's registry sends for heartbeats."""
 
@@ -135,7 +149,6 @@ def plan(inputs: Inputs, num_streams: int) -> Plan:
     microseconds = costs.publish_processor_us.value + chosen.num_consumers * costs.read_processor_us.value
     redis_cores = events * microseconds / 1e6
     memory_gb = events * chosen.retention_seconds * costs.event_memory_bytes.value / 1e9
-    beats = per_cell / costs.max_streams_per_worker.value / chosen.heartbeat_seconds
     return Plan(
         num_streams=num_streams,
         num_cells=num_cells,
@@ -155,21 +168,59 @@ def plan(inputs: Inputs, num_streams: int) -> Plan:
         num_redis=max(
             num_cells, math.ceil(redis_cores / chosen.target_load), math.ceil(memory_gb / chosen.redis_memory_gb)
         ),
-        registry_load=beats * per_cell * costs.heartbeat_processor_us_per_stream.value / 1e6,
-        registry_out_mbit=beats * per_cell * costs.heartbeat_bytes_per_stream.value * 8 / 1e6,
+        registry_load=registry_load(inputs, per_cell),
+        registry_out_mbit=_registry_bytes(inputs, per_cell) * 8 / 1e6,
     )
+
+
+def registry_load(inputs: Inputs, num_streams: int) -> float:
+    """Part of one core that the heartbeats and reports of so many streams keep busy."""
+    costs = inputs.costs
+    heartbeats = _of_heartbeats(
+        inputs,
+        num_streams,
+        each=costs.heartbeat_processor_us.value,
+        per_change=costs.change_processor_us.value,
+        per_stream_of_all=costs.all_processor_us_per_stream.value,
+    )
+    return (heartbeats + num_streams * costs.report_processor_us.value) / 1e6
+
+
+def _registry_bytes(inputs: Inputs, num_streams: int) -> float:
+    costs = inputs.costs
+    return _of_heartbeats(
+        inputs,
+        num_streams,
+        each=costs.heartbeat_bytes.value,
+        per_change=costs.change_bytes.value,
+        per_stream_of_all=costs.all_bytes_per_stream.value,
+    )
+
+
+def _of_heartbeats(
+    inputs: Inputs, num_streams: int, *, each: float, per_change: float, per_stream_of_all: float
+) -> float:
+    """What all heartbeats of a second take: each worker beats, and each is told of every change."""
+    chosen = inputs.assumptions
+    num_workers = num_streams / inputs.costs.max_streams_per_worker.value
+    beats = num_workers / chosen.heartbeat_seconds
+    changes = num_streams * chosen.changes_per_stream_hour / 3600
+    of_all = beats / chosen.heartbeats_between_all * num_streams * per_stream_of_all
+    return beats * each + num_workers * changes * per_change + of_all
 
 
 def largest_cell(inputs: Inputs) -> int:
-    """Streams that one registry carries at most: its heartbeats grow with the square of their number."""
-    costs, chosen = inputs.costs, inputs.assumptions
-    per_square = (
-        costs.heartbeat_processor_us_per_stream.value
-        / 1e6
-        / costs.max_streams_per_worker.value
-        / chosen.heartbeat_seconds
-    )
-    return math.floor(math.sqrt(chosen.target_load / per_square))
+    """Streams that one registry carries at most."""
+    low, high = 1, 2
+    while registry_load(inputs, high) <= inputs.assumptions.target_load:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if registry_load(inputs, middle) <= inputs.assumptions.target_load:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 _ROWS: tuple[tuple[str, str, str], ...] = (
@@ -187,8 +238,8 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("events kept in Redis, GB", "redis_memory_gb", ",.1f"),
     ("busy cores of Redis for events", "redis_cores", ",.1f"),
     ("Redis servers for events", "num_redis", ",.0f"),
-    ("busy core of each registry for heartbeats", "registry_load", ".0%"),
-    ("heartbeats out of each registry, Mbit/s", "registry_out_mbit", ",.0f"),
+    ("busy core of each registry for heartbeats and reports", "registry_load", ".1%"),
+    ("heartbeats out of each registry, Mbit/s", "registry_out_mbit", ",.1f"),
 )
 
 

@@ -11,9 +11,9 @@ from emostream.service.changes import Changes
 from emostream.service.record import RegistryView, StreamReport, json_from_record, json_from_report
 from emostream.service.store import RegistryStore, text_pairs
 
-# So often everything is asked for anyway: a server that came back with somewhat older data could reach a version again
-# that is known already.
-_LOOKS_BETWEEN_ALL = 500
+LOOKS_BETWEEN_ALL = 500
+"""So often everything is asked for anyway: a server that came back with somewhat older data could reach a version again
+that is known already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class StreamLeases:
     ) -> tuple[RegistryView, tuple[str, ...]]:
         async with self._lock:  # an answer tells what changed since the one before
             self._num_looks += 1
-            is_known = self._version is not None and self._num_looks % _LOOKS_BETWEEN_ALL
+            is_known = self._version is not None and self._num_looks % LOOKS_BETWEEN_ALL
             arguments: list[str | int] = [self._worker_id, ttl_ms, self._max_streams, len(held), int(is_draining)]
             arguments += [self._view.generation, self._version or 0] if is_known else ["", ""]
             pairs: list[str | int] = [item for pair in held.items() for item in pair]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from emostream.service.record import RegistryView, WorkerEntry
 
@@ -68,12 +69,13 @@ def fair_share(num_streams: int, workers: Sequence[WorkerEntry], *, worker_id: s
     >>> [fair_share(10, workers, worker_id=name) for name in "abc"]
     [4, 2, 4]
     """
-    level = _water_level(num_streams, [worker.max_streams for worker in workers])
+    level = _water_level(num_streams, tuple(worker.max_streams for worker in workers))
     caps = {worker.worker_id: worker.max_streams for worker in workers}
     return min(level, caps.get(worker_id, 0))
 
 
-def _water_level(num_streams: int, caps: Sequence[int]) -> int:
+@lru_cache(maxsize=16)  # asked at every heartbeat, and seldom another question
+def _water_level(num_streams: int, caps: tuple[int, ...]) -> int:
     """The smallest level at which workers filled up to it, or to their cap, hold all streams (or all are full)."""
     low, high = 0, max(caps, default=0)
     while low < high:

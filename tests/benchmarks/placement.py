@@ -8,7 +8,8 @@ nodes die and new ones come. The second part is smaller and has the real scripts
 asyncio tasks.
 
 Prints JSON: seconds (simulated, or real) until all streams have an owner and until nothing moves any more, claims won
-and lost, streams given back, and the balance at rest.
+and lost, streams given back, the traffic of heartbeats (how many, and of how many changes they told), and the balance
+at rest.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What do events and leases cost the Redis server: memory, network, processor?
 
-    python -m tests.benchmarks.redis_costs [--events 4000] [--streams 100 1000 3000]
+    python -m tests.benchmarks.redis_costs [--events 4000] [--streams 100 1000 10000]
 
 Events go through the sink into the embedded server as in operation, for several numbers of faces and ways of writing
 them; leases through the scripts of the registry, for several numbers of streams. The server's own counters are read
@@ -28,14 +28,17 @@ from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.keys import events_key
 from emostream.publish.redis_sink import RedisSink
 from emostream.service.leases import StreamLeases
-from emostream.service.record import StreamRecord
+from emostream.service.record import StreamRecord, StreamReport
 from emostream.service.registry import StreamRegistry
 from emostream.service.store import RegistryStore
-from emostream.stream import StreamKind, StreamSpec
+from emostream.stream import StreamKind, StreamSpec, StreamState
 from tests.publish.samples import events_of
 
 _EVENTS_PER_CALL = 8  # a few streams' worth of what gathers while one call is on its way
-_NUM_HEARTBEATS = 40
+_STREAMS_PER_WORKER = 14
+_NUM_WORKERS = 40  # whose heartbeats are measured
+_NUM_ROUNDS = 5
+_NUM_CHANGES = 50
 
 WAYS: dict[str, EventSettings] = {
     "json": EventSettings(),
@@ -122,28 +125,58 @@ async def event_costs(url: str, *, way: EventSettings, num_faces: int, num_event
     }
 
 
-async def heartbeat_costs(url: str, *, num_streams: int, streams_per_worker: int) -> dict[str, float]:
-    """Costs of one heartbeat in a registry with so many streams, all of them leased."""
-    settings = PublishSettings()
-    async with RegistryStore(settings, redis_url=url) as store:
+async def heartbeat_costs(url: str, *, num_streams: int, streams_per_worker: int) -> dict[str, dict[str, float]]:
+    """Costs of one heartbeat in a registry with so many streams, all of them leased.
+
+    At rest; for each change that it tells of; per stream, when it tells all there is, as the first one does; and of one
+    report on one stream, which each worker writes once a second.
+    """
+    async with RegistryStore(PublishSettings(), redis_url=url) as store:
         await store.redis.flushall()
         registry = StreamRegistry(store)
-        for index in range(num_streams):
-            spec = StreamSpec(f"camera-{index:05d}", f"rtsp://user:password@10.0.0.1/{index}", StreamKind.LIVE)
-            await registry.create(StreamRecord(spec))
         ids = [f"camera-{index:05d}" for index in range(num_streams)]
+        for index, stream_id in enumerate(ids):
+            spec = StreamSpec(stream_id, f"rtsp://user:password@10.0.0.1/{index}", StreamKind.LIVE)
+            await registry.create(StreamRecord(spec))
         workers: list[tuple[StreamLeases, dict[str, int]]] = []
         for start in range(0, num_streams, streams_per_worker):
             name = f"worker-{start:012x}"
             leases = StreamLeases(store, worker_id=name, max_streams=streams_per_worker, ttl_seconds=600)
-            await leases.heartbeat({})
             workers.append((leases, await leases.claim(ids[start : start + streams_per_worker])))
-        leases, held = workers[0]
-        await leases.heartbeat(held)
+
+        async def beat_all() -> dict[str, float]:
+            before = await ServerCounters.read(store.redis)
+            for leases, held in workers[:_NUM_WORKERS]:
+                await leases.heartbeat(held)
+            return (await ServerCounters.read(store.redis)).since(before, num=len(workers[:_NUM_WORKERS]))
+
+        await beat_all()  # all say that they live, which changes something for the others
+        await beat_all()
+        at_rest = [await beat_all() for _ in range(_NUM_ROUNDS)][-1]
+        for stream_id in ids[-_NUM_CHANGES:]:
+            await registry.change(stream_id, lambda record: record.changed(is_paused=True, tuning={}))
+        changed = await beat_all()
         before = await ServerCounters.read(store.redis)
-        for _ in range(_NUM_HEARTBEATS):
-            await leases.heartbeat(held)
-        return (await ServerCounters.read(store.redis)).since(before, num=_NUM_HEARTBEATS)
+        for leases, held in workers[:_NUM_WORKERS]:
+            reports = {name: StreamReport(StreamState.RUNNING, "", "w", epoch) for name, epoch in held.items()}
+            await leases.report(reports)
+        num_reports = sum(len(held) for _, held in workers[:_NUM_WORKERS])
+        reported = (await ServerCounters.read(store.redis)).since(before, num=num_reports)
+        workers = [
+            (StreamLeases(store, worker_id=f"looker-{number}", max_streams=0, ttl_seconds=600), {})
+            for number in range(_NUM_WORKERS)
+        ]
+        of_all = await beat_all()
+
+    def more(figures: dict[str, float], *, per: int) -> dict[str, float]:
+        return {name: round((value - at_rest[name]) / per, 3) for name, value in figures.items()}
+
+    return {
+        "at rest": at_rest,
+        "per change": more(changed, per=_NUM_CHANGES),
+        "per stream, all told": more(of_all, per=num_streams),
+        "per stream reported": reported,
+    }
 
 
 async def measure(*, num_events: int, numbers_of_streams: Sequence[int]) -> dict[str, Any]:
@@ -157,7 +190,7 @@ async def measure(*, num_events: int, numbers_of_streams: Sequence[int]) -> dict
             for name, way in WAYS.items()
         }
         heartbeats = {
-            str(number): await heartbeat_costs(server.url, num_streams=number, streams_per_worker=12)
+            str(number): await heartbeat_costs(server.url, num_streams=number, streams_per_worker=_STREAMS_PER_WORKER)
             for number in numbers_of_streams
         }
     return {"events": events, "heartbeats": heartbeats, "machine": describe_machine()}
@@ -167,7 +200,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=4000)
-    parser.add_argument("--streams", type=int, nargs="+", default=[100, 1000, 3000])
+    parser.add_argument("--streams", type=int, nargs="+", default=[100, 1000, 10_000])
     arguments = parser.parse_args()
     figures = asyncio.run(measure(num_events=arguments.events, numbers_of_streams=arguments.streams))
     print(json.dumps(figures, indent=2))

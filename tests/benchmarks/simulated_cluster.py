@@ -52,7 +52,7 @@ class SimulatedRegistry:
         lease_ends: stream id → when its lease runs out, in ms.
         workers: worker id → how others see it.
         worker_expires: worker id → ms.
-        counts: heartbeats, claims won and lost, streams given back.
+        counts: heartbeats, claims won and lost, streams given back, changes that heartbeats told of.
         free: streams without a valid lease.
     """
 
@@ -65,6 +65,11 @@ class SimulatedRegistry:
     free: set[str] = field(default_factory=set)
     _unfinished: list[str] = field(default_factory=list)
     _orphans: list[tuple[int, str]] = field(default_factory=list)
+    _version: int = 0
+    _changes: dict[str, int] = field(
+        default_factory=dict
+    )  # what changed → the version it changed in last, in its order
+    _known: dict[str, int] = field(default_factory=dict)
     _epoch: int = 0
 
     def __post_init__(self) -> None:
@@ -82,13 +87,19 @@ class SimulatedRegistry:
         for stream_id in owned:
             if self.leases[stream_id].worker_id == worker_id:
                 self.lease_ends[stream_id] = expires_ms
-        self.workers[worker_id] = WorkerEntry(worker_id, cap, len(owned))
+        entry = WorkerEntry(worker_id, cap, len(owned))
+        if self.workers.get(worker_id) != entry:
+            self.workers[worker_id] = entry
+            self._note(worker_id)
         self.worker_expires[worker_id] = expires_ms
         if min(self.worker_expires.values()) <= now_ms:
             for name in [name for name, at_ms in self.worker_expires.items() if at_ms <= now_ms]:
                 del self.workers[name], self.worker_expires[name]
+                self._note(name)
         self._expire(now_ms)
         self.counts["heartbeats"] += 1
+        self.counts["changes_told"] += self._num_changes_since(self._known.get(worker_id, 0))
+        self._known[worker_id] = self._version
         return IndexedView(
             now_ms,
             "generation",
@@ -100,11 +111,25 @@ class SimulatedRegistry:
             free=self.free,
         )
 
+    def _note(self, name: str) -> None:
+        self._version += 1
+        self._changes.pop(name, None)
+        self._changes[name] = self._version
+
+    def _num_changes_since(self, version: int) -> int:
+        number = 0
+        for changed_in in reversed(self._changes.values()):
+            if changed_in <= version:
+                break
+            number += 1
+        return number
+
     def _expire(self, now_ms: int) -> None:
         if self._orphans and min(self._orphans)[0] <= now_ms:
             for stream_id in [stream_id for at_ms, stream_id in self._orphans if at_ms <= now_ms]:
                 del self.leases[stream_id]
                 self.free.add(stream_id)
+                self._note(stream_id)
             self._orphans = [orphan for orphan in self._orphans if orphan[0] > now_ms]
 
     def claim(self, worker_id: str, stream_ids: tuple[str, ...], *, room: int, now_ms: int) -> list[str]:
@@ -116,6 +141,7 @@ class SimulatedRegistry:
                 self.leases[stream_id] = Lease(worker_id, self._epoch)
                 self.lease_ends[stream_id] = now_ms + round(LEASE_SECONDS * 1000)
                 self.free.remove(stream_id)
+                self._note(stream_id)
                 won.append(stream_id)
         self.counts["claims_won"] += len(won)
         self.counts["claims_lost"] += len(stream_ids) - len(won)
@@ -126,6 +152,7 @@ class SimulatedRegistry:
         for stream_id in stream_ids:
             del self.leases[stream_id]
             self.free.add(stream_id)
+            self._note(stream_id)
         self.counts["given_back"] += len(stream_ids)
 
 
