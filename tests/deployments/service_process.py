@@ -105,7 +105,7 @@ def running_service(*arguments: str | Path, log: Path) -> Iterator[Service]:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() - started < _START_TIMEOUT_SECONDS, log.read_text()
             time.sleep(0.1)
-        url = f"http://127.0.0.1:{port}"
+        url = f"http{'s' if '--tls-cert' in arguments else ''}://127.0.0.1:{port}"
         yield Service(process, ApiClient(url), url, time.monotonic() - started)
 
 

@@ -18,6 +18,7 @@ from emostream.publish.redis_reader import RedisReader
 from tests.deployments.service_process import running_service, serve_process, wait_for
 from tests.integration.command_line import run_emostream
 from tests.media import make_clip, textured_picture, unused_port
+from tests.publish.test_servers import make_certificate
 from tests.service.conftest import SETTINGS
 
 pytest.importorskip("ray")
@@ -86,13 +87,19 @@ def test_a_file_from_submission_to_its_end_over_a_killed_worker(tmp_path: Path) 
         assert service.stop() < 30
 
 
-def test_a_shared_classifier_for_all_workers(shared_videos: Path, tmp_path: Path) -> None:
+def test_a_shared_classifier_for_all_workers_over_tls(
+    shared_videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))  # what the client trusts
+    options = ("--tls-cert", tmp_path / "cert.pem", "--tls-key", tmp_path / "key.pem", "--shared-classifier")
     with (
         EmbeddedRedis() as redis,
         running_service(
-            "--media-root", shared_videos, "--shared-classifier", "--redis", redis.url, log=tmp_path / "serve.log"
+            *options, "--media-root", shared_videos, "--redis", redis.url, log=tmp_path / "serve.log"
         ) as service,
     ):
+        assert service.url.startswith("https://")
         service.client.add({"id": "faces", "url": f"file://{shared_videos}/two-people-head-pose-480x270.mp4"})
         wait_for(lambda: service.client.show("faces")["state"] == "ended", timeout_seconds=120)
         shown = service.client.show("faces")
