@@ -9,6 +9,8 @@ even out a difference of two or more, so streams do not wander to and fro.
 from __future__ import annotations
 
 import hashlib
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -49,9 +51,8 @@ def place(view: RegistryView, *, worker_id: str, owned: Sequence[str]) -> Placem
     if room < 0:
         return Placement(give_back=tuple(owned[room:]))
     free = sorted(set(view.free_ids()) - set(owned), key=lambda stream_id: _rank(worker_id, stream_id))
-    others = [worker.num_streams for worker in takers if worker.worker_id != worker_id and _has_room(worker)]
     # While streams are free, others may not have taken their shares yet: the numbers say nothing then.
-    if not free and others and len(owned) - min(others) >= 2:
+    if not free and len(owned) - _fewest_of_others(view, takers, worker_id=worker_id) >= 2:
         return Placement(give_back=(owned[-1],))
     return Placement(claim=tuple(free[:room]))
 
@@ -87,8 +88,17 @@ def _water_level(num_streams: int, caps: tuple[int, ...]) -> int:
     return low
 
 
-def _has_room(worker: WorkerEntry) -> bool:
-    return worker.num_streams < worker.max_streams
+def _fewest_of_others(view: RegistryView, takers: Sequence[WorkerEntry], *, worker_id: str) -> float:
+    """Streams of the emptiest other worker that has room; infinite when none has.
+
+    Leases are counted: what a worker says of itself is as old as its last heartbeat, and what it has claimed since is
+    not in it.
+    """
+    held = Counter(lease.worker_id for lease in view.leases.values())
+    others = [worker for worker in takers if worker.worker_id != worker_id]
+    return min(
+        (held[other.worker_id] for other in others if held[other.worker_id] < other.max_streams), default=math.inf
+    )
 
 
 def _rank(worker_id: str, stream_id: str) -> bytes:

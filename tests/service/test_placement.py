@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,3 +92,11 @@ def test_shares_cover_all_that_fits(num_streams: int, caps: list[int]) -> None:
 
 def test_a_worker_that_the_registry_does_not_know_does_nothing() -> None:
     assert place(Cluster(3, [1]).view(), worker_id="stranger", owned=[]) == Placement()
+
+
+def test_what_another_worker_has_just_claimed_counts() -> None:
+    cluster = Cluster(3, [2, 2])
+    cluster.owned = {"w0": ["s0", "s1"], "w1": ["s2"]}
+    view = cluster.view()
+    late = replace(view, workers={**view.workers, "w1": WorkerEntry("w1", 2, num_streams=0)})
+    assert place(late, worker_id="w0", owned=["s0", "s1"]) == Placement(), "a stream would move for nothing"

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from emostream.assembly import Models
@@ -89,6 +90,21 @@ async def test_a_server_that_goes_away_and_comes_back(host: StreamHost, sink: Co
     )
     gap_seconds = max(other.pts_seconds - one.pts_seconds for one, other in pairwise(sink.events))
     assert gap_seconds > 30
+
+
+async def test_media_over_udp_where_the_operator_wants_it(sink: CollectingSink) -> None:
+    need_gstreamer()
+    settings = load_settings(service={"allowed_networks": ["127.0.0.0/8"]}, decode={"rtsp_transport": "udp"})
+    policy = SourcePolicy(settings.service)
+    with (
+        rtsp_server(unused_port()) as url,
+        Egress(policy) as egress,
+        host_on(settings, policy=policy, egress=egress, sink=sink) as host,
+    ):
+        host.start(record_of(url), epoch=1)
+        await until(lambda: len(sink.events) > 40, timeout_seconds=30)
+        assert psutil.Process().net_connections("udp"), "media came another way"
+        await host.stop_all(StopReason.REMOVED)
 
 
 async def test_the_clock_of_the_camera_is_read(host: StreamHost, sink: CollectingSink) -> None:
