@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI, HTTPException, Response, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from emostream.config import Settings
+from emostream.console.pages import add_console
 from emostream.errors import EmostreamError
 from emostream.service.api_context import ApiContext, Context
 from emostream.service.api_events import add_events
@@ -57,6 +58,7 @@ def build_api(settings: Settings, *, redis_url: str, record: Recorder | None = N
     add_events(app, reading=reading)
     add_previews(app, reading=reading)
     add_pictures(app, reading=reading)
+    add_console(app)
     return app
 
 

@@ -36,7 +36,12 @@ def add_events(app: FastAPI, *, reading: list[Any]) -> None:
         context: Context,
         start: Annotated[
             str,
-            Query(alias="from", pattern=r"^(now|start|[0-9]{1,19}(-[0-9]{1,19})?)$", description="Where to begin."),
+            Query(
+                alias="from",
+                pattern=r"^(now|start|[0-9]{1,19}(-[0-9]{1,19})?)$",
+                description="Where to begin: `now`, `start`, or after an entry id; ids begin with the "
+                "milliseconds since 1970 at which the picture was taken, so a time will do.",
+            ),
         ] = "now",
         max_per_second: Annotated[
             float | None, Query(gt=0, le=1000, description="Leave out events between, by the time of the pictures.")

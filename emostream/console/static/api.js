@@ -1,0 +1,79 @@
+/** The service's interface: answers as values, refusals as `ApiError`, the token in a header and never in a URL. */
+
+const TOKEN_KEY = "emostream.token";
+const TIMEOUT_MS = 15_000;
+
+/** The service refused, or did not answer (status 0). The message is the service's own words. */
+export class ApiError extends Error {
+  /** @param {Array<{where: string, message: string}>} errors which fields are wrong, where the service says so */
+  constructor(message, status, errors = []) {
+    super(message);
+    this.status = status;
+    this.errors = errors;
+  }
+}
+
+class Api {
+  /** Asks somebody for a token; resolves to true when there is a new one. Set by `main.js`. */
+  askForToken = async () => false;
+
+  /** Whether a token is sent. */
+  get hasToken() { return Boolean(sessionStorage.getItem(TOKEN_KEY)); }
+
+  /** Use another token from now on, as long as this tab is open; empty for none. */
+  setToken(token) {
+    if (token) sessionStorage.setItem(TOKEN_KEY, token);
+    else sessionStorage.removeItem(TOKEN_KEY);
+  }
+
+  get(path, options) { return this.#json("GET", path, options); }
+  post(path, body) { return this.#json("POST", path, { body }); }
+  patch(path, body) { return this.#json("PATCH", path, { body }); }
+  remove(path) { return this.#json("DELETE", path); }
+
+  /** The body of an answer that lasts, as a stream of bytes. */
+  async open(path, { signal }) {
+    return (await this.#answer("GET", path, { signal })).body;
+  }
+
+  async #json(method, path, { body, accepts = [] } = {}) {
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const response = await this.#answer(method, path, { body, signal, accepts });
+    return response.status === 204 ? null : response.json();
+  }
+
+  async #answer(method, path, options) {
+    const response = await this.#send(method, path, options);
+    if (response.ok || options.accepts?.includes(response.status)) return response;
+    if (response.status === 401 && (await this.askForToken({ wasWrong: this.hasToken }))) {
+      return this.#answer(method, path, options);
+    }
+    throw await errorOf(response);
+  }
+
+  async #send(method, path, { body, signal }) {
+    const token = sessionStorage.getItem(TOKEN_KEY);
+    const headers = {
+      ...(token && { Authorization: `Bearer ${token}` }),
+      ...(body && { "Content-Type": "application/json" }),
+    };
+    try {
+      const url = new URL(path, document.baseURI);
+      return await fetch(url, { method, headers, body: body && JSON.stringify(body), signal, cache: "no-store" });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new ApiError("The service does not answer.", 0);
+    }
+  }
+}
+
+async function errorOf(response) {
+  const problem = await response.json().catch(() => ({}));
+  const message = problem.detail || `The service answered ${response.status} ${response.statusText}`;
+  return new ApiError(message, response.status, problem.errors);
+}
+
+/** The path of a stream, of whatever it is called. */
+export const streamPath = (id, rest = "") => `v1/streams/${encodeURIComponent(id)}${rest}`;
+
+export const api = new Api();

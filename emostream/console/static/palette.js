@@ -1,0 +1,29 @@
+/** The colours that stand for emotions, as in annotated videos; and ink that can be read on them. */
+
+const DARK = "#191919";
+const LIGHT = "#ffffff";
+
+let colours = { emotions: {}, other: "#56b4e9" };
+
+/** Ask the service for the colours, once. */
+export async function loadPalette() {
+  const response = await fetch(new URL("console/palette.json", document.baseURI));
+  if (response.ok) colours = await response.json();
+}
+
+/** The colour of an emotion; one for all that a foreign model may add, and for `unknown`. */
+export function colourOf(emotion) {
+  return Object.hasOwn(colours.emotions, emotion) ? colours.emotions[emotion] : colours.other;
+}
+
+/** Dark or light, whichever stands out more from a colour `#rrggbb`. */
+export const inkOn = (colour) => (luminance(colour) > 0.18 ? DARK : LIGHT);
+
+/** Relative luminance (WCAG 2.2), 0 to 1. */
+function luminance(colour) {
+  const [red, green, blue] = [1, 3, 5].map((start) => {
+    const level = parseInt(colour.slice(start, start + 2), 16) / 255;
+    return level <= 0.04045 ? level / 12.92 : ((level + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+}

@@ -1,0 +1,80 @@
+/** One live picture with its faces drawn over it, or a note why there is none. */
+
+import { fittedContext, h, setText } from "./dom.js";
+import { drawEvent, drawZones } from "./overlay.js";
+import { preferences } from "./preferences.js";
+
+const OLD_MS = 4000; // then the picture is not what the camera sees now
+
+export class Preview {
+  #canvas;
+  #note = h("span", { class: "preview-note" });
+  #isSmall;
+  #bitmap = null;
+  #event = null;
+  #shownAt = -Infinity;
+  #isDecoding = false;
+  #reason = "";
+  #watching = setInterval(() => this.#showNote(), 1000);
+  #resizes = new ResizeObserver(() => this.#draw());
+
+  /** Outlines to draw. */
+  zones = [];
+
+  /** @param {string} streamId @param {{isSmall: boolean}} options */
+  constructor(streamId, { isSmall }) {
+    this.#isSmall = isSmall;
+    this.#canvas = h("canvas", { role: "img", "aria-label": `Live picture of ${streamId}` });
+    this.element = h("div", { class: isSmall ? "preview small" : "preview" }, this.#canvas, this.#note);
+    this.#resizes.observe(this.#canvas);
+  }
+
+  /** Show a picture; those that come while one is being decoded are left out. */
+  async show(event, jpeg) {
+    if (this.#isDecoding) return;
+    this.#isDecoding = true;
+    try {
+      const bitmap = await createImageBitmap(jpeg);
+      this.#bitmap?.close();
+      [this.#bitmap, this.#event, this.#shownAt] = [bitmap, event, performance.now()];
+      this.#draw();
+      this.#showNote();
+    } catch { /* a damaged picture is left out */ } finally {
+      this.#isDecoding = false;
+    }
+  }
+
+  /** Say why nothing moves; while pictures come there is nothing to say. */
+  note(text) {
+    this.#reason = text;
+    this.#showNote();
+  }
+
+  /** Release the picture. */
+  close() {
+    clearInterval(this.#watching);
+    this.#resizes.disconnect();
+    this.#bitmap?.close();
+    this.#bitmap = null;
+  }
+
+  #showNote() {
+    const isLive = performance.now() - this.#shownAt < OLD_MS;
+    const nothing = preferences.previews ? "waiting for a picture" : "previews are off";
+    const shown = this.#reason || (isLive ? "" : nothing);
+    setText(this.#note, shown);
+    this.element.classList.toggle("is-old", Boolean(shown));
+  }
+
+  #draw() {
+    if (!this.#bitmap) return;
+    if (!this.#isSmall) this.#canvas.style.aspectRatio = `${this.#event.frame_width} / ${this.#event.frame_height}`;
+    const { context, width, height } = fittedContext(this.#canvas);
+    const scale = Math.min(width / this.#bitmap.width, height / this.#bitmap.height);
+    const size = { width: this.#bitmap.width * scale, height: this.#bitmap.height * scale };
+    const place = { ...size, left: (width - size.width) / 2, top: (height - size.height) / 2 };
+    context.drawImage(this.#bitmap, place.left, place.top, place.width, place.height);
+    if (!this.#isSmall) drawZones(context, this.zones, place);
+    drawEvent(context, this.#event, place, { isSmall: this.#isSmall });
+  }
+}

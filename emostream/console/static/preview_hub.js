@@ -1,0 +1,70 @@
+/** The live pictures of all previews that are seen, over one connection: browsers open only six to a host. */
+
+import { api } from "./api.js";
+import { partsOf } from "./multipart.js";
+import { preferences } from "./preferences.js";
+
+const SETTLE_MS = 150; // while somebody scrolls, the wanted streams change many times
+const RETRY_MS = 2000;
+const MAX_STREAMS = 48; // the service takes no more
+
+export class PreviewHub {
+  #watchers = new Map(); // stream id → function of event and JPEG
+  #size;
+  #timer = 0;
+  #abort = new AbortController();
+  #listening = new AbortController();
+
+  /** @param {"full" | "small"} size of all pictures */
+  constructor(size) {
+    this.#size = size;
+    const { signal } = this.#listening;
+    document.addEventListener("visibilitychange", () => this.#settle(), { signal });
+    preferences.addEventListener("change", () => this.#settle(), { signal });
+  }
+
+  /** Get the pictures of a stream: `onPicture(event, blob)`, where the event is that of the very picture. */
+  watch(streamId, onPicture) {
+    this.#watchers.set(streamId, onPicture);
+    this.#settle();
+  }
+
+  /** Get them no more. */
+  unwatch(streamId) {
+    if (this.#watchers.delete(streamId)) this.#settle();
+  }
+
+  /** End everything. */
+  close() {
+    this.#watchers.clear();
+    this.#listening.abort();
+    clearTimeout(this.#timer);
+    this.#abort.abort();
+  }
+
+  #settle(waitMs = SETTLE_MS) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#open(), waitMs);
+  }
+
+  async #open() {
+    this.#abort.abort();
+    if (!this.#watchers.size || document.hidden || !preferences.previews) return;
+    const abort = (this.#abort = new AbortController());
+    const query = new URLSearchParams([...this.#watchers.keys()].slice(0, MAX_STREAMS).map((id) => ["stream", id]));
+    query.set("size", this.#size);
+    query.set("blur", String(preferences.blur));
+    try {
+      await this.#deliver(await api.open(`v1/previews?${query}`, { signal: abort.signal }));
+    } catch { /* the page says elsewhere that the service is away; pictures grow old and say so */ }
+    if (!abort.signal.aborted) this.#settle(RETRY_MS);
+  }
+
+  async #deliver(body) {
+    let event = null;
+    for await (const part of partsOf(body)) {
+      if (part.type === "application/json") event = JSON.parse(new TextDecoder().decode(part.body));
+      else if (event) this.#watchers.get(event.stream_id)?.(event, new Blob([part.body], { type: "image/jpeg" }));
+    }
+  }
+}

@@ -1,0 +1,43 @@
+/** The events of one stream, from some minutes ago on, for as long as somebody looks; goes on after a break. */
+
+import { api, streamPath } from "./api.js";
+import { eventsOf } from "./server_sent.js";
+
+const MAX_PER_SECOND = 4; // enough for a timeline of minutes
+const RETRY_MS = 2000;
+const BACK_MS = 120_000;
+
+export class StreamEvents {
+  #abort = new AbortController();
+  #lastId;
+
+  /**
+   * @param {string} streamId
+   * @param {number} nowMs by the service's clock: ids of entries begin with the time of their picture
+   * @param {(event: object) => void} onEvent
+   */
+  constructor(streamId, nowMs, onEvent) {
+    this.#lastId = String(Math.max(0, Math.round(nowMs - BACK_MS)));
+    this.#run(streamId, onEvent);
+  }
+
+  /** Read no more. */
+  close() {
+    this.#abort.abort();
+  }
+
+  async #run(streamId, onEvent) {
+    const { signal } = this.#abort;
+    while (!signal.aborted) {
+      try {
+        const query = new URLSearchParams({ from: this.#lastId, max_per_second: MAX_PER_SECOND });
+        for await (const { id, type, data } of eventsOf(await api.open(streamPath(streamId, `/events?${query}`), { signal }))) {
+          if (type !== "emotion") continue;
+          this.#lastId = id;
+          onEvent(JSON.parse(data));
+        }
+      } catch { /* the page says elsewhere that the service is away, or that the stream is gone */ }
+      await new Promise((resolve) => { setTimeout(resolve, RETRY_MS); });
+    }
+  }
+}
