@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
 import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from emostream.bench.live_result import LiveBenchmark
 from emostream.bench.paced_source import PacedSource
 from emostream.bench.plot import plot_sweep
-from emostream.config import DecodeSettings
+from emostream.bench.scaling import bench_scaling
+from emostream.commands.bench_tables import scaling_table
+from emostream.config import DecodeSettings, Settings
 from emostream.errors import ConfigError
 from emostream.stream import StreamKind, StreamSpec
 from tests import media
@@ -73,3 +79,18 @@ def test_the_plot_is_a_picture_or_one_message(tmp_path: Path) -> None:
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ConfigError, match="writable folder"):
         plot_sweep([_result(1)], path=tmp_path / "missing" / "sweep.png")
+
+
+@pytest.mark.integration
+def test_scaling_measures_every_number_of_cores_both_ways(tmp_path: Path) -> None:
+    clip = media.make_clip(tmp_path / "clip.mp4", num_frames=10)
+    results = bench_scaling(clip, settings=Settings(), num_runs=1)
+    cores = [result.num_cores for result in results]
+    assert cores[0] == 1 and cores == sorted(set(cores)) and cores[-1] == len(os.sched_getaffinity(0))
+    for result in results:
+        assert result.one_process.num_frames == 10
+        assert result.processes_frames_per_second > 0
+        assert json.loads(json.dumps(result.as_dict()))["num_cores"] == result.num_cores
+    printed = Console(width=160, record=True, file=io.StringIO())
+    printed.print(scaling_table(results))
+    assert "a process per core" in printed.export_text()

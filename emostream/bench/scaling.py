@@ -1,20 +1,52 @@
-"""How the pipeline gains from cores: the same measurement on 1, 2, 4, … of them."""
+"""How the pipeline gains from cores: one process on 1, 2, 4, … of them, and beside it so many processes of one core."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from emostream.bench.throughput import PipelineBenchmark, bench_pipeline
+from emostream.assembly import Models, load_models
+from emostream.bench.throughput import PipelineBenchmark, bench_pipeline, clip_spec, run_once
 from emostream.config import Settings
 from emostream.errors import ConfigError
+from emostream.stream import StreamSpec
 
 
-def bench_scaling(video: Path, *, settings: Settings, num_runs: int = 3) -> list[tuple[int, PipelineBenchmark]]:
-    """(cores, measurement) in order; each in a fresh process that may use so many cores and no more.
+@dataclass(frozen=True, slots=True)
+class CoreScaling:
+    """The same clip with so many cores.
+
+    Attributes:
+        num_cores: cores used.
+        one_process: one pipeline in a process that may use all of them.
+        processes_frames_per_second: as many processes as cores, each with a pipeline and a core of its own, together;
+            median of the runs. What the machine allows: they share nothing but caches and memory. The workers of the
+            service are such processes.
+    """
+
+    num_cores: int
+    one_process: PipelineBenchmark
+    processes_frames_per_second: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "num_cores": self.num_cores,
+            "processes_frames_per_second": self.processes_frames_per_second,
+            **self.one_process.as_dict(),
+        }
+
+
+def bench_scaling(video: Path, *, settings: Settings, num_runs: int = 3) -> list[CoreScaling]:
+    """In order of cores; everything is measured in fresh processes that are kept to their cores.
 
     Raises:
         ConfigError: this system cannot keep a process to some cores.
@@ -24,12 +56,35 @@ def bench_scaling(video: Path, *, settings: Settings, num_runs: int = 3) -> list
     if not hasattr(os, "sched_setaffinity"):
         raise ConfigError("measuring by cores needs Linux, which can keep a process to some of them")
     cores = sorted(os.sched_getaffinity(0))
-    context = multiprocessing.get_context("spawn")
     results = []
     for num_cores in _steps(len(cores)):
-        with ProcessPoolExecutor(1, mp_context=context, initializer=_keep_to, initargs=(cores[:num_cores],)) as pool:
-            results.append((num_cores, pool.submit(_measure, video, settings, num_runs).result()))
+        with _process_on(cores[:num_cores]) as process:
+            one_process = process.submit(_measure, video, settings, num_runs).result()
+        rate = _rate_of_processes(cores[:num_cores], video, settings=settings, num_runs=num_runs)
+        results.append(CoreScaling(num_cores, one_process, round(rate, 1)))
     return results
+
+
+def _rate_of_processes(cores: Sequence[int], video: Path, *, settings: Settings, num_runs: int) -> float:
+    """Frames per second of a process on each core, all at the same time."""
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(_process_on([core])) for core in cores]
+        _all_of([process.submit(_prepare, video, settings) for process in processes])
+        rates = []
+        for _ in range(num_runs):
+            started = time.perf_counter()
+            num_frames = sum(_all_of([process.submit(_run_prepared) for process in processes]))
+            rates.append(num_frames / (time.perf_counter() - started))
+    return statistics.median(rates)
+
+
+def _process_on(cores: Sequence[int]) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_keep_to, initargs=(list(cores),))
+
+
+def _all_of(futures: Sequence[Future[int]]) -> list[int]:
+    return [future.result() for future in futures]
 
 
 def _keep_to(cores: list[int]) -> None:
@@ -39,6 +94,20 @@ def _keep_to(cores: list[int]) -> None:
 
 def _measure(video: Path, settings: Settings, num_runs: int) -> PipelineBenchmark:
     return bench_pipeline(video, settings=settings, num_runs=num_runs)
+
+
+_prepared: list[tuple[StreamSpec, Settings, Models]] = []  # in the child
+
+
+def _prepare(video: Path, settings: Settings) -> int:
+    """Load the models and run once: the first run is slower."""
+    _prepared.append((clip_spec(video), settings, load_models(settings)))
+    return _run_prepared()
+
+
+def _run_prepared() -> int:
+    spec, settings, models = _prepared[0]
+    return run_once(spec, settings=settings, models=models).num_frames
 
 
 def _steps(num_cores: int) -> Iterator[int]:

@@ -90,7 +90,9 @@ class _NowhereSink:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class PipelineRun:
+    """What one run took."""
+
     num_frames: int
     wall_seconds: float
     cpu_seconds: float
@@ -111,11 +113,11 @@ def bench_pipeline(video: Path, *, settings: Settings, num_runs: int = 3) -> Pip
         SourceError: the clip cannot be read.
         ModelError: a model is missing.
     """
-    spec = StreamSpec(stream_id=stream_id_from_url(str(video)), url=str(video), kind=StreamKind.FILE)
+    spec = clip_spec(video)
     stages = profile_stages(spec, settings=settings)
     models = load_models(settings)
     try:
-        _run_pipeline(spec, settings=settings, models=models, sink=_NowhereSink())
+        run_once(spec, settings=settings, models=models)
         decoded, runs = [], []
         for _ in range(num_runs):
             decoded.append(_run_decoding(spec, settings=settings))
@@ -146,14 +148,24 @@ def bench_pipeline(video: Path, *, settings: Settings, num_runs: int = 3) -> Pip
     )
 
 
-def _run_decoding(spec: StreamSpec, *, settings: Settings) -> _Run:
+def clip_spec(video: Path) -> StreamSpec:
+    """The clip as a file to be processed whole."""
+    return StreamSpec(stream_id=stream_id_from_url(str(video)), url=str(video), kind=StreamKind.FILE)
+
+
+def run_once(spec: StreamSpec, *, settings: Settings, models: Models) -> PipelineRun:
+    """The clip once through the pipeline, events into the void."""
+    return _run_pipeline(spec, settings=settings, models=models, sink=_NowhereSink())
+
+
+def _run_decoding(spec: StreamSpec, *, settings: Settings) -> PipelineRun:
     with PyAVSource(spec, settings=settings.decode) as source:
         wall, cpu = time.perf_counter(), time.process_time()
         num_frames = sum(1 for _ in source)
-        return _Run(num_frames, time.perf_counter() - wall, time.process_time() - cpu)
+        return PipelineRun(num_frames, time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def _run_pipeline(spec: StreamSpec, *, settings: Settings, models: Models, sink: _NowhereSink) -> _Run:
+def _run_pipeline(spec: StreamSpec, *, settings: Settings, models: Models, sink: _NowhereSink) -> PipelineRun:
     async def run() -> int:
         pipeline = build_pipeline(spec, settings=settings, models=models, sink=sink, epoch=new_epoch())
         try:
@@ -163,4 +175,4 @@ def _run_pipeline(spec: StreamSpec, *, settings: Settings, models: Models, sink:
 
     wall, cpu = time.perf_counter(), time.process_time()
     num_frames = asyncio.run(run())
-    return _Run(num_frames, time.perf_counter() - wall, time.process_time() - cpu)
+    return PipelineRun(num_frames, time.perf_counter() - wall, time.process_time() - cpu)

@@ -76,11 +76,11 @@ def pipeline(
 def scaling(
     videos: VideosArgument = None, *, runs: RunsOption = 3, json: JsonOption = False, config: ConfigOption = None
 ) -> None:
-    """The pipeline on 1, 2, 4, … cores of this machine, each in a process of its own (Linux)."""
+    """The pipeline in one process on 1, 2, 4, … cores of this machine, beside so many processes of one core (Linux)."""
     with _clips_or_made(videos, num_faces=4, num_frames=_RATE_FRAMES) as clips:
         results = bench_scaling(clips[0], settings=settings_for_command(config), num_runs=runs)
     if json:
-        _print_json([{"num_cores": num_cores, **result.as_dict()} for num_cores, result in results])
+        _print_json([result.as_dict() for result in results])
     else:
         console.print(scaling_table(results))
 
@@ -222,7 +222,7 @@ def all_of_them(
     console.print(live_table(streams))
     plot_sweep(streams, path=out / "sweep.png")
     _write_json([result.as_dict() for result in streams], out / "sweep.json")
-    _write_json([{"num_cores": num_cores, **result.as_dict()} for num_cores, result in scaled], out / "scaling.json")
+    _write_json([result.as_dict() for result in scaled], out / "scaling.json")
     notes.print(f"results: {out}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -9,6 +10,7 @@ from rich.table import Table
 from emostream.bench.agreement import Agreement
 from emostream.bench.engine import EngineFigure, as_rows
 from emostream.bench.live_result import LiveBenchmark
+from emostream.bench.scaling import CoreScaling
 from emostream.bench.service import ServiceBenchmark
 from emostream.bench.throughput import PipelineBenchmark
 
@@ -113,20 +115,22 @@ def agreement_table(results: Sequence[Agreement]) -> Table:
     return table
 
 
-def scaling_table(results: Sequence[tuple[int, PipelineBenchmark]]) -> Table:
+def scaling_table(results: Sequence[CoreScaling]) -> Table:
     """One row per number of cores."""
-    table = Table(title=f"{results[0][1].video}: frames per second by cores")
-    for column in ("cores", "pipeline frames/s", "times", "decode only frames/s", "times"):
+    table = Table(title=f"{results[0].one_process.video}: frames per second by cores")
+    for column in ("cores", "one process", "times", "a process per core", "times", "decode only", "times"):
         table.add_column(column, justify="right")
-    base = results[0][1]
-    for num_cores, result in results:
-        table.add_row(
-            str(num_cores),
-            f"{result.frames_per_second:.0f}",
-            f"{result.frames_per_second / base.frames_per_second:.2f}",
-            f"{result.decode_frames_per_second:.0f}",
-            f"{result.decode_frames_per_second / base.decode_frames_per_second:.2f}",
+    rates = [
+        (
+            scaled.one_process.frames_per_second,
+            scaled.processes_frames_per_second,
+            scaled.one_process.decode_frames_per_second,
         )
+        for scaled in results
+    ]
+    for scaled, row in zip(results, rates, strict=True):
+        gains = [(f"{rate:.0f}", f"{rate / first:.2f}") for rate, first in zip(row, rates[0], strict=True)]
+        table.add_row(str(scaled.num_cores), *itertools.chain(*gains))
     return table
 
 
