@@ -1,0 +1,94 @@
+-- Stands before every script: the registry's keys, the server's clock, and what several scripts do.
+--
+-- Whoever looks at the registry knows its version and is told what changed since (heartbeat.lua). So each change of a record
+-- (kind `r`), of a stream's state, which is its lease and its final state (`s`), or of a worker (`w`) is noted under the next
+-- version. Of each thing only the last change is kept.
+--
+-- Leases are valid while `lease_ends` says so; `leases` also keeps those that ran out and that nobody else claimed. Of each
+-- worker the set `leases:WORKER` holds its streams. These keys lie on the same node, as all keys of the registry do.
+
+local records, finished, reports, leases, lease_ends, workers, worker_ends, revision, changes, gone, floor, last_epoch,
+  generation, viewers, jobs = unpack(KEYS)
+local MOST_GONE = 1000 -- things that are gone and still told of; who was away for longer is told everything
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function whole(number) return string.format('%.0f', number) end
+
+local function note(kind, id)
+  redis.call('ZADD', changes, redis.call('INCR', revision), kind .. id)
+  redis.call('ZREM', gone, kind .. id)
+end
+
+local function note_gone(kind, id)
+  local version = redis.call('INCR', revision)
+  redis.call('ZADD', changes, version, kind .. id)
+  redis.call('ZADD', gone, version, kind .. id)
+  while redis.call('ZCARD', gone) > MOST_GONE do
+    local oldest = redis.call('ZPOPMIN', gone)
+    redis.call('ZREM', changes, oldest[1])
+    redis.call('SET', floor, oldest[2])
+  end
+end
+
+local function note_state(id)
+  if redis.call('HEXISTS', records, id) == 1 then note('s', id) else redis.call('ZREM', changes, 's' .. id) end
+end
+
+local function streams_of(worker) return leases .. ':' .. worker end
+
+local function owner_in(lease) return string.match(lease, '^(%S+) ') end
+
+local function is_valid(id)
+  local ends = redis.call('ZSCORE', lease_ends, id)
+  return ends and tonumber(ends) > now
+end
+
+local function hold(id, lease, ends)
+  local is_news = redis.call('ZADD', lease_ends, whole(ends), id) == 1
+  redis.call('SADD', streams_of(owner_in(lease)), id)
+  return is_news
+end
+
+local function end_lease(id)
+  local lease = redis.call('HGET', leases, id)
+  if lease then redis.call('SREM', streams_of(owner_in(lease)), id) end
+  redis.call('ZREM', lease_ends, id)
+  return lease
+end
+
+local function drop_lease(id)
+  end_lease(id)
+  redis.call('HDEL', leases, id)
+  note_state(id)
+end
+
+local function next_epoch()
+  -- At least the server's time in ms, so it grows also after the server lost its data, and beyond the epochs of
+  -- `emostream analyze`.
+  local token = whole(math.max(tonumber(redis.call('GET', last_epoch) or '0') + 1, now))
+  redis.call('SET', last_epoch, token)
+  return token
+end
+
+local function add_record(id, text)
+  text = string.gsub(text, '"created_epoch":0,', '"created_epoch":' .. next_epoch() .. ',', 1)
+  redis.call('HDEL', finished, id)
+  redis.call('HDEL', reports, id)
+  redis.call('HSET', records, id, text)
+  note('r', id)
+  note('s', id)
+  return text
+end
+
+local function remove_record(id)
+  local removed = redis.call('HDEL', records, id)
+  redis.call('HDEL', finished, id)
+  redis.call('HDEL', reports, id)
+  if removed == 1 then
+    note_gone('r', id)
+    redis.call('ZREM', changes, 's' .. id)
+  end
+  return removed
+end
