@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 from collections.abc import Iterator, Sequence
@@ -74,6 +75,9 @@ class AnalysisReport:
             yield observe
         except EmostreamError as exc:
             problem = str(exc)
+            raise
+        except asyncio.CancelledError:
+            problem = "it was interrupted"
             raise
         finally:
             files = tables.close(is_kept=recording.summary.num_events > 0)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from emostream.event import EmotionEvent, FaceEmotion
+from emostream.event import UNKNOWN, EmotionEvent, FaceEmotion
 from emostream.palette import Rgb, colour_of
 
 Picture = npt.NDArray[np.uint8]
@@ -19,6 +19,7 @@ _LIGHT: Rgb = (245, 245, 245)
 _DIM: Rgb = (170, 170, 170)
 _TIME_BACKGROUND: Rgb = (235, 235, 235)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_MAX_PANELS = 40  # in a crowd nobody can read more, and each is placed beside all others
 _PANEL_DARKNESS = 0.7  # what is behind the bars shows through a little
 
 # Of the height of the text.
@@ -59,7 +60,7 @@ def draw_event(rgb: Picture, event: EmotionEvent, *, has_time: bool = True) -> P
     text_height = max(10, round(min(picture.shape[:2]) / 32))
     boxes = [_area_of(face) for face in event.faces]
     taken = list(boxes)
-    for face, box in zip(event.faces, boxes, strict=True):
+    for face, box in list(zip(event.faces, boxes, strict=True))[:_MAX_PANELS]:
         taken.append(_draw_bars(picture, face, box=box, taken=taken, text_height=text_height))
     for face, box in zip(event.faces, boxes, strict=True):
         _draw_face(picture, face, box=box, text_height=text_height)
@@ -78,7 +79,8 @@ def _draw_face(picture: Picture, face: FaceEmotion, *, box: _Area, text_height: 
     # A dark line around the coloured one: seen before any background.
     cv2.rectangle(picture, box[:2], box[2:], _INK, thickness + 2)
     cv2.rectangle(picture, box[:2], box[2:], colour, thickness)
-    label = f"#{face.face.track_id} {face.dominant} {face.confidence:.0%}"
+    share = "" if face.dominant == UNKNOWN else f" {face.confidence:.0%}"
+    label = f"#{face.face.track_id} {face.dominant}{share}"
     _draw_label(picture, label, left=box.x0, bottom=max(box.y0, 2 * text_height), height=text_height, background=colour)
 
 
@@ -111,19 +113,27 @@ def _draw_bars(picture: Picture, face: FaceEmotion, *, box: _Area, taken: Sequen
 def _place_of_bars(
     picture: Picture, box: _Area, num_rows: int, *, taken: Sequence[_Area], text_height: int
 ) -> tuple[_Area, bool]:
-    """Where the bars of a face go, and whether there is room for names: beside it, below it, or as small as can be."""
+    """Where the bars of a face go, and whether there is room for names: beside it, below or above it."""
     for has_names in (True, False):
         width = round(((_NAME_WIDTH if has_names else 0) + _BAR_WIDTH + 0.5) * text_height)
         height = round((_NAMED_ROW if has_names else _PLAIN_ROW) * text_height) * num_rows + text_height // 2
         gap = text_height // 3
-        corners = [(box.x1 + gap, box.y0), (box.x0 - gap - width, box.y0), (box.x0, box.y1 + gap)]
+        above = box.y0 - 2 * text_height - gap - height  # over the label
+        corners = (
+            (box.x1 + gap, box.y0),
+            (box.x0 - gap - width, box.y0),
+            (box.x0, box.y1 + gap),
+            (box.x1 - width, box.y1 + gap),
+            (box.x0, above),
+            (box.x1 - width, above),
+        )
         for left, top in corners:
             area = _Area(left, top, left + width, top + height)
             if _is_inside(area, picture) and not any(area.covers(other) for other in taken):
                 return area, has_names
-    left, top = corners[0]
-    left = max(min(left, picture.shape[1] - width), 0)  # over its own face rather than outside the picture
-    top = max(min(top, picture.shape[0] - height), 0)
+    # Over its own face rather than over another one or outside the picture.
+    left = max(min(box.x0, picture.shape[1] - width), 0)
+    top = max(min(box.y1 - height, picture.shape[0] - height), 0)
     return _Area(left, top, left + width, top + height), False
 
 

@@ -7,12 +7,15 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from emostream.emotion import EMOTIONS, EmotionScores
-from emostream.event import EmotionEvent, FaceEmotion
+from emostream.event import UNKNOWN, EmotionEvent, FaceEmotion
 from emostream.face import BoxXyxy, Face
-from emostream.palette import EMOTION_COLOURS, colour_of
+from emostream.palette import EMOTION_COLOURS, OTHER_COLOUR, colour_of
 from emostream.render.overlay import draw_event
+from tests.strategies import boxes
 
 
 def _event(box_xyxy: BoxXyxy) -> EmotionEvent:
@@ -46,3 +49,41 @@ def test_boxes_over_the_border_are_clipped(box: BoxXyxy) -> None:
 def test_every_emotion_has_its_own_colour_and_foreign_classes_have_one() -> None:
     assert len({colour_of(name) for name in EMOTIONS}) == len(EMOTIONS)
     assert colour_of("contempt") not in EMOTION_COLOURS.values()
+
+
+def _event_of(*boxes: BoxXyxy) -> EmotionEvent:
+    event = _event((0, 0, 1, 1))
+    (face,) = event.faces
+    faces = (replace(face, face=replace(face.face, box_xyxy=box, track_id=at)) for at, box in enumerate(boxes))
+    return replace(event, faces=tuple(faces))
+
+
+def test_bars_hide_no_other_face() -> None:
+    places = [(60.0, 150.0, 120.0, 230.0), (130.0, 150.0, 190.0, 230.0), (200.0, 150.0, 260.0, 230.0)]
+    frame = np.full((360, 640, 3), 90, np.uint8)
+    drawn = draw_event(frame, _event_of(*places), has_time=False)
+    for left, top, right, bottom in places:
+        inside = drawn[int(top) + 4 : int(bottom) - 4, int(left) + 4 : int(right) - 4]
+        assert (inside == 90).all()
+
+
+def test_without_a_face_or_a_time_nothing_is_drawn() -> None:
+    frame = np.full((36, 64, 3), 90, np.uint8)
+    assert (draw_event(frame, _event_of(), has_time=False) == frame).all()
+
+
+def test_who_is_unknown_has_no_probability() -> None:
+    event = _event((100, 100, 200, 220))
+    unknown = replace(event, faces=tuple(replace(face, dominant=UNKNOWN) for face in event.faces))
+    frame = np.zeros((360, 640, 3), np.uint8)
+    label = (draw_event(frame, unknown) == OTHER_COLOUR).all(axis=2)[:98].any(axis=0)
+    percent = (draw_event(frame, event) == EMOTION_COLOURS["happy"]).all(axis=2)[:98].any(axis=0)
+    assert 60 < label.sum() < 100
+    assert percent.sum() > 80
+
+
+@given(st.lists(boxes(), max_size=60), st.sampled_from([(1, 1), (30, 2000), (360, 640)]))
+@settings(max_examples=30, deadline=None)
+def test_any_faces_can_be_drawn(found: list[BoxXyxy], shape: tuple[int, int]) -> None:
+    frame = np.zeros((*shape, 3), np.uint8)
+    assert draw_event(frame, _event_of(*found)).shape == frame.shape
