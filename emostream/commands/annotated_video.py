@@ -41,7 +41,12 @@ class AnnotatedVideo:
     def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
         """What the pipeline shows its frames and events; the file is complete afterwards."""
         _check_is_not_source(self.path, spec.url)
-        with contextlib.ExitStack() as sounds, VideoWriter(self.path, encoder=self._encoder) as writer:
+        writer = VideoWriter(self.path, encoder=self._encoder)
+        with contextlib.ExitStack() as stack:
+            # Left in the opposite order: the writer reads the sound to its end, and an early end is told as well.
+            stack.callback(self._tell, writer, source)
+            sounds = stack.enter_context(contextlib.ExitStack())
+            stack.enter_context(writer)
 
             def observe(frame: Frame, event: EmotionEvent) -> None:
                 if writer.encoder is None:
@@ -58,16 +63,15 @@ class AnnotatedVideo:
                 writer.write(draw_event(picture, event), pts_seconds=frame.pts_seconds)
 
             yield observe
-        if writer.encoder is not None:
-            self._tell(writer, source.info)
 
-    def _tell(self, writer: VideoWriter, info: SourceInfo) -> None:
+    def _tell(self, writer: VideoWriter, source: FrameSource) -> None:
         encoder = writer.encoder
-        if encoder is not None and encoder.is_fallback:
+        if encoder is None or not self.path.exists():
+            return
+        if encoder.is_fallback:
             notes.print(f"encoder {self._encoder} does not work here: {encoder.name} wrote the video instead")
-        sound = f"; sound {writer.sound_description or 'left out'}" if info.has_audio else ""
-        name = "" if encoder is None else encoder.name
-        notes.print(f"annotated video: {self.path} ({name}{sound})", markup=False, soft_wrap=True)
+        sound = f"; sound {writer.sound_description or 'left out'}" if source.info.has_audio else ""
+        notes.print(f"annotated video: {self.path} ({encoder.name}{sound})", markup=False, soft_wrap=True)
 
 
 def _check_is_not_source(path: Path, url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ _MIN_STEP = {"matroska": 90}  # keeps milliseconds, and refuses two pictures in 
 _DEFAULT_LAST_SECONDS = 0.04  # how long a single picture is shown, for its sound
 # Players take what says nothing for BT.601, or for BT.709 from 720 lines on; so written, and said as well.
 _MIN_HD_LINES = 720
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 _BT709, _SMPTE170M = 1, 6  # FFmpeg's AVColorSpace, AVColorPrimaries and AVColorTransferCharacteristic agree in these
 
 
@@ -109,8 +111,7 @@ class VideoWriter:
         frame.pts = self._last_pts = pts
         frame.time_base = TIME_BASE
         try:
-            if self._track is not None:
-                self._track.write_until(float(pts * TIME_BASE))
+            self._write_sound(float(pts * TIME_BASE))
             self._container.mux(self._stream.encode(frame))
         except (av.error.FFmpegError, OSError) as exc:
             raise ConfigError(f"cannot write video {self._path}: {exc.strerror}; is the disk full?") from exc
@@ -119,9 +120,7 @@ class VideoWriter:
         """Finish the file and give it its name."""
         try:
             if self._stream is not None:
-                if self._track is not None:
-                    self._track.write_until(float(self._last_pts * TIME_BASE) + self._last_seconds)
-                    self._track.finish()
+                self._write_sound(float(self._last_pts * TIME_BASE) + self._last_seconds, is_last=True)
                 self._container.mux(self._stream.encode(None))
             self._container.close()
         except (av.error.FFmpegError, OSError) as exc:
@@ -160,6 +159,20 @@ class VideoWriter:
             return None
         self.sound_description = track.description
         return track
+
+    def _write_sound(self, seconds: float, *, is_last: bool = False) -> None:
+        """Up to this time; sound that cannot be written ends, the pictures go on."""
+        if self._track is None:
+            return
+        try:
+            self._track.write_until(seconds)
+            if is_last:
+                self._track.finish()
+        except (av.error.FFmpegError, ValueError) as exc:
+            if isinstance(exc, OSError) and exc.errno in _DISK_ERRORS:
+                raise
+            self.sound_description += f", up to {seconds:.1f} s only: {exc}"
+            self._track = None
 
     def __enter__(self) -> Self:
         return self

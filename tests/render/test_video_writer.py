@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 
 from emostream.errors import ConfigError
 from emostream.render.video_writer import VideoWriter
+from tests.media import make_audio
 
 
 def _gray(level: int, *, height: int = 48, width: int = 64) -> np.ndarray:
@@ -66,3 +70,42 @@ def test_an_error_in_between_keeps_the_frames_before_it(tmp_path: Path) -> None:
 def test_nothing_written_leaves_no_file(tmp_path: Path) -> None:
     VideoWriter(tmp_path / "out.mp4").close()
     assert list(tmp_path.iterdir()) == []
+
+
+class BrokenSound:
+    """Two packets, then an error."""
+
+    def __init__(self, path: Path) -> None:
+        self.container = av.open(str(path))
+        self.stream = self.container.streams.audio[0]
+        self._packets = self.container.demux(self.stream)
+        self._num_given = 0
+
+    def packets_until(self, seconds: float) -> Iterator[Any]:
+        """One packet at a time."""
+        self._num_given += 1
+        if self._num_given == 3:
+            raise ValueError("the sound broke")
+        yield next(self._packets)
+
+
+def test_sound_that_breaks_ends_and_the_pictures_go_on(tmp_path: Path) -> None:
+    sound = BrokenSound(make_audio(tmp_path / "sound.m4a"))
+    with sound.container, VideoWriter(tmp_path / "out.mp4") as writer:
+        writer.follow_source(declared_fps=25, pixel_aspect=Fraction(1), sound=sound)
+        for index in range(10):
+            writer.write(_gray(100), pts_seconds=index / 25)
+    assert len(_decode(tmp_path / "out.mp4")) == 10
+    assert writer.sound_description == "copied (aac), up to 0.1 s only: the sound broke"
+
+
+def test_colours_stay(tmp_path: Path) -> None:
+    for name, height in (("sd.mp4", 48), ("hd.mp4", 720)):
+        picture = np.zeros((height, 64, 3), np.uint8)
+        picture[:] = (200, 40, 60)
+        with VideoWriter(tmp_path / name) as writer:
+            writer.write(picture, pts_seconds=0)
+        with av.open(str(tmp_path / name)) as container:
+            frame = next(container.decode(video=0))
+        assert np.abs(frame.to_ndarray(format="rgb24").astype(int) - picture).max() <= 6
+        assert frame.colorspace == (1 if height == 720 else 6), "and says which kind they are of"
