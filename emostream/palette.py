@@ -37,3 +37,32 @@ def hex_of(colour: Rgb) -> str:
     '#0072b2'
     """
     return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+DARK_INK: Rgb = (25, 25, 25)
+LIGHT_INK: Rgb = (250, 250, 250)
+
+
+def ink_on(colour: Rgb) -> Rgb:
+    """Dark or light, whichever is read better on a colour: the greater contrast (WCAG 2.2, at least 4.5 on all above).
+
+    >>> ink_on(colour_of("happy")) == DARK_INK, ink_on(colour_of("sad")) == LIGHT_INK
+    (True, True)
+    """
+    return max((DARK_INK, LIGHT_INK), key=lambda ink: contrast(ink, colour))
+
+
+def contrast(one: Rgb, other: Rgb) -> float:
+    """The contrast ratio of two colours, 1…21 (WCAG 2.2)."""
+    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: Rgb) -> float:
+    """Relative luminance, 0…1."""
+    linear = (
+        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+        for value in (channel / 255 for channel in colour)
+    )
+    red, green, blue = linear
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

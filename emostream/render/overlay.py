@@ -10,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.event import UNKNOWN, EmotionEvent, FaceEmotion
-from emostream.palette import Rgb, colour_of
+from emostream.palette import DARK_INK, LIGHT_INK, Rgb, colour_of, ink_on
 
 Picture = npt.NDArray[np.uint8]
 
-_INK: Rgb = (25, 25, 25)
-_LIGHT: Rgb = (245, 245, 245)
 _DIM: Rgb = (170, 170, 170)
 _TIME_BACKGROUND: Rgb = (235, 235, 235)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -77,7 +75,7 @@ def _draw_face(picture: Picture, face: FaceEmotion, *, box: _Area, text_height: 
     colour = colour_of(face.dominant)
     thickness = max(1, text_height // 6)
     # A dark line around the coloured one: seen before any background.
-    cv2.rectangle(picture, box[:2], box[2:], _INK, thickness + 2)
+    cv2.rectangle(picture, box[:2], box[2:], DARK_INK, thickness + 2)
     cv2.rectangle(picture, box[:2], box[2:], colour, thickness)
     share = "" if face.dominant == UNKNOWN else f" {face.confidence:.0%}"
     label = f"#{face.face.track_id} {face.dominant}{share}"
@@ -88,7 +86,7 @@ def _draw_bars(picture: Picture, face: FaceEmotion, *, box: _Area, taken: Sequen
     """One bar per emotion, in the order of the model's labels, as long as its smoothed probability; where they are."""
     area, has_names = _place_of_bars(picture, box, len(face.smoothed.labels), taken=taken, text_height=text_height)
     part = picture[max(area.y0, 0) : max(area.y1, 0), max(area.x0, 0) : max(area.x1, 0)]
-    part[:] = np.rint(part * (1 - _PANEL_DARKNESS) + np.array(_INK) * _PANEL_DARKNESS)
+    part[:] = np.rint(part * (1 - _PANEL_DARKNESS) + np.array(DARK_INK) * _PANEL_DARKNESS)
     row = (area.y1 - area.y0 - text_height // 2) // len(face.smoothed.labels)
     margin = text_height // 4
     start = area.x0 + margin + (round(_NAME_WIDTH * text_height) if has_names else 0)
@@ -96,7 +94,7 @@ def _draw_bars(picture: Picture, face: FaceEmotion, *, box: _Area, taken: Sequen
     for number, (emotion, probability) in enumerate(face.smoothed.as_dict().items()):
         top = area.y0 + margin + number * row
         if has_names:
-            colour = _LIGHT if emotion == face.dominant else _DIM
+            colour = LIGHT_INK if emotion == face.dominant else _DIM
             _write(
                 picture,
                 emotion,
@@ -152,14 +150,7 @@ def _draw_label(
     left = max(0, min(left, picture.shape[1] - width - 2 * margin))
     top = bottom - height - 2 * margin
     cv2.rectangle(picture, (left, top), (left + width + 2 * margin, bottom), background, cv2.FILLED)
-    colour = _INK if _luminance(background) > 110 else _LIGHT
-    _write(picture, text, left=left + margin, bottom=bottom - margin, height=height, colour=colour)
-
-
-def _luminance(colour: Rgb) -> float:
-    """ITU-R BT.601 luma, 0…255."""
-    red, green, blue = colour
-    return 0.299 * red + 0.587 * green + 0.114 * blue
+    _write(picture, text, left=left + margin, bottom=bottom - margin, height=height, colour=ink_on(background))
 
 
 def _scale_of(height: float) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from emostream.palette import colour_of, hex_of
+from emostream.palette import DARK_INK, colour_of, hex_of, ink_on
 from emostream.report.timeline import Bin
 
 _WIDTH = 860
@@ -129,8 +129,7 @@ def _block(left: float, right: float, top: float, height: float, emotion: str, *
     ]
     shown = next((each for each in (name, emotion) if len(each) * _LETTER + 8 < width), "")
     if shown:
-        red, green, blue = colour
-        css = "on-light" if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else "on-dark"
+        css = "on-light" if ink_on(colour) == DARK_INK else "on-dark"
         parts.append(
             f'<text class="{css}" x="{left + width / 2:.1f}" y="{top + height / 2 + 4:.1f}" '
             f'text-anchor="middle">{escape(shown)}</text>'

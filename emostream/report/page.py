@@ -69,8 +69,13 @@ def items(sentences: Sequence[str]) -> str:
 
 
 def figure(content: str, caption: str, *, css: str = "") -> str:
-    """A chart or picture with its caption."""
+    """A picture with its caption."""
     return f'<figure class="{css}">{content}<figcaption>{text(caption)}</figcaption></figure>'
+
+
+def chart(content: str, caption: str) -> str:
+    """A chart with its caption; on a narrow screen it is moved aside, also by keyboard."""
+    return f'<figure class="chart" tabindex="0">{content}<figcaption>{text(caption)}</figcaption></figure>'
 
 
 def picture(jpeg: bytes, *, title: str) -> str:

@@ -11,7 +11,7 @@ from emostream.frame import Frame
 from emostream.palette import colour_of, hex_of
 from emostream.report.charts import Block, Lane, TimeAxis, area_chart, lanes_chart, share_bar, time_text
 from emostream.report.moments import KeyMoments, PictureOf
-from emostream.report.page import figure, folded, items, page, picture, section, table, text
+from emostream.report.page import chart, figure, folded, items, page, picture, section, table, text
 from emostream.report.quality import QualityCounts, quality_notes
 from emostream.report.timeline import PersonTimeline, Span, StreamTimeline
 from emostream.summary import StreamSummary, TrackSummary
@@ -124,16 +124,16 @@ def _timeline(record: RunRecord, most_seen: Sequence[TrackSummary]) -> str:
     caption = "The dominant expression of each person over time."
     if num_hidden:
         caption += f" {num_hidden} more people were seen for a shorter time; they are in the table and in the files."
-    chart = figure(lanes_chart(lanes, record.axis, title="Timeline per person"), caption, css="chart")
+    lanes_figure = chart(lanes_chart(lanes, record.axis, title="Timeline per person"), caption)
     counts = _dominant_counts(record)
     shares = {emotion: count / record.recording.summary.num_faces for emotion, count in counts.items()}
-    bar = figure(share_bar(shares, title="Shares of all faces"), "All faces of all frames.", css="chart")
+    bar = chart(share_bar(shares, title="Shares of all faces"), "All faces of all frames.")
     people = [_person_row(track) for track in sorted(most_seen, key=lambda track: track.track_id)]
     head = ("person", "from", "to", "frames", "mostly", "share")
     listed = table(head, people[: 10 * _MAX_LANES])
     if len(people) > _MAX_PERSONS:
         listed = folded(f"All {len(people)} people", listed)
-    return section("Timeline", chart, _legend(record), bar, f'<div class="wide">{listed}</div>')
+    return section("Timeline", lanes_figure, _legend(record), bar, f'<div class="wide" tabindex="0">{listed}</div>')
 
 
 def _blocks(record: RunRecord, track_id: int) -> Iterator[Block]:
@@ -178,7 +178,7 @@ def _person(record: RunRecord, track: TrackSummary) -> str:
     timeline = record.recording.timeline.persons[track.track_id]
     when = f"{time_text(track.first_seen_seconds)} to {time_text(track.last_seen_seconds)}, {track.num_frames:,} frames"
     name = f"person #{track.track_id}"
-    chart = area_chart(
+    areas = area_chart(
         timeline.bins,
         bin_seconds=record.recording.timeline.bin_seconds,
         axis=record.axis,
@@ -187,8 +187,8 @@ def _person(record: RunRecord, track: TrackSummary) -> str:
     )
     parts = [
         f"<h3>#{track.track_id} <small>{when}</small></h3>",
-        figure(chart, "Mean probability of each expression over time.", css="chart"),
-        f'<div class="pair"><div class="wide">{_shares(track)}</div>{_moments(record, track)}</div>',
+        chart(areas, "Mean probability of each expression over time."),
+        f'<div class="pair"><div class="wide" tabindex="0">{_shares(track)}</div>{_moments(record, track)}</div>',
         _spans(timeline, name),
     ]
     return f'<div class="person">{"".join(parts)}</div>'

@@ -1,0 +1,37 @@
+"""Every emotion can be told apart and read."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emostream.emotion import EMOTIONS
+from emostream.palette import EMOTION_COLOURS, OTHER_COLOUR, Rgb, colour_of, contrast, hex_of, ink_on
+
+channels = st.integers(0, 255)
+colours = st.tuples(channels, channels, channels)
+
+
+def test_every_emotion_has_a_colour_of_its_own() -> None:
+    assert set(EMOTION_COLOURS) == set(EMOTIONS)
+    assert len({*EMOTION_COLOURS.values(), OTHER_COLOUR}) == len(EMOTIONS) + 1
+
+
+@pytest.mark.parametrize("emotion", [*EMOTIONS, "contempt", "unknown"])
+def test_a_name_on_its_colour_can_be_read(emotion: str) -> None:
+    colour = colour_of(emotion)
+    assert contrast(ink_on(colour), colour) >= 4.5
+
+
+@given(colours, colours)
+def test_contrast(one: Rgb, other: Rgb) -> None:
+    assert contrast(one, other) == contrast(other, one)
+    assert 1 <= contrast(one, other) <= 21.01
+    assert contrast(one, one) == 1
+    assert contrast(ink_on(one), one) >= 4.1
+
+
+@given(colours)
+def test_hex_has_all_channels(colour: Rgb) -> None:
+    assert tuple(bytes.fromhex(hex_of(colour).removeprefix("#"))) == colour
