@@ -193,6 +193,12 @@ BATCH_COMPUTE = Metric(
     "Seconds that batches took to compute.",
     "Per crop more than before: another engine or precision is in use, or the machine is throttled or shared.",
 )
+REPEATED_FRAMES = Metric(
+    "emostream_classify_repeated_frames_total",
+    "Frames published with the emotions of an earlier frame, because there was too much work to classify their faces.",
+    "Grows: the machine is nearly full, and scores are given up before frames; add a worker or lower `target_fps`.",
+    labels=_STREAM,
+)
 MODEL_INFO = Metric(
     "emostream_model_info",
     "1, with name and version of the emotion model.",

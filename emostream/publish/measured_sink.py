@@ -15,6 +15,7 @@ from emostream.metrics import (
     FACES,
     LAST_LATENCY,
     PUBLISHED_EVENTS,
+    REPEATED_FRAMES,
     STAGE_SECONDS,
     TRACKS,
     VISIBLE_FACES,
@@ -93,6 +94,8 @@ class MeasuredSink:
         figures.add(FACES, sum(len(event.faces) for event in events), stream_id=stream_id)
         num_dropped = sum(event.num_dropped for event in events)
         figures.add(DROPPED_FRAMES, num_dropped, stream_id=stream_id, reason="late")
+        num_repeated = sum(not event.is_classified for event in events)
+        figures.add(REPEATED_FRAMES, num_repeated, stream_id=stream_id)
         for stage in _STAGES:
             seconds = sum(event.latency_ms.get(stage, 0.0) for event in events) / 1000
             figures.add(STAGE_SECONDS, seconds, stage=stage)

@@ -28,6 +28,7 @@ def test_defaults(helm: Helm) -> None:
         "get secret demo-emostream-api --output jsonpath='{.data.token}'",
         "get secret demo-emostream-redis --output jsonpath='{.data.consumer-password}'",
         "No camera can be reached yet: set sources.networks",
+        "set monitoring.podMonitor.enabled",
         "EU AI Act",
     ):
         assert expected in notes
@@ -47,6 +48,7 @@ def test_defaults(helm: Helm) -> None:
         ("own redis, own secret, no volume", "redis.persistence.enabled is off"),
         ("external redis in a secret", "gcsFaultTolerance.enabled is off"),
         ("gpu", "compiling the engine"),
+        ("tracing", "Traces of the share 0.001 of all frames go to http://otel-collector.observability:4318."),
     ],
 )
 def test_they_follow_the_values(helm: Helm, name: str, expected: str) -> None:

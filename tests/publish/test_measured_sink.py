@@ -16,6 +16,7 @@ from emostream.metrics import (
     FACES,
     LAST_LATENCY,
     PUBLISHED_EVENTS,
+    REPEATED_FRAMES,
     STAGE_SECONDS,
     TRACKS,
     VISIBLE_FACES,
@@ -38,7 +39,7 @@ def figures() -> Figures:
 async def test_counts_what_was_delivered(figures: Figures) -> None:
     inner = CollectingSink()
     sink = MeasuredSink(inner, figures=figures, now=FakeClock(EVENT.captured_at + timedelta(seconds=0.05)))
-    second = replace(EVENT, frame_index=1, num_dropped=2, latency_ms={"detect": 4.0, "classify": 6.0})
+    second = replace(EVENT, frame_index=1, num_dropped=2, is_classified=False, latency_ms={"detect": 4.0, "classify": 6.0})
     await sink.publish([EVENT, second])
     await sink.publish_status(STATUS)
     sink.collect()
@@ -47,6 +48,7 @@ async def test_counts_what_was_delivered(figures: Figures) -> None:
     assert of(figures, TRACKS) == {("door",): 1}, "both events show the same face"
     assert of(figures, EMOTION_FACES) == {("door", "happy"): 2}
     assert of(figures, DROPPED_FRAMES) == {("door", "late"): 2}
+    assert of(figures, REPEATED_FRAMES) == {("door",): 1}
     assert of(figures, VISIBLE_FACES) == {("door",): 1}
     assert of(figures, LAST_LATENCY) == {("door",): pytest.approx(0.05)}
     assert of(figures, STAGE_SECONDS)["classify",] == pytest.approx(0.006)
