@@ -15,7 +15,7 @@ from emostream.service.record import (
     record_from_json,
     report_from_json,
 )
-from emostream.service.store import RECORDS, REPORTS, RegistryStore
+from emostream.service.store import OPENINGS, RECORDS, REPORTS, RegistryStore
 from emostream.stream import StreamState
 
 _MAX_CHANGE_ATTEMPTS = 20  # of a change that others overtake each time; more would mean a defect
@@ -112,6 +112,7 @@ class StreamRegistry:
         """
         if not await self._store.run("remove", [stream_id]):
             raise _unknown(stream_id)
+        await self._store.drop_field(OPENINGS, stream_id)
 
     async def status(self, stream_id: str, view: RegistryView) -> StreamStatus:
         """How one stream is doing.

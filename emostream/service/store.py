@@ -40,6 +40,8 @@ EPOCH = registry_key("epoch")
 """The last fencing token given out."""
 HELPERS = registry_key("helpers")
 """Sorted set: processes that own no stream and have figures to show (shared classifiers), by when they said so last."""
+OPENINGS = registry_key("openings")
+"""Hash: stream that is being opened → `worker deaths`: by whom, and how many workers died of it before."""
 VIEWERS = registry_key("viewers")
 """Hash: channel of a preview → until when somebody looks at it, in ms."""
 GENERATION = registry_key("generation")
@@ -107,6 +109,22 @@ class RegistryStore:
             return await cast("Awaitable[bytes | None]", self.redis.hget(key, field))
 
         return await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+
+    async def put_field(self, key: str, field: str, text: str) -> None:
+        """Set one field of a hash; errors as in `run`."""
+
+        async def call() -> Any:
+            return await self.redis.hset(key, field, text)
+
+        await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+
+    async def drop_field(self, key: str, field: str) -> None:
+        """Take one field out of a hash; errors as in `run`."""
+
+        async def call() -> Any:
+            return await self.redis.hdel(key, field)
+
+        await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
 
     async def put(self, key: str, text: str, *, seconds: int) -> None:
         """Keep a text for so long; errors as in `run`."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from emostream.decode.backoff import Backoff
-from emostream.errors import ConfigError, EmostreamError, PublishError
+from emostream.errors import ConfigError, EmostreamError, PublishError, SourceRejectedError
 from emostream.service.jobs import JobRegistry
 from emostream.service.leases import StreamLeases
+from emostream.service.openings import MAX_DEATHS, Opening, Openings
 from emostream.service.placement import files_capacity, place
 from emostream.service.record import RegistryView, StreamRecord, StreamReport
 from emostream.service.store import RegistryStore
@@ -75,6 +76,7 @@ class StreamWorker:
         """As of the last heartbeat."""
         self._store = store
         self._jobs = JobRegistry(store)
+        self._openings = Openings(store, worker_id=worker_id, clock=clock)
         self._leases = leases
         self._host = host
         self._heartbeat_seconds = heartbeat_seconds
@@ -115,6 +117,7 @@ class StreamWorker:
         except TimeoutError:
             logger.warning("worker %s: streams did not stop within %g s", self.worker_id, timeout_seconds)
         try:
+            await self._openings.close()
             await self._leases.release(held)
             await self._leases.sign_off()
         except EmostreamError as exc:
@@ -133,6 +136,7 @@ class StreamWorker:
         self._follow_records(beat.view)
         self._host.show_previews(beat.view.previews)
         await self._settle_ended()
+        await self._openings.settle(self._host.reports())
         await self._restart_due(beat.view)
         await self._place(beat.view)
         await self._report(beat.view)
@@ -175,22 +179,31 @@ class StreamWorker:
         due = [stream_id for stream_id, retry in self._retries.items() if retry.due_seconds <= self._clock()]
         for stream_id, epoch in (await self._leases.claim(due)).items():
             del self._retries[stream_id]
-            await self._start(view.records[stream_id], epoch=epoch)
+            await self._start(view, stream_id, epoch=epoch)
 
     async def _place(self, view: RegistryView) -> None:
         owned = list(self._held())
         placement = place(view, worker_id=self.worker_id, owned=owned)
         for stream_id, epoch in (await self._leases.claim(placement.claim)).items():
-            await self._start(view.records[stream_id], epoch=epoch)
+            await self._start(view, stream_id, epoch=epoch)
         for stream_id in placement.give_back:
             retry = self._retries.pop(stream_id, None)
             if retry is not None:
                 await self._leases.release({stream_id: retry.epoch})
             self._stop(stream_id, StopReason.MOVED)
 
-    async def _start(self, record: StreamRecord, *, epoch: int) -> None:
-        stream_id = record.stream_id
+    async def _start(self, view: RegistryView, stream_id: str, *, epoch: int) -> None:
+        record = view.records[stream_id]
         try:
+            opening = await self._openings.begin(stream_id, living=view.workers)
+            if opening is Opening.LATER:
+                self._retries[stream_id] = _Retry(epoch, self._clock() + self._heartbeat_seconds)
+                return
+            if opening is Opening.NEVER:
+                raise SourceRejectedError(
+                    f"{MAX_DEATHS} workers died while they opened it: its video may crash the decoder; it is not "
+                    "opened again unless it is removed and added once more"
+                )
             after_index = await self._last_published(record)
             self._host.start(record, epoch=epoch, after_index=after_index)
             logger.info("stream %s starts in epoch %d", stream_id, epoch, extra={"stream_id": stream_id})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -38,6 +40,14 @@ class EndlessSource(ScriptedSource):
 
     def close(self) -> None:
         self._closed.set()
+
+
+class CrashingSource(EndlessSource):
+    """A video that crashes its decoder, and with it the process."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return super().__iter__()
 
 
 class ScriptedParts:

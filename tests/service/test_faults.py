@@ -92,10 +92,10 @@ async def test_a_network_that_is_cut_without_a_word(bench: Bench, redis_server: 
             network.let_flow()
             await network.cut()
             await until(lambda: bench.is_state("door", StreamState.RUNNING), timeout_seconds=60)
-            num_before = len((await events_of(redis_server.url))["door"])
+            num_before = len((await events_of(redis_server.url)).get("door", []))
 
             async def goes_on() -> bool:
-                return len((await events_of(redis_server.url))["door"]) > num_before + 20
+                return len((await events_of(redis_server.url)).get("door", [])) > num_before + 20
 
             await until(goes_on, timeout_seconds=30)
             report = (await bench.status("door")).report
@@ -274,10 +274,10 @@ async def test_a_clock_that_jumps(bench: Bench, redis_server: EmbeddedRedis, tmp
         epoch = (await bench.status("door")).lease
         for jump in ("-3600s", "+7200s", "+0s"):
             clock.write_text(jump)
-            num_before = len((await events_of(redis_server.url))["door"])
+            num_before = len((await events_of(redis_server.url)).get("door", []))
 
             async def goes_on(num_before: int = num_before) -> bool:
-                return len((await events_of(redis_server.url))["door"]) > num_before + 25
+                return len((await events_of(redis_server.url)).get("door", [])) > num_before + 25
 
             await until(goes_on, timeout_seconds=20)
     finally:

@@ -6,13 +6,22 @@ import asyncio
 import signal
 import sys
 
+from emostream.decode.source import FrameSource
 from emostream.publish.redis_sink import RedisSink
 from emostream.service.leases import StreamLeases
 from emostream.service.store import RegistryStore
 from emostream.service.stream_host import StreamHost
 from emostream.service.worker import StreamWorker
+from emostream.stream import StreamSpec
 from tests.service.conftest import SETTINGS
-from tests.service.streams import EndlessSource, ScriptedParts
+from tests.service.streams import CrashingSource, EndlessSource, ScriptedParts
+
+CRASHING = "crashing"
+"""A stream of this name ends the process."""
+
+
+def _source_of(spec: StreamSpec) -> FrameSource:
+    return CrashingSource() if spec.stream_id == CRASHING else EndlessSource(seconds_per_frame=0.04, kind=spec.kind)
 
 
 async def main(redis_url: str, worker_id: str) -> None:
@@ -22,7 +31,7 @@ async def main(redis_url: str, worker_id: str) -> None:
         RedisSink(SETTINGS, redis_url=redis_url) as sink,
     ):
         leases = StreamLeases(store, worker_id=worker_id, max_streams=20, ttl_seconds=2.0)
-        parts = ScriptedParts(lambda spec: EndlessSource(seconds_per_frame=0.04, kind=spec.kind))
+        parts = ScriptedParts(_source_of)
         host = StreamHost(parts, sink=sink, worker_id=worker_id)
         worker = StreamWorker(store, leases=leases, host=host, worker_id=worker_id, heartbeat_seconds=0.2)
         stopped = asyncio.Event()
