@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,8 @@ from emostream.testing import CollectingSink, ConstantClassifier, ScriptedDetect
 from emostream.tracing import FrameTracer, Span, is_sampled, trace_id_of
 from emostream.track.follower import FaceFollower
 from emostream.track.smoothing import EmotionSmoother
+from tests.integration.command_line import run_emostream
+from tests.media import make_clip
 from tests.otlp_receiver import OtlpReceiver, attributes_of, otlp_receiver
 
 pytest.importorskip("opentelemetry.sdk")
@@ -188,6 +192,23 @@ def test_off_means_that_nothing_is_imported() -> None:
     )
     outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert outcome.stdout.strip() == "[]"
+
+
+@pytest.mark.integration
+def test_the_command_line_traces_as_well(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", num_frames=4)
+    with otlp_receiver() as receiver:
+        # The endpoint by OpenTelemetry's own variable, the rest by ours.
+        environment = {"EMOSTREAM_TRACING__RATIO": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
+        outcome = run_emostream("analyze", clip, "--json", environment=environment)
+    assert outcome.code == 0, outcome.err
+    published = [json.loads(line) for line in outcome.out.splitlines()]
+    events = [event for event in published if "frame_index" in event]
+    roots = {int.from_bytes(root.trace_id, "big"): root for root in receiver.roots()}
+    assert roots.keys() == {
+        trace_id_of(event["stream_id"], epoch=event["epoch"], frame_index=event["frame_index"]) for event in events
+    }
+    assert len(roots) == 4
 
 
 @given(st.integers(1, (1 << 128) - 1), st.floats(0, 1), st.floats(0, 1))

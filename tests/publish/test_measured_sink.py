@@ -39,7 +39,9 @@ def figures() -> Figures:
 async def test_counts_what_was_delivered(figures: Figures) -> None:
     inner = CollectingSink()
     sink = MeasuredSink(inner, figures=figures, now=FakeClock(EVENT.captured_at + timedelta(seconds=0.05)))
-    second = replace(EVENT, frame_index=1, num_dropped=2, is_classified=False, latency_ms={"detect": 4.0, "classify": 6.0})
+    second = replace(
+        EVENT, frame_index=1, num_dropped=2, is_classified=False, latency_ms={"detect": 4.0, "classify": 6.0}
+    )
     await sink.publish([EVENT, second])
     await sink.publish_status(STATUS)
     sink.collect()
