@@ -73,6 +73,10 @@ def open_picture_content(content: bytes, *, name: str, settings: DecodeSettings)
         )
     if structure.is_cut:
         raise DecodeError(f"{name}: the picture is damaged: its end is missing; give the complete file")
+    if structure.is_tiled:
+        raise SourceRejectedError(
+            f"{name}: the picture is stored in tiles, which are not read; convert it to JPEG or PNG"
+        )
     with picture_path(first_of_animation(content)) as path:
         try:
             yield PyAVSource(picture_spec(path), settings=settings), structure.is_animated
@@ -99,7 +103,7 @@ def picture_path(content: bytes) -> Iterator[str]:
 
 
 def _content_of_known_picture(url: str) -> bytes | None:
-    """The content of a local JPEG, PNG or WebP; None for all else, also what cannot be read: its source says why."""
+    """The content of a local picture; None for all else, also what cannot be read: its source says why."""
     scheme, separator, rest = url.partition("://")
     if separator and scheme.lower() != "file":
         return None

@@ -11,6 +11,7 @@ from emostream.config import DecodeSettings
 from emostream.decode.picture import open_picture_content, picture_path, read_picture
 from emostream.errors import DecodeError, SourceError, SourceRejectedError
 from emostream.frame import Frame
+from tests.decode.test_picture_structure import heif
 from tests.media import LOSSY_TOLERANCE, corner_picture, cut_file, make_clip, textured_picture
 
 SETTINGS = DecodeSettings()
@@ -119,3 +120,9 @@ def test_messages_call_a_picture_in_memory_by_its_name() -> None:
         source,
     ):
         pass
+
+
+def test_a_picture_in_tiles_is_refused_rather_than_read_as_its_first_tile(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").write_bytes(heif(b"hvc1", b"hvc1", b"grid"))
+    with pytest.raises(SourceRejectedError, match="stored in tiles"):
+        read_picture(str(tmp_path / "a.heic"), settings=SETTINGS)

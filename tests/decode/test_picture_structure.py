@@ -18,6 +18,7 @@ from emostream.decode.picture_structure import (
     is_known_picture,
     read_picture_structure,
 )
+from tests.media import mp4_box
 
 
 def coded(kind: str, *, num_pictures: int = 1, size: tuple[int, int] = (40, 30), **options: Any) -> bytes:
@@ -85,3 +86,21 @@ def test_damage_never_raises(content: bytes, data: st.DataObject) -> None:
     damaged[position : position + 4] = data.draw(st.binary(min_size=4, max_size=4))
     read_picture_structure(bytes(damaged))
     first_of_animation(bytes(damaged))
+
+
+def heif(*item_types: bytes, brand: bytes = b"heic") -> bytes:
+    """The beginning of a file with these items."""
+    entries = b"".join(
+        mp4_box(b"infe", b"\x02\0\0\0" + number.to_bytes(2, "big") + b"\0\0" + kind + b"\0")
+        for number, kind in enumerate(item_types, start=1)
+    )
+    items = mp4_box(b"iinf", b"\0\0\0\0" + len(item_types).to_bytes(2, "big") + entries)
+    return mp4_box(b"ftyp", brand + b"\0\0\0\0mif1") + mp4_box(b"meta", b"\0\0\0\0" + items)
+
+
+def test_photos_in_tiles() -> None:
+    assert is_known_picture(heif(b"hvc1")[:SIGNATURE_BYTES])
+    assert not read_picture_structure(heif(b"hvc1", b"Exif")).is_tiled
+    assert read_picture_structure(heif(*[b"hvc1"] * 48, b"grid", b"Exif")).is_tiled
+    assert read_picture_structure(heif(b"av01", b"av01", b"grid", brand=b"avif")).is_tiled
+    assert not read_picture_structure(coded("AVIF")).is_tiled
