@@ -16,6 +16,7 @@ from emostream.render.preview import preview_jpeg
 from emostream.service.preview import PreviewKind, PreviewPicture, bytes_from_preview, preview_channel
 
 _MAX_WAITING_FRAMES = 4  # each holds a buffer of the decoder until its event is known
+_EARLY = 0.1  # of the interval
 _TO_DRAW = WireOptions(has_landmarks=False, probability_digits=3)
 
 SendPreview = Callable[[str, bytes], Awaitable[None]]
@@ -41,7 +42,7 @@ class PreviewTap:
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Frame, frozenset[PreviewKind]]] = deque(maxlen=_MAX_WAITING_FRAMES)
-        self._taken_seconds: dict[PreviewKind, float] = {}
+        self._due_seconds: dict[PreviewKind, float] = {}
         self._making: asyncio.Task[None] | None = None
 
     @property
@@ -54,9 +55,8 @@ class PreviewTap:
         if not self.kinds:
             return
         now_seconds = self._clock()
-        due = frozenset(kind for kind in self.kinds if now_seconds >= self._next_seconds(kind))
+        due = frozenset(kind for kind in self.kinds if self._is_due(kind, now_seconds))
         if due:
-            self._taken_seconds.update(dict.fromkeys(due, now_seconds))
             with self._lock:
                 self._waiting.append((frame, due))
 
@@ -82,8 +82,13 @@ class PreviewTap:
         if self._making is not None:
             self._making.cancel()
 
-    def _next_seconds(self, kind: PreviewKind) -> float:
-        return self._taken_seconds.get(kind, float("-inf")) + kind.interval_seconds
+    def _is_due(self, kind: PreviewKind, now_seconds: float) -> bool:
+        """Counts on when it says so. A little early will do: frames of ten a second are not exactly 0.1 s apart."""
+        due_seconds = self._due_seconds.get(kind, now_seconds)
+        if now_seconds < due_seconds - _EARLY * kind.interval_seconds:
+            return False
+        self._due_seconds[kind] = max(due_seconds + kind.interval_seconds, now_seconds)
+        return True
 
     async def _make(self, frame: Frame, event: EmotionEvent, kinds: frozenset[PreviewKind]) -> None:
         for kind, picture in (await asyncio.to_thread(_pictures, frame, event, kinds)).items():

@@ -90,13 +90,13 @@ async def test_the_newest_frame_with_an_event_is_sent_in_each_kind_looked_at() -
     channel = Channel()
     stream = Stream(channel)
     stream.tap.kinds = frozenset({PreviewKind.PLAIN, PreviewKind.BOXES})
-    stream.decode(*range(10))  # 0, 3, 6 and 9 are 0.1 s apart
+    stream.decode(*range(10))  # 0, 3, 5 and 8 are about 0.1 s apart
     await stream.publish(*range(8))
     assert {name for name, _ in channel.sent} == {preview_channel("door", kind) for kind in stream.tap.kinds}
-    assert {picture.frame_index for _, picture in channel.sent} == {6}
+    assert {picture.frame_index for _, picture in channel.sent} == {5}
     assert channel.sent[0][1].jpeg.startswith(b"\xff\xd8")
     await stream.publish(8, 9)
-    assert channel.sent[-1][1].frame_index == 9
+    assert channel.sent[-1][1].frame_index == 8
 
 
 async def test_frames_without_events_do_not_pile_up() -> None:
@@ -131,6 +131,17 @@ async def test_pictures_for_many_are_small_and_seldom_and_bring_their_event() ->
     for index in range(50):  # 2 seconds
         stream.decode(index)
         await stream.publish(index)
-    assert [picture.frame_index for _, picture in channel.sent] == [0, 13, 26, 39]
+    assert [picture.frame_index for _, picture in channel.sent] == [0, 12, 24, 37, 49]
     event = event_from_json(channel.sent[1][1].event_json)
-    assert (event.frame_index, len(event.faces)) == (13, len(stream._events[13].faces))
+    assert (event.frame_index, len(event.faces)) == (12, len(stream._events[12].faces))
+
+
+async def test_ten_frames_a_second_are_all_shown() -> None:
+    channel = Channel()
+    stream = Stream(channel)
+    stream.tap.kinds = frozenset({PreviewKind.PLAIN})
+    for index in range(40):
+        stream.seconds = 0.1 * index + (0.004 if index % 2 else 0.0)  # frames come a little late or early
+        stream.tap.offer(stream._frames[index])
+        await stream.publish(index)
+    assert len(channel.sent) == 40

@@ -66,7 +66,7 @@ function applyTheme() {
 /** How many workers there are and what they can take; also asked while the service is not ready, which is an answer. */
 async function showCapacity() {
   const { ready, num_workers, num_streams, capacity } = await api.get("readyz", { accepts: [503] });
-  const text = `${num_workers} ${num_workers === 1 ? "worker" : "workers"} · ${num_streams} of ${capacity} streams`;
+  const text = `${num_workers} ${num_workers === 1 ? "worker" : "workers"} · ${num_streams} of at most ${capacity} streams`;
   setText(document.getElementById("capacity"), ready ? text : "no worker is running");
 }
 
@@ -81,7 +81,7 @@ function missingFeatures() {
   return Object.keys(features).filter((name) => !features[name]);
 }
 
-async function start() {
+function start() {
   const missing = missingFeatures();
   if (missing.length) {
     setText(document.getElementById("missing"), `It lacks: ${missing.join(", ")}.`);
@@ -90,7 +90,7 @@ async function start() {
   document.documentElement.classList.add("is-started");
   api.askForToken = askOnce;
   connectSwitches();
-  await loadPalette().catch(() => {}); // boxes get one colour then; the list says what is wrong
+  loadPalette().catch(() => {}); // not waited for; without it boxes have one colour, and the list says what is wrong
   window.addEventListener("hashchange", show);
   show();
   poll(showCapacity, { everyMs: 5000, onError: () => {} }); // the page itself says when the service is away
