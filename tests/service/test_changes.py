@@ -9,7 +9,7 @@ import pytest
 from emostream.service.leases import StreamLeases
 from emostream.service.record import RegistryView, StreamReport
 from emostream.service.registry import StreamExistsError, StreamRegistry, UnknownStreamError
-from emostream.service.store import CHANGES, GONE, RECORDS, RegistryStore
+from emostream.service.store import CHANGES, GONE, LEASES, RECORDS, WORKERS, RegistryStore
 from emostream.stream import StreamState
 from tests.service.conftest import LeasesOf
 from tests.service.test_registry import record_of
@@ -129,6 +129,18 @@ async def test_what_is_gone_is_told_of_for_a_while_and_who_was_away_longer_is_to
     assert await store.redis.zcard(CHANGES) < 1010
     assert await store.redis.hkeys(RECORDS) == [b"stays"]
     assert (await away.look()).records.keys() == {"stays"}
+
+
+async def test_what_an_earlier_build_left_is_no_hindrance(store: RegistryStore, leases_of: LeasesOf) -> None:
+    """It kept leases and workers with the time at which they end."""
+    registry, worker = StreamRegistry(store), leases_of("w1")
+    await registry.create(record_of("a"))
+    await store.redis.hset(LEASES, "a", "old 5 99999999999999")
+    await store.redis.hset(WORKERS, "old", "99999999999999 16 1 0")
+    beat = await worker.heartbeat({})
+    assert not beat.view.leases
+    assert beat.view.workers.keys() == {"w1"}
+    assert (await worker.claim(["a"]))["a"] > 5
 
 
 async def test_a_heartbeat_tells_of_nothing_when_nothing_changed(store: RegistryStore, leases_of: LeasesOf) -> None:

@@ -88,7 +88,7 @@ else
     tell('r', id)
     tell('s', id)
   end
-  for _, id in ipairs(redis.call('HKEYS', workers)) do tell('w', id) end
+  for _, id in ipairs(redis.call('ZRANGE', worker_ends, 0, -1)) do tell('w', id) end
 end
 return {whole(now), redis.call('GET', generation), whole(version), is_known and 0 or 1, told.r, told.s, told.w, lost,
   looked_at}
