@@ -27,15 +27,17 @@ class AnnotatedVideo:
         path: the file to write.
         is_blurred: make the faces of each event unrecognisable.
         encoder: see `VideoWriter`.
+        is_told: say on standard error what was written, how, and what became of the sound.
 
     Raises:
         ConfigError: the file cannot be written, or is the source.
     """
 
-    def __init__(self, path: Path, *, is_blurred: bool = False, encoder: str = "auto") -> None:
+    def __init__(self, path: Path, *, is_blurred: bool = False, encoder: str = "auto", is_told: bool = True) -> None:
         self.path = path
         self._is_blurred = is_blurred
         self._encoder = encoder
+        self._is_told = is_told
 
     @contextlib.contextmanager
     def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
@@ -66,7 +68,7 @@ class AnnotatedVideo:
 
     def _tell(self, writer: VideoWriter, source: FrameSource) -> None:
         encoder = writer.encoder
-        if encoder is None or not self.path.exists():
+        if encoder is None or not self._is_told or not self.path.exists():
             return
         if encoder.is_fallback:
             notes.print(f"encoder {self._encoder} does not work here: {encoder.name} wrote the video instead")

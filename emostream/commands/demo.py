@@ -94,7 +94,7 @@ async def _analyse_and_read_back(
             sink=sink,
             summary=StreamSummary(),
             epoch=epoch,
-            observers=[AnnotatedVideo(annotated)],
+            observers=[AnnotatedVideo(annotated, is_told=False)],
             progress=False,
         )
         return await reading
