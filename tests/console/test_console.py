@@ -297,6 +297,40 @@ def test_a_service_that_goes_away_and_comes_back(
     until_changed(page, row_of(page, "door").locator("canvas"), None)
 
 
+def test_answers_may_come_in_pieces(service: Service, open_page: OpenPage) -> None:
+    page = open_page(service.url)
+    found = page.evaluate(IN_PIECES)
+    assert found["parts"] == [[["application/json", [123, 125]], ["image/jpeg", [13, 10, 45, 45, 13, 10, 13, 10]]]] * 40
+    assert found["events"] == [[["5-1", "emotion", "[ä]"], [None, "end", "{}"]]] * 40
+    assert "does not say its length" in found["refused"]
+
+
+# What the readers of the page make of answers that are cut anywhere, byte for byte up to 40 at once.
+IN_PIECES = r"""async () => {
+  const { partsOf } = await import(new URL("console/multipart.js", document.baseURI));
+  const { eventsOf } = await import(new URL("console/server_sent.js", document.baseURI));
+  const bytesOf = (text) => new TextEncoder().encode(text);
+  const inPieces = (text, size) => new ReadableStream({
+    start(controller) {
+      const bytes = bytesOf(text);
+      for (let at = 0; at < bytes.length; at += size) controller.enqueue(bytes.slice(at, at + size));
+      controller.close();
+    },
+  });
+  const all = async (items) => { const found = []; for await (const item of items) found.push(item); return found; };
+  const part = (type, body) => `--frame\r\nContent-Type: ${type}\r\nContent-Length: ${body.length}\r\n\r\n${body}\r\n`;
+  const answer = `\r\n${part("application/json", "{}")}\r\n${part("image/jpeg", "\r\n--\r\n\r\n")}\r\n--frame--\r\n`;
+  const text = ": hello\n\nid: 5-1\nevent: emotion\ndata: [ä]\n\n: waiting\n\nevent: end\ndata: {}\n\n";
+  const [parts, events] = [[], []];
+  for (let size = 1; size <= 40; size += 1) {
+    parts.push((await all(partsOf(inPieces(answer, size)))).map(({ type, body }) => [type, [...body]]));
+    events.push((await all(eventsOf(inPieces(text, size)))).map(({ id, type, data }) => [id ?? null, type, data]));
+  }
+  const noLength = inPieces("--frame\r\nContent-Type: a/b\r\n\r\nbody", 9);
+  return { parts, events, refused: await all(partsOf(noLength)).catch((error) => error.message) };
+}"""
+
+
 def test_a_browser_that_is_too_old(service: Service, open_page: OpenPage) -> None:
     page = open_page(service.url, is_loaded=False)
     page.add_init_script("delete window.createImageBitmap")
