@@ -24,7 +24,8 @@ def guarded(redis_server: EmbeddedRedis) -> Iterator[Service]:
         {"name": "guard", "sha256": token_hash("may-read"), "scopes": ["read"]},
         {"name": "owner", "sha256": token_hash("may-write"), "scopes": ["write"]},
     ]
-    with running_service(redis_server.url, with_worker=False, service={"tokens": tokens}) as service:
+    settings = {"tokens": tokens, "previews": "off"}
+    with running_service(redis_server.url, with_worker=False, service=settings) as service:
         yield service
 
 
@@ -71,3 +72,19 @@ def test_who_leaves_the_question_is_not_asked_again_and_again(guarded: Service, 
     expect(page.locator("#trouble")).to_contain_text("token is needed")
     page.wait_for_timeout(3000)
     expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_previews_that_the_operator_switched_off(guarded: Service, open_page: OpenPage) -> None:
+    page = open_page(guarded.url, is_loaded=False)
+    page.add_init_script("sessionStorage.setItem('emostream.token', 'may-read')")
+    page.goto(guarded.url)
+    page.evaluate(
+        """async () => {
+          const { Preview } = await import(new URL("console/preview.js", document.baseURI));
+          const { PreviewHub } = await import(new URL("console/preview_hub.js", document.baseURI));
+          const preview = new Preview("door", { isSmall: false });
+          document.querySelector("main").append(preview.element);
+          new PreviewHub("full").watch("door", preview);
+        }"""
+    )
+    expect(page.locator(".preview:not(.small) .preview-note")).to_contain_text("service.previews")

@@ -37,8 +37,7 @@ class Api {
   }
 
   async #json(method, path, { body, accepts = [] } = {}) {
-    const signal = AbortSignal.timeout(TIMEOUT_MS);
-    const response = await this.#answer(method, path, { body, signal, accepts });
+    const response = await this.#answer(method, path, { body, accepts });
     return response.status === 204 ? null : response.json();
   }
 
@@ -57,9 +56,9 @@ class Api {
       ...(token && { Authorization: `Bearer ${token}` }),
       ...(body && { "Content-Type": "application/json" }),
     };
+    const limits = { signal: signal ?? AbortSignal.timeout(TIMEOUT_MS), cache: "no-store" };
     try {
-      const url = new URL(path, document.baseURI);
-      return await fetch(url, { method, headers, body: body && JSON.stringify(body), signal, cache: "no-store" });
+      return await fetch(new URL(path, document.baseURI), { method, headers, body: body && JSON.stringify(body), ...limits });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new ApiError("The service does not answer.", 0);

@@ -14,7 +14,8 @@ export class Preview {
   #event = null;
   #shownAt = -Infinity;
   #isDecoding = false;
-  #reason = "";
+  #reason = ""; // of the stream
+  #problem = ""; // of the pictures
   #watching = setInterval(() => this.#showNote(), 1000);
   #resizes = new ResizeObserver(() => this.#draw());
 
@@ -50,6 +51,12 @@ export class Preview {
     this.#showNote();
   }
 
+  /** The service gives no pictures, in its own words; empty when it does. */
+  fail(message) {
+    this.#problem = message;
+    this.#showNote();
+  }
+
   /** Release the picture. */
   close() {
     clearInterval(this.#watching);
@@ -60,7 +67,7 @@ export class Preview {
 
   #showNote() {
     const isLive = performance.now() - this.#shownAt < OLD_MS;
-    const nothing = preferences.previews ? "waiting for a picture" : "previews are off";
+    const nothing = preferences.previews ? this.#problem || "waiting for a picture" : "previews are off";
     const shown = this.#reason || (isLive ? "" : nothing);
     setText(this.#note, shown);
     this.element.classList.toggle("is-old", Boolean(shown));

@@ -9,7 +9,7 @@ const RETRY_MS = 2000;
 const MAX_STREAMS = 48; // the service takes no more
 
 export class PreviewHub {
-  #watchers = new Map(); // stream id → function of event and JPEG
+  #watchers = new Map(); // stream id → its preview
   #size;
   #timer = 0;
   #abort = new AbortController();
@@ -23,9 +23,9 @@ export class PreviewHub {
     preferences.addEventListener("change", () => this.#settle(), { signal });
   }
 
-  /** Get the pictures of a stream: `onPicture(event, blob)`, where the event is that of the very picture. */
-  watch(streamId, onPicture) {
-    this.#watchers.set(streamId, onPicture);
+  /** Show the pictures of a stream, each with its own event. @param {string} streamId @param {import("./preview.js").Preview} preview */
+  watch(streamId, preview) {
+    this.#watchers.set(streamId, preview);
     this.#settle();
   }
 
@@ -55,16 +55,24 @@ export class PreviewHub {
     query.set("size", this.#size);
     query.set("blur", String(preferences.blur));
     try {
-      await this.#deliver(await api.open(`v1/previews?${query}`, { signal: abort.signal }));
-    } catch { /* the page says elsewhere that the service is away; pictures grow old and say so */ }
+      const body = await api.open(`v1/previews?${query}`, { signal: abort.signal });
+      this.#fail("");
+      await this.#deliver(body);
+    } catch (error) {
+      if (!abort.signal.aborted) this.#fail(error.status ? error.message : ""); // the page says when the service is away
+    }
     if (!abort.signal.aborted) this.#settle(RETRY_MS);
+  }
+
+  #fail(message) {
+    for (const preview of this.#watchers.values()) preview.fail(message);
   }
 
   async #deliver(body) {
     let event = null;
     for await (const part of partsOf(body)) {
       if (part.type === "application/json") event = JSON.parse(new TextDecoder().decode(part.body));
-      else if (event) this.#watchers.get(event.stream_id)?.(event, new Blob([part.body], { type: "image/jpeg" }));
+      else if (event) this.#watchers.get(event.stream_id)?.show(event, new Blob([part.body], { type: "image/jpeg" }));
     }
   }
 }

@@ -38,7 +38,7 @@ export class StreamPage {
     this.preview = new Preview(streamId, { isSmall: false });
     this.actions = new StreamActions(streamId, { onChange: () => this.polling.now(), onRemoved: () => { location.hash = "#/"; } });
     this.element = h("div", { class: "stream-page" }, this.#header(), ...this.#panels());
-    this.#hub.watch(streamId, (event, jpeg) => this.preview.show(event, jpeg));
+    this.#hub.watch(streamId, this.preview);
     this.polling = poll(() => this.#load(), { everyMs: EVERY_MS, onError: (error) => this.#onError(error) });
     const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.drawing = setInterval(() => document.hidden || this.#draw(), isCalm ? 1000 : 250);

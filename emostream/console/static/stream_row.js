@@ -38,7 +38,7 @@ export class StreamRow {
     // Narrow screens show rows as cards, and cards take the roles of a table away where they are not said.
     this.element = h("tr", { role: "row" }, ...cells.map((cell, index) => h("td", { role: "cell", "data-title": COLUMNS[index], class: `cell-${COLUMNS[index].toLowerCase().replace("/", "-")}` }, ...cell)));
     this.#seen = new IntersectionObserver(([entry]) => {
-      if (entry.isIntersecting && !this.isOver) hub.watch(view.id, (event, jpeg) => this.preview.show(event, jpeg));
+      if (entry.isIntersecting && !this.isOver) hub.watch(view.id, this.preview);
       else hub.unwatch(view.id);
     });
     this.close = () => {

@@ -23,7 +23,7 @@ export class StreamsPage {
   #hub = new PreviewHub("small");
   #body = h("tbody", { role: "rowgroup" });
   #number = h("p", { class: "quiet", role: "status" });
-  #empty = h("div", { class: "empty" });
+  #empty = h("div", { class: "empty" }, "Asking the service…");
   #previous = button("Previous", () => this.#turn(-1));
   #next = button("Next", () => this.#turn(1));
   #wall = button("Wall", () => this.#toggleWall());
@@ -32,8 +32,8 @@ export class StreamsPage {
 
   constructor() {
     const head = h("tr", { role: "row" }, ...COLUMNS.map((title) => h("th", { role: "columnheader", scope: "col" }, title)));
-    this.table = h("table", { class: "streams", role: "table", "aria-label": "Streams" }, h("thead", { role: "rowgroup" }, head), this.#body);
-    this.element = h("div", {}, this.#toolbar(), this.table, this.#empty, h("nav", { class: "pages", "aria-label": "Pages" }, this.#previous, this.#next));
+    this.table = h("table", { class: "streams", role: "table", "aria-label": "Streams", hidden: true }, h("thead", { role: "rowgroup" }, head), this.#body);
+    this.element = h("div", {}, this.#toolbar(), this.table, this.#empty, h("nav", { class: "pages", "aria-label": "Pages", hidden: true }, this.#previous, this.#next));
     NARROW.addEventListener("change", () => this.#layOut(), { signal: this.#leaving.signal });
     this.#layOut();
     this.polling = poll(() => this.#load(), { everyMs: EVERY_MS, onError: showTrouble });
