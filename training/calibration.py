@@ -1,4 +1,4 @@
-"""Pure: how honest the probabilities of both heads are, before and after temperature scaling.
+"""Pure: how honest the probabilities of both heads are, before and after its scaling.
 
 Whether a probability is honest depends on the question it answers:
 
@@ -21,14 +21,15 @@ import numpy.typing as npt
 from emostream.classify.manifest import ModelManifest
 from emostream.emotion import EMOTIONS
 from training.calibrate import (
+    Scaling,
     cross_fitted_probabilities,
     fit_temperature,
     logits_from_probabilities,
-    undo_temperature,
 )
 from training.inference import HeadOutputs
 from training.labels import vote_distributions
 from training.metrics import Reliability, reliability
+from training.scalings import scaling_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Calibration:
 
     Attributes:
         after: as the model gives its probabilities.
-        before: with the temperature undone; None when the manifest does not tell it.
+        before: with the scaling undone; None when the manifest does not tell it.
         temperature: of the head; None when the manifest does not tell it.
     """
 
@@ -65,17 +66,17 @@ def calibrations(
         labels: n, the challenge's.
         votes: n×10, in the order of `FERPLUS_COLUMNS`.
         majority: n, class index or NO_MAJORITY.
-        manifest: its metrics `temperature_fer2013` and `temperature_ferplus`, when there, tell what to undo.
+        manifest: its metrics tell what to undo, where they are there (`training.scalings`).
     """
-    fer2013_temperature = manifest.metrics.get("temperature_fer2013")
-    result = {"fer2013": _calibration(outputs.fer2013, np.eye(len(EMOTIONS))[labels], fer2013_temperature)}
+    fer2013_scaling = scaling_of(manifest.metrics, "fer2013")
+    result = {"fer2013": _calibration(outputs.fer2013, np.eye(len(EMOTIONS))[labels], fer2013_scaling)}
     known = majority >= 0
     if known.any():
-        probabilities, temperature = outputs.ferplus[known], manifest.metrics.get("temperature_ferplus")
+        probabilities, scaling = outputs.ferplus[known], scaling_of(manifest.metrics, "ferplus")
         goal = np.eye(len(EMOTIONS))[majority[known]]
         sharpened = cross_fitted_probabilities(logits_from_probabilities(probabilities), goal)
-        result["ferplus_vote"] = _calibration(probabilities, vote_distributions(votes[known]), temperature)
-        result["ferplus"] = _calibration(probabilities, goal, temperature)
+        result["ferplus_vote"] = _calibration(probabilities, vote_distributions(votes[known]), scaling)
+        result["ferplus"] = _calibration(probabilities, goal, scaling)
         result["ferplus_majority"] = _calibration(sharpened, goal, None)
     return result
 
@@ -89,15 +90,18 @@ def ferplus_question(manifest: ModelManifest) -> str:
 
 def majority_exponent(probabilities: npt.NDArray[np.floating], majority: npt.NDArray[np.int64]) -> float:
     """The power k for which pᵏ, scaled to sum 1, best tells the chance that the majority of people says so."""
-    return 1 / fit_temperature(logits_from_probabilities(probabilities), np.eye(probabilities.shape[1])[majority])
+    labels = np.eye(probabilities.shape[1])[majority]
+    return 1 / fit_temperature(logits_from_probabilities(probabilities), labels).temperature
 
 
 def _calibration(
-    probabilities: npt.NDArray[np.floating], goal: npt.NDArray[np.floating], temperature: float | None
+    probabilities: npt.NDArray[np.floating], goal: npt.NDArray[np.floating], scaling: Scaling | None
 ) -> Calibration:
     """Against target distributions n×c; the top answer is as true as its share there."""
     truth = goal[np.arange(len(goal)), probabilities.argmax(axis=1)]
     after = reliability(probabilities, truth)
-    if temperature is None:
+    if scaling is None:
         return Calibration(after)
-    return Calibration(after, reliability(undo_temperature(probabilities, temperature), truth), temperature)
+    before = scaling.undo(probabilities)
+    truth_before = goal[np.arange(len(goal)), before.argmax(axis=1)]  # shifts may change the answer
+    return Calibration(after, reliability(before, truth_before), scaling.temperature)

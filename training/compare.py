@@ -25,7 +25,7 @@ from training.config import TrainConfig, config_as_dict, load_config
 from training.config_tree import differences
 from training.inference import HeadOutputs, milliseconds_per_crop, open_session, run_session
 from training.model import build_model, num_multiply_adds, num_parameters
-from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, ServedModel, Temperatures, onnx_from_model
+from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, HeadScalings, ServedModel, onnx_from_model
 from training.quantize import int8_from_onnx
 from training.train import LAST_NAME, fit
 from training.train_set import TrainSet, load_sets
@@ -86,7 +86,7 @@ def measure(run: Path) -> Row:
     model = build_model(checkpoint.config.model)
     model.load_state_dict(checkpoint.ema_weights)
     side = training.crops.shape[-1]
-    graph = onnx_from_model(ServedModel(model, Temperatures()), input_size_pixels=side)
+    graph = onnx_from_model(ServedModel(model, HeadScalings()), input_size_pixels=side)
     chosen = np.unique(np.linspace(0, len(training) - 1, _NUM_RANGE_CROPS).astype(np.int64))
     exact, exact_outputs = _measure_form(graph, run / "fp32.onnx", validation)
     quantized, outputs = _measure_form(

@@ -1,6 +1,6 @@
 """Make the shipped model: `python -m training.export --run runs/first --all --out emostream/models`.
 
-Takes the averaged weights of a run, fits one temperature for each head on the run's validation pictures, and writes
+Takes the averaged weights of a run, fits the scaling of each head on the run's validation pictures, and writes
 ONNX files with their manifests. Each proves before it is written that it answers what the trained net answers, and is
 right as often.
 """
@@ -34,7 +34,7 @@ from training.forms import FORMS, Form, write_form
 from training.inference import HeadOutputs, milliseconds_per_crop, open_session, run_session
 from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, set_metadata
 from training.parity import AccuracyDrop, accuracy_drop, compare_heads, require_same_model
-from training.temperatures import FerplusTarget
+from training.scalings import FerplusTarget
 from training.trained_model import MODEL_NAME, ExportOptions, TrainedModel, load_trained
 
 
@@ -94,7 +94,7 @@ def _write(trained: TrainedModel, form: Form, path: Path, options: ExportOptions
     require_same_model(parity, drop, precision=form.precision, what=what, num_ferplus=evaluation.num_ferplus)
     figures = {
         **_evaluation_figures(trained.checkpoint.config, evaluation),
-        **trained.temperatures.figures,
+        **trained.scalings.figures,
         **_prefixed("parity", parity),
         **_prefixed("accuracy_drop", drop),
         **written.figures,
@@ -201,7 +201,7 @@ def _parser() -> argparse.ArgumentParser:
         "--calibrate-ferplus",
         choices=get_args(FerplusTarget),
         default="votes",
-        help="what the FER+ head's temperature is fitted to",
+        help="what the FER+ head's scaling is fitted to",
     )
     parser.add_argument(
         "--int8-ranges", choices=get_args(RangePolicy), default="mean", help="how activation ranges are chosen"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx
 import torch
 from torch import Tensor, nn
 
+from training.calibrate import Scaling
 from training.pool_folding import fold_pools
 
 OPSET = 17
@@ -19,28 +20,35 @@ OUTPUT_NAMES = ("probabilities", "fer2013_probabilities")
 
 
 @dataclass(frozen=True, slots=True)
-class Temperatures:
-    """What the logits of each head are divided by."""
+class HeadScalings:
+    """What is done to the logits of each head before its softmax."""
 
-    ferplus: float = 1.0
-    fer2013: float = 1.0
+    ferplus: Scaling = field(default_factory=Scaling)
+    fer2013: Scaling = field(default_factory=Scaling)
 
 
 class ServedModel(nn.Module):
-    """A net of two heads with its temperatures and softmax: what the ONNX file computes."""
+    """A net of two heads with their scalings and softmax: what the ONNX file computes."""
 
-    def __init__(self, model: nn.Module, temperatures: Temperatures) -> None:
+    def __init__(self, model: nn.Module, scalings: HeadScalings) -> None:
         super().__init__()
         self.model = model
-        self.temperatures = temperatures
+        self.scalings = scalings
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 n×s×s → (FER+ probabilities, challenge probabilities), float32 n×classes."""
         ferplus, fer2013 = self.model(crops)
         return (
-            torch.softmax(ferplus / self.temperatures.ferplus, dim=1),
-            torch.softmax(fer2013 / self.temperatures.fer2013, dim=1),
+            torch.softmax(_scaled(ferplus, self.scalings.ferplus), dim=1),
+            torch.softmax(_scaled(fer2013, self.scalings.fer2013), dim=1),
         )
+
+
+def _scaled(logits: Tensor, scaling: Scaling) -> Tensor:
+    scaled = logits / scaling.temperature
+    if not scaling.shifts:
+        return scaled
+    return scaled - torch.tensor([-shift for shift in scaling.shifts])  # an addition would be quantised
 
 
 def onnx_from_model(served: ServedModel, *, input_size_pixels: int) -> onnx.ModelProto:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,8 @@ from training.data import load_splits
 from training.faces import FaceSet
 from training.inference import HeadOutputs
 from training.model import build_model, describe_model, num_multiply_adds, num_parameters
-from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, ServedModel, onnx_from_model
-from training.temperatures import FerplusTarget, FittedTemperatures, fit_temperatures, probabilities_at
+from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, HeadScalings, ServedModel, onnx_from_model
+from training.scalings import FerplusTarget, FittedScalings, fit_scalings, probabilities_at
 from training.validation import predict
 
 MODEL_NAME = "emostream-compact"
@@ -42,7 +43,7 @@ class ExportOptions:
         checkpoint_name: file in the run folder.
         name: of the model, carried by every event.
         file_base: name of the default form's file, without its ending.
-        ferplus_target: what the temperature of the FER+ head is fitted to.
+        ferplus_target: what the FER+ head is fitted to.
         policy: how INT8 ranges follow from what was measured.
         cpu_layout: of the INT8 form for ONNX Runtime.
     """
@@ -66,13 +67,13 @@ class TrainedModel:
     faces: FaceSet
     crops: npt.NDArray[np.uint8]
     expected: HeadOutputs
-    temperatures: FittedTemperatures
+    scalings: FittedScalings
     manifest: ModelManifest
     """All but what differs between the forms."""
 
 
 def load_trained(run: Path, options: ExportOptions) -> TrainedModel:
-    """Read a run, fit its temperatures and let it answer the validation crops.
+    """Read a run, fit its scalings and let it answer the validation crops.
 
     Raises:
         ModelUnavailableError: the run has no such checkpoint.
@@ -88,24 +89,26 @@ def load_trained(run: Path, options: ExportOptions) -> TrainedModel:
     model = build_model(checkpoint.config.model)
     model.load_state_dict(checkpoint.ema_weights)
     logits = HeadOutputs(*(of_head.numpy() for of_head in predict(model, torch.from_numpy(crops))))
-    temperatures = fit_temperatures(logits, faces, ferplus_target=options.ferplus_target)
+    scalings = fit_scalings(logits, faces, ferplus_target=options.ferplus_target)
     return TrainedModel(
         checkpoint=checkpoint,
         checkpoint_sha256=checkpoint_sha256,
-        graph=onnx_from_model(ServedModel(model, temperatures.chosen), input_size_pixels=size),
+        graph=onnx_from_model(ServedModel(model, scalings.chosen), input_size_pixels=size),
         range_crops=_spread_crops(training, source=checkpoint.config.data.path, size=size),
         faces=faces,
         crops=crops,
-        expected=probabilities_at(logits, temperatures.chosen),
-        temperatures=temperatures,
-        manifest=_manifest(checkpoint, model, sha256=checkpoint_sha256, options=options),
+        expected=probabilities_at(logits, scalings.chosen),
+        scalings=scalings,
+        manifest=_manifest(checkpoint, model, sha256=checkpoint_sha256, scalings=scalings.chosen, options=options),
     )
 
 
-def _manifest(checkpoint: Checkpoint, model: nn.Module, *, sha256: str, options: ExportOptions) -> ModelManifest:
+def _manifest(
+    checkpoint: Checkpoint, model: nn.Module, *, sha256: str, scalings: HeadScalings, options: ExportOptions
+) -> ModelManifest:
     return ModelManifest(
         name=options.name,
-        version=f"{checkpoint.config.name}-e{checkpoint.epoch}-{sha256[:8]}",
+        version=f"{checkpoint.config.name}-e{checkpoint.epoch}-{_digest(sha256, scalings)}",
         file="",
         sha256="0" * 64,  # known once the file is written
         labels=EMOTIONS,
@@ -124,6 +127,15 @@ def _manifest(checkpoint: Checkpoint, model: nn.Module, *, sha256: str, options:
     )
 
 
+def _digest(checkpoint_sha256: str, scalings: HeadScalings) -> str:
+    """Differs when the answers differ: by the weights, or by what is done to the logits."""
+    numbers = [
+        number for scaling in (scalings.ferplus, scalings.fer2013) for number in (scaling.temperature, *scaling.shifts)
+    ]
+    told = checkpoint_sha256 + "".join(f" {number:.3f}" for number in numbers)
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+
 def _spread_crops(faces: FaceSet, *, source: str, size: int) -> npt.NDArray[np.uint8]:
     """Crops from all over a set, on which ranges are measured."""
     faces = faces.without_blank()
@@ -139,8 +151,8 @@ def _training_data(checkpoint: Checkpoint, ferplus_target: FerplusTarget) -> str
     fitted_on = data.validation_split or "the validation data"
     return (
         f"{Path(data.path).name} {data.train_split or ''} with FER+ votes where it has them, "
-        f"{checkpoint.epoch} epochs, {minutes:.0f} minutes; temperatures fitted on {fitted_on}, "
-        f"that of the FER+ head to the {ferplus_target}"
+        f"{checkpoint.epoch} epochs, {minutes:.0f} minutes; logits scaled by what was fitted on {fitted_on}, "
+        f"those of the FER+ head to the {ferplus_target}"
     )
 
 

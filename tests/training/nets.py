@@ -15,7 +15,7 @@ from tests.training.made import made_faces
 from training.config import ModelConfig
 from training.inference import HeadOutputs, open_session, run_session
 from training.model import build_model
-from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, ServedModel, Temperatures, onnx_from_model
+from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, HeadScalings, ServedModel, onnx_from_model
 
 CROPS = batch_from_pictures(made_faces(21).pictures)
 
@@ -33,7 +33,7 @@ def tiny_net(config: ModelConfig | None = None) -> nn.Module:
 
 def tiny_graph() -> onnx.ModelProto:
     """The FP32 graph of `tiny_net`."""
-    return onnx_from_model(ServedModel(tiny_net(), Temperatures()), input_size_pixels=64)
+    return onnx_from_model(ServedModel(tiny_net(), HeadScalings()), input_size_pixels=64)
 
 
 def outputs_of(model: onnx.ModelProto, folder: Path, crops: npt.NDArray[np.uint8] = CROPS) -> HeadOutputs:

@@ -1,4 +1,4 @@
-"""Temperature scaling finds the temperature that outputs were made with."""
+"""Scaling finds the temperature and the shifts that outputs were made with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from training.calibrate import cross_fitted_probabilities, fit_confidence, fit_temperature, undo_temperature
+from training.calibrate import Scaling, cross_fitted_probabilities, fit_confidence, fit_distribution, fit_temperature
 from training.metrics import expected_calibration_error
 
 
@@ -22,17 +22,37 @@ def overconfident(num: int = 6000, *, temperature: float = 2.0) -> tuple[np.ndar
 
 def test_finds_the_temperature() -> None:
     logits, _, targets = overconfident()
-    assert fit_temperature(logits, targets) == pytest.approx(2.0, rel=0.06)
+    assert fit_temperature(logits, targets).temperature == pytest.approx(2.0, rel=0.06)
 
 
 def test_soft_targets_give_it_exactly() -> None:
     logits, _, _ = overconfident(500)
-    assert fit_temperature(logits, softmax(logits / 1.7, axis=1)) == pytest.approx(1.7, abs=1e-3)
+    assert fit_temperature(logits, softmax(logits / 1.7, axis=1)).temperature == pytest.approx(1.7, abs=1e-3)
+
+
+@given(
+    temperature=st.floats(0.3, 4.0),
+    shifts=st.lists(st.floats(-1, 1), min_size=7, max_size=7).map(lambda values: np.array(values) - np.mean(values)),
+    seed=st.integers(0, 1000),
+)
+def test_a_distribution_gives_temperature_and_shifts(temperature: float, shifts: np.ndarray, seed: int) -> None:
+    logits = temperature * np.random.default_rng(seed).normal(scale=1.5, size=(200, 7))
+    fitted = fit_distribution(logits, softmax(logits / temperature + shifts, axis=1))
+    assert fitted.temperature == pytest.approx(temperature, rel=0.02)
+    assert fitted.shifts == pytest.approx(shifts, abs=0.02)
 
 
 def test_without_targets_nothing_changes() -> None:
-    assert fit_temperature(np.zeros((0, 7)), np.zeros((0, 7))) == 1.0
-    assert fit_temperature(np.ones((3, 7)), np.zeros((3, 7))) == 1.0
+    for fit in (fit_temperature, fit_distribution):
+        assert fit(np.zeros((0, 7)), np.zeros((0, 7))) == Scaling()
+        assert fit(np.ones((3, 7)), np.zeros((3, 7))) == Scaling()
+
+
+def test_a_class_that_nobody_names_is_not_shifted_without_end() -> None:
+    logits, _, _ = overconfident(500)
+    nobody = softmax(logits, axis=1) * (np.arange(7) != 3)
+    shifts = fit_distribution(logits, nobody / nobody.sum(axis=1, keepdims=True)).shifts
+    assert max(shifts) - min(shifts) <= 4 + 1e-6
 
 
 def test_cross_fitting_calibrates_and_keeps_the_answers() -> None:
@@ -45,14 +65,16 @@ def test_cross_fitting_calibrates_and_keeps_the_answers() -> None:
 
 
 @given(temperature=st.floats(0.3, 4.0), seed=st.integers(0, 1000))
-def test_a_temperature_can_be_undone_on_the_probabilities(temperature: float, seed: int) -> None:
-    logits = np.random.default_rng(seed).normal(scale=3, size=(20, 7))
-    served = softmax(logits / temperature, axis=1).astype(np.float32)
-    assert undo_temperature(served, temperature) == pytest.approx(softmax(logits, axis=1), abs=1e-4)
+def test_a_scaling_can_be_undone_on_the_probabilities(temperature: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    logits = random.normal(scale=3, size=(20, 7))
+    for scaling in (Scaling(temperature), Scaling(temperature, tuple(random.normal(size=7).tolist()))):
+        served = softmax(scaling.apply(logits), axis=1).astype(np.float32)
+        assert scaling.undo(served) == pytest.approx(softmax(logits, axis=1), abs=1e-4)
 
 
 def test_undoing_keeps_probabilities_of_zero() -> None:
-    assert undo_temperature(np.array([[1.0, 0.0], [0.5, 0.5]]), 2.0) == pytest.approx(np.array([[1, 0], [0.5, 0.5]]))
+    assert Scaling(2.0).undo(np.array([[1.0, 0.0], [0.5, 0.5]])) == pytest.approx(np.array([[1, 0], [0.5, 0.5]]))
 
 
 def test_confidence_is_fitted_to_how_often_the_top_answer_is_right() -> None:
@@ -60,5 +82,6 @@ def test_confidence_is_fitted_to_how_often_the_top_answer_is_right() -> None:
     right = (logits.argmax(axis=1) == labels).astype(float)
     fitted = cross_fitted_probabilities(logits, targets, fit=fit_confidence)
     assert expected_calibration_error(fitted, right) < 0.03
-    assert fit_confidence(logits[:0], targets[:0]) == 1
-    assert fit_confidence(2 * logits, targets) == pytest.approx(2 * fit_confidence(logits, targets), rel=1e-3)
+    assert fit_confidence(logits[:0], targets[:0]) == Scaling()
+    once, twice = (fit_confidence(factor * logits, targets).temperature for factor in (1, 2))
+    assert twice == pytest.approx(2 * once, rel=1e-3)

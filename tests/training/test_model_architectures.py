@@ -16,7 +16,7 @@ from tests.training.made import made_faces
 from training.config import ModelConfig
 from training.inference import HeadOutputs, open_session, run_session
 from training.model import FaceNet, build_model, num_multiply_adds
-from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, ServedModel, Temperatures, onnx_from_model
+from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, HeadScalings, ServedModel, onnx_from_model
 from training.quantize import int8_from_onnx
 
 CROPS = batch_from_pictures(made_faces(14).pictures)
@@ -92,7 +92,7 @@ def outputs_of(graph: onnx.ModelProto, path: Path) -> HeadOutputs:
 
 
 def test_onnx_and_int8_compute_what_the_net_computes(tmp_path: Path, config: ModelConfig) -> None:
-    served = ServedModel(awake(config), Temperatures())
+    served = ServedModel(awake(config), HeadScalings())
     with torch.no_grad():
         expected = [probabilities.numpy() for probabilities in served(torch.from_numpy(CROPS))]
     graph = onnx_from_model(served, input_size_pixels=64)

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from tests.training.nets import CROPS, expected_of, outputs_of, tiny_graph, tiny_net
-from training.onnx_graph import OPSET, ServedModel, Temperatures, onnx_from_model
+from training.calibrate import Scaling
+from training.onnx_graph import OPSET, HeadScalings, ServedModel, onnx_from_model
 from training.parity import compare_heads
 
 
 def test_the_graph_computes_what_the_net_computes(tmp_path: Path) -> None:
-    served = ServedModel(tiny_net(), Temperatures(ferplus=0.5, fer2013=2.0))
+    served = ServedModel(tiny_net(), HeadScalings(Scaling(0.5, (0.3, -0.1, 0.2, 0.0, -0.4, 0.1, -0.1)), Scaling(2.0)))
     graph = onnx_from_model(served, input_size_pixels=64)
     parity = compare_heads(expected_of(served), outputs_of(graph, tmp_path))
     assert parity.argmax_agreement == 1

@@ -20,7 +20,7 @@ from tests.training.nets import CROPS, outputs_of, tiny_graph, tiny_net
 from training.activation_ranges import RangePolicy, largest_half_value, measure_ranges
 from training.config import ModelConfig
 from training.forms import FORMS, FormName, write_form
-from training.onnx_graph import ServedModel, Temperatures, onnx_from_model
+from training.onnx_graph import HeadScalings, ServedModel, onnx_from_model
 from training.parity import compare_heads
 from training.quantize import QuantizedLayout, int8_from_onnx
 
@@ -130,7 +130,7 @@ def test_a_net_that_overflows_half_precision_is_refused(graph: onnx.ModelProto) 
 @pytest.mark.parametrize("architecture", ["compact", "vgg", "resnet", "inception", "efficientnet_lite"])
 def test_every_architecture_comes_in_every_form_and_compiles(tmp_path: Path, architecture: Any) -> None:
     net = tiny_net(ModelConfig(architecture=architecture, widths=(8, 16, 32), depths=(1, 1, 1)))
-    graph = onnx_from_model(ServedModel(net, Temperatures()), input_size_pixels=64)
+    graph = onnx_from_model(ServedModel(net, HeadScalings()), input_size_pixels=64)
     reference = outputs_of(graph, tmp_path)
     for form in FORMS.values():
         written = write_form(graph, form, CROPS).graph

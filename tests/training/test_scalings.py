@@ -1,4 +1,4 @@
-"""Temperatures make probabilities mean what they should, for either reading of the FER+ head."""
+"""Scaled logits make probabilities mean what they should, for either reading of the FER+ head."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 from scipy.special import softmax
 
 from tests.training.made import VOTE_COLUMN
+from training.calibrate import Scaling
 from training.faces import FaceSet, build_face_set
 from training.inference import HeadOutputs
-from training.temperatures import FerplusTarget, fit_temperatures, probabilities_at
+from training.scalings import FerplusTarget, fit_scalings, probabilities_at, scaling_of
 
 NUM = 3000
 
@@ -36,23 +37,38 @@ def sampled() -> tuple[HeadOutputs, FaceSet]:
 @pytest.mark.parametrize("target", ["votes", "majority"])
 def test_each_head_says_what_it_was_fitted_to(target: FerplusTarget) -> None:
     logits, faces = sampled()
-    fitted = fit_temperatures(logits, faces, ferplus_target=target)
-    assert fitted.chosen.fer2013 == pytest.approx(0.5, rel=0.1)
+    fitted = fit_scalings(logits, faces, ferplus_target=target)
+    assert fitted.chosen.fer2013.temperature == pytest.approx(0.5, rel=0.1)
     assert fitted.figures["cross_fitted_ece"] < 0.03
     if target == "votes":
-        assert fitted.chosen.ferplus == pytest.approx(1, rel=0.1)
+        assert fitted.chosen.ferplus.temperature == pytest.approx(1, rel=0.1)
         assert fitted.figures["cross_fitted_ferplus_vote_ece"] < 0.03
     else:
-        assert fitted.chosen.ferplus < 0.7  # most people agree with the winner more surely than each of them does
+        assert (
+            fitted.chosen.ferplus.temperature < 0.7
+        )  # most people agree with the winner more surely than each of them does
         assert fitted.figures["cross_fitted_ferplus_ece"] < 0.03
-    probabilities = probabilities_at(logits, fitted.chosen)
-    np.testing.assert_array_equal(probabilities.ferplus.argmax(axis=1), logits.ferplus.argmax(axis=1))
+        probabilities = probabilities_at(logits, fitted.chosen)
+        np.testing.assert_array_equal(probabilities.ferplus.argmax(axis=1), logits.ferplus.argmax(axis=1))
+
+
+def test_shares_of_classes_that_training_distorted_are_put_right() -> None:
+    logits, faces = sampled()
+    distortion = np.array([0.5, 0.0, -0.5, 0.8, 0.0, -0.3, -0.5], np.float32)
+    fitted = fit_scalings(HeadOutputs(logits.ferplus + distortion, logits.fer2013), faces, ferplus_target="votes")
+    assert fitted.chosen.ferplus.shifts == pytest.approx(-distortion, abs=0.1)
+    assert scaling_of(fitted.figures, "ferplus") == fitted.chosen.ferplus
+    assert scaling_of(fitted.figures, "fer2013") == fitted.chosen.fer2013
+    assert scaling_of({}, "ferplus") is None
+    plain = fit_scalings(HeadOutputs(logits.ferplus, logits.fer2013), faces, ferplus_target="votes").figures
+    name = "cross_fitted_ferplus_accuracy"
+    assert fitted.figures[name] == pytest.approx(plain[name], abs=0.005)
 
 
 def test_both_readings_are_told_whichever_is_chosen() -> None:
     logits, faces = sampled()
-    votes = fit_temperatures(logits, faces, ferplus_target="votes").figures
-    majority = fit_temperatures(logits, faces, ferplus_target="majority").figures
+    votes = fit_scalings(logits, faces, ferplus_target="votes").figures
+    majority = fit_scalings(logits, faces, ferplus_target="majority").figures
     for name in ("votes", "majority"):
         for figure in ("temperature_ferplus", "cross_fitted_ferplus_ece", "cross_fitted_ferplus_vote_ece"):
             assert votes[f"{figure}_{name}"] == majority[f"{figure}_{name}"]
@@ -62,6 +78,6 @@ def test_both_readings_are_told_whichever_is_chosen() -> None:
 
 def test_without_votes_the_ferplus_head_stays_as_it_is() -> None:
     logits, faces = sampled()
-    fitted = fit_temperatures(logits, face_set(faces.labels, None), ferplus_target="votes")
-    assert fitted.chosen.ferplus == 1
+    fitted = fit_scalings(logits, face_set(faces.labels, None), ferplus_target="votes")
+    assert fitted.chosen.ferplus == Scaling()
     assert "cross_fitted_ferplus_ece" not in fitted.figures
