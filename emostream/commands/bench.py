@@ -46,7 +46,7 @@ ProcessesOption = Annotated[int, typer.Option(min=1, help="Processes that share 
 PlotOption = Annotated[Path | None, typer.Option(help="Write a plot to this PNG file.")]
 # Two seconds or so of work: starting and ending must not show in a rate.
 _RATE_FRAMES = 1000
-_STANDARD_CLIPS = ((640, 360, 4, _RATE_FRAMES), (1920, 1080, 3, 300))  # width, height, faces, frames
+_STANDARD_CLIPS = ((640, 360, 4, _RATE_FRAMES), (1920, 1080, 3, 600))  # width, height, faces, frames
 
 
 @bench_app.command()
