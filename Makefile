@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint deploy/constraints.txt
 NEEDS := pyproject.toml deploy/constraints.txt
+DATA ?= ../shared/data/fer2013
 IMAGE ?= emostream
 TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 -include deploy/images/base.mk
 
-.PHONY: help demo test test-fast check format bench chart images pin-images sbom clean
+.PHONY: help demo test test-fast check format bench model chart images pin-images sbom clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,6 +35,13 @@ format: .venv/.dev ## Format and sort the code.
 
 bench: .venv/.demo ## Measure the standard set on clips it makes itself (10 minutes); results in bench-output.
 	$(BIN)/emostream bench all
+
+model: .venv/.dev ## Train the shipped model anew from DATA and export it (hours; stopped, it goes on where it was).
+	for run in first halfway wide; do \
+	  $(BIN)/python -m training.train --config training/configs/$$run.yaml --run runs/$$run --set data.path=$(DATA) || exit 1; done
+	$(BIN)/python -m training.export --run runs/wide --out emostream/models/emotions.onnx --form int8
+	$(BIN)/python -m training.export --run runs/wide --out emostream/models/emotions-fp32.onnx --form fp32
+	$(BIN)/python -m training.model_card --data $(DATA) --split publictest
 
 chart: .venv/.dev ## Bring the made files of the Helm chart in step.
 	$(BIN)/python -m helm.chart_files
