@@ -67,7 +67,7 @@ class Service:
         os.killpg(self.process.pid, signal.SIGINT)
         assert self.process.wait(_STOP_TIMEOUT_SECONDS) == 0
         took_seconds = time.monotonic() - started
-        _, alive = psutil.wait_procs(before, timeout=5)
+        _, alive = psutil.wait_procs(before, timeout=30)
         assert not alive, [process.cmdline() for process in alive]
         return took_seconds
 

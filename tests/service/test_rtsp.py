@@ -153,7 +153,7 @@ async def test_a_camera_that_accepts_and_says_nothing(
     assert host.reports()["door"].detail
     started = time.monotonic()
     await host.stop("door", StopReason.REMOVED)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 8
 
 
 async def test_dead_streams_do_not_disturb_living_ones(
@@ -171,7 +171,7 @@ async def test_dead_streams_do_not_disturb_living_ones(
     assert reports["living"].num_dropped <= 0.3 * reports["living"].num_frames
     started = time.monotonic()
     await host.stop_all(StopReason.REMOVED)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 8
 
 
 @contextlib.asynccontextmanager
