@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import random
 import socket
 import struct
 import threading
@@ -317,11 +318,26 @@ def rtsp_responder(status: str | None) -> Iterator[str]:
         thread.join(timeout=5)
 
 
-def unused_port() -> int:
-    """A loopback port on which nothing listens."""
+def unused_port(lowest: int = 10_000, highest: int = 32_000) -> int:
+    """A loopback port on which nothing listens.
+
+    Below those that the system gives to whoever asks for any (32768 and up on Linux): Ray alone asks for dozens while
+    it starts, and one of them would soon be taken.
+    """
+    while True:
+        port = random.SystemRandom().randint(lowest, highest)  # not repeated where a test sets a seed
+        if is_free(port):
+            return port
+
+
+def is_free(port: int) -> bool:
+    """Whether somebody could listen there."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_seconds: float = 5.0) -> bool:

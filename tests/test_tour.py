@@ -15,7 +15,6 @@ from emostream.emotion import EMOTIONS
 from tests.conftest import REPOSITORY
 from tests.deployments.service_process import running_service
 from tests.detect.real_model import centerface_path
-from tests.media import unused_port
 from tests.service.rtsp import need_gstreamer, rtsp_server
 from tests.tour import PICTURES, Block, run_block, sections_of_tour
 
@@ -86,7 +85,7 @@ def test_a_live_camera(tmp_path: Path) -> None:
     options = ["127.0.0.0/8" if _is_network(word) else word for word in words[2:]]
     (url,) = re.findall(r"rtsp://\S+", add.text)
     with (
-        rtsp_server(unused_port()) as camera,
+        rtsp_server() as camera,
         running_service(*_in_folder(options, tmp_path), log=tmp_path / "serve.log") as service,
     ):
         to_service = f"export EMOSTREAM_SERVICE_URL={service.url}\n"

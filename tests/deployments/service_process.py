@@ -109,10 +109,12 @@ def running_service(*arguments: str | Path, log: Path) -> Iterator[Service]:
         yield Service(process, ApiClient(url), url, time.monotonic() - started)
 
 
-def wait_for(condition: Callable[[], bool], *, timeout_seconds: float) -> float:
-    """Seconds until the condition holds."""
+def wait_for(
+    condition: Callable[[], bool], *, timeout_seconds: float, told: Callable[[], object] = lambda: ""
+) -> float:
+    """Seconds until the condition holds; when it does not, `told` says what there was instead."""
     started = time.monotonic()
     while not condition():
-        assert time.monotonic() - started < timeout_seconds, "it did not happen in time"
+        assert time.monotonic() - started < timeout_seconds, f"it did not happen in time: {told()}"
         time.sleep(0.1)
     return time.monotonic() - started

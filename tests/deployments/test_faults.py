@@ -16,7 +16,6 @@ from emostream.event import EmotionEvent
 from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.redis_reader import RedisReader
 from tests.deployments.service_process import Service, running_service, wait_for
-from tests.media import unused_port
 from tests.service.conftest import SETTINGS
 from tests.service.mjpeg_server import jpegs_of, mjpeg_server
 from tests.service.rtsp import need_gstreamer, rtsp_server
@@ -82,7 +81,7 @@ def test_a_redeployment_under_running_streams(tmp_path: Path) -> None:
     need_gstreamer()
     with (
         EmbeddedRedis() as redis,
-        rtsp_server(unused_port()) as url,
+        rtsp_server() as url,
         running_service(
             *("--allow-network", "127.0.0.0/8", "--workers", "2", "--redis", redis.url), log=tmp_path / "serve.log"
         ) as service,

@@ -20,7 +20,6 @@ from emostream.publish.redis_reader import RedisReader
 from emostream.service.api_client import ApiClient
 from emostream.service.store import LEASES, RegistryStore
 from tests.deployments.service_process import running_service, wait_for
-from tests.media import unused_port
 from tests.service.conftest import SETTINGS
 from tests.service.rtsp import need_gstreamer, rtsp_server
 
@@ -77,7 +76,7 @@ def test_eight_cameras_over_a_killed_worker(tmp_path: Path) -> None:
     need_gstreamer()
     with (
         EmbeddedRedis() as redis,
-        rtsp_server(unused_port(), width=640, height=360) as url,
+        rtsp_server(width=640, height=360) as url,
         running_service(
             "--allow-network", "127.0.0.0/8", "--workers", "2", "--redis", redis.url, log=tmp_path / "serve.log"
         ) as service,
@@ -86,8 +85,13 @@ def test_eight_cameras_over_a_killed_worker(tmp_path: Path) -> None:
         started = time.monotonic()
         for number in range(NUM_STREAMS):
             service.client.add({"id": f"cam{number}", "url": url})
-        first_seconds = wait_for(lambda: bool(watcher.entries), timeout_seconds=90)
-        wait_for(lambda: watcher.num_publishing(since_seconds=started) == NUM_STREAMS, timeout_seconds=90)
+
+        def told() -> str:
+            states = [(stream["id"], stream["state"], stream["detail"]) for stream in service.client.streams()]
+            return f"{states}\n{(tmp_path / 'serve.log').read_text()[-4000:]}"
+
+        first_seconds = wait_for(lambda: bool(watcher.entries), timeout_seconds=90, told=told)
+        wait_for(lambda: watcher.num_publishing(since_seconds=started) == NUM_STREAMS, timeout_seconds=90, told=told)
         time.sleep(5)
         streams = list(service.client.streams())
         assert {stream["state"] for stream in streams} == {"running"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from emostream.publish.embedded_redis import find_server
+from tests.media import is_free, unused_port
 
 PASSWORD = "open-sesame"
 _NUM_SLOTS = 16384
@@ -35,20 +35,13 @@ def server_binaries() -> list[Path]:
 
 
 def free_ports(num: int) -> list[int]:
-    """Ports on which nobody listens, low enough for a cluster's bus beside each."""
-    with contextlib.ExitStack() as stack:
-        ports: list[int] = []
-        while len(ports) < num:
-            probe = stack.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1] - _BUS_OFFSET
-            with socket.socket() as lower:
-                try:
-                    lower.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
-            ports.append(port)
-        return ports
+    """Ports on which nobody listens, nor on those of a cluster's bus that belong to them."""
+    ports: set[int] = set()
+    while len(ports) < num:
+        port = unused_port(highest=32_000 - _BUS_OFFSET)
+        if is_free(port + _BUS_OFFSET):
+            ports.add(port)
+    return sorted(ports)
 
 
 def wait_until(what: Callable[[], bool], *, seconds: float = _START_SECONDS) -> None:

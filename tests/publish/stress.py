@@ -22,7 +22,6 @@ import json
 import os
 import random
 import signal
-import socket
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field, replace
@@ -35,6 +34,7 @@ from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.keys import events_key
 from emostream.publish.redis_connection import open_redis
 from emostream.publish.redis_sink import RedisSink
+from tests.media import unused_port
 from tests.publish.samples import events_of
 
 Place = tuple[int, int]
@@ -67,9 +67,7 @@ class Storm:
         self._stream_ids = [f"s{number}" for number in range(num_streams)]
         self._pause_seconds = pause_seconds
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = unused_port()
         self._server = self._new_server()
         self._settings = PublishSettings(
             max_events_per_stream=10 * num_events + 1000, connect_timeout_seconds=2, max_retry_seconds=120

