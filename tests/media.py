@@ -318,11 +318,11 @@ def rtsp_responder(status: str | None) -> Iterator[str]:
         thread.join(timeout=5)
 
 
-def unused_port(lowest: int = 10_000, highest: int = 32_000) -> int:
+def unused_port(lowest: int = 20_000, highest: int = 32_000) -> int:
     """A loopback port on which nothing listens.
 
-    Below those that the system gives to whoever asks for any (32768 and up on Linux): Ray alone asks for dozens while
-    it starts, and one of them would soon be taken.
+    Below those that the system gives to whoever asks for any (32768 and up on Linux), since Ray alone asks for dozens
+    while it starts, and above those that Ray keeps for the workers of a cluster (10002 to 19999).
     """
     while True:
         port = random.SystemRandom().randint(lowest, highest)  # not repeated where a test sets a seed
