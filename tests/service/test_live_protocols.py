@@ -103,7 +103,7 @@ async def test_mpegts_over_udp_and_what_changes_in_it(host: StreamHost, sink: Co
         assert max(other.pts_seconds - one.pts_seconds for one, other in pairwise(sink.events)) < 5
         assert host.reports()["door"].num_reconnects == 0
         sender.change(codec="mpeg2video")
-        await until(lambda: host.reports()["door"].decoder == "mpeg2video", timeout_seconds=60)
+        await until(lambda: host.reports()["door"].decoder == "mpeg2video", timeout_seconds=120)
         await has_events(sink)
     assert {event.epoch for event in sink.events} == {1}
 
