@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import http.server
-import random
 import socket
 import struct
 import threading
@@ -316,28 +315,6 @@ def rtsp_responder(status: str | None) -> Iterator[str]:
                 part.shutdown(socket.SHUT_RDWR)
             part.close()
         thread.join(timeout=5)
-
-
-def unused_port(lowest: int = 20_000, highest: int = 32_000) -> int:
-    """A loopback port on which nothing listens.
-
-    Below those that the system gives to whoever asks for any (32768 and up on Linux), since Ray alone asks for dozens
-    while it starts, and above those that Ray keeps for the workers of a cluster (10002 to 19999).
-    """
-    while True:
-        port = random.SystemRandom().randint(lowest, highest)  # not repeated where a test sets a seed
-        if is_free(port):
-            return port
-
-
-def is_free(port: int) -> bool:
-    """Whether somebody could listen there."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_seconds: float = 5.0) -> bool:

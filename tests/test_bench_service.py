@@ -15,7 +15,8 @@ from emostream.decode.pyav_source import PyAVSource
 from emostream.errors import SourceRejectedError
 from emostream.stream import StreamKind, StreamSpec
 from tests.integration.command_line import run_emostream
-from tests.media import make_clip, unused_port
+from tests.media import make_clip
+from tests.ports import unused_port
 
 pytestmark = pytest.mark.integration
 

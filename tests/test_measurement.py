@@ -29,7 +29,8 @@ from emostream.testing import (
 )
 from emostream.track.follower import FaceFollower
 from emostream.track.smoothing import EmotionSmoother
-from tests.media import make_clip, unused_port, wait_until
+from tests.media import make_clip, wait_until
+from tests.ports import unused_port
 
 
 def by_name(families: list[Family]) -> dict[str, dict[tuple[str, ...], float]]:

@@ -17,7 +17,8 @@ from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.redis_sink import RedisSink
 from emostream.service.store import RegistryStore
 from emostream.stream import StreamState
-from tests.media import make_clip, unused_port
+from tests.media import make_clip
+from tests.ports import unused_port
 from tests.service.conftest import SETTINGS, redis_server, store
 from tests.service.http_service import served_api
 from tests.service.tcp_proxy import TcpProxy

@@ -23,7 +23,7 @@ from fastapi import FastAPI
 from emostream.config import load_settings
 from emostream.service.api import build_api
 from emostream.service.open_worker import open_worker
-from tests.media import unused_port
+from tests.ports import unused_port
 
 _STOP_SECONDS = 20.0
 

@@ -18,7 +18,7 @@ from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.service.preview import PreviewPicture, bytes_from_preview, preview_channel, preview_kind
 from tests.console.conftest import NARROW, OpenPage, keep_screenshot
 from tests.console.service_process import Service
-from tests.media import unused_port
+from tests.ports import unused_port
 from tests.service.mjpeg_server import mjpeg_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]

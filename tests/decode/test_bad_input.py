@@ -27,8 +27,8 @@ from tests.media import (
     make_audio,
     make_clip,
     rtsp_responder,
-    unused_port,
 )
+from tests.ports import unused_port
 
 SECRET = "hunter2"
 

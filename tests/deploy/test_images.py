@@ -18,7 +18,7 @@ from tests.conftest import REPOSITORY
 from tests.deploy.dockerfile import Dockerfile, read_dockerfile
 from tests.deploy.image_rehearsal import build_script, can_rehearse, run_script
 from tests.helm.chart import Helm, ray_pods
-from tests.media import unused_port
+from tests.ports import unused_port
 
 IMAGES = REPOSITORY / "deploy" / "images"
 FLAVOURS = ("cpu", "gpu")

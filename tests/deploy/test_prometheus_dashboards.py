@@ -33,7 +33,8 @@ from emostream.service.store import RegistryStore
 from emostream.stream import StreamKind, StreamSpec
 from emostream.trt.nvml import gpu_loads
 from tests.conftest import REPOSITORY
-from tests.media import make_clip, textured_picture, unused_port, wait_until
+from tests.media import make_clip, textured_picture, wait_until
+from tests.ports import unused_port
 from tests.service.conftest import SETTINGS
 from tests.service.measured_worker import measured_worker
 from tests.service.streams import ScriptedParts, live_record

@@ -29,8 +29,8 @@ from emostream.service.record import StreamRecord
 from emostream.service.registry import StreamRegistry
 from emostream.service.store import RegistryStore
 from emostream.stream import StreamKind, StreamSpec
-from tests.media import unused_port
 from tests.otlp_receiver import OtlpReceiver, otlp_receiver
+from tests.ports import unused_port
 
 _TIMEOUT_SECONDS = 240.0
 _LABELS = ("state", "deployment", "model")

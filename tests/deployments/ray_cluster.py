@@ -18,7 +18,7 @@ from typing import TextIO
 
 import psutil
 
-from tests.media import unused_port
+from tests.ports import unused_port
 
 # Ray would keep a token for whoever runs the tests in their home.
 OPEN = {"RAY_AUTH_MODE": "disabled"}

@@ -16,7 +16,7 @@ from typing import TextIO
 import psutil
 
 from emostream.service.api_client import ApiClient
-from tests.media import unused_port
+from tests.ports import unused_port
 
 _START_TIMEOUT_SECONDS = 150.0
 _STOP_TIMEOUT_SECONDS = 60.0

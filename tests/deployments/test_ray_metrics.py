@@ -23,7 +23,8 @@ import ray
 from emostream.deployments.ray_metrics import RayRecorder
 from emostream.figures import Figures
 from emostream.metrics import BATCH_SIZE, DECODED_FRAMES, VISIBLE_FACES
-from tests.media import unused_port, wait_until
+from tests.media import wait_until
+from tests.ports import unused_port
 
 port = unused_port()
 for attempts_left in (3, 2, 1, 0):

@@ -17,7 +17,8 @@ from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.redis_reader import RedisReader
 from tests.deployments.service_process import running_service, serve_process, wait_for
 from tests.integration.command_line import run_emostream
-from tests.media import make_clip, textured_picture, unused_port
+from tests.media import make_clip, textured_picture
+from tests.ports import unused_port
 from tests.publish.test_servers import make_certificate
 from tests.service.conftest import SETTINGS
 

@@ -18,7 +18,7 @@ from emostream.publish.embedded_redis import find_server
 from emostream.publish.keys import STATUS_KEY, SUMMARIES_KEY, events_key, registry_key
 from tests.conftest import REPOSITORY
 from tests.helm.chart import Document, Helm, named
-from tests.media import unused_port
+from tests.ports import unused_port
 
 pytestmark = pytest.mark.integration
 

@@ -19,6 +19,7 @@ from emostream.demo_clip import make_demo_clip
 from emostream.publish.embedded_redis import EmbeddedRedis
 from tests import media
 from tests.integration.command_line import run_emostream
+from tests.ports import unused_port
 
 pytestmark = pytest.mark.integration
 
@@ -169,7 +170,7 @@ def test_a_cut_file_publishes_what_is_there_and_then_says_so(tmp_path: Path) -> 
 
 
 def test_credentials_are_masked_and_an_unreachable_host_is_named() -> None:
-    port = media.unused_port()
+    port = unused_port()
     outcome = run_emostream("analyze", f"rtsp://admin:hunter2@127.0.0.1:{port}/door?token=abc123", "--json")
     assert outcome.code == 3, outcome.err
     assert "127.0.0.1" in outcome.err
@@ -186,7 +187,7 @@ def test_a_refused_rtsp_login_is_no_traceback() -> None:
 
 
 def test_redis_that_is_absent_or_refuses_the_password(faces_clip: Path, redis_url: str) -> None:
-    port = media.unused_port()
+    port = unused_port()
     absent = run_emostream(
         "analyze",
         faces_clip,

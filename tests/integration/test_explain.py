@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -17,17 +15,6 @@ from tests.integration.command_line import run_emostream
 from tests.media import make_clip
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A public-domain portrait, 512×512, of a smiling woman; carried by scikit-image."""
-    centerface_path()
-    found = find_spec("skimage")
-    if found is None or found.origin is None:
-        pytest.skip("needs scikit-image for a portrait")
-    source = Path(found.origin).parent / "data" / "astronaut.png"
-    return Path(shutil.copy(source, tmp_path_factory.mktemp("portrait") / "portrait.png"))
 
 
 def test_a_face_is_explained_in_words_and_as_a_picture(portrait: Path, tmp_path: Path) -> None:

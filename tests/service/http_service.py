@@ -10,7 +10,7 @@ from typing import Any
 import uvicorn
 
 from emostream.service.api import build_api
-from tests.media import unused_port
+from tests.ports import unused_port
 
 
 @contextlib.asynccontextmanager

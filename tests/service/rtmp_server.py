@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.media import unused_port, wait_until
+from tests.media import wait_until
+from tests.ports import unused_port
 
 _MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
 _CONFIGURATION = """

@@ -18,7 +18,7 @@ from emostream.service.api import build_api
 from emostream.service.api_client import ApiClient, ApiError
 from emostream.service.apply import Applied, apply_streams, read_streams, wait_until_ready
 from tests.integration.command_line import run_emostream
-from tests.media import unused_port
+from tests.ports import unused_port
 
 DOOR = {"id": "door", "url": "rtsp://user:secret@127.0.0.1:9/1", "target_fps": 5}
 HALL = {"id": "hall", "url": "rtsp://user:secret@127.0.0.1:9/2"}

@@ -10,7 +10,7 @@ import pytest
 from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.service.api_client import ApiClient
 from tests.integration.command_line import run_emostream
-from tests.media import unused_port
+from tests.ports import unused_port
 
 pytestmark = pytest.mark.integration
 

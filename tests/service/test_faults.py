@@ -29,7 +29,7 @@ from emostream.service.record import StreamRecord
 from emostream.service.store import RegistryStore
 from emostream.stream import StreamKind, StreamSpec, StreamState
 from emostream.testing import ConstantClassifier, ScriptedDetector, face_at
-from tests.media import unused_port
+from tests.ports import unused_port
 from tests.service.conftest import SETTINGS
 from tests.service.http_service import served_api
 from tests.service.mjpeg_server import mjpeg_server

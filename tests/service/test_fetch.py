@@ -14,7 +14,7 @@ from emostream.config import ServiceSettings
 from emostream.errors import SourceError, SourceRejectedError, SourceTimeoutError, SourceUnavailableError
 from emostream.service.fetch import fetch
 from emostream.service.source_policy import SourcePolicy
-from tests.media import unused_port
+from tests.ports import unused_port
 
 NETWORKS = ("127.0.0.0/8",)
 

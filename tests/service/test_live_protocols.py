@@ -17,7 +17,8 @@ from emostream.service.source_policy import SourcePolicy
 from emostream.service.stream_host import StopReason, StreamHost
 from emostream.stream import StreamKind, StreamSpec, StreamState
 from emostream.testing import CollectingSink
-from tests.media import http_server, unused_port, wait_until
+from tests.media import http_server, wait_until
+from tests.ports import unused_port
 from tests.service.live_sender import LiveSender, sending
 from tests.service.lossy_udp import lossy_udp
 from tests.service.mjpeg_server import mjpeg_server

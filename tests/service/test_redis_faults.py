@@ -20,7 +20,7 @@ from emostream.service.preview import PreviewKind, preview_channel
 from emostream.service.registry import StreamRegistry
 from emostream.service.store import RECORDS, RegistryStore
 from emostream.stream import StreamState
-from tests.media import unused_port
+from tests.ports import unused_port
 from tests.service.streams import live_record
 from tests.service.test_worker import Bench, events_of, until
 

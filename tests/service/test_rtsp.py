@@ -25,7 +25,7 @@ from emostream.service.source_policy import SourcePolicy
 from emostream.service.stream_host import StopReason, StreamHost
 from emostream.stream import StreamKind, StreamSpec, StreamState
 from emostream.testing import CollectingSink, ConstantClassifier, ScriptedDetector
-from tests.media import unused_port
+from tests.ports import unused_port
 from tests.publish.test_servers import make_certificate
 from tests.service.rtsp import need_gstreamer, rtsp_server
 from tests.service.tcp_proxy import TcpProxy

@@ -16,7 +16,7 @@ from emostream.publish.spool import SpoolSink
 from emostream.service.store import RegistryStore
 from emostream.service.worker_sink import open_worker_sink
 from emostream.stream import StreamKind
-from tests.media import unused_port
+from tests.ports import unused_port
 from tests.publish.samples import events_of
 
 SETTINGS = PublishSettings(connect_timeout_seconds=1.0, max_retry_seconds=0.1)
