@@ -137,16 +137,28 @@ class _Tables:
             self._flush()
 
     def close(self, *, is_kept: bool) -> list[Path]:
-        """Finish the files and give them their names; or remove them."""
-        self._flush()
-        for writer in self._writers:
-            writer.close()
+        """Finish the files and give them their names; or remove them, also when one cannot be finished."""
+        try:
+            self._finish()
+        except EmostreamError:
+            is_kept = False
+            raise
+        finally:
+            self._put_in_place(is_kept=is_kept)
+        return self._targets if is_kept else []
+
+    def _finish(self) -> None:
+        with contextlib.ExitStack() as stack:
+            for writer in self._writers:
+                stack.callback(writer.close)
+            self._flush()
+
+    def _put_in_place(self, *, is_kept: bool) -> None:
         for partial_path, target in zip(self._partials, self._targets, strict=True):
             if is_kept:
                 partial_path.replace(target)
             else:
                 partial_path.unlink(missing_ok=True)
-        return self._targets if is_kept else []
 
     def _flush(self) -> None:
         for writer in self._writers:

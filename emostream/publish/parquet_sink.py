@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emostream.event import EmotionEvent, StatusEvent
-from emostream.publish.table_writer import ParquetWriter
+from emostream.publish.table_writer import ExplainedWriter, ParquetWriter
 
 _ROWS_PER_GROUP = 4096
 
@@ -22,11 +22,11 @@ class ParquetSink:
         path: a new file; what was there is lost.
 
     Raises:
-        ConfigError: pyarrow is not installed, or the file cannot be made.
+        ConfigError: pyarrow is not installed; later, that the file cannot be made or written.
     """
 
     def __init__(self, path: Path) -> None:
-        self._writer = ParquetWriter(path)
+        self._writer = ExplainedWriter(ParquetWriter(path), path)
         self._waiting: list[EmotionEvent] = []
 
     async def publish(self, events: Sequence[EmotionEvent]) -> None:

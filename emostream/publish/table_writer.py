@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -53,8 +55,8 @@ class CsvWriter:
 
     def close(self) -> None:
         """Finish; a file without events has the header only."""
-        self.write([])
-        self._file.close()
+        with self._file:
+            self.write([])
 
 
 class JsonLinesWriter:
@@ -103,9 +105,11 @@ class ParquetWriter:
 
     def close(self) -> None:
         """Finish; a file without events has its columns only."""
-        self.write([])
-        if self._writer is not None:
-            self._writer.close()
+        try:
+            self.write([])
+        finally:
+            if self._writer is not None:
+                self._writer.close()
 
 
 def arrow_schema(labels: Sequence[str]) -> pa.Schema:
@@ -131,19 +135,45 @@ _WRITERS: dict[str, Callable[[Path], TableWriter]] = {
 }
 
 
+class ExplainedWriter:
+    """Says which file cannot be written, and why, in place of what the libraries raise."""
+
+    def __init__(self, writer: TableWriter, path: Path) -> None:
+        self._writer = writer
+        self._path = path
+
+    def write(self, events: Sequence[EmotionEvent]) -> None:
+        """See `TableWriter`; raises `ConfigError`."""
+        with _explaining(self._path):
+            self._writer.write(events)
+
+    def close(self) -> None:
+        """See `TableWriter`; raises `ConfigError`."""
+        with _explaining(self._path):
+            self._writer.close()
+
+
+@contextlib.contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        reason = os.strerror(exc.errno) if exc.errno else str(exc)
+        raise ConfigError(f"cannot write {path}: {reason}; name a file in a folder you may write, with room") from exc
+
+
 def open_table_writer(path: Path) -> TableWriter:
     """A writer for the format that the file's name ends with; what was there is lost.
 
     Raises:
-        ConfigError: the format is not known, a package is missing, or the file cannot be made.
+        ConfigError: the format is not known, a package is missing, or the file cannot be made; later, that it cannot be
+            written to the end.
     """
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
         raise ConfigError(f"{path} names no known format; expected a name that ends with {', '.join(_WRITERS)}")
-    try:
-        return writer(path)
-    except OSError as exc:
-        raise ConfigError(f"cannot write {path}: {exc.strerror}; name a file in a folder you may write") from exc
+    with _explaining(path):
+        return ExplainedWriter(writer(path), path)
 
 
 def frame_from_events(events: Sequence[EmotionEvent]) -> pd.DataFrame:

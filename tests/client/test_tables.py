@@ -91,6 +91,24 @@ def test_a_pandas_table() -> None:
     assert table.groupby("track_id")["smoothed_happy"].mean()[3] == pytest.approx(0.9)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("name", ["events.csv", "events.jsonl", "events.parquet"])
+def test_a_full_disk_is_a_clear_error(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.symlink_to("/dev/full")
+    writer = open_table_writer(path)
+
+    def write_all() -> None:
+        try:
+            for _ in range(50):
+                writer.write(EVENTS)
+        finally:
+            writer.close()
+
+    with pytest.raises(ConfigError, match=f"cannot write .*{name}: No space left on device"):
+        write_all()
+
+
 def test_an_unknown_format_and_a_missing_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="known format"):
         open_table_writer(tmp_path / "events.xlsx")

@@ -116,3 +116,14 @@ def test_what_cannot_be_done_leaves_nothing_behind(tmp_path: Path, report: str, 
     outcome = run_emostream("analyze", name, "--report", report, "--json", cwd=tmp_path)
     assert (outcome.code, message in outcome.err) == (code, True), outcome.err
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    centerface_path()
+    clip = media.make_clip(tmp_path / "clip.mp4", num_frames=5)
+    (tmp_path / ".out.part.csv").symlink_to("/dev/full")
+    outcome = run_emostream("analyze", clip, "--report", "out.html", cwd=tmp_path)
+    assert outcome.code == 2, outcome.err
+    assert "No space left on device" in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
