@@ -283,9 +283,19 @@ def http_server(folder: Path) -> Iterator[str]:
             thread.join()
 
 
+_SDP = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+_RTSP_ANSWERS = {
+    "DESCRIBE": f"Content-Type: application/sdp\r\nContent-Length: {len(_SDP)}\r\n\r\n{_SDP}",
+    "SETUP": "Session: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n",
+}
+
+
 @contextlib.contextmanager
-def rtsp_responder(status: str | None) -> Iterator[str]:
-    """Answers each RTSP request with `status` ("401 Unauthorized"), or never where None; yields `host:port`."""
+def rtsp_responder(status: str | None, *, dies_at: str | None = None) -> Iterator[str]:
+    """Answers each RTSP request with `status` ("401 Unauthorized"), or never where None; yields `host:port`.
+
+    `dies_at` is the method ("PLAY") at which it hangs up without an answer, and so does not come back.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     connections: list[socket.socket] = []
 
@@ -294,9 +304,15 @@ def rtsp_responder(status: str | None) -> Iterator[str]:
             while request := connection.recv(65536):
                 if status is None:
                     continue
+                method = request.decode().split()[0]
+                if method == dies_at:
+                    listener.close()
+                    connection.shutdown(socket.SHUT_RDWR)
+                    return
                 sequence = next((line for line in request.decode().splitlines() if line.startswith("CSeq")), "CSeq: 1")
                 challenge = 'WWW-Authenticate: Basic realm="camera"\r\n' if status.startswith("401") else ""
-                connection.sendall(f"RTSP/1.0 {status}\r\n{sequence}\r\n{challenge}\r\n".encode())
+                rest = _RTSP_ANSWERS.get(method, "\r\n") if status.startswith("200") else f"{challenge}\r\n"
+                connection.sendall(f"RTSP/1.0 {status}\r\n{sequence}\r\n{rest}".encode())
 
     def accept() -> None:
         with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, Literal
 
 from av import error
@@ -76,6 +77,8 @@ def source_error(
     """
     exc.args = tuple(_redacted(value) for value in exc.args)
     exc.strerror = redact(exc.strerror or type(exc).__name__)
+    if exc.errno == errno.EPERM and kind is StreamKind.LIVE:  # FFmpeg's answer when an RTSP server dies before its own
+        return SourceUnavailableError(f"cannot {doing} {name}: the server broke off, or a firewall forbids it")
     for types, ours, reason in _RULES:
         if isinstance(exc, types):
             return ours(f"cannot {doing} {name}: {reason}")

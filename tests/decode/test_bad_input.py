@@ -268,6 +268,14 @@ def test_rtsp_refusals(read: Read, status: str | None, expected: type[SourceErro
     assert_no_secret(reading.error)
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"])
+def test_a_camera_that_dies_while_it_is_opened_is_tried_again(read: Read, method: str) -> None:
+    with rtsp_responder("200 OK", dies_at=method) as address:
+        reading = read(f"rtsp://admin:{SECRET}@{address}/live", kind=StreamKind.LIVE)
+    assert type(reading.error) is SourceUnavailableError, reading.error
+    assert_no_secret(reading.error)
+
+
 @pytest.mark.parametrize("scheme", ["http", "rtsp", "tcp"])
 def test_nobody_listens(read: Read, scheme: str) -> None:
     reading = read(f"{scheme}://user:{SECRET}@127.0.0.1:{unused_port()}/a")

@@ -11,7 +11,7 @@ import pytest
 
 _PYTHON = "/usr/bin/python3"
 _CHECK = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst; Gst.init(None); "
-_ELEMENTS = "assert all(Gst.ElementFactory.find(name) for name in ('x264enc', 'rtph264pay', 'h264parse'))"
+_ELEMENTS = "assert all(Gst.ElementFactory.find(name) for name in ('x264enc', 'rtph264pay', 'h264parse', 'rtspsrc'))"
 
 
 def need_gstreamer() -> None:

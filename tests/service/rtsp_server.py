@@ -1,7 +1,7 @@
 """A real RTSP server with a moving test picture: `/usr/bin/python3 rtsp_server.py PORT WIDTH HEIGHT FPS`.
 
 Run by the system's Python, which has GStreamer's bindings (`tests/install-debian-packages.sh`). Port 0 takes a
-free one. Prints `ready PORT` once it listens, and fails when the port cannot be had.
+free one. Prints `ready PORT` once the picture moves, and fails when the port cannot be had.
 """
 
 from __future__ import annotations
@@ -36,7 +36,21 @@ def main(port: str, width: str, height: str, fps: str) -> None:
         if time.monotonic() > deadline:
             sys.exit(f"port {port} is taken")
         time.sleep(0.2)
-    print("ready", server.get_bound_port(), flush=True)
+    bound_port = server.get_bound_port()
+
+    # The server watches itself: when the first clients come at the same time it may abort (an assertion of its own in
+    # `gst_rtsp_media_get_rates`), while those that join a running stream are safe.
+    watching = Gst.parse_launch(
+        f"rtspsrc location=rtsp://127.0.0.1:{bound_port}/live protocols=tcp ! fakesink name=end signal-handoffs=true"
+    )
+    end = watching.get_by_name("end")
+
+    def tell(*_args: object) -> None:
+        end.set_property("signal-handoffs", False)
+        print("ready", bound_port, flush=True)
+
+    end.connect("handoff", tell)
+    watching.set_state(Gst.State.PLAYING)
     GLib.MainLoop().run()
 
 
