@@ -82,7 +82,7 @@ def test_the_plot_is_a_picture_or_one_message(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_scaling_measures_every_number_of_cores_both_ways(tmp_path: Path) -> None:
+def test_scaling_measures_every_number_of_cores_each_way(tmp_path: Path) -> None:
     clip = media.make_clip(tmp_path / "clip.mp4", num_frames=10)
     results = bench_scaling(clip, settings=Settings(), num_runs=1)
     cores = [result.num_cores for result in results]
@@ -90,7 +90,9 @@ def test_scaling_measures_every_number_of_cores_both_ways(tmp_path: Path) -> Non
     for result in results:
         assert result.one_process.num_frames == 10
         assert result.processes_frames_per_second > 0
+        assert result.streams_frames_per_second > 0
         assert json.loads(json.dumps(result.as_dict()))["num_cores"] == result.num_cores
     printed = Console(width=160, record=True, file=io.StringIO())
     printed.print(scaling_table(results))
-    assert "a process per core" in printed.export_text()
+    text = printed.export_text()
+    assert "4 streams in one" in text and "a process per core" in text

@@ -1,4 +1,5 @@
-"""How the pipeline gains from cores: one process on 1, 2, 4, … of them, and beside it so many processes of one core."""
+"""How the pipeline gains from cores: one process on 1, 2, 4, … of them, with one stream and with several at once, and
+beside it so many processes of one core."""
 
 from __future__ import annotations
 
@@ -19,6 +20,8 @@ from emostream.config import Settings
 from emostream.errors import ConfigError
 from emostream.stream import StreamSpec
 
+NUM_STREAMS = 4
+
 
 @dataclass(frozen=True, slots=True)
 class CoreScaling:
@@ -27,6 +30,7 @@ class CoreScaling:
     Attributes:
         num_cores: cores used.
         one_process: one pipeline in a process that may use all of them.
+        streams_frames_per_second: `NUM_STREAMS` pipelines at once in such a process, together; median of the runs.
         processes_frames_per_second: as many processes as cores, each with a pipeline and a core of its own, together;
             median of the runs. What the machine allows: they share nothing but caches and memory. The workers of the
             service are such processes.
@@ -34,12 +38,14 @@ class CoreScaling:
 
     num_cores: int
     one_process: PipelineBenchmark
+    streams_frames_per_second: float
     processes_frames_per_second: float
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "num_cores": self.num_cores,
+            "streams_frames_per_second": self.streams_frames_per_second,
             "processes_frames_per_second": self.processes_frames_per_second,
             **self.one_process.as_dict(),
         }
@@ -60,16 +66,22 @@ def bench_scaling(video: Path, *, settings: Settings, num_runs: int = 3) -> list
     for num_cores in _steps(len(cores)):
         with _process_on(cores[:num_cores]) as process:
             one_process = process.submit(_measure, video, settings, num_runs).result()
-        rate = _rate_of_processes(cores[:num_cores], video, settings=settings, num_runs=num_runs)
-        results.append(CoreScaling(num_cores, one_process, round(rate, 1)))
+        of_streams, of_processes = (
+            _rate(groups, num_streams, video, settings=settings, num_runs=num_runs)
+            for groups, num_streams in (
+                ([cores[:num_cores]], NUM_STREAMS),
+                ([[core] for core in cores[:num_cores]], 1),
+            )
+        )
+        results.append(CoreScaling(num_cores, one_process, round(of_streams, 1), round(of_processes, 1)))
     return results
 
 
-def _rate_of_processes(cores: Sequence[int], video: Path, *, settings: Settings, num_runs: int) -> float:
-    """Frames per second of a process on each core, all at the same time."""
+def _rate(groups: Sequence[list[int]], num_streams: int, video: Path, *, settings: Settings, num_runs: int) -> float:
+    """Frames per second of a process for each group of cores, each with so many streams, all at the same time."""
     with contextlib.ExitStack() as stack:
-        processes = [stack.enter_context(_process_on([core])) for core in cores]
-        _all_of([process.submit(_prepare, video, settings) for process in processes])
+        processes = [stack.enter_context(_process_on(cores)) for cores in groups]
+        _all_of([process.submit(_prepare, video, settings, num_streams) for process in processes])
         rates = []
         for _ in range(num_runs):
             started = time.perf_counter()
@@ -96,18 +108,18 @@ def _measure(video: Path, settings: Settings, num_runs: int) -> PipelineBenchmar
     return bench_pipeline(video, settings=settings, num_runs=num_runs)
 
 
-_prepared: list[tuple[StreamSpec, Settings, Models]] = []  # in the child
+_prepared: list[tuple[StreamSpec, Settings, Models, int]] = []  # in the child
 
 
-def _prepare(video: Path, settings: Settings) -> int:
+def _prepare(video: Path, settings: Settings, num_streams: int) -> int:
     """Load the models and run once: the first run is slower."""
-    _prepared.append((clip_spec(video), settings, load_models(settings)))
+    _prepared.append((clip_spec(video), settings, load_models(settings), num_streams))
     return _run_prepared()
 
 
 def _run_prepared() -> int:
-    spec, settings, models = _prepared[0]
-    return run_once(spec, settings=settings, models=models).num_frames
+    spec, settings, models, num_streams = _prepared[0]
+    return run_once(spec, settings=settings, models=models, num_copies=num_streams).num_frames
 
 
 def _steps(num_cores: int) -> Iterator[int]:

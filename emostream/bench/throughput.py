@@ -7,7 +7,7 @@ import os
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,9 +153,9 @@ def clip_spec(video: Path) -> StreamSpec:
     return StreamSpec(stream_id=stream_id_from_url(str(video)), url=str(video), kind=StreamKind.FILE)
 
 
-def run_once(spec: StreamSpec, *, settings: Settings, models: Models) -> PipelineRun:
-    """The clip once through the pipeline, events into the void."""
-    return _run_pipeline(spec, settings=settings, models=models, sink=_NowhereSink())
+def run_once(spec: StreamSpec, *, settings: Settings, models: Models, num_copies: int = 1) -> PipelineRun:
+    """The clip once through the pipeline, or through so many at the same time; events into the void."""
+    return _run_pipeline(spec, settings=settings, models=models, sink=_NowhereSink(), num_copies=num_copies)
 
 
 def _run_decoding(spec: StreamSpec, *, settings: Settings) -> PipelineRun:
@@ -165,11 +165,16 @@ def _run_decoding(spec: StreamSpec, *, settings: Settings) -> PipelineRun:
         return PipelineRun(num_frames, time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def _run_pipeline(spec: StreamSpec, *, settings: Settings, models: Models, sink: _NowhereSink) -> PipelineRun:
+def _run_pipeline(
+    spec: StreamSpec, *, settings: Settings, models: Models, sink: _NowhereSink, num_copies: int = 1
+) -> PipelineRun:
     async def run() -> int:
-        pipeline = build_pipeline(spec, settings=settings, models=models, sink=sink, epoch=new_epoch())
+        specs = [replace(spec, stream_id=f"{spec.stream_id}-{number}") for number in range(num_copies)]
+        epoch = new_epoch()
+        pipelines = [build_pipeline(each, settings=settings, models=models, sink=sink, epoch=epoch) for each in specs]
         try:
-            return (await pipeline.run()).num_frames
+            stats = await asyncio.gather(*(pipeline.run() for pipeline in pipelines))
+            return sum(each.num_frames for each in stats)
         finally:
             await sink.close()
 

@@ -76,7 +76,7 @@ def pipeline(
 def scaling(
     videos: VideosArgument = None, *, runs: RunsOption = 3, json: JsonOption = False, config: ConfigOption = None
 ) -> None:
-    """The pipeline in one process on 1, 2, 4, … cores of this machine, beside so many processes of one core (Linux)."""
+    """One process on 1, 2, 4, … cores, with one stream and with four, beside so many processes of one core (Linux)."""
     with _clips_or_made(videos, num_faces=4, num_frames=_RATE_FRAMES) as clips:
         results = bench_scaling(clips[0], settings=settings_for_command(config), num_runs=runs)
     if json:

@@ -10,7 +10,7 @@ from rich.table import Table
 from emostream.bench.agreement import Agreement
 from emostream.bench.engine import EngineFigure, as_rows
 from emostream.bench.live_result import LiveBenchmark
-from emostream.bench.scaling import CoreScaling
+from emostream.bench.scaling import NUM_STREAMS, CoreScaling
 from emostream.bench.service import ServiceBenchmark
 from emostream.bench.throughput import PipelineBenchmark
 
@@ -118,11 +118,15 @@ def agreement_table(results: Sequence[Agreement]) -> Table:
 def scaling_table(results: Sequence[CoreScaling]) -> Table:
     """One row per number of cores."""
     table = Table(title=f"{results[0].one_process.video}: frames per second by cores")
-    for column in ("cores", "one process", "times", "a process per core", "times", "decode only", "times"):
+    several = f"{NUM_STREAMS} streams in one"
+    for column in ("cores", "one process", several, "a process per core", "decode only"):
         table.add_column(column, justify="right")
+        if column != "cores":
+            table.add_column("times", justify="right")
     rates = [
         (
             scaled.one_process.frames_per_second,
+            scaled.streams_frames_per_second,
             scaled.processes_frames_per_second,
             scaled.one_process.decode_frames_per_second,
         )
