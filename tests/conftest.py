@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.schema_check import checked_events
 
@@ -16,6 +17,12 @@ __all__ = ["checked_events"]  # a fixture for every test
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+# A busy machine is no failure, and the same checkout gives the same answer; `--hypothesis-profile=explore` looks further.
+settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", settings.get_profile("suite"), derandomize=False, max_examples=500)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

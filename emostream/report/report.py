@@ -8,10 +8,11 @@ from datetime import datetime
 
 from emostream.event import UNKNOWN, EmotionEvent
 from emostream.frame import Frame
+from emostream.html_page import figure, page, picture, section, table, text
 from emostream.palette import colour_of, hex_of
 from emostream.report.charts import Block, Lane, TimeAxis, area_chart, lanes_chart, share_bar, time_text
 from emostream.report.moments import KeyMoments, PictureOf
-from emostream.report.page import chart, figure, folded, items, page, picture, section, table, text
+from emostream.report.page import STYLE_FILE, chart, folded, items
 from emostream.report.quality import QualityCounts, quality_notes
 from emostream.report.timeline import PersonTimeline, Span, StreamTimeline
 from emostream.summary import StreamSummary, TrackSummary
@@ -96,7 +97,7 @@ def report_page(record: RunRecord) -> str:
     if most_seen:
         sections += [_timeline(record, most_seen), _people(record, most_seen)]
     sections += [_trust(record), _origin(record), f"<footer>{_FOOTER}</footer>"]
-    return page(title=f"Expressions in {record.source_name}", sections=sections)
+    return page(title=f"Expressions in {record.source_name}", sections=sections, style=STYLE_FILE.read_text("utf-8"))
 
 
 def _head(record: RunRecord) -> str:
@@ -208,7 +209,9 @@ def _moments(record: RunRecord, track: TrackSummary) -> str:
     figures = [
         figure(
             picture(
-                moment.jpeg, title=f"Person #{track.track_id} at {time_text(moment.pts_seconds)}: {moment.emotion}"
+                moment.jpeg,
+                kind="jpeg",
+                title=f"Person #{track.track_id} at {time_text(moment.pts_seconds)}: {moment.emotion}",
             ),
             f"{time_text(moment.pts_seconds)}: {moment.emotion} {moment.confidence:.0%}",
         )

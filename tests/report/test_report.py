@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from emostream.emotion import EMOTIONS
 from emostream.event import EmotionEvent
-from emostream.report.page import text
+from emostream.html_page import text
 from emostream.report.report import Recording, RunRecord, report_page
 from tests.report.events import NOW, acted, event_of, face_of, frame_of
 from tests.strategies import emotion_events

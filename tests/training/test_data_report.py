@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from emostream.emotion import EMOTIONS
+from emostream.html_page import page, table
 from tests.training.made import VOTE_COLUMN, made_faces, save_npz
 from tests.training.test_data import save_contact_sheet
 from training.config import AugmentConfig
 from training.data_report.__main__ import main
-from training.data_report.page import html_page, table
 from training.data_report.sheets import augmentation_sheet, augmentation_steps, contact_sheet
 from training.data_report.statistics import (
     data_statistics,
@@ -125,7 +125,7 @@ def test_augmentation_is_shown_the_same_each_time() -> None:
 
 
 def test_text_is_escaped() -> None:
-    assert "<script>" not in html_page("<script>", table(["<script>"], [["<script>"]]))
+    assert "<script>" not in page(title="<script>", sections=[table(["<script>"], [["<script>"]])], style="")
 
 
 @pytest.mark.parametrize("has_votes", [True, False], ids=["votes", "no votes"])
@@ -135,14 +135,14 @@ def test_the_page_holds_its_pictures(tmp_path: Path, has_votes: bool, capsys: py
     path = save_npz(faces if has_votes else dataclasses.replace(faces, votes=None), tmp_path / "set.npz")
     assert main(["--data", str(path), "--out", str(tmp_path / "report")]) == 0
     assert capsys.readouterr().out.strip().endswith("index.html")
-    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
-    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    assert len(pictures) == len(re.findall("<img", page)) >= 20
+    written = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', written)
+    assert len(pictures) == len(re.findall("<img", written)) >= 20
     for content in pictures:
         decoded = cv2.imdecode(np.frombuffer(base64.b64decode(content), dtype=np.uint8), cv2.IMREAD_COLOR)
         assert decoded is not None
-    assert "http" not in page
-    assert ("Agreement of labels and votes" in page) == has_votes
+    assert "http:" not in written and "https:" not in written
+    assert ("Agreement of labels and votes" in written) == has_votes
     numbers = json.loads((tmp_path / "report" / "statistics.json").read_text(encoding="utf-8"))
     assert numbers["splits"]["all"]["num_pictures"] == 28
     assert numbers["duplicates"]["num_near_pairs"] == 1

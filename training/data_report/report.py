@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from html import escape
 
 import numpy as np
 
 from emostream.emotion import EMOTIONS
+from emostream.html_page import page, section, table
 from training.config import AugmentConfig
 from training.data_report import plots
-from training.data_report.page import html_page, paragraph, picture, row, section, subheading, table, tiles
+from training.data_report.page import STYLE_FILE, paragraph, picture, row, subheading, tiles
 from training.data_report.sheets import (
     augmentation_sheet,
     augmentation_steps,
@@ -58,7 +60,9 @@ def report_page(
         parts.append(_agreement(statistics.agreement, splits, duplicates.faces, seed=seed))
     parts += [_levels(splits, statistics, duplicates.faces), _classes(splits, seed=seed)]
     parts.append(_augmentation(next(iter(splits.values())), augment, seed=seed))
-    return html_page(f"Data report: {name}", *parts)
+    title = f"Data report: {name}"
+    style = STYLE_FILE.read_text(encoding="utf-8")
+    return page(title=title, sections=[f"<h1>{escape(title)}</h1>", *parts], style=style)
 
 
 def _summary(statistics: DataStatistics) -> str:

@@ -7,11 +7,12 @@ from html import escape
 import numpy as np
 
 from emostream.emotion import EMOTIONS
+from emostream.html_page import figure, section
 from training.evaluation import votes_and_majority
 from training.faces import FaceSet
 from training.inference import HeadOutputs
 from training.labels import EMOTION_OF_NAME, FERPLUS_COLUMNS
-from training.report.page import figure, picture, section
+from training.report.page import picture
 
 _NUM_SHOWN = 8
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from html import escape
 
+from emostream.html_page import figure, section
 from emostream.render.heat_map import draw_heat_map
 from training.explanation_folder import ClassExamples, NetExplanation
 from training.map_quality import CHANCE, MapQuality
 from training.report.charts import Series, line_chart
-from training.report.page import figure, grid, legend, picture, section, table
+from training.report.page import grid, legend, picture, table
 
 _TILE_PIXELS = 144
 _HEADS = {"ferplus": "FER+", "fer2013": "challenge"}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from emostream.html_page import figure, section
 from training.calibration import Calibration
 from training.evaluation import Evaluation
 from training.metrics import HeadMetrics, Interval
 from training.report.charts import reliability_diagram
-from training.report.page import figure, grid, legend, section, table
+from training.report.page import grid, legend, table
 from training.robustness import Robustness
 
 HEADS = ("challenge labels", "FER+ majority")

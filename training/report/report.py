@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from emostream.classify.manifest import ModelManifest
+from emostream.html_page import page, section
 from training.evaluation import Evaluation
 from training.explanation_folder import NetExplanation
 from training.faces import FaceSet
@@ -15,7 +16,7 @@ from training.inference import HeadOutputs
 from training.report.errors_gallery import errors_section
 from training.report.explanation import explanation_section
 from training.report.figures import calibration_section, classes_section, confusion_section, figures_section
-from training.report.page import page, section, table
+from training.report.page import STYLE_FILE, table
 from training.report.robustness import robustness_section
 from training.robustness import Robustness
 from training.whole_file import whole_file
@@ -72,7 +73,12 @@ def build_report(content: ReportContent) -> str:
     if content.explanation is not None:
         sections.append(explanation_section(content.explanation, checkpoint_sha256=content.manifest.checkpoint_sha256))
     sections += [_facts_section(content), _limits_section(content), _footer(content)]
-    return page(title=f"{content.manifest.name} {content.manifest.version}", sections=sections)
+    return page(
+        title=f"{content.manifest.name} {content.manifest.version}",
+        sections=sections,
+        style=STYLE_FILE.read_text("utf-8"),
+        has_styled_elements=True,
+    )
 
 
 def _header(content: ReportContent) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from html import escape
 
+from emostream.html_page import figure, section
 from training.report.charts import Series, line_chart
-from training.report.page import figure, grid, legend, section, table
+from training.report.page import grid, legend, table
 from training.robustness import Accuracy, Robustness, RobustnessCurve, mean_accuracy
 
 _HEADS = {"fer2013": "challenge labels", "ferplus": "FER+ majority"}
