@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 
-# A busy machine is no failure, and the same checkout gives the same answer; `--hypothesis-profile=explore` looks further.
+# A busy machine is no failure, a checkout gives the same answer twice; `--hypothesis-profile=explore` looks further.
 settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", settings.get_profile("suite"), derandomize=False, max_examples=500)
 settings.load_profile("suite")
