@@ -9,8 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
+from emostream.bench.engine import bench_classifier, bench_detector
+from emostream.bench.live import search_limit
 from emostream.bench.live_result import LiveBenchmark
 from emostream.bench.paced_source import PacedSource
 from emostream.bench.plot import plot_sweep
@@ -20,6 +24,7 @@ from emostream.config import DecodeSettings, Settings
 from emostream.errors import ConfigError
 from emostream.stream import StreamKind, StreamSpec
 from tests import media
+from tests.detect.real_model import centerface_path
 
 
 def _source(path: Path, *, num_frames: int, fps: float = 200.0) -> PacedSource:
@@ -79,6 +84,29 @@ def test_the_plot_is_a_picture_or_one_message(tmp_path: Path) -> None:
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ConfigError, match="writable folder"):
         plot_sweep([_result(1)], path=tmp_path / "missing" / "sweep.png")
+
+
+@given(st.integers(0, 200))
+def test_the_sweep_finds_the_limit_and_asks_for_no_number_twice(limit: int) -> None:
+    asked: list[int] = []
+
+    def is_sustained(number: int) -> bool:
+        asked.append(number)
+        return number <= limit
+
+    assert search_limit(is_sustained) == limit
+    assert len(asked) == len(set(asked)) <= 2 * limit.bit_length() + 1
+
+
+@pytest.mark.integration
+def test_engines_are_measured_by_arithmetic_and_size() -> None:
+    centerface_path()  # skips where there is no detector
+    crops = bench_classifier(Settings(), seconds=0.001)
+    frames = bench_detector(Settings(), seconds=0.001)
+    assert {figure.num_items for figure in crops} == {1, 2, 4, 8, 16, 32}
+    assert {figure.what for figure in frames} == {"480×270", "640×360", "1280×720", "1920×1080"}
+    for figure in [*crops, *frames]:
+        assert figure.per_second == pytest.approx(1000 * figure.num_items / figure.milliseconds, rel=0.01)
 
 
 @pytest.mark.integration

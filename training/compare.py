@@ -23,11 +23,12 @@ from emostream.errors import ConfigError, EmostreamError
 from training.checkpoint import load_checkpoint
 from training.config import TrainConfig, config_as_dict, load_config
 from training.config_tree import differences
+from training.fit import fit
 from training.inference import HeadOutputs, milliseconds_per_crop, open_session, run_session
 from training.model import build_model, num_multiply_adds, num_parameters
 from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, HeadScalings, ServedModel, onnx_from_model
 from training.quantize import int8_from_onnx
-from training.train import LAST_NAME, fit
+from training.state import LAST_NAME
 from training.train_set import TrainSet, load_sets
 
 _NUM_RANGE_CROPS = 512

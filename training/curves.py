@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from emostream.errors import EmostreamError, SourceRejectedError
+from training.metrics_file import METRICS_NAME, read_metrics
 from training.whole_file import whole_file
 
 Rows = Sequence[Mapping[str, float]]
@@ -59,8 +60,6 @@ def plot_curves(runs: Mapping[str, Rows], path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    from training.runlog import METRICS_NAME, read_metrics
-
     parser = argparse.ArgumentParser(prog="python -m training.curves", description="Draw the curves of runs.")
     parser.add_argument("runs", type=Path, nargs="+", help="run folders")
     parser.add_argument("--out", type=Path, default=Path("curves.png"), help="PNG file (default: curves.png)")

@@ -1,7 +1,7 @@
 """One net, many processes: `python -m training.train --config … --run … --workers 2` (Ray Train).
 
 Ray starts the workers on this machine or on a cluster, joins them in a torch process group (nccl between GPUs, gloo
-between CPUs) and starts all again when one dies; what they then do is `training.train.fit`, the same as in one process.
+between CPUs) and starts all again when one dies; what they then do is `training.fit.fit`, the same as in one process.
 Every batch is cut into equal parts, gradients are averaged, so a batch of 128 means 128 whatever the number of workers.
 The first worker writes the run folder, which all must see under the same path: on several machines it, and the data,
 lie on a shared file system.
@@ -26,9 +26,10 @@ from ray.train.torch import TorchTrainer, get_device, prepare_model
 
 from emostream.errors import ConfigError, EmostreamError
 from training.config import TrainConfig, config_as_dict, config_from_dict
-from training.runlog import describe, read_metrics
+from training.fit import fit
+from training.metrics_file import read_metrics
+from training.runlog import describe
 from training.state import LAST_NAME
-from training.train import fit
 from training.world import World
 
 _MAX_FAILURES = 3

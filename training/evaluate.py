@@ -21,7 +21,8 @@ from training.faces import FaceSet
 from training.figures_card import markdown_figures
 from training.inference import SHIPPED_MODEL, OnnxModel
 from training.report import ReportContent, write_report
-from training.robustness import Robustness, measure_robustness, spread_subset
+from training.robustness import measure_robustness, spread_subset
+from training.robustness_figures import Robustness
 
 __all__ = ["SHIPPED_MODEL", "Evaluation", "evaluate", "evaluate_model", "main"]
 

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from training.evaluation import Evaluation
 from training.metrics import HeadMetrics, Interval
-from training.robustness import Accuracy, Robustness, mean_accuracy
+from training.robustness_figures import Accuracy, Robustness, mean_accuracy
 
 QUESTIONS = {
     "fer2013": "challenge head: the challenge's label",

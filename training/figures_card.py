@@ -5,7 +5,7 @@ from __future__ import annotations
 from training.calibration import Calibration
 from training.evaluation import Evaluation
 from training.metrics import HeadMetrics
-from training.robustness import Accuracy, Robustness, mean_accuracy
+from training.robustness_figures import Accuracy, Robustness, mean_accuracy
 
 
 def markdown_figures(evaluation: Evaluation, robustness: Robustness | None = None) -> str:

@@ -16,9 +16,9 @@ from typing import Any
 
 from emostream.errors import ConfigError, EmostreamError
 from training.curves import plot_curves
+from training.metrics_file import METRICS_NAME, read_metrics
 from training.whole_file import whole_file
 
-METRICS_NAME = "metrics.csv"
 CURVES_NAME = "curves.png"
 TENSORBOARD_NAME = "tensorboard"
 
@@ -81,15 +81,6 @@ class RunLog:
             # The error that ends the run is the one to tell, not that there is no room for a plot either.
             with contextlib.suppress(EmostreamError) if error is not None else contextlib.nullcontext():
                 plot_curves({self._run.name: self._rows}, self._run / CURVES_NAME)
-
-
-def read_metrics(run: Path) -> list[dict[str, float]]:
-    """The lines of `metrics.csv`, none when there is no such file; measures that were not taken are left out."""
-    path = run / METRICS_NAME
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
 
 
 def describe(row: dict[str, float]) -> str:

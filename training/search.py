@@ -32,11 +32,11 @@ from emostream.errors import ConfigError, EmostreamError
 from training.config import TrainConfig, config_as_dict, config_from_dict, load_config
 from training.config_tree import differences, plain_values
 from training.distributed import running_ray
-from training.runlog import read_metrics
+from training.fit import fit
+from training.metrics_file import read_metrics
 from training.search_results import FAILURE_NAME, Trial, collect_trials, print_results, write_results
 from training.search_space import Draw, SearchSpace, load_space, with_settings
 from training.state import open_run_folder
-from training.train import fit
 from training.validation import score_of
 from training.whole_file import whole_file
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from emostream.errors import EmostreamError
 from training.config import TrainConfig, config_as_dict, load_config, save_config
-from training.runlog import read_metrics
+from training.metrics_file import read_metrics
 from training.search_space import SearchSpace, with_settings
 from training.validation import score_of
 from training.whole_file import whole_file

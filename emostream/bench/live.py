@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ class _TimingSink:
 
     sink: RedisSink
     measured_from: datetime
-    ages_ms: list[float] = field(default_factory=list)
+    ages_ms: array[float] = field(default_factory=lambda: array("d"))  # a list of floats takes four times the memory
     num_events: int = 0
     num_faces: int = 0
 
@@ -101,7 +102,9 @@ def sweep_live(
     `on_result` sees each measurement as it is made.
     """
 
-    def measure(num_streams: int) -> LiveBenchmark:
+    results: list[LiveBenchmark] = []
+
+    def is_sustained(num_streams: int) -> bool:
         result = bench_live(
             videos,
             settings=settings,
@@ -112,17 +115,27 @@ def sweep_live(
         )
         if on_result is not None:
             on_result(result)
-        return result
+        results.append(result)
+        return result.is_sustained
 
-    results = [measure(1)]
-    while results[-1].is_sustained:
-        results.append(measure(2 * results[-1].num_streams))
-    low, high = results[-1].num_streams // 2, results[-1].num_streams
+    search_limit(is_sustained)
+    return sorted(results, key=lambda result: result.num_streams)
+
+
+def search_limit(is_sustained: Callable[[int], bool]) -> int:
+    """The largest number that is sustained, 0 for none, where with a number all smaller ones are; asks for few.
+
+    >>> asked = []
+    >>> search_limit(lambda number: asked.append(number) or number <= 5), asked
+    (5, [1, 2, 4, 8, 6, 5])
+    """
+    low, high = 0, 1
+    while is_sustained(high):
+        low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        results.append(measure(middle))
-        low, high = (middle, high) if results[-1].is_sustained else (low, middle)
-    return sorted(results, key=lambda result: result.num_streams)
+        low, high = (middle, high) if is_sustained(middle) else (low, middle)
+    return low
 
 
 def _run_in_processes(load: Load, *, redis_url: str, num_processes: int) -> list[Share]:

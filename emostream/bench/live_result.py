@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -85,7 +86,7 @@ class Share:
     """
 
     stats: list[PipelineStats]
-    ages_ms: list[float]
+    ages_ms: array[float]
     num_events: int
     num_faces: int
     batches: BatchStats
@@ -99,8 +100,8 @@ def benchmark_from(shares: Sequence[Share], *, load: Load) -> LiveBenchmark:
     """The result of all processes together."""
     stats = [each for share in shares for each in share.stats]
     num_events = sum(share.num_events for share in shares)
-    ages_ms = [age for share in shares for age in share.ages_ms]
-    percentiles = np.percentile(ages_ms or [float("nan")], [50, 95, 99]).tolist()
+    ages_ms = np.concatenate([np.asarray(share.ages_ms) for share in shares])
+    percentiles = np.percentile(ages_ms if len(ages_ms) else [float("nan")], [50, 95, 99]).tolist()
     latency_ms = dict(zip(("p50", "p95", "p99"), (round(value, 1) for value in percentiles), strict=True))
     num_dropped = sum(each.num_dropped for each in stats)
     num_unclassified = sum(each.num_unclassified for each in stats)

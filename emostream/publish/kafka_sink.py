@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
-from emostream.publish.multi_host_url import MultiHostUrl, parse_multi_host_url
+from emostream.publish.multi_host_url import parse_multi_host_url, tls_context
 from emostream.publish.redis_connection import retry_delays
 from emostream.publish.wire import json_from_event, json_from_status, json_from_summary
 from emostream.redact import redact
@@ -53,11 +52,10 @@ class KafkaSink:
     def __init__(self, url: str, *, connect_timeout_seconds: float = 5.0, max_retry_seconds: float = 30.0) -> None:
         self._where = f"Kafka at {redact(url)}"
         try:
-            self._address: MultiHostUrl = parse_multi_host_url(url, default_port=_PORT)
+            self._address = parse_multi_host_url(url, default_port=_PORT, known_options=_OPTIONS)
+            self._tls = tls_context(self._address) if self._address.scheme == "kafka+ssl" else None
         except ValueError as exc:
             raise self._wrong(str(exc)) from exc
-        if unknown := set(self._address.options) - set(_OPTIONS):
-            raise self._wrong(f"unknown options {', '.join(sorted(unknown))}")
         self._topic = self._address.path or "emostream.events"
         self._connect_timeout_seconds = connect_timeout_seconds
         self._max_retry_seconds = max_retry_seconds
@@ -67,20 +65,11 @@ class KafkaSink:
         except ImportError as exc:
             raise ConfigError("Kafka needs aiokafka; install emostream with the extra `kafka`") from exc
         self._library = aiokafka
-        self._tls = self._tls_context()
 
     def _wrong(self, problem: str) -> ConfigError:
         return ConfigError(
             f"{self._where}: {problem}; expected for example kafka://host:9092,host2:9092/emostream.events"
         )
-
-    def _tls_context(self) -> ssl.SSLContext | None:
-        if self._address.scheme != "kafka+ssl":
-            return None
-        try:
-            return ssl.create_default_context(cafile=self._address.options.get("ssl_ca_certs"))
-        except OSError as exc:
-            raise self._wrong(f"the certificates of ssl_ca_certs cannot be read: {exc}") from exc
 
     async def publish(self, events: Sequence[EmotionEvent]) -> None:
         """Deliver emotion events, in order."""

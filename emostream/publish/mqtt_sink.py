@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
-from emostream.publish.multi_host_url import MultiHostUrl, parse_multi_host_url
+from emostream.publish.multi_host_url import MultiHostUrl, parse_multi_host_url, tls_context
 from emostream.publish.redis_connection import retry_delays
 from emostream.publish.wire import json_from_event, json_from_status, json_from_summary
 from emostream.redact import redact
@@ -46,7 +46,7 @@ class MqttSink:
 
     def __init__(self, url: str, *, connect_timeout_seconds: float = 5.0, max_retry_seconds: float = 30.0) -> None:
         self._where = f"MQTT broker at {redact(url)}"
-        self._address = self._parsed(url)
+        self._address, self._tls = self._parsed(url)
         self._prefix = self._address.path or "emostream"
         self._qos = int(self._address.options.get("qos", "1"))
         self._timeout_seconds = connect_timeout_seconds
@@ -57,35 +57,26 @@ class MqttSink:
         except ImportError as exc:
             raise ConfigError("MQTT needs aiomqtt; install emostream with the extra `mqtt`") from exc
         self._library = aiomqtt
-        self._tls = self._tls_context()
 
-    def _parsed(self, url: str) -> MultiHostUrl:
+    def _parsed(self, url: str) -> tuple[MultiHostUrl, ssl.SSLContext | None]:
         try:
-            address = parse_multi_host_url(url, default_port=_PORTS[url.partition(":")[0]])
+            default_port = _PORTS[url.partition(":")[0]]
+            address = parse_multi_host_url(url, default_port=default_port, known_options=_OPTIONS)
+            tls = tls_context(address) if address.scheme == "mqtts" else None
         except ValueError as exc:
             raise self._wrong(str(exc)) from exc
         if len(address.nodes) != 1:
             raise self._wrong("it names more than one broker")
         if "#" in address.path or "+" in address.path:
             raise self._wrong("the prefix holds a wildcard")
-        if unknown := set(address.options) - set(_OPTIONS):
-            raise self._wrong(f"unknown options {', '.join(sorted(unknown))}")
         if address.options.get("qos", "1") not in ("0", "1", "2"):
             raise self._wrong("qos is 0, 1 or 2")
-        return address
+        return address, tls
 
     def _wrong(self, problem: str) -> ConfigError:
         return ConfigError(
             f"{self._where}: {problem}; expected for example mqtt://user:password@host:1883/emostream?qos=1"
         )
-
-    def _tls_context(self) -> ssl.SSLContext | None:
-        if self._address.scheme != "mqtts":
-            return None
-        try:
-            return ssl.create_default_context(cafile=self._address.options.get("ssl_ca_certs"))
-        except OSError as exc:
-            raise self._wrong(f"the certificates of ssl_ca_certs cannot be read: {exc}") from exc
 
     async def publish(self, events: Sequence[EmotionEvent]) -> None:
         """Deliver emotion events, in order."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import ssl
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
@@ -42,25 +44,40 @@ class MultiHostUrl:
         return unquote(self.login.partition(":")[2]) or None
 
 
-def parse_multi_host_url(url: str, *, default_port: int) -> MultiHostUrl:
+def parse_multi_host_url(url: str, *, default_port: int, known_options: Collection[str] | None = None) -> MultiHostUrl:
     """The parts of `scheme://user:password@host:port,host:port/path?option=value`.
 
     >>> parse_multi_host_url("kafka://a,[::1]:9093/events?x=1", default_port=9092).nodes
     (('a', 9092), ('::1', 9093))
 
     Raises:
-        ValueError: it has another form; the message shows no password.
+        ValueError: it has another form, or options other than `known_options`; the message shows no password.
     """
     match = _URL.fullmatch(url)
     if match is None:
         raise ValueError("it has an unknown form")
+    options = dict(parse_qsl(match["query"] or "", keep_blank_values=True))
+    if known_options is not None and (unknown := set(options) - set(known_options)):
+        raise ValueError(f"unknown options {', '.join(sorted(unknown))}")
     return MultiHostUrl(
         scheme=match["scheme"],
         login=match["login"] or "",
         nodes=tuple(_node(text, default_port=default_port) for text in match["nodes"].split(",")),
         path=(match["path"] or "").strip("/"),
-        options=dict(parse_qsl(match["query"] or "", keep_blank_values=True)),
+        options=options,
     )
+
+
+def tls_context(address: MultiHostUrl) -> ssl.SSLContext:
+    """For a client that trusts the system's authorities, or those in the file of its option `ssl_ca_certs`.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    try:
+        return ssl.create_default_context(cafile=address.options.get("ssl_ca_certs"))
+    except OSError as exc:
+        raise ValueError(f"the certificates of ssl_ca_certs cannot be read: {exc}") from exc
 
 
 def _node(text: str, *, default_port: int) -> tuple[str, int]:

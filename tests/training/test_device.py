@@ -64,7 +64,7 @@ def test_trains_on_a_gpu(tmp_path: Path, tiny_config: TrainConfig, precision: st
     if not has_gpu:
         pytest.skip("needs a GPU")
 
-    from training.train import fit
+    from training.fit import fit
 
     optim = dataclasses.replace(tiny_config.optim, epochs=12)
     config = dataclasses.replace(tiny_config, optim=optim, device="cuda", precision=precision)  # type: ignore[arg-type]

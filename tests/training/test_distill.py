@@ -14,8 +14,9 @@ from emostream.errors import ModelUnavailableError
 from tests.training.made import made_faces, save_npz
 from training.config import DistillConfig, TrainConfig
 from training.distill import Teacher, Teachers, load_teachers, taught_targets
+from training.fit import fit
 from training.model import build_model
-from training.train import LAST_NAME, fit
+from training.state import LAST_NAME
 from training.train_set import prepare
 
 

@@ -18,8 +18,8 @@ from emostream.errors import ConfigError
 from tests.training.made import made_faces, save_npz
 from training.checkpoint import load_checkpoint
 from training.config import TrainConfig, TransferConfig, save_config
-from training.runlog import read_metrics
-from training.train import fit
+from training.fit import fit
+from training.metrics_file import read_metrics
 from training.world import World
 
 pytest.importorskip("ray")

@@ -20,10 +20,10 @@ from tests.training.nets import CROPS
 from training import export as module
 from training.evaluate import Evaluation, evaluate
 from training.export import export, main
+from training.fit import fit
 from training.forms import FORMS
 from training.inference import HeadOutputs
 from training.parity import accuracy_drop, compare_heads, require_same_model
-from training.train import fit
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ import torch
 from tests.training.made import made_faces, save_npz
 from training.checkpoint import load_checkpoint
 from training.config import TrainConfig, save_config
-from training.runlog import read_metrics
-from training.train import fit
+from training.fit import fit
+from training.metrics_file import read_metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration, pytest.mark.timeout(600)]
 

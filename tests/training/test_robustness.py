@@ -14,7 +14,8 @@ from tests.training.made import made_faces, save_npz
 from tests.training.test_evaluate import save_brightness_model
 from training.corruptions import CORRUPTIONS
 from training.inference import OnnxModel
-from training.robustness import Accuracy, main, mean_accuracy, measure_robustness, spread_subset
+from training.robustness import main, measure_robustness, spread_subset
+from training.robustness_figures import Accuracy, mean_accuracy
 
 
 @pytest.fixture

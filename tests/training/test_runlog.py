@@ -11,7 +11,8 @@ import pytest
 from emostream.errors import ConfigError
 from training.curves import main as curves_main
 from training.curves import plot_curves
-from training.runlog import RunLog, read_metrics
+from training.metrics_file import read_metrics
+from training.runlog import RunLog
 
 HAS_TENSORBOARD = find_spec("tensorboard") is not None
 

@@ -12,8 +12,11 @@ import torch
 from emostream.errors import ConfigError, InferenceError
 from training.checkpoint import load_checkpoint
 from training.config import BalanceConfig, TrainConfig, TransferConfig, ValidationConfig
-from training.runlog import read_metrics
-from training.train import fit, main
+from training.fit import fit
+from training.loop import train_one_epoch
+from training.metrics_file import read_metrics
+from training.state import TrainState
+from training.train import main
 
 
 def with_optim(config: TrainConfig, **changes: object) -> TrainConfig:
@@ -38,9 +41,7 @@ def test_a_resumed_run_ends_with_the_same_weights(
 ) -> None:
     fit(tiny_config, tmp_path / "whole", show_progress=False)
 
-    from training import train
-
-    original, calls = train.train_one_epoch, []
+    original, calls = train_one_epoch, []
 
     def stop_in_second_epoch(*arguments: object, **options: object) -> object:
         calls.append(1)
@@ -48,7 +49,7 @@ def test_a_resumed_run_ends_with_the_same_weights(
             raise KeyboardInterrupt
         return original(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(train, "train_one_epoch", stop_in_second_epoch)
+    monkeypatch.setattr("training.fit.train_one_epoch", stop_in_second_epoch)
     with pytest.raises(KeyboardInterrupt):
         fit(tiny_config, tmp_path / "parts", show_progress=False)
     assert load_checkpoint(tmp_path / "parts" / "last.pt").epoch == 1
@@ -89,17 +90,15 @@ def test_a_run_may_go_on_elsewhere(tmp_path: Path, tiny_config: TrainConfig) -> 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
     tmp_path: Path, tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training import train
+    original = train_one_epoch
 
-    original = train.train_one_epoch
-
-    def broken_after_first(state: train.TrainState, *arguments: object, **options: object) -> object:
+    def broken_after_first(state: TrainState, *arguments: object, **options: object) -> object:
         if state.epoch == 1:
             with torch.no_grad():
                 state.model.ferplus_head.bias.fill_(float("nan"))
         return original(state, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(train, "train_one_epoch", broken_after_first)
+    monkeypatch.setattr("training.fit.train_one_epoch", broken_after_first)
     with pytest.raises(InferenceError, match="the loss became nan in epoch 2"):
         fit(tiny_config, tmp_path / "run", show_progress=False)
     checkpoint = load_checkpoint(tmp_path / "run" / "last.pt")

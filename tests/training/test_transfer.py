@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from emostream.errors import ConfigError, ModelUnavailableError
 from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.config import ModelConfig, TrainConfig, TransferConfig
+from training.fit import fit
 from training.model import FaceNet, build_model
-from training.train import fit
 from training.transfer import (
     freeze_stages,
     load_pretrained,

@@ -11,7 +11,7 @@ from training.evaluation import Evaluation
 from training.metrics import HeadMetrics, Interval
 from training.report.charts import reliability_diagram
 from training.report.page import grid, legend, table
-from training.robustness import Robustness
+from training.robustness_figures import Robustness
 
 HEADS = ("challenge labels", "FER+ majority")
 

@@ -18,7 +18,7 @@ from training.report.explanation import explanation_section
 from training.report.figures import calibration_section, classes_section, confusion_section, figures_section
 from training.report.page import STYLE_FILE, table
 from training.report.robustness import robustness_section
-from training.robustness import Robustness
+from training.robustness_figures import Robustness
 from training.whole_file import whole_file
 
 

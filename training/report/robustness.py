@@ -8,7 +8,7 @@ from html import escape
 from emostream.html_page import figure, section
 from training.report.charts import Series, line_chart
 from training.report.page import grid, legend, table
-from training.robustness import Accuracy, Robustness, RobustnessCurve, mean_accuracy
+from training.robustness_figures import Accuracy, Robustness, RobustnessCurve, mean_accuracy
 
 _HEADS = {"fer2013": "challenge labels", "ferplus": "FER+ majority"}
 
