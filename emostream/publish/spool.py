@@ -17,6 +17,7 @@ from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.publish.redis_connection import retry_delays
 from emostream.publish.segments import QueueFullError, Record, SegmentQueue
 from emostream.publish.sink import EventSink, publish_summary
+from emostream.publish.spool_records import EVENT, STATUS, SUMMARY, num_alike, num_announced
 from emostream.publish.wire import (
     event_from_json,
     json_from_event,
@@ -29,7 +30,6 @@ from emostream.stream import StreamKind
 
 logger = logging.getLogger(__name__)
 
-_EVENT, _STATUS, _SUMMARY = b"e", b"s", b"u"
 _MAX_EVENTS_PER_SEND = 256
 _FULL_PAUSE_SECONDS = 0.2  # how often a file stream looks whether a full disk has room again
 _STREAMS = "streams"
@@ -65,6 +65,8 @@ class _StreamSpool:
     lost_path: Path
     memory: deque[Record] = field(default_factory=deque)
     num_lost: int = 0  # dropped, and not announced yet
+    on_their_way: frozenset[Record] = frozenset()  # given to the sink, which has not answered yet
+    undecided: list[Record] = field(default_factory=list)  # of those, dropped here: lost only if they do not arrive
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __len__(self) -> int:
@@ -150,19 +152,19 @@ class SpoolSink:
         """Deliver events of one stream, or keep them; a file stream waits while there is no room."""
         if not events:
             return
-        records = [Record(_EVENT, json_from_event(event).encode()) for event in events]
+        records = [Record(EVENT, json_from_event(event).encode()) for event in events]
         if await self._pass_on(events[0].stream_id, lambda: self._sink.publish(events), records):
             return
         self.stats.num_spooled += len(events)
 
     async def publish_status(self, event: StatusEvent) -> None:
         """Deliver or keep a status event."""
-        record = Record(_STATUS, json_from_status(event).encode())
+        record = Record(STATUS, json_from_status(event).encode())
         await self._pass_on(event.stream_id, lambda: self._sink.publish_status(event), [record])
 
     async def publish_summary(self, event: SummaryEvent) -> None:
         """Deliver or keep a summary event."""
-        record = Record(_SUMMARY, json_from_summary(event).encode())
+        record = Record(SUMMARY, json_from_summary(event).encode())
         await self._pass_on(event.stream_id, lambda: publish_summary(self._sink, event), [record])
 
     async def drain(self) -> None:
@@ -205,26 +207,26 @@ class SpoolSink:
         """Send now if nothing waits before it and the sink is there, else keep; whether it was sent."""
         spool = self._spool_of(stream_id)
         is_live = self._kind_of(stream_id) is StreamKind.LIVE
-        async with spool.lock:
-            if not len(spool) and not spool.num_lost and not self._is_away:
-                try:
-                    await send()
-                except SinkUnavailableError as exc:
-                    logger.warning("events wait in %s: %s", self._folder, exc)
-                    self._is_away = True
-                else:
-                    return True
-            was_kept = self._try_to_keep(spool, records, is_live=is_live)
-        while not was_kept:
+        while True:
+            async with spool.lock:
+                if not len(spool) and not spool.num_lost and not self._is_away:
+                    try:
+                        await send()
+                    except SinkUnavailableError as exc:
+                        logger.warning("events wait in %s: %s", self._folder, exc)
+                        self._is_away = True
+                    else:
+                        return True
+                was_kept = self._try_to_keep(spool, records, is_live=is_live)
             self._start_draining()
+            if was_kept:
+                return False
+            # Where nothing waits (the disk was full from the beginning) nobody else finds out that the sink is back.
+            self._is_away = self._is_away and self.num_waiting > 0
             self._has_room.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FULL_PAUSE_SECONDS):
                     await self._has_room.wait()
-            async with spool.lock:
-                was_kept = self._try_to_keep(spool, records, is_live=is_live)
-        self._start_draining()
-        return False
 
     def _try_to_keep(self, spool: _StreamSpool, records: Sequence[Record], *, is_live: bool) -> bool:
         while True:
@@ -240,18 +242,19 @@ class SpoolSink:
                 spool.memory.clear()
                 return True
         spool.memory.extend(records)
-        while len(spool.memory) > self._max_memory_events:
+        for _ in range(len(spool.memory) - self._max_memory_events):
             self._drop(spool, [spool.memory.popleft()])
         return True
 
     def _drop(self, spool: _StreamSpool, records: Sequence[Record]) -> None:
         """Count lost events; changes of state are too important to lose and go to the end of what waits."""
-        num_events = sum(record.kind == _EVENT for record in records)
+        spool.undecided += [record for record in records if record in spool.on_their_way]
+        lost = [record for record in records if record not in spool.on_their_way]
+        num_events = sum(record.kind == EVENT for record in lost)
         self.stats.num_dropped += num_events
         # What those events announced themselves is announced by the next one as well.
-        num_announced = sum(event_from_json(record.content).num_dropped for record in records if record.kind == _EVENT)
-        spool.note_lost(num_events + num_announced)
-        spool.memory.extend(record for record in records if record.kind == _STATUS)
+        spool.note_lost(num_events + sum(map(num_announced, lost)))
+        spool.memory.extend(record for record in lost if record.kind == STATUS)
 
     # --- out ----------------------------------------------------------------------------------------------------------
 
@@ -277,23 +280,25 @@ class SpoolSink:
         peeked = spool.disk.peek(_MAX_EVENTS_PER_SEND)
         on_disk = bool(peeked.records)
         if on_disk:
-            peeked = spool.disk.peek(_num_alike(peeked.records))
+            peeked = spool.disk.peek(num_alike(peeked.records))
             records = peeked.records
         else:
             records = list(spool.memory)[:_MAX_EVENTS_PER_SEND]
-            records = records[: _num_alike(records)]
-        num_lost = spool.num_lost
-        was_sent = await self._send(records, num_lost=num_lost)
+            records = records[: num_alike(records)]
+        num_lost, spool.on_their_way = spool.num_lost, frozenset(records)
+        try:
+            was_sent = await self._send(records, num_lost=num_lost)
+        except BaseException:
+            undecided, spool.on_their_way, spool.undecided = spool.undecided, frozenset(), []
+            self._drop(spool, undecided)
+            raise
         async with spool.lock:
-            if not on_disk:
-                for _ in records:
-                    if spool.memory:
-                        spool.memory.popleft()
-            elif not spool.disk.take(peeked):
-                # They were dropped while they were on their way, and arrived all the same.
-                spool.note_lost(-len(records) if records[0].kind == _EVENT else 0)
-                self.stats.num_dropped -= len(records) if records[0].kind == _EVENT else 0
-            if records[0].kind == _EVENT:
+            spool.on_their_way, spool.undecided = frozenset(), []
+            if on_disk:
+                spool.disk.take(peeked)  # takes nothing if they were dropped meanwhile
+            else:
+                _take_from(spool.memory, records)
+            if records[0].kind == EVENT:
                 self.stats.num_sent += len(records) if was_sent else 0
                 if num_lost and was_sent:
                     spool.note_lost(-num_lost)
@@ -302,11 +307,11 @@ class SpoolSink:
     async def _send(self, records: Sequence[Record], *, num_lost: int) -> bool:
         """Whether the sink took them; those it will never take are counted."""
         try:
-            if records[0].kind == _EVENT:
+            if records[0].kind == EVENT:
                 events = [event_from_json(record.content) for record in records]
                 events[0] = replace(events[0], num_dropped=events[0].num_dropped + num_lost)
                 await self._sink.publish(events)
-            elif records[0].kind == _STATUS:
+            elif records[0].kind == STATUS:
                 await self._sink.publish_status(status_from_json(records[0].content))
             else:
                 await publish_summary(self._sink, summary_from_json(records[0].content))
@@ -317,15 +322,11 @@ class SpoolSink:
         return True
 
 
-def _num_alike(records: Sequence[Record]) -> int:
-    """How many records from the first one can be sent in one call: events of one epoch, or one other record."""
-    if records[0].kind != _EVENT:
-        return 1
-    first_epoch = event_from_json(records[0].content).epoch
-    for number, record in enumerate(records):
-        if record.kind != _EVENT or event_from_json(record.content).epoch != first_epoch:
-            return number
-    return len(records)
+def _take_from(memory: deque[Record], records: Sequence[Record]) -> None:
+    """Take records off the front, as far as they are still there: some may have been dropped, or moved to the disk."""
+    for record in records:
+        if memory and memory[0] is record:
+            memory.popleft()
 
 
 def _locked(path: Path) -> IO[bytes]:

@@ -21,7 +21,10 @@ from emostream.publish import segments
 from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.open_sink import open_redis_sink
 from emostream.publish.redis_sink import RedisSink
+from emostream.publish.segments import Record, SegmentQueue
 from emostream.publish.spool import SpoolSink
+from emostream.publish.spool_records import EVENT
+from emostream.publish.wire import json_from_event
 from emostream.stream import StreamKind
 from emostream.testing import CollectingSink
 from tests.publish.samples import EPOCH, STATUS, events_of
@@ -184,6 +187,102 @@ async def test_a_full_disk_lets_file_streams_wait(tmp_path: Path, monkeypatch: p
         inner.is_away = False
         await drained(spool)
     assert indexes_of(inner.events) == [0]
+
+
+async def test_a_file_stream_goes_on_when_the_sink_comes_back_before_the_disk_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = Switchable()
+    inner.is_away = True
+    monkeypatch.setattr(segments, "_write_all", fail_half_way)
+    async with SpoolSink(inner, folder=tmp_path) as spool:
+        publishing = asyncio.create_task(spool.publish(events_of("door", [0])))
+        await asyncio.sleep(0.3)
+        assert not publishing.done()
+        inner.is_away = False
+        await asyncio.wait_for(publishing, timeout=20)
+    assert indexes_of(inner.events) == [0]
+
+
+async def test_many_changes_of_state_on_a_full_disk_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = Switchable()
+    inner.is_away = True
+    monkeypatch.setattr(segments, "_write_all", fail_half_way)
+    statuses = [replace(STATUS, num_events=number) for number in range(10)]
+    async with SpoolSink(inner, folder=tmp_path, max_memory_events=3, kind_of=live) as spool:
+        for status in statuses:
+            await spool.publish_status(status)
+        inner.is_away = False
+        await drained(spool)
+    assert sorted(inner.statuses, key=lambda status: status.num_events) == statuses
+
+
+class Slow(Switchable):
+    """A sink whose answers wait until they are let through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+
+    async def publish(self, events: Sequence[EmotionEvent]) -> None:
+        if not self.is_away:
+            self.is_asked.set()
+            await self.may_answer.wait()
+        await super().publish(events)
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_what_memory_drops_on_its_way_is_lost_only_if_it_does_not_arrive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arrives: bool
+) -> None:
+    inner = Slow()
+    inner.is_away = True
+    monkeypatch.setattr(segments, "_write_all", fail_half_way)
+    async with SpoolSink(inner, folder=tmp_path, max_memory_events=10, kind_of=live) as spool:
+        await spool.publish(events_of("door", [0, 1], epoch=EPOCH - 1))  # an older run, so sent in a call of their own
+        await spool.publish(events_of("door", range(2, 10)))
+        inner.is_away = False
+        await asyncio.wait_for(inner.is_asked.wait(), timeout=20)
+        await spool.publish(events_of("door", [10, 11]))  # takes the room of the first two
+        inner.failures += [] if arrives else [SinkUnavailableError("went away before it answered")]
+        inner.may_answer.set()
+        await drained(spool)
+    assert indexes_of(inner.events) == list(range(0 if arrives else 2, 12))
+    assert spool.stats.num_dropped == sum(event.num_dropped for event in inner.events) == (0 if arrives else 2)
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_what_the_disk_drops_on_its_way_is_lost_only_if_it_does_not_arrive(tmp_path: Path, arrives: bool) -> None:
+    inner = Slow()
+    inner.is_away = True
+    async with SpoolSink(inner, folder=tmp_path, max_bytes_per_stream=20_000, kind_of=live) as spool:
+        await spool.publish(events_of("door", [0, 1], epoch=EPOCH - 1))  # as above
+        await spool.publish(events_of("door", [2]))
+        inner.is_away = False
+        await asyncio.wait_for(inner.is_asked.wait(), timeout=20)
+        end = 3
+        while not (num_dropped := spool.stats.num_dropped):
+            await spool.publish(events_of("door", [end]))
+            end += 1
+        inner.failures += [] if arrives else [SinkUnavailableError("went away before it answered")]
+        inner.may_answer.set()
+        await drained(spool)
+    num_lost_on_their_way = 0 if arrives else 2
+    assert spool.stats.num_dropped == num_dropped + num_lost_on_their_way, "a counter never falls"
+    assert indexes_of(inner.events) == [0, 1] * arrives + list(range(2 + num_dropped, end))
+    assert sum(event.num_dropped for event in inner.events) == spool.stats.num_dropped
+
+
+async def test_what_another_version_wrote_does_not_block_the_rest(tmp_path: Path) -> None:
+    waiting = SegmentQueue(tmp_path / "streams" / "door", max_bytes=1 << 20)
+    good = Record(EVENT, json_from_event(events_of("door", [1])[0]).encode())
+    waiting.append([Record(EVENT, b'{"schema_version":99}'), good])
+    inner = Switchable()
+    async with SpoolSink(inner, folder=tmp_path) as spool:
+        await drained(spool)
+        assert spool.stats.num_rejected == 1
+    assert indexes_of(inner.events) == [1]
 
 
 async def test_what_the_sink_refuses_for_ever_does_not_block_the_rest(tmp_path: Path) -> None:
