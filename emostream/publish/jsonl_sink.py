@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -20,7 +21,8 @@ from emostream.publish.wire import json_from_event, json_from_status, json_from_
 class JsonlSink:
     """One event per line, each line whole: what cannot be written entirely is taken back where that is possible.
 
-    Status events are left out unless asked for, so that every line is an emotion event.
+    Several streams may publish at once. Status events are left out unless asked for, so that every line is an emotion
+    event.
     """
 
     def __init__(self, stream: BinaryIO, *, name: str, is_owned: bool, with_status: bool = False) -> None:
@@ -36,6 +38,7 @@ class JsonlSink:
         self._name = name
         self._is_owned = is_owned
         self._with_status = with_status
+        self._lock = threading.Lock()  # a write outlives the cancellation of whoever waits for it
 
     @classmethod
     def to_stdout(cls, *, with_status: bool = False) -> Self:
@@ -75,15 +78,24 @@ class JsonlSink:
     async def close(self) -> None:
         """Close the file; standard output stays open."""
         if self._is_owned:
-            self._stream.close()
+            await asyncio.to_thread(self._close)
 
     async def _write_lines(self, lines: Sequence[str]) -> None:
         if lines:
             # A pipe blocks while its reader is slow; the other streams of the process must not wait for it.
             await asyncio.to_thread(self._write, "".join(f"{line}\n" for line in lines).encode())
 
+    def _close(self) -> None:
+        """Runs in a worker thread, after what is being written."""
+        with self._lock:
+            self._stream.close()
+
     def _write(self, content: bytes) -> None:
         """Runs in a worker thread."""
+        with self._lock:
+            self._write_whole(content)
+
+    def _write_whole(self, content: bytes) -> None:
         start = self._stream.tell() if self._is_owned and self._stream.seekable() else None
         try:
             rest = memoryview(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import subprocess
@@ -74,6 +75,36 @@ async def test_a_full_device_is_a_clear_error() -> None:
     with pytest.raises(SinkUnavailableError, match="No space left on device"):
         await sink.publish([EVENT])
     await sink.close()
+
+
+async def test_streams_that_publish_at_once_into_a_slow_pipe_do_not_mix_their_lines() -> None:
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb") as reader, os.fdopen(write_end, "wb", buffering=0) as stream:
+        sink = JsonlSink(stream, name="pipe", is_owned=True)
+        calls = [sink.publish(events_of(name, range(1000))) for name in ("door", "hall", "yard")]
+        publishing = asyncio.gather(*calls)
+        lines = [await asyncio.to_thread(reader.readline) for _ in range(3000)]
+        await publishing
+        await sink.close()
+    events = [event_from_json(line) for line in lines]
+    for name in ("door", "hall", "yard"):
+        assert [event.frame_index for event in events if event.stream_id == name] == list(range(1000))
+
+
+async def test_a_cancelled_call_ends_before_the_file_is_closed() -> None:
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb") as reader:
+        sink = JsonlSink(os.fdopen(write_end, "wb", buffering=0), name="pipe", is_owned=True)
+        publishing = asyncio.create_task(sink.publish(events_of("door", range(1000))))
+        first = await asyncio.to_thread(reader.readline)
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+        closing = asyncio.create_task(sink.close())
+        await asyncio.sleep(0.05)
+        assert not closing.done(), "the pipe is full"
+        rest = await asyncio.to_thread(reader.readlines)
+        await closing
+    assert [event_from_json(line).frame_index for line in [first, *rest]] == list(range(1000))
 
 
 async def test_a_reader_that_went_away_is_a_clear_error() -> None:

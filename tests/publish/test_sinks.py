@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import os
@@ -55,6 +56,22 @@ async def test_parquet_has_a_row_per_face_or_empty_frame(tmp_path: Path) -> None
         await sink.publish(events[start : start + 100])
     await sink.close()
     assert pq.read_table(path)["frame_index"].to_pylist() == list(range(9000))
+
+
+async def test_parquet_takes_several_streams_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "out.parquet"
+    sink = open_sink(f"parquet:{path}", settings=SETTINGS)
+
+    async def publish(name: str) -> None:
+        events = contract_events(name, num_events=6000)
+        for start in range(0, len(events), 500):
+            await sink.publish(events[start : start + 500])
+
+    await asyncio.gather(*map(publish, ("door", "hall", "yard")))
+    await sink.close()
+    table = pq.read_table(path, columns=["stream_id", "frame_index"]).to_pylist()
+    for name in ("door", "hall", "yard"):
+        assert [row["frame_index"] for row in table if row["stream_id"] == name] == list(range(6000))
 
 
 @pytest.mark.parametrize("fault", ["lost", "doubled", "swapped", "changed"])
