@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
+import http.client
 import logging
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -26,6 +29,7 @@ _ID_HEADER = "X-Emostream-Delivery"
 _MAX_EVENTS_PER_POST = 256
 _TOO_MANY_REQUESTS = 429
 _REQUEST_TIMEOUT = 408
+_IN_PATH = re.compile(r"[!-~]*")  # what a request line holds; the rest must be percent-encoded
 
 
 class WebhookSink:
@@ -38,7 +42,7 @@ class WebhookSink:
     ever. Redirects are not followed.
 
     Args:
-        url: `https://` or `http://`.
+        url: `https://` or `http://`; user and password in it are sent as basic authentication.
         secret: signs each post; None sends none.
         timeout_seconds: bound on one post.
         max_retry_seconds: keep trying for this long before `SinkUnavailableError`.
@@ -47,10 +51,7 @@ class WebhookSink:
     def __init__(
         self, url: str, *, secret: str | None = None, timeout_seconds: float = 10.0, max_retry_seconds: float = 30.0
     ) -> None:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"webhook {redact(url)} is not usable; expected for example https://example.org/events")
-        self._url = url
+        self._url, self._login = _without_login(url)
         self._secret = secret
         self._timeout_seconds = timeout_seconds
         self._max_retry_seconds = max_retry_seconds
@@ -94,6 +95,8 @@ class WebhookSink:
     def _send(self, body: bytes, kind: str, delivery: str) -> None:
         """Runs in a worker thread."""
         headers = {"Content-Type": "application/x-ndjson", _KIND_HEADER: kind, _ID_HEADER: delivery}
+        if self._login is not None:
+            headers["Authorization"] = self._login
         if self._secret is not None:
             headers[SIGNATURE_HEADER] = sign(body, secret=self._secret, at_seconds=int(time.time()))
         request = urllib.request.Request(self._url, data=body, headers=headers, method="POST")  # noqa: S310  # checked above
@@ -109,6 +112,29 @@ class WebhookSink:
             raise EventRejectedError(f"webhook {where} answered {code}; check the address and the receiver") from exc
         except OSError as exc:  # includes URLError and time-outs
             raise SinkUnavailableError(f"webhook {where} cannot be reached: {redact(str(exc))}") from exc
+        except http.client.HTTPException as exc:
+            raise SinkUnavailableError(f"webhook {where} gave no HTTP answer: {redact(str(exc))}") from exc
+
+
+def _without_login(url: str) -> tuple[str, str | None]:
+    """The URL without user and password, and the header that carries them, if it has some.
+
+    Raises:
+        ConfigError: nothing can be posted there.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        (parts.hostname or "").encode("idna")  # as the client will
+    except ValueError:  # a port that is no number, a host that is no name
+        is_usable = False
+    if not is_usable or not _IN_PATH.fullmatch(f"{parts.path}?{parts.query}"):
+        raise ConfigError(f"webhook {redact(url)} is not usable; expected for example https://example.org/events")
+    login, _, host = parts.netloc.rpartition("@")
+    if not login:
+        return url, None
+    token = base64.b64encode(urllib.parse.unquote(login).encode()).decode()
+    return urllib.parse.urlunsplit(parts._replace(netloc=host)), f"Basic {token}"
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.parser import Parser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -61,7 +64,7 @@ def receiver() -> Iterator[Receiver]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        state.url = f"http://user:pw@127.0.0.1:{server.server_port}/events".replace("user:pw@", "")
+        state.url = f"http://127.0.0.1:{server.server_port}/events"
         Thread(target=server.serve_forever, daemon=True).start()
         yield state
         server.shutdown()
@@ -81,6 +84,38 @@ async def test_every_post_is_signed(receiver: Receiver) -> None:
     for headers, body in receiver.posts:
         assert verify_signature(headers["X-Emostream-Signature"], body, secret=SECRET, now_seconds=time.time())
     assert [headers["X-Emostream-Kind"] for headers, _ in receiver.posts] == ["emotion", "status"]
+
+
+async def test_a_login_in_the_url_is_sent_and_named_nowhere(receiver: Receiver) -> None:
+    sink = WebhookSink(receiver.url.replace("//", "//us%20er:s%C3%A9cret@"), max_retry_seconds=0)
+    await sink.publish(events_of("door", [0]))
+    (headers, _) = receiver.posts[0]
+    assert base64.b64decode(headers["Authorization"].removeprefix("Basic ")).decode() == "us er:sécret"
+    assert "Authorization" not in await _posted_by(WebhookSink(receiver.url), receiver)
+    receiver.answers = [403]
+    with pytest.raises(EventRejectedError) as caught:
+        await sink.publish(events_of("door", [1]))
+    assert "cret" not in str(caught.value)
+
+
+async def _posted_by(sink: WebhookSink, receiver: Receiver) -> dict[str, str]:
+    await sink.publish(events_of("door", [0]))
+    return receiver.posts[-1][0]
+
+
+@pytest.mark.parametrize("answer", [b"not HTTP at all\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b""])
+async def test_what_speaks_no_http_is_tried_again_and_said_plainly(answer: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = Parser().parsestr((await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[2].decode())
+        await reader.readexactly(int(head["Content-Length"]))
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(SinkUnavailableError, match="webhook http://127"):
+            await WebhookSink(f"http://127.0.0.1:{port}/x", max_retry_seconds=0).publish(events_of("door", [0]))
 
 
 async def test_a_receiver_that_is_away_is_tried_again(receiver: Receiver) -> None:
@@ -106,7 +141,20 @@ async def test_a_refusal_is_final(receiver: Receiver, code: int) -> None:
     assert receiver.num_requests == 1
 
 
-@pytest.mark.parametrize("url", ["ftp://host/x", "example.org", "https://", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/x",
+        "example.org",
+        "https://",
+        "file:///etc/passwd",
+        "https://host:port/x",
+        "https://host:99999/x",
+        f"https://{70 * 'a'}.org/x",
+        "https://host/a b",
+        "https://host/é",
+    ],
+)
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="not usable"):
         WebhookSink(url)
