@@ -84,6 +84,7 @@ class FaceFollower:
         self._patches: dict[int, FacePatch] = {}
         self._missed: set[int | None] = set()
         self._thumbnail: Luma | None = None
+        self._shape: tuple[int, ...] = ()
         self._searched_thumbnail: Luma | None = None
         self._searched_at_seconds = -math.inf
 
@@ -95,8 +96,8 @@ class FaceFollower:
         """
         started = self._clock()
         thumbnail = thumbnail_of(frame.luma)
-        has_cut = self._thumbnail is not None and is_cut(self._thumbnail, thumbnail)
-        self._thumbnail = thumbnail
+        has_cut = self._has_cut(frame.luma, thumbnail)
+        self._thumbnail, self._shape = thumbnail, frame.luma.shape
         ended_by_cut = self._end_scene() if has_cut else ()
 
         detect_seconds = 0.0
@@ -119,6 +120,10 @@ class FaceFollower:
             detect_seconds=detect_seconds,
             follow_seconds=self._clock() - started - detect_seconds,
         )
+
+    def _has_cut(self, luma: Luma, thumbnail: Luma) -> bool:
+        """Whether this frame shows another scene, or the same in other pixels: what is known of faces is in pixels."""
+        return self._thumbnail is not None and (luma.shape != self._shape or is_cut(self._thumbnail, thumbnail))
 
     def _end_scene(self) -> tuple[int, ...]:
         self._patches.clear()

@@ -105,6 +105,16 @@ def test_scene_cut_ends_all_tracks_and_searches_at_once() -> None:
     assert [followed.faces[0].track_id for followed in result] == [0, 0, 1, 1]
 
 
+def test_another_size_of_the_picture_ends_all_tracks_and_searches_at_once() -> None:
+    """The thumbnails of both sizes are the same, and the face in the corner lies outside the smaller picture."""
+    large = np.asarray(cv2.resize(BACKGROUND, None, fx=2, fy=2), dtype=np.uint8)
+    centres = [(600, 440), (600, 440), (300, 220), (300, 220)]
+    result = run([large, large, BACKGROUND, BACKGROUND], lambda index: [face_at(*centres[index])])
+    assert [followed.was_detected for followed in result] == [True, False, True, False]
+    assert result[2].ended_track_ids == (0,)
+    assert [followed.faces[0].track_id for followed in result] == [0, 0, 1, 1]
+
+
 def test_new_motion_brings_the_search_forward() -> None:
     changed = BACKGROUND.copy()
     changed[20:90, 220:290] = 255
