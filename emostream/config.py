@@ -14,9 +14,19 @@ from typing import Annotated, Any, Literal
 import platformdirs
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    YamlConfigSettingsSource,
+)
 
 from emostream.errors import ConfigError
+
+_PREFIX, _DELIMITER = "EMOSTREAM_", "__"
+_SECRETS = ("redis_url", "http_proxy", "tokens")
+"""Their values stand in no error message, whatever is wrong with them."""
 
 
 class _Section(BaseModel):
@@ -261,7 +271,12 @@ class Settings(BaseSettings):
     """All settings. Frozen; unknown names are errors, because a typing error must not pass silently."""
 
     model_config = SettingsConfigDict(
-        env_prefix="EMOSTREAM_", env_nested_delimiter="__", frozen=True, extra="forbid", use_attribute_docstrings=True
+        env_prefix=_PREFIX,
+        env_nested_delimiter=_DELIMITER,
+        env_ignore_empty=True,  # `${NAME:-}` of a Compose file means that nothing is set
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
     )
 
     decode: DecodeSettings = DecodeSettings()
@@ -292,6 +307,7 @@ def load_settings(*, config_file: Path | None = None, **arguments: Any) -> Setti
     Raises:
         ConfigError: the file cannot be read, a name is unknown or a value does not fit.
     """
+    _check_variables()
     if config_file is None and (from_environment := os.environ.get("EMOSTREAM_CONFIG")):
         config_file = Path(from_environment)
     if config_file is not None:
@@ -313,8 +329,24 @@ def load_settings(*, config_file: Path | None = None, **arguments: Any) -> Setti
         loaded = FileSettings(**arguments)
     except ValidationError as exc:
         raise ConfigError(_explain(exc, config_file=config_file)) from exc
+    except SettingsError as exc:
+        raise ConfigError(_explain_json(exc)) from exc
     # A plain instance: the local class could neither be pickled, as Ray does, nor compared with other settings.
     return Settings.model_construct(**dict(loaded))
+
+
+def _check_variables() -> None:
+    """Pydantic looks for the names it knows, so a section that there is not would pass silently.
+
+    Names without the delimiter are left alone: Kubernetes sets some for a service that is called `emostream`.
+    """
+    for name in os.environ:
+        section, delimiter, _ = name.upper().removeprefix(_PREFIX).partition(_DELIMITER)
+        if name.upper().startswith(_PREFIX) and delimiter and section.lower() not in Settings.model_fields:
+            raise ConfigError(
+                f"environment variable {name}: no settings are called {section.lower()}; expected one of "
+                f"{', '.join(Settings.model_fields)}. `emostream doctor` lists all settings."
+            )
 
 
 def _check_yaml(path: Path) -> None:
@@ -336,9 +368,19 @@ def _explain(exc: ValidationError, *, config_file: Path | None) -> str:
         name = ".".join(str(part) for part in error["loc"])
         if error["type"] == "extra_forbidden":
             lines.append(f"{name}: no such setting")
-        elif "redis_url" in name:  # the value may hold a password
+        elif any(secret in name for secret in _SECRETS):
             lines.append(f"{name}: {error['msg']}")
         else:
             lines.append(f"{name}: {error['msg']}, got {error['input']!r}")
     where = f" (environment, arguments or {config_file})" if config_file else " (environment or arguments)"
     return f"settings are not valid{where}: " + "; ".join(lines) + ". `emostream doctor` lists all settings."
+
+
+def _explain_json(exc: SettingsError) -> str:
+    """Which variable holds a list or a whole section, and is not the JSON that such are given as."""
+    text = getattr(exc.__cause__, "doc", None)
+    names = [name for name, value in os.environ.items() if name.upper().startswith(_PREFIX) and value == text]
+    return (
+        f"environment variable {' or '.join(names) or str(exc)}: lists and whole sections are given as JSON, for "
+        f"example EMOSTREAM_SERVICE__ALLOWED_NETWORKS='[\"192.168.0.0/16\"]'. `emostream doctor` lists all settings."
+    )

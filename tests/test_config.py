@@ -109,6 +109,9 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         ("EMOSTREAM_DETECT__NO_SUCH", "1", r"detect\.no_such: no such setting"),
         ("EMOSTREAM_LOG_LEVEL", "loud", "log_level: .* got 'loud'"),
         ("EMOSTREAM_PUBLISH__MAX_EVENTS_PER_STREAM", "1", r"publish\.max_events_per_stream"),
+        ("EMOSTREAM_DETEKT__MIN_SCORE", "0.5", r"EMOSTREAM_DETEKT__MIN_SCORE: no settings are called detekt"),
+        ("EMOSTREAM_SERVICE__ALLOWED_NETWORKS", "10.0.0.0/8", r"EMOSTREAM_SERVICE__ALLOWED_NETWORKS: lists .* JSON"),
+        ("EMOSTREAM_CLASSIFY", "fast", r"EMOSTREAM_CLASSIFY: .* JSON"),
     ],
 )
 def test_a_wrong_variable_is_one_clear_error(
@@ -117,6 +120,19 @@ def test_a_wrong_variable_is_one_clear_error(
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigError, match=message):
         load_settings()
+
+
+def test_an_empty_variable_sets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setenv("EMOSTREAM_SERVICE__MEDIA_ROOT", "")
+    monkeypatch.setenv("EMOSTREAM_SERVICE__ALLOWED_NETWORKS", "")
+    assert load_settings() == Settings()
+
+
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMOSTREAM_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("EMOSTREAM_PORT_8000_TCP_ADDR", "10.0.0.1")
+    assert load_settings() == Settings()
 
 
 def test_all_mistakes_are_named_at_once() -> None:
@@ -137,6 +153,13 @@ def test_a_wrong_redis_url_is_not_repeated_in_the_error() -> None:
     with pytest.raises(ConfigError, match="redis_url") as caught:
         load_settings(publish={"redis_url": ["redis://:secret@host/0"]})
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", [{"sha256": "hunter2"}, {"token": "hunter2"}, "hunter2"])
+def test_a_token_in_place_of_its_hash_is_not_repeated_in_the_error(token: object) -> None:
+    with pytest.raises(ConfigError, match=r"service\.tokens\.0") as caught:
+        load_settings(service={"tokens": [token]})
+    assert "hunter2" not in str(caught.value)
 
 
 def test_the_cache_folder_follows_the_platform_and_can_be_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
