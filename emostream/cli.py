@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -46,8 +49,25 @@ app.add_typer(models_app, name="models")
 app.add_typer(events_app, name="events")
 app.add_typer(bench_app, name="bench")
 
+_OTHER = 1
 _INTERRUPTED = 130
 _INTERNAL = 70
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"emostream {version('emostream')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    is_version_wanted: Annotated[
+        bool, typer.Option("--version", help="Show the version and end.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Watch video, follow every face, publish its expression as events."""
 
 
 def main() -> None:
@@ -76,6 +96,11 @@ def _report(exc: Exception) -> int:
     if isinstance(exc, EmostreamError):
         _print_error(str(exc))
         return exc.exit_code
+    if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
+        _print_error(
+            f"no space left on {exc.filename or 'the device that is written to'}; free some, or write elsewhere"
+        )
+        return _OTHER
     logging.getLogger(__name__).debug("internal error", exc_info=exc)
     _print_error(
         f"internal error: {type(exc).__name__}: {exc}. This is a defect of emostream; please report it with the output "
@@ -85,6 +110,6 @@ def _report(exc: Exception) -> int:
 
 
 def _print_error(message: str) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
     console.print("[bold red]error:[/bold red] ", end="")
     console.print(redact(message), markup=False)

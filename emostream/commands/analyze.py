@@ -12,13 +12,20 @@ from pathlib import Path
 from typing import Annotated, Protocol
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from emostream.assembly import build_pipeline, load_models, new_epoch
 from emostream.commands.analysis_report import AnalysisReport, ReportPictures
 from emostream.commands.annotated_video import AnnotatedVideo
-from emostream.commands.options import ConfigOption, JsonOption, RedisOption, notes, settings_for_command
+from emostream.commands.options import (
+    ConfigOption,
+    JsonOption,
+    RedisOption,
+    check_is_not_source,
+    notes,
+    screen,
+    settings_for_command,
+)
 from emostream.commands.tables import summary_table
 from emostream.config import DecodeSettings, Settings
 from emostream.decode.backoff import Backoff
@@ -57,7 +64,9 @@ class RunObserver(Protocol):
 
 
 def analyze(
-    source: Annotated[str, typer.Argument(help="Video file or URL (http, https, rtsp).", metavar="SOURCE")],
+    source: Annotated[
+        str, typer.Argument(help="Video file or URL (rtsp, http, rtmp, udp, v4l2, s3, …).", metavar="SOURCE")
+    ],
     *,
     json: JsonOption = False,
     redis: RedisOption = None,
@@ -97,6 +106,8 @@ def analyze(
     settings = settings_for_command(config, redis=redis)
     if blur and annotate is None:
         raise ConfigError("--blur is about the annotated video: give --annotate FILE")
+    for path in _event_files(output, sink or ()):
+        check_is_not_source(path, source, what="the file of events")
     observers: list[RunObserver] = []
     if annotate is not None:
         observers.append(AnnotatedVideo(annotate, is_blurred=blur, encoder=encoder))
@@ -127,9 +138,15 @@ def analyze(
         )
     finally:
         if not json and summary.num_events:
-            Console(highlight=False).print(summary_table(summary, title=f"People in {spec.stream_id}"))
+            screen.print(summary_table(summary, title=f"People in {spec.stream_id}"))
     if not json:
         _print_closing(stats, seconds=time.perf_counter() - started, output=output)
+
+
+def _event_files(output: Path | None, urls: Sequence[str]) -> list[Path]:
+    """The files that events are written to."""
+    named = [url.partition(":")[2] for url in urls if url.startswith(("jsonl:", "parquet:"))]
+    return [*([] if output is None else [output]), *map(Path, named)]
 
 
 async def _analyze(
@@ -181,7 +198,7 @@ def _serving_metrics(measurement: Measurement, *, host: str, port: int | None) -
             f"metrics need a package that is not installed ({exc.name}): pip install 'emostream[serve]'"
         ) from exc
     with serving_metrics(measurement.collect, host=host, port=port) as chosen:
-        notes.print(f"metrics: http://{host}:{chosen}/metrics")
+        notes.print(f"metrics: http://{host}:{chosen}/metrics", markup=False)
         yield
 
 

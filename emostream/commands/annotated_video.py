@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from emostream.commands.options import notes
+from emostream.commands.options import check_is_not_source, notes
 from emostream.config import DecodeSettings, Settings
 from emostream.decode.sound import SoundReader
 from emostream.decode.source import FrameSource, SourceInfo
-from emostream.errors import ConfigError, SourceError
+from emostream.errors import SourceError
 from emostream.event import EmotionEvent
 from emostream.frame import Frame
 from emostream.pipeline import EventObserver
@@ -42,7 +42,7 @@ class AnnotatedVideo:
     @contextlib.contextmanager
     def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
         """What the pipeline shows its frames and events; the file is complete afterwards."""
-        _check_is_not_source(self.path, spec.url)
+        check_is_not_source(self.path, spec.url, what="the annotated video")
         writer = VideoWriter(self.path, encoder=self._encoder)
         with contextlib.ExitStack() as stack:
             # Left in the opposite order: the writer reads the sound to its end, and an early end is told as well.
@@ -74,15 +74,6 @@ class AnnotatedVideo:
             notes.print(f"encoder {self._encoder} does not work here: {encoder.name} wrote the video instead")
         sound = f"; sound {writer.sound_description or 'left out'}" if source.info.has_audio else ""
         notes.print(f"annotated video: {self.path} ({encoder.name}{sound})", markup=False, soft_wrap=True)
-
-
-def _check_is_not_source(path: Path, url: str) -> None:
-    try:
-        is_source = path.samefile(url.removeprefix("file://"))
-    except (OSError, ValueError):  # one of them does not exist, or is no path
-        return
-    if is_source:
-        raise ConfigError(f"the annotated video would replace its source {path}; give another name")
 
 
 def _open_sound(spec: StreamSpec, info: SourceInfo, *, settings: DecodeSettings) -> SoundReader | None:

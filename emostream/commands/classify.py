@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from emostream.assembly import Models, load_models
-from emostream.commands.options import ConfigOption, JsonOption, notes, settings_for_command
+from emostream.commands.options import ConfigOption, JsonOption, notes, screen, settings_for_command
 from emostream.commands.picture_list import list_pictures
-from emostream.commands.tables import coloured
+from emostream.commands.tables import as_markup, coloured, printable
 from emostream.config import Settings
 from emostream.errors import ConfigError, SourceError
 from emostream.pictures import ClassifiedPicture, classify_picture
@@ -92,7 +90,7 @@ async def _classify_all(
     finally:
         models.close()
         if table.row_count:
-            Console(highlight=False).print(table)
+            screen.print(table)
     if writer is not None and writer.num_written:
         notes.print(f"annotated pictures: {writer.num_written} in {writer.folder}", markup=False, soft_wrap=True)
 
@@ -111,19 +109,10 @@ async def _numbered(name: str, *, settings: Settings, models: Models, is_whole_f
     return replace(found, event=replace(found.event, faces=faces))
 
 
-def shown_name(name: str) -> str:
-    """A name as it can be printed: without credentials, control characters and bytes that are no text.
-
-    >>> shown_name("http://user:secret@host/a.png"), shown_name("a\\x1b[2J.png")
-    ('http://***@host/a.png', 'a�[2J.png')
-    """
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in redact(name))
-
-
 def _report(error: SourceError, *, json: bool, name: str | None = None) -> None:
     """One line on standard error; in JSON also an object in place of the picture's."""
     notes.print("[bold red]error:[/] ", end="")
-    notes.print(shown_name(str(error)), markup=False, soft_wrap=True)
+    notes.print(printable(redact(str(error))), markup=False, soft_wrap=True)
     if json and name is not None:
         typer.echo(json_format.dumps({"picture": redact(name), "error": redact(str(error))}))
 
@@ -156,7 +145,7 @@ def _table() -> Table:
 
 def _add_rows(table: Table, found: ClassifiedPicture, *, name: str) -> None:
     """A row per face; one that says so where there is none."""
-    shown, remarks = escape(shown_name(name)), [_FIRST_OF_MANY] if found.is_first_of_many else []
+    shown, remarks = as_markup(redact(name)), [_FIRST_OF_MANY] if found.is_first_of_many else []
     if not found.event.faces:
         size = f"{found.frame.width}×{found.frame.height}"
         table.add_row(shown, "–", "[dim]no face found[/]", "", ", ".join([f"{size} pixels", *remarks]))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
-from emostream.commands.options import ConfigOption, JsonOption, notes, settings_for_command
+from emostream.commands.options import ConfigOption, JsonOption, notes, screen, settings_for_command
+from emostream.commands.tables import as_markup
 from emostream.config import Settings
 from emostream.errors import ConfigError, EngineUnavailableError
 from emostream.models.store import ModelStore
@@ -107,17 +107,20 @@ def _compile(model: str, engine: TrtName, settings: Settings) -> CompileReport:
 
 
 def _note(what: str) -> None:
-    notes.print(f"[dim]{what}[/]", soft_wrap=True)
+    notes.print(what, style="dim", markup=False, soft_wrap=True)
 
 
 def _print(reports: Sequence[CompileReport]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
     for report in reports:
         size = f"{report.size_bytes / 1e6:.1f} MB"
-        console.print(f"[bold]{report.model}[/] {report.precision}, {size}, by {report.package} for {report.target}")
-        console.print(f"  shapes  {', '.join(report.profiles)}")
-        console.print(f"  proof   {_proof_in_words(report)}")
-        console.print(f"  file    {report.path}")
+        what = f"{report.precision}, {size}, by {report.package} for {report.target}"
+        screen.print(f"[bold]{as_markup(report.model)}[/] {as_markup(what)}", soft_wrap=True)
+        for title, text in (
+            ("shapes", ", ".join(report.profiles)),
+            ("proof", _proof_in_words(report)),
+            ("file", str(report.path)),
+        ):
+            screen.print(f"  {title:6}  {as_markup(text)}", soft_wrap=True)
 
 
 def _proof_in_words(report: CompileReport) -> str:

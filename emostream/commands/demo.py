@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.progress import Progress
 
 from emostream.assembly import new_epoch
 from emostream.commands.analyze import run_analysis
 from emostream.commands.annotated_video import AnnotatedVideo
-from emostream.commands.options import ConfigOption, RedisOption, settings_for_command
-from emostream.commands.tables import event_line, summary_table
+from emostream.commands.options import ConfigOption, RedisOption, screen, settings_for_command
+from emostream.commands.tables import as_markup, event_line, summary_table
 from emostream.config import Settings
 from emostream.demo_clip import make_demo_clip
 from emostream.event import StatusEvent
@@ -31,8 +30,6 @@ from emostream.summary import StreamSummary
 
 _DEMO_FRAMES = 200
 _PRINT_EVERY_EVENTS = 25  # where the output is no terminal, a line for each event would be noise
-
-console = Console(highlight=False)
 
 
 def demo(
@@ -61,10 +58,10 @@ def demo(
 
 
 def _make_clip(path: Path) -> Path:
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=screen, transient=True) as progress:
         bar = progress.add_task("making a clip of two public-domain portraits", total=_DEMO_FRAMES)
         make_demo_clip(path, num_frames=_DEMO_FRAMES, on_frame=lambda: progress.advance(bar))
-    console.print(f"[green]✓[/] clip of moving real faces: {path}")
+    _tell(f"clip of moving real faces: {path}")
     return path
 
 
@@ -75,7 +72,7 @@ def _redis_url(settings: Settings, *, data_dir: Path) -> Iterator[str]:
         yield settings.publish.redis_url.get_secret_value()
         return
     with EmbeddedRedis(data_dir=data_dir) as server:
-        console.print(f"[green]✓[/] embedded Redis-compatible server: {redact(server.url)}, data in {data_dir}")
+        _tell(f"embedded Redis-compatible server: {redact(server.url)}, data in {data_dir}")
         yield server.url
 
 
@@ -128,28 +125,28 @@ async def _read_back(spec: StreamSpec, *, settings: Settings, redis_url: str, ep
 @contextlib.contextmanager
 def _showing() -> Iterator[Callable[[StreamSummary], None]]:
     """A live table on a terminal; a line now and then elsewhere."""
-    if not console.is_terminal:
+    if not screen.is_terminal:
 
         def print_line(summary: StreamSummary) -> None:
             if summary.last_event is not None and summary.num_events % _PRINT_EVERY_EVENTS == 1:
-                console.print(event_line(summary.last_event))
+                screen.print(event_line(summary.last_event))
 
         yield print_line
         return
-    with Live(console=console, transient=True, refresh_per_second=8) as live:
+    with Live(console=screen, transient=True, refresh_per_second=8) as live:
         yield lambda summary: live.update(summary_table(summary, title=f"{summary.num_events} events from Redis"))
 
 
 def _print_closing(
     summary: StreamSummary, *, spec: StreamSpec, annotated: Path, output: Path, is_embedded: bool
 ) -> None:
-    console.print(
-        summary_table(summary, title=f"read back from Redis: {summary.num_events} events of {spec.stream_id}")
-    )
-    console.print(
-        f"[green]✓[/] {summary.num_events} events with {summary.num_faces} faces at {events_key(spec.stream_id)}"
-    )
-    console.print(f"[green]✓[/] annotated video: {annotated}")
+    screen.print(summary_table(summary, title=f"read back from Redis: {summary.num_events} events of {spec.stream_id}"))
+    _tell(f"{summary.num_events} events with {summary.num_faces} faces at {events_key(spec.stream_id)}")
+    _tell(f"annotated video: {annotated}")
     if is_embedded:
-        console.print(f"The server is stopped; its data stays in {output / 'redis'} for the next demo.")
-    console.print("With your own video: [bold]make demo SOURCE=my-video.mp4[/]")
+        screen.print(f"The server is stopped; its data stays in {output / 'redis'} for the next demo.", markup=False)
+    screen.print("With your own video: [bold]make demo SOURCE=my-video.mp4[/]")
+
+
+def _tell(done: str) -> None:
+    screen.print(f"[green]✓[/] {as_markup(done)}")

@@ -6,13 +6,13 @@ import json as json_format
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from emostream.bench.machine import describe_machine
 from emostream.classify.engines import DEFAULT_ENGINE, check_available, choose_engine
 from emostream.classify.load import load_classifier
-from emostream.commands.options import ConfigOption, JsonOption, settings_for_command
+from emostream.commands.options import ConfigOption, JsonOption, screen, settings_for_command
+from emostream.commands.tables import as_markup
 from emostream.config import Settings
 from emostream.engine_choice import ENGINE_CHOICES_FILE, remembered_choices
 from emostream.errors import EmostreamError, EngineUnavailableError
@@ -80,7 +80,6 @@ def _models(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _print(report: dict[str, Any]) -> None:
-    console = Console(highlight=False)
     table = Table(show_header=False)
     table.add_column(style="bold")
     table.add_column()
@@ -90,14 +89,14 @@ def _print(report: dict[str, Any]) -> None:
     table.add_row("cpu features", " ".join(machine["cpu_features"]) or "none that matter")
     table.add_row("versions", ", ".join(f"{name} {number}" for name, number in machine["versions"].items()))
     for name, detail in report["engines"].items():
-        table.add_row(f"engine {name}", detail)
+        table.add_row(f"engine {name}", as_markup(detail))
     table.add_row("classifier runs on", report["classifier_engine"])
     for key, measured in report["engine_choices_ms"].items():
         table.add_row(key, ", ".join(f"{name} {milliseconds:.1f} ms" for name, milliseconds in measured.items()))
     for model in report["models"]:
         mark = "[green]✓[/]" if model["usable"] else "[red]✗[/]"
-        table.add_row(f"model {model['name']}", f"{mark} {model['detail']}")
+        table.add_row(f"model {as_markup(model['name'])}", f"{mark} {as_markup(model['detail'])}")
     for section, values in report["settings"].items():
         for name, value in values.items() if isinstance(values, dict) else [(None, values)]:
-            table.add_row(f"{section}.{name}" if name else section, str(value))
-    console.print(table)
+            table.add_row(f"{section}.{as_markup(name)}" if name else section, as_markup(str(value)))
+    screen.print(table)

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.progress import track
 
 from emostream.assembly import load_chosen_detector
@@ -18,7 +17,14 @@ from emostream.classify.classifier import EmotionClassifier
 from emostream.classify.load import load_classifier
 from emostream.classify.preprocess import crop_from_picture
 from emostream.commands.explanation_text import probabilities_table, words_of_explanation
-from emostream.commands.options import ConfigOption, JsonOption, notes, settings_for_command
+from emostream.commands.options import (
+    ConfigOption,
+    JsonOption,
+    check_is_not_source,
+    notes,
+    screen,
+    settings_for_command,
+)
 from emostream.config import Settings
 from emostream.decode.picture import read_picture
 from emostream.detect.align import CROP_SIZE_PIXELS, TEMPLATE_LANDMARKS, crop_face, crop_similarities
@@ -60,6 +66,8 @@ def explain(
 ) -> None:
     """Show what the model sees in the faces of a picture, and which parts of each face its answer comes from."""
     settings = settings_for_command(config)
+    path = out or Path(f"{stream_id_from_url(picture)}-explained.png")
+    check_is_not_source(path, picture, what="the overlay")
     frame = read_picture(picture, settings=settings.decode)
     luma = np.ascontiguousarray(frame.full_luma(frame.luma))
     faces = [_whole_face(luma)] if whole else _find_faces(luma, settings=settings, name=redact(picture))
@@ -70,7 +78,6 @@ def explain(
         model = f"{classifier.manifest.name} {classifier.manifest.version}"
     finally:
         classifier.close()
-    path = out or Path(f"{stream_id_from_url(picture)}-explained.png")
     write_png(draw_explanations(frame.rgb(), explanations, faces=faces, model=model), path)
     if json:
         typer.echo(
@@ -148,13 +155,12 @@ def _explain(
 
 
 def _print(explanations: Sequence[Explanation], *, num_faces: int, path: Path) -> None:
-    console = Console(highlight=False)
-    console.print(probabilities_table(explanations))
+    screen.print(probabilities_table(explanations))
     for explanation in explanations:
-        console.print()
+        screen.print()
         for line in words_of_explanation(explanation):
-            console.print(line)
+            screen.print(line)
     if len(explanations) < num_faces:
         which = "the largest" if len(explanations) > 1 else "one"
         notes.print(f"{num_faces} faces found, {which} explained; choose another with --face N")
-    notes.print(f"overlay: {path}")
+    notes.print(f"overlay: {path}", markup=False, soft_wrap=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from emostream.commands.tables import coloured
+from emostream.commands.tables import as_markup, coloured
 from emostream.explanation import Explanation
 
 _NUM_REGIONS_TOLD = 3
@@ -16,7 +16,7 @@ def probabilities_table(explanations: Sequence[Explanation]) -> Table:
     """One row per face; there must be at least one."""
     table = Table("face", "answer")
     for label in explanations[0].scores.labels:
-        table.add_column(label, justify="right")
+        table.add_column(as_markup(label), justify="right")
     for explanation in explanations:
         scores = explanation.scores
         cells = [f"{value:.0%}" for value in scores.probabilities]

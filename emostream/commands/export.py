@@ -42,7 +42,7 @@ def export(
         max_retry_seconds=settings.publish.max_retry_seconds,
     )
     num_events = _write(events, output)
-    notes.print(f"{num_events} events in {output}")
+    notes.print(f"{num_events} events in {output}", markup=False, soft_wrap=True)
     if events.num_rejected:
         notes.print(f"left out {events.num_rejected} entries that are no events of this version")
 

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from emostream.commands.options import JsonOption
+from emostream.commands.options import JsonOption, notes
 from emostream.commands.streams import LOCAL_SERVICE, ServiceOption, TokenOption
+from emostream.commands.tables import print_record, print_records
 from emostream.errors import EmostreamError
 from emostream.service.api_client import ApiClient
 
@@ -46,20 +45,13 @@ def add(
     body |= {name: value for name, value in (("patterns", pattern), ("target_fps", fps)) if value}
     client = ApiClient(service, token=token)
     shown = client.call("POST", "/v1/jobs", body)
-    _print(_waited(client, job_id) if wait else shown, json=json)
+    print_record(_waited(client, job_id) if wait else shown, json=json)
 
 
 @jobs_app.command("list")
 def list_jobs(*, service: ServiceOption = LOCAL_SERVICE, token: TokenOption = None, json: JsonOption = False) -> None:
     """Show all jobs."""
-    found = ApiClient(service, token=token).call("GET", "/v1/jobs")
-    if json:
-        print(json_format.dumps(found))
-        return
-    table = Table(*(name.removeprefix("num_") for name in _COLUMNS))
-    for job in found:
-        table.add_row(*(str(job[name]) for name in _COLUMNS))
-    Console(highlight=False).print(table)
+    print_records(ApiClient(service, token=token).call("GET", "/v1/jobs"), columns=_COLUMNS, json=json)
 
 
 @jobs_app.command()
@@ -71,7 +63,7 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show one job."""
-    _print(ApiClient(service, token=token).call("GET", _path(job_id)), json=json)
+    print_record(ApiClient(service, token=token).call("GET", _path(job_id)), json=json)
 
 
 @jobs_app.command("wait")
@@ -83,7 +75,7 @@ def wait_for(
     json: JsonOption = False,
 ) -> None:
     """Show progress until all files are processed; an error when some could not be."""
-    _print(_waited(ApiClient(service, token=token), job_id), json=json)
+    print_record(_waited(ApiClient(service, token=token), job_id), json=json)
 
 
 @jobs_app.command()
@@ -108,7 +100,7 @@ def remove(job_id: JobIdArgument, *, service: ServiceOption = LOCAL_SERVICE, tok
 def _waited(client: ApiClient, job_id: str) -> dict[str, Any]:
     """The job when it is done; a bar on standard error meanwhile."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=notes, transient=True) as progress:
         task = progress.add_task(job_id, total=None)
         while True:
             job: dict[str, Any] = client.call("GET", _path(job_id))
@@ -131,13 +123,3 @@ def _waited(client: ApiClient, job_id: str) -> dict[str, Any]:
 
 def _path(job_id: str) -> str:
     return f"/v1/jobs/{quote(job_id, safe='')}"
-
-
-def _print(job: dict[str, Any], *, json: bool) -> None:
-    if json:
-        print(json_format.dumps(job))
-        return
-    table = Table(show_header=False)
-    for name, value in job.items():
-        table.add_row(name, str(value))
-    Console(highlight=False).print(table)

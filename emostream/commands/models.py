@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from emostream.commands.compile import compile_models
-from emostream.commands.options import ConfigOption, JsonOption, notes, settings_for_command
+from emostream.commands.options import ConfigOption, JsonOption, notes, screen, settings_for_command
+from emostream.commands.tables import as_markup
 from emostream.errors import ConfigError
 from emostream.form_check import FormCheck
 from emostream.models.store import ModelEntry, ModelStore
@@ -74,7 +74,7 @@ models_app.command("compile")(compile_models)
 
 
 def _note(what: str) -> None:
-    notes.print(f"[dim]{what}[/]")
+    notes.print(what, style="dim", markup=False)
 
 
 def _store(config: Path | None) -> ModelStore:
@@ -111,9 +111,9 @@ def _print_checks(checks: Sequence[FormCheck]) -> None:
             "–" if check.agreement is None else f"{check.agreement:.2%}",
             "–" if check.max_difference is None else f"{check.max_difference:.4f}",
             "–" if check.milliseconds is None else f"{check.milliseconds:.2f}",
-            f"[red]✗ {check.problem}[/]" if check.problem else "[green]✓ matches[/]",
+            f"[red]✗ {as_markup(check.problem)}[/]" if check.problem else "[green]✓ matches[/]",
         )
-    Console(highlight=False).print(table)
+    screen.print(table)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -128,12 +128,12 @@ def _print_entries(entries: Sequence[ModelEntry], *, json: bool) -> None:
         table.add_column(column, overflow="fold")
     for entry in entries:
         table.add_row(
-            entry.name,
+            as_markup(entry.name),
             _STATE_MARKUP[entry.state],
             entry.kind,
             entry.licence,
             f"{entry.size_bytes / 1e6:.1f} MB",
             f"{entry.sha256[:12]}…",
-            entry.source,
+            as_markup(entry.source),
         )
-    Console(highlight=False).print(table)
+    screen.print(table)

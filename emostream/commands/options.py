@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from emostream.config import Settings, load_settings
+from emostream.errors import ConfigError
 from emostream.logs import configure_logging
 
 ConfigOption = Annotated[
@@ -19,8 +20,20 @@ RedisOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output.")]
 
-# People's output that must not mix with JSON on standard output: progress, notes.
-notes = Console(stderr=True, highlight=False)
+# What people read, and what they read beside JSON on standard output: progress, notes. Without emoji, because addresses
+# may hold what Rich takes for the name of one (`fd00:a:b::1`).
+screen = Console(highlight=False, emoji=False)
+notes = Console(stderr=True, highlight=False, emoji=False)
+
+
+def check_is_not_source(path: Path, url: str, *, what: str) -> None:
+    """Raise `ConfigError` when writing there would destroy what is about to be read."""
+    try:
+        is_source = path.samefile(url.removeprefix("file://"))
+    except (OSError, ValueError):  # one of them does not exist, or is no path
+        return
+    if is_source:
+        raise ConfigError(f"{what} would replace its source {path}; give another name")
 
 
 def settings_for_command(config: Path | None, *, redis: str | None = None, **arguments: Any) -> Settings:

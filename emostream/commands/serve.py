@@ -120,7 +120,7 @@ def _redis(settings: Settings, *, data_dir: Path | None, address: str | None) ->
         return
     if address is not None:
         raise ConfigError("a service on a cluster needs a Redis server that all its machines reach: give --redis URL")
-    with EmbeddedRedis(data_dir=data_dir) as server:
+    with EmbeddedRedis(data_dir=data_dir, is_restarted=True) as server:
         yield server.url
 
 
@@ -160,8 +160,11 @@ def _is_ready(base: str) -> bool:
 
 
 def _print_addresses(base: str, *, redis_url: str, has_tokens: bool) -> None:
-    notes.print(f"ready: {base}/v1/streams (documentation at {base}/docs)", soft_wrap=True)
-    notes.print(f"events: {redact(redis_url)}, and {base}/v1/streams/STREAM/events", soft_wrap=True)
-    if not has_tokens:
-        notes.print("everybody who reaches this address may use it; set service.tokens to change that")
-    notes.print("Ctrl-C stops it")
+    lines = [
+        f"ready: {base}/ (console), {base}/v1/streams (interface, documented at {base}/docs)",
+        f"events: {redact(redis_url)}, and {base}/v1/streams/STREAM/events",
+        *([] if has_tokens else ["everybody who reaches this address may use it; set service.tokens to change that"]),
+        "Ctrl-C stops it",
+    ]
+    for line in lines:
+        notes.print(line, markup=False, soft_wrap=True)

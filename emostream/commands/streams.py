@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json as json_format
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from emostream.commands.options import JsonOption
+from emostream.commands.tables import print_record, print_records
 from emostream.service.api_client import ApiClient
 from emostream.service.apply import apply_streams, read_streams, wait_until_ready
+from emostream.stream import StreamKind
 
 streams_app = typer.Typer(help="Add, list, change and remove streams of a running service.", no_args_is_help=True)
 
@@ -33,6 +32,9 @@ def add(
     url: Annotated[str, typer.Argument(help="RTSP, HTTP, … or file:// URL.")],
     *,
     stream_id: Annotated[str | None, typer.Option("--id", help="Stream id; by default from the URL.")] = None,
+    kind: Annotated[
+        StreamKind | None, typer.Option(help="By default from the URL; a webcam or live HLS over HTTP needs `live`.")
+    ] = None,
     fps: Annotated[float | None, typer.Option(help="Process at most this many frames per second.")] = None,
     every: Annotated[int, typer.Option(help="Process one of this many frames.", metavar="N")] = 1,
     paused: Annotated[bool, typer.Option("--paused", help="Open the source but process nothing yet.")] = False,
@@ -42,8 +44,9 @@ def add(
 ) -> None:
     """Ask for a stream; asking again for the same changes nothing."""
     body: dict[str, Any] = {"url": url, "every": every, "paused": paused}
-    body |= {name: value for name, value in (("id", stream_id), ("target_fps", fps)) if value is not None}
-    _print(ApiClient(service, token=token).add(body), json=json)
+    options = {"id": stream_id, "kind": kind, "target_fps": fps}
+    body |= {name: value for name, value in options.items() if value is not None}
+    print_record(ApiClient(service, token=token).add(body), json=json)
 
 
 @streams_app.command()
@@ -72,14 +75,7 @@ def list_streams(
     json: JsonOption = False,
 ) -> None:
     """Show all streams."""
-    found = list(ApiClient(service, token=token).streams(state=state))
-    if json:
-        print(json_format.dumps(found))
-        return
-    table = Table(*(name.removeprefix("num_").replace("_", " ") for name in _COLUMNS))
-    for stream in found:
-        table.add_row(*("" if stream[name] is None else str(stream[name]) for name in _COLUMNS))
-    Console(highlight=False).print(table)
+    print_records(list(ApiClient(service, token=token).streams(state=state)), columns=_COLUMNS, json=json)
 
 
 @streams_app.command()
@@ -91,7 +87,7 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show one stream."""
-    _print(ApiClient(service, token=token).show(stream_id), json=json)
+    print_record(ApiClient(service, token=token).show(stream_id), json=json)
 
 
 @streams_app.command()
@@ -109,7 +105,7 @@ def pause(
     json: JsonOption = False,
 ) -> None:
     """Process no frames, with the source kept open."""
-    _print(ApiClient(service, token=token).change(stream_id, {"paused": True}), json=json)
+    print_record(ApiClient(service, token=token).change(stream_id, {"paused": True}), json=json)
 
 
 @streams_app.command()
@@ -121,14 +117,4 @@ def resume(
     json: JsonOption = False,
 ) -> None:
     """Process frames again."""
-    _print(ApiClient(service, token=token).change(stream_id, {"paused": False}), json=json)
-
-
-def _print(stream: dict[str, Any], *, json: bool) -> None:
-    if json:
-        print(json_format.dumps(stream))
-        return
-    table = Table(show_header=False)
-    for name, value in stream.items():
-        table.add_row(name, "" if value is None else str(value))
-    Console(highlight=False).print(table)
+    print_record(ApiClient(service, token=token).change(stream_id, {"paused": False}), json=json)

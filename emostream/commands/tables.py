@@ -1,20 +1,44 @@
-"""Events and summaries as Rich tables."""
+"""Events, summaries and answers of a service as Rich tables; what others wrote is text in them, never markup."""
 
 from __future__ import annotations
 
+import json as json_format
+from collections.abc import Sequence
+from typing import Any
+
+import typer
 from rich.markup import escape
 from rich.table import Table
 
 from emostream.client import Change
+from emostream.commands.options import screen
 from emostream.event import EmotionEvent, StatusEvent
 from emostream.palette import colour_of
 from emostream.summary import StreamSummary
 
 
+def printable(text: str) -> str:
+    """The text without control characters and bytes that are no text, which could steer a terminal.
+
+    >>> printable("a\\x1b[2J.png")
+    'a�[2J.png'
+    """
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def as_markup(text: str) -> str:
+    """Rich markup that shows this very text, brackets and all.
+
+    >>> as_markup("pip install 'emostream[gpu]'")
+    "pip install 'emostream\\\\[gpu]'"
+    """
+    return escape(printable(text))
+
+
 def coloured(emotion: str) -> str:
     """The emotion in its colour, as Rich markup."""
     red, green, blue = colour_of(emotion)
-    return f"[rgb({red},{green},{blue})]{emotion}[/]"
+    return f"[rgb({red},{green},{blue})]{as_markup(emotion)}[/]"
 
 
 def summary_table(summary: StreamSummary, *, title: str) -> Table:
@@ -43,17 +67,44 @@ def summary_table(summary: StreamSummary, *, title: str) -> Table:
 def event_line(event: EmotionEvent) -> str:
     """An event as one line of Rich markup."""
     faces = "  ".join(f"#{face.face.track_id} {coloured(face.dominant)} {face.confidence:.0%}" for face in event.faces)
-    return f"[dim]{event.stream_id}[/] {event.pts_seconds:8.2f} s  {faces or '[dim]no face[/]'}"
+    return f"[dim]{as_markup(event.stream_id)}[/] {event.pts_seconds:8.2f} s  {faces or '[dim]no face[/]'}"
 
 
 def change_line(change: Change) -> str:
     """A change as one line of Rich markup."""
     event = change.event
     names = " → ".join(coloured(name) if name else "[dim]absent[/]" for name in (change.before, change.after))
-    return f"[dim]{event.stream_id}[/] {event.pts_seconds:8.2f} s  #{change.track_id} {names}"
+    return f"[dim]{as_markup(event.stream_id)}[/] {event.pts_seconds:8.2f} s  #{change.track_id} {names}"
 
 
 def status_line(event: StatusEvent) -> str:
     """A status event as one line of Rich markup."""
-    detail = f": {escape(event.detail)}" if event.detail else ""
-    return f"[dim]{event.stream_id}[/] [bold]{event.state.value}[/]{detail} [dim]({event.num_events} events)[/]"
+    detail = f": {as_markup(event.detail)}" if event.detail else ""
+    stream_id = as_markup(event.stream_id)
+    return f"[dim]{stream_id}[/] [bold]{event.state.value}[/]{detail} [dim]({event.num_events} events)[/]"
+
+
+def print_record(record: dict[str, Any], *, json: bool) -> None:
+    """What a service says of one thing: a line for each field, or the JSON."""
+    if json:
+        typer.echo(json_format.dumps(record))
+        return
+    table = Table(show_header=False)
+    for name, value in record.items():
+        table.add_row(name, _cell(value))
+    screen.print(table)
+
+
+def print_records(records: Sequence[dict[str, Any]], *, columns: Sequence[str], json: bool) -> None:
+    """What a service says of many things: a row each with these fields, or all of the JSON."""
+    if json:
+        typer.echo(json_format.dumps(records))
+        return
+    table = Table(*(name.removeprefix("num_").replace("_", " ") for name in columns))
+    for record in records:
+        table.add_row(*(_cell(record[name]) for name in columns))
+    screen.print(table)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else as_markup(str(value))

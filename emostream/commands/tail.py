@@ -6,11 +6,10 @@ import asyncio
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from emostream.client import ChangeFinder
 from emostream.commands.export import start_from_text
-from emostream.commands.options import ConfigOption, JsonOption, RedisOption, notes, settings_for_command
+from emostream.commands.options import ConfigOption, JsonOption, RedisOption, notes, screen, settings_for_command
 from emostream.commands.tables import change_line, event_line, status_line
 from emostream.errors import ConfigError
 from emostream.event import EmotionEvent, StatusEvent
@@ -57,7 +56,6 @@ def tail(
 
 
 async def _print_events(reader: RedisReader, *, json: bool, limit: int | None, changes: bool) -> int:
-    console = Console(highlight=False, soft_wrap=True)
     num_events = 0
     finder = ChangeFinder()
     async with reader:
@@ -69,9 +67,9 @@ async def _print_events(reader: RedisReader, *, json: bool, limit: int | None, c
                 print(_json_line(entry.event), flush=True)
             elif changes and isinstance(entry.event, EmotionEvent):
                 for change in found:
-                    console.print(change_line(change))
+                    screen.print(change_line(change), soft_wrap=True)
             else:
-                console.print(_pretty_line(entry.event))
+                screen.print(_pretty_line(entry.event), soft_wrap=True)
             num_events += 1
             if num_events == limit:
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -53,4 +54,10 @@ class ApiClient:
         def parse(content: bytes, headers: dict[str, str]) -> Any:
             return json.loads(content) if content else None
 
-        return self._client.send(Call(method, path, parse, None if body is None else json.dumps(body).encode()))
+        try:
+            return self._client.send(Call(method, path, parse, None if body is None else json.dumps(body).encode()))
+        except ApiError as exc:
+            if exc.status == HTTPStatus.UNAUTHORIZED:
+                message = f"{exc}: give --token TOKEN, or set EMOSTREAM_SERVICE_TOKEN"
+                raise ApiError(message, status=exc.status) from exc
+            raise

@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis
 
 from emostream.config import PublishSettings
 from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.publish.keys import events_key
 from emostream.publish.redis_sink import RedisSink
 from tests.integration.command_line import run_emostream
 from tests.publish.samples import CAPTURED_AT, events_of
@@ -54,6 +56,17 @@ def test_export_says_what_is_wrong(url: str, tmp_path: Path) -> None:
     ):
         outcome = run_emostream("export", *arguments, cwd=tmp_path)
         assert (outcome.code, message in outcome.err) == (2, True), outcome.err
+
+
+def test_names_of_others_are_text_for_tail(url: str) -> None:
+    with redis.Redis.from_url(url) as client:
+        key = events_key("hostile")
+        (_, fields), *_ = client.xrange(events_key("hall"), count=1)
+        client.xadd(key, {b"event": fields[b"event"].replace(b"happy", b"[/x]").replace(b"hall", b"[bold]")})
+        outcome = run_emostream("tail", "hostile", "--from", "start", "--no-follow", "--redis", url)
+        client.delete(key)
+    assert outcome.code == 0, outcome.err
+    assert "[bold]" in outcome.out and "[/x]" in outcome.out
 
 
 def test_tail_of_changes_only(url: str, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -73,6 +75,21 @@ def test_people_get_a_table_a_video_and_the_events(faces_clip: Path, tmp_path: P
     assert len(output.read_text().splitlines()) == NUM_FRAMES
     with av.open(str(video)) as container:
         assert sum(1 for _ in container.decode(video=0)) == NUM_FRAMES
+
+
+def test_a_terminal_shows_how_much_is_done_and_left(faces_clip: Path) -> None:
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "emostream", "analyze", str(faces_clip), "--every", "3", "--json"]
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=end, env=environment) as running:
+        os.close(end)
+        shown = b""
+        with contextlib.suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as output:  # its end is an error
+            while part := output.read(4096):
+                shown += part
+    assert running.returncode == 0
+    assert f"{NUM_FRAMES // 3}/{NUM_FRAMES // 3}".encode() in shown
+    assert b"0:00:00" in shown, "the time left"
 
 
 def test_events_go_to_redis_and_tail_reads_them(faces_clip: Path, redis_url: str) -> None:

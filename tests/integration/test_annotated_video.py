@@ -144,6 +144,8 @@ def test_blurred_faces_are_found_by_no_detector(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--annotate", "a.mp4"], "the annotated video would replace its source"),
+        (["--output", "a.mp4"], "the file of events would replace its source"),
+        (["--sink", "jsonl:a.mp4"], "the file of events would replace its source"),
         (["--annotate", "out.gif"], "ending in .mp4, .mkv or .mov"),
         (["--annotate", "out.mp4", "--encoder", "theora"], "there is no encoder 'theora'"),
         (["--blur"], "give --annotate FILE"),

@@ -146,3 +146,11 @@ def test_a_bad_file_is_refused_before_anything_is_asked(tmp_path: Path, content:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_streams(tmp_path / "none.yaml")
+
+
+@pytest.mark.integration
+def test_the_kind_of_a_stream_can_be_given(client: ApiClient, service_url: str) -> None:
+    webcam = ("http://127.0.0.1:9/webcam", "--id", "webcam", "--kind", "live")
+    outcome = run_emostream("streams", "add", *webcam, "--service", service_url)
+    assert outcome.code == 0, outcome.err
+    assert client.show("webcam")["kind"] == "live"

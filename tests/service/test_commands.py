@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 
 import pytest
 
+from emostream.config import load_settings
 from emostream.errors import ConfigError, SinkUnavailableError
-from emostream.service.api_client import ApiClient
+from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.service.api_client import ApiClient, ApiError
+from emostream.service.tokens import token_hash
 from tests.integration.command_line import run_emostream
 from tests.ports import unused_port
+from tests.service.http_service import served_api
 
 pytestmark = pytest.mark.integration
 
@@ -32,6 +37,13 @@ def test_something_else_answers() -> None:
         client = ApiClient(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_seconds=0.2)
         with pytest.raises(SinkUnavailableError, match="cannot be reached"):
             client.show("door")
+
+
+async def test_a_missing_token_is_told_with_where_to_give_it(redis_server: EmbeddedRedis) -> None:
+    token = {"name": "me", "sha256": token_hash("secret")}
+    async with served_api(load_settings(service={"tokens": [token]}), redis_url=redis_server.url) as url:
+        with pytest.raises(ApiError, match="give --token TOKEN, or set EMOSTREAM_SERVICE_TOKEN"):
+            await asyncio.to_thread(ApiClient(url).show, "door")
 
 
 @pytest.mark.parametrize(

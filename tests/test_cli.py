@@ -1,0 +1,75 @@
+"""How the command line ends: exit codes, one message, no traceback."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import typer
+
+from emostream.cli import app, run_guarded
+from emostream.errors import ConfigError
+
+
+def _ends_with(command: typer.Typer, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["emostream", *arguments])
+    return run_guarded(command)
+
+
+def _failing(error: BaseException) -> typer.Typer:
+    command = typer.Typer(pretty_exceptions_enable=False)
+
+    @command.command()
+    def fail() -> None:
+        raise error
+
+    return command
+
+
+def test_the_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _ends_with(app, "--version", monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out == f"emostream {version('emostream')}\n"
+
+
+def test_an_unknown_command_is_wrong_usage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _ends_with(app, "analyse", monkeypatch=monkeypatch) == 2
+    assert "No such command 'analyse'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ConfigError("set a: expected b [c]"), 2, "error: set a: expected b [c]"),
+        (ConfigError("redis://user:hunter2@[fd00:a::1] is away"), 2, "redis://***@[fd00:a::1] is away"),
+        (KeyboardInterrupt(), 130, ""),
+        (ZeroDivisionError("x"), 70, "internal error: ZeroDivisionError: x. This is a defect of emostream"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_each_kind_of_error(
+    error: BaseException,
+    code: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert _ends_with(_failing(error), monkeypatch=monkeypatch) == code
+    said = capsys.readouterr().err
+    assert message in said
+    assert "hunter2" not in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_no_defect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    command = typer.Typer(pretty_exceptions_enable=False)
+
+    @command.command()
+    def write() -> None:
+        with Path("/dev/full").open("wb", buffering=0) as file:
+            file.write(b"x")
+
+    assert _ends_with(command, monkeypatch=monkeypatch) == 1
+    assert "no space left on" in capsys.readouterr().err
