@@ -51,6 +51,7 @@ def test_the_job_reads_what_the_values_say(helm: Helm, tmp_path: Path) -> None:
         ("door", "rtsp://user:p%40ss@10.1.2.3/stream1"),
         ("clip", "file:///media/clip.mp4"),
     ]
+    assert streams[0].smoothing_seconds == 1.5
     (job,) = named(documents, "Job").values()
     (container,) = job["spec"]["template"]["spec"]["containers"]
     environment = environment_of(container)

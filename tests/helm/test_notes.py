@@ -25,6 +25,7 @@ def test_defaults(helm: Helm) -> None:
     for expected in (
         "kubectl --namespace watch get rayservice demo-emostream --watch",
         "kubectl --namespace watch port-forward service/demo-emostream-serve-svc 8000:8000",
+        "Open the console in a browser",
         "get secret demo-emostream-api --output jsonpath='{.data.token}'",
         "get secret demo-emostream-redis --output jsonpath='{.data.consumer-password}'",
         "No camera can be reached yet: set sources.networks",
@@ -38,8 +39,8 @@ def test_defaults(helm: Helm) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("ingress", "https://emostream.example/docs"),
-        ("gateway", "https://emostream.example/docs"),
+        ("ingress", "https://emostream.example/"),
+        ("gateway", "https://emostream.example/"),
         ("tokens by hash", "Tokens are those of auth.tokens: ops."),
         ("streams", "2 of these values are asked for by the job"),
         ("external redis in a secret", "Events are in your Redis (secret redis-url)."),

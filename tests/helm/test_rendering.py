@@ -86,7 +86,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     },
     "streams": {
         "streams": [
-            {"id": "door", "url": "rtsp://user:p%40ss@10.1.2.3/stream1", "target_fps": 10},
+            {"id": "door", "url": "rtsp://user:p%40ss@10.1.2.3/stream1", "target_fps": 10, "smoothing_seconds": 1.5},
             {
                 "id": "clip",
                 "url": "file:///media/clip.mp4",

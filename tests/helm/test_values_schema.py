@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from tests.helm.chart import Helm, RenderError
+from emostream.service.api_models import StreamRequest
+from tests.helm.chart import CHART, Helm, RenderError
 from tests.helm.test_rendering import HASH, MATRIX
 
 pytestmark = pytest.mark.integration
@@ -129,6 +131,11 @@ def test_values_that_contradict_each_other_are_refused_with_what_to_do(
     with pytest.raises(RenderError) as caught:
         helm.render(values)
     assert message in str(caught.value)
+
+
+def test_a_stream_of_the_values_may_say_all_that_the_interface_takes() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    assert set(schema["$defs"]["stream"]["properties"]) == set(StreamRequest.model_fields)
 
 
 def test_a_password_never_shows_in_a_refusal_of_settings(helm: Helm) -> None:
