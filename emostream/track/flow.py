@@ -131,11 +131,11 @@ def cut_window(luma: Luma, window: Window, *, out: Luma | None = None) -> Luma:
 
     `out` is written and returned when given; otherwise a new array is.
     """
-    height, width = luma.shape
-    left, top, right, bottom = window.left, window.top, window.left + window.side, window.top + window.side
-    part = luma[max(top, 0) : max(bottom, 1), max(left, 0) : max(right, 1)]
-    if left < 0 or top < 0 or right > width or bottom > height:
-        missing = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
+    rows, above, below = _inside(window.top, window.side, luma.shape[0])
+    columns, before, after = _inside(window.left, window.side, luma.shape[1])
+    part = luma[rows, columns]
+    if above or below or before or after:
+        missing = (above, below, before, after)
         part = np.asarray(cv2.copyMakeBorder(part, *missing, borderType=cv2.BORDER_REPLICATE), dtype=np.uint8)
     if window.side >= 2 * PATCH_SIDE_PIXELS:  # bilinear sampling must not skip pixels of a large face
         part = halved(part, times=int(math.log2(window.side / PATCH_SIDE_PIXELS)))
@@ -143,6 +143,14 @@ def cut_window(luma: Luma, window: Window, *, out: Luma | None = None) -> Luma:
         out = np.empty((PATCH_SIDE_PIXELS, PATCH_SIDE_PIXELS), dtype=np.uint8)
     cv2.resize(part, (PATCH_SIDE_PIXELS, PATCH_SIDE_PIXELS), dst=out, interpolation=cv2.INTER_LINEAR)
     return out
+
+
+def _inside(start: int, side: int, limit: int) -> tuple[slice, int, int]:
+    """The pixels of a span that are in the frame, at least one, and how many are missing before and after them."""
+    first = min(max(start, 0), limit - 1)
+    end = max(min(start + side, limit), first + 1)
+    before = min(max(-start, 0), side - end + first)
+    return slice(first, end), before, side - end + first - before
 
 
 def _grids_over(patches: Sequence[FacePatch]) -> Points:

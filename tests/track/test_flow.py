@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from emostream.face import Face
 from emostream.frame import Luma
@@ -131,6 +133,15 @@ def test_window_repeats_the_border_and_averages_large_faces() -> None:
     assert (patch[:, :36] == 255).all()
     checkerboard = (np.indices((600, 600)).sum(axis=0) % 2 * 200).astype(np.uint8)
     assert (cut_window(checkerboard, Window(0, 0, 8 * PATCH_SIDE_PIXELS)) == 100).all()
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(-300, 300), st.integers(-300, 300))
+def test_a_window_shows_the_border_wherever_it_is(width: int, height: int, left: int, top: int) -> None:
+    """Also where it is wholly outside: reading pixels that are not there ends the process."""
+    luma = np.random.default_rng(0).integers(0, 256, (height, width), dtype=np.uint8)
+    rows, columns = (np.arange(start, start + PATCH_SIDE_PIXELS) for start in (top, left))
+    expected = luma[np.clip(rows, 0, height - 1)[:, None], np.clip(columns, 0, width - 1)]
+    np.testing.assert_array_equal(cut_window(luma, Window(left, top, PATCH_SIDE_PIXELS)), expected)
 
 
 def test_window_is_kept_while_the_face_fits() -> None:
