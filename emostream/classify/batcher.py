@@ -50,19 +50,68 @@ class _Request:
     is_urgent: bool
     arrived_seconds: float
     answer: asyncio.Future[Classified]
+    probabilities: npt.NDArray[np.float32]  # filled part by part
+    num_taken: int = 0
+    num_done: int = 0
+    wait_seconds: float = 0.0
+    compute_seconds: float = 0.0
+
+    @property
+    def num_left(self) -> int:
+        return len(self.crops) - self.num_taken
+
+    def take(self, num_crops: int) -> _Part:
+        """The next crops of it."""
+        part = _Part(self, slice(self.num_taken, self.num_taken + num_crops))
+        self.num_taken += num_crops
+        return part
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    request: _Request
+    rows: slice
+
+    def __len__(self) -> int:
+        return int(self.rows.stop - self.rows.start)
+
+    @property
+    def crops(self) -> npt.NDArray[np.uint8]:
+        return self.request.crops[self.rows]
+
+    @property
+    def is_first(self) -> bool:
+        return bool(self.rows.start == 0)
+
+    @property
+    def is_unwanted(self) -> bool:
+        """Whoever asked was cancelled, or told of an error of another part."""
+        return self.request.answer.done()
+
+    def done(self, probabilities: npt.NDArray[np.float32], *, started: float, seconds: float) -> None:
+        """Fill in its rows; the last part gives the answer."""
+        request = self.request
+        request.probabilities[self.rows] = probabilities
+        request.num_done += len(self)
+        request.compute_seconds += seconds
+        if self.is_first:
+            request.wait_seconds = started - request.arrived_seconds
+        if request.num_done == len(request.crops) and not request.answer.done():
+            request.answer.set_result(Classified(request.probabilities, request.wait_seconds, request.compute_seconds))
 
 
 class CropBatcher:
     """A `SharedClassifier` on an engine of this process; awaited by all pipelines of one event loop.
 
     A batch starts when it is full, when its window has passed, or at once when a request that must not wait is in it.
-    Requests keep their order and are never split or dropped here; several batches run at once, one per worker, so that
-    all cores are used.
+    Requests keep their order and none is dropped here. One that is larger than a batch (a crowd) is computed in parts,
+    in turns with the others, so that nobody waits for all of it; and a pipeline has three requests here at most.
+    Several batches run at once, one per worker, so that all cores are used.
 
     Args:
         classifier: thread-safe; closed with the batcher.
         num_workers: batches at the same time, each in a thread.
-        max_batch_size: crops after which a batch is full. A request that is larger alone is a batch of its own.
+        max_batch_size: crops after which a batch is full.
         wanted_crops: a batch of this size is worth waiting for; 1 means that the engine gains nothing from larger ones,
             so nothing ever waits while a worker is free.
         clock: monotonic seconds.
@@ -102,7 +151,8 @@ class CropBatcher:
         if self._window is not None:
             self._window.arrived(len(crops), now_seconds=now)
         answer: asyncio.Future[Classified] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Request(crops, not may_wait, now, answer))
+        probabilities = np.empty((len(crops), len(self.manifest.labels)), np.float32)
+        self._waiting.append(_Request(crops, not may_wait, now, answer, probabilities))
         self._num_waiting_crops += len(crops)
         self._start_what_is_due()
         return await answer
@@ -132,45 +182,48 @@ class CropBatcher:
         is_full = self._num_waiting_crops >= self._max_batch_size
         if self._window is None or is_full or any(request.is_urgent for request in self._waiting):
             return 0.0
-        return self._waiting[0].arrived_seconds + self._window.seconds - self._clock()
+        oldest_seconds = min(request.arrived_seconds for request in self._waiting)
+        return oldest_seconds + self._window.seconds - self._clock()
 
-    def _next_batch(self) -> list[_Request]:
-        """The oldest requests that fit into one batch; at least one."""
-        batch = [self._waiting.popleft()]
-        size = len(batch[0].crops)
-        while self._waiting and size + len(self._waiting[0].crops) <= self._max_batch_size:
-            batch.append(self._waiting.popleft())
-            size += len(batch[-1].crops)
-        self._num_waiting_crops -= size
+    def _next_batch(self) -> list[_Part]:
+        """The oldest requests that fit into one batch; of one that fits into none a part, and it goes to the end."""
+        room = self._max_batch_size
+        if self._waiting[0].num_left > room:
+            batch = [self._waiting[0].take(room)]
+            self._waiting.rotate(-1)
+        else:
+            batch = []
+            while self._waiting and self._waiting[0].num_left <= room:
+                request = self._waiting.popleft()
+                batch.append(request.take(request.num_left))
+                room -= len(batch[-1])
+        self._num_waiting_crops -= sum(map(len, batch))
         return batch
 
-    async def _run(self, batch: list[_Request]) -> None:
+    async def _run(self, batch: list[_Part]) -> None:
         started = self._clock()
-        wanted = [request for request in batch if not request.answer.done()]  # done here means cancelled
+        wanted = [part for part in batch if not part.is_unwanted]
         try:
             if wanted:
-                crops = wanted[0].crops if len(wanted) == 1 else np.concatenate([request.crops for request in wanted])
+                crops = wanted[0].crops if len(wanted) == 1 else np.concatenate([part.crops for part in wanted])
                 loop = asyncio.get_running_loop()
                 probabilities = await loop.run_in_executor(self._executor, self._classifier.classify, crops)
                 self._answer(wanted, probabilities, started=started, seconds=self._clock() - started)
         except Exception as exc:
-            for request in wanted:
-                if not request.answer.done():
-                    request.answer.set_exception(exc)
+            for part in wanted:
+                if not part.is_unwanted:
+                    part.request.answer.set_exception(exc)
         finally:
             self._free_workers += 1
             self._start_what_is_due()
 
     def _answer(
-        self, batch: list[_Request], probabilities: npt.NDArray[np.float32], *, started: float, seconds: float
+        self, batch: list[_Part], probabilities: npt.NDArray[np.float32], *, started: float, seconds: float
     ) -> None:
         size, row = len(probabilities), 0
-        waits = sum(started - request.arrived_seconds for request in batch)
+        waits = sum(started - part.request.arrived_seconds for part in batch if part.is_first)
         self.stats.add_batch(size, wait_seconds=waits, compute_seconds=seconds)
-        for request in batch:
-            num_crops = len(request.crops)
-            wait_seconds = started - request.arrived_seconds
-            if not request.answer.done():
-                rows = probabilities[row : row + num_crops]
-                request.answer.set_result(Classified(rows, wait_seconds, seconds * num_crops / size))
-            row += num_crops
+        for part in batch:
+            rows = probabilities[row : row + len(part)]
+            part.done(rows, started=started, seconds=seconds * len(part) / size)
+            row += len(part)

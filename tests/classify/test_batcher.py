@@ -74,11 +74,56 @@ async def test_a_single_request_does_not_wait_for_ever(make_batcher: MakeBatcher
     assert answer.probabilities[0, 0] == 7
 
 
-async def test_a_request_larger_than_a_batch_is_computed_whole(make_batcher: MakeBatcher) -> None:
+async def test_a_request_larger_than_a_batch_is_computed_in_parts_in_turns_with_others(
+    make_batcher: MakeBatcher,
+) -> None:
     classifier = EchoClassifier()
-    answer = await make_batcher(classifier).classify(_crops(*range(20)), may_wait=False)
+    classifier.may_run.clear()
+    batcher = make_batcher(classifier)
+    crowd = asyncio.create_task(batcher.classify(_crops(*range(20)), may_wait=False))
+    await asyncio.sleep(0)
+    single = asyncio.create_task(batcher.classify(_crops(100), may_wait=False))
+    await asyncio.sleep(0)
+    classifier.may_run.set()
+    assert (await single).probabilities[:, 0].tolist() == [100]
+    answer = await crowd
     assert answer.probabilities[:, 0].tolist() == list(range(20))
-    assert len(classifier.batches) == 1
+    assert classifier.batches == [[*range(8)], [*range(8, 16)], [100, *range(16, 20)]]
+    assert answer.compute_seconds > 0
+    assert (batcher.stats.num_crops, batcher.stats.num_batches) == (21, 3)
+
+
+async def test_parts_of_a_request_run_at_the_same_time(make_batcher: MakeBatcher) -> None:
+    barrier = threading.Barrier(2, timeout=20)
+
+    class Meeting(EchoClassifier):
+        def classify(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            barrier.wait()  # passes only when two parts are inside
+            return super().classify(crops)
+
+    answer = await make_batcher(Meeting(), num_workers=2).classify(_crops(*range(16)), may_wait=False)
+    assert answer.probabilities[:, 0].tolist() == list(range(16))
+
+
+async def test_an_error_in_a_part_is_the_answer_and_the_rest_is_left_out(make_batcher: MakeBatcher) -> None:
+    classifier = EchoClassifier()
+    batcher = make_batcher(classifier)
+    with pytest.raises(InferenceError):
+        await batcher.classify(_crops(255, *range(30)), may_wait=False)
+    assert (await batcher.classify(_crops(1), may_wait=False)).probabilities[0, 0] == 1
+    assert classifier.batches == [[1]]
+
+
+async def test_a_request_that_must_not_wait_takes_the_waiting_ones_along() -> None:
+    classifier = EchoClassifier()
+    batcher = CropBatcher(classifier, num_workers=1, max_batch_size=8, wanted_crops=8, clock=lambda: 0.0)
+    waiting = asyncio.create_task(batcher.classify(_crops(1), may_wait=True))
+    await asyncio.sleep(0.1)
+    assert not classifier.batches, "its window never passes: the clock stands still"
+    await batcher.classify(_crops(2), may_wait=False)
+    await waiting
+    assert classifier.batches == [[1, 2]]
+    batcher.close()
 
 
 async def test_no_crops_give_no_rows(make_batcher: MakeBatcher) -> None:
