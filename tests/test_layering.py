@@ -23,6 +23,7 @@ DOORS = {
     },
     "redis": {
         "publish/redis_sink.py",
+        "publish/fence.py",
         "publish/group_positions.py",
         "publish/redis_reader.py",
         "publish/redis_connection.py",

@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 from emostream.config import EventSettings, PublishSettings, RetentionSettings
 from emostream.errors import ConfigError, EventRejectedError
 from emostream.event import EmotionEvent, StatusEvent, StatusKind, SummaryEvent
+from emostream.publish.fence import Fence
 from emostream.publish.group_positions import group_positions
 from emostream.publish.keys import STATUS_KEY, SUMMARIES_KEY, events_key, fence_key
 from emostream.publish.redis_connection import close_redis, open_redis, with_retries
@@ -29,7 +30,6 @@ _MAX_STATUS_EVENTS = 10_000  # a few per stream and run: months of history at li
 _MAX_SUMMARY_EVENTS = 100_000  # a week of 10 streams at one a minute
 _BEHIND: StatusKind = "consumer_behind"
 _MAX_EVENTS_PER_CALL = 256  # the server runs one call without pause, so this bounds how long others wait for it
-_FENCE_MS = 600_000  # far longer than an owner takes to notice that it lost its lease
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -70,7 +70,7 @@ class RedisSink:
         self._max_retry_seconds = settings.max_retry_seconds
         self._redis = open_redis(redis_url, timeout_seconds=settings.connect_timeout_seconds)
         self._append_events = self._redis.register_script(_script("append_events.lua"))
-        self._raise = self._redis.register_script(_script("raise_fence.lua"))
+        self._fence = Fence(self._redis)
         self._append_status = self._redis.register_script(_script("append_status.lua"))
         self.stats = RedisSinkStats()
 
@@ -106,18 +106,12 @@ class RedisSink:
     async def publish_status(self, event: StatusEvent) -> None:
         """Deliver one change in the life of a stream; from now on events of older runs of it are refused."""
         if event.kind == "state":
-            await self._raise_fence(event)
+            await self._retrying(lambda: self._fence.raise_to(event.epoch, stream_id=event.stream_id))
         await self._append_once(STATUS_KEY, json_from_status(event), max_length=_MAX_STATUS_EVENTS)
 
     async def publish_summary(self, event: SummaryEvent) -> None:
         """Deliver the summary of an interval."""
         await self._append_once(SUMMARIES_KEY, json_from_summary(event), max_length=_MAX_SUMMARY_EVENTS)
-
-    async def _raise_fence(self, event: StatusEvent) -> None:
-        async def raise_fence() -> None:
-            await self._raise(keys=[fence_key(event.stream_id)], args=[event.epoch, _FENCE_MS])
-
-        await self._retrying(raise_fence)
 
     async def _append_once(self, key: str, text: str, *, max_length: int) -> None:
         async def append() -> int:

@@ -52,6 +52,7 @@ class StreamLeases:
 
     def __init__(self, store: RegistryStore, *, worker_id: str, max_streams: int, ttl_seconds: float) -> None:
         self.stats = LeaseStats()
+        self.ttl_seconds = ttl_seconds
         self._store = store
         self._worker_id = worker_id
         self._max_streams = max_streams

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
 from emostream.config import PublishSettings
+from emostream.publish.fence import Fence
 from emostream.publish.keys import events_key, registry_key
 from emostream.publish.redis_connection import close_redis, open_redis, with_retries
 
@@ -74,6 +75,7 @@ class RegistryStore:
         self._url = redis_url
         self._max_retry_seconds = settings.max_retry_seconds if max_retry_seconds is None else max_retry_seconds
         self.redis: Redis = open_redis(redis_url, timeout_seconds=settings.connect_timeout_seconds)
+        self._fence = Fence(self.redis)
         self._scripts: dict[str, AsyncScript] = {}
 
     async def run(self, script: str, arguments: Sequence[str | int]) -> Any:
@@ -165,10 +167,14 @@ class RegistryStore:
 
         return await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
 
-    async def last_event_of(self, stream_id: str) -> tuple[int, int] | None:
-        """Epoch and frame index of the last event published of a stream; errors as in `run`."""
+    async def last_event_before(self, epoch: int, *, stream_id: str) -> tuple[int, int] | None:
+        """Epoch and frame index of the last event of a stream; errors as in `run`.
+
+        Runs before this epoch can publish no more from here on, so what is the last event stays it.
+        """
 
         async def call() -> Any:
+            await self._fence.raise_to(epoch, stream_id=stream_id)
             return await self.redis.xrevrange(events_key(stream_id), count=1)
 
         entries = await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from emostream.decode.live_source import LiveSource, StateObserver
 from emostream.decode.source import FrameSource, SourceInfo
-from emostream.errors import EmostreamError, EventRejectedError, PublishError
+from emostream.errors import EmostreamError, EventRejectedError
 from emostream.event import StatusEvent
 from emostream.logs import STREAM_ID
 from emostream.pipeline import Pipeline, utc_now
@@ -268,7 +268,7 @@ class StreamHost:
     async def _tell(self, event: StatusEvent) -> None:
         try:
             await self._sink.publish_status(event)
-        except PublishError as exc:  # the report in the registry says the same
+        except EmostreamError as exc:  # the report in the registry says the same
             logger.warning("status %s of stream %s is not published: %s", event.state, event.stream_id, exc)
 
     def _status(self, hosted: _Hosted, state: StreamState, detail: str) -> StatusEvent:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
+from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.publish.sink import EventSink, publish_summary
 
@@ -60,6 +62,9 @@ class StreamMeter:
 class MeteredSink:
     """Passes everything on to another sink and counts what it took.
 
+    The sink took its settings when the worker began. So where it refuses them now (a password that was changed on one
+    side first) it is away, and the stream is tried again; `ConfigError` would end it for good.
+
     Args:
         sink: shared; not closed here.
         meter: counts the events of one stream.
@@ -88,7 +93,8 @@ class MeteredSink:
 
     async def publish(self, events: Sequence[EmotionEvent]) -> None:
         """Deliver, then count."""
-        await self._sink.publish(events)
+        with _away_at_most():
+            await self._sink.publish(events)
         if events:
             now = self._now()
             latency_seconds = sum((now - event.captured_at).total_seconds() for event in events) / len(events)
@@ -105,11 +111,21 @@ class MeteredSink:
     async def publish_status(self, event: StatusEvent) -> None:
         """Tell, then deliver."""
         self._on_status(event)
-        await self._sink.publish_status(event)
+        with _away_at_most():
+            await self._sink.publish_status(event)
 
     async def publish_summary(self, event: SummaryEvent) -> None:
         """Deliver, where the shared sink takes summary events."""
-        await publish_summary(self._sink, event)
+        with _away_at_most():
+            await publish_summary(self._sink, event)
 
     async def close(self) -> None:
         """Nothing: the sink is shared."""
+
+
+@contextlib.contextmanager
+def _away_at_most() -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as exc:
+        raise SinkUnavailableError(exc.message, **exc.fields) from exc

@@ -12,11 +12,13 @@ from typing import Any
 
 from emostream.decode.backoff import Backoff
 from emostream.errors import ConfigError, EmostreamError, PublishError, SourceRejectedError
+from emostream.redact import redact
 from emostream.service.jobs import JobRegistry
 from emostream.service.leases import StreamLeases
 from emostream.service.openings import MAX_DEATHS, Opening, Openings
 from emostream.service.placement import files_capacity, place
 from emostream.service.record import RegistryView, StreamRecord, StreamReport
+from emostream.service.returning import ReturningWorkers
 from emostream.service.store import RegistryStore
 from emostream.service.stream_host import Outcome, StopReason, StreamHost
 from emostream.stream import StreamKind, StreamState
@@ -32,6 +34,14 @@ class _Retry:
 
     epoch: int
     due_seconds: float
+
+
+@dataclass(slots=True)
+class _Runs:
+    """The runs of a stream here."""
+
+    backoff: Backoff
+    started_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +93,11 @@ class StreamWorker:
         self._clock = clock
         self._is_draining = asyncio.Event()
         self._retries: dict[str, _Retry] = {}
-        self._backoffs: dict[str, Backoff] = {}
+        self._runs: dict[str, _Runs] = {}
         self._unreported: dict[str, StreamReport] = {}  # of streams that ended, until Redis has them
         self._stopping: set[asyncio.Task[None]] = set()
+        self._stepping = asyncio.Lock()
+        self._returning = ReturningWorkers(lease_seconds=leases.ttl_seconds)
         self._reported_seconds = float("-inf")
         self._is_registry_away = False
         self._num_dropped = 0
@@ -94,7 +106,8 @@ class StreamWorker:
         """Work until `drain` is called. Streams go on while the registry is away."""
         while not self._is_draining.is_set():
             try:
-                await self._step()
+                async with self._stepping:
+                    await self._step()
                 self._registry_answered()
             except (PublishError, ConfigError) as exc:  # a login that is refused now may be accepted again
                 self._registry_failed(exc)
@@ -113,12 +126,13 @@ class StreamWorker:
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._host.stop_all(StopReason.MOVED)
-                await asyncio.gather(*self._stopping, return_exceptions=True)
+                async with self._stepping:  # a step that is under way starts nothing more, but may have claimed
+                    await asyncio.gather(*self._stopping, return_exceptions=True)
         except TimeoutError:
             logger.warning("worker %s: streams did not stop within %g s", self.worker_id, timeout_seconds)
         try:
             await self._openings.close()
-            await self._leases.release(held)
+            await self._leases.release(held | self._held())
             await self._leases.sign_off()
         except EmostreamError as exc:
             logger.warning("worker %s could not sign off, its leases run out by themselves: %s", self.worker_id, exc)
@@ -129,6 +143,11 @@ class StreamWorker:
 
     async def _step(self) -> None:
         beat = await self._leases.heartbeat(self._held())
+        self._returning.note(
+            beat.view.workers.keys(),
+            was_away=self._is_registry_away and not beat.is_new_generation,
+            now_seconds=self._clock(),
+        )
         for stream_id in beat.lost:
             self._retries.pop(stream_id, None)
             self._unreported.pop(stream_id, None)
@@ -138,7 +157,8 @@ class StreamWorker:
         await self._settle_ended()
         await self._openings.settle(self._host.reports())
         await self._restart_due(beat.view)
-        await self._place(beat.view)
+        if not self._returning.are_awaited:
+            await self._place(beat.view)
         await self._report(beat.view)
 
     def _follow_records(self, view: RegistryView) -> None:
@@ -152,8 +172,8 @@ class StreamWorker:
         for stream_id in list(self._retries):
             if stream_id not in view.records:
                 self._background(self._leases.release({stream_id: self._retries.pop(stream_id).epoch}))
-        for stream_id in self._backoffs.keys() - view.records.keys():
-            del self._backoffs[stream_id]
+        for stream_id in self._runs.keys() - view.records.keys():
+            del self._runs[stream_id]
 
     async def _settle_ended(self) -> None:
         """Report streams that ended by themselves, or put them on the list for another try.
@@ -162,7 +182,7 @@ class StreamWorker:
         """
         for stream_id, (outcome, report) in self._host.take_ended().items():
             if outcome is Outcome.RETRY:
-                self._retries[stream_id] = _Retry(report.epoch, self._clock() + self._delay_seconds(stream_id))
+                self._retries[stream_id] = _Retry(report.epoch, self._clock() + self._delay_seconds(stream_id, report))
             if outcome is not Outcome.DEPOSED:
                 self._unreported[stream_id] = report
         await self._leases.report(self._unreported)
@@ -170,10 +190,14 @@ class StreamWorker:
             self._reported_seconds = float("-inf")  # jobs are moved on at once
         self._unreported.clear()
 
-    def _delay_seconds(self, stream_id: str) -> float:
+    def _delay_seconds(self, stream_id: str, report: StreamReport) -> float:
+        runs = self._runs_of(stream_id)
+        ran_for_seconds = self._clock() - runs.started_seconds if report.num_frames else 0.0
+        return runs.backoff.next_delay_seconds(ran_for_seconds=ran_for_seconds)
+
+    def _runs_of(self, stream_id: str) -> _Runs:
         # Not security: it spreads the streams over time.
-        backoff = self._backoffs.setdefault(stream_id, Backoff(random.Random()))  # noqa: S311
-        return backoff.next_delay_seconds(ran_for_seconds=0.0)
+        return self._runs.setdefault(stream_id, _Runs(Backoff(random.Random()), self._clock()))  # noqa: S311
 
     async def _restart_due(self, view: RegistryView) -> None:
         due = [stream_id for stream_id, retry in self._retries.items() if retry.due_seconds <= self._clock()]
@@ -204,21 +228,31 @@ class StreamWorker:
                     f"{MAX_DEATHS} workers died while they opened it: its video may crash the decoder; it is not "
                     "opened again unless it is removed and added once more"
                 )
-            after_index = await self._last_published(record)
+            after_index = await self._last_published(record, epoch=epoch)
+            if self._is_draining.is_set():  # since this step began: nobody would stop it any more
+                await self._leases.release({stream_id: epoch})
+                return
             self._host.start(record, epoch=epoch, after_index=after_index)
+            self._runs_of(stream_id).started_seconds = self._clock()
             logger.info("stream %s starts in epoch %d", stream_id, epoch, extra={"stream_id": stream_id})
         except PublishError:
             await self._leases.release({stream_id: epoch})
             raise
         except EmostreamError as exc:  # it can never work
-            report = StreamReport(StreamState.FAILED, str(exc), self.worker_id, epoch)
-            await self._leases.report({stream_id: report})
+            await self._give_up(stream_id, epoch, str(exc))
+        except Exception as exc:  # a defect that one stream meets must not keep the others from starting
+            logger.exception("stream %s: internal error", stream_id)
+            await self._give_up(stream_id, epoch, f"internal error: {type(exc).__name__}: {exc}")
 
-    async def _last_published(self, record: StreamRecord) -> int | None:
+    async def _give_up(self, stream_id: str, epoch: int, detail: str) -> None:
+        report = StreamReport(StreamState.FAILED, redact(detail), self.worker_id, epoch)
+        await self._leases.report({stream_id: report})
+
+    async def _last_published(self, record: StreamRecord, *, epoch: int) -> int | None:
         """Files go on after the last frame published since they were asked for; the event stream is the checkpoint."""
         if record.spec.kind is not StreamKind.FILE:
             return None
-        last = await self._store.last_event_of(record.stream_id)
+        last = await self._store.last_event_before(epoch, stream_id=record.stream_id)
         return last[1] if last is not None and last[0] > record.created_epoch else None
 
     async def _report(self, view: RegistryView) -> None:

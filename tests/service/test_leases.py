@@ -10,7 +10,7 @@ from emostream.service.leases import StreamLeases
 from emostream.service.placement import place
 from emostream.service.record import StreamReport
 from emostream.service.registry import StreamRegistry
-from emostream.service.store import RegistryStore
+from emostream.service.store import LEASES, RegistryStore
 from emostream.stream import StreamState
 from tests.service.conftest import LeasesOf
 from tests.service.test_registry import record_of
@@ -103,6 +103,15 @@ async def test_dead_workers_and_leases_of_removed_streams_disappear(store: Regis
     view = await living.look()
     assert view.workers.keys() == {"living"}
     assert view.leases == {}
+
+
+async def test_a_lease_that_ran_out_goes_with_its_stream(store: RegistryStore, leases_of: LeasesOf) -> None:
+    registry = await _create(store, "a")
+    await leases_of("dead").claim(["a"])
+    await asyncio.sleep(0.35)
+    await leases_of("living").heartbeat({})  # nobody else takes it: all are full
+    await registry.remove("a")
+    assert await store.hash_of(LEASES) == {}
 
 
 async def test_what_is_wanted_survives_a_server_that_lost_its_data(store: RegistryStore, leases_of: LeasesOf) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from emostream.decode.source import FrameSource
-from emostream.errors import DecodeError, EventRejectedError, SinkUnavailableError
+from emostream.errors import ConfigError, DecodeError, EventRejectedError, SinkUnavailableError
 from emostream.service.record import StreamRecord
 from emostream.service.stream_host import Outcome, StopReason, StreamHost
 from emostream.stream import StreamKind, StreamSpec, StreamState
@@ -91,6 +91,7 @@ async def test_the_failure_of_one_stream_touches_no_other(sink: CollectingSink) 
     [
         (EventRejectedError("a newer run publishes"), Outcome.DEPOSED),
         (SinkUnavailableError("Redis is away"), Outcome.RETRY),
+        (ConfigError("Redis refused the login"), Outcome.RETRY),
         (RuntimeError("a defect"), Outcome.FAILED),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.value,

@@ -7,13 +7,13 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from emostream.decode.source import FrameSource
-from emostream.errors import SinkUnavailableError
+from emostream.errors import EventRejectedError, SinkUnavailableError
 from emostream.event import EmotionEvent, StatusEvent
 from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.redis_reader import RedisReader
@@ -22,13 +22,15 @@ from emostream.publish.sink import EventSink
 from emostream.service.leases import StreamLeases
 from emostream.service.record import RegistryView, StreamRecord
 from emostream.service.registry import StreamRegistry, StreamStatus
-from emostream.service.store import RegistryStore
+from emostream.service.store import LEASES, RegistryStore
 from emostream.service.stream_host import StreamHost
 from emostream.service.worker import StreamWorker
 from emostream.stream import StreamKind, StreamSpec, StreamState
 from emostream.testing import CollectingSink, ScriptedSource, gray_frames
+from tests.publish import samples
 from tests.service.conftest import SETTINGS
 from tests.service.streams import EndlessSource, ScriptedParts, live_record
+from tests.service.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.integration
 
@@ -72,10 +74,14 @@ class Bench:
         sink: EventSink,
         source_of: Callable[[StreamSpec], FrameSource] = lambda spec: EndlessSource(kind=spec.kind),
         max_streams: int = 10,
+        store: RegistryStore | None = None,
+        leases: StreamLeases | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> StreamWorker:
-        leases = StreamLeases(self.store, worker_id=worker_id, max_streams=max_streams, ttl_seconds=2.0)
-        host = StreamHost(ScriptedParts(source_of), sink=sink, worker_id=worker_id, send_preview=self.store.publish)
-        worker = StreamWorker(self.store, leases=leases, host=host, worker_id=worker_id, heartbeat_seconds=0.05)
+        store = store or self.store
+        leases = leases or StreamLeases(store, worker_id=worker_id, max_streams=max_streams, ttl_seconds=2.0)
+        host = StreamHost(ScriptedParts(source_of), sink=sink, worker_id=worker_id, send_preview=store.publish)
+        worker = StreamWorker(store, leases=leases, host=host, worker_id=worker_id, heartbeat_seconds=0.05, clock=clock)
         self.workers.append((worker, asyncio.create_task(worker.run())))
         return worker
 
@@ -180,6 +186,116 @@ async def test_a_drained_worker_hands_over(bench: Bench) -> None:
     assert await until(all_run_on_second) < 2
 
 
+async def test_a_stream_that_is_claimed_while_its_worker_is_drained(bench: Bench) -> None:
+    claimed, go_on = asyncio.Event(), asyncio.Event()
+
+    class SlowLeases(StreamLeases):
+        """Hears late what it claimed."""
+
+        async def claim(self, stream_ids: Sequence[str]) -> dict[str, int]:
+            won = await super().claim(stream_ids)
+            if won:
+                claimed.set()
+                await go_on.wait()
+            return won
+
+    sink = CollectingSink()
+    leases = SlowLeases(bench.store, worker_id="w1", max_streams=10, ttl_seconds=60.0)
+    worker = bench.start_worker("w1", sink=sink, leases=leases)
+    await bench.registry.create(live_record())
+    await claimed.wait()
+    asyncio.get_running_loop().call_later(0.2, go_on.set)
+    await worker.drain(timeout_seconds=20)
+    assert await bench.store.hash_of(LEASES) == {}, "the stream would wait for its lease to run out"
+    assert (await bench.look()).workers == {}
+    assert not sink.statuses, "nobody would stop it"
+
+
+async def test_a_defect_that_one_stream_meets_keeps_no_other_from_starting(bench: Bench) -> None:
+    def source_of(spec: StreamSpec) -> FrameSource:
+        if spec.stream_id == "odd":
+            raise RuntimeError("cannot happen, near rtsp://user:secret@camera")
+        return EndlessSource()
+
+    for name in ("odd", "s0", "s1", "s2"):
+        await bench.registry.create(live_record(name))
+    bench.start_worker("w1", sink=CollectingSink(), source_of=source_of)
+
+    async def others_run() -> bool:
+        states = {status.record.stream_id: status.state for status in await bench.statuses()}
+        return states.pop("odd") is StreamState.FAILED and set(states.values()) == {StreamState.RUNNING}
+
+    await until(others_run)
+    detail = (await bench.status("odd")).detail
+    assert "internal error: RuntimeError" in detail
+    assert "secret" not in detail
+
+
+async def test_a_stream_that_ran_well_is_tried_again_soon(bench: Bench) -> None:
+    now_seconds = 0.0
+    sink = CollectingSink()
+    bench.start_worker("w1", sink=sink, clock=lambda: now_seconds)
+    await bench.registry.create(live_record())
+    epoch = 0
+    for _ in range(6):  # the pause would be up to 16 s by then
+
+        async def publishes(epoch: int = epoch) -> bool:
+            return bool(sink.events) and sink.events[-1].epoch > epoch
+
+        await until(publishes)
+        epoch = sink.events[-1].epoch
+        now_seconds += 31.0
+        sink.failures.append(SinkUnavailableError("away"))
+        await until(lambda: bench.is_state("door", StreamState.RECONNECTING))
+        now_seconds += 0.5
+
+
+@contextlib.asynccontextmanager
+async def store_through(network: TcpProxy, redis_server: EmbeddedRedis) -> AsyncIterator[RegistryStore]:
+    """A connection to the registry that can be cut."""
+    url = redis_server.url.replace(str(redis_server.port), str(network.port))
+    async with RegistryStore(SETTINGS, redis_url=url, max_retry_seconds=0) as store:
+        yield store
+
+
+async def test_workers_keep_their_streams_over_an_outage_of_the_registry(
+    bench: Bench, redis_server: EmbeddedRedis
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        networks = [await stack.enter_async_context(TcpProxy(redis_server.port)) for _ in range(2)]
+        for number, network in enumerate(networks):
+            store = await stack.enter_async_context(store_through(network, redis_server))
+            # Their clocks go slowly, so that the one waits for the other for as long as this test takes.
+            clock = lambda: time.monotonic() / 100  # noqa: E731
+            bench.start_worker(f"w{number}", sink=CollectingSink(), store=store, clock=clock)
+        for number in range(4):
+            await bench.registry.create(live_record(f"s{number}"))
+
+        async def owners() -> list[str]:
+            return sorted(lease.worker_id for lease in (await bench.look()).leases.values())
+
+        async def are_owned_by(*expected: str) -> bool:
+            return await owners() == list(expected)
+
+        await until(lambda: are_owned_by("w0", "w0", "w1", "w1"))
+        before = (await bench.look()).leases
+        for network in networks:
+            network.hold()
+            await network.cut()
+        await until(are_owned_by, timeout_seconds=20)
+        networks[0].let_flow()
+        await networks[0].cut()
+        await until(lambda: are_owned_by("w0", "w0"), timeout_seconds=20)
+        await asyncio.sleep(0.5)  # it looks ten times
+        assert await owners() == ["w0", "w0"], "the other runs on, it only could not say so"
+        networks[1].let_flow()
+        await networks[1].cut()
+        await until(lambda: are_owned_by("w0", "w0", "w1", "w1"), timeout_seconds=20)
+        assert (await bench.look()).leases == before, "each in the run that it was in"
+        await bench.close()
+        bench.workers.clear()
+
+
 async def test_the_excess_waits_and_a_new_worker_takes_it(bench: Bench) -> None:
     bench.start_worker("w1", sink=CollectingSink(), max_streams=2)
     for number in range(3):
@@ -276,6 +392,39 @@ async def test_a_file_goes_on_in_another_worker_with_every_frame_once(
     entries = (await events_of(url))["clip"]
     assert [index for _, index in entries] == list(range(100))
     assert len({epoch for epoch, _ in entries}) == 2
+
+
+async def test_an_owner_that_wakes_up_late_publishes_no_frame_of_a_file_twice(
+    bench: Bench, redis_server: EmbeddedRedis
+) -> None:
+    await bench.registry.create(file_record())
+    asleep = StreamLeases(bench.store, worker_id="asleep", max_streams=1, ttl_seconds=0.5)
+    (epoch,) = (await asleep.claim(["clip"])).values()
+    refused: list[EventRejectedError] = []
+    loop = asyncio.get_running_loop()
+    async with (
+        RedisSink(SETTINGS, redis_url=redis_server.url) as sink,
+        RedisSink(SETTINGS, redis_url=redis_server.url) as late,
+    ):
+        await late.publish(samples.events_of("clip", range(5), epoch=epoch))
+
+        class Opening(ScriptedSource):
+            """While it is opened the owner before goes on where it was."""
+
+            def __enter__(self) -> Opening:
+                publishing = late.publish(samples.events_of("clip", range(5, 8), epoch=epoch))
+                try:
+                    asyncio.run_coroutine_threadsafe(publishing, loop).result(10)
+                except EventRejectedError as exc:
+                    refused.append(exc)
+                return self
+
+        bench.start_worker("w2", sink=sink, source_of=lambda spec: Opening(gray_frames(12)))
+        await until(lambda: bench.is_state("clip", StreamState.ENDED))
+        await bench.close()
+        bench.workers.clear()
+    assert [index for _, index in (await events_of(redis_server.url))["clip"]] == list(range(12))
+    assert len(refused) == 1
 
 
 async def test_life_cycle_events_carry_the_epoch(bench: Bench, redis_server: EmbeddedRedis) -> None:

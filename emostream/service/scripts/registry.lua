@@ -86,6 +86,7 @@ local function remove_record(id)
   local removed = redis.call('HDEL', records, id)
   redis.call('HDEL', finished, id)
   redis.call('HDEL', reports, id)
+  if not redis.call('ZSCORE', lease_ends, id) then redis.call('HDEL', leases, id) end -- it ran out; a valid one is its owner's
   if removed == 1 then
     note_gone('r', id)
     redis.call('ZREM', changes, 's' .. id)
