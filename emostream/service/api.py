@@ -48,7 +48,12 @@ def build_api(settings: Settings, *, redis_url: str, record: Recorder | None = N
         lifespan=lifespan,
     )
     app.add_middleware(BodyLimit, max_bytes=service.max_body_bytes)
-    app.add_middleware(RateLimit, per_second=service.max_requests_per_second, unlimited=("/livez", "/readyz"))
+    app.add_middleware(
+        RateLimit,
+        per_second=service.max_requests_per_second,
+        tokens=service.tokens,
+        unlimited=("/livez", "/readyz"),
+    )
     add_problem_handlers(app)
     reading, writing = [Depends(_allowed("read", settings))], [Depends(_allowed("write", settings))]
     _add_health(app)

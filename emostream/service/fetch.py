@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import ssl
+import threading
 import time
 from base64 import b64encode
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
@@ -64,10 +67,16 @@ def _read_file(path: Path, *, name: str, max_bytes: int) -> bytes:
 
 def _get(parts: SplitResult, *, policy: SourcePolicy, max_bytes: int, deadline: float, name: str) -> bytes | str:
     """The content, or where it is said to be instead."""
-    address = policy.address_of(parts.hostname or "", name=name)
+    address = (
+        policy.address_of(parts.hostname or "", name=name),
+        parts.port or (443 if parts.scheme == "https" else 80),
+    )
     try:
-        connection = _connect(parts, address, deadline=deadline)
-        try:
+        with (
+            socket.create_connection(address, timeout=_left(deadline)) as sock,
+            _cut_off(sock, deadline=deadline),
+            contextlib.closing(_connection_on(sock, parts)) as connection,
+        ):
             connection.request("GET", _target_of(parts), headers=_login(parts))
             response = connection.getresponse()
             if response.status in _REDIRECTS and (location := response.getheader("Location")):
@@ -75,20 +84,36 @@ def _get(parts: SplitResult, *, policy: SourcePolicy, max_bytes: int, deadline: 
             if response.status != http.HTTPStatus.OK:
                 raise SourceRejectedError(f"{name}: the server answered with HTTP status {response.status}")
             return _checked(_read(response, max_bytes=max_bytes, deadline=deadline), name=name, max_bytes=max_bytes)
-        finally:
-            connection.close()
-    except TimeoutError as exc:
-        raise SourceTimeoutError(f"{name}: it did not arrive in time") from exc
     except (OSError, http.client.HTTPException) as exc:
+        if isinstance(exc, TimeoutError) or time.monotonic() >= deadline:
+            raise SourceTimeoutError(f"{name}: it did not arrive in time") from exc
         raise SourceUnavailableError(f"{name}: cannot be fetched: {redact(str(exc)) or type(exc).__name__}") from exc
 
 
-def _connect(parts: SplitResult, address: str, *, deadline: float) -> http.client.HTTPConnection:
-    is_tls = parts.scheme == "https"
-    port = parts.port or (443 if is_tls else 80)
-    connection = http.client.HTTPConnection(parts.hostname or "", port)
-    sock = socket.create_connection((address, port), timeout=_left(deadline))
+@contextlib.contextmanager
+def _cut_off(sock: socket.socket, *, deadline: float) -> Iterator[None]:
+    """End the connection at the deadline: the time-out of a socket is for each read, so a server that sends a byte now
+    and then would never run into it."""
+    with sock.dup() as same:  # TLS takes the socket itself over
+
+        def cut() -> None:
+            with contextlib.suppress(OSError):  # it has ended already
+                same.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(_left(deadline), cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+def _connection_on(sock: socket.socket, parts: SplitResult) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80)
     # `connect` is never called, so the name is looked up no second time.
+    is_tls = parts.scheme == "https"
     connection.sock = ssl.create_default_context().wrap_socket(sock, server_hostname=parts.hostname) if is_tls else sock
     return connection
 
@@ -109,7 +134,7 @@ def _read(response: http.client.HTTPResponse, *, max_bytes: int, deadline: float
     content = bytearray()
     while len(content) <= max_bytes and (chunk := response.read1(_CHUNK_BYTES)):
         content += chunk
-        _left(deadline)
+    _left(deadline)  # what was cut off there looks like its end
     return bytes(content)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from emostream.config import TokenSettings
 from emostream.service.problems import problem
+from emostream.service.tokens import find_token
 
 _BURST_SECONDS = 2.0  # so much of the rate may come at once: a page that loads asks for many things
 _MAX_CLIENTS = 10_000  # the one not seen for longest is forgotten; its bucket would be full again anyway
@@ -47,11 +48,13 @@ class TokenBuckets:
 class RateLimit:
     """ASGI middleware: a client that asks too often is answered with 429.
 
-    A client is whoever sends the same token, or comes from the same address without one.
+    A client is whoever sends the same token that is known, or comes from the same address without one: who makes tokens
+    up counts by address as well.
 
     Args:
         app: what is protected.
         per_second: requests of one client; 0 means no limit.
+        tokens: those that are known.
         unlimited: paths that are always answered.
         clock: monotonic seconds.
     """
@@ -61,10 +64,12 @@ class RateLimit:
         app: ASGIApp,
         *,
         per_second: float,
+        tokens: Sequence[TokenSettings] = (),
         unlimited: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
+        self._tokens = tokens
         self._unlimited = unlimited
         self._clock = clock
         burst = per_second * _BURST_SECONDS
@@ -73,16 +78,15 @@ class RateLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         if scope["type"] == "http" and self._buckets is not None and scope["path"] not in self._unlimited:
-            seconds = self._buckets.wait_seconds(_client_of(scope), now_seconds=self._clock())
+            seconds = self._buckets.wait_seconds(self._client_of(scope), now_seconds=self._clock())
             if seconds:
                 headers = {"Retry-After": str(math.ceil(seconds))}
                 await problem(429, "too many requests; ask less often", headers=headers)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-
-def _client_of(scope: Scope) -> str:
-    token = dict(scope["headers"]).get(b"authorization")
-    if token is not None:
-        return hashlib.blake2b(token, digest_size=16).hexdigest()  # tokens are kept nowhere, not even in memory
-    return str((scope.get("client") or ("unknown",))[0])
+    def _client_of(self, scope: Scope) -> str:
+        header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+        scheme, _, token = header.partition(" ")
+        entry = find_token(token, self._tokens) if scheme.lower() == "bearer" else None
+        return entry.sha256 if entry is not None else str((scope.get("client") or ("unknown",))[0])

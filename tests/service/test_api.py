@@ -297,7 +297,8 @@ async def test_a_picture_in_a_form_or_at_a_url(client: httpx.AsyncClient, tmp_pa
 
 
 async def test_who_asks_too_often_waits(clients: Clients) -> None:
-    client = await clients.open(max_requests_per_second=2)
+    tokens = [{"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest()} for name in ("one", "other")]
+    client = await clients.open(max_requests_per_second=2, token="one", tokens=tokens)
     statuses = [(await client.get("/v1/models")).status_code for _ in range(10)]
     assert set(statuses) == {200, 429}
     refused = await client.get("/v1/models")
@@ -306,6 +307,15 @@ async def test_who_asks_too_often_waits(clients: Clients) -> None:
     assert {(await client.get("/livez")).status_code for _ in range(10)} == {200}
     other = await client.get("/v1/models", headers={"Authorization": "Bearer other"})
     assert other.status_code == 200
+
+
+@pytest.mark.parametrize("has_tokens", [True, False])
+async def test_tokens_that_are_made_up_do_not_help(clients: Clients, has_tokens: bool) -> None:
+    tokens = [{"name": "one", "sha256": hashlib.sha256(b"one").hexdigest()}] if has_tokens else []
+    client = await clients.open(max_requests_per_second=2, tokens=tokens)
+    headers = [{"Authorization": f"Bearer guess{number}"} for number in range(10)]
+    statuses = [(await client.get("/v1/models", headers=each)).status_code for each in headers]
+    assert set(statuses) == {401 if has_tokens else 200, 429}
 
 
 async def test_the_tuning_of_a_stream(client: httpx.AsyncClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import threading
 from collections.abc import Iterator
@@ -37,10 +38,24 @@ class _Server(http.server.BaseHTTPRequestHandler):
             self.send_response(200)
             self.end_headers()
             self.go_on.wait(5)
+        elif self.path.startswith("/dripping/"):
+            self._drip(self.path.removeprefix("/dripping/"))
         else:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b"x" * 1000)
+
+    def _drip(self, part: str) -> None:
+        """A byte of the head or of the body now and then, so that no single read takes long."""
+        self.send_response(200)
+        if part == "body":
+            self.end_headers()
+        self.flush_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                if self.go_on.wait(0.1):
+                    return
+                self.wfile.write(b"x")
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -90,6 +105,8 @@ def test_redirects_to_what_may_not_be_opened(base: str, target: str) -> None:
         ("/loop", {}, SourceRejectedError),
         ("/long", {"max_bytes": 999}, SourceRejectedError),
         ("/slow", {"timeout_seconds": 0.2}, SourceTimeoutError),
+        ("/dripping/head", {"timeout_seconds": 0.5}, SourceTimeoutError),
+        ("/dripping/body", {"timeout_seconds": 0.5}, SourceTimeoutError),
     ],
 )
 def test_limits(base: str, path: str, limits: dict[str, float], error: type[SourceError]) -> None:
