@@ -19,6 +19,7 @@ from emostream.event import EmotionEvent
 from emostream.publish.redis_connection import retry_delays
 from emostream.redact import redact
 from emostream.service.api_models import Readiness, StreamView
+from emostream.service.job_models import FileView, JobView
 from emostream.service.preview import PreviewPicture
 from emostream.stream import StreamState
 
@@ -123,10 +124,45 @@ class AsyncServiceClient:
             except (SinkUnavailableError, ApiError) as exc:
                 if isinstance(exc, ApiError) and exc.status != _SERVICE_UNAVAILABLE:
                     raise
-                failed_seconds = failed_seconds or time.monotonic()
+                if failed_seconds is None or reading.is_answered:  # it was there until now, with nothing to say
+                    failed_seconds = time.monotonic()
                 if time.monotonic() - failed_seconds > max_retry_seconds:
                     raise
                 await asyncio.sleep(next(delays))
+
+    async def add_job(self, url: str, *, job_id: str, **options: Any) -> JobView:
+        """See `ServiceClient.add_job`."""
+        return await self.send(calls.add_job(url, job_id=job_id, options=options))
+
+    async def job(self, job_id: str) -> JobView:
+        """One job and how far it is."""
+        return await self.send(calls.show_job(job_id))
+
+    async def jobs(self) -> list[JobView]:
+        """All jobs, by id."""
+        return await self.send(calls.list_jobs())
+
+    async def job_files(self, job_id: str) -> AsyncIterator[FileView]:
+        """See `ServiceClient.job_files`."""
+        start: int | None = 0
+        while start is not None:
+            page = await self.send(calls.list_job_files(job_id, start=start))
+            for view in page.files:
+                yield view
+            start = page.next_start
+
+    async def wait_for_job(self, job_id: str, *, timeout_seconds: float) -> JobView:
+        """See `ServiceClient.wait_for_job`."""
+        deadline = time.monotonic() + timeout_seconds
+        while not (view := await self.job(job_id)).done:
+            if time.monotonic() > deadline:
+                raise TimeoutError(calls.late_job(view, timeout_seconds=timeout_seconds))
+            await asyncio.sleep(_POLL_SECONDS)
+        return view
+
+    async def remove_job(self, job_id: str) -> None:
+        """Ask for a job no more; the events of its files stay."""
+        await self.send(calls.remove_job(job_id))
 
     async def classify(self, picture: bytes | Path | str) -> EmotionEvent:
         """See `ServiceClient.classify`."""

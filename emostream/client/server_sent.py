@@ -18,15 +18,18 @@ class ServerSentEvents:
     Attributes:
         last_id: of the last event given out; reading goes on after it.
         is_over: the service said that nothing follows.
+        is_answered: something came over the present connection, if only that there is nothing new.
     """
 
     last_id: str = ""
     is_over: bool = False
+    is_answered: bool = False
     _rest: bytes = b""
     _fields: dict[str, str] = field(default_factory=dict)
 
     def begin(self) -> None:
         """A new connection: what was left half of the one before comes again."""
+        self.is_answered = False
         self._rest = b""
         self._fields = {}
 
@@ -36,6 +39,7 @@ class ServerSentEvents:
         Raises:
             EventRejectedError: an event cannot be understood.
         """
+        self.is_answered = True
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > _MAX_LINE_BYTES:
             self._rest = b""

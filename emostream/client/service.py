@@ -19,6 +19,7 @@ from emostream.event import EmotionEvent
 from emostream.publish.redis_connection import retry_delays
 from emostream.redact import redact
 from emostream.service.api_models import Readiness, StreamView
+from emostream.service.job_models import FileView, JobView
 from emostream.service.preview import PreviewPicture
 from emostream.stream import StreamState
 
@@ -120,10 +121,57 @@ class ServiceClient:
             except (SinkUnavailableError, ApiError) as exc:
                 if isinstance(exc, ApiError) and exc.status != http.HTTPStatus.SERVICE_UNAVAILABLE:
                     raise
-                failed_seconds = failed_seconds or time.monotonic()
+                if failed_seconds is None or reading.is_answered:  # it was there until now, with nothing to say
+                    failed_seconds = time.monotonic()
                 if time.monotonic() - failed_seconds > max_retry_seconds:
                     raise
                 time.sleep(next(delays))
+
+    def add_job(self, url: str, *, job_id: str, **options: Any) -> JobView:
+        """Ask for all files of a folder, or of a prefix of an object store; asking again for the same changes nothing.
+
+        Args:
+            url: of the folder (`file:///…`) or the prefix (`s3://…`).
+            job_id: names the job; its files become the streams `JOB_ID.1`, `JOB_ID.2`, …
+            options: `patterns`, `parallel`, `every`, `target_fps`, …: the fields of `JobRequest`.
+
+        Raises:
+            ConfigError: an option does not fit.
+        """
+        return self.send(calls.add_job(url, job_id=job_id, options=options))
+
+    def job(self, job_id: str) -> JobView:
+        """One job and how far it is."""
+        return self.send(calls.show_job(job_id))
+
+    def jobs(self) -> list[JobView]:
+        """All jobs, by id."""
+        return self.send(calls.list_jobs())
+
+    def job_files(self, job_id: str) -> Iterator[FileView]:
+        """What became of the files that are finished, in the order in which they were."""
+        start: int | None = 0
+        while start is not None:
+            page = self.send(calls.list_job_files(job_id, start=start))
+            yield from page.files
+            start = page.next_start
+
+    def wait_for_job(self, job_id: str, *, timeout_seconds: float) -> JobView:
+        """The job as soon as no file of it is left to be processed.
+
+        Raises:
+            TimeoutError: it is not in time.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while not (view := self.job(job_id)).done:
+            if time.monotonic() > deadline:
+                raise TimeoutError(calls.late_job(view, timeout_seconds=timeout_seconds))
+            time.sleep(_POLL_SECONDS)
+        return view
+
+    def remove_job(self, job_id: str) -> None:
+        """Ask for a job no more; the events of its files stay."""
+        self.send(calls.remove_job(job_id))
 
     def classify(self, picture: bytes | Path | str) -> EmotionEvent:
         """The faces of one picture: its content, a file here, or a URL that the service reaches."""

@@ -17,6 +17,7 @@ from emostream.event import EmotionEvent
 from emostream.publish.wire import event_from_json
 from emostream.redact import redact
 from emostream.service.api_models import Readiness, StreamChange, StreamList, StreamRequest, StreamView
+from emostream.service.job_models import JobFiles, JobRequest, JobView
 from emostream.service.preview import PreviewPicture
 from emostream.stream import StreamState
 
@@ -103,6 +104,38 @@ def list_page(*, cursor: str | None, state: StreamState | None, prefix: str) -> 
     return Call("GET", f"/v1/streams?{urlencode(given)}", _parser(StreamList))
 
 
+def add_job(url: str, *, job_id: str, options: dict[str, Any]) -> Call[JobView]:
+    """Ask for a folder; `options` are the other fields of `JobRequest`. Raises `ConfigError` for a wrong one."""
+    request = _validated(JobRequest, {"url": url, "id": job_id, **options})
+    return _with_json("POST", "/v1/jobs", request.model_dump(mode="json"), _parser(JobView))
+
+
+def show_job(job_id: str) -> Call[JobView]:
+    """One job."""
+    return Call("GET", _job_path(job_id), _parser(JobView))
+
+
+def list_jobs() -> Call[list[JobView]]:
+    """All jobs."""
+    return Call("GET", "/v1/jobs", _parser(list[JobView]))
+
+
+def list_job_files(job_id: str, *, start: int) -> Call[JobFiles]:
+    """A page of finished files."""
+    return Call("GET", f"{_job_path(job_id)}/files?{urlencode({'start': start, 'limit': _PAGE})}", _parser(JobFiles))
+
+
+def late_job(view: JobView, *, timeout_seconds: float) -> str:
+    """What to say of a job that was waited for."""
+    num_done = view.num_ended + view.num_failed
+    return f"job {view.id} has processed {num_done} of {view.num_files} files after {timeout_seconds:g} s"
+
+
+def remove_job(job_id: str) -> Call[None]:
+    """Ask for a job no more."""
+    return Call("DELETE", _job_path(job_id), lambda body, headers: None)
+
+
 def list_models() -> Call[list[ModelManifest]]:
     """What classifies the faces."""
     return Call("GET", "/v1/models", _parser(list[ModelManifest]))
@@ -152,6 +185,10 @@ def _path(stream_id: str) -> str:
     return f"/v1/streams/{quote(stream_id, safe='')}"
 
 
+def _job_path(job_id: str) -> str:
+    return f"/v1/jobs/{quote(job_id, safe='')}"
+
+
 def _with_json(method: str, path: str, body: Any, parse: Callable[[bytes, Headers], T]) -> Call[T]:
     return Call(method, path, parse, json.dumps(body).encode())
 
@@ -165,7 +202,7 @@ def _parser(kind: type[T]) -> Callable[[bytes, Headers], T]:
     return lambda body, headers: adapter.validate_json(body)
 
 
-Model = TypeVar("Model", StreamRequest, StreamChange)
+Model = TypeVar("Model", StreamRequest, StreamChange, JobRequest)
 
 
 def _validated(kind: type[Model], content: dict[str, Any]) -> Model:
@@ -174,4 +211,4 @@ def _validated(kind: type[Model], content: dict[str, Any]) -> Model:
     except ValidationError as exc:
         # Without the input: it may hold a camera's password.
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in exc.errors())
-        raise ConfigError(f"this is no stream: {problems}") from None
+        raise ConfigError(f"this cannot be asked for: {problems}") from None

@@ -88,6 +88,33 @@ async def test_streams_from_plain_code(base: str) -> None:
     await asyncio.to_thread(use)
 
 
+async def test_jobs(base: str, tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4", "c.mkv", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")  # the worker's streams are scripted
+    options: dict[str, Any] = {"job_id": "archive", "parallel": 3, "max_frames": 5}
+    async with AsyncServiceClient(base) as client:
+        added = await client.add_job(f"file://{tmp_path}", **options)
+        assert (added.id, added.num_files, added.parallel) == ("archive", 3, 3)
+        done = await client.wait_for_job("archive", timeout_seconds=60)
+        assert (done.num_ended, done.num_failed, done.num_frames) == (3, 0, 15)
+        files = [file async for file in client.job_files("archive")]
+        assert {file.url for file in files} == {f"file://{tmp_path}/{name}" for name in ("a.mp4", "b.mp4", "c.mkv")}
+        assert [job.id for job in await client.jobs()] == ["archive"]
+
+    def use() -> None:
+        plain = ServiceClient(base)
+        assert (
+            plain.add_job(f"file://{tmp_path}", **options) == plain.wait_for_job("archive", timeout_seconds=0) == done
+        )
+        assert list(plain.job_files("archive")) == files
+        assert plain.jobs() == [done]
+        plain.remove_job("archive")
+        with pytest.raises(ApiError, match="no job archive"):
+            plain.job("archive")
+
+    await asyncio.to_thread(use)
+
+
 async def test_pictures(base: str, shared_data: Path, tmp_path: Path) -> None:
     picture = make_clip(tmp_path / "picture.png", num_frames=1, codec="png", pix_fmt="rgb24", width=320, height=240)
     async with AsyncServiceClient(base) as client:
@@ -108,6 +135,27 @@ async def test_events_go_on_after_a_cut_without_gap_or_repetition(base: str) -> 
                     indexes.append((await anext(events)).frame_index)
         assert network.num_connections > 2
     assert indexes == list(range(indexes[0], indexes[0] + 150))
+
+
+async def test_a_quiet_stream_may_lose_its_connection_now_and_then() -> None:
+    connections: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n: waiting\n\n")
+        await asyncio.sleep(0.3)
+        if len(connections) % 5 == 0:
+            writer.write(b"event: end\ndata: {}\n\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with AsyncServiceClient(url) as client:
+            assert [event async for event in client.events("door", max_retry_seconds=0.5)] == []
+        assert await asyncio.to_thread(lambda: list(ServiceClient(url).events("door", max_retry_seconds=0.5))) == []
+    assert len(connections) == 10
 
 
 async def test_what_is_wrong_is_said_before_it_is_sent() -> None:
