@@ -43,6 +43,7 @@ class EmbeddedRedis:
         password: str | None = None,
         start_timeout_seconds: float = 30.0,
         executable: Path | None = None,
+        is_restarted: bool = False,
     ) -> None:
         """Nothing is started yet.
 
@@ -52,6 +53,7 @@ class EmbeddedRedis:
             password: letters, digits, `-` and `_`; None makes one up.
             start_timeout_seconds: give up waiting for the first answer; loading old data counts.
             executable: the server's binary; None takes that of the installed package, else one on the PATH.
+            is_restarted: a server that ends by itself, or is killed, is started again at the same address.
 
         Raises:
             ConfigError: the password has other characters.
@@ -63,6 +65,7 @@ class EmbeddedRedis:
         self._wanted_port = port
         self._start_timeout_seconds = start_timeout_seconds
         self._executable = executable
+        self._is_restarted = is_restarted
         self._guard: subprocess.Popen[str] | None = None
         self._port = 0
         self._server_pid = 0
@@ -80,7 +83,7 @@ class EmbeddedRedis:
 
     @property
     def server_pid(self) -> int:
-        """The process id of the server itself."""
+        """The process id of the server itself; of the first one, where it is restarted."""
         self._check_started()
         return self._server_pid
 
@@ -131,8 +134,9 @@ class EmbeddedRedis:
 
     def _launch(self, executable: Path, *, folder: Path) -> subprocess.Popen[str]:
         at_end = "REMOVE" if self._data_dir is None else "KEEP"
+        times = "AGAIN" if self._is_restarted else "ONCE"
         guard = subprocess.Popen(  # noqa: S603  # our own script with our own arguments
-            [sys.executable, "-I", server_guard.__file__, str(folder), at_end, str(executable)],
+            [sys.executable, "-I", server_guard.__file__, str(folder), at_end, times, str(executable)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from emostream.config import PublishSettings
+from emostream.errors import PublishError
 from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.redis_sink import RedisSink
 from emostream.service.preview import PreviewKind, preview_channel
@@ -90,6 +92,42 @@ async def test_streams_go_on_after_redis_was_killed(server: Server, keep_data: b
         await bench.close()
         for stream_id, entries in (await events_of(server.url)).items():
             assert all(one < other for one, other in pairwise(entries)), f"{stream_id}: twice or out of order"
+
+
+@pytest.mark.parametrize("keep_data", [True, False], ids=["with its data", "without its data"])
+async def test_the_server_of_the_service_is_started_again(tmp_path: Path, keep_data: bool) -> None:
+    """As `emostream serve` has it: nobody does anything."""
+    with EmbeddedRedis(data_dir=tmp_path if keep_data else None, is_restarted=True) as server:
+        async with (
+            RegistryStore(PATIENT, redis_url=server.url, max_retry_seconds=0) as store,
+            RedisSink(PATIENT, redis_url=server.url) as sink,
+        ):
+            bench = Bench(store)
+            bench.start_worker("w1", sink=sink)
+            await StreamRegistry(store).create(live_record())
+            await until(lambda: bench.is_state("door", StreamState.RUNNING))
+            guard = psutil.Process(server.server_pid).parent()
+            assert guard is not None
+            for _ in range(2):
+                epoch, index = await newest_event(server.url)
+                guard.children()[0].kill()
+
+                async def goes_on(last: tuple[int, int] = (epoch, index + 20)) -> bool:
+                    try:
+                        return await newest_event(server.url) > last
+                    except PublishError:
+                        return False
+
+                await until(goes_on, timeout_seconds=30)
+                await until(lambda: bench.is_state("door", StreamState.RUNNING), timeout_seconds=30)
+            last_server = guard.children()[0]
+            await bench.close()
+    assert not last_server.is_running(), "it ends with the program all the same"
+
+
+async def newest_event(url: str) -> tuple[int, int]:
+    """Epoch and frame index; zeros when there is none."""
+    return (await events_of(url)).get("door", [(0, 0)])[-1]
 
 
 async def test_consumers_may_read_events_and_nothing_else(server: Server) -> None:
