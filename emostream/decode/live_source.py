@@ -98,6 +98,7 @@ class LiveSource:
         self._clock = clock
         self._closed = threading.Event()
         self._attempt: _Attempt | None = None
+        self._stats_lock = threading.Lock()  # an attempt is in the sum or current, never both
         self._abandoned: list[_Attempt] = []
         self._finished_stats = DecodeStats()
         self._info: SourceInfo | None = None
@@ -118,8 +119,9 @@ class LiveSource:
     @property
     def stats(self) -> DecodeStats:
         """Summed over all openings."""
-        attempt = self._attempt
-        return self._finished_stats if attempt is None else _sum(self._finished_stats, attempt.source.stats)
+        with self._stats_lock:
+            attempt = self._attempt
+            return self._finished_stats if attempt is None else _sum(self._finished_stats, attempt.source.stats)
 
     def __enter__(self) -> Self:
         """Open for the first time.
@@ -226,8 +228,9 @@ class LiveSource:
 
     def _finish(self, attempt: _Attempt) -> None:
         attempt.leave()
-        self._finished_stats = _sum(self._finished_stats, attempt.source.stats)
-        self._attempt = None
+        with self._stats_lock:
+            self._finished_stats = _sum(self._finished_stats, attempt.source.stats)
+            self._attempt = None
         if attempt.is_stalled:
             self.live_stats.num_stalls += 1
             self._abandoned.append(attempt)

@@ -183,6 +183,8 @@ class PyAVSource:
                 self._demuxed = container.demux(stream)
         except FFmpegError as exc:
             raise self._translated(exc, doing="open", started=started) from exc
+        finally:
+            self._release_if_closed()
         self._clock = SourceClock(declared_fps=info.declared_fps, max_gap_seconds=_MAX_GAP_SECONDS[self.kind])
         return info
 

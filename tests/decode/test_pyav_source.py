@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -309,6 +311,31 @@ def test_close_during_a_blocked_open_returns_at_once() -> None:
         assert thread.is_alive()
         thread.join(5)
     assert len(errors) == 1
+    assert source._container is None
+
+
+def test_close_during_an_open_that_succeeds_leaves_nothing_open(tmp_path: Path) -> None:
+    content = make_clip(tmp_path / "a.ts", num_frames=5).read_bytes()
+    may_answer = threading.Event()
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            may_answer.wait(20)
+            connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        spec = StreamSpec("s", f"http://127.0.0.1:{listener.getsockname()[1]}/a.ts", StreamKind.FILE)
+        source = PyAVSource(spec, settings=DecodeSettings())
+        threads = [threading.Thread(target=answer, args=(listener,)), threading.Thread(target=source.__enter__)]
+        for thread in threads:
+            thread.start()
+        assert wait_until(source._lock.locked)
+        source.close()
+        may_answer.set()
+        for thread in threads:
+            thread.join(20)
     assert source._container is None
 
 
