@@ -10,10 +10,11 @@
 --
 -- (epoch, frame_index) grows strictly within a stream, so comparing with the last entry tells a repeated event from a new
 -- one: sending a batch again after an unclear time-out adds only what is missing. An event of an older epoch comes from an
--- owner that was deposed, whether its successor has published yet or has only begun. The entry id is the capture time and the frame index; where the clock went back, the time of
--- the last entry takes its place, because ids must grow.
+-- owner that was deposed, whether its successor has published yet or has only begun. The entry id is the capture time and
+-- the frame index; where the clock went back, the time of the last entry takes its place, because ids must grow.
 
 local MAX_EXACT = 9007199254740991 -- numbers are doubles here
+local FENCE_MS = 600000 -- as long as raise_fence.lua is told
 
 -- A number as publishers write it; -1 for anything else: who may write to the stream may write nonsense.
 local function exact(text)
@@ -62,5 +63,10 @@ end
 if appended > 0 and max_age_ms > 0 then
   redis.call('XTRIM', key, 'MINID', '~', string.format('%.0f', math.max(last_ms - max_age_ms, 0)))
   redis.call('PEXPIRE', key, string.format('%.0f', max_age_ms)) -- the last events go as well when no more come
+end
+if appended == 0 and repeated > 0 then
+  -- WAIT, where it follows, waits for what its own connection wrote. So something must be written on this one as well:
+  -- a replica that has it has what was appended over an earlier connection.
+  redis.call('SET', KEYS[2], string.format('%.0f', newest_epoch), 'PX', FENCE_MS)
 end
 return {appended, repeated, -1}

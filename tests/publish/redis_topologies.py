@@ -203,12 +203,19 @@ class Watched:
         return self.servers.url("sentinel", self.sentinels, path="/door/0", user=user, options=options)
 
 
-def start_sentinels(servers: Servers, *lines: str) -> Watched:
-    """Two servers and three Sentinels that agree on a failover within seconds; `lines` are added to the servers'."""
-    primary, replica, *sentinels = free_ports(5)
+def start_pair(servers: Servers, *lines: str) -> tuple[int, int]:
+    """A primary and its replica; `lines` are added to their configuration."""
+    primary, replica = free_ports(2)
     servers.start(primary, *_DATA, *lines)
     servers.start(replica, *_DATA, *lines, f"replicaof 127.0.0.1 {primary}")
     wait_until(lambda: _is_linked(servers, replica))
+    return primary, replica
+
+
+def start_sentinels(servers: Servers, *lines: str) -> Watched:
+    """Two servers and three Sentinels that agree on a failover within seconds; `lines` are added to the servers'."""
+    primary, replica = start_pair(servers, *lines)
+    sentinels = free_ports(3)
     for port in sentinels:
         servers.start(
             port,

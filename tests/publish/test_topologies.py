@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ from tests.publish.redis_topologies import (
     running,
     server_binaries,
     start_cluster,
+    start_pair,
     start_sentinels,
     wait_until,
 )
@@ -230,6 +232,28 @@ async def test_too_few_replicas_are_no_delivery(redis_server: EmbeddedRedis) -> 
     async with RedisSink(settings, redis_url=redis_server.url) as sink:
         with pytest.raises(SinkUnavailableError, match="0 of 1 replicas"):
             await sink.publish(events_of("alone", [1]))
+
+
+async def test_what_is_sent_again_over_a_new_connection_waits_for_its_replica_too(
+    executable: Path, tmp_path: Path
+) -> None:
+    hasty = PublishSettings(wait_replicas=1, connect_timeout_seconds=1, max_retry_seconds=0)
+    patient = PublishSettings(wait_replicas=1, connect_timeout_seconds=30)
+    with running(executable, tmp_path) as servers:
+        primary, replica = start_pair(servers)
+        url = f"redis://:{PASSWORD}@127.0.0.1:{primary}"
+        async with RedisSink(patient, redis_url=url) as sink:
+            await sink.publish(events_of("door", [0]))
+        servers.processes[replica].send_signal(signal.SIGSTOP)
+        for _ in range(2):
+            async with RedisSink(hasty, redis_url=url) as sink:
+                with pytest.raises(SinkUnavailableError, match="0 of 1 replicas"):
+                    await sink.publish(events_of("door", [1]))
+        servers.processes[replica].send_signal(signal.SIGCONT)
+        async with RedisSink(patient, redis_url=url) as sink:
+            await sink.publish(events_of("door", [1]))
+            assert (sink.stats.num_published, sink.stats.num_repeated) == (0, 1)
+        assert servers.client(replica).xlen(events_key("door")) == 2
 
 
 async def read_patiently(url: str) -> dict[str, list[int]]:
