@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from emostream.classify import engines
 from emostream.classify.engines import EngineContext, choose_engine, model_path, open_engine
 from emostream.classify.load import load_classifier
 from emostream.config import ClassifySettings
+from emostream.engine_choice import ENGINE_CHOICES_FILE, remembered_choices
 from emostream.errors import ConfigError, EngineUnavailableError, ManifestError, ModelUnavailableError
 from tests.onnx_models import CROP_SIZE_PIXELS, save_classifier
 
@@ -55,7 +57,6 @@ def test_the_packaged_model_is_the_default() -> None:
 @pytest.mark.parametrize(
     ("precision", "has_instructions", "expected"),
     [
-        ("auto", True, "int8"),
         ("auto", False, "fp32"),
         ("fp32", True, "fp32"),
         ("fp16", True, "fp32"),
@@ -68,6 +69,20 @@ def test_the_packaged_model_comes_in_the_arithmetic_that_fits(
     monkeypatch.setattr("emostream.classify.engines.has_int8_instructions", lambda: has_instructions)
     settings = ClassifySettings.model_validate({"precision": precision, "engine": "onnxruntime"})
     assert load_classifier(settings).manifest.precision == expected
+
+
+def test_auto_takes_the_form_that_was_measured_to_be_faster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("emostream.classify.engines.has_int8_instructions", lambda: True)
+    settings = ClassifySettings(engine="onnxruntime")
+    load_classifier(settings, cache_dir=tmp_path).close()  # measures
+    ((key, measured),) = remembered_choices(tmp_path / ENGINE_CHOICES_FILE).items()
+    assert set(measured) == {"fp32", "int8"}
+    for faster in measured:
+        remembered = {name: 1.0 if name == faster else 2.0 for name in measured}
+        (tmp_path / ENGINE_CHOICES_FILE).write_text(json.dumps({key: remembered}))
+        classifier = load_classifier(settings, cache_dir=tmp_path)
+        assert classifier.manifest.precision == faster
+        classifier.close()
 
 
 # --- engines ----------------------------------------------------------------------------------------------------------
