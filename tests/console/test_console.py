@@ -111,7 +111,14 @@ def test_from_an_empty_list_to_boxes_that_move(
     lane = page.locator(".lane canvas").first
     until_changed(page, lane, until_changed(page, lane, None))
     expect(page.locator(".shares li").first).to_contain_text(re.compile("happy|neutral"))
-    expect(page.locator(".log li").first).to_contain_text("frame")
+    newest = page.locator(".log li").first
+    expect(newest).to_contain_text("frame")
+    page.get_by_role("button", name="Stop").click()
+    stopped_at = newest.text_content() or ""
+    until_changed(page, lane, until_changed(page, lane, None))
+    assert newest.text_content() == stopped_at, "it can be read"
+    page.get_by_role("button", name="Go on").click()
+    expect(newest).not_to_have_text(stopped_at)
     assert_accessible(page)
     keep_screenshot(page, "stream-light")
     page.get_by_label("Theme").select_option("dark")
