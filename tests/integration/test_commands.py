@@ -116,3 +116,18 @@ def test_bench_prints_the_pipeline_beside_decoding_alone(tmp_path: Path) -> None
     assert {"decode", "detect", "classify"} <= set(result["stages"])
     assert len(result["models"]["classifier"]["sha256"]) == 64
     assert run_emostream("bench", "pipeline", tmp_path / "clip.mp4", "--runs", "1").code == 0
+
+
+def test_bench_plays_a_clip_as_live_cameras(tmp_path: Path) -> None:
+    make_demo_clip(tmp_path / "clip.mp4", num_frames=20)
+    options = ("--streams", "2", "--fps", "5", "--seconds", "2", "--json")
+    outcome = run_emostream("bench", "live", tmp_path / "clip.mp4", *options)
+    assert outcome.code == 0, outcome.err
+    result = json.loads(outcome.out)
+    assert (result["num_streams"], result["fps"], result["seconds"]) == (2, 5.0, 2.0)
+    assert result["faces_per_frame"] == pytest.approx(2, abs=0.2)
+    assert 0 < result["published_fps"] <= 6
+    assert 0 < result["latency_ms"]["p50"] <= result["latency_ms"]["p95"] <= result["latency_ms"]["p99"]
+    is_sustained = result["num_dropped"] == result["num_unclassified"] == 0 and result["latency_ms"]["p99"] <= 120
+    assert result["is_sustained"] == is_sustained
+    assert result["memory_mb"] > 0 and len(result["models"]["classifier"]["sha256"]) == 64
