@@ -79,6 +79,11 @@ class SourcePolicy:
             if Path(parts.path) not in self._devices or parts.netloc:
                 raise SourceRejectedError(f"{name}: not one of the devices that the operator allows (service.devices)")
             return url
+        if not parts.scheme:
+            raise SourceRejectedError(
+                f"{name} is not a URL: give for example rtsp://camera/stream1, or file:///folder/video.mp4 for a file "
+                "that the service may read (service.media_root)"
+            )
         if parts.scheme not in _NETWORK_SCHEMES:
             known = ", ".join((*_NETWORK_SCHEMES, "udp", "v4l2", "file"))
             raise SourceRejectedError(f"{name}: scheme {parts.scheme!r} is not accepted; give one of {known}")

@@ -155,3 +155,10 @@ def test_files_stay_under_the_media_root(tmp_path: Path) -> None:
 )
 def test_what_was_checked_is_what_is_opened(url: str, opened: str) -> None:
     assert policy_of().check(url) == opened
+
+
+def test_the_name_of_a_file_is_told_how_to_become_a_url() -> None:
+    with pytest.raises(
+        SourceRejectedError, match=r"my.mp4 is not a URL: .*file:///folder/video.mp4.*service.media_root"
+    ):
+        policy_of().check("my.mp4")
