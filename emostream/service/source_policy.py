@@ -64,7 +64,7 @@ class SourcePolicy:
         name = redact(url)
         try:
             parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port  # both are parsed only now
+            _ = parts.hostname, parts.port  # both are parsed only now
         except ValueError as exc:
             raise SourceRejectedError(f"{name} is not a URL: {exc}") from exc
         if parts.scheme == "file":
@@ -79,19 +79,7 @@ class SourcePolicy:
             if Path(parts.path) not in self._devices or parts.netloc:
                 raise SourceRejectedError(f"{name}: not one of the devices that the operator allows (service.devices)")
             return url
-        if not parts.scheme:
-            raise SourceRejectedError(
-                f"{name} is not a URL: give for example rtsp://camera/stream1, or file:///folder/video.mp4 for a file "
-                "that the service may read (service.media_root)"
-            )
-        if parts.scheme not in _NETWORK_SCHEMES:
-            known = ", ".join((*_NETWORK_SCHEMES, "udp", "v4l2", "file"))
-            raise SourceRejectedError(f"{name}: scheme {parts.scheme!r} is not accepted; give one of {known}")
-        if not host:
-            raise SourceRejectedError(f"{name}: there is no host in it")
-        if any(character in parts.netloc for character in "\\ \t\r\n"):
-            # Programs disagree about where the host ends in these; what is checked must be what is opened.
-            raise SourceRejectedError(f"{name}: the host is ambiguous")
+        host = _host_of(parts, name=name)
         address = self.address_of(host, name=name)
         return _with_address(parts, address) if parts.scheme in _PINNED_SCHEMES else url
 
@@ -179,6 +167,24 @@ def _unmapped(address: Address) -> Address:
     """An IPv4 address that is written as one of IPv6, as such."""
     mapped: ipaddress.IPv4Address | None = getattr(address, "ipv4_mapped", None)
     return address if mapped is None else mapped
+
+
+def _host_of(parts: SplitResult, *, name: str) -> str:
+    """The host of a source in a network, where there is exactly one."""
+    if not parts.scheme:
+        raise SourceRejectedError(
+            f"{name} is not a URL: give for example rtsp://camera/stream1, or file:///folder/video.mp4 for a file "
+            "that the service may read (service.media_root)"
+        )
+    if parts.scheme not in _NETWORK_SCHEMES:
+        known = ", ".join((*_NETWORK_SCHEMES, "udp", "v4l2", "file"))
+        raise SourceRejectedError(f"{name}: scheme {parts.scheme!r} is not accepted; give one of {known}")
+    if not parts.hostname:
+        raise SourceRejectedError(f"{name}: there is no host in it")
+    if any(character in parts.netloc for character in "\\ \t\r\n"):
+        # Programs disagree about where the host ends in these; what is checked must be what is opened.
+        raise SourceRejectedError(f"{name}: the host is ambiguous")
+    return parts.hostname
 
 
 def _with_address(parts: SplitResult, address: str) -> str:
