@@ -19,6 +19,8 @@ from emostream.service.registry import RegistryFullError, StreamExistsError, Unk
 
 logger = logging.getLogger(__name__)
 
+_ID_IN_WORDS = "expected at most 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
+
 # The first that fits, so subclasses come first.
 _STATUS_OF: tuple[tuple[type[EmostreamError], int], ...] = (
     (UnknownStreamError, 404),
@@ -54,6 +56,12 @@ def status_of_error(exc: EmostreamError) -> int:
     return next((status for kind, status in _STATUS_OF if isinstance(exc, kind)), 500)
 
 
+def _in_words(item: dict[str, Any]) -> str:
+    """What is wrong with one value, also for people who read no patterns."""
+    is_id = item["type"] == "string_pattern_mismatch" and item["loc"][-1] == "id"
+    return _ID_IN_WORDS if is_id else str(item["msg"])
+
+
 def add_problem_handlers(app: FastAPI) -> None:
     """Make every error of the app a problem."""
 
@@ -69,7 +77,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def of_validation(request: Request, exc: RequestValidationError) -> JSONResponse:
         # Without the input: it may hold a camera's password.
-        errors = [{"where": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in exc.errors()]
+        errors = [{"where": ".".join(map(str, item["loc"])), "message": _in_words(item)} for item in exc.errors()]
         first = f"{errors[0]['where']}: {errors[0]['message']}" if errors else "the request is not valid"
         return problem(422, first, errors=errors)
 

@@ -94,7 +94,7 @@ def test_from_an_empty_list_to_boxes_that_move(
     page.get_by_label("Kind").select_option("Live")
     name.fill("the door!")
     page.get_by_role("button", name="Add", exact=True).click()
-    expect(page.locator("#field-id-error")).to_be_visible()
+    expect(page.locator("#field-id-error")).to_contain_text("expected at most 64 letters")
     expect(page.locator("#field-url-error")).to_be_empty()
     name.fill("door")
     page.get_by_role("button", name="Add", exact=True).click()

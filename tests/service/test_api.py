@@ -154,6 +154,8 @@ async def test_broken_requests_are_problems(client: httpx.AsyncClient) -> None:
     assert_problem(await client.get("/nothing"), 404)
     assert_problem(await client.put("/v1/streams"), 405)
     assert_problem(await client.get("/v1/streams?limit=0"), 422)
+    named = await client.post("/v1/streams", json={"id": "the door!", "url": "rtsp://127.0.0.1/1"})
+    assert assert_problem(named, 422).startswith("body.id: expected at most 64 letters")
 
 
 async def test_pages_and_filters(client: httpx.AsyncClient) -> None:
