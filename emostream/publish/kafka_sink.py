@@ -60,6 +60,7 @@ class KafkaSink:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._max_retry_seconds = max_retry_seconds
         self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()  # several streams may publish at once
         try:
             import aiokafka
         except ImportError as exc:
@@ -97,7 +98,6 @@ class KafkaSink:
             try:
                 await self._send_once(records)
             except (self._library.errors.KafkaError, OSError) as exc:
-                await self._abandon()
                 error = self._translated(exc)
                 if not error.retryable or asyncio.get_running_loop().time() + delay > deadline:
                     raise error from exc
@@ -107,12 +107,21 @@ class KafkaSink:
             await asyncio.sleep(delay)
 
     async def _send_once(self, records: Sequence[_Record]) -> None:
-        producer = self._producer or await self._started()
-        waiting = [
-            await producer.send(topic, text.encode(), key=key.encode(), timestamp_ms=max(0, int(1000 * at.timestamp())))
-            for topic, key, at, text in records
-        ]
-        await asyncio.gather(*waiting)
+        async with self._starting:
+            if self._producer is None:
+                self._producer = await self._started()
+            producer = self._producer
+        try:
+            waiting = [
+                await producer.send(
+                    topic, text.encode(), key=key.encode(), timestamp_ms=max(0, int(1000 * at.timestamp()))
+                )
+                for topic, key, at, text in records
+            ]
+            await asyncio.gather(*waiting)
+        except (self._library.errors.KafkaError, OSError):
+            await self._abandon(producer)
+            raise
 
     async def _started(self) -> AIOKafkaProducer:
         producer = self._new_producer()
@@ -122,7 +131,6 @@ class KafkaSink:
         except BaseException:
             await producer.stop()
             raise
-        self._producer = producer
         return producer
 
     def _new_producer(self) -> AIOKafkaProducer:
@@ -147,14 +155,17 @@ class KafkaSink:
         except (ValueError, RuntimeError) as exc:
             raise self._wrong(str(exc)) from exc
 
-    async def _abandon(self) -> None:
-        # After a failure its state is unknown; the next call begins with a new producer.
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            try:
-                await producer.stop()
-            except self._library.errors.KafkaError:
-                return  # the failure that brought us here tells more
+    async def _abandon(self, producer: AIOKafkaProducer) -> None:
+        # After a failure its state is unknown; the next call begins with a new producer, unless another stream that
+        # failed on this one has done so already.
+        is_abandoned = self._producer is not producer
+        if is_abandoned:
+            return
+        self._producer = None
+        try:
+            await producer.stop()
+        except self._library.errors.KafkaError:
+            return  # the failure that brought us here tells more
 
     def _translated(self, exc: Exception) -> ConfigError | SinkUnavailableError | EventRejectedError:
         errors = self._library.errors

@@ -52,6 +52,7 @@ class MqttSink:
         self._timeout_seconds = connect_timeout_seconds
         self._max_retry_seconds = max_retry_seconds
         self._client: aiomqtt.Client | None = None
+        self._connecting = asyncio.Lock()  # several streams may publish at once
         try:
             import aiomqtt
         except ImportError as exc:
@@ -92,8 +93,12 @@ class MqttSink:
 
     async def close(self) -> None:
         """Say goodbye to the broker."""
-        client, self._client = self._client, None
-        if client is not None:
+        if self._client is not None:
+            await self._abandon(self._client)
+
+    async def _abandon(self, client: aiomqtt.Client) -> None:
+        if self._client is client:  # else another stream that failed on it has done so already
+            self._client = None
             try:
                 await client.__aexit__(None, None, None)
             except self._library.MqttError as exc:
@@ -105,7 +110,6 @@ class MqttSink:
             try:
                 await self._send_once(messages)
             except (self._library.MqttError, OSError) as exc:
-                await self.close()
                 problem = redact(str(exc))
                 if any(text in problem for text in _REFUSED_LOGIN):
                     raise ConfigError(f"{self._where} refused the login; check user and password in the URL") from exc
@@ -118,13 +122,20 @@ class MqttSink:
             await asyncio.sleep(delay)
 
     async def _send_once(self, messages: Sequence[tuple[str, str]]) -> None:
-        client = self._client or await self._connected()
-        for start in range(0, len(messages), _MAX_UNANSWERED):
-            part = messages[start : start + _MAX_UNANSWERED]
-            # Each is handed to the network when its task first runs, so they leave in this order.
-            await asyncio.gather(
-                *(client.publish(f"{self._prefix}/{topic}", text, qos=self._qos) for topic, text in part)
-            )
+        async with self._connecting:
+            if self._client is None:
+                self._client = await self._connected()
+            client = self._client
+        try:
+            for start in range(0, len(messages), _MAX_UNANSWERED):
+                part = messages[start : start + _MAX_UNANSWERED]
+                # Each is handed to the network when its task first runs, so they leave in this order.
+                await asyncio.gather(
+                    *(client.publish(f"{self._prefix}/{topic}", text, qos=self._qos) for topic, text in part)
+                )
+        except (self._library.MqttError, OSError):
+            await self._abandon(client)
+            raise
 
     async def _connected(self) -> aiomqtt.Client:
         ((host, port),) = self._address.nodes
@@ -140,5 +151,4 @@ class MqttSink:
             max_queued_outgoing_messages=0,
         )
         await client.__aenter__()
-        self._client = client
         return client

@@ -11,7 +11,8 @@ from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
 class EventSink(Protocol):
     """Delivers events in the order given.
 
-    The pipeline awaits `publish` with one or more events of one stream and calls it again only after it returned.
+    The pipeline awaits `publish` with one or more events of one stream and calls it again only after it returned. Calls
+    for other streams, and of status events, may come meanwhile, where streams share a sink.
     Returning means delivered (for Redis: acknowledged by the server; for files: handed to the operating system).
     `SinkUnavailableError` means: not known to be delivered, try the same events again; a sink that can tell (Redis)
     keeps those it has already from being delivered twice. Sinks wait and try again by themselves for as long as their

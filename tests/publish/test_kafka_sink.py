@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib.util
 import socket
 import subprocess
@@ -124,6 +125,18 @@ async def test_keys_times_and_status(broker: Broker) -> None:
     assert records[0].timestamp == int(1000 * CAPTURED_AT.timestamp())
     (status,) = await read(broker, "emostream.events.status", 1)
     assert status_from_json(status.value).stream_id == "hall"
+
+
+async def test_streams_that_begin_together_share_one_producer(broker: Broker) -> None:
+    broker.make_topics("together")
+    sink = KafkaSink(f"kafka://{broker.servers}/together?{broker.options}")
+    await asyncio.gather(*(sink.publish(events_of(name, range(20))) for name in ("hall", "yard", "gate")))
+    await sink.close()
+    gc.collect()  # a producer that was forgotten would warn
+    records = await read(broker, "together", 60)
+    for name in ("hall", "yard", "gate"):
+        indexes = [event_from_json(record.value).frame_index for record in records if record.key == name.encode()]
+        assert indexes == list(range(20))
 
 
 async def test_nobody_there() -> None:

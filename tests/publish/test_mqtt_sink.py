@@ -134,6 +134,18 @@ async def test_topics_and_status(broker: Broker) -> None:
     await sink.close()
 
 
+async def test_streams_that_begin_together_share_one_connection(broker: Broker) -> None:
+    sink = MqttSink(f"{broker.url}?client_id=one")  # a second connection of this name would end the first
+    async with Subscriber(broker, "cameras/events/#") as subscriber:
+        await asyncio.gather(*(sink.publish(events_of(name, range(20))) for name in ("hall", "yard", "gate")))
+        messages = await subscriber.until(60)
+        await sink.close()
+        gc.collect()  # a client that was forgotten would warn
+    for name in ("hall", "yard", "gate"):
+        indexes = [event_from_json(text).frame_index for topic, text in messages if topic.endswith(name)]
+        assert indexes == list(range(20))
+
+
 async def test_goes_on_when_the_broker_was_away(tmp_path: Path) -> None:
     broker = Broker(tmp_path)
     broker.start()
