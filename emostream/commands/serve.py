@@ -73,6 +73,7 @@ def serve(
         service["allowed_networks"] = tuple(allow_network)
     settings = settings_for_command(config, redis=redis, **({"service": service} if service else {}))
     SourcePolicy(settings.service)  # a wrong network is told now, not by a worker
+    own_redis = settings.publish.redis_url
     with _stopped_by_signals() as stopped, _redis(settings, data_dir=data_dir, address=address) as redis_url:
         publish = settings.publish.model_copy(update={"redis_url": SecretStr(redis_url)})
         settings = settings.model_copy(update={"publish": publish})
@@ -90,7 +91,7 @@ def serve(
             base = f"http{'s' if tls_cert else ''}://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  # compared, not bound
             _wait_until_ready(base, stopped=stopped)
             if not stopped.is_set():
-                _print_addresses(base, redis_url=redis_url, has_tokens=bool(settings.service.tokens))
+                _print_addresses(base, redis_url=own_redis, has_tokens=bool(settings.service.tokens))
                 stopped.wait()
             notes.print("stopping: streams are handed over, events delivered")
     notes.print("stopped")
@@ -159,10 +160,12 @@ def _is_ready(base: str) -> bool:
         return False
 
 
-def _print_addresses(base: str, *, redis_url: str, has_tokens: bool) -> None:
+def _print_addresses(base: str, *, redis_url: SecretStr | None, has_tokens: bool) -> None:
+    """Where to go; `redis_url` is that of the user's own server: the embedded one has a password nobody is told."""
+    in_redis = "in a Redis that you name with --redis" if redis_url is None else redact(redis_url.get_secret_value())
     lines = [
         f"ready: {base}/ (console), {base}/v1/streams (interface, documented at {base}/docs)",
-        f"events: {redact(redis_url)}, and {base}/v1/streams/STREAM/events",
+        f"events: {base}/v1/streams/STREAM/events, and {in_redis}",
         *([] if has_tokens else ["everybody who reaches this address may use it; set service.tokens to change that"]),
         "Ctrl-C stops it",
     ]
