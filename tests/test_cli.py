@@ -35,13 +35,13 @@ def test_the_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 
 def test_an_unknown_command_is_wrong_usage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert _ends_with(app, "analyse", monkeypatch=monkeypatch) == 2
-    assert "No such command 'analyse'" in capsys.readouterr().err
+    assert "No such command" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (ConfigError("set a: expected b [c]"), 2, "error: set a: expected b [c]"),
+        (ConfigError("set a: expected b [c]"), 2, "set a: expected b [c]"),
         (ConfigError("redis://user:hunter2@[fd00:a::1] is away"), 2, "redis://***@[fd00:a::1] is away"),
         (KeyboardInterrupt(), 130, ""),
         (ZeroDivisionError("x"), 70, "internal error: ZeroDivisionError: x. This is a defect of emostream"),

@@ -21,7 +21,7 @@ HOSTILE = ["[/x]", "[bold]happy[/bold]", "[link=http://evil]x[/link]", "a\\", "\
 
 def _shown(markup: str) -> str:
     file = io.StringIO()
-    Console(file=file, highlight=False, emoji=False, soft_wrap=True).print(markup)
+    Console(file=file, force_terminal=False, highlight=False, emoji=False, soft_wrap=True).print(markup)
     return file.getvalue()
 
 
