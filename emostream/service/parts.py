@@ -49,7 +49,7 @@ class WorkerParts:
         decode = settings.decode.model_copy(update={"references": references})
         self._rules = SourceRules(decode, policy, egress)
 
-    def source(self, spec: StreamSpec, *, on_state: StateObserver) -> FrameSource:
+    def source(self, spec: StreamSpec, *, on_state: StateObserver, has_worked: bool) -> FrameSource:
         """See `PipelineParts.source`."""
         decode = self._rules.settings
         if spec.kind is StreamKind.FILE:
@@ -61,6 +61,7 @@ class WorkerParts:
             open_stall_seconds=decode.open_timeout_seconds + _WATCHDOG_GRACE_SECONDS,
             read_stall_seconds=decode.read_timeout_seconds + _WATCHDOG_GRACE_SECONDS,
             on_state=on_state,
+            is_known_good=has_worked,
         )
 
     def pipeline(self, record: StreamRecord, *, epoch: int, source: FrameSource, sink: EventSink) -> TunablePipeline:

@@ -87,6 +87,7 @@ class StreamReport:
         source_delay_ms: how long after its time by the camera's clock the newest frame came, the difference of the
             clocks included; None where the source does not say.
         last_error: what went wrong last, also when it is over; empty when nothing did.
+        has_worked: the source was open once, in this run or in one before it.
         decoder: what really decodes, for example "h264"; empty before the source is open.
         width, height: pixels of the source's frames; 0 before it is open.
     """
@@ -106,6 +107,7 @@ class StreamReport:
     lag_ms: float | None = None
     source_delay_ms: float | None = None
     last_error: str = ""
+    has_worked: bool = False
     decoder: str = ""
     width: int = 0
     height: int = 0

@@ -32,8 +32,11 @@ logger = logging.getLogger(__name__)
 class PipelineParts(Protocol):
     """Makes the parts of a stream; what they share (models, batcher) is in here."""
 
-    def source(self, spec: StreamSpec, *, on_state: StateObserver) -> FrameSource:
-        """A source, not opened yet; a live one reconnects by itself and tells its states."""
+    def source(self, spec: StreamSpec, *, on_state: StateObserver, has_worked: bool) -> FrameSource:
+        """A source, not opened yet; a live one reconnects by itself and tells its states.
+
+        A live one that has worked before, here or elsewhere, is tried again whatever goes wrong.
+        """
         ...
 
     def pipeline(self, record: StreamRecord, *, epoch: int, source: FrameSource, sink: EventSink) -> TunablePipeline:
@@ -80,6 +83,7 @@ class Outcome(Enum):
 class _Hosted:
     record: StreamRecord
     epoch: int
+    has_worked: bool
     tap: PreviewTap
     meter: StreamMeter = field(default_factory=StreamMeter)
     state: StreamState = StreamState.CONNECTING
@@ -142,24 +146,29 @@ class StreamHost:
         """What a stream was started or adjusted with."""
         return self._streams[stream_id].record
 
-    def start(self, record: StreamRecord, *, epoch: int, after_index: int | None = None) -> None:
+    def start(
+        self, record: StreamRecord, *, epoch: int, after_index: int | None = None, has_worked: bool = False
+    ) -> None:
         """Start a stream that does not run here.
 
         Args:
             record: what is wanted.
             epoch: its fencing token.
             after_index: frames up to this index of a file are published already.
+            has_worked: its source was open in an earlier run.
         """
         stream_id = record.stream_id
         if stream_id in self._streams:
             raise ValueError(f"expected a stream that does not run yet, got {stream_id}")
-        hosted = _Hosted(record, epoch, PreviewTap(stream_id, send=self._send_preview, clock=self._clock))
+        tap = PreviewTap(stream_id, send=self._send_preview, clock=self._clock)
+        hosted = _Hosted(record, epoch, has_worked, tap)
         loop = asyncio.get_running_loop()
 
         def on_state(state: StreamState, detail: str) -> None:  # runs in the decode thread
             loop.call_soon_threadsafe(self._state_changed, hosted, state, detail)
 
-        hosted.source = self._parts.source(without_sampling(record.spec), on_state=on_state)
+        spec = without_sampling(record.spec)
+        hosted.source = self._parts.source(spec, on_state=on_state, has_worked=has_worked)
         hosted.gate = GatedSource(
             hosted.source,
             spec=record.spec,
@@ -304,6 +313,7 @@ class StreamHost:
             lag_ms=None if lag_ms is None else round(lag_ms, 1),
             source_delay_ms=None if delay_seconds is None else round(1000 * delay_seconds, 1),
             last_error=hosted.last_error,
+            has_worked=hosted.has_worked or info is not None,
             decoder=info.decoder if info else "",
             width=info.width if info else 0,
             height=info.height if info else 0,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,9 @@ from emostream.service.jobs import JobRegistry
 from emostream.service.leases import StreamLeases
 from emostream.service.openings import MAX_DEATHS, Opening, Openings
 from emostream.service.placement import files_capacity, place
-from emostream.service.record import RegistryView, StreamRecord, StreamReport
+from emostream.service.record import RegistryView, StreamRecord, StreamReport, record_from_json, report_from_json
 from emostream.service.returning import ReturningWorkers
-from emostream.service.store import RegistryStore
+from emostream.service.store import RECORDS, REPORTS, RegistryStore
 from emostream.service.stream_host import Outcome, StopReason, StreamHost
 from emostream.stream import StreamKind, StreamState
 
@@ -120,22 +120,35 @@ class StreamWorker:
                 continue
 
     async def drain(self, *, timeout_seconds: float) -> None:
-        """Hand all streams over and sign off; streams that do not stop in time are left to their fencing token."""
+        """Hand all streams over and sign off; streams that do not stop in time are left to their fencing token.
+
+        Each may be claimed by others as soon as it has stopped, however long the rest takes.
+        """
         self._is_draining.set()
-        held = self._held()
+        for stream_id in self._host.held:
+            self._stop(stream_id, StopReason.MOVED)
         try:
             async with asyncio.timeout(timeout_seconds):
-                await self._host.stop_all(StopReason.MOVED)
-                async with self._stepping:  # a step that is under way starts nothing more, but may have claimed
-                    await asyncio.gather(*self._stopping, return_exceptions=True)
+                async with self._stepping:  # a step that is under way starts nothing more
+                    await self._say_draining()
+                await asyncio.gather(*self._stopping, return_exceptions=True)
         except TimeoutError:
             logger.warning("worker %s: streams did not stop within %g s", self.worker_id, timeout_seconds)
         try:
             await self._openings.close()
-            await self._leases.release(held | self._held())
+            await self._leases.release(self._held())
             await self._leases.sign_off()
         except EmostreamError as exc:
             logger.warning("worker %s could not sign off, its leases run out by themselves: %s", self.worker_id, exc)
+
+    async def _say_draining(self) -> None:
+        """So that the others count on one worker less, and take more than their share until now."""
+        try:
+            await self._leases.heartbeat(self._held(), is_draining=True)
+            await self._leases.release({stream_id: retry.epoch for stream_id, retry in self._retries.items()})
+            self._retries.clear()
+        except EmostreamError as exc:
+            self._registry_failed(exc)
 
     def _held(self) -> dict[str, int]:
         waiting = {stream_id: retry.epoch for stream_id, retry in self._retries.items()}
@@ -203,23 +216,23 @@ class StreamWorker:
         due = [stream_id for stream_id, retry in self._retries.items() if retry.due_seconds <= self._clock()]
         for stream_id, epoch in (await self._leases.claim(due)).items():
             del self._retries[stream_id]
-            await self._start(view, stream_id, epoch=epoch)
+            await self._start(stream_id, epoch=epoch, living=view.workers)
 
     async def _place(self, view: RegistryView) -> None:
         owned = list(self._held())
         placement = place(view, worker_id=self.worker_id, owned=owned)
         for stream_id, epoch in (await self._leases.claim(placement.claim)).items():
-            await self._start(view, stream_id, epoch=epoch)
+            await self._start(stream_id, epoch=epoch, living=view.workers)
         for stream_id in placement.give_back:
             retry = self._retries.pop(stream_id, None)
             if retry is not None:
                 await self._leases.release({stream_id: retry.epoch})
             self._stop(stream_id, StopReason.MOVED)
 
-    async def _start(self, view: RegistryView, stream_id: str, *, epoch: int) -> None:
-        record = view.records[stream_id]
+    async def _start(self, stream_id: str, *, epoch: int, living: Collection[str]) -> None:
+        """Start a stream that was claimed, or give it back."""
         try:
-            opening = await self._openings.begin(stream_id, living=view.workers)
+            opening = await self._openings.begin(stream_id, living=living)
             if opening is Opening.LATER:
                 self._retries[stream_id] = _Retry(epoch, self._clock() + self._heartbeat_seconds)
                 return
@@ -228,11 +241,14 @@ class StreamWorker:
                     f"{MAX_DEATHS} workers died while they opened it: its video may crash the decoder; it is not "
                     "opened again unless it is removed and added once more"
                 )
-            after_index = await self._last_published(record, epoch=epoch)
-            if self._is_draining.is_set():  # since this step began: nobody would stop it any more
+            record = await self._wanted(stream_id, epoch=epoch)
+            after_index = None if record is None else await self._last_published(record, epoch=epoch)
+            report = await self._store.field_of(REPORTS, stream_id)
+            if record is None or self._is_draining.is_set():  # since this step began: nobody would stop it any more
                 await self._leases.release({stream_id: epoch})
                 return
-            self._host.start(record, epoch=epoch, after_index=after_index)
+            has_worked = report is not None and report_from_json(report).has_worked
+            self._host.start(record, epoch=epoch, after_index=after_index, has_worked=has_worked)
             self._runs_of(stream_id).started_seconds = self._clock()
             logger.info("stream %s starts in epoch %d", stream_id, epoch, extra={"stream_id": stream_id})
         except PublishError:
@@ -247,6 +263,12 @@ class StreamWorker:
     async def _give_up(self, stream_id: str, epoch: int, detail: str) -> None:
         report = StreamReport(StreamState.FAILED, redact(detail), self.worker_id, epoch)
         await self._leases.report({stream_id: report})
+
+    async def _wanted(self, stream_id: str, *, epoch: int) -> StreamRecord | None:
+        """The record as it is now; None when it is gone, or was made anew after the claim."""
+        found = await self._store.field_of(RECORDS, stream_id)
+        record = None if found is None else record_from_json(found)
+        return None if record is None or record.created_epoch > epoch else record
 
     async def _last_published(self, record: StreamRecord, *, epoch: int) -> int | None:
         """Files go on after the last frame published since they were asked for; the event stream is the checkpoint."""

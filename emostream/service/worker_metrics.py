@@ -25,9 +25,9 @@ class MeasuredParts:
         self._measurement = measurement
         self._sources: dict[str, FrameSource] = {}
 
-    def source(self, spec: StreamSpec, *, on_state: StateObserver) -> FrameSource:
+    def source(self, spec: StreamSpec, *, on_state: StateObserver, has_worked: bool) -> FrameSource:
         """As the parts make it."""
-        source = self._sources[spec.stream_id] = self._parts.source(spec, on_state=on_state)
+        source = self._sources[spec.stream_id] = self._parts.source(spec, on_state=on_state, has_worked=has_worked)
         return source
 
     def pipeline(self, record: StreamRecord, *, epoch: int, source: FrameSource, sink: EventSink) -> TunablePipeline:

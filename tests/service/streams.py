@@ -57,10 +57,12 @@ class ScriptedParts:
         self._source_of = source_of
         self.observers: dict[str, StateObserver] = {}
         self.sources: dict[str, FrameSource] = {}
+        self.have_worked: dict[str, bool] = {}
         self.batcher = CropBatcher(ConstantClassifier(), num_workers=1, max_batch_size=32)
 
-    def source(self, spec: StreamSpec, *, on_state: StateObserver) -> FrameSource:
+    def source(self, spec: StreamSpec, *, on_state: StateObserver, has_worked: bool) -> FrameSource:
         """The source, remembered by stream id."""
+        self.have_worked[spec.stream_id] = has_worked
         self.observers[spec.stream_id] = on_state
         self.sources[spec.stream_id] = self._source_of(spec)
         return self.sources[spec.stream_id]

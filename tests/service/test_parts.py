@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import http.server
+import queue
 import socket
 import ssl
 import threading
@@ -13,12 +15,13 @@ from pathlib import Path
 import pytest
 
 from emostream.config import ServiceSettings, Settings, load_settings
+from emostream.decode.live_source import StateObserver
 from emostream.decode.source import FrameSource
 from emostream.errors import SourceError, SourceRejectedError
 from emostream.service.egress import Egress
 from emostream.service.parts import WorkerParts
 from emostream.service.source_policy import Address, Resolver, SourcePolicy
-from emostream.stream import StreamKind, StreamSpec
+from emostream.stream import StreamKind, StreamSpec, StreamState
 from tests.media import http_server, make_clip, rtsp_responder
 from tests.publish.test_servers import make_certificate
 
@@ -54,7 +57,11 @@ class Sources:
         self.egress.__exit__(None, None, None)
 
     def source(self, url: str) -> FrameSource:
-        return self._parts.source(StreamSpec("x", url, StreamKind.FILE), on_state=lambda state, detail: None)
+        spec = StreamSpec("x", url, StreamKind.FILE)
+        return self._parts.source(spec, on_state=lambda state, detail: None, has_worked=False)
+
+    def live(self, spec: StreamSpec, *, on_state: StateObserver, has_worked: bool) -> FrameSource:
+        return self._parts.source(spec, on_state=on_state, has_worked=has_worked)
 
     def num_frames(self, url: str) -> int:
         with self.source(url) as source:
@@ -228,6 +235,23 @@ def test_an_rtsp_server_that_redirects() -> None:
         assert str(caught.value).startswith(f"rtsp://***@{place}/live: ")
         with pytest.raises(TimeoutError):
             trap.accept()
+
+
+@pytest.mark.parametrize("has_worked", [False, True])
+def test_a_camera_that_has_worked_is_tried_again_whatever_it_says(has_worked: bool) -> None:
+    """After a hand-over it may not yet have noticed that its viewer is gone, and allow no second one."""
+    told: queue.Queue[tuple[StreamState, str]] = queue.Queue()
+    with rtsp_responder("404 Not Found") as place, Sources(settings_of()) as sources:
+        spec = StreamSpec("x", f"rtsp://{place}/live", StreamKind.LIVE)
+        source = sources.live(spec, on_state=lambda state, detail: told.put((state, detail)), has_worked=has_worked)
+        with concurrent.futures.ThreadPoolExecutor(1) as opening:
+            opened = opening.submit(source.__enter__)
+            if has_worked:
+                states = [told.get(timeout=60)[0] for _ in range(2)]
+                assert states == 2 * [StreamState.RECONNECTING]
+                source.close()
+            with pytest.raises(SourceError if has_worked else SourceRejectedError):
+                opened.result(60)
 
 
 @pytest.mark.integration

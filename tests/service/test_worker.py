@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import signal
 import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 
 from emostream.decode.source import FrameSource
-from emostream.errors import EventRejectedError, SinkUnavailableError
+from emostream.errors import EventRejectedError, SinkUnavailableError, SourceRejectedError, SourceUnavailableError
 from emostream.event import EmotionEvent, StatusEvent
+from emostream.frame import Frame
 from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.redis_reader import RedisReader
 from emostream.publish.redis_sink import RedisSink
@@ -76,11 +78,13 @@ class Bench:
         max_streams: int = 10,
         store: RegistryStore | None = None,
         leases: StreamLeases | None = None,
+        parts: ScriptedParts | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> StreamWorker:
         store = store or self.store
         leases = leases or StreamLeases(store, worker_id=worker_id, max_streams=max_streams, ttl_seconds=2.0)
-        host = StreamHost(ScriptedParts(source_of), sink=sink, worker_id=worker_id, send_preview=store.publish)
+        parts = parts or ScriptedParts(source_of)
+        host = StreamHost(parts, sink=sink, worker_id=worker_id, send_preview=store.publish)
         worker = StreamWorker(store, leases=leases, host=host, worker_id=worker_id, heartbeat_seconds=0.05, clock=clock)
         self.workers.append((worker, asyncio.create_task(worker.run())))
         return worker
@@ -186,6 +190,96 @@ async def test_a_drained_worker_hands_over(bench: Bench) -> None:
     assert await until(all_run_on_second) < 2
 
 
+class Hanging(EndlessSource):
+    """One picture, and then a read that does not come back."""
+
+    def __init__(self, let_go: threading.Event) -> None:
+        super().__init__()
+        self._let_go = let_go
+
+    def __iter__(self) -> Iterator[Frame]:
+        yield next(super().__iter__())
+        self._let_go.wait(60)
+
+
+async def test_a_stream_that_hangs_holds_up_no_other_at_a_hand_over(bench: Bench) -> None:
+    let_go = threading.Event()
+    first = bench.start_worker(
+        "w1",
+        sink=CollectingSink(),
+        leases=StreamLeases(bench.store, worker_id="w1", max_streams=10, ttl_seconds=60.0),  # they do not run out
+        source_of=lambda spec: Hanging(let_go) if spec.stream_id == "hanging" else EndlessSource(),
+    )
+    for name in ("hanging", "s0", "s1"):
+        await bench.registry.create(live_record(name))
+
+    async def run_on(worker_id: str, *names: str) -> bool:
+        statuses = [await bench.status(name) for name in names]
+        return all(
+            status.state is StreamState.RUNNING and status.lease is not None and status.lease.worker_id == worker_id
+            for status in statuses
+        )
+
+    await until(lambda: run_on("w1", "hanging", "s0", "s1"))
+    draining = asyncio.create_task(first.drain(timeout_seconds=60))
+    bench.start_worker("w2", sink=CollectingSink())
+    await until(lambda: run_on("w2", "s0", "s1"))
+    assert not draining.done()
+    let_go.set()
+    await draining
+    await until(lambda: run_on("w2", "hanging", "s0", "s1"))
+
+
+async def test_that_a_source_has_worked_is_known_to_all_later_owners(bench: Bench) -> None:
+    await bench.registry.create(live_record())
+    known = []
+    for number in range(3):
+        # The second one never gets it open.
+        opens = ScriptedSource([], open_error=SourceUnavailableError("away")) if number == 1 else EndlessSource()
+        parts = ScriptedParts(lambda spec, opens=opens: opens)  # type: ignore[misc]
+        worker = bench.start_worker(f"w{number}", sink=CollectingSink(), parts=parts)
+        wanted = StreamState.RECONNECTING if number == 1 else StreamState.RUNNING
+        await until(lambda wanted=wanted: bench.is_state("door", wanted))  # type: ignore[misc]
+        await worker.drain(timeout_seconds=20)
+        known.append(parts.have_worked["door"])
+    assert known == [False, True, True]
+    await bench.registry.remove("door")
+    await bench.registry.create(live_record())
+    parts = ScriptedParts()
+    bench.start_worker("w3", sink=CollectingSink(), parts=parts)
+    await until(lambda: bench.is_state("door", StreamState.RUNNING))
+    assert not parts.have_worked["door"], "a new wish has not been tried"
+
+
+async def test_a_stream_made_anew_just_before_it_is_claimed(bench: Bench) -> None:
+    wrong = live_record()
+    right = replace(wrong, spec=replace(wrong.spec, url="rtsp://camera/right"))
+
+    class LateLeases(StreamLeases):
+        """The wish changes between the look at the registry and the first claim."""
+
+        async def claim(self, stream_ids: Sequence[str]) -> dict[str, int]:
+            if stream_ids and not self.stats.num_claimed:
+                await bench.registry.remove("door")
+                await bench.registry.create(right)
+            return await super().claim(stream_ids)
+
+    def source_of(spec: StreamSpec) -> FrameSource:
+        if spec.url == wrong.spec.url:
+            return ScriptedSource([], open_error=SourceRejectedError("there is no such path"))
+        return EndlessSource()
+
+    await bench.registry.create(wrong)
+    leases = LateLeases(bench.store, worker_id="w1", max_streams=10, ttl_seconds=20.0)
+    bench.start_worker("w1", sink=CollectingSink(), leases=leases, source_of=source_of)
+
+    async def is_settled() -> bool:
+        return (await bench.status("door")).state in (StreamState.RUNNING, StreamState.FAILED)
+
+    await until(is_settled)
+    assert (await bench.status("door")).state is StreamState.RUNNING
+
+
 async def test_a_stream_that_is_claimed_while_its_worker_is_drained(bench: Bench) -> None:
     claimed, go_on = asyncio.Event(), asyncio.Event()
 
@@ -263,12 +357,18 @@ async def test_workers_keep_their_streams_over_an_outage_of_the_registry(
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
         networks = [await stack.enter_async_context(TcpProxy(redis_server.port)) for _ in range(2)]
+        sinks = [CollectingSink() for _ in networks]
         for number, network in enumerate(networks):
             store = await stack.enter_async_context(store_through(network, redis_server))
             # Their clocks go slowly, so that the one waits for the other for as long as this test takes.
             clock = lambda: time.monotonic() / 100  # noqa: E731
-            bench.start_worker(f"w{number}", sink=CollectingSink(), store=store, clock=clock)
-        for number in range(4):
+            bench.start_worker(f"w{number}", sink=sinks[number], store=store, clock=clock)
+
+        async def both_live() -> bool:
+            return (await bench.look()).workers.keys() == {"w0", "w1"}
+
+        await until(both_live)
+        for number in range(4):  # who sees these knows the other worker
             await bench.registry.create(live_record(f"s{number}"))
 
         async def owners() -> list[str]:
@@ -277,6 +377,10 @@ async def test_workers_keep_their_streams_over_an_outage_of_the_registry(
         async def are_owned_by(*expected: str) -> bool:
             return await owners() == list(expected)
 
+        async def all_run() -> bool:
+            return all(len({event.stream_id for event in sink.events}) >= 2 for sink in sinks)
+
+        await until(all_run)
         await until(lambda: are_owned_by("w0", "w0", "w1", "w1"))
         before = (await bench.look()).leases
         for network in networks:
