@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from emostream.classify.batcher import CropBatcher
+from emostream.classify.classifier import Classified, SharedClassifier
 from emostream.config import TrackSettings
 from emostream.errors import DecodeError, EmostreamError, InferenceError, SinkUnavailableError, SourceRejectedError
 from emostream.event import EmotionEvent, StatusEvent
@@ -37,6 +39,7 @@ def _pipeline(
     sink: EventSink,
     faces: Sequence[Sequence[Face]] = ((face_at(40, 30),),),
     classifier: ConstantClassifier | None = None,
+    shared: SharedClassifier | None = None,
     on_event: EventObserver | None = None,
     **options: Any,
 ) -> Pipeline:
@@ -45,7 +48,7 @@ def _pipeline(
         stream_id="test",
         epoch=7,
         follower=FaceFollower(ScriptedDetector(faces).detect, settings=TrackSettings()),
-        classifier=CropBatcher(classifier or ConstantClassifier(), num_workers=1, max_batch_size=32),
+        classifier=shared or CropBatcher(classifier or ConstantClassifier(), num_workers=1, max_batch_size=32),
         smoother=EmotionSmoother(time_constant_seconds=0.5),
         sink=sink,
         on_event=on_event,
@@ -90,6 +93,37 @@ async def test_crops_have_the_side_that_the_model_takes() -> None:
     source = ScriptedSource(gray_frames(3))
     await _pipeline(source, sink=CollectingSink(), classifier=Looking(input_size_pixels=48)).run()
     assert Looking.shapes == {(48, 48)}
+
+
+async def test_nobody_asks_for_colour_and_few_requests_of_a_stream_wait_for_the_model() -> None:
+    class Counting:
+        num_now = most = 0
+
+        def __init__(self, classifier: SharedClassifier) -> None:
+            self._classifier, self.manifest = classifier, classifier.manifest
+            self._has_three = asyncio.Event()
+
+        async def classify(self, crops: npt.NDArray[np.uint8], *, may_wait: bool) -> Classified:
+            self.num_now += 1
+            self.most = max(self.most, self.num_now)
+            if self.num_now == 3:
+                await asyncio.sleep(0.1)  # a fourth would come now
+                self._has_three.set()
+            await asyncio.wait_for(self._has_three.wait(), 20)
+            self.num_now -= 1
+            return await self._classifier.classify(crops, may_wait=may_wait)
+
+        def close(self) -> None:
+            self._classifier.close()
+
+    def no_colour() -> npt.NDArray[np.uint8]:
+        raise AssertionError("colour is for those who look")
+
+    frames = [replace(frame, load_rgb=no_colour) for frame in gray_frames(120)]
+    sink, shared = CollectingSink(), Counting(CropBatcher(ConstantClassifier(), num_workers=1, max_batch_size=32))
+    await _pipeline(ScriptedSource(frames), sink=sink, shared=shared).run()
+    assert len(sink.events) == 120
+    assert shared.most == 3
 
 
 class _SlowClassifier(ConstantClassifier):

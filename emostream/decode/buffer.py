@@ -13,7 +13,7 @@ from enum import Enum
 from emostream.frame import Frame
 
 _DEFAULT_MAX_FRAMES = 8  # a third of a second of video: hides jitter, and keeps few decoder buffers from reuse
-
+_DEFAULT_MAX_PIXELS = 8 * 3840 * 2160  # as many pictures of 4K, which take 100 MB; fewer of larger ones
 
 MAX_WAIT_SECONDS = 0.5
 """A frame of a live source that waited for longer is not worth looking at (decision D6)."""
@@ -30,7 +30,8 @@ class OverflowPolicy(Enum):
 
 
 class FrameBuffer:
-    """At most `max_frames` frames between one decode thread and one consumer on the event loop.
+    """At most `max_frames` frames, of `max_pixels` together, between one decode thread and one consumer on the event
+    loop. A single frame is let in, however large.
 
     The thread calls `put` for each frame and `finish` once; the consumer awaits `get_many` until it returns nothing, or
     raises the error given to `finish`. Frames put before the end come out before it. `close` may be called from any
@@ -42,14 +43,17 @@ class FrameBuffer:
         *,
         policy: OverflowPolicy,
         max_frames: int = _DEFAULT_MAX_FRAMES,
+        max_pixels: int = _DEFAULT_MAX_PIXELS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if max_frames < 1:
             raise ValueError(f"max_frames must be at least 1, got {max_frames}")
         self._policy = policy
         self._max_frames = max_frames
+        self._max_pixels = max_pixels
         self._clock = clock
         self._frames: deque[tuple[Frame, float]] = deque()  # with the instant it was put
+        self._num_pixels = 0  # in them
         self._lock = threading.Lock()
         self._has_room = threading.Condition(self._lock)
         self._num_waiting_to_put = 0
@@ -80,25 +84,35 @@ class FrameBuffer:
             False when the buffer is closed: nobody will read on, so stop decoding.
         """
         with self._lock:
-            if len(self._frames) >= self._max_frames and not self._is_closed:
-                if self._policy is OverflowPolicy.WAIT:
-                    self._wait_for_room()
-                else:
-                    self._frames.popleft()
+            if self._policy is OverflowPolicy.WAIT:
+                self._wait_for_room(frame)
+            else:
+                while not self._has_room_for(frame):
+                    self._pop()
                     self._num_dropped += 1
             if self._is_closed:
                 return False
             self._frames.append((frame, self._clock()))
+            self._num_pixels += frame.luma.size
             consumer, self._consumer = self._consumer, None
         _wake(consumer)
         return True
 
-    def _wait_for_room(self) -> None:
+    def _wait_for_room(self, frame: Frame) -> None:
         self._num_waiting_to_put += 1
         try:
-            self._has_room.wait_for(lambda: len(self._frames) < self._max_frames or self._is_closed)
+            self._has_room.wait_for(lambda: self._has_room_for(frame) or self._is_closed)
         finally:
             self._num_waiting_to_put -= 1
+
+    def _has_room_for(self, frame: Frame) -> bool:
+        is_small_enough = self._num_pixels + frame.luma.size <= self._max_pixels
+        return not self._frames or (len(self._frames) < self._max_frames and is_small_enough)
+
+    def _pop(self) -> Frame:
+        frame, _ = self._frames.popleft()
+        self._num_pixels -= frame.luma.size
+        return frame
 
     def finish(self, error: BaseException | None = None) -> None:
         """Runs in the decode thread: no frame follows. The consumer gets what waits, then `error` or the end."""
@@ -110,10 +124,11 @@ class FrameBuffer:
             consumer, self._consumer = self._consumer, None
         _wake(consumer)
 
-    async def get_many(self, max_frames: int) -> list[Frame]:
+    async def get_many(self, max_frames: int, *, max_pixels: int = _DEFAULT_MAX_PIXELS) -> list[Frame]:
         """Up to `max_frames` frames, the oldest first; waits for the first one. Empty means: the end.
 
-        One call at a time. Cancelling a call loses no frame.
+        One call at a time. Cancelling a call loses no frame. Frames after the first are given as long as all of them
+        have `max_pixels` at most.
 
         Raises:
             BaseException: the error given to `finish`, after all frames before it; once.
@@ -123,7 +138,7 @@ class FrameBuffer:
         while True:
             with self._lock:
                 if self._frames:
-                    return self._take(max_frames)
+                    return self._take(max_frames, max_pixels)
                 if self._is_closed:
                     return []
                 if self._is_finished:
@@ -138,14 +153,20 @@ class FrameBuffer:
                 self._consumer = (loop, arrival)
             await arrival
 
-    def _take(self, max_frames: int) -> list[Frame]:
+    def _take(self, max_frames: int, max_pixels: int) -> list[Frame]:
         now = self._clock()
         if self._policy is OverflowPolicy.DROP_OLDEST:
             while len(self._frames) > 1 and now - self._frames[0][1] > MAX_WAIT_SECONDS:
-                self._frames.popleft()
+                self._pop()
                 self._num_dropped += 1
         self._wait_seconds = now - self._frames[0][1]
-        taken = [self._frames.popleft()[0] for _ in range(min(max_frames, len(self._frames)))]
+        taken = [self._pop()]
+        num_pixels = taken[0].luma.size
+        while self._frames and len(taken) < max_frames:
+            num_pixels += self._frames[0][0].luma.size
+            if num_pixels > max_pixels:
+                break
+            taken.append(self._pop())
         if self._num_waiting_to_put:
             self._has_room.notify_all()
         return taken
@@ -155,6 +176,7 @@ class FrameBuffer:
         with self._lock:
             self._is_closed = True
             self._frames.clear()
+            self._num_pixels = 0
             self._has_room.notify_all()
             consumer, self._consumer = self._consumer, None
         _wake(consumer)

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -83,6 +84,31 @@ def test_live_drops_the_oldest() -> None:
     put_all(buffer, 10)
     assert asyncio.run(take_all(buffer)) == [7, 8, 9]
     assert buffer.num_dropped == 7
+
+
+def test_large_frames_are_fewer() -> None:
+    buffer = FrameBuffer(policy=OverflowPolicy.DROP_OLDEST, max_frames=8, max_pixels=25)
+    for index, side in enumerate((1, 3, 3, 9, 2, 2, 2)):
+        buffer.put(replace(make_frame(index), luma=np.zeros((side, side), np.uint8)))
+        assert len(buffer) == 1 or buffer._num_pixels <= 25
+    assert len(buffer) == 3, "the one that is larger than the bound had to go for the next"
+
+    async def take() -> list[list[int]]:
+        return [[frame.frame_index for frame in await buffer.get_many(8, max_pixels=size)] for size in (8, 1)]
+
+    assert asyncio.run(take()) == [[4, 5], [6]]
+    assert (buffer.num_dropped, buffer._num_pixels) == (4, 0)
+
+
+@pytest.mark.parametrize("max_pixels", [1, 3, 100])
+def test_files_wait_for_room_in_pixels(max_pixels: int) -> None:
+    async def run() -> list[int]:
+        buffer = FrameBuffer(policy=OverflowPolicy.WAIT, max_pixels=max_pixels)
+        filling = asyncio.to_thread(put_all, buffer, 50)
+        _, indexes = await asyncio.gather(filling, take_all(buffer))
+        return indexes
+
+    assert asyncio.run(run()) == list(range(50))
 
 
 @pytest.mark.parametrize(
