@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Annotated, Self
 
@@ -24,6 +26,7 @@ from emostream.service.store import RegistryStore
 
 _MAX_RETRY_SECONDS = 1.0  # a caller waits; 503 tells it to come again
 _MAX_PICTURES_AT_ONCE = 2
+_MAX_FETCHES_AT_ONCE = 4  # in threads of their own: a server that says nothing must not hold up other calls
 
 
 class ApiContext:
@@ -41,6 +44,7 @@ class ApiContext:
         self._models: Models | None = None
         self._loading = asyncio.Lock()
         self._pictures = asyncio.Semaphore(_MAX_PICTURES_AT_ONCE)
+        self._fetching = ThreadPoolExecutor(_MAX_FETCHES_AT_ONCE, "emostream-fetch")
 
     async def __aenter__(self) -> Self:
         """Connect at the first call."""
@@ -57,6 +61,7 @@ class ApiContext:
     ) -> None:
         """Close everything."""
         await self.store.close()
+        self._fetching.shutdown(wait=False, cancel_futures=True)
         if self._models is not None:
             self._models.close()
 
@@ -79,11 +84,16 @@ class ApiContext:
         """Of the emotion model that is in use; raises `ModelError`."""
         return load_manifest(model_path(self.settings.classify))
 
-    def fetch_picture(self, url: str) -> bytes:
-        """The content behind an untrusted URL; blocks. See `fetch`."""
-        service, decode = self.settings.service, self.settings.decode
-        seconds = decode.open_timeout_seconds
-        return fetch(url, policy=self.policy, max_bytes=service.max_body_bytes, timeout_seconds=seconds)
+    async def fetch_picture(self, url: str) -> bytes:
+        """The content behind an untrusted URL. See `fetch`."""
+        call = functools.partial(
+            fetch,
+            url,
+            policy=self.policy,
+            max_bytes=self.settings.service.max_body_bytes,
+            timeout_seconds=self.settings.decode.open_timeout_seconds,
+        )
+        return await asyncio.get_running_loop().run_in_executor(self._fetching, call)
 
     async def classify_picture(self, content: bytes) -> EmotionEvent:
         """See `event_of_picture`; the models are loaded at the first picture."""

@@ -31,11 +31,13 @@ def add_jobs(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None:
     async def create_job(body: JobRequest, context: Context, response: Response) -> JobView:
         """Ask for a batch of files. Asking again for the same id and place changes nothing and answers 200."""
         job = Job(body.id, body.url, body.parallel)
-        service = context.settings.service
-        urls = await asyncio.to_thread(
-            find_files, body.url, patterns=body.patterns, policy=context.policy, max_files=service.max_job_files
-        )
-        is_new = await context.jobs.create(job, records_of(job, urls, like=body.record_of_file()))
+        is_new = not await context.jobs.has(job)
+        if is_new:  # else its files may be gone by now
+            most = context.settings.service.max_job_files
+            urls = await asyncio.to_thread(
+                find_files, body.url, patterns=body.patterns, policy=context.policy, max_files=most
+            )
+            is_new = await context.jobs.create(job, records_of(job, urls, like=body.record_of_file()))
         response.status_code = 201 if is_new else 200
         response.headers["Location"] = f"/v1/jobs/{job.job_id}"
         return JobView.of(await context.jobs.progress(job.job_id))

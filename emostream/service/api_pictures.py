@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -19,6 +19,7 @@ from emostream.service.api_context import ApiContext, Context
 from emostream.service.api_models import problem_responses
 
 _MAX_URL_LENGTH = 2048
+_MAX_PICTURES = 32  # each is in memory while it waits for its turn
 
 
 class PictureUrl(BaseModel):
@@ -45,7 +46,8 @@ _REQUEST_BODY = {
 
 
 def add_pictures(app: FastAPI, *, reading: list[Any]) -> None:
-    """The paths of `/v1/images` and `/v1/models`."""
+    """The paths of `/v1/images` and `/v1/models`; the number of pictures at once is bounded."""
+    pictures = asyncio.Semaphore(_MAX_PICTURES)
 
     @app.get("/v1/models", dependencies=reading, tags=["models"], responses=problem_responses())
     async def list_models(context: Context) -> list[ModelManifest]:
@@ -65,7 +67,10 @@ def add_pictures(app: FastAPI, *, reading: list[Any]) -> None:
 
         The picture (JPEG, PNG, …; of a video its first frame) is the body, or the part `file` of a form, or at a URL.
         """
-        event = await context.classify_picture(await _picture_of(request, context))
+        if pictures.locked():
+            raise HTTPException(503, "too many pictures at once", headers={"Retry-After": "2"})
+        async with pictures:
+            event = await context.classify_picture(await _picture_of(request, context))
         return Response(json_from_event(event), media_type="application/json")
 
 
@@ -74,7 +79,7 @@ async def _picture_of(request: Request, context: ApiContext) -> bytes:
     if kind == "multipart/form-data":
         return await _uploaded(request, max_bytes=context.settings.service.max_body_bytes)
     if kind == "application/json":
-        return await asyncio.to_thread(context.fetch_picture, _url_of(await request.body()))
+        return await context.fetch_picture(_url_of(await request.body()))
     return await request.body()
 
 

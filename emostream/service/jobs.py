@@ -50,9 +50,16 @@ class JobRegistry:
         """
         texts = [json_from_record(record) for record in records]
         verdict, found = await self._store.run("jobs_put", [job.job_id, json_from_job(job), *texts])
-        if verdict == b"exists" and job_from_json(found) != job:
-            raise JobExistsError(f"job {job.job_id} exists with another place or other options; choose another id")
+        if verdict == b"exists":
+            _check_same(job, found)
         return bool(verdict == b"ok")
+
+    async def has(self, job: Job) -> bool:
+        """Whether it was asked for already; errors as in `create`."""
+        found = await self._store.field_of(JOBS, job.job_id)
+        if found is not None:
+            _check_same(job, found)
+        return found is not None
 
     async def feed(self, *, max_streams: int) -> int:
         """Move files on; called by workers now and then. Returns how many."""
@@ -117,6 +124,11 @@ class JobRegistry:
             num_faces=sums.get("faces", 0) + sum(report.num_faces for report in running),
         )
         return progress, [result_from_json(result) for result in results]
+
+
+def _check_same(job: Job, found: bytes) -> None:
+    if job_from_json(found) != job:
+        raise JobExistsError(f"job {job.job_id} exists with another place or other options; choose another id")
 
 
 def _unknown(job_id: str) -> UnknownJobError:

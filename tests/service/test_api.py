@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import random
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -39,11 +40,17 @@ class Clients:
         self._tmp_path = tmp_path
 
     async def open(
-        self, *, token: str | None = None, redis_url: str | None = None, **service: Any
+        self,
+        *,
+        token: str | None = None,
+        redis_url: str | None = None,
+        open_timeout_seconds: float = 10.0,
+        **service: Any,
     ) -> httpx.AsyncClient:
         settings: Settings = load_settings(
             service={"media_root": self._tmp_path, "allowed_networks": ["127.0.0.0/8"], **service},
             publish={"connect_timeout_seconds": 1.0},
+            decode={"open_timeout_seconds": open_timeout_seconds},
         )
         app = build_api(settings, redis_url=redis_url or self._redis_url)
         await self._stack.enter_async_context(app.router.lifespan_context(app))
@@ -296,6 +303,23 @@ async def test_a_picture_in_a_form_or_at_a_url(client: httpx.AsyncClient, tmp_pa
         await client.post("/v1/images", content=b"{", headers={"Content-Type": "application/json"}),
     ):
         assert_problem(refused, 422)
+
+
+async def test_pictures_that_do_not_come_hold_up_no_other_call(clients: Clients) -> None:
+    client = await clients.open(max_requests_per_second=0, open_timeout_seconds=300)
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        body = {"url": f"http://127.0.0.1:{silent.getsockname()[1]}/picture.jpg"}
+        waiting = [asyncio.create_task(client.post("/v1/images", json=body)) for _ in range(40)]
+        done, waiting_still = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        refused = done.pop().result()
+        assert "too many pictures" in assert_problem(refused, 503)
+        assert refused.headers["retry-after"]
+        assert (await client.post("/v1/streams", json=CAMERA)).status_code == 201
+        assert (await client.get("/v1/models")).status_code == 200
+        assert sum(not task.done() for task in waiting_still) >= 32
+        for task in waiting_still:
+            task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def test_who_asks_too_often_waits(clients: Clients) -> None:
