@@ -59,7 +59,7 @@ class SegmentQueue:
     one queue per folder.
 
     Args:
-        folder: made when missing; what an earlier process left there is in the queue.
+        folder: made with the first record; what an earlier process left there is in the queue.
         max_bytes: bound on the files together.
     """
 
@@ -67,7 +67,6 @@ class SegmentQueue:
         self._folder = folder
         self._max_bytes = max_bytes
         self._segment_bytes = max(1, max_bytes // _NUM_SEGMENTS)
-        folder.mkdir(parents=True, exist_ok=True)
         self._segments: deque[_Segment] = deque(_recovered(path) for path in sorted(folder.glob(f"*{_SUFFIX}")))
         self._next_number = 1 + max((int(segment.path.stem) for segment in self._segments), default=0)
         self._remove_read_segments()
@@ -135,6 +134,7 @@ class SegmentQueue:
     def _last_segment(self) -> _Segment:
         if not self._segments or self._segments[-1].size_bytes >= self._segment_bytes:
             path = self._folder / f"{self._next_number:012d}{_SUFFIX}"
+            self._folder.mkdir(parents=True, exist_ok=True)
             path.touch()
             self._next_number += 1
             self._segments.append(_Segment(path))

@@ -26,7 +26,7 @@ from emostream.publish.wire import (
     status_from_json,
     summary_from_json,
 )
-from emostream.stream import StreamKind
+from emostream.stream import StreamKind, StreamState
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,8 @@ class SpoolSink:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock_file = _locked(folder / "lock")
             for path in folder.joinpath(_STREAMS).glob("*"):
-                self._spool_of(path.name)
+                if not _is_removed(path):
+                    self._spool_of(path.name)
         except BlockingIOError as exc:
             raise SpoolBusyError(f"another process spools to {folder}; give each its own folder") from exc
         except OSError as exc:
@@ -160,7 +161,9 @@ class SpoolSink:
     async def publish_status(self, event: StatusEvent) -> None:
         """Deliver or keep a status event."""
         record = Record(STATUS, json_from_status(event).encode())
-        await self._pass_on(event.stream_id, lambda: self._sink.publish_status(event), [record])
+        was_sent = await self._pass_on(event.stream_id, lambda: self._sink.publish_status(event), [record])
+        if was_sent and event.state in (StreamState.ENDED, StreamState.FAILED):
+            self._streams.pop(event.stream_id, None)  # nothing waits, and no more comes
 
     async def publish_summary(self, event: SummaryEvent) -> None:
         """Deliver or keep a summary event."""
@@ -327,6 +330,15 @@ def _take_from(memory: deque[Record], records: Sequence[Record]) -> None:
     for record in records:
         if memory and memory[0] is record:
             memory.popleft()
+
+
+def _is_removed(folder: Path) -> bool:
+    """Whether nothing was in it."""
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def _locked(path: Path) -> IO[bytes]:

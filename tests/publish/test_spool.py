@@ -71,6 +71,22 @@ async def test_passes_on_while_the_sink_is_there(tmp_path: Path) -> None:
     assert inner.is_closed
 
 
+async def test_streams_that_ended_leave_nothing_behind(tmp_path: Path) -> None:
+    inner = Switchable()
+    async with SpoolSink(inner, folder=tmp_path) as spool:
+        for number in range(3):
+            await spool.publish(events_of(f"file-{number}", [0]))
+            await spool.publish_status(replace(STATUS, stream_id=f"file-{number}"))
+        assert not spool._streams
+        assert not list(tmp_path.glob("streams/*"))
+        inner.is_away = True
+        await spool.publish(events_of("door", [0]))
+        inner.is_away = False
+        await drained(spool)
+    async with SpoolSink(inner, folder=tmp_path) as spool:
+        assert not list(tmp_path.glob("streams/*")), "empty folders of earlier processes go"
+
+
 async def test_keeps_the_order_of_events_and_statuses_over_an_absence(tmp_path: Path) -> None:
     inner = Switchable()
     log: list[object] = []
