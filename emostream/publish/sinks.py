@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl
 
 from emostream.config import PublishSettings
 from emostream.errors import ConfigError
@@ -39,12 +39,15 @@ def _parquet(url: str, _: PublishSettings) -> EventSink:
 
 
 def _webhook(url: str, settings: PublishSettings) -> EventSink:
-    parts = urlsplit(url.removeprefix("webhook+"))
-    query = dict(parse_qsl(parts.query))
-    secret = query.pop("emostream_secret", None)
-    rest = "&".join(pair for pair in parts.query.split("&") if not pair.startswith("emostream_secret="))
+    address, _, query = url.removeprefix("webhook+").partition("?")
+    secret = dict(parse_qsl(query, keep_blank_values=True)).get("emostream_secret")
+    if secret == "":
+        raise ConfigError(
+            f"webhook {redact(url)}: emostream_secret is empty; give one, or leave it out to sign nothing"
+        )
+    rest = "&".join(pair for pair in query.split("&") if not pair.startswith("emostream_secret="))
     return WebhookSink(
-        urlunsplit(parts._replace(query=rest)), secret=secret, max_retry_seconds=settings.max_retry_seconds
+        f"{address}?{rest}" if rest else address, secret=secret, max_retry_seconds=settings.max_retry_seconds
     )
 
 

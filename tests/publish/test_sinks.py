@@ -95,7 +95,18 @@ async def test_the_contract_notices(fault: str) -> None:
         await check_sink(sink, read_back)
 
 
-@pytest.mark.parametrize("url", ["nowhere:x", "", "webhook+https://", "redis://host:port", "jsonl:/no/such/folder/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nowhere:x",
+        "",
+        "webhook+https://",
+        "webhook+https://host/x?emostream_secret=",
+        "webhook+https://[host/x",
+        "redis://host:port",
+        "jsonl:/no/such/folder/x",
+    ],
+)
 def test_a_url_that_names_no_sink_is_refused(url: str) -> None:
     with pytest.raises(ConfigError):
         open_sink(url, settings=SETTINGS)
