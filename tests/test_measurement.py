@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from emostream.classify.batcher import CropBatcher
+from emostream.client import ConsumerGroup
 from emostream.config import PublishSettings, TrackSettings
 from emostream.figures import Family
 from emostream.measurement import Measurement
@@ -31,6 +32,7 @@ from emostream.track.follower import FaceFollower
 from emostream.track.smoothing import EmotionSmoother
 from tests.media import make_clip, wait_until
 from tests.ports import unused_port
+from tests.publish.samples import events_of
 
 
 def by_name(families: list[Family]) -> dict[str, dict[tuple[str, ...], float]]:
@@ -58,7 +60,12 @@ async def run_stream(measurement: Measurement, *, stream_id: str = "door", num_f
 async def test_a_pipeline_is_measured_without_knowing_it() -> None:
     measurement = Measurement()
     await run_stream(measurement)
-    found = by_name(measurement.collect())
+    families = measurement.collect()
+    found = by_name(families)
+    (sizes,) = (family for family in families if family.metric.name == "emostream_classify_batch_size")
+    assert sum(sizes.distributions[()].sums) == 6, "the crops of all batches"
+    assert found["emostream_classify_wait_seconds_total"][()] > 0
+    assert found["emostream_classify_compute_seconds_total"][()] > 0
     assert found["emostream_decode_frames_total"] == {("door",): 6}
     assert found["emostream_publish_events_total"] == {("door",): 6}
     assert found["emostream_track_faces_total"] == {("door",): 6}
@@ -105,6 +112,25 @@ async def test_redis_and_its_spool_are_measured(tmp_path: Path) -> None:
     assert found["emostream_redis_events_total"]["new",] == 3, "an event and two changes of state"
     assert found["emostream_spool_waiting_events"] == {(): 0}
     assert found["emostream_events_lost_total"] == {("spool_full",): 0, ("rejected",): 0}
+
+
+@pytest.mark.integration
+async def test_consumer_groups_that_fall_behind_are_measured() -> None:
+    settings = PublishSettings(max_events_per_stream=100, group_check_seconds=0)
+    with EmbeddedRedis() as server:
+        measurement = Measurement()
+        measurement.watch_source("door", ScriptedSource([]))
+        async with RedisSink(settings, redis_url=server.url) as sink:
+            measurement.watch_sink(sink)
+            await sink.publish(events_of("door", [0]))
+            async with ConsumerGroup(server.url, group="slow", streams=["door"]) as group:
+                async for batch in group.batches():
+                    await group.ack(*batch)
+                    break
+            await sink.publish(events_of("door", range(1, 91)))
+            found = by_name(measurement.collect())
+    assert found["emostream_redis_group_lag_events"] == {("door", "slow"): 90}
+    assert found["emostream_redis_behind_warnings_total"] == {(): 1}
 
 
 async def run_stream_into(sink: SpoolSink, source: ScriptedSource) -> None:
