@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -290,6 +291,26 @@ def test_close_from_another_thread_ends_the_iteration(tmp_path: Path, num_thread
     assert len(frames) < 100
     assert frames[-1].rgb().shape == (48, 64, 3)
     assert source._container is None
+
+
+@pytest.mark.parametrize("kind", StreamKind)
+def test_a_camera_is_not_kept_waiting_for_its_frame_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: StreamKind
+) -> None:
+    given: list[dict[str, str]] = []
+    open_container = av.open
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        given.append(options["options"])
+        return open_container(*arguments, **options)
+
+    make_clip(tmp_path / "a.ts", num_frames=20)
+    monkeypatch.setattr(av, "open", noting)
+    with http_server(tmp_path) as base:
+        spec = StreamSpec("s", f"{base}/a.ts", kind)
+        with PyAVSource(spec, settings=DecodeSettings()) as source:
+            assert next(iter(source)).luma.shape
+    assert [options.get("fpsprobesize") for options in given] == ["0" if kind is StreamKind.LIVE else None]
 
 
 def test_close_during_a_blocked_open_returns_at_once() -> None:
