@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Sequence
 from html import escape
 
+from emostream.printable import printable
+
 
 def page(*, title: str, sections: Sequence[str], style: str, has_styled_elements: bool = False) -> str:
     """A whole document; `style` is its sheet, and only that counts unless elements have `style` attributes, too."""
@@ -34,8 +36,7 @@ def text(value: str) -> str:
     >>> text("<b>\\x1b & \\udce9")
     '&lt;b&gt;� &amp; �'
     """
-    printable = (character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in value)
-    return escape("".join(printable))
+    return escape(printable(value))
 
 
 def section(title: str, *content: str, lead: str = "") -> str:

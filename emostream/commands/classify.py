@@ -16,10 +16,11 @@ from rich.table import Table
 from emostream.assembly import Models, load_models
 from emostream.commands.options import ConfigOption, JsonOption, notes, screen, settings_for_command
 from emostream.commands.picture_list import list_pictures
-from emostream.commands.tables import as_markup, coloured, printable
+from emostream.commands.tables import as_markup, coloured
 from emostream.config import Settings
 from emostream.errors import ConfigError, SourceError
 from emostream.pictures import ClassifiedPicture, classify_picture
+from emostream.printable import printable
 from emostream.publish.wire import json_from_event
 from emostream.redact import redact
 from emostream.render.overlay import draw_event

@@ -14,16 +14,8 @@ from emostream.client import Change
 from emostream.commands.options import screen
 from emostream.event import EmotionEvent, StatusEvent
 from emostream.palette import colour_of
+from emostream.printable import printable
 from emostream.summary import StreamSummary
-
-
-def printable(text: str) -> str:
-    """The text without control characters and bytes that are no text, which could steer a terminal.
-
-    >>> printable("a\\x1b[2J.png")
-    'a�[2J.png'
-    """
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def as_markup(text: str) -> str:

@@ -5,7 +5,8 @@
 -- ARGV[1]  length to trim to, approximately
 -- ARGV[2]  ms after which events go, approximately; 0 for never
 -- ARGV[3]  name of the field that holds an event
--- ARGV[4…] for each event: capture time in ms, epoch, frame index, the event
+-- ARGV[4]  ms after which the epoch in KEYS[2] is forgotten (fence.py)
+-- ARGV[5…] for each event: capture time in ms, epoch, frame index, the event
 -- Returns  {appended, there already, newest epoch if an event came from an older one, else -1}
 --
 -- (epoch, frame_index) grows strictly within a stream, so comparing with the last entry tells a repeated event from a new
@@ -14,7 +15,6 @@
 -- the frame index; where the clock went back, the time of the last entry takes its place, because ids must grow.
 
 local MAX_EXACT = 9007199254740991 -- numbers are doubles here
-local FENCE_MS = 600000 -- as long as raise_fence.lua is told
 
 -- A number as publishers write it; -1 for anything else: who may write to the stream may write nonsense.
 local function exact(text)
@@ -43,7 +43,7 @@ end
 
 local newest_epoch = math.max(last_epoch, exact(redis.call('GET', KEYS[2]) or ''))
 local appended, repeated = 0, 0
-for i = 4, #ARGV, 4 do
+for i = 5, #ARGV, 4 do
   local ms, epoch, index = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   if epoch < newest_epoch then
     return {appended, repeated, newest_epoch}
@@ -67,6 +67,6 @@ end
 if appended == 0 and repeated > 0 then
   -- WAIT, where it follows, waits for what its own connection wrote. So something must be written on this one as well:
   -- a replica that has it has what was appended over an earlier connection.
-  redis.call('SET', KEYS[2], string.format('%.0f', newest_epoch), 'PX', FENCE_MS)
+  redis.call('SET', KEYS[2], string.format('%.0f', newest_epoch), 'PX', ARGV[4])
 end
 return {appended, repeated, -1}

@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 from emostream.config import EventSettings, PublishSettings, RetentionSettings
 from emostream.errors import ConfigError, EventRejectedError
 from emostream.event import EmotionEvent, StatusEvent, StatusKind, SummaryEvent
-from emostream.publish.fence import Fence
+from emostream.publish.fence import FENCE_MS, Fence
 from emostream.publish.group_positions import group_positions
 from emostream.publish.keys import STATUS_KEY, SUMMARIES_KEY, events_key, fence_key
 from emostream.publish.redis_connection import close_redis, open_redis, with_retries
@@ -108,6 +108,9 @@ class RedisSink:
         if event.kind == "state":
             await self._retrying(lambda: self._fence.raise_to(event.epoch, stream_id=event.stream_id))
         await self._append_once(STATUS_KEY, json_from_status(event), max_length=_MAX_STATUS_EVENTS)
+        if event.state.is_final:  # a sink outlives many streams
+            self._num_carried.pop(event.stream_id, None)
+            self._checked_at.pop(event.stream_id, None)
 
     async def publish_summary(self, event: SummaryEvent) -> None:
         """Deliver the summary of an interval."""
@@ -138,7 +141,7 @@ class RedisSink:
         options = WireOptions(
             encoding=shape.encoding, probability_digits=shape.probability_digits, has_landmarks=shape.landmarks
         )
-        arguments: list[str | bytes | int] = [max_events, int(1000 * (max_age_seconds or 0)), options.field]
+        arguments: list[str | bytes | int] = [max_events, int(1000 * (max_age_seconds or 0)), options.field, FENCE_MS]
         for event in events:
             fields = encode_event(event, options)
             captured_ms = (event.captured_at - _EPOCH_START) // timedelta(milliseconds=1)

@@ -22,7 +22,7 @@ from tests.ports import unused_port
 from tests.service.conftest import SETTINGS, redis_server, store
 from tests.service.http_service import served_api
 from tests.service.tcp_proxy import TcpProxy
-from tests.service.test_worker import Bench
+from tests.service.worker_bench import Bench
 
 __all__ = ["redis_server", "store"]
 pytestmark = pytest.mark.integration

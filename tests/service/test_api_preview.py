@@ -23,7 +23,7 @@ from emostream.testing import CollectingSink
 from tests.service.http_service import served_api
 from tests.service.streams import live_record
 from tests.service.test_api import Clients, assert_problem, clients
-from tests.service.test_worker import Bench, bench, until
+from tests.service.worker_bench import Bench, bench, until
 
 __all__ = ["bench", "clients"]
 pytestmark = pytest.mark.integration

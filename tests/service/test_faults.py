@@ -36,7 +36,7 @@ from tests.service.mjpeg_server import mjpeg_server
 from tests.service.rtsp import need_gstreamer, rtsp_server
 from tests.service.streams import live_record
 from tests.service.tcp_proxy import TcpProxy
-from tests.service.test_worker import Bench, bench, events_of, until
+from tests.service.worker_bench import Bench, bench, events_of, until
 
 __all__ = ["bench"]
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]

@@ -26,7 +26,7 @@ from emostream.testing import CollectingSink, ScriptedSource, gray_frames
 from tests.media import make_clip
 from tests.service.conftest import SETTINGS
 from tests.service.test_api import Clients, assert_problem, clients
-from tests.service.test_worker import Bench, bench, events_of, until, worker_process
+from tests.service.worker_bench import Bench, bench, events_of, until, worker_process
 
 __all__ = ["bench", "clients"]
 

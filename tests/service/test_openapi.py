@@ -16,7 +16,7 @@ from emostream.service.store import RegistryStore
 from emostream.testing import CollectingSink
 from tests.service.http_service import served_api
 from tests.service.streams import live_record
-from tests.service.test_worker import Bench
+from tests.service.worker_bench import Bench
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -14,7 +14,7 @@ from emostream.service.record import StreamReport
 from emostream.service.store import OPENINGS, RegistryStore
 from emostream.stream import StreamState
 from tests.service.streams import live_record
-from tests.service.test_worker import Bench, bench, until, worker_process
+from tests.service.worker_bench import Bench, bench, until, worker_process
 from tests.service.worker_process import CRASHING
 
 __all__ = ["bench"]

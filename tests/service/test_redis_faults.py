@@ -24,7 +24,7 @@ from emostream.service.store import RECORDS, RegistryStore
 from emostream.stream import StreamState
 from tests.ports import unused_port
 from tests.service.streams import live_record
-from tests.service.test_worker import Bench, events_of, until
+from tests.service.worker_bench import Bench, events_of, until
 
 pytestmark = pytest.mark.integration
 

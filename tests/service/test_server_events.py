@@ -16,7 +16,7 @@ from emostream.service.store import RegistryStore
 from tests.publish.samples import events_of
 from tests.service.http_service import served_api
 from tests.service.streams import live_record
-from tests.service.test_worker import until
+from tests.service.worker_bench import until
 
 pytestmark = pytest.mark.integration
 

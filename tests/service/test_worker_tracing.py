@@ -14,7 +14,7 @@ from emostream.stream import StreamKind, StreamSpec
 from emostream.tracing import trace_id_of
 from tests.media import make_clip
 from tests.service.test_faults import a_worker, settings_of
-from tests.service.test_worker import Bench, bench, events_of, until
+from tests.service.worker_bench import Bench, bench, events_of, until
 
 pytest.importorskip("opentelemetry.sdk")
 

@@ -44,7 +44,7 @@ def figures_section(evaluation: Evaluation, robustness: Robustness | None) -> st
         drop = robustness.mean_drop
         loss = drop.fer2013 if drop.ferplus is None else drop.ferplus
         which = HEADS[0] if drop.ferplus is None else HEADS[1]
-        tiles.append(_tile(f"−{100 * loss:.1f}", f"points lost to a corruption on average, {which}"))
+        tiles.append(_tile(f"{100 * loss:.1f}", f"points lost to a corruption on average, {which}"))
     return section(
         "Main figures",
         grid(tiles, css="tiles"),
