@@ -13,7 +13,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
@@ -29,6 +29,7 @@ from emostream.event import EmotionEvent, StatusEvent
 from emostream.frame import Frame
 from emostream.publish.sink import EventSink, publish_summary
 from emostream.rolling import RollingSummary
+from emostream.strand import Strand
 from emostream.stream import StreamKind, StreamState
 from emostream.tracing import FrameTracer, stage
 from emostream.track.dominance import DominantEmotion
@@ -42,8 +43,8 @@ T = TypeVar("T")
 MAX_CHUNK_FRAMES = 8
 """Frames handed from stage to stage at once. More amortises thread switches, fewer keeps latency and memory low."""
 
-# Of the frames in a chunk: as many of 1080p, fewer of larger ones. Some six chunks of a stream are on their way at
-# once: 150 MB of 4K, 300 MB of 8K.
+# Of the frames in a chunk: as many of 1080p, fewer of larger ones. Some seven chunks of a stream are on their way at
+# once: 175 MB of 4K, 350 MB of 8K.
 _MAX_CHUNK_PIXELS = MAX_CHUNK_FRAMES * 1920 * 1088
 
 # Chunks that may wait between two stages; with the chunk in work on either side this bounds memory.
@@ -146,7 +147,8 @@ class Pipeline:
         self._tracer = tracer
         self._now = now
         self._executor = ThreadPoolExecutor(max_workers=3, thread_name_prefix=f"emostream-{stream_id}")
-        self._workers = workers or self._executor
+        self._in_order = Strand(workers or self._executor)
+        self._last_following: Future[FollowedChunk] | None = None
 
     async def run(self) -> PipelineStats:
         """Process the source to its end, or until cancelled.
@@ -186,7 +188,7 @@ class Pipeline:
     async def _run_stages(self) -> None:
         policy = OverflowPolicy.WAIT if self._source.kind is StreamKind.FILE else OverflowPolicy.DROP_OLDEST
         buffer = FrameBuffer(policy=policy)
-        followed: asyncio.Queue[FollowedChunk | None] = asyncio.Queue(_MAX_WAITING_CHUNKS)
+        followed: asyncio.Queue[asyncio.Future[FollowedChunk] | None] = asyncio.Queue(_MAX_WAITING_CHUNKS)
         classified: asyncio.Queue[asyncio.Task[ScoredChunk] | None] = asyncio.Queue(_MAX_WAITING_CHUNKS)
         source_error: SourceError | None = None
         try:
@@ -200,6 +202,8 @@ class Pipeline:
             raise _first_of(group) from group
         finally:
             buffer.close()
+            if self._last_following is not None:  # threads that others use as well are done with what is closed next
+                await asyncio.to_thread(wait, [self._last_following])
         if source_error is not None:
             raise source_error
 
@@ -216,16 +220,27 @@ class Pipeline:
             buffer.finish(error)
 
     async def _follow_all(
-        self, buffer: FrameBuffer, followed: asyncio.Queue[FollowedChunk | None]
+        self, buffer: FrameBuffer, followed: asyncio.Queue[asyncio.Future[FollowedChunk] | None]
     ) -> SourceError | None:
-        """Returns the error the source ended with, so that the frames before it still reach the sink."""
+        """Puts up chunks of a file before the last one is followed, so that workers need not wait for the event loop.
+
+        Returns the error the source ended with, so that the frames before it still reach the sink.
+        """
         source_error: SourceError | None = None
+        is_live = self._source.kind is StreamKind.LIVE
+        min_frames = 1 if is_live else MAX_CHUNK_FRAMES
         try:
-            while frames := await buffer.get_many(MAX_CHUNK_FRAMES, max_pixels=_MAX_CHUNK_PIXELS):
+            while frames := await buffer.get_many(
+                MAX_CHUNK_FRAMES, max_pixels=_MAX_CHUNK_PIXELS, min_frames=min_frames
+            ):
                 num_dropped = buffer.num_dropped - self.stats.num_dropped
                 self.stats.num_dropped += num_dropped
-                chunk = await self._in_worker(self._follow, frames, num_dropped, buffer.wait_seconds)
-                await followed.put(chunk)
+                work = self._in_order.submit(self._follow, frames, num_dropped, buffer.wait_seconds)
+                self._last_following, following = work, asyncio.wrap_future(work)
+                following.add_done_callback(_note_error)
+                if is_live:  # the next frames are not taken before they can be looked at: here they would grow old
+                    await asyncio.wait([following])
+                await followed.put(following)
         except SourceError as exc:
             source_error = exc
         await followed.put(None)
@@ -256,12 +271,12 @@ class Pipeline:
     async def _classify_all(
         self,
         stages: asyncio.TaskGroup,
-        followed: asyncio.Queue[FollowedChunk | None],
+        followed: asyncio.Queue[asyncio.Future[FollowedChunk] | None],
         classified: asyncio.Queue[asyncio.Task[ScoredChunk] | None],
     ) -> None:
         """Starts chunks without waiting for the last one, so that all cores classify; the queue keeps their order."""
-        while (chunk := await followed.get()) is not None:
-            await classified.put(stages.create_task(self._classify(chunk)))
+        while (following := await followed.get()) is not None:
+            await classified.put(stages.create_task(self._classify(await following)))
         await classified.put(None)
 
     async def _classify(self, chunk: FollowedChunk) -> ScoredChunk:
@@ -321,18 +336,15 @@ class Pipeline:
         )
         await self._sink.publish_status(event)
 
-    async def _in_worker(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """In a thread that other pipelines use as well; also when cancelled, returns only when it is done with it."""
-        work = self._workers.submit(function, *args, **kwargs)
-        try:
-            return await asyncio.wrap_future(work)
-        except asyncio.CancelledError:
-            await asyncio.to_thread(wait, [work])
-            raise
-
     async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         call = functools.partial(function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+
+def _note_error(following: asyncio.Future[FollowedChunk]) -> None:
+    """The error of a chunk that nobody waits for, because one before it failed, is no news to asyncio."""
+    if not following.cancelled():
+        following.exception()
 
 
 def _observe(on_event: EventObserver, frames: Sequence[Frame], events: Sequence[EmotionEvent]) -> None:

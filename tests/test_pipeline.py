@@ -20,15 +20,16 @@ from emostream.errors import DecodeError, EmostreamError, InferenceError, SinkUn
 from emostream.event import EmotionEvent, StatusEvent
 from emostream.face import Face
 from emostream.frame import Frame
-from emostream.pipeline import EventObserver, Pipeline
+from emostream.pipeline import MAX_CHUNK_FRAMES, EventObserver, Pipeline
 from emostream.publish.sink import EventSink
 from emostream.rolling import RollingSummary
 from emostream.stream import StreamKind, StreamState
 from emostream.testing import CollectingSink, ConstantClassifier, ScriptedDetector, ScriptedSource, face_at, gray_frames
 from emostream.track.dominance import DominantEmotion
-from emostream.track.follower import FaceFollower
+from emostream.track.follower import FaceFollower, FollowedFaces
 from emostream.track.smoothing import EmotionSmoother
 from emostream.zones import Zone
+from tests.media import wait_until
 
 NUM_FRAMES = 40
 
@@ -151,6 +152,29 @@ async def test_an_overloaded_live_stream_gives_up_scores_before_frames() -> None
     assert all(face.dominant == "happy" for event in unclassified for face in event.faces)
     assert stats.num_faces == len(sink.events) == classifier.num_crops + stats.num_unclassified
     assert sink.events[0].is_classified
+
+
+async def test_the_next_chunk_of_a_file_does_not_wait_for_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While events are written, the loop hands nothing on; the worker goes from one chunk to the next all the same."""
+    last_followed = -1
+    follow = FaceFollower.follow
+
+    def slow_follow(self: FaceFollower, frame: Frame) -> FollowedFaces:
+        nonlocal last_followed
+        time.sleep(0.005)  # so that decoding is ahead
+        last_followed = frame.frame_index
+        return follow(self, frame)
+
+    class BusySink(CollectingSink):
+        async def publish(self, events: Sequence[EmotionEvent]) -> None:
+            if events[0].frame_index == 0:
+                assert wait_until(lambda: last_followed >= 3 * MAX_CHUNK_FRAMES - 1, timeout_seconds=10)
+            await super().publish(events)
+
+    monkeypatch.setattr(FaceFollower, "follow", slow_follow)
+    sink = BusySink()
+    await _pipeline(ScriptedSource(gray_frames(NUM_FRAMES)), sink=sink).run()
+    assert [event.frame_index for event in sink.events] == list(range(NUM_FRAMES))
 
 
 async def test_a_file_is_classified_in_every_frame_however_long_it_takes() -> None:

@@ -58,6 +58,7 @@ class FrameBuffer:
         self._has_room = threading.Condition(self._lock)
         self._num_waiting_to_put = 0
         self._consumer: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
+        self._min_frames = 1  # that the consumer waits for
         self._is_finished = False
         self._is_closed = False
         self._error: BaseException | None = None
@@ -94,13 +95,16 @@ class FrameBuffer:
                 return False
             self._frames.append((frame, self._clock()))
             self._num_pixels += frame.luma.size
-            consumer, self._consumer = self._consumer, None
+            consumer = self._consumer_to_wake()
         _wake(consumer)
         return True
 
     def _wait_for_room(self, frame: Frame) -> None:
+        if self._has_room_for(frame):
+            return
         self._num_waiting_to_put += 1
         try:
+            _wake(self._consumer_to_wake())
             self._has_room.wait_for(lambda: self._has_room_for(frame) or self._is_closed)
         finally:
             self._num_waiting_to_put -= 1
@@ -108,6 +112,17 @@ class FrameBuffer:
     def _has_room_for(self, frame: Frame) -> bool:
         is_small_enough = self._num_pixels + frame.luma.size <= self._max_pixels
         return not self._frames or (len(self._frames) < self._max_frames and is_small_enough)
+
+    def _is_enough(self, min_frames: int) -> bool:
+        """Whether a consumer that wants so many frames need not wait any longer."""
+        is_all = self._num_waiting_to_put or self._is_finished or self._is_closed
+        return len(self._frames) >= min_frames or bool(is_all)
+
+    def _consumer_to_wake(self) -> tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None:
+        if not self._is_enough(self._min_frames):
+            return None
+        consumer, self._consumer = self._consumer, None
+        return consumer
 
     def _pop(self) -> Frame:
         frame, _ = self._frames.popleft()
@@ -121,14 +136,16 @@ class FrameBuffer:
                 return
             self._is_finished = True
             self._error = error
-            consumer, self._consumer = self._consumer, None
+            consumer = self._consumer_to_wake()
         _wake(consumer)
 
-    async def get_many(self, max_frames: int, *, max_pixels: int = _DEFAULT_MAX_PIXELS) -> list[Frame]:
-        """Up to `max_frames` frames, the oldest first; waits for the first one. Empty means: the end.
+    async def get_many(
+        self, max_frames: int, *, max_pixels: int = _DEFAULT_MAX_PIXELS, min_frames: int = 1
+    ) -> list[Frame]:
+        """Up to `max_frames` frames, the oldest first. Empty means: the end.
 
-        One call at a time. Cancelling a call loses no frame. Frames after the first are given as long as all of them
-        have `max_pixels` at most.
+        Waits for `min_frames`; for fewer where no more have room, or none follow. One call at a time. Cancelling a call
+        loses no frame. Frames after the first are given as long as all of them have `max_pixels` at most.
 
         Raises:
             BaseException: the error given to `finish`, after all frames before it; once.
@@ -137,7 +154,7 @@ class FrameBuffer:
             raise ValueError(f"max_frames must be at least 1, got {max_frames}")
         while True:
             with self._lock:
-                if self._frames:
+                if self._frames and self._is_enough(min_frames):
                     return self._take(max_frames, max_pixels)
                 if self._is_closed:
                     return []
@@ -150,7 +167,7 @@ class FrameBuffer:
                     raise RuntimeError("expected one consumer, got a second call of get_many during the first")
                 loop = asyncio.get_running_loop()
                 arrival = loop.create_future()
-                self._consumer = (loop, arrival)
+                self._consumer, self._min_frames = (loop, arrival), min_frames
             await arrival
 
     def _take(self, max_frames: int, max_pixels: int) -> list[Frame]:
@@ -178,7 +195,7 @@ class FrameBuffer:
             self._frames.clear()
             self._num_pixels = 0
             self._has_room.notify_all()
-            consumer, self._consumer = self._consumer, None
+            consumer = self._consumer_to_wake()
         _wake(consumer)
 
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from emostream.face import Face
-from emostream.frame import Frame, Luma
+from emostream.frame import Frame, Luma, full_range_from_limited
 from emostream.halving import halved
 from emostream.similarity import PlaneSimilarity, Similarity, fit_plane_similarity, matrices_from, plane_from_points
 
@@ -79,13 +79,12 @@ def crop_faces(frames: Sequence[Frame], faces: Sequence[Sequence[Face]], *, size
     placements = _crop_placements([face for found in faces for face in found], size=size)
     batch = np.empty((len(placements.factor), size, size), dtype=np.uint8)
     rows = iter(zip(batch, _crop_to_frame(placements), strict=True))
-    first = 0
     for frame, found in zip(frames, faces, strict=True):
         for out, (factor, shift) in itertools.islice(rows, len(found)):
             _cut(frame.luma, factor, shift, out=out)
-        if found and not frame.is_full_range:
-            batch[first : first + len(found)] = frame.full_luma(batch[first : first + len(found)])
-        first += len(found)
+    is_limited = np.repeat([not frame.is_full_range for frame in frames], [len(found) for found in faces])
+    if is_limited.any():
+        batch[is_limited] = full_range_from_limited(batch[is_limited])
     return batch
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -38,9 +38,9 @@ def put_all(
     buffer.finish(error)
 
 
-async def take_all(buffer: FrameBuffer, *, max_frames: int = 4) -> list[int]:
+async def take_all(buffer: FrameBuffer, *, max_frames: int = 4, min_frames: int = 1) -> list[int]:
     indexes: list[int] = []
-    while frames := await buffer.get_many(max_frames):
+    while frames := await buffer.get_many(max_frames, min_frames=min_frames):
         assert len(frames) <= max_frames
         indexes += [frame.frame_index for frame in frames]
     return indexes
@@ -51,13 +51,16 @@ async def take_all(buffer: FrameBuffer, *, max_frames: int = 4) -> list[int]:
     num_frames=st.integers(0, 200),
     capacity=st.integers(1, 10),
     max_frames=st.integers(1, 12),
+    min_frames=st.integers(1, 12),
     pauses=st.sets(st.integers(0, 200), max_size=5),
 )
-def test_files_lose_nothing(num_frames: int, capacity: int, max_frames: int, pauses: set[int]) -> None:
+def test_files_lose_nothing(
+    num_frames: int, capacity: int, max_frames: int, min_frames: int, pauses: set[int]
+) -> None:
     async def run() -> list[int]:
         buffer = FrameBuffer(policy=OverflowPolicy.WAIT, max_frames=capacity)
         filling = asyncio.to_thread(put_all, buffer, num_frames, pauses=sorted(pauses))
-        _, indexes = await asyncio.gather(filling, take_all(buffer, max_frames=max_frames))
+        _, indexes = await asyncio.gather(filling, take_all(buffer, max_frames=max_frames, min_frames=min_frames))
         assert buffer.num_dropped == 0
         return indexes
 
@@ -130,6 +133,35 @@ async def test_the_last_frame_is_kept_however_long_it_waited() -> None:
     buffer = FrameBuffer(policy=OverflowPolicy.DROP_OLDEST, clock=lambda: next(ticks))
     put_all(buffer, 1)
     assert len(await buffer.get_many(8)) == 1
+
+
+async def test_waits_for_as_many_as_are_wanted() -> None:
+    buffer = FrameBuffer(policy=OverflowPolicy.WAIT)
+    waiting = asyncio.create_task(buffer.get_many(8, min_frames=3))
+    for index in range(3):
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        buffer.put(make_frame(index))
+    assert len(await waiting) == 3
+
+
+async def test_fewer_are_given_where_no_more_have_room() -> None:
+    buffer = FrameBuffer(policy=OverflowPolicy.WAIT, max_frames=2)
+    waiting = asyncio.create_task(buffer.get_many(8, min_frames=8))
+    filling = asyncio.create_task(asyncio.to_thread(put_all, buffer, 3))
+    assert len(await waiting) == 2
+    assert [frame.frame_index for frame in await buffer.get_many(8, min_frames=8)] == [2]
+    await filling
+
+
+@pytest.mark.parametrize("end", [FrameBuffer.finish, FrameBuffer.close])
+async def test_who_waits_for_more_is_told_of_the_end(end: Callable[[FrameBuffer], None]) -> None:
+    buffer = FrameBuffer(policy=OverflowPolicy.WAIT)
+    waiting = asyncio.create_task(buffer.get_many(8, min_frames=8))
+    buffer.put(make_frame(0))
+    await asyncio.sleep(0)
+    threading.Thread(target=end, args=(buffer,)).start()
+    assert len(await waiting) == (1 if end is FrameBuffer.finish else 0)
 
 
 async def test_error_comes_after_the_frames_before_it_and_once() -> None:
