@@ -5,6 +5,7 @@ classifying block, so they run in threads and overlap: while the model looks at 
 next chunk is followed and the one after that is decoded. Decoding has a thread per stream; following and classifying
 share a few threads, one per core, among all streams, so that no more searches run at once than cores can. Frames keep
 their order throughout, because each stage of a stream does one thing at a time and hands on through a bounded queue.
+The event loop only hands on, but it also writes events, so workers that follow a file find their next chunk put up.
 """
 
 from __future__ import annotations

@@ -111,6 +111,8 @@ class RedisSink:
         if event.state.is_final:  # a sink outlives many streams
             self._num_carried.pop(event.stream_id, None)
             self._checked_at.pop(event.stream_id, None)
+            self._warnings.forget(event.stream_id)
+            self.stats.group_lags.pop(event.stream_id, None)
 
     async def publish_summary(self, event: SummaryEvent) -> None:
         """Deliver the summary of an interval."""

@@ -92,3 +92,7 @@ class BehindWarnings:
                 self._warned.add(key)
                 newly_behind.append(name)
         return newly_behind
+
+    def forget(self, stream_id: str) -> None:
+        """The stream ended."""
+        self._warned = {key for key in self._warned if key[0] != stream_id}

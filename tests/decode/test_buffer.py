@@ -54,9 +54,7 @@ async def take_all(buffer: FrameBuffer, *, max_frames: int = 4, min_frames: int 
     min_frames=st.integers(1, 12),
     pauses=st.sets(st.integers(0, 200), max_size=5),
 )
-def test_files_lose_nothing(
-    num_frames: int, capacity: int, max_frames: int, min_frames: int, pauses: set[int]
-) -> None:
+def test_files_lose_nothing(num_frames: int, capacity: int, max_frames: int, min_frames: int, pauses: set[int]) -> None:
     async def run() -> list[int]:
         buffer = FrameBuffer(policy=OverflowPolicy.WAIT, max_frames=capacity)
         filling = asyncio.to_thread(put_all, buffer, num_frames, pauses=sorted(pauses))

@@ -23,7 +23,7 @@ from emostream.publish.wire import (
     packed_from_event,
     round_probabilities,
 )
-from tests.publish.samples import EVENT, events_of
+from tests.publish.samples import EPOCH, EVENT, STATUS, events_of
 from tests.strategies import distributions, emotion_events
 
 PACKED = WireOptions(encoding="msgpack")
@@ -126,3 +126,20 @@ async def test_each_stream_as_it_is_set(redis_server: EmbeddedRedis, stream_id: 
     assert [replace(event, stream_id="") for event in plain] == [replace(event, stream_id="") for event in packed]
     assert [(event.frame_index, event.num_dropped) for event in few] == [(index, 2) for index in range(1, 10, 2)]
     assert all(face.face.landmarks == () for event in few for face in event.faces)
+
+
+@pytest.mark.integration
+async def test_what_an_ended_run_left_unsaid_is_not_said_of_the_next(
+    redis_server: EmbeddedRedis, stream_id: str
+) -> None:
+    settings = PublishSettings(events=EventSettings(empty_frames=False))
+    empty, seen = events_of(stream_id, range(2))
+    async with RedisSink(settings, redis_url=redis_server.url) as sink:
+        await sink.publish([replace(empty, faces=(), num_dropped=3)])
+        await sink.publish_status(replace(STATUS, stream_id=stream_id))
+        await sink.publish([replace(seen, epoch=EPOCH + 1)])
+    async with RedisReader(
+        settings, redis_url=redis_server.url, stream_ids=[stream_id], start="start", follow=False
+    ) as reader:
+        (event,) = [entry.event async for entry in reader if isinstance(entry.event, EmotionEvent)]
+    assert (event.epoch, event.num_dropped) == (EPOCH + 1, 0)

@@ -51,6 +51,14 @@ def test_a_warning_comes_once_until_the_group_caught_up(shares: list[float]) -> 
         armed = share < 0.5 or (armed and not expected)
 
 
+def test_a_stream_that_ended_is_warned_about_anew() -> None:
+    warnings = BehindWarnings()
+    assert warnings.update("door", [("g", 0.9)]) == warnings.update("yard", [("g", 0.9)]) == ["g"]
+    warnings.forget("door")
+    assert warnings.update("door", [("g", 0.9)]) == ["g"]
+    assert warnings.update("yard", [("g", 0.9)]) == []
+
+
 async def statuses_of(url: str, stream_id: str) -> list[StatusEvent]:
     """All status events of a stream."""
     async with RedisReader(
