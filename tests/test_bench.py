@@ -18,7 +18,7 @@ from emostream.bench.live import search_limit
 from emostream.bench.live_result import LiveBenchmark
 from emostream.bench.paced_source import PacedSource
 from emostream.bench.plot import plot_sweep
-from emostream.bench.scaling import bench_scaling
+from emostream.bench.scaling import WAYS, bench_scaling
 from emostream.commands.bench_tables import scaling_table
 from emostream.config import DecodeSettings, Settings
 from emostream.errors import ConfigError
@@ -74,6 +74,7 @@ def _result(num_streams: int) -> LiveBenchmark:
         mean_batch_size=3.0,
         cpu_ratio=1.0,
         memory_mb=300.0,
+        memory_mb_by_minute=[300],
         memory_growth_mb=0.5,
         is_sustained=False,
     )
@@ -116,11 +117,11 @@ def test_scaling_measures_every_number_of_cores_each_way(tmp_path: Path) -> None
     cores = [result.num_cores for result in results]
     assert cores[0] == 1 and cores == sorted(set(cores)) and cores[-1] == len(os.sched_getaffinity(0))
     for result in results:
-        assert result.one_process.num_frames == 10
-        assert result.processes_frames_per_second > 0
-        assert result.streams_frames_per_second > 0
+        assert set(result.frames_per_second) == set(result.times) == set(WAYS)
+        assert all(rate > 0 for rate in result.frames_per_second.values())
         assert json.loads(json.dumps(result.as_dict()))["num_cores"] == result.num_cores
+    assert set(results[0].times.values()) == {1.0}
     printed = Console(width=160, record=True, file=io.StringIO())
     printed.print(scaling_table(results))
     text = printed.export_text()
-    assert "4 streams in one" in text and "a process per core" in text
+    assert "4 streams at once" in text and "a process per core" in text

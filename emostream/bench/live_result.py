@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from emostream.bench.machine import describe_machine
 from emostream.classify.batcher import BatchStats
@@ -33,6 +34,7 @@ class LiveBenchmark:
         mean_batch_size: crops per batch.
         cpu_ratio: processor time of the processes over wall time; 2.0 is two full cores.
         memory_mb: largest resident size, summed over the processes; the server's is not in it.
+        memory_mb_by_minute: its mean in each minute after the warm-up.
         memory_growth_mb: what it grew by from the first half of the measurement to the second, mean against mean.
         is_sustained: every frame classified, none dropped and p99 within the bound.
         machine, models: what was measured on and with.
@@ -50,6 +52,7 @@ class LiveBenchmark:
     mean_batch_size: float
     cpu_ratio: float
     memory_mb: float
+    memory_mb_by_minute: list[int]
     memory_growth_mb: float
     is_sustained: bool
     machine: dict[str, Any] = field(default_factory=dict)
@@ -125,8 +128,14 @@ def benchmark_from(shares: Sequence[Share], *, load: Load) -> LiveBenchmark:
         ),
         cpu_ratio=round(sum(share.cpu_seconds / share.wall_seconds for share in shares), 2),
         memory_mb=round(float(memory_mb.max(initial=0.0))),
+        memory_mb_by_minute=[round(float(minute.mean())) for minute in _minutes_of(memory_mb)],
         memory_growth_mb=round(float(second.mean() - first.mean()), 1) if len(second) else 0.0,
         is_sustained=num_dropped == num_unclassified == 0 and latency_ms["p99"] <= MAX_P99_MS,
         machine=describe_machine(),
         models=shares[0].models,
     )
+
+
+def _minutes_of(samples: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
+    """Samples of a second each, by minutes; none for none."""
+    return [samples[start : start + 60] for start in range(0, len(samples), 60)]

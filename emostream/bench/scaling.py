@@ -10,12 +10,13 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from emostream.assembly import Models, load_models
-from emostream.bench.throughput import PipelineBenchmark, bench_pipeline, clip_spec, run_once
+from emostream.bench.machine import describe_machine
+from emostream.bench.throughput import clip_spec, decode_once, run_once
 from emostream.config import Settings
 from emostream.errors import ConfigError
 from emostream.stream import StreamSpec
@@ -24,31 +25,49 @@ NUM_STREAMS = 4
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """How a clip is run.
+
+    Attributes:
+        num_streams: pipelines at once in each process; 0 only decodes.
+        is_split: whether each core has a process of its own instead of all of them one together. That is what the
+            machine allows: such processes share nothing but caches and memory. The workers of the service are such.
+    """
+
+    num_streams: int
+    is_split: bool = False
+
+
+WAYS = {
+    "one stream": Way(1),
+    f"{NUM_STREAMS} streams at once": Way(NUM_STREAMS),
+    "a process per core": Way(1, is_split=True),
+    "decoding alone": Way(0),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class CoreScaling:
     """The same clip with so many cores.
 
     Attributes:
         num_cores: cores used.
-        one_process: one pipeline in a process that may use all of them.
-        streams_frames_per_second: `NUM_STREAMS` pipelines at once in such a process, together; median of the runs.
-        processes_frames_per_second: as many processes as cores, each with a pipeline and a core of its own, together;
-            median of the runs. What the machine allows: they share nothing but caches and memory. The workers of the
-            service are such processes.
+        frames_per_second: way → of all streams and processes together, median over the rounds.
+        times: way → how many times the rate with one core: round by round, then the median. In a round everything is
+            measured once, so that a machine whose pace changes changes it for both.
+        runs: way → the rate of each round.
+        machine: what was measured on.
     """
 
     num_cores: int
-    one_process: PipelineBenchmark
-    streams_frames_per_second: float
-    processes_frames_per_second: float
+    frames_per_second: dict[str, float]
+    times: dict[str, float]
+    runs: dict[str, list[float]]
+    machine: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {
-            "num_cores": self.num_cores,
-            "streams_frames_per_second": self.streams_frames_per_second,
-            "processes_frames_per_second": self.processes_frames_per_second,
-            **self.one_process.as_dict(),
-        }
+        return asdict(self)
 
 
 def bench_scaling(video: Path, *, settings: Settings, num_runs: int = 3) -> list[CoreScaling]:
@@ -62,32 +81,38 @@ def bench_scaling(video: Path, *, settings: Settings, num_runs: int = 3) -> list
     if not hasattr(os, "sched_setaffinity"):
         raise ConfigError("measuring by cores needs Linux, which can keep a process to some of them")
     cores = sorted(os.sched_getaffinity(0))
-    results = []
-    for num_cores in _steps(len(cores)):
-        with _process_on(cores[:num_cores]) as process:
-            one_process = process.submit(_measure, video, settings, num_runs).result()
-        of_streams, of_processes = (
-            _rate(groups, num_streams, video, settings=settings, num_runs=num_runs)
-            for groups, num_streams in (
-                ([cores[:num_cores]], NUM_STREAMS),
-                ([[core] for core in cores[:num_cores]], 1),
-            )
+    steps = list(_steps(len(cores)))
+    rates: dict[tuple[int, str], list[float]] = {(step, name): [] for step in steps for name in WAYS}
+    for _ in range(num_runs):
+        for name, way in WAYS.items():
+            for step in steps:
+                rates[step, name].append(_rate(cores[:step], way, video, settings=settings))
+    machine = describe_machine()
+    return [
+        CoreScaling(
+            step,
+            {name: round(statistics.median(rates[step, name]), 1) for name in WAYS},
+            {name: round(_median_ratio(rates[step, name], rates[1, name]), 2) for name in WAYS},
+            {name: [round(rate, 1) for rate in rates[step, name]] for name in WAYS},
+            machine,
         )
-        results.append(CoreScaling(num_cores, one_process, round(of_streams, 1), round(of_processes, 1)))
-    return results
+        for step in steps
+    ]
 
 
-def _rate(groups: Sequence[list[int]], num_streams: int, video: Path, *, settings: Settings, num_runs: int) -> float:
-    """Frames per second of a process for each group of cores, each with so many streams, all at the same time."""
+def _median_ratio(rates: Sequence[float], references: Sequence[float]) -> float:
+    return statistics.median(rate / reference for rate, reference in zip(rates, references, strict=True))
+
+
+def _rate(cores: list[int], way: Way, video: Path, *, settings: Settings) -> float:
+    """Frames per second on these cores, of all streams and processes together."""
+    groups = [[core] for core in cores] if way.is_split else [cores]
     with contextlib.ExitStack() as stack:
-        processes = [stack.enter_context(_process_on(cores)) for cores in groups]
-        _all_of([process.submit(_prepare, video, settings, num_streams) for process in processes])
-        rates = []
-        for _ in range(num_runs):
-            started = time.perf_counter()
-            num_frames = sum(_all_of([process.submit(_run_prepared) for process in processes]))
-            rates.append(num_frames / (time.perf_counter() - started))
-    return statistics.median(rates)
+        processes = [stack.enter_context(_process_on(group)) for group in groups]
+        _all_of([process.submit(_prepare, video, settings) for process in processes])
+        started = time.perf_counter()
+        num_frames = sum(_all_of([process.submit(_run_prepared, way.num_streams) for process in processes]))
+        return num_frames / (time.perf_counter() - started)
 
 
 def _process_on(cores: Sequence[int]) -> ProcessPoolExecutor:
@@ -104,21 +129,19 @@ def _keep_to(cores: list[int]) -> None:
     os.sched_setaffinity(0, cores)
 
 
-def _measure(video: Path, settings: Settings, num_runs: int) -> PipelineBenchmark:
-    return bench_pipeline(video, settings=settings, num_runs=num_runs)
+_prepared: list[tuple[StreamSpec, Settings, Models]] = []  # in the child
 
 
-_prepared: list[tuple[StreamSpec, Settings, Models, int]] = []  # in the child
-
-
-def _prepare(video: Path, settings: Settings, num_streams: int) -> int:
+def _prepare(video: Path, settings: Settings) -> int:
     """Load the models and run once: the first run is slower."""
-    _prepared.append((clip_spec(video), settings, load_models(settings), num_streams))
-    return _run_prepared()
+    _prepared.append((clip_spec(video), settings, load_models(settings)))
+    return _run_prepared(1)
 
 
-def _run_prepared() -> int:
-    spec, settings, models, num_streams = _prepared[0]
+def _run_prepared(num_streams: int) -> int:
+    spec, settings, models = _prepared[0]
+    if num_streams == 0:
+        return decode_once(spec, settings=settings).num_frames
     return run_once(spec, settings=settings, models=models, num_copies=num_streams).num_frames
 
 

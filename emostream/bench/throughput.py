@@ -120,7 +120,7 @@ def bench_pipeline(video: Path, *, settings: Settings, num_runs: int = 3) -> Pip
         run_once(spec, settings=settings, models=models)
         decoded, runs = [], []
         for _ in range(num_runs):
-            decoded.append(_run_decoding(spec, settings=settings))
+            decoded.append(decode_once(spec, settings=settings))
             sink = _NowhereSink()
             runs.append(_run_pipeline(spec, settings=settings, models=models, sink=sink))
         described = describe_models(settings, models)
@@ -158,7 +158,8 @@ def run_once(spec: StreamSpec, *, settings: Settings, models: Models, num_copies
     return _run_pipeline(spec, settings=settings, models=models, sink=_NowhereSink(), num_copies=num_copies)
 
 
-def _run_decoding(spec: StreamSpec, *, settings: Settings) -> PipelineRun:
+def decode_once(spec: StreamSpec, *, settings: Settings) -> PipelineRun:
+    """The clip once through the decoder alone."""
     with PyAVSource(spec, settings=settings.decode) as source:
         wall, cpu = time.perf_counter(), time.process_time()
         num_frames = sum(1 for _ in source)

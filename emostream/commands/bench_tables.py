@@ -10,7 +10,7 @@ from rich.table import Table
 from emostream.bench.agreement import Agreement
 from emostream.bench.engine import EngineFigure, as_rows
 from emostream.bench.live_result import LiveBenchmark
-from emostream.bench.scaling import NUM_STREAMS, CoreScaling
+from emostream.bench.scaling import WAYS, CoreScaling
 from emostream.bench.service import ServiceBenchmark
 from emostream.bench.throughput import PipelineBenchmark
 
@@ -116,25 +116,15 @@ def agreement_table(results: Sequence[Agreement]) -> Table:
 
 
 def scaling_table(results: Sequence[CoreScaling]) -> Table:
-    """One row per number of cores."""
-    table = Table(title=f"{results[0].one_process.video}: frames per second by cores")
-    several = f"{NUM_STREAMS} streams in one"
-    for column in ("cores", "one process", several, "a process per core", "decode only"):
-        table.add_column(column, justify="right")
-        if column != "cores":
-            table.add_column("times", justify="right")
-    rates = [
-        (
-            scaled.one_process.frames_per_second,
-            scaled.streams_frames_per_second,
-            scaled.processes_frames_per_second,
-            scaled.one_process.decode_frames_per_second,
-        )
-        for scaled in results
-    ]
-    for scaled, row in zip(results, rates, strict=True):
-        gains = [(f"{rate:.0f}", f"{rate / first:.2f}") for rate, first in zip(row, rates[0], strict=True)]
-        table.add_row(str(scaled.num_cores), *itertools.chain(*gains))
+    """One row per way to run the clip, two columns per number of cores."""
+    table = Table(title="frames per second by cores")
+    table.add_column("")
+    for scaled in results:
+        table.add_column(f"{scaled.num_cores} core{'s' * (scaled.num_cores > 1)}", justify="right")
+        table.add_column("times", justify="right")
+    for way in WAYS:
+        cells = [(f"{scaled.frames_per_second[way]:.0f}", f"{scaled.times[way]:.2f}") for scaled in results]
+        table.add_row(way, *itertools.chain(*cells))
     return table
 
 
