@@ -40,7 +40,7 @@ from emostream.track.smoothing import EmotionSmoother
 from emostream.zones import Zone, check_zones, zone_from
 
 # Threads that come back from FFmpeg, OpenCV or ONNX Runtime wait this long for one that computes in Python, instead of
-# Python's 5 ms: with several streams on two cores 7 % more frames (docs/performance.md).
+# Python's 5 ms: with four streams on two cores 6 to 12 % more frames (docs/performance.md).
 _MAX_TURN_SECONDS = 0.001
 
 _FP32_DETECTOR, _INT8_DETECTOR = "centerface", "centerface-int8"
@@ -67,7 +67,6 @@ def load_models(settings: Settings) -> Models:
         ModelError: a model is missing, damaged or does not fit.
         ConfigError: the settings name no usable model.
     """
-    sys.setswitchinterval(_MAX_TURN_SECONDS)
     classifier = load_batched_classifier(settings)
     return Models(load_chosen_detector(settings), classifier)
 
@@ -98,6 +97,7 @@ def load_chosen_detector(settings: Settings) -> FaceDetector:
         ModelError: it is missing, damaged or does not fit.
     """
     cv2.setNumThreads(1)  # streams share the cores; OpenCV's own threads would only disturb them
+    sys.setswitchinterval(_MAX_TURN_SECONDS)
     detect = settings.detect
     if detect.kind not in BUILT_IN:
         return load_plugin_detector(detect)

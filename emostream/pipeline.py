@@ -148,7 +148,7 @@ class Pipeline:
         self._tracer = tracer
         self._now = now
         self._executor = ThreadPoolExecutor(max_workers=3, thread_name_prefix=f"emostream-{stream_id}")
-        self._in_order = Strand(workers or self._executor)
+        self._strand = Strand(workers or self._executor)
         self._last_following: Future[FollowedChunk] | None = None
 
     async def run(self) -> PipelineStats:
@@ -236,7 +236,7 @@ class Pipeline:
             ):
                 num_dropped = buffer.num_dropped - self.stats.num_dropped
                 self.stats.num_dropped += num_dropped
-                work = self._in_order.submit(self._follow, frames, num_dropped, buffer.wait_seconds)
+                work = self._strand.submit(self._follow, frames, num_dropped, buffer.wait_seconds)
                 self._last_following, following = work, asyncio.wrap_future(work)
                 following.add_done_callback(_note_error)
                 if is_live:  # the next frames are not taken before they can be looked at: here they would grow old

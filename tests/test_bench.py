@@ -6,6 +6,7 @@ import io
 import json
 import os
 import time
+from array import array
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,15 @@ from rich.console import Console
 
 from emostream.bench.engine import bench_classifier, bench_detector
 from emostream.bench.live import search_limit
-from emostream.bench.live_result import LiveBenchmark
+from emostream.bench.live_result import LiveBenchmark, Load, Share, benchmark_from
 from emostream.bench.paced_source import PacedSource
 from emostream.bench.plot import plot_sweep
 from emostream.bench.scaling import WAYS, bench_scaling
+from emostream.classify.batcher import BatchStats
 from emostream.commands.bench_tables import scaling_table
 from emostream.config import DecodeSettings, Settings
 from emostream.errors import ConfigError
+from emostream.pipeline import PipelineStats
 from emostream.stream import StreamKind, StreamSpec
 from tests import media
 from tests.detect.real_model import centerface_path
@@ -80,6 +83,22 @@ def _result(num_streams: int) -> LiveBenchmark:
     )
 
 
+def test_memory_is_told_by_the_minute_and_as_growth() -> None:
+    share = Share(
+        stats=[PipelineStats()],
+        ages_ms=array("d", [10.0]),
+        num_events=1,
+        num_faces=1,
+        batches=BatchStats(),
+        cpu_seconds=1.0,
+        wall_seconds=90.0,
+        memory_bytes=[100_000_000] * 60 + [160_000_000] * 30,
+        models={},
+    )
+    result = benchmark_from([share], load=Load([Path("clip.mp4")], Settings(), num_streams=1, fps=25, seconds=90))
+    assert (result.memory_mb, result.memory_mb_by_minute, result.memory_growth_mb) == (160, [100, 160], 40.0)
+
+
 def test_the_plot_is_a_picture_or_one_message(tmp_path: Path) -> None:
     plot_sweep([_result(1), _result(2)], path=tmp_path / "sweep.png")
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
@@ -113,15 +132,15 @@ def test_engines_are_measured_by_arithmetic_and_size() -> None:
 @pytest.mark.integration
 def test_scaling_measures_every_number_of_cores_each_way(tmp_path: Path) -> None:
     clip = media.make_clip(tmp_path / "clip.mp4", num_frames=10)
-    results = bench_scaling(clip, settings=Settings(), num_runs=1)
-    cores = [result.num_cores for result in results]
+    result = bench_scaling(clip, settings=Settings(), num_runs=2)
+    cores = [scaled.num_cores for scaled in result.by_cores]
     assert cores[0] == 1 and cores == sorted(set(cores)) and cores[-1] == len(os.sched_getaffinity(0))
-    for result in results:
-        assert set(result.frames_per_second) == set(result.times) == set(WAYS)
-        assert all(rate > 0 for rate in result.frames_per_second.values())
-        assert json.loads(json.dumps(result.as_dict()))["num_cores"] == result.num_cores
-    assert set(results[0].times.values()) == {1.0}
+    for scaled in result.by_cores:
+        assert set(scaled.frames_per_second) == set(scaled.times) == set(scaled.runs) == set(WAYS)
+        assert all(len(rates) == 2 and min(rates) > 0 for rates in scaled.runs.values())
+    assert set(result.by_cores[0].times.values()) == {1.0}
+    assert json.loads(json.dumps(result.as_dict()))["models"]["classifier"]["sha256"]
     printed = Console(width=160, record=True, file=io.StringIO())
-    printed.print(scaling_table(results))
+    printed.print(scaling_table(result))
     text = printed.export_text()
     assert "4 streams at once" in text and "a process per core" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -76,3 +76,23 @@ def test_a_cancelled_call_is_left_out(executor: ThreadPoolExecutor) -> None:
     may_go_on.set()
     assert first.result(timeout=10) and third.result(timeout=10) is None
     assert seen == ["third"]
+
+
+def test_nobody_waits_for_ever_for_an_executor_that_is_shut_down() -> None:
+    executor, has_begun, may_go_on = ThreadPoolExecutor(1), threading.Event(), threading.Event()
+    strand = Strand(executor)
+
+    def first_call() -> str:
+        has_begun.set()
+        may_go_on.wait(10)
+        return "done"
+
+    first, second = strand.submit(first_call), strand.submit(len, "never")
+    assert has_begun.wait(10)
+    executor.shutdown(wait=False)
+    may_go_on.set()
+    assert first.result(timeout=10) == "done"
+    with pytest.raises(CancelledError):
+        second.result(timeout=10)
+    with pytest.raises(RuntimeError, match="shutdown"):
+        strand.submit(len, "late")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from emostream.bench.machine import describe_machine
 from emostream.classify.batcher import BatchStats
@@ -128,14 +127,9 @@ def benchmark_from(shares: Sequence[Share], *, load: Load) -> LiveBenchmark:
         ),
         cpu_ratio=round(sum(share.cpu_seconds / share.wall_seconds for share in shares), 2),
         memory_mb=round(float(memory_mb.max(initial=0.0))),
-        memory_mb_by_minute=[round(float(minute.mean())) for minute in _minutes_of(memory_mb)],
+        memory_mb_by_minute=[round(float(memory_mb[start : start + 60].mean())) for start in range(0, num_samples, 60)],
         memory_growth_mb=round(float(second.mean() - first.mean()), 1) if len(second) else 0.0,
         is_sustained=num_dropped == num_unclassified == 0 and latency_ms["p99"] <= MAX_P99_MS,
         machine=describe_machine(),
         models=shares[0].models,
     )
-
-
-def _minutes_of(samples: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
-    """Samples of a second each, by minutes; none for none."""
-    return [samples[start : start + 60] for start in range(0, len(samples), 60)]

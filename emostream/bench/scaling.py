@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from emostream.assembly import Models, load_models
-from emostream.bench.machine import describe_machine
+from emostream.bench.machine import describe_machine, describe_models
 from emostream.bench.throughput import clip_spec, decode_once, run_once
 from emostream.config import Settings
 from emostream.errors import ConfigError
@@ -48,7 +48,7 @@ WAYS = {
 
 @dataclass(frozen=True, slots=True)
 class CoreScaling:
-    """The same clip with so many cores.
+    """The clip with so many cores.
 
     Attributes:
         num_cores: cores used.
@@ -56,22 +56,38 @@ class CoreScaling:
         times: way → how many times the rate with one core: round by round, then the median. In a round everything is
             measured once, so that a machine whose pace changes changes it for both.
         runs: way → the rate of each round.
-        machine: what was measured on.
     """
 
     num_cores: int
     frames_per_second: dict[str, float]
     times: dict[str, float]
     runs: dict[str, list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingBenchmark:
+    """The same clip with more and more cores.
+
+    Attributes:
+        video: the clip.
+        num_runs: rounds.
+        by_cores: in order of cores, the first with one.
+        machine, models: what was measured on and with.
+    """
+
+    video: str
+    num_runs: int
+    by_cores: list[CoreScaling]
     machine: dict[str, Any]
+    models: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
 
-def bench_scaling(video: Path, *, settings: Settings, num_runs: int = 3) -> list[CoreScaling]:
-    """In order of cores; everything is measured in fresh processes that are kept to their cores.
+def bench_scaling(video: Path, *, settings: Settings, num_runs: int = 3) -> ScalingBenchmark:
+    """Everything is measured in fresh processes that are kept to their cores.
 
     Raises:
         ConfigError: this system cannot keep a process to some cores.
@@ -81,23 +97,24 @@ def bench_scaling(video: Path, *, settings: Settings, num_runs: int = 3) -> list
     if not hasattr(os, "sched_setaffinity"):
         raise ConfigError("measuring by cores needs Linux, which can keep a process to some of them")
     cores = sorted(os.sched_getaffinity(0))
+    with _process_on(cores) as process:  # also says early what is wrong
+        models = process.submit(_models_described, settings).result()
     steps = list(_steps(len(cores)))
     rates: dict[tuple[int, str], list[float]] = {(step, name): [] for step in steps for name in WAYS}
     for _ in range(num_runs):
         for name, way in WAYS.items():
             for step in steps:
                 rates[step, name].append(_rate(cores[:step], way, video, settings=settings))
-    machine = describe_machine()
-    return [
+    by_cores = [
         CoreScaling(
-            step,
-            {name: round(statistics.median(rates[step, name]), 1) for name in WAYS},
-            {name: round(_median_ratio(rates[step, name], rates[1, name]), 2) for name in WAYS},
-            {name: [round(rate, 1) for rate in rates[step, name]] for name in WAYS},
-            machine,
+            num_cores=step,
+            frames_per_second={name: round(statistics.median(rates[step, name]), 1) for name in WAYS},
+            times={name: round(_median_ratio(rates[step, name], rates[1, name]), 2) for name in WAYS},
+            runs={name: [round(rate, 1) for rate in rates[step, name]] for name in WAYS},
         )
         for step in steps
     ]
+    return ScalingBenchmark(str(video), num_runs, by_cores, describe_machine(), models)
 
 
 def _median_ratio(rates: Sequence[float], references: Sequence[float]) -> float:
@@ -127,6 +144,14 @@ def _all_of(futures: Sequence[Future[int]]) -> list[int]:
 def _keep_to(cores: list[int]) -> None:
     """Runs in the child before anything else: threads that it starts inherit this."""
     os.sched_setaffinity(0, cores)
+
+
+def _models_described(settings: Settings) -> dict[str, Any]:
+    models = load_models(settings)
+    try:
+        return describe_models(settings, models)
+    finally:
+        models.close()
 
 
 _prepared: list[tuple[StreamSpec, Settings, Models]] = []  # in the child

@@ -78,11 +78,11 @@ def scaling(
 ) -> None:
     """One process on 1, 2, 4, … cores, with one stream and with four, beside so many processes of one core (Linux)."""
     with _clips_or_made(videos, num_faces=4, num_frames=_RATE_FRAMES) as clips:
-        results = bench_scaling(clips[0], settings=settings_for_command(config), num_runs=runs)
+        result = bench_scaling(clips[0], settings=settings_for_command(config), num_runs=runs)
     if json:
-        _print_json([result.as_dict() for result in results])
+        _print_json(result.as_dict())
     else:
-        console.print(scaling_table(results))
+        console.print(scaling_table(result))
 
 
 @bench_app.command()
@@ -222,7 +222,7 @@ def all_of_them(
     console.print(live_table(streams))
     plot_sweep(streams, path=out / "sweep.png")
     _write_json([result.as_dict() for result in streams], out / "sweep.json")
-    _write_json([result.as_dict() for result in scaled], out / "scaling.json")
+    _write_json(scaled.as_dict(), out / "scaling.json")
     notes.print(f"results: {out}")
 
 

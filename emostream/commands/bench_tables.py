@@ -10,7 +10,7 @@ from rich.table import Table
 from emostream.bench.agreement import Agreement
 from emostream.bench.engine import EngineFigure, as_rows
 from emostream.bench.live_result import LiveBenchmark
-from emostream.bench.scaling import WAYS, CoreScaling
+from emostream.bench.scaling import WAYS, ScalingBenchmark
 from emostream.bench.service import ServiceBenchmark
 from emostream.bench.throughput import PipelineBenchmark
 
@@ -115,15 +115,15 @@ def agreement_table(results: Sequence[Agreement]) -> Table:
     return table
 
 
-def scaling_table(results: Sequence[CoreScaling]) -> Table:
+def scaling_table(result: ScalingBenchmark) -> Table:
     """One row per way to run the clip, two columns per number of cores."""
-    table = Table(title="frames per second by cores")
+    table = Table(title=f"{result.video}: frames per second by cores")
     table.add_column("")
-    for scaled in results:
+    for scaled in result.by_cores:
         table.add_column(f"{scaled.num_cores} core{'s' * (scaled.num_cores > 1)}", justify="right")
         table.add_column("times", justify="right")
     for way in WAYS:
-        cells = [(f"{scaled.frames_per_second[way]:.0f}", f"{scaled.times[way]:.2f}") for scaled in results]
+        cells = [(f"{scaled.frames_per_second[way]:.0f}", f"{scaled.times[way]:.2f}") for scaled in result.by_cores]
         table.add_row(way, *itertools.chain(*cells))
     return table
 

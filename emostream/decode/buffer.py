@@ -152,6 +152,8 @@ class FrameBuffer:
         """
         if max_frames < 1:
             raise ValueError(f"max_frames must be at least 1, got {max_frames}")
+        if min_frames > 1 and self._policy is OverflowPolicy.DROP_OLDEST:
+            raise ValueError(f"live frames grow old where they wait: min_frames must be 1, got {min_frames}")
         while True:
             with self._lock:
                 if self._frames and self._is_enough(min_frames):

@@ -152,6 +152,11 @@ async def test_fewer_are_given_where_no_more_have_room() -> None:
     await filling
 
 
+async def test_live_frames_never_wait_for_others() -> None:
+    with pytest.raises(ValueError, match="min_frames must be 1, got 2"):
+        await FrameBuffer(policy=OverflowPolicy.DROP_OLDEST).get_many(8, min_frames=2)
+
+
 @pytest.mark.parametrize("end", [FrameBuffer.finish, FrameBuffer.close])
 async def test_who_waits_for_more_is_told_of_the_end(end: Callable[[FrameBuffer], None]) -> None:
     buffer = FrameBuffer(policy=OverflowPolicy.WAIT)
