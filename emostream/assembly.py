@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -12,7 +11,6 @@ from functools import partial
 from importlib.metadata import version
 from zlib import crc32
 
-import cv2
 import numpy as np
 
 from emostream.classify.batcher import CropBatcher
@@ -29,6 +27,7 @@ from emostream.face import Face
 from emostream.frame import Luma
 from emostream.models.store import ModelStore
 from emostream.pipeline import EventObserver, Pipeline
+from emostream.process_tuning import tune_process
 from emostream.processor import has_int8_instructions, processor_name
 from emostream.publish.sink import EventSink
 from emostream.rolling import RollingSummary
@@ -38,10 +37,6 @@ from emostream.track.dominance import DominantEmotion
 from emostream.track.follower import FaceFollower
 from emostream.track.smoothing import EmotionSmoother
 from emostream.zones import Zone, check_zones, zone_from
-
-# Threads that come back from FFmpeg, OpenCV or ONNX Runtime wait this long for one that computes in Python, instead of
-# Python's 5 ms: with four streams on two cores 6 to 12 % more frames (docs/performance.md).
-_MAX_TURN_SECONDS = 0.001
 
 _FP32_DETECTOR, _INT8_DETECTOR = "centerface", "centerface-int8"
 
@@ -61,12 +56,15 @@ class Models:
 
 
 def load_models(settings: Settings) -> Models:
-    """Load detector and classifier; pulls the detector into the model store when it is not there yet.
+    """Load detector and classifier, and tune the process for them.
+
+    The detector is pulled into the model store when it is not there yet.
 
     Raises:
         ModelError: a model is missing, damaged or does not fit.
         ConfigError: the settings name no usable model.
     """
+    tune_process()
     classifier = load_batched_classifier(settings)
     return Models(load_chosen_detector(settings), classifier)
 
@@ -96,8 +94,6 @@ def load_chosen_detector(settings: Settings) -> FaceDetector:
         ConfigError: the detector needs a file and the settings name none.
         ModelError: it is missing, damaged or does not fit.
     """
-    cv2.setNumThreads(1)  # streams share the cores; OpenCV's own threads would only disturb them
-    sys.setswitchinterval(_MAX_TURN_SECONDS)
     detect = settings.detect
     if detect.kind not in BUILT_IN:
         return load_plugin_detector(detect)

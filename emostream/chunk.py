@@ -28,7 +28,7 @@ class FollowedChunk:
     """Consecutive frames with their faces.
 
     Attributes:
-        frames: in order.
+        frames: in order; without their pictures where nobody looks at them.
         followed: the faces of each frame.
         crops: uint8, n×S×S, the crops of all faces, frame by frame.
         crop_seconds: time it took to cut them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import cv2
@@ -15,6 +15,8 @@ Luma = npt.NDArray[np.uint8]
 
 # Limited ("TV") range puts black at 16 and white at 235 (ITU-R BT.601/709).
 _LIMITED_TO_FULL: Luma = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
+
+_BLACK = np.uint8(0)
 
 
 def full_range_from_limited(pixels: Luma) -> Luma:
@@ -65,6 +67,10 @@ class Frame:
     def height(self) -> int:
         """Height in pixels."""
         return int(self.luma.shape[0])
+
+    def without_picture(self) -> Frame:
+        """What is known of this frame but its pixels: black, of the same size, and nothing of them is held any more."""
+        return replace(self, luma=np.broadcast_to(_BLACK, self.luma.shape), load_rgb=None)
 
     def full_luma(self, pixels: Luma) -> Luma:
         """Pixels taken from this frame's luma, as full range."""

@@ -237,6 +237,7 @@ class Pipeline:
                 num_dropped = buffer.num_dropped - self.stats.num_dropped
                 self.stats.num_dropped += num_dropped
                 work = self._strand.submit(self._follow, frames, num_dropped, buffer.wait_seconds)
+                del frames  # their pictures are not held while the next ones are waited for
                 self._last_following, following = work, asyncio.wrap_future(work)
                 following.add_done_callback(_note_error)
                 if is_live:  # the next frames are not taken before they can be looked at: here they would grow old
@@ -249,14 +250,17 @@ class Pipeline:
 
     def _follow(self, frames: Sequence[Frame], num_dropped: int, wait_seconds: float) -> FollowedChunk:
         """Runs in a thread."""
-        trace = None if self._tracer is None else self._tracer.begin(frames, epoch=self._epoch)
+        # Crops are all that is needed of the pictures from here on, unless somebody looks. Held until they are
+        # published, they were two thirds of the decoder's buffers when a live stream had to catch up.
+        known = frames if self._on_event is not None else [frame.without_picture() for frame in frames]
+        trace = None if self._tracer is None else self._tracer.begin(known, epoch=self._epoch)
         with stage(trace, "follow"):
             followed = [self._follower.follow(frame) for frame in frames]
         started = time.perf_counter()
         is_classified = [self._is_classified(found, wait_seconds) for found in followed]
         faces = [found.faces if due else () for found, due in zip(followed, is_classified, strict=True)]
         crops = crop_faces(frames, faces, size=self._classifier.manifest.input_size_pixels)
-        return FollowedChunk(frames, followed, crops, time.perf_counter() - started, num_dropped, is_classified, trace)
+        return FollowedChunk(known, followed, crops, time.perf_counter() - started, num_dropped, is_classified, trace)
 
     def _is_classified(self, found: FollowedFaces, wait_seconds: float) -> bool:
         """Whether the faces of the next frame are classified: those of files are, and so are all when one is new."""

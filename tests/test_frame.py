@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 import pytest
@@ -51,3 +54,17 @@ def test_rgb_repeats_gray_where_there_is_no_colour() -> None:
 
 def test_repr_shows_shape_not_pixels() -> None:
     assert repr(make_frame(np.zeros((4, 6), np.uint8))) == "Frame('s', index=3, pts=0.120s, 6×4)"
+
+
+def test_without_its_picture_a_frame_says_the_same_and_holds_nothing() -> None:
+    luma = np.full((4, 6), 200, np.uint8)
+    picture = weakref.ref(luma)
+    in_colour = partial(np.repeat, luma[:, :, None], 3, axis=2)
+    frame = replace(make_frame(luma, is_full_range=False), load_rgb=in_colour)
+    del luma
+    without = frame.without_picture()
+    assert repr(without) == repr(frame)
+    assert (without.captured_at, without.is_full_range) == (frame.captured_at, frame.is_full_range)
+    assert not without.luma.any() and not without.rgb().any()
+    del frame, in_colour
+    assert picture() is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from emostream.config import TrackSettings
 from emostream.errors import DecodeError, EmostreamError, InferenceError, SinkUnavailableError, SourceRejectedError
 from emostream.event import EmotionEvent, StatusEvent
 from emostream.face import Face
-from emostream.frame import Frame
+from emostream.frame import Frame, Luma
 from emostream.pipeline import MAX_CHUNK_FRAMES, EventObserver, Pipeline
 from emostream.publish.sink import EventSink
 from emostream.rolling import RollingSummary
@@ -175,6 +176,35 @@ async def test_the_next_chunk_of_a_file_does_not_wait_for_the_event_loop(monkeyp
     sink = BusySink()
     await _pipeline(ScriptedSource(gray_frames(NUM_FRAMES)), sink=sink).run()
     assert [event.frame_index for event in sink.events] == list(range(NUM_FRAMES))
+
+
+@pytest.mark.parametrize("kind", StreamKind)
+async def test_pictures_are_let_go_once_their_faces_are_cut_out(kind: StreamKind) -> None:
+    """However many events wait behind them: for a server that has gone away, say."""
+    pictures: list[weakref.ref[Luma]] = []
+
+    class NewPictures(_Camera):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in super().__iter__():
+                luma = frame.luma.copy()
+                pictures.append(weakref.ref(luma))
+                yield replace(frame, luma=luma)
+
+    class WaitingSink(CollectingSink):
+        most = 0
+
+        async def publish(self, events: Sequence[EmotionEvent]) -> None:
+            if not self.events:
+                for _ in range(50):  # all stages before this one fill up
+                    await asyncio.sleep(0.02)
+                    self.most = max(self.most, sum(picture() is not None for picture in pictures))
+            await super().publish(events)
+
+    sink = WaitingSink()
+    await _pipeline(NewPictures(gray_frames(100), kind=kind), sink=sink).run()
+    in_the_buffer, being_followed, elsewhere = 8, MAX_CHUNK_FRAMES, 3  # the decoder's, the follower's last
+    assert len(pictures) == 100
+    assert sink.most <= in_the_buffer + being_followed + elsewhere
 
 
 async def test_a_file_is_classified_in_every_frame_however_long_it_takes() -> None:

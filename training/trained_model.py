@@ -146,12 +146,15 @@ def _spread_crops(faces: FaceSet, *, source: str, size: int) -> npt.NDArray[np.u
 
 
 def _training_data(checkpoint: Checkpoint, ferplus_target: FerplusTarget) -> str:
-    data = checkpoint.config.data
+    data, begun_from = checkpoint.config.data, checkpoint.config.initial_checkpoint
+    teachers = ", ".join(Path(path).parent.name for path in checkpoint.config.distill.teachers)
     minutes = checkpoint.elapsed_seconds / 60
     fitted_on = data.validation_split or "the validation data"
     return (
         f"{Path(data.path).name} {data.train_split or ''} with FER+ votes where it has them, "
-        f"{checkpoint.epoch} epochs, {minutes:.0f} minutes; logits scaled by what was fitted on {fitted_on}, "
+        f"{checkpoint.epoch} epochs, {minutes:.0f} minutes"
+        f"{f' after those of {Path(begun_from).parent.name}' if begun_from else ''}"
+        f"{f', with the answers of {teachers}' if teachers else ''}; logits scaled by what was fitted on {fitted_on}, "
         f"those of the FER+ head to the {ferplus_target}"
     )
 

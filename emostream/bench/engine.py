@@ -16,6 +16,7 @@ from emostream.assembly import load_chosen_detector
 from emostream.classify.load import load_classifier
 from emostream.config import Settings
 from emostream.demo_clip import load_portraits
+from emostream.process_tuning import tune_process
 from emostream.processor import has_int8_instructions
 
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32)
@@ -62,7 +63,7 @@ def bench_classifier(settings: Settings, *, seconds: float = 1.0) -> list[Engine
 
 def bench_detector(settings: Settings, *, seconds: float = 1.0) -> list[EngineFigure]:
     """Time the detector by arithmetic and frame size, each for about `seconds`, on frames with one face."""
-    cv2.setNumThreads(1)
+    tune_process()
     portrait = cv2.cvtColor(load_portraits()[0], cv2.COLOR_RGB2GRAY)
     figures = []
     for precision in _precisions(settings.detect.precision):

@@ -21,6 +21,7 @@ from emostream.detect.detector import FaceDetector
 from emostream.face import Face
 from emostream.frame import Frame, Luma
 from emostream.pipeline import MAX_CHUNK_FRAMES, utc_now
+from emostream.process_tuning import tune_process
 from emostream.publish.wire import json_from_event
 from emostream.stream import StreamSpec
 from emostream.track.dominance import DominantEmotion
@@ -87,6 +88,7 @@ def profile_stages(spec: StreamSpec, *, settings: Settings) -> dict[str, StageCo
         SourceError: the clip cannot be read.
         ModelError: a model is missing.
     """
+    tune_process()
     detector = load_chosen_detector(settings)
     classifier = load_classifier(settings.classify, cache_dir=settings.models.cache_dir)
     try:

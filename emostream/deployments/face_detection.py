@@ -17,6 +17,7 @@ from emostream.errors import ConfigError, DetectorUnavailableError
 from emostream.face import Face
 from emostream.frame import Luma
 from emostream.logs import configure_logging
+from emostream.process_tuning import tune_process
 
 _MAX_BATCH_SIZE = 16  # pictures; the time for one batch of this size is what a stream waits for at most
 
@@ -33,6 +34,7 @@ class FaceDetection:
 
     def __init__(self, settings: Settings) -> None:
         configure_logging(settings.log_level, log_format=settings.log_format)
+        tune_process()
         detector = load_chosen_detector(settings)
         if not isinstance(detector, CenterFaceDetector):
             raise ConfigError(f"a shared detector is centerface, and detect.kind is {settings.detect.kind}")

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
 
-import cv2
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
@@ -21,6 +20,7 @@ from emostream.deployments.emotion_classification import RemoteClassifier
 from emostream.deployments.face_detection import RemoteDetector
 from emostream.deployments.ray_metrics import RayRecorder
 from emostream.logs import configure_logging
+from emostream.process_tuning import tune_process
 from emostream.service.open_worker import open_worker
 
 # Of a worker whose searches are made elsewhere: its threads mostly wait for answers.
@@ -34,6 +34,7 @@ def _load_models(
     loop: asyncio.AbstractEventLoop,
 ) -> Models:
     """The models of this process; of a classifier that computes elsewhere only the description."""
+    tune_process()
     classifier: SharedClassifier
     if classification is None:
         classifier = load_batched_classifier(settings)
@@ -41,7 +42,6 @@ def _load_models(
         classifier = RemoteClassifier(classification, manifest=load_manifest(model_path(settings.classify)))
     if detection is None:
         return Models(load_chosen_detector(settings), classifier)
-    cv2.setNumThreads(1)  # streams share the cores, as beside a detector of one's own
     detector = RemoteDetector(detection, settings=settings.detect, loop=loop)
     return Models(detector, classifier, ThreadPoolExecutor(_NUM_WAITING_THREADS, "emostream-follow"))
 

@@ -74,6 +74,18 @@ def test_the_manifest_tells_what_the_ferplus_head_means(tmp_path: Path, run: Pat
     assert manifest.training_data.endswith(f"to the {target}")
 
 
+def test_the_manifest_tells_what_the_run_began_with_and_who_answered_for_it(tmp_path: Path, run: Path) -> None:
+    config = tiny_config_in(tmp_path)
+    teacher = str(run / "last.pt")
+    config = replace(
+        config, initial_checkpoint=teacher, distill=replace(config.distill, teachers=(teacher, teacher), num_views=1)
+    )
+    fit(config, tmp_path / "pupil", show_progress=False)
+    assert main(["--run", str(tmp_path / "pupil"), "--out", str(tmp_path / "m.onnx")]) == 0
+    told = load_manifest(tmp_path / "m.onnx").training_data
+    assert f"minutes after those of {run.name}, with the answers of {run.name}, {run.name}; logits" in told
+
+
 @pytest.mark.parametrize("fails_at", [0, 2])
 def test_a_failed_proof_leaves_the_old_files(
     tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails_at: int
