@@ -37,7 +37,7 @@ bench: .venv/.demo ## Measure the standard set on clips it makes itself (10 minu
 	$(BIN)/emostream bench all
 
 model: .venv/.dev ## Train the shipped model anew from DATA and export it (hours; stopped, it goes on where it was).
-	for run in first halfway wide; do \
+	for run in halfway vgg wide; do \
 	  $(BIN)/python -m training.train --config training/configs/$$run.yaml --run runs/$$run --set data.path=$(DATA) || exit 1; done
 	$(BIN)/python -m training.export --run runs/wide --out emostream/models/emotions.onnx --form int8
 	$(BIN)/python -m training.export --run runs/wide --out emostream/models/emotions-fp32.onnx --form fp32
