@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 
@@ -16,6 +17,14 @@ def unused_port(lowest: int = 20_000, highest: int = 32_000) -> int:
         port = random.SystemRandom().randint(lowest, highest)  # not repeated where a test sets a seed
         if is_free(port):
             return port
+
+
+def has_ipv6_loopback() -> bool:
+    """Whether servers on this machine can listen on ::1; in many containers they cannot."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
 
 
 def is_free(port: int) -> bool:

@@ -31,7 +31,9 @@ _POLL_SECONDS = 0.2  # a service over HTTP has no other way to say that it is re
 
 def serve(
     *,
-    host: Annotated[str, typer.Option(help="Listen on this address; 0.0.0.0 for all.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Listen on this address; 0.0.0.0 for all, :: for all of IPv6.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Listen on this port.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Stream worker processes.")] = 1,
     media_root: Annotated[
@@ -88,7 +90,7 @@ def serve(
             tls=(tls_cert.resolve(), tls_key.resolve()) if tls_cert and tls_key else None,
             stopped=stopped,
         ):
-            base = f"http{'s' if tls_cert else ''}://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  # compared, not bound
+            base = _base_url("https" if tls_cert else "http", host=host, port=port)
             _wait_until_ready(base, stopped=stopped)
             if not stopped.is_set():
                 _print_addresses(base, redis_url=own_redis, has_tokens=bool(settings.service.tokens))
@@ -137,6 +139,12 @@ def _ray_app(settings: Settings, **options: Any) -> Iterator[None]:
         ) from exc
     with running_app(settings, **options):
         yield
+
+
+def _base_url(scheme: str, *, host: str, port: int) -> str:
+    """Where the service is reached from this machine."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
+    return f"{scheme}://{f'[{reached}]' if ':' in reached else reached}:{port}"
 
 
 def _wait_until_ready(base: str, *, stopped: threading.Event) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -165,9 +166,12 @@ def _delete_app(*, timeout_seconds: float | None) -> None:
 
 
 def _check_port(host: str, port: int) -> None:
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as exc:
-            raise ConfigError(f"cannot listen on {host}:{port}: {exc.strerror}; choose another --port") from exc
+            # No such name, or no such address on this machine; else it is the port.
+            is_host = isinstance(exc, socket.gaierror) or exc.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+            option = "--host" if is_host else "--port"
+            raise ConfigError(f"cannot listen on {host}, port {port}: {exc.strerror}; choose another {option}") from exc

@@ -104,13 +104,21 @@ class SegmentQueue:
         segment.num_records += len(records)
 
     def peek(self, max_records: int) -> Peeked:
-        """The oldest records, all of one segment; none when the queue is empty."""
+        """The oldest records, all of one segment; none when the queue is empty, or they cannot be read any more.
+
+        Raises:
+            OSError: they may be there, but the file cannot be read now.
+        """
         if not self._segments:
             return Peeked([], None, 0)
         segment = self._segments[0]
-        with segment.path.open("rb") as file:
-            file.seek(segment.read_bytes)
-            records, end_bytes = _parsed(file.read(segment.size_bytes - segment.read_bytes), max_records=max_records)
+        try:
+            with segment.path.open("rb") as file:
+                file.seek(segment.read_bytes)
+                content = file.read(segment.size_bytes - segment.read_bytes)
+        except FileNotFoundError:
+            content = b""
+        records, end_bytes = _parsed(content, max_records=max_records)
         return Peeked(records, segment, segment.read_bytes + end_bytes)
 
     def take(self, peeked: Peeked) -> bool:
@@ -130,6 +138,19 @@ class SegmentQueue:
         records = self.peek(self._segments[0].num_records).records
         self._segments.popleft().path.unlink(missing_ok=True)
         return records
+
+    def drop_unreadable(self) -> int:
+        """Drop what was damaged or removed behind our back at the front, as far as its segment goes: how many records.
+
+        Raises:
+            OSError: a file cannot be read now.
+        """
+        num_dropped = 0
+        while self._segments and not self.peek(1).records:
+            segment = self._segments.popleft()
+            segment.path.unlink(missing_ok=True)
+            num_dropped += segment.num_records - segment.read_records
+        return num_dropped
 
     def _last_segment(self) -> _Segment:
         if not self._segments or self._segments[-1].size_bytes >= self._segment_bytes:

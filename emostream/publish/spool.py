@@ -47,7 +47,7 @@ class SpoolStats:
     Attributes:
         num_spooled: events that had to wait.
         num_sent: events sent from the spool.
-        num_dropped: events of live streams dropped because the spool was full.
+        num_dropped: events of live streams dropped because the spool was full, and records that were damaged there.
         num_rejected: events the sink refused for ever, for example because another owner has the stream.
     """
 
@@ -238,6 +238,7 @@ class SpoolSink:
             except QueueFullError:
                 if not is_live:
                     return False
+                self._leave_out_unreadable(spool)
                 if not len(spool.disk):
                     break
                 self._drop(spool, spool.disk.drop_oldest())
@@ -248,6 +249,18 @@ class SpoolSink:
         for _ in range(len(spool.memory) - self._max_memory_events):
             self._drop(spool, [spool.memory.popleft()])
         return True
+
+    def _leave_out_unreadable(self, spool: _StreamSpool) -> None:
+        num_records = spool.disk.drop_unreadable()
+        if num_records:
+            logger.error(
+                "%d events that waited in %s are lost: expected the files that were written there, got damaged or "
+                "removed ones; check the disk, and that nothing else works in that folder",
+                num_records,
+                spool.lost_path.parent,
+            )
+            self.stats.num_dropped += num_records
+            spool.note_lost(num_records)
 
     def _drop(self, spool: _StreamSpool, records: Sequence[Record]) -> None:
         """Count lost events; changes of state are too important to lose and go to the end of what waits."""
@@ -273,13 +286,16 @@ class SpoolSink:
                     await self._send_some(self._streams[stream_id])
                 delays = retry_delays()
                 self._is_away = False
-            except (SinkUnavailableError, ConfigError):  # a login that is refused now may be accepted again
+            except (SinkUnavailableError, ConfigError, OSError):  # a login, or a file, that is refused now may do later
                 self._is_away = True
                 await asyncio.sleep(next(delays))
         self._is_away = False
 
     async def _send_some(self, spool: _StreamSpool) -> None:
         """Send the oldest records of a stream, up to a change of their kind or epoch."""
+        self._leave_out_unreadable(spool)
+        if not len(spool):
+            return
         peeked = spool.disk.peek(_MAX_EVENTS_PER_SEND)
         on_disk = bool(peeked.records)
         if on_disk:

@@ -105,7 +105,8 @@ def running_service(*arguments: str | Path, log: Path) -> Iterator[Service]:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() - started < _START_TIMEOUT_SECONDS, log.read_text()
             time.sleep(0.1)
-        url = f"http{'s' if '--tls-cert' in arguments else ''}://127.0.0.1:{port}"
+        host = "[::1]" if "::1" in arguments else "127.0.0.1"
+        url = f"http{'s' if '--tls-cert' in arguments else ''}://{host}:{port}"
         yield Service(process, ApiClient(url), url, time.monotonic() - started)
 
 

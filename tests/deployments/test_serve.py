@@ -18,7 +18,7 @@ from emostream.publish.redis_reader import RedisReader
 from tests.deployments.service_process import running_service, serve_process, wait_for
 from tests.integration.command_line import run_emostream
 from tests.media import make_clip, textured_picture
-from tests.ports import unused_port
+from tests.ports import has_ipv6_loopback, unused_port
 from tests.publish.test_servers import make_certificate
 from tests.service.conftest import SETTINGS
 
@@ -58,9 +58,12 @@ def test_a_file_from_submission_to_its_end_over_a_killed_worker(tmp_path: Path) 
     with (
         EmbeddedRedis() as redis,
         running_service(
-            "--media-root", tmp_path, "--workers", "2", "--redis", redis.url, log=tmp_path / "serve.log"
+            *("--host", "::1" if has_ipv6_loopback() else "127.0.0.1"),
+            *("--media-root", tmp_path, "--workers", "2", "--redis", redis.url),
+            log=tmp_path / "serve.log",
         ) as service,
     ):
+        assert f"ready: {service.url}/ (console)" in (tmp_path / "serve.log").read_text()
         added = run_emostream("streams", "add", f"file://{tmp_path}/short.mp4", "--service", service.url, "--json")
         assert (added.code, json.loads(added.out)["id"]) == (0, "short")
         assert server_sent_indexes(service.url, "short") == list(range(30))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -299,6 +300,73 @@ async def test_what_another_version_wrote_does_not_block_the_rest(tmp_path: Path
         await drained(spool)
         assert spool.stats.num_rejected == 1
     assert indexes_of(inner.events) == [1]
+
+
+@pytest.mark.parametrize("is_removed", [False, True], ids=["damaged", "removed"])
+async def test_what_was_damaged_while_it_waited_is_announced_and_blocks_nobody(
+    tmp_path: Path, is_removed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    inner = Switchable()
+    inner.is_away = True
+    async with SpoolSink(inner, folder=tmp_path) as spool:
+        await spool.publish(events_of("door", range(10)))
+        await spool.publish(events_of("hall", range(5)))
+        (segment,) = (tmp_path / "streams" / "door").glob("*.spool")
+        if is_removed:
+            segment.unlink()
+        else:
+            content = bytearray(segment.read_bytes())
+            content[7 * len(content) // 10] ^= 0xFF  # in the middle of record 7, or 6
+            segment.write_bytes(content)
+        inner.is_away = False
+        await drained(spool)
+        await spool.publish(events_of("door", [10]))
+        await drained(spool)
+    door = [event for event in inner.events if event.stream_id == "door"]
+    arrived = indexes_of(door)
+    num_lost = 10 - (len(arrived) - 1)
+    assert arrived == [*range(10 - num_lost), 10]
+    assert num_lost == 10 if is_removed else 2 <= num_lost <= 4
+    assert sum(event.num_dropped for event in door) == door[-1].num_dropped == num_lost == spool.stats.num_dropped
+    assert indexes_of([event for event in inner.events if event.stream_id == "hall"]) == [0, 1, 2, 3, 4]
+    assert f"{num_lost} events that waited in" in caplog.text
+
+
+async def test_a_live_stream_goes_on_after_its_full_spool_was_removed(tmp_path: Path) -> None:
+    inner = Switchable()
+    inner.is_away = True
+    async with SpoolSink(inner, folder=tmp_path, max_bytes_per_stream=20_000, kind_of=live) as spool:
+        for index in range(60):
+            await spool.publish(events_of("door", [index]))
+            if index == 30:
+                for path in (tmp_path / "streams" / "door").glob("*.spool"):
+                    path.unlink()
+        inner.is_away = False
+        await drained(spool)
+        await spool.publish(events_of("door", [60]))
+        await drained(spool)
+    arrived = indexes_of(inner.events)
+    assert arrived == sorted(arrived) and arrived[-1] == 60
+    assert sum(event.num_dropped for event in inner.events) + len(arrived) == 61
+
+
+async def test_a_file_that_cannot_be_read_for_a_while_keeps_its_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more_files(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    inner = Switchable()
+    inner.is_away = True
+    async with SpoolSink(inner, folder=tmp_path) as spool:
+        await spool.publish(events_of("door", range(3)))
+        inner.is_away = False
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", no_more_files)
+            await asyncio.sleep(0.5)
+        assert not inner.events
+        await drained(spool)
+    assert indexes_of(inner.events) == [0, 1, 2]
 
 
 async def test_what_the_sink_refuses_for_ever_does_not_block_the_rest(tmp_path: Path) -> None:

@@ -65,4 +65,13 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
         outcome = run_emostream("serve", "--port", port, "--redis", "redis://127.0.0.1:9")
-    assert (outcome.code, f"cannot listen on 127.0.0.1:{port}" in outcome.err) == (2, True), outcome.err
+    message = f"cannot listen on 127.0.0.1, port {port}: Address already in use; choose another --port"
+    assert (outcome.code, message in outcome.err) == (2, True), outcome.err
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "no-such-host.invalid", "2001:db8::7"])
+def test_an_address_of_another_machine(host: str) -> None:
+    pytest.importorskip("ray")
+    outcome = run_emostream("serve", "--host", host, "--redis", "redis://127.0.0.1:9")
+    assert outcome.code == 2, outcome.err
+    assert f"cannot listen on {host}, port 8000: " in outcome.err and "choose another --host" in outcome.err
