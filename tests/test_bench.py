@@ -21,7 +21,7 @@ from emostream.bench.paced_source import PacedSource
 from emostream.bench.plot import plot_sweep
 from emostream.bench.scaling import WAYS, bench_scaling
 from emostream.classify.batcher import BatchStats
-from emostream.commands.bench_tables import scaling_table
+from emostream.commands.bench_tables import live_table, scaling_table
 from emostream.config import DecodeSettings, Settings
 from emostream.errors import ConfigError
 from emostream.pipeline import PipelineStats
@@ -144,3 +144,15 @@ def test_scaling_measures_every_number_of_cores_each_way(tmp_path: Path) -> None
     printed.print(scaling_table(result))
     text = printed.export_text()
     assert "4 streams at once" in text and "a process per core" in text
+
+
+def test_figures_of_live_streams_stay_whole_on_80_columns() -> None:
+    latency_ms = {"p50": 238.0, "p95": 1898.0, "p99": 2165.0}
+    result = LiveBenchmark(
+        16, 25.0, 1260.0, 1, 2.0, 24.9, 10_429, 3_752, latency_ms, 12.5, 1.98, 1305, [], 117.2, False
+    )
+    console = Console(width=80, file=io.StringIO())
+    console.print(live_table([result]))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "…" not in text and "+117.2" in text

@@ -52,23 +52,25 @@ def live_table(results: Sequence[LiveBenchmark]) -> Table:
     first = results[0]
     table = Table(
         title=f"live, {first.fps:g} frames/s each, {first.faces_per_frame:.1f} faces per frame, "
-        f"{first.seconds:g} s, processes: {max(result.num_processes for result in results)}"
+        f"{first.seconds:g} s, processes: {max(result.num_processes for result in results)}",
+        box=box.SIMPLE_HEAD,  # narrow: figures stay whole on 80 columns
+        padding=(0, 1, 0, 0),
     )
     for column in (
         "streams",
-        "published/s each",
-        "dropped",
-        "unscored",
-        "p50 ms",
-        "p95 ms",
-        "p99 ms",
-        "crops per batch",
+        "per s\neach",
+        "drop-\nped",
+        "un-\nscored",
+        "p50\nms",
+        "p95\nms",
+        "p99\nms",
+        "crops/\nbatch",
         "cores",
         "MB",
-        "MB more",
+        "MB\nmore",
         "",
     ):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for result in results:
         table.add_row(
             str(result.num_streams),
