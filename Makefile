@@ -36,7 +36,7 @@ format: .venv/.dev ## Format and sort the code.
 bench: .venv/.demo ## Measure the standard set on clips it makes itself (10 minutes); results in bench-output.
 	$(BIN)/emostream bench all
 
-model: .venv/.dev ## Train the shipped model anew from DATA and export it (hours; stopped, it goes on where it was).
+model: .venv/.dev ## Train a model from DATA and export it in place of the shipped one (hours; stopped, it goes on where it was).
 	for run in halfway vgg wide; do \
 	  $(BIN)/python -m training.train --config training/configs/$$run.yaml --run runs/$$run --set data.path=$(DATA) || exit 1; done
 	$(BIN)/python -m training.export --run runs/wide --out emostream/models/emotions.onnx --form int8
