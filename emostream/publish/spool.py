@@ -238,10 +238,14 @@ class SpoolSink:
             except QueueFullError:
                 if not is_live:
                     return False
-                self._leave_out_unreadable(spool)
-                if not len(spool.disk):
+                try:
+                    self._leave_out_unreadable(spool)
+                    oldest = spool.disk.drop_oldest()
+                except OSError:  # what would be lost cannot be read now
                     break
-                self._drop(spool, spool.disk.drop_oldest())
+                if not oldest:
+                    break
+                self._drop(spool, oldest)
             else:
                 spool.memory.clear()
                 return True
@@ -293,10 +297,10 @@ class SpoolSink:
 
     async def _send_some(self, spool: _StreamSpool) -> None:
         """Send the oldest records of a stream, up to a change of their kind or epoch."""
-        self._leave_out_unreadable(spool)
-        if not len(spool):
-            return
         peeked = spool.disk.peek(_MAX_EVENTS_PER_SEND)
+        if not peeked.records and len(spool.disk):
+            self._leave_out_unreadable(spool)
+            return
         on_disk = bool(peeked.records)
         if on_disk:
             peeked = spool.disk.peek(num_alike(peeked.records))

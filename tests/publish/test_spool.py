@@ -369,6 +369,27 @@ async def test_a_file_that_cannot_be_read_for_a_while_keeps_its_events(
     assert indexes_of(inner.events) == [0, 1, 2]
 
 
+async def test_a_live_stream_goes_on_in_memory_while_its_full_spool_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more_files(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    inner = Switchable()
+    inner.is_away = True
+    async with SpoolSink(inner, folder=tmp_path, max_bytes_per_stream=8_000, kind_of=live) as spool:
+        for index in range(20):
+            if index == 10:
+                monkeypatch.setattr(Path, "open", no_more_files)
+            await spool.publish(events_of("door", [index]))
+        monkeypatch.undo()
+        inner.is_away = False
+        await drained(spool)
+    arrived = indexes_of(inner.events)
+    assert arrived[-10:] == list(range(10, 20))
+    assert sum(event.num_dropped for event in inner.events) + len(arrived) == 20
+
+
 async def test_what_the_sink_refuses_for_ever_does_not_block_the_rest(tmp_path: Path) -> None:
     inner = Switchable()
     inner.is_away = True
