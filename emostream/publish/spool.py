@@ -286,14 +286,28 @@ class SpoolSink:
         delays = retry_delays()
         while self.num_waiting:
             try:
+                is_all_readable = True
                 for stream_id in [stream_id for stream_id, spool in self._streams.items() if len(spool)]:
-                    await self._send_some(self._streams[stream_id])
-                delays = retry_delays()
+                    is_all_readable &= await self._send_some_readable(self._streams[stream_id])
                 self._is_away = False
-            except (SinkUnavailableError, ConfigError, OSError):  # a login, or a file, that is refused now may do later
+            except (SinkUnavailableError, ConfigError):  # a login that is refused now may be accepted again
                 self._is_away = True
                 await asyncio.sleep(next(delays))
+            else:
+                if is_all_readable:
+                    delays = retry_delays()
+                else:
+                    await asyncio.sleep(next(delays))
         self._is_away = False
+
+    async def _send_some_readable(self, spool: _StreamSpool) -> bool:
+        """False when the disk does not give them now; that holds up no other stream."""
+        try:
+            await self._send_some(spool)
+        except OSError as exc:
+            logger.warning("cannot read what waits in %s (%s); trying again", spool.lost_path.parent, exc.strerror)
+            return False
+        return True
 
     async def _send_some(self, spool: _StreamSpool) -> None:
         """Send the oldest records of a stream, up to a change of their kind or epoch."""

@@ -49,6 +49,10 @@ class Switchable(CollectingSink):
         await super().publish_status(event)
 
 
+def no_more_files(*args: object, **kwargs: object) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
 def live(_: str) -> StreamKind:
     return StreamKind.LIVE
 
@@ -353,9 +357,6 @@ async def test_a_live_stream_goes_on_after_its_full_spool_was_removed(tmp_path: 
 async def test_a_file_that_cannot_be_read_for_a_while_keeps_its_events(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_more_files(*args: object, **kwargs: object) -> None:
-        raise OSError(errno.EMFILE, "Too many open files")
-
     inner = Switchable()
     inner.is_away = True
     async with SpoolSink(inner, folder=tmp_path) as spool:
@@ -369,12 +370,31 @@ async def test_a_file_that_cannot_be_read_for_a_while_keeps_its_events(
     assert indexes_of(inner.events) == [0, 1, 2]
 
 
+async def test_a_stream_whose_file_cannot_be_read_holds_no_other_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    inner, open_file = Switchable(), Path.open
+    inner.is_away = True
+    async with SpoolSink(inner, folder=tmp_path) as spool:
+        await spool.publish(events_of("door", range(3)))
+        await spool.publish(events_of("hall", range(5)))
+        inner.is_away = False
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                Path,
+                "open",
+                lambda path, *args, **kw: (no_more_files if "door" in path.parts else open_file)(path, *args, **kw),
+            )
+            await asyncio.sleep(2.5)
+            assert [(event.stream_id, event.frame_index) for event in inner.events] == [("hall", i) for i in range(5)]
+            assert "cannot read what waits in" in caplog.text and "Too many open files" in caplog.text
+        await drained(spool)
+    assert indexes_of(inner.events) == [0, 1, 2, 3, 4, 0, 1, 2]
+
+
 async def test_a_live_stream_goes_on_in_memory_while_its_full_spool_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_more_files(*args: object, **kwargs: object) -> None:
-        raise OSError(errno.EMFILE, "Too many open files")
-
     inner = Switchable()
     inner.is_away = True
     async with SpoolSink(inner, folder=tmp_path, max_bytes_per_stream=8_000, kind_of=live) as spool:
