@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shutil
 import statistics
 import tempfile
 import threading
@@ -27,6 +26,7 @@ from playwright.sync_api import sync_playwright
 
 from emostream.demo_clip import make_demo_clip
 from emostream.publish.embedded_redis import EmbeddedRedis
+from tests.browser import launch_chromium
 from tests.console.service_process import Service, running_service
 from tests.service.mjpeg_server import jpegs_of, mjpeg_server
 
@@ -146,8 +146,7 @@ def _measure_loading(service: Service) -> None:
     took_ms: list[float] = []
     spent_ms: list[float] = []
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        browser = launch_chromium(playwright)
         for _ in range(_NUM_LOADS):
             page = browser.new_context().new_page()
             before = _cpu_of_children()

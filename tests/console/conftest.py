@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from emostream.demo_clip import make_demo_clip
 from emostream.publish.embedded_redis import EmbeddedRedis
+from tests.browser import keep_screenshot, launch_chromium
 from tests.conftest import REPOSITORY
 from tests.console.service_process import Service, running_service
 from tests.detect.real_model import centerface_path
@@ -30,14 +30,9 @@ OpenPage = Callable[..., Page]
 
 @pytest.fixture(scope="module")  # while it runs, no test with an event loop can
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium; nothing is downloaded."""
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("needs Chromium: run tests/install-debian-packages.sh")
-    # Continuous integration runs as root, where Chromium has no sandbox.
-    arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
+    """One for all tests of a file."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        browser = launch_chromium(playwright)
         yield browser
         browser.close()
 
@@ -115,9 +110,6 @@ def _note_violation(text: str, problems: list[str]) -> None:
         problems.append(text)
 
 
-def keep_screenshot(page: Page, name: str) -> Path:
-    """A picture of the whole page for people to look at."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    path = SCREENSHOTS / f"{name}.png"
-    page.screenshot(path=path)
-    return path
+def keep_picture(page: Page, name: str) -> Path:
+    """The page as it stands, for people to look at."""
+    return keep_screenshot(page, SCREENSHOTS / f"{name}.png")

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib.resources import files
 
 import httpx
 import numpy as np
@@ -16,7 +15,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.service.preview import PreviewPicture, bytes_from_preview, preview_channel, preview_kind
-from tests.console.conftest import NARROW, OpenPage, keep_screenshot
+from tests.browser import assert_accessible
+from tests.console.conftest import NARROW, OpenPage, keep_picture
 from tests.console.service_process import Service
 from tests.ports import unused_port
 from tests.service.mjpeg_server import mjpeg_server
@@ -66,13 +66,6 @@ def until_changed(page: Page, canvas: Locator, before: object) -> object:
     raise AssertionError("nothing changed on the canvas")
 
 
-def assert_accessible(page: Page) -> None:
-    """No violation that axe knows of."""
-    page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
-    found = page.evaluate("async () => (await axe.run()).violations")
-    assert found == [], json.dumps([{each["id"]: [node["html"] for node in each["nodes"]]} for each in found], indent=1)
-
-
 def test_from_an_empty_list_to_boxes_that_move(
     service: Service, client: httpx.Client, open_page: OpenPage, camera: str
 ) -> None:
@@ -89,7 +82,7 @@ def test_from_an_empty_list_to_boxes_that_move(
     expect(page.locator("#field-url-error")).to_contain_text("10.0.0.1")
     expect(address).to_have_attribute("aria-invalid", "true")
     expect(address).to_be_focused()
-    keep_screenshot(page, "add-refused")
+    keep_picture(page, "add-refused")
     address.fill(camera)
     page.get_by_label("Kind").select_option("Live")
     name.fill("the door!")
@@ -103,7 +96,7 @@ def test_from_an_empty_list_to_boxes_that_move(
     expect(row.get_by_text("worker-", exact=False)).to_be_visible()
     until_changed(page, row.locator("canvas"), None)
     assert_accessible(page)
-    keep_screenshot(page, "list-light")
+    keep_picture(page, "list-light")
     row.get_by_role("link", name="door", exact=True).click()
     expect(page.get_by_role("heading", name="door")).to_be_focused()
     canvas = page.locator(".preview canvas")
@@ -120,20 +113,20 @@ def test_from_an_empty_list_to_boxes_that_move(
     page.get_by_role("button", name="Go on").click()
     expect(newest).not_to_have_text(stopped_at)
     assert_accessible(page)
-    keep_screenshot(page, "stream-light")
+    keep_picture(page, "stream-light")
     page.get_by_label("Theme").select_option("dark")
     expect(page.locator("html")).to_have_css("color-scheme", "dark")
     assert_accessible(page)
-    keep_screenshot(page, "stream-dark")
+    keep_picture(page, "stream-dark")
     page.reload()
     expect(page.locator("html")).to_have_css("color-scheme", "dark")
     page.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
     until_changed(page, canvas, None)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "it must not scroll sideways"
-    keep_screenshot(page, "stream-narrow")
+    keep_picture(page, "stream-narrow")
     page.get_by_label("Blur faces").check()
     until_changed(page, canvas, until_changed(page, canvas, None))
-    keep_screenshot(page, "stream-narrow-blurred")
+    keep_picture(page, "stream-narrow-blurred")
 
 
 def test_pause_resume_remove(service: Service, client: httpx.Client, open_page: OpenPage, camera: str) -> None:
@@ -169,7 +162,7 @@ def test_a_source_that_is_cut(service: Service, client: httpx.Client, open_page:
     expect(page.locator(".toolbar .state")).to_have_text("reconnecting")
     expect(page.locator(".preview-note")).to_have_text("reconnecting")
     expect(page.locator(".log-status").first).to_contain_text("reconnecting")
-    keep_screenshot(page, "stream-reconnecting")
+    keep_picture(page, "stream-reconnecting")
     with mjpeg_server(port, pictures=faces):
         expect(page.locator(".toolbar .state")).to_have_text("running")
         expect(page.locator(".preview-note")).to_be_empty()
@@ -188,7 +181,7 @@ def test_hundreds_of_streams(service: Service, client: httpx.Client, open_page: 
     page.get_by_role("button", name="Wall").click()
     until_changed(page, row_of(page, "camera-001").locator("canvas"), None)
     assert_accessible(page)
-    keep_screenshot(page, "wall-dark")
+    keep_picture(page, "wall-dark")
     page.get_by_role("button", name="Next").click()
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_text("49–60 of 60")).to_be_visible()
@@ -234,14 +227,14 @@ def test_names_are_never_markup(service: Service, client: httpx.Client, open_pag
     page = open_page(service.url, size=NARROW)
     expect(row_of(page, long_id).locator(".url")).to_contain_text("<img src=x onerror=")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    keep_screenshot(page, "hostile-list-narrow")
+    keep_picture(page, "hostile-list-narrow")
     page.get_by_role("link", name=long_id, exact=True).click()
     expect(page.locator("dd").filter(has_text="<script>")).to_have_count(1)
     until_changed(page, page.locator(".preview canvas"), None)
     assert page.title() == f"{long_id} – emostream"
     assert page.locator("main img, main script, main b").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    keep_screenshot(page, "hostile-stream-narrow")
+    keep_picture(page, "hostile-stream-narrow")
 
 
 def test_thousands_of_faces(
@@ -257,7 +250,7 @@ def test_thousands_of_faces(
             page.wait_for_timeout(100)
             if canvas.evaluate(MARKED) is not None:
                 break
-    keep_screenshot(page, "crowd")
+    keep_picture(page, "crowd")
     assert canvas.evaluate(MARKED) is not None
     page.get_by_role("link", name="All streams").click()
     expect(row_of(page, "crowd")).to_be_visible()
@@ -296,7 +289,7 @@ def test_a_service_that_goes_away_and_comes_back(
         expect(trouble).to_contain_text("does not answer")
         expect(row_of(page, "door").locator(".preview-note")).not_to_be_empty()
         assert_accessible(page)
-        keep_screenshot(page, "service-away")
+        keep_picture(page, "service-away")
     finally:
         service.start()
     expect(trouble).to_be_hidden()

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.service.tokens import token_hash
-from tests.console.conftest import OpenPage, keep_screenshot
+from tests.console.conftest import OpenPage, keep_picture
 from tests.console.service_process import Service, running_service
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -42,7 +42,7 @@ def test_a_token_is_asked_for_and_sent_in_a_header_only(guarded: Service, open_p
     token.fill("wrong")
     use.click()
     expect(page.get_by_text("does not accept the token")).to_be_visible()
-    keep_screenshot(page, "token-refused")
+    keep_picture(page, "token-refused")
     token.fill("may-read")
     use.click()
     expect(page.get_by_text("No streams yet")).to_be_visible()
