@@ -7,8 +7,9 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 _HEADER = struct.Struct(">IIc")  # length of the content, its CRC-32, its kind
@@ -22,7 +23,7 @@ class Record:
 
     Attributes:
         kind: one byte, for the user of the queue.
-        content: any bytes.
+        content: any bytes, one at least.
     """
 
     kind: bytes
@@ -55,7 +56,8 @@ class SegmentQueue:
     """First in, first out; records lie in segment files in one folder, in the order of their names.
 
     A record counts as kept when the operating system has it: it survives the process, not a power cut. A record that
-    was cut by a crash is left out. What was taken shortly before a crash is there again afterwards. Not thread-safe;
+    was cut by a crash is left out. What was taken shortly before a crash is there again afterwards. Files of an earlier
+    process are never written to, so that what is wrong at their end costs nothing that comes later. Not thread-safe;
     one queue per folder.
 
     Args:
@@ -68,6 +70,7 @@ class SegmentQueue:
         self._max_bytes = max_bytes
         self._segment_bytes = max(1, max_bytes // _NUM_SEGMENTS)
         self._segments: deque[_Segment] = deque(_recovered(path) for path in sorted(folder.glob(f"*{_SUFFIX}")))
+        self._open: _Segment | None = None  # the last one, when this process made it
         self._next_number = 1 + max((int(segment.path.stem) for segment in self._segments), default=0)
         self._remove_read_segments()
 
@@ -90,7 +93,7 @@ class SegmentQueue:
         if self.size_bytes + len(content) > self._max_bytes and self._segments:
             raise QueueFullError(f"{self._folder} holds {self.size_bytes} of {self._max_bytes} bytes")
         try:
-            segment = self._last_segment()
+            segment = self._segment_with_room()
             with segment.path.open("ab", buffering=0) as file:
                 try:
                     _write_all(file.fileno(), content)
@@ -118,7 +121,7 @@ class SegmentQueue:
                 content = file.read(segment.size_bytes - segment.read_bytes)
         except FileNotFoundError:
             content = b""
-        records, end_bytes = _parsed(content, max_records=max_records)
+        records, end_bytes = _intact(content, max_records=max_records)
         return Peeked(records, segment, segment.read_bytes + end_bytes)
 
     def take(self, peeked: Peeked) -> bool:
@@ -152,14 +155,16 @@ class SegmentQueue:
             num_dropped += segment.num_records - segment.read_records
         return num_dropped
 
-    def _last_segment(self) -> _Segment:
-        if not self._segments or self._segments[-1].size_bytes >= self._segment_bytes:
+    def _segment_with_room(self) -> _Segment:
+        segment = self._segments[-1] if self._segments else None
+        if segment is None or segment is not self._open or segment.size_bytes >= self._segment_bytes:
             path = self._folder / f"{self._next_number:012d}{_SUFFIX}"
             self._folder.mkdir(parents=True, exist_ok=True)
             path.touch()
             self._next_number += 1
-            self._segments.append(_Segment(path))
-        return self._segments[-1]
+            self._open = segment = _Segment(path)
+            self._segments.append(segment)
+        return segment
 
     def _remove_read_segments(self) -> None:
         while self._segments and self._segments[0].read_records == self._segments[0].num_records:
@@ -170,26 +175,35 @@ def _framed(record: Record) -> bytes:
     return _HEADER.pack(len(record.content), zlib.crc32(record.content), record.kind) + record.content
 
 
-def _parsed(content: bytes, *, max_records: int | None = None) -> tuple[list[Record], int]:
-    """The whole records at the beginning, and where they end."""
-    records: list[Record] = []
+def _frames(content: bytes) -> Iterator[tuple[Record, bool, int]]:
+    """Records that are there in full length, whether their checksum is right, and where they end."""
     at = 0
-    while (max_records is None or len(records) < max_records) and at + _HEADER.size <= len(content):
+    while at + _HEADER.size <= len(content):
         length, checksum, kind = _HEADER.unpack_from(content, at)
-        body = content[at + _HEADER.size : at + _HEADER.size + length]
-        if len(body) < length or zlib.crc32(body) != checksum:
+        end = at + _HEADER.size + length
+        if length == 0 or end > len(content):  # zeros after a power cut, or the process ended while it wrote
+            return
+        body = content[at + _HEADER.size : end]
+        yield Record(kind, body), zlib.crc32(body) == checksum, end
+        at = end
+
+
+def _intact(content: bytes, *, max_records: int) -> tuple[list[Record], int]:
+    """The undamaged records at the beginning, and where they end."""
+    records: list[Record] = []
+    end = 0
+    for record, is_intact, record_end in islice(_frames(content), max_records):
+        if not is_intact:
             break
-        records.append(Record(kind, body))
-        at += _HEADER.size + length
-    return records, at
+        records.append(record)
+        end = record_end
+    return records, end
 
 
 def _recovered(path: Path) -> _Segment:
+    """What an earlier process left; damaged records count as waiting until `drop_unreadable` comes to them."""
     content = path.read_bytes()
-    records, end_bytes = _parsed(content)
-    if end_bytes < len(content):  # the process ended while it wrote
-        os.truncate(path, end_bytes)
-    return _Segment(path, num_records=len(records), size_bytes=end_bytes)
+    return _Segment(path, num_records=sum(1 for _ in _frames(content)), size_bytes=len(content))
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

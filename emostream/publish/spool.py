@@ -6,18 +6,18 @@ import asyncio
 import contextlib
 import fcntl
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Self
 
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.publish.redis_connection import retry_delays
-from emostream.publish.segments import QueueFullError, Record, SegmentQueue
+from emostream.publish.segments import Record
 from emostream.publish.sink import EventSink, publish_summary
-from emostream.publish.spool_records import EVENT, STATUS, SUMMARY, num_alike, num_announced
+from emostream.publish.spool_records import EVENT, STATUS, SUMMARY
+from emostream.publish.stream_spool import Batch, SpoolStats, StreamSpool
 from emostream.publish.wire import (
     event_from_json,
     json_from_event,
@@ -30,56 +30,12 @@ from emostream.stream import StreamKind, StreamState
 
 logger = logging.getLogger(__name__)
 
-_MAX_EVENTS_PER_SEND = 256
 _FULL_PAUSE_SECONDS = 0.2  # how often a file stream looks whether a full disk has room again
 _STREAMS = "streams"
-_LOST_FILE = "lost"
 
 
 class SpoolBusyError(ConfigError):
     """Another process spools to this folder."""
-
-
-@dataclass(slots=True)
-class SpoolStats:
-    """Counted by the spool while it runs.
-
-    Attributes:
-        num_spooled: events that had to wait.
-        num_sent: events sent from the spool.
-        num_dropped: events of live streams dropped because the spool was full, and records that were damaged there.
-        num_rejected: events the sink refused for ever, for example because another owner has the stream.
-    """
-
-    num_spooled: int = 0
-    num_sent: int = 0
-    num_dropped: int = 0
-    num_rejected: int = 0
-
-
-@dataclass(slots=True)
-class _StreamSpool:
-    """What waits for one stream: on disk, and behind it in memory what the disk did not take."""
-
-    disk: SegmentQueue
-    lost_path: Path
-    memory: deque[Record] = field(default_factory=deque)
-    num_lost: int = 0  # dropped, and not announced yet
-    on_their_way: frozenset[Record] = frozenset()  # given to the sink, which has not answered yet
-    undecided: list[Record] = field(default_factory=list)  # of those, dropped here: lost only if they do not arrive
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    def __len__(self) -> int:
-        return len(self.disk) + len(self.memory)
-
-    def note_lost(self, num_events: int) -> None:
-        """Remember dropped events over a restart as well."""
-        self.num_lost = max(0, self.num_lost + num_events)
-        with contextlib.suppress(OSError):  # the disk may be full
-            if self.num_lost:
-                self.lost_path.write_text(str(self.num_lost), encoding="utf-8")
-            else:
-                self.lost_path.unlink(missing_ok=True)
 
 
 class SpoolSink:
@@ -124,7 +80,7 @@ class SpoolSink:
         self._max_bytes = max_bytes_per_stream
         self._max_memory_events = max_memory_events
         self._kind_of = kind_of or (lambda _: StreamKind.FILE)
-        self._streams: dict[str, _StreamSpool] = {}
+        self._streams: dict[str, StreamSpool] = {}
         self._draining: asyncio.Task[None] | None = None
         self._has_room = asyncio.Event()
         self._is_away = False
@@ -196,14 +152,15 @@ class SpoolSink:
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
-    def _spool_of(self, stream_id: str) -> _StreamSpool:
+    def _spool_of(self, stream_id: str) -> StreamSpool:
         spool = self._streams.get(stream_id)
         if spool is None:
-            folder = self._folder / _STREAMS / stream_id
-            queue = SegmentQueue(folder, max_bytes=self._max_bytes)
-            spool = self._streams[stream_id] = _StreamSpool(queue, lost_path=folder / _LOST_FILE)
-            with contextlib.suppress(OSError, ValueError):
-                spool.num_lost = int(spool.lost_path.read_text(encoding="utf-8"))
+            spool = self._streams[stream_id] = StreamSpool(
+                self._folder / _STREAMS / stream_id,
+                max_bytes=self._max_bytes,
+                max_memory_events=self._max_memory_events,
+                stats=self.stats,
+            )
         return spool
 
     async def _pass_on(self, stream_id: str, send: Callable[[], Awaitable[None]], records: Sequence[Record]) -> bool:
@@ -220,7 +177,7 @@ class SpoolSink:
                         self._is_away = True
                     else:
                         return True
-                was_kept = self._try_to_keep(spool, records, is_live=is_live)
+                was_kept = spool.keep(records, is_live=is_live)
             self._start_draining()
             if was_kept:
                 return False
@@ -230,51 +187,6 @@ class SpoolSink:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FULL_PAUSE_SECONDS):
                     await self._has_room.wait()
-
-    def _try_to_keep(self, spool: _StreamSpool, records: Sequence[Record], *, is_live: bool) -> bool:
-        while True:
-            try:
-                spool.disk.append([*spool.memory, *records])
-            except QueueFullError:
-                if not is_live:
-                    return False
-                try:
-                    self._leave_out_unreadable(spool)
-                    oldest = spool.disk.drop_oldest()
-                except OSError:  # what would be lost cannot be read now
-                    break
-                if not oldest:
-                    break
-                self._drop(spool, oldest)
-            else:
-                spool.memory.clear()
-                return True
-        spool.memory.extend(records)
-        for _ in range(len(spool.memory) - self._max_memory_events):
-            self._drop(spool, [spool.memory.popleft()])
-        return True
-
-    def _leave_out_unreadable(self, spool: _StreamSpool) -> None:
-        num_records = spool.disk.drop_unreadable()
-        if num_records:
-            logger.error(
-                "%d events that waited in %s are lost: expected the files that were written there, got damaged or "
-                "removed ones; check the disk, and that nothing else works in that folder",
-                num_records,
-                spool.lost_path.parent,
-            )
-            self.stats.num_dropped += num_records
-            spool.note_lost(num_records)
-
-    def _drop(self, spool: _StreamSpool, records: Sequence[Record]) -> None:
-        """Count lost events; changes of state are too important to lose and go to the end of what waits."""
-        spool.undecided += [record for record in records if record in spool.on_their_way]
-        lost = [record for record in records if record not in spool.on_their_way]
-        num_events = sum(record.kind == EVENT for record in lost)
-        self.stats.num_dropped += num_events
-        # What those events announced themselves is announced by the next one as well.
-        spool.note_lost(num_events + sum(map(num_announced, lost)))
-        spool.memory.extend(record for record in lost if record.kind == STATUS)
 
     # --- out ----------------------------------------------------------------------------------------------------------
 
@@ -300,45 +212,27 @@ class SpoolSink:
                     await asyncio.sleep(next(delays))
         self._is_away = False
 
-    async def _send_some_readable(self, spool: _StreamSpool) -> bool:
+    async def _send_some_readable(self, spool: StreamSpool) -> bool:
         """False when the disk does not give them now; that holds up no other stream."""
         try:
-            await self._send_some(spool)
+            batch = spool.oldest()
         except OSError as exc:
-            logger.warning("cannot read what waits in %s (%s); trying again", spool.lost_path.parent, exc.strerror)
+            logger.warning("cannot read what waits in %s (%s); trying again", spool.folder, exc.strerror)
             return False
+        if batch is not None:
+            await self._send_and_settle(spool, batch)
         return True
 
-    async def _send_some(self, spool: _StreamSpool) -> None:
-        """Send the oldest records of a stream, up to a change of their kind or epoch."""
-        peeked = spool.disk.peek(_MAX_EVENTS_PER_SEND)
-        if not peeked.records and len(spool.disk):
-            self._leave_out_unreadable(spool)
-            return
-        on_disk = bool(peeked.records)
-        if on_disk:
-            peeked = spool.disk.peek(num_alike(peeked.records))
-            records = peeked.records
-        else:
-            records = list(spool.memory)[:_MAX_EVENTS_PER_SEND]
-            records = records[: num_alike(records)]
-        num_lost, spool.on_their_way = spool.num_lost, frozenset(records)
+    async def _send_and_settle(self, spool: StreamSpool, batch: Batch) -> None:
         try:
-            was_sent = await self._send(records, num_lost=num_lost)
+            was_sent = await self._send(batch.records, num_lost=batch.num_lost)
         except BaseException:
-            undecided, spool.on_their_way, spool.undecided = spool.undecided, frozenset(), []
-            self._drop(spool, undecided)
+            spool.give_back()
             raise
         async with spool.lock:
-            spool.on_their_way, spool.undecided = frozenset(), []
-            if on_disk:
-                spool.disk.take(peeked)  # takes nothing if they were dropped meanwhile
-            else:
-                _take_from(spool.memory, records)
-            if records[0].kind == EVENT:
-                self.stats.num_sent += len(records) if was_sent else 0
-                if num_lost and was_sent:
-                    spool.note_lost(-num_lost)
+            spool.settle(batch, was_sent=was_sent)
+        if was_sent and batch.records[0].kind == EVENT:
+            self.stats.num_sent += len(batch.records)
         self._has_room.set()
 
     async def _send(self, records: Sequence[Record], *, num_lost: int) -> bool:
@@ -357,13 +251,6 @@ class SpoolSink:
             self.stats.num_rejected += len(records)
             return False
         return True
-
-
-def _take_from(memory: deque[Record], records: Sequence[Record]) -> None:
-    """Take records off the front, as far as they are still there: some may have been dropped, or moved to the disk."""
-    for record in records:
-        if memory and memory[0] is record:
-            memory.popleft()
 
 
 def _is_removed(folder: Path) -> bool:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from emostream.publish import segments
 from emostream.publish.segments import QueueFullError, Record, SegmentQueue
 
-contents = st.binary(max_size=40)
+contents = st.binary(min_size=1, max_size=40)
 steps = st.lists(
     st.tuples(st.just("append"), st.lists(contents, min_size=1, max_size=5))
     | st.tuples(st.sampled_from(["take", "restart", "drop"]), st.integers(1, 6)),
@@ -89,9 +89,28 @@ def test_noise_in_a_file_does_no_harm(noise: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "000000000001.spool").write_bytes(noise)
         queue = SegmentQueue(Path(folder), max_bytes=1 << 20)
-        drained(queue)
         queue.append([Record(b"e", b"new")])
-        assert drained(queue) == [b"new"]
+        records = drained(queue)
+        queue.drop_unreadable()
+        assert [*records, *drained(queue)][-1] == b"new"
+
+
+@pytest.mark.parametrize("num_zeros", [0, 1, 100])
+def test_damage_costs_what_lies_behind_it_in_its_file_and_is_counted(tmp_path: Path, num_zeros: int) -> None:
+    queue = SegmentQueue(tmp_path, max_bytes=1 << 20)
+    queue.append([Record(b"e", b"%d" % number) for number in range(5)])
+    (path,) = tmp_path.iterdir()
+    content = bytearray(path.read_bytes())
+    content[2 * len(content) // 5 - 1] ^= 1  # the content of the second record
+    path.write_bytes(content + bytes(num_zeros))  # zeros: what a power cut leaves of a file that grew
+
+    again = SegmentQueue(tmp_path, max_bytes=1 << 20)
+    again.append([Record(b"e", b"new")])
+    assert len(again) == 6
+    assert drained(again) == [b"0"]
+    assert again.drop_unreadable() == 4
+    assert drained(again) == [b"new"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def fail_half_way(descriptor: int, content: bytes) -> None:

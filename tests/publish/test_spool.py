@@ -49,6 +49,13 @@ class Switchable(CollectingSink):
         await super().publish_status(event)
 
 
+def damage(segment: Path) -> None:
+    """Change a byte of the content of the last but two of ten records, or of one beside it."""
+    content = bytearray(segment.read_bytes())
+    content[7 * len(content) // 10 + 50] ^= 0xFF
+    segment.write_bytes(content)
+
+
 def no_more_files(*args: object, **kwargs: object) -> None:
     raise OSError(errno.EMFILE, "Too many open files")
 
@@ -319,9 +326,7 @@ async def test_what_was_damaged_while_it_waited_is_announced_and_blocks_nobody(
         if is_removed:
             segment.unlink()
         else:
-            content = bytearray(segment.read_bytes())
-            content[7 * len(content) // 10] ^= 0xFF  # in the middle of record 7, or 6
-            segment.write_bytes(content)
+            damage(segment)
         inner.is_away = False
         await drained(spool)
         await spool.publish(events_of("door", [10]))
@@ -334,6 +339,22 @@ async def test_what_was_damaged_while_it_waited_is_announced_and_blocks_nobody(
     assert sum(event.num_dropped for event in door) == door[-1].num_dropped == num_lost == spool.stats.num_dropped
     assert indexes_of([event for event in inner.events if event.stream_id == "hall"]) == [0, 1, 2, 3, 4]
     assert f"{num_lost} events that waited in" in caplog.text
+
+
+async def test_what_was_damaged_between_two_processes_is_announced_as_well(tmp_path: Path) -> None:
+    inner = Switchable()
+    inner.is_away = True
+    async with SpoolSink(inner, folder=tmp_path) as spool:
+        await spool.publish(events_of("door", range(10)))
+    (segment,) = (tmp_path / "streams" / "door").glob("*.spool")
+    damage(segment)
+    inner.is_away = False
+    async with SpoolSink(inner, folder=tmp_path) as spool:
+        await spool.publish(events_of("door", [10]))
+        await drained(spool)
+    *before, after = inner.events
+    assert 2 <= after.num_dropped == 10 - len(before) == spool.stats.num_dropped <= 4
+    assert indexes_of(inner.events) == [*range(len(before)), 10]
 
 
 async def test_a_live_stream_goes_on_after_its_full_spool_was_removed(tmp_path: Path) -> None:
