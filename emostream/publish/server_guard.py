@@ -29,6 +29,7 @@ from pathlib import Path
 CONFIG_FILE = "server.conf"
 LOCK_FILE = "server.lock"
 LOG_FILE = "server.log"
+PREVIOUS_LOG_FILE = "server.previous.log"  # may tell why a server that was started again had ended
 
 _STOP_TIMEOUT_SECONDS = 10.0  # flushing a large append-only file takes seconds
 _MIN_LIFE_SECONDS = 1.0  # one that ends sooner would do so again, at least at once
@@ -86,7 +87,10 @@ class Guard:
 
     def _start(self) -> None:
         self._started_seconds = time.monotonic()
-        with (self._folder / LOG_FILE).open("wb") as log:
+        log_path = self._folder / LOG_FILE
+        with contextlib.suppress(FileNotFoundError):
+            log_path.replace(self._folder / PREVIOUS_LOG_FILE)
+        with log_path.open("wb") as log:
             self._server = subprocess.Popen(  # noqa: S603  # the program's own command
                 [self._executable, str(self._folder / CONFIG_FILE)],
                 stdin=subprocess.DEVNULL,

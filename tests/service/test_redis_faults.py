@@ -18,6 +18,7 @@ from emostream.config import PublishSettings
 from emostream.errors import PublishError
 from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.redis_sink import RedisSink
+from emostream.publish.server_guard import PREVIOUS_LOG_FILE
 from emostream.service.preview import PreviewKind, preview_channel
 from emostream.service.registry import StreamRegistry
 from emostream.service.store import RECORDS, RegistryStore
@@ -122,6 +123,8 @@ async def test_the_server_of_the_service_is_started_again(tmp_path: Path, keep_d
                 await until(lambda: bench.is_state("door", StreamState.RUNNING), timeout_seconds=30)
             last_server = guard.children()[0]
             await bench.close()
+            if keep_data:
+                assert (tmp_path / PREVIOUS_LOG_FILE).stat().st_size > 0, "what the killed one wrote is kept"
     assert not last_server.is_running(), "it ends with the program all the same"
 
 
