@@ -121,7 +121,7 @@ def _manifest(
             f"{num_multiply_adds(model, side=checkpoint.config.data.crop_pixels)} multiply-adds"
         ),
         checkpoint_sha256=sha256,
-        training_data=_training_data(checkpoint, options.ferplus_target),
+        training_data=_training_data(checkpoint, options),
         licence=LICENCE,
         tools=_tools(),
     )
@@ -145,17 +145,18 @@ def _spread_crops(faces: FaceSet, *, source: str, size: int) -> npt.NDArray[np.u
     return batch_from_pictures(faces.pictures[chosen], size=size)
 
 
-def _training_data(checkpoint: Checkpoint, ferplus_target: FerplusTarget) -> str:
+def _training_data(checkpoint: Checkpoint, options: ExportOptions) -> str:
     data, begun_from = checkpoint.config.data, checkpoint.config.initial_checkpoint
     teachers = ", ".join(Path(path).parent.name for path in checkpoint.config.distill.teachers)
     minutes = checkpoint.elapsed_seconds / 60
     fitted_on = data.validation_split or "the validation data"
+    chosen = f" (the best on {fitted_on})" if options.checkpoint_name == "best.pt" else ""
     return (
         f"{Path(data.path).name} {data.train_split or ''} with FER+ votes where it has them, "
-        f"{checkpoint.epoch} epochs, {minutes:.0f} minutes"
+        f"{checkpoint.epoch} epochs{chosen}, {minutes:.0f} minutes"
         f"{f' after those of {Path(begun_from).parent.name}' if begun_from else ''}"
         f"{f', with the answers of {teachers}' if teachers else ''}; logits scaled by what was fitted on {fitted_on}, "
-        f"those of the FER+ head to the {ferplus_target}"
+        f"those of the FER+ head to the {options.ferplus_target}"
     )
 
 

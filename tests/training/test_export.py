@@ -86,6 +86,13 @@ def test_the_manifest_tells_what_the_run_began_with_and_who_answered_for_it(tmp_
     assert f"minutes after those of {run.name}, with the answers of {run.name}, {run.name}; logits" in told
 
 
+@pytest.mark.parametrize("which", ["last", "best"])
+def test_the_manifest_tells_whether_the_epoch_was_chosen(tmp_path: Path, run: Path, which: str) -> None:
+    assert main(["--run", str(run), "--out", str(tmp_path / "m.onnx"), "--checkpoint", which]) == 0
+    told = load_manifest(tmp_path / "m.onnx").training_data
+    assert ("epochs (the best on the validation data), " in told) == (which == "best")
+
+
 @pytest.mark.parametrize("fails_at", [0, 2])
 def test_a_failed_proof_leaves_the_old_files(
     tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails_at: int
