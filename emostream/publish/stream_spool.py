@@ -102,12 +102,14 @@ class StreamSpool:
                     return False
                 try:
                     self._leave_out_unreadable()
+                    num_waiting = len(self._disk)
                     oldest = self._disk.drop_oldest()
                 except OSError:  # what would be lost cannot be read now
                     break
                 if not oldest:
                     break
                 self._drop(oldest)
+                self._note_unreadable(num_waiting - len(self._disk) - len(oldest))
             else:
                 self._memory.clear()
                 return True
@@ -117,7 +119,9 @@ class StreamSpool:
         return True
 
     def _leave_out_unreadable(self) -> None:
-        num_records = self._disk.drop_unreadable()
+        self._note_unreadable(self._disk.drop_unreadable())
+
+    def _note_unreadable(self, num_records: int) -> None:
         if num_records:
             logger.error(
                 "%d events that waited in %s are lost: expected the files that were written there, got damaged or "
