@@ -59,6 +59,6 @@ def test_shipped_model_loses_little_on_the_way_through_the_detector(
     measured = json.loads(capsys.readouterr().out)
     assert measured["ferplus_loss"] <= MAX_LOSS
     # The head that only compares with published figures, and that no event carries, loses more than is asked: 2.3
-    # points (the weights before: 1.6). 404 of 3,537 answers change sides, so its standard error is 0.57: twice that more.
+    # points (the weights before: 1.6). 404 of 3,537 answers change sides, so the standard error is 0.57: two more.
     assert measured["loss"] <= MAX_LOSS + 2 * 0.0057
     assert len(load_faces(shared_data / "fer2013", split="publictest")) == 3589
