@@ -42,6 +42,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     EMOSTREAM_MODELS__CACHE_DIR=/opt/emostream/models \
     EMOSTREAM_MODELS__OFFLINE=true \
+    ORT_DISABLE_TELEMETRY=1 \
     RAY_USAGE_STATS_ENABLED=0
 LABEL org.opencontainers.image.title="emostream (CPU)" \
     org.opencontainers.image.description="Watch many video sources, follow every face, publish its expression to Redis Streams." \

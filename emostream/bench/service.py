@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import statistics
 import time
@@ -267,7 +266,6 @@ def _read_for(client: ServiceClient, names: Sequence[str], *, seconds: float) ->
 
 @contextlib.contextmanager
 def _running(settings: Settings) -> Iterator[ServiceClient]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported: nothing is sent home
     try:
         from emostream.deployments.local import running_app
     except ImportError as exc:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import ssl
 import threading
@@ -130,7 +129,6 @@ def _redis(settings: Settings, *, data_dir: Path | None, address: str | None) ->
 @contextlib.contextmanager
 def _ray_app(settings: Settings, **options: Any) -> Iterator[None]:
     """Ray and the application, ended in order; options as for `running_app`."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported: nothing is sent home
     try:
         from emostream.deployments.local import running_app
     except ImportError as exc:

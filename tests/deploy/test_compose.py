@@ -134,6 +134,14 @@ def test_grafana_finds_its_dashboards_where_they_are_mounted(services: dict[str,
     assert source["datasources"][0]["url"] == "http://prometheus:9090"
 
 
+def test_grafana_calls_nobody(services: dict[str, dict[str, Any]]) -> None:
+    environment = services["grafana"]["environment"]
+    asked = ("ANALYTICS_REPORTING_ENABLED", "ANALYTICS_CHECK_FOR_UPDATES", "ANALYTICS_CHECK_FOR_PLUGIN_UPDATES")
+    fetched = ("NEWS_NEWS_FEED_ENABLED", "PLUGINS_PREINSTALL_AUTO_UPDATE")
+    assert {environment[f"GF_{name}"] for name in (*asked, *fetched)} == {"false"}
+    assert environment["GF_PLUGINS_PREINSTALL_DISABLED"] == environment["GF_SECURITY_DISABLE_GRAVATAR"] == "true"
+
+
 def test_prometheus_scrapes_the_service_and_reads_the_alerts(services: dict[str, dict[str, Any]]) -> None:
     config = yaml.safe_load((DEPLOY / "compose" / "prometheus.yaml").read_text(encoding="utf-8"))
     assert config["scrape_configs"][0]["static_configs"] == [{"targets": ["emostream:8000"]}]

@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from emostream.cli import app
+from emostream.no_telemetry import TELEMETRY_SWITCHES
 from tests.conftest import REPOSITORY
 from tests.deploy.dockerfile import Dockerfile, read_dockerfile
 from tests.deploy.image_rehearsal import build_script, can_rehearse, run_script
@@ -67,6 +68,11 @@ def test_it_runs_as_nobody_special_and_says_how_it_is(dockerfile: Dockerfile) ->
     labels = last.all_of("LABEL")[0].text
     assert f'org.opencontainers.image.version="{VERSION}"' in labels
     assert 'org.opencontainers.image.licenses="Apache-2.0"' in labels
+
+
+def test_nothing_reports_home(dockerfile: Dockerfile) -> None:
+    environment = dockerfile.stages[-1].environment()
+    assert environment.items() >= TELEMETRY_SWITCHES.items()
 
 
 def test_the_last_stage_holds_no_build_tools(dockerfile: Dockerfile) -> None:

@@ -13,6 +13,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from emostream.config import load_settings
 from emostream.deployments.app import AppArgs
+from emostream.no_telemetry import TELEMETRY_SWITCHES
 from emostream.service.tokens import find_token
 from tests.conftest import REPOSITORY
 from tests.helm.chart import (
@@ -22,6 +23,7 @@ from tests.helm.chart import (
     environment_of,
     named,
     only,
+    pods,
     ray_pods,
     serve_config,
 )
@@ -176,6 +178,15 @@ def test_what_the_pods_set_in_the_environment_are_settings(helm: Helm, monkeypat
     assert settings.models.cache_dir == Path("/var/cache/emostream")
     assert settings.models.offline
     assert settings.log_level == "info"
+
+
+def test_nothing_reports_home(helm: Helm) -> None:
+    everything = {"gpu": {"enabled": True}, "streams": [{"url": "rtsp://10.1.2.3/one", "id": "one"}]}
+    programs = {name: template for name, template in pods(helm.render(everything)).items() if "StatefulSet" not in name}
+    assert {"head", "streams", "gpu"} < programs.keys()
+    for template in programs.values():
+        for container in containers(template):
+            assert environment_of(container).items() >= TELEMETRY_SWITCHES.items(), container["name"]
 
 
 def test_ray_state_goes_to_redis(helm: Helm) -> None:

@@ -151,5 +151,11 @@ spec:
 - {name: EMOSTREAM_MODELS__CACHE_DIR, value: /var/cache/emostream}
 - {name: EMOSTREAM_MODELS__OFFLINE, value: "true"}
 - {name: HOME, value: /tmp}
+{{ include "emostream.noTelemetryEnv" . }}
+{{- end -}}
+
+{{/* Nothing reports home, whatever image is used: emostream/no_telemetry.py has the list, a test compares. */}}
+{{- define "emostream.noTelemetryEnv" -}}
+- {name: ORT_DISABLE_TELEMETRY, value: "1"}
 - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
 {{- end -}}
