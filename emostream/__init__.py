@@ -13,7 +13,7 @@ from emostream.frame import Frame
 from emostream.no_telemetry import switch_off_telemetry
 from emostream.stream import StreamKind, StreamSpec, StreamState
 
-# Here, because each of our processes imports this first, also a worker that Ray starts; what is switched off comes later.
+# Here, because each of our processes imports this first, also a worker of Ray; what is switched off comes later.
 switch_off_telemetry()
 
 __version__ = version("emostream")

@@ -1,8 +1,8 @@
 """A program in a network of its own: nothing but loopback, and a name server that writes down what is asked.
 
-It sees look-ups of C and C++ libraries too, because the name server is the one that the C library asks. Needs Linux, and
-`unshare` of util-linux with user namespaces allowed. Run as a program it is the launcher inside: it runs a command and
-writes how that ended, and the names, to a file.
+It sees look-ups of C and C++ libraries too, because the name server is the one that the C library asks. Needs Linux,
+and `unshare` of util-linux with user namespaces allowed. Run as a program it is the launcher inside: it runs a command
+and writes how that ended, and the names, to a file.
 """
 
 from __future__ import annotations
