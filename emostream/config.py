@@ -26,6 +26,8 @@ from emostream.errors import ConfigError
 
 _PREFIX, _DELIMITER = "EMOSTREAM_", "__"
 _SECRETS = ("redis_url", "http_proxy", "tokens")
+MAX_FACES = 1000
+"""Of one frame, at the very most."""
 """Their values stand in no error message, whatever is wrong with them."""
 
 
@@ -80,7 +82,7 @@ class DetectSettings(_Section):
     """Detections below this confidence are dropped; weak ones may continue a track."""
     max_iou: float = Field(0.3, gt=0, lt=1)
     """Of two detections that overlap more than this, the better is kept."""
-    max_faces: int = Field(64, ge=1, le=1000)
+    max_faces: int = Field(64, ge=1, le=MAX_FACES)
     """At most this many faces per frame, the best first."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -20,7 +20,8 @@ from emostream.config import Settings
 from emostream.decode.source import FrameSource
 from emostream.errors import ConfigError, EmostreamError
 from emostream.event import EmotionEvent, FaceEmotion
-from emostream.frame import Frame
+from emostream.face import Face
+from emostream.frame import Frame, Luma
 from emostream.models.store import ModelStore
 from emostream.pipeline import EventObserver
 from emostream.publish.table_writer import TableWriter, open_table_writer
@@ -60,7 +61,14 @@ class AnalysisReport:
         self._pictures = pictures
 
     @contextlib.contextmanager
-    def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
+    def observing(
+        self,
+        spec: StreamSpec,
+        source: FrameSource,
+        *,
+        settings: Settings,
+        detect: Callable[[Luma], list[Face]],
+    ) -> Iterator[EventObserver]:
         """What the pipeline shows its frames and events; the report is written when the run ends, also early."""
         picture_of = partial(_picture_of, is_blurred=self._pictures is ReportPictures.BLURRED)
         recording = Recording(None if self._pictures is ReportPictures.NONE else picture_of)
@@ -113,7 +121,7 @@ class AnalysisReport:
 
 
 def _picture_of(frame: Frame, event: EmotionEvent, face: FaceEmotion, *, is_blurred: bool) -> bytes:
-    return face_jpeg(frame.rgb(), event, face, is_blurred=is_blurred)
+    return face_jpeg(frame.rgb(), face, is_blurred=is_blurred)
 
 
 class _Tables:

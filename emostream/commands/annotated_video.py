@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from emostream.commands.options import check_is_not_source, notes
 from emostream.config import DecodeSettings, Settings
 from emostream.decode.sound import SoundReader
 from emostream.decode.source import FrameSource, SourceInfo
-from emostream.errors import SourceError
+from emostream.errors import ConfigError, SourceError
 from emostream.event import EmotionEvent
-from emostream.frame import Frame
+from emostream.face import BoxXyxy, Face
+from emostream.frame import Frame, Luma
 from emostream.pipeline import EventObserver
 from emostream.render.overlay import draw_event
-from emostream.render.preview import blur_faces
+from emostream.render.preview import blur_boxes
 from emostream.render.video_writer import VideoWriter
 from emostream.stream import StreamKind, StreamSpec
+from emostream.track.covers import CoveredFrame, FaceCovers
 
 
 class AnnotatedVideo:
@@ -25,7 +28,8 @@ class AnnotatedVideo:
 
     Args:
         path: the file to write.
-        is_blurred: make the faces of each event unrecognisable.
+        is_blurred: make faces unrecognisable. Every frame is searched for that, also where the pipeline follows faces
+            only, and is held for half a second: who is found by then is covered from the first frame on.
         encoder: see `VideoWriter`.
         is_told: say on standard error what was written, how, and what became of the sound.
 
@@ -40,7 +44,14 @@ class AnnotatedVideo:
         self._is_told = is_told
 
     @contextlib.contextmanager
-    def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
+    def observing(
+        self,
+        spec: StreamSpec,
+        source: FrameSource,
+        *,
+        settings: Settings,
+        detect: Callable[[Luma], list[Face]],
+    ) -> Iterator[EventObserver]:
         """What the pipeline shows its frames and events; the file is complete afterwards."""
         check_is_not_source(self.path, spec.url, what="the annotated video")
         writer = VideoWriter(self.path, encoder=self._encoder)
@@ -50,7 +61,7 @@ class AnnotatedVideo:
             sounds = stack.enter_context(contextlib.ExitStack())
             stack.enter_context(writer)
 
-            def observe(frame: Frame, event: EmotionEvent) -> None:
+            def write(frame: Frame, event: EmotionEvent, covered: Sequence[BoxXyxy] = ()) -> None:
                 if writer.encoder is None:
                     info = source.info
                     sound = _open_sound(spec, info, settings=settings.decode)
@@ -60,11 +71,14 @@ class AnnotatedVideo:
                         sound=None if sound is None else sounds.enter_context(sound),
                     )
                 picture = frame.rgb()
-                if self._is_blurred:
-                    picture = blur_faces(picture, event)
+                if covered:
+                    picture = blur_boxes(picture, covered)
                 writer.write(draw_event(picture, event), pts_seconds=frame.pts_seconds)
 
-            yield observe
+            if self._is_blurred:
+                yield stack.enter_context(_covering(write, detect=detect))
+            else:
+                yield write
 
     def _tell(self, writer: VideoWriter, source: FrameSource) -> None:
         encoder = writer.encoder
@@ -74,6 +88,36 @@ class AnnotatedVideo:
             notes.print(f"encoder {self._encoder} does not work here: {encoder.name} wrote the video instead")
         sound = f"; sound {writer.sound_description or 'left out'}" if source.info.has_audio else ""
         notes.print(f"annotated video: {self.path} ({encoder.name}{sound})", markup=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _covering(
+    write: Callable[[Frame, EmotionEvent, Sequence[BoxXyxy]], None], *, detect: Callable[[Luma], list[Face]]
+) -> Iterator[EventObserver]:
+    """Writes each frame half a second after it came, with what is to be covered in it; the rest at the end."""
+    covers = FaceCovers()
+    events: deque[EmotionEvent] = deque()
+
+    def write_ready(ready: Sequence[CoveredFrame]) -> None:
+        for covered in ready:
+            event = events.popleft()
+            # The faces of the event as well: the flow may have kept one that the search missed.
+            followed = (item.face.box_xyxy for item in event.faces)
+            write(covered.frame, event, (*covered.boxes, *followed))
+
+    def observe(frame: Frame, event: EmotionEvent) -> None:
+        events.append(event)
+        write_ready(covers.add(frame, detect(frame.luma)))
+
+    try:
+        yield observe
+    except ConfigError:
+        raise  # a failed write is not a video
+    except BaseException:
+        write_ready(covers.finish())  # frames before an error of the source are worth keeping
+        raise
+    else:
+        write_ready(covers.finish())
 
 
 def _open_sound(spec: StreamSpec, info: SourceInfo, *, settings: DecodeSettings) -> SoundReader | None:

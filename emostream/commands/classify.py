@@ -14,7 +14,14 @@ from rich.progress import track
 from rich.table import Table
 
 from emostream.assembly import Models, load_models
-from emostream.commands.options import ConfigOption, JsonOption, notes, screen, settings_for_command
+from emostream.commands.options import (
+    ConfigOption,
+    JsonOption,
+    notes,
+    screen,
+    seeing_everybody,
+    settings_for_command,
+)
 from emostream.commands.picture_list import list_pictures
 from emostream.commands.tables import as_markup, coloured
 from emostream.config import Settings
@@ -25,6 +32,7 @@ from emostream.publish.wire import json_from_event
 from emostream.redact import redact
 from emostream.render.overlay import draw_event
 from emostream.render.png import write_png
+from emostream.render.preview import blur_boxes
 
 _NUM_PROBABILITIES_SHOWN = 3
 _LEAST_PROBABILITY_SHOWN = 0.01
@@ -43,11 +51,16 @@ def classify(
     annotate: Annotated[
         Path | None, typer.Option(help="Write each picture with its faces marked into this folder.", metavar="FOLDER")
     ] = None,
+    blur: Annotated[bool, typer.Option("--blur", help="Make faces in the annotated pictures unrecognisable.")] = False,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Find every face in pictures and say what its expression looks like. What cannot be read is said; others go on."""
     settings = settings_for_command(config)
+    if blur and annotate is None:
+        raise ConfigError("--blur is about the annotated pictures: give --annotate FOLDER")
+    if blur:
+        settings = seeing_everybody(settings)
     listed = list_pictures(pictures)
     if listed.num_others:
         notes.print(f"left out {listed.num_others} files that are not called like pictures")
@@ -55,7 +68,7 @@ def classify(
     for error in errors:
         _report(error, json=json)
     if listed.names:
-        writer = None if annotate is None else _AnnotatedFolder(annotate)
+        writer = None if annotate is None else _AnnotatedFolder(annotate, is_blurred=blur)
         asyncio.run(_classify_all(listed.names, settings, writer, errors=errors, is_whole_face=whole, json=json))
     if errors:
         num_named = len(listed.names) + len(listed.errors)
@@ -169,12 +182,17 @@ def _add_rows(table: Table, found: ClassifiedPicture, *, name: str) -> None:
 class _AnnotatedFolder:
     """Writes annotated pictures as PNG; names that come twice get a number.
 
+    Args:
+        folder: made where it is missing.
+        is_blurred: make the faces unrecognisable.
+
     Raises:
         ConfigError: the folder cannot be made.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_blurred: bool) -> None:
         self.folder = folder
+        self._is_blurred = is_blurred
         self.num_written = 0
         self._taken: set[str] = set()
         try:
@@ -187,7 +205,10 @@ class _AnnotatedFolder:
         file_name = next(each for each in _names_for(name) if each not in self._taken)
         self._taken.add(file_name)
         path = self.folder / file_name
-        write_png(draw_event(found.frame.rgb(), found.event, has_time=False), path)
+        picture = found.frame.rgb()
+        if self._is_blurred:  # every face of the event, and that is every detection: weak ones count in pictures
+            picture = blur_boxes(picture, [item.face.box_xyxy for item in found.event.faces])
+        write_png(draw_event(picture, found.event, has_time=False), path)
         self.num_written += 1
         return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.event import EmotionEvent, FaceEmotion
+from emostream.face import BoxXyxy
 from emostream.render.overlay import draw_event
 
 Rgb = npt.NDArray[np.uint8]
@@ -20,7 +22,12 @@ _BLUR_MARGIN = 0.25  # of the box, on each side: hair and chin tell who it is as
 
 
 def preview_jpeg(
-    rgb: Rgb, event: EmotionEvent, *, has_boxes: bool, is_blurred: bool, max_side: int = _MAX_SIDE
+    rgb: Rgb,
+    event: EmotionEvent,
+    *,
+    has_boxes: bool,
+    covered: Sequence[BoxXyxy] = (),
+    max_side: int = _MAX_SIDE,
 ) -> bytes:
     """A JPEG no longer than `max_side` pixels on either side.
 
@@ -28,47 +35,68 @@ def preview_jpeg(
         rgb: uint8, H×W×3, RGB; not written into.
         event: of this frame.
         has_boxes: draw boxes, track ids and emotions.
-        is_blurred: make the faces of the event unrecognisable. A face that was not found cannot be blurred.
+        covered: what to make unrecognisable, in pixels of `rgb`; see `blur_boxes`.
         max_side: pixels.
     """
-    picture, event = _fitted(rgb, event, max_side=max_side)
-    if is_blurred:
-        picture = blur_faces(picture, event)
+    picture, event, scale = _fitted(rgb, event, max_side=max_side)
+    if covered:
+        picture = blur_boxes(picture, [_scaled_box(box, scale) for box in covered])
     if has_boxes:
         picture = draw_event(picture, event)
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
 
 
-def blur_faces(rgb: Rgb, event: EmotionEvent) -> Rgb:
-    """A copy in which each face of the event, and a margin around it, is a few cells of one colour."""
+def blur_boxes(rgb: Rgb, boxes: Sequence[BoxXyxy]) -> Rgb:
+    """A copy in which each box, and a margin around it, is a few cells of one colour.
+
+    A box over the border has as large cells as one inside: half a face shows half as many.
+    """
     picture = np.ascontiguousarray(rgb).copy()
     height, width = picture.shape[:2]
-    for face in event.faces:
-        x0, y0, x1, y1 = face.face.box_xyxy
+    for x0, y0, x1, y1 in boxes:
         across, down = _BLUR_MARGIN * (x1 - x0), _BLUR_MARGIN * (y1 - y0)
         left, right = max(0, int(x0 - across)), min(width, int(x1 + across) + 1)
         top, bottom = max(0, int(y0 - down)), min(height, int(y1 + down) + 1)
         if left < right and top < bottom:
             part = picture[top:bottom, left:right]
-            cells = cv2.resize(part, (_NUM_CELLS, _NUM_CELLS), interpolation=cv2.INTER_AREA)
+            num_cells = (
+                _num_cells(right - left, full=x1 - x0 + 2 * across),
+                _num_cells(bottom - top, full=y1 - y0 + 2 * down),
+            )
+            cells = cv2.resize(part, num_cells, interpolation=cv2.INTER_AREA)
             part[:] = cv2.resize(cells, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
     return picture
 
 
-def _fitted(rgb: Rgb, event: EmotionEvent, *, max_side: int) -> tuple[Rgb, EmotionEvent]:
-    """Picture and event, both smaller where the picture is too large."""
+def _num_cells(pixels: int, *, full: float) -> int:
+    """How many cells the visible part of a box has along one side."""
+    return min(max(round(_NUM_CELLS * pixels / full), 1), _NUM_CELLS)
+
+
+def whole_picture(picture: Rgb) -> BoxXyxy:
+    """The box that covers all of it: for a picture in which nobody has looked for faces."""
+    height, width = picture.shape[:2]
+    return (0.0, 0.0, float(width), float(height))
+
+
+def _fitted(rgb: Rgb, event: EmotionEvent, *, max_side: int) -> tuple[Rgb, EmotionEvent, float]:
+    """Picture and event, both smaller where the picture is too large, and how much smaller."""
     height, width = rgb.shape[:2]
     scale = max_side / max(width, height)
     if scale >= 1:
-        return rgb, event
+        return rgb, event, 1.0
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    return small, replace(event, faces=tuple(_scaled(face, scale) for face in event.faces))
+    return small, replace(event, faces=tuple(_scaled(face, scale) for face in event.faces)), scale
 
 
 def _scaled(found: FaceEmotion, scale: float) -> FaceEmotion:
-    x0, y0, x1, y1 = found.face.box_xyxy
-    box_xyxy = (x0 * scale, y0 * scale, x1 * scale, y1 * scale)
     landmarks = tuple((x * scale, y * scale) for x, y in found.face.landmarks)
+    box_xyxy = _scaled_box(found.face.box_xyxy, scale)
     return replace(found, face=replace(found.face, box_xyxy=box_xyxy, landmarks=landmarks))
+
+
+def _scaled_box(box_xyxy: BoxXyxy, scale: float) -> BoxXyxy:
+    x0, y0, x1, y1 = box_xyxy
+    return (x0 * scale, y0 * scale, x1 * scale, y1 * scale)

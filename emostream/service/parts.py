@@ -9,6 +9,8 @@ from emostream.config import Settings
 from emostream.decode.backoff import Backoff
 from emostream.decode.live_source import LiveSource, StateObserver
 from emostream.decode.source import FrameSource
+from emostream.face import Face
+from emostream.frame import Luma
 from emostream.publish.sink import EventSink
 from emostream.service.checked_source import CheckedSource, SourceRules
 from emostream.service.egress import Egress
@@ -78,6 +80,10 @@ class WorkerParts:
             tracer=self._tracer,
         )
         return TunablePipeline(pipeline, tuned.tune)
+
+    def detect(self, luma: Luma) -> list[Face]:
+        """See `PipelineParts.detect`."""
+        return self._models.detector.detect(luma)
 
     def _open_source(self, spec: StreamSpec) -> FrameSource:
         return CheckedSource(spec, rules=self._rules)

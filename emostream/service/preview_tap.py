@@ -8,12 +8,14 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from emostream.errors import PublishError
+from emostream.errors import EmostreamError, PublishError
 from emostream.event import EmotionEvent
-from emostream.frame import Frame
+from emostream.face import BoxXyxy, Face
+from emostream.frame import Frame, Luma
 from emostream.publish.wire import WireOptions, json_from_event
-from emostream.render.preview import preview_jpeg
+from emostream.render.preview import preview_jpeg, whole_picture
 from emostream.service.preview import PreviewKind, PreviewPicture, bytes_from_preview, preview_channel
+from emostream.track.covers import FaceCovers
 
 _MAX_WAITING_FRAMES = 4  # each holds a buffer of the decoder until its event is known
 _EARLY = 0.1  # of the interval
@@ -27,18 +29,30 @@ class PreviewTap:
     """One per stream. Costs nothing while nobody looks.
 
     Frames are taken before the pipeline and wait here for their events, so the pipeline knows nothing of previews.
+    Those that are shown blurred are searched here, each of them: the pipeline searches some frames only, and keeps
+    weak detections to itself.
 
     Args:
         stream_id: whose.
         send: delivers a message.
+        detect: finds every face of a picture; called in threads.
         clock: monotonic seconds.
     """
 
-    def __init__(self, stream_id: str, *, send: SendPreview, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        stream_id: str,
+        *,
+        send: SendPreview,
+        detect: Callable[[Luma], list[Face]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.kinds: frozenset[PreviewKind] = frozenset()
         """What somebody looks at; set from the event loop."""
         self._stream_id = stream_id
         self._send = send
+        self._detect = detect
+        self._covers: FaceCovers | None = None
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Frame, frozenset[PreviewKind]]] = deque(maxlen=_MAX_WAITING_FRAMES)
@@ -53,6 +67,7 @@ class PreviewTap:
     def offer(self, frame: Frame) -> None:
         """Runs in the decode thread, for each frame."""
         if not self.kinds:
+            self._covers = None  # it holds the last frame
             return
         now_seconds = self._clock()
         due = frozenset(kind for kind in self.kinds if self._is_due(kind, now_seconds))
@@ -91,28 +106,45 @@ class PreviewTap:
         return True
 
     async def _make(self, frame: Frame, event: EmotionEvent, kinds: frozenset[PreviewKind]) -> None:
-        for kind, picture in (await asyncio.to_thread(_pictures, frame, event, kinds)).items():
+        for kind, picture in (await asyncio.to_thread(self._pictures, frame, event, kinds)).items():
             try:
                 await self._send(preview_channel(self._stream_id, kind), bytes_from_preview(picture))
             except PublishError:
                 return  # the next one may arrive; events matter more, and say so
 
+    def _pictures(
+        self, frame: Frame, event: EmotionEvent, kinds: frozenset[PreviewKind]
+    ) -> dict[PreviewKind, PreviewPicture]:
+        """Runs in a thread."""
+        rgb = frame.rgb()
+        event_json = json_from_event(event, _TO_DRAW).encode()
+        covered = self._covered(frame, event) if any(kind.is_blurred for kind in kinds) else []
+        return {
+            kind: PreviewPicture(
+                stream_id=event.stream_id,
+                epoch=event.epoch,
+                frame_index=event.frame_index,
+                pts_seconds=event.pts_seconds,
+                captured_at=event.captured_at,
+                frame_width=event.frame_width,
+                frame_height=event.frame_height,
+                jpeg=preview_jpeg(
+                    rgb,
+                    event,
+                    has_boxes=kind.has_boxes,
+                    covered=covered if kind.is_blurred else (),
+                    max_side=kind.max_side,
+                ),
+                event_json=event_json,
+            )
+            for kind in kinds
+        }
 
-def _pictures(frame: Frame, event: EmotionEvent, kinds: frozenset[PreviewKind]) -> dict[PreviewKind, PreviewPicture]:
-    """Runs in a thread."""
-    rgb = frame.rgb()
-    event_json = json_from_event(event, _TO_DRAW).encode()
-    return {
-        kind: PreviewPicture(
-            stream_id=event.stream_id,
-            epoch=event.epoch,
-            frame_index=event.frame_index,
-            pts_seconds=event.pts_seconds,
-            captured_at=event.captured_at,
-            frame_width=event.frame_width,
-            frame_height=event.frame_height,
-            jpeg=preview_jpeg(rgb, event, has_boxes=kind.has_boxes, is_blurred=kind.is_blurred, max_side=kind.max_side),
-            event_json=event_json,
-        )
-        for kind in kinds
-    }
+    def _covered(self, frame: Frame, event: EmotionEvent) -> list[BoxXyxy]:
+        """What nobody may see of this frame: the faces in it, or all of it where they cannot be looked for."""
+        covers = self._covers = self._covers or FaceCovers(is_live=True)
+        try:
+            (covered,) = covers.add(frame, self._detect(frame.luma))
+        except EmostreamError:
+            return [whole_picture(frame.luma)]
+        return [*covered.boxes, *(item.face.box_xyxy for item in event.faces)]

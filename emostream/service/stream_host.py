@@ -15,6 +15,8 @@ from emostream.decode.live_source import LiveSource, StateObserver
 from emostream.decode.source import FrameSource, SourceInfo
 from emostream.errors import EmostreamError, EventRejectedError
 from emostream.event import StatusEvent
+from emostream.face import Face
+from emostream.frame import Luma
 from emostream.logs import STREAM_ID
 from emostream.pipeline import Pipeline, utc_now
 from emostream.publish.sink import EventSink
@@ -41,6 +43,10 @@ class PipelineParts(Protocol):
 
     def pipeline(self, record: StreamRecord, *, epoch: int, source: FrameSource, sink: EventSink) -> TunablePipeline:
         """The pipeline of one run."""
+        ...
+
+    def detect(self, luma: Luma) -> list[Face]:
+        """Every face of a picture, whatever a stream's tuning leaves out; blocks, so it is called in threads."""
         ...
 
 
@@ -160,7 +166,7 @@ class StreamHost:
         stream_id = record.stream_id
         if stream_id in self._streams:
             raise ValueError(f"expected a stream that does not run yet, got {stream_id}")
-        tap = PreviewTap(stream_id, send=self._send_preview, clock=self._clock)
+        tap = PreviewTap(stream_id, send=self._send_preview, detect=self._parts.detect, clock=self._clock)
         hosted = _Hosted(record, epoch, has_worked, tap)
         loop = asyncio.get_running_loop()
 

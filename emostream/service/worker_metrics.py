@@ -6,7 +6,9 @@ from collections import Counter
 
 from emostream.decode.live_source import StateObserver
 from emostream.decode.source import FrameSource
+from emostream.face import Face
 from emostream.figures import Family, Growth
+from emostream.frame import Luma
 from emostream.measurement import Measurement, live_source_of
 from emostream.metrics import LEASE_CHANGES, MAX_STREAMS, STREAMS, WANTED_STREAMS
 from emostream.publish.sink import EventSink
@@ -35,6 +37,10 @@ class MeasuredParts:
         inner = self._sources.pop(record.stream_id)
         self._measurement.watch_source(record.stream_id, source, live=live_source_of(inner))
         return self._parts.pipeline(record, epoch=epoch, source=source, sink=sink)
+
+    def detect(self, luma: Luma) -> list[Face]:
+        """As the parts find them."""
+        return self._parts.detect(luma)
 
 
 class WorkerMetrics:

@@ -13,7 +13,18 @@ import pytest
 from emostream.demo_clip import make_demo_clip
 from tests.detect.real_model import centerface_path, real_detector
 from tests.integration.command_line import run_emostream
-from tests.media import make_clip
+from tests.media import cut_file, make_clip
+from tests.track.people_clips import (
+    FPS,
+    Person,
+    Place,
+    Scene,
+    Shot,
+    along,
+    clearness,
+    make_people_clip,
+    shots_of,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -138,6 +149,90 @@ def test_blurred_faces_are_found_by_no_detector(tmp_path: Path) -> None:
             pictures = [frame.to_ndarray(format="gray").astype(np.uint8) for frame in container.decode(video=0)]
         found[name] = [len([face for face in detector.detect(picture) if face.score > 0.5]) for picture in pictures]
     assert found == {"clear.mp4": [2] * 10, "blurred.mp4": [0] * 10}
+
+
+def coming_and_going() -> list[Shot]:
+    """People enter on every side, leave, return, appear from behind a door, and are cut to."""
+
+    def walker(index: int) -> Place | None:
+        if index < 40:
+            return (-60 + 8 * index, 150, 110)
+        if index < 70:
+            return (260, 150, 110)
+        if index < 110:
+            return (260 + 12 * (index - 70), 150, 110)
+        return (max(760 - 12 * (index - 110), 280), 180, 110)
+
+    def climber(index: int) -> Place | None:
+        if index < 60:
+            return (480, 430 - 10 * max(index - 30, 0), 90)
+        return (480 + 18 * max(index - 80, 0), 130, 90)
+
+    return list(
+        shots_of(
+            [
+                Scene(1, 150, [Person(0, walker), Person(1, climber)]),
+                Scene(50, 20, [Person(1, along((200, 180), (1, 0), 140)), Person(2, along((460, 150), (0, 1), 80))]),
+                Scene(1, 20, [Person(0, along((280, 180), (1, 0), 110)), Person(3, along((480, 130), (0, 0), 90))]),
+                Scene(
+                    77,
+                    50,
+                    [
+                        Person(0, lambda index: (300, 180, 120) if index % 20 < 12 else None),
+                        Person(1, along((-40, 120), (14, 0), 100)),
+                    ],
+                ),
+            ]
+        )
+    )
+
+
+def test_nobody_who_comes_or_goes_is_clear_in_any_frame(tmp_path: Path) -> None:
+    centerface_path()
+    shots = coming_and_going()
+    clip = make_people_clip(tmp_path / "people.mp4", shots, audio=True)
+    outcome = run_emostream("analyze", clip, "--annotate", tmp_path / "hidden.mp4", "--blur", "--json")
+    assert outcome.code == 0, outcome.err
+    with av.open(str(tmp_path / "hidden.mp4")) as container:
+        shown = [
+            (float(frame.time or 0), frame.to_ndarray(format="rgb24").astype(np.uint8))
+            for frame in container.decode(video=0)
+        ]
+        assert len(container.streams.audio) == 1
+    assert [seconds for seconds, _ in shown] == pytest.approx([index / FPS for index in range(len(shots))], abs=0.0011)
+    clear = [
+        (index, face.person)
+        for index, (shot, (_, picture)) in enumerate(zip(shots, shown, strict=True))
+        for face in shot.faces
+        if face.visible >= 0.5 and clearness(shot, picture, face) > 0.5
+    ]
+    assert clear == []
+    # Not because everything is blurred: a picture in which nobody was for a second stays as it is.
+    assert np.abs(shown[0][1][200:, 300:].astype(int) - shots[0].rgb[200:, 300:]).mean() < 4
+
+
+def test_sound_stays_in_step_with_pictures_that_are_held(tmp_path: Path) -> None:
+    centerface_path()
+    clip = make_flash_and_beep(tmp_path / "a.mp4")
+    outcome = run_emostream("analyze", clip, "--annotate", tmp_path / "out.mp4", "--blur", "--json")
+    assert outcome.code == 0, outcome.err
+    seen = play(tmp_path / "out.mp4")
+    assert seen.times == pytest.approx(IRREGULAR, abs=0.0011)
+    assert seen.flash_seconds == pytest.approx(1.0, abs=0.011)
+    assert seen.beep_seconds == pytest.approx(1.0, abs=0.003)
+
+
+def test_frames_before_damage_are_written_though_they_were_held(tmp_path: Path) -> None:
+    centerface_path()
+    whole = make_clip(tmp_path / "whole.mp4", num_frames=60, width=320, height=240, options={"crf": "10"})
+    clip = cut_file(whole, tmp_path / "cut.mp4")
+    counts = []
+    for options in ((), ("--blur",)):
+        outcome = run_emostream("analyze", clip, "--annotate", tmp_path / "out.mp4", "--json", *options)
+        assert outcome.code == 4, outcome.err
+        with av.open(str(tmp_path / "out.mp4")) as container:
+            counts.append(len(list(container.decode(video=0))))
+    assert counts[0] == counts[1] > 10
 
 
 @pytest.mark.parametrize(

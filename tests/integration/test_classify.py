@@ -69,6 +69,19 @@ def test_people_get_a_table_and_annotated_pictures(portrait: Path, kinds: Path, 
     assert 0.005 < changed < 0.2, "a box, a name, bars, and nothing else"
 
 
+def test_faces_in_annotated_pictures_can_be_blurred(portrait: Path, tmp_path: Path) -> None:
+    outcome = run_emostream("classify", portrait, "--annotate", tmp_path, "--blur", "--json")
+    assert outcome.code == 0, outcome.err
+    line = json.loads(outcome.out)
+    (face,) = line["faces"]
+    gray = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in (portrait, Path(line["annotated"]))]
+    x0, y0, x1, y1 = (round(value) for value in face["box_xyxy"])
+    inner = (slice(y0 + 5, y1 - 5), slice(x0 + 5, x1 - 5))
+    clear, hidden = (float(np.abs(np.diff(np.asarray(each)[inner].astype(int), axis=1)).mean()) for each in gray)
+    assert hidden < clear / 3
+    assert run_emostream("classify", portrait, "--blur").code == 2
+
+
 def test_what_is_no_picture_is_said_and_the_others_go_on(portrait: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.png").write_text("no picture " * 100, encoding="utf-8")

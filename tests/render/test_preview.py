@@ -11,7 +11,7 @@ import pytest
 
 from emostream.event import EmotionEvent
 from emostream.face import BoxXyxy
-from emostream.render.preview import blur_faces, preview_jpeg
+from emostream.render.preview import blur_boxes, preview_jpeg, whole_picture
 from tests.media import textured_picture
 from tests.publish.samples import EVENT
 
@@ -43,8 +43,8 @@ def detail(picture: npt.NDArray[np.uint8]) -> float:
 
 
 def test_large_pictures_are_made_small_with_their_boxes(picture: npt.NDArray[np.uint8]) -> None:
-    plain = decoded(preview_jpeg(picture, event(), has_boxes=False, is_blurred=False))
-    boxes = decoded(preview_jpeg(picture, event(), has_boxes=True, is_blurred=False))
+    plain = decoded(preview_jpeg(picture, event(), has_boxes=False))
+    boxes = decoded(preview_jpeg(picture, event(), has_boxes=True))
     assert plain.shape == boxes.shape == (360, 640, 3)
     changed = np.abs(plain.astype(np.int16) - boxes).max(axis=2) > 60
     assert changed[225, 230:270].mean() > 0.9, "the lower line of the box, at half its size"
@@ -53,11 +53,11 @@ def test_large_pictures_are_made_small_with_their_boxes(picture: npt.NDArray[np.
 
 def test_small_pictures_keep_their_size() -> None:
     small = np.zeros((120, 160, 3), np.uint8)
-    assert decoded(preview_jpeg(small, replace(EVENT, faces=()), has_boxes=True, is_blurred=True)).shape == small.shape
+    assert decoded(preview_jpeg(small, replace(EVENT, faces=()), has_boxes=True, covered=[BOX])).shape == small.shape
 
 
 def test_faces_and_a_margin_around_them_are_made_unrecognisable(picture: npt.NDArray[np.uint8]) -> None:
-    blurred = blur_faces(picture, event())
+    blurred = blur_boxes(picture, [BOX])
     inside = (slice(200, 450), slice(400, 600))
     assert detail(blurred[inside]) < detail(picture[inside]) / 5
     assert len(np.unique(blurred[inside].reshape(-1, 3), axis=0)) <= 36
@@ -69,6 +69,25 @@ def test_faces_and_a_margin_around_them_are_made_unrecognisable(picture: npt.NDA
 
 @pytest.mark.parametrize("box", [(-90.0, -90.0, -60.0, -60.0), (-5.0, 700.0, 5.0, 790.0), (0.0, 0.0, 0.5, 0.5)])
 def test_faces_at_and_beyond_the_border(box: BoxXyxy, picture: npt.NDArray[np.uint8]) -> None:
-    face = EVENT.faces[0]
-    found = replace(EVENT, faces=(replace(face, face=replace(face.face, box_xyxy=box)),))
-    assert blur_faces(picture, found).shape == picture.shape
+    assert blur_boxes(picture, [box]).shape == picture.shape
+
+
+def test_half_a_face_shows_no_finer_cells_than_a_whole_one(picture: npt.NDArray[np.uint8]) -> None:
+    blurred = blur_boxes(picture, [(-100.0, 200.0, 100.0, 450.0)])
+    columns = np.unique(blurred[200:450, :150].transpose(1, 0, 2).reshape(150, -1), axis=0)
+    assert len(columns) <= 4, "three cells and what is beside them"
+
+
+def test_a_picture_that_nobody_searched_is_covered_as_a_whole(picture: npt.NDArray[np.uint8]) -> None:
+    whole = [whole_picture(picture)]
+    assert len(np.unique(blur_boxes(picture, whole).reshape(-1, 3), axis=0)) <= 36
+    jpeg = preview_jpeg(picture, event(), has_boxes=False, covered=whole)
+    assert detail(decoded(jpeg)) < detail(decoded(preview_jpeg(picture, event(), has_boxes=False))) / 5
+
+
+def test_what_is_covered_is_scaled_with_the_picture(picture: npt.NDArray[np.uint8]) -> None:
+    covered = decoded(preview_jpeg(picture, event(), has_boxes=False, covered=[BOX]))
+    clear = decoded(preview_jpeg(picture, event(), has_boxes=False))
+    inside, outside = (slice(100, 225), slice(200, 300)), (slice(280, 360), slice(0, 640))
+    assert detail(covered[inside]) < detail(clear[inside]) / 3
+    assert detail(covered[outside]) == pytest.approx(detail(clear[outside]), rel=0.05)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
+import cv2
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.errors import EventRejectedError, SinkUnavailableError
+from emostream.errors import EventRejectedError, InferenceError, SinkUnavailableError
 from emostream.event import EmotionEvent
+from emostream.face import Face
+from emostream.frame import Luma
 from emostream.publish.wire import event_from_json
 from emostream.service.preview import (
     PreviewKind,
@@ -21,7 +27,8 @@ from emostream.service.preview import (
     preview_kind,
 )
 from emostream.service.preview_tap import PreviewTap
-from emostream.testing import gray_frames
+from emostream.testing import face_at, gray_frames
+from tests.media import textured_picture
 from tests.publish.samples import events_of
 
 
@@ -62,9 +69,21 @@ class Stream:
 
     def __init__(self, channel: Channel) -> None:
         self.seconds = 0.0
-        self.tap = PreviewTap("door", send=channel.send, clock=lambda: self.seconds)
+        self.tap = PreviewTap("door", send=channel.send, detect=self._detect, clock=lambda: self.seconds)
+        self.found: list[Face] | Exception = []
+        self.num_searches = 0
         self._frames = gray_frames(100)
         self._events = events_of("door", range(100))
+
+    def show(self, picture: npt.NDArray[np.uint8]) -> None:
+        """From now on every frame is this one."""
+        self._frames = [replace(frame, luma=picture) for frame in self._frames]
+
+    def _detect(self, luma: Luma) -> list[Face]:
+        self.num_searches += 1
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
 
     def decode(self, *indexes: int) -> None:
         for index in indexes:
@@ -145,3 +164,55 @@ async def test_ten_frames_a_second_are_all_shown() -> None:
         stream.tap.offer(stream._frames[index])
         await stream.publish(index)
     assert len(channel.sent) == 40
+
+
+def detail(picture: PreviewPicture, *, left: int = 0, right: int = 320) -> float:
+    """How much neighbouring pixels differ between these columns, where nobody stands in the events."""
+    gray = cv2.imdecode(np.frombuffer(picture.jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert gray is not None
+    return float(np.abs(np.diff(gray[100:200, left:right].astype(np.int16), axis=1)).mean())
+
+
+@pytest.mark.parametrize("kind", [PreviewKind.BLURRED, PreviewKind.BLURRED_BOXES, PreviewKind.SMALL_BLURRED])
+async def test_a_blurred_picture_is_searched_itself_and_covered_wholly_where_that_fails(kind: PreviewKind) -> None:
+    """The events know nothing of the weak face on the right: no track starts with it."""
+    channel = Channel()
+    stream = Stream(channel)
+    stream.show(textured_picture(0, width=320, height=240))
+    stream.tap.kinds = frozenset({kind})
+    stream.found = [face_at(220, 120, size=60, score=0.35)]
+    stream.decode(0)
+    await stream.publish(0)
+    stream.found = InferenceError("the detector is away")
+    stream.seconds += 1
+    stream.decode(1)
+    await stream.publish(1)
+    (_, found), (_, failed) = channel.sent
+    clear = detail(found, left=100, right=190)
+    assert clear > 5
+    assert detail(found, left=215, right=285) < clear / 2
+    assert detail(failed, left=100, right=190) < clear / 2, "nothing is clear before a search has answered"
+    assert detail(failed, left=215, right=285) < clear / 2
+
+
+async def test_a_face_that_the_next_search_misses_stays_covered_for_a_moment() -> None:
+    channel = Channel()
+    stream = Stream(channel)
+    stream.show(textured_picture(0, width=320, height=240))
+    stream.tap.kinds = frozenset({PreviewKind.BLURRED})
+    for index in range(50):
+        stream.found = [face_at(220, 120, size=60)] if index < 5 else []
+        stream.decode(index)
+        await stream.publish(index)
+    details = {picture.frame_index: detail(picture, left=225, right=275) for _, picture in channel.sent}
+    clear = detail(channel.sent[0][1], left=100, right=190)
+    assert all(each < clear / 2 for index, each in details.items() if index <= 12)
+    assert details[max(details)] > clear / 2
+
+
+async def test_pictures_that_are_not_blurred_cost_no_search() -> None:
+    stream = Stream(Channel())
+    stream.tap.kinds = frozenset({PreviewKind.PLAIN, PreviewKind.BOXES, PreviewKind.SMALL})
+    stream.decode(0)
+    await stream.publish(0)
+    assert stream.num_searches == 0
