@@ -2,9 +2,10 @@
 
 A read inside FFmpeg cannot be interrupted from outside. So each opening of the source has a thread of its own, and this
 source waits for its frames with a time limit. When the limit passes, the thread is abandoned together with its source:
-it holds no lock anybody else needs, it may put no frame any more, and it ends when FFmpeg returns. At most
-`max_abandoned` of them may exist per stream; beyond that nothing is opened until one has ended, so a source that always
-hangs costs a bounded number of threads and connections.
+it holds no lock anybody else needs, it may put no frame any more, and it ends when FFmpeg returns. Up to
+`max_abandoned` of them per stream cost no time; beyond that the source is opened again when one has ended, or after a
+pause that doubles from a minute to an hour. So a source that always hangs costs a few threads and connections, and
+comes back all the same.
 
 The time line goes on over reconnections: frame indexes continue, and `pts_seconds` grows by the time that passed. So a
 reconnection needs no new epoch; consumers see a gap in time, and that is what happened.
@@ -29,6 +30,8 @@ from emostream.stream import StreamKind, StreamState
 
 _MAX_WAITING_FRAMES = 2  # between two threads only; the buffer that absorbs jitter comes after
 _ABANDONED_CHECK_SECONDS = 0.5
+_BLOCKED_PAUSE_SECONDS = 60.0
+_MAX_BLOCKED_PAUSE_SECONDS = 3600.0
 
 StateObserver = Callable[[StreamState, str], None]
 """Told in the decode thread: RECONNECTING with the reason, at each failure; RUNNING when frames came again."""
@@ -67,7 +70,8 @@ class LiveSource:
         is_known_good: the source has worked before, so no error ends it.
         gives_up_unopened: until the source worked once, every error ends it; for a person who waits.
         max_frames: end after this many frames, over all openings; None = never.
-        max_abandoned: bound on threads left behind.
+        max_abandoned: with so many threads left behind, the source is opened less often.
+        blocked_pause_seconds: the first pause then; each one after it is twice as long, up to an hour.
         clock: monotonic seconds.
     """
 
@@ -83,6 +87,7 @@ class LiveSource:
         gives_up_unopened: bool = False,
         max_frames: int | None = None,
         max_abandoned: int = 3,
+        blocked_pause_seconds: float = _BLOCKED_PAUSE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.live_stats = LiveStats()
@@ -95,6 +100,7 @@ class LiveSource:
         self._gives_up_unopened = gives_up_unopened
         self._max_frames = max_frames
         self._max_abandoned = max_abandoned
+        self._blocked_pause_seconds = self._next_blocked_pause_seconds = blocked_pause_seconds
         self._clock = clock
         self._closed = threading.Event()
         self._attempt: _Attempt | None = None
@@ -206,17 +212,26 @@ class LiveSource:
         return None
 
     def _may_open(self) -> bool:
-        """Whether to open again; waits while too many threads are left behind."""
+        """Whether to open again, as opposed to closed; waits while too many threads are left behind."""
+        pause_seconds = self._next_blocked_pause_seconds
+        is_told, ends_at = False, self._clock() + pause_seconds
         while not self._closed.is_set():
             self._abandoned = [attempt for attempt in self._abandoned if attempt.is_alive]
             self.live_stats.num_abandoned = len(self._abandoned)
             if len(self._abandoned) < self._max_abandoned:
+                self._next_blocked_pause_seconds = self._blocked_pause_seconds
                 return True
-            self._on_state(
-                StreamState.RECONNECTING,
-                f"{len(self._abandoned)} calls into the source are blocked; it is opened again when one has ended",
-            )
-            self._closed.wait(_ABANDONED_CHECK_SECONDS)
+            if self._clock() >= ends_at:
+                self._next_blocked_pause_seconds = min(2 * pause_seconds, _MAX_BLOCKED_PAUSE_SECONDS)
+                return True
+            if not is_told:
+                is_told = True
+                self._on_state(
+                    StreamState.RECONNECTING,
+                    f"{len(self._abandoned)} calls into the source are blocked; it is opened again when one has ended, "
+                    f"at the latest in {pause_seconds:g} s",
+                )
+            self._closed.wait(min(_ABANDONED_CHECK_SECONDS, pause_seconds))
         return False
 
     def _failed(self, exc: SourceError, *, ran_for_seconds: float) -> None:

@@ -15,7 +15,7 @@ import av
 from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
 from av.packet import Packet
-from av.stream import Discard, Disposition
+from av.stream import Discard, Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -30,7 +30,7 @@ from emostream.decode.remote_file import is_remote, open_remote
 from emostream.decode.sampling import FrameSampler
 from emostream.decode.source import DecodeStats, SourceInfo
 from emostream.decode.timestamps import SourceClock
-from emostream.errors import SourceError, SourceRejectedError, SourceUnavailableError
+from emostream.errors import SourceError, SourceRejectedError, SourceTimeoutError, SourceUnavailableError
 from emostream.frame import Frame
 from emostream.redact import redact
 from emostream.stream import StreamKind, StreamSpec
@@ -184,7 +184,7 @@ class PyAVSource:
                 self._declared_num_packets = stream.frames
                 self._stream = stream
                 self._time_base = stream.time_base
-                self._demuxed = container.demux(stream)
+                self._demuxed = container.demux()
         except FFmpegError as exc:
             raise self._translated(exc, doing="open", started=started) from exc
         finally:
@@ -281,7 +281,13 @@ class PyAVSource:
                 yield picture
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
-        """Complete and damaged packets, then an empty one; over parts that cannot be read."""
+        """Complete and damaged packets of the video, then an empty one; over parts that cannot be read.
+
+        All streams are demuxed: PyAV skips those that were not asked for in a loop of its own, whose time-out begins
+        again with each packet and which `close` cannot get into. So a camera whose picture stops while its sound or
+        metadata goes on would be read for ever.
+        """
+        picture_at = time.monotonic()
         while True:
             started = time.monotonic()
             try:
@@ -297,7 +303,7 @@ class PyAVSource:
                 self._corruption.failed(exc)
                 with self._lock:  # an error ends the iterator, not the source
                     if self._container is not None:
-                        self._demuxed = self._container.demux(self._stream)
+                        self._demuxed = self._container.demux()
                 continue
             except FFmpegError as exc:
                 error = self._translated(exc, doing="read", started=started)
@@ -305,7 +311,19 @@ class PyAVSource:
                 raise error from exc
             finally:
                 self._release_if_closed()
-            yield packet
+            if packet.stream is self._stream:
+                yield cast("Packet[VideoStream]", packet)
+                picture_at = time.monotonic()  # not before: the consumer may take its time
+            elif self._is_stopped(since=picture_at):
+                yield self._flush_packet()
+                raise SourceTimeoutError(
+                    f"{self._name}: no picture came within {self._settings.read_timeout_seconds:g} s, but sound or "
+                    "other data; the source is opened again"
+                )
+
+    def _is_stopped(self, *, since: float) -> bool:
+        """Whether the picture of a live source is overdue; in files, other streams may go on for as long as they do."""
+        return self.kind is StreamKind.LIVE and time.monotonic() - since > self._settings.read_timeout_seconds
 
     def _flush_packet(self) -> Packet[VideoStream]:
         packet: Any = Packet()
@@ -327,7 +345,7 @@ class PyAVSource:
         )
 
 
-def _next_packet(demuxed: Iterator[Packet[VideoStream]]) -> Packet[VideoStream] | None:
+def _next_packet(demuxed: Iterator[Packet[Stream]]) -> Packet[Stream] | None:
     try:
         return next(demuxed, None)
     except IndexError:

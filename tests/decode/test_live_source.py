@@ -155,6 +155,15 @@ def test_threads_left_behind_are_bounded(let_go: threading.Event) -> None:
     assert source.live_stats.num_abandoned == 0
 
 
+def test_with_many_threads_left_behind_it_is_opened_all_the_same(let_go: threading.Event) -> None:
+    hanging = [HangingSource(num_frames=1, let_go=let_go) for _ in range(4)]
+    with live([*hanging, scripted(error=None)], max_abandoned=1, blocked_pause_seconds=0.01) as source:
+        frames = list(source)
+    assert len(frames) == 7
+    assert source.live_stats.num_abandoned == 4
+    assert not let_go.is_set()
+
+
 @pytest.mark.parametrize("in_open", [True, False], ids=["opening", "reading"])
 def test_closing_ends_it_at_once(let_go: threading.Event, in_open: bool) -> None:
     source = live([HangingSource(num_frames=1, in_open=in_open, let_go=let_go)], stall_seconds=30)
