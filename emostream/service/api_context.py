@@ -20,7 +20,7 @@ from emostream.service.fetch import fetch
 from emostream.service.jobs import JobRegistry
 from emostream.service.leases import StreamLeases
 from emostream.service.record import RegistryView
-from emostream.service.registry import StreamRegistry, StreamStatus, UnknownStreamError
+from emostream.service.registry import StreamRegistry, StreamStatus, UnknownStreamError, UnreadableRecordError
 from emostream.service.source_policy import SourcePolicy
 from emostream.service.store import RegistryStore
 
@@ -79,6 +79,8 @@ class ApiContext:
             return (await self.status(stream_id)).state.is_final
         except UnknownStreamError:
             return True
+        except UnreadableRecordError:  # a newer process may be at it
+            return False
 
     def manifest(self) -> ModelManifest:
         """Of the emotion model that is in use; raises `ModelError`."""

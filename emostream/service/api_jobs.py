@@ -47,12 +47,12 @@ def add_jobs(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None:
         """All jobs, by id."""
         return [JobView.of(progress) for progress in await context.jobs.all()]
 
-    @app.get("/v1/jobs/{job_id}", dependencies=reading, tags=["jobs"], responses=problem_responses(404))
+    @app.get("/v1/jobs/{job_id}", dependencies=reading, tags=["jobs"], responses=problem_responses(404, 409))
     async def show_job(job_id: JobId, context: Context) -> JobView:
         """One job and how far it is."""
         return JobView.of(await context.jobs.progress(job_id))
 
-    @app.get("/v1/jobs/{job_id}/files", dependencies=reading, tags=["jobs"], responses=problem_responses(404))
+    @app.get("/v1/jobs/{job_id}/files", dependencies=reading, tags=["jobs"], responses=problem_responses(404, 409))
     async def list_files(
         job_id: JobId,
         context: Context,

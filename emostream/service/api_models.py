@@ -259,12 +259,18 @@ class StreamList(BaseModel):
     """A page of streams, by id."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"streams": [_STREAM_EXAMPLE], "next_cursor": None, "num_matching": 1}]}
+        json_schema_extra={
+            "examples": [{"streams": [_STREAM_EXAMPLE], "next_cursor": None, "num_matching": 1, "unreadable": []}]
+        }
     )
 
     streams: list[StreamView]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
     num_matching: int = Field(description="Streams on all pages together.")
+    unreadable: list[str] = Field(
+        default_factory=list,
+        description="Ids of streams whose records are damaged, or of a newer version; they can only be removed here.",
+    )
 
 
 class Alive(BaseModel):

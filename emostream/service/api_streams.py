@@ -51,24 +51,31 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 100,
     ) -> StreamList:
         """All streams, by id, page by page."""
+        view = await context.look()
         statuses = [
             status
-            for status in await context.registry.statuses(await context.look())
+            for status in await context.registry.statuses(view)
             if status.record.stream_id.startswith(prefix) and (not state or status.state in state)
         ]
         after = [status for status in statuses if status.record.stream_id > cursor]
         page = [StreamView.of(status) for status in after[:limit]]
         return StreamList(
-            streams=page, next_cursor=page[-1].id if len(after) > limit else None, num_matching=len(statuses)
+            streams=page,
+            next_cursor=page[-1].id if len(after) > limit else None,
+            num_matching=len(statuses),
+            unreadable=sorted(name for name in view.unreadable if name.startswith(prefix)),
         )
 
-    @app.get("/v1/streams/{stream_id}", dependencies=reading, tags=["streams"], responses=problem_responses(404))
+    @app.get("/v1/streams/{stream_id}", dependencies=reading, tags=["streams"], responses=problem_responses(404, 409))
     async def show_stream(stream_id: StreamId, context: Context) -> StreamView:
         """One stream and how it is doing."""
         return StreamView.of(await context.status(stream_id))
 
     @app.patch(
-        "/v1/streams/{stream_id}", dependencies=writing, tags=["streams"], responses=problem_responses(400, 404, 413)
+        "/v1/streams/{stream_id}",
+        dependencies=writing,
+        tags=["streams"],
+        responses=problem_responses(400, 404, 409, 413),
     )
     async def change_stream(stream_id: StreamId, body: StreamChange, context: Context) -> StreamView:
         """Change a stream in place: its source stays open (a change of zones opens it again)."""

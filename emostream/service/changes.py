@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
+from emostream.errors import EventRejectedError
 from emostream.service.record import Lease, RegistryView, StreamRecord, WorkerEntry, record_from_json
 from emostream.stream import StreamState
 
@@ -22,6 +23,7 @@ class Changes:
         version: to be named at the next question.
         is_all: whether this is everything there is; otherwise what is not named is as it was.
         records, finished, leases, workers: by id; None is what is not there any more.
+        unreadable: texts of records that this version cannot read, by id; None for all other records.
         lost: streams that the asking worker does not own any more.
         previews: channels of the previews that somebody looks at.
     """
@@ -31,6 +33,7 @@ class Changes:
     version: int
     is_all: bool
     records: Mapping[str, StreamRecord | None]
+    unreadable: Mapping[str, str | None]
     finished: Mapping[str, StreamState | None]
     leases: Mapping[str, Lease | None]
     workers: Mapping[str, WorkerEntry | None]
@@ -39,38 +42,40 @@ class Changes:
 
     @classmethod
     def from_reply(cls, reply: Sequence[Any]) -> Self:
-        """As `heartbeat.lua` answers.
-
-        Raises:
-            EventRejectedError: a record was written by another version.
-        """
+        """As `heartbeat.lua` answers. Each thing is read for itself: one that was written by another version, or is
+        damaged, stands in the way of no other."""
         now_ms, generation, version, is_all, records, states, workers, lost, looked_at = reply
-        ids = [name.decode() for name in states[::3]]
+        ids = [_text(name) for name in states[::3]]
+        read = {name: _record(text) for name, text in _pairs(records).items()}
         return cls(
             now_ms=int(now_ms),
             generation=generation.decode(),
             version=int(version),
             is_all=bool(is_all),
-            records=_parsed(records, lambda _, text: record_from_json(text)),
-            finished={
-                name: StreamState(text.decode()) if text else None for name, text in zip(ids, states[1::3], strict=True)
-            },
-            leases={name: _lease(text.decode()) for name, text in zip(ids, states[2::3], strict=True)},
-            workers=_parsed(workers, _worker),
-            lost=tuple(stream_id.decode() for stream_id in lost),
-            previews=frozenset(name.decode() for name in looked_at),
+            records={name: found if isinstance(found, StreamRecord) else None for name, found in read.items()},
+            unreadable={name: found if isinstance(found, str) else None for name, found in read.items()},
+            finished={name: _state(_text(text)) for name, text in zip(ids, states[1::3], strict=True)},
+            leases={name: _lease(_text(text)) for name, text in zip(ids, states[2::3], strict=True)},
+            workers={name: _worker(name, text) for name, text in _pairs(workers).items()},
+            lost=tuple(_text(stream_id) for stream_id in lost),
+            previews=frozenset(_text(name) for name in looked_at),
         )
 
     def after(self, view: RegistryView) -> RegistryView:
         """The registry now; `view` is how it was at the version that was named, and stays as it is."""
         if self.is_all:
             view = RegistryView(0, "")
-        gone = {stream_id: None for stream_id, record in self.records.items() if record is None}
+        gone = {
+            stream_id: None
+            for stream_id, record in self.records.items()
+            if record is None and self.unreadable.get(stream_id) is None
+        }
         return replace(
             view,
             now_ms=self.now_ms,
             generation=self.generation,
             records=_changed(view.records, self.records),
+            unreadable=_changed_unreadable(view.unreadable, self.unreadable),
             # Of a stream that is not wanted any more nothing else is told.
             finished=_changed(view.finished, {**gone, **self.finished}),
             leases=_changed(view.leases, {**gone, **self.leases}),
@@ -86,19 +91,50 @@ def _changed(before: dict[str, T], changes: Mapping[str, T | None]) -> dict[str,
     return {name: value for name, value in {**before, **changes}.items() if value is not None}
 
 
-def _parsed(flat: Sequence[bytes], parse: Callable[[str, str], T]) -> dict[str, T | None]:
-    pairs = zip(flat[::2], flat[1::2], strict=True)
-    texts = {name.decode(): text.decode() for name, text in pairs}
-    return {name: parse(name, text) if text else None for name, text in texts.items()}
+def _changed_unreadable(before: dict[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    return _changed(before, {name: text for name, text in changes.items() if text is not None or name in before})
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[str, str]:
+    return {_text(name): _text(text) for name, text in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _record(text: str) -> StreamRecord | str | None:
+    """A record, or its text where it cannot be read; None when there is none any more."""
+    if not text:
+        return None
+    try:
+        return record_from_json(text)
+    except EventRejectedError:
+        return text
+
+
+def _state(text: str) -> StreamState | None:
+    """A final state; one that only newer versions know is an end as well."""
+    if not text:
+        return None
+    try:
+        return StreamState(text)
+    except ValueError:
+        return StreamState.ENDED
 
 
 def _lease(text: str) -> Lease | None:
+    """An owner is one, whatever else is said of it."""
     if not text:
         return None
-    worker_id, epoch = text.split(" ")
-    return Lease(worker_id, int(epoch))
+    worker_id, _, rest = text.partition(" ")
+    epoch = rest.partition(" ")[0]
+    return Lease(worker_id, int(epoch) if epoch.isdecimal() else 0)
 
 
-def _worker(worker_id: str, text: str) -> WorkerEntry:
-    max_streams, num_streams, is_draining = text.split(" ")
-    return WorkerEntry(worker_id, int(max_streams), int(num_streams), is_draining == "1")
+def _worker(worker_id: str, text: str) -> WorkerEntry | None:
+    """Newer workers may say more of themselves; of one that says nothing that can be read, nothing is known."""
+    said = text.split(" ")[:3]
+    if len(said) < 3 or not all(word.isdecimal() for word in said):
+        return None
+    return WorkerEntry(worker_id, int(said[0]), int(said[1]), said[2] == "1")

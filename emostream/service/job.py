@@ -104,33 +104,39 @@ def json_from_job(job: Job) -> str:
 
 
 def job_from_json(text: str | bytes) -> Job:
-    """The inverse of `json_from_job`.
+    """The inverse of `json_from_job`; what this version does not know is left out.
 
     Raises:
         EventRejectedError: it is no job.
     """
     try:
-        return Job(**json.loads(text))
-    except (ValueError, TypeError) as exc:
+        content: dict[str, Any] = json.loads(text)
+        return Job(str(content["job_id"]), str(content["url"]), int(content["max_parallel"]))
+    except (ValueError, TypeError, KeyError) as exc:
         raise EventRejectedError("an entry of the registry is no job; was it written by another version?") from exc
 
 
-def result_from_json(text: str | bytes) -> FileResult:
-    """A result as `jobs_feed.lua` writes it.
-
-    Raises:
-        EventRejectedError: it is none.
-    """
+def read_result(text: str | bytes) -> FileResult:
+    """A result as `jobs_feed.lua` writes it; of one that cannot be read nothing but that is said."""
     try:
         content: dict[str, Any] = json.loads(text)
-        report = json.loads(content["report"]) if content["report"] else {}
+        report = _report_in(content)
         return FileResult(
-            stream_id=content["stream_id"],
-            url=content["url"],
+            stream_id=str(content["stream_id"]),
+            url=str(content["url"]),
             state=StreamState(content["state"]) if content["state"] else None,
-            detail=report.get("detail", "") if content["state"] else "its stream was removed",
-            num_frames=report.get("num_frames", 0),
-            num_faces=report.get("num_faces", 0),
+            detail=str(report.get("detail", "")) if content["state"] else "its stream was removed",
+            num_frames=int(report.get("num_frames", 0)),
+            num_faces=int(report.get("num_faces", 0)),
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as exc:
-        raise EventRejectedError("an entry of the registry is no result; was it written by another version?") from exc
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return FileResult("", "", None, "what became of it cannot be read; was it written by another version?")
+
+
+def _report_in(content: dict[str, Any]) -> dict[str, Any]:
+    """What its worker said of a file; nothing where that cannot be read."""
+    try:
+        report = json.loads(content["report"]) if content["report"] else {}
+    except ValueError:
+        return {}
+    return report if isinstance(report, dict) else {}

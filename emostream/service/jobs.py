@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
-from emostream.errors import EmostreamError
+from emostream.errors import EmostreamError, EventRejectedError
 from emostream.service.job import (
     FileResult,
     Job,
     JobProgress,
     job_from_json,
     json_from_job,
-    result_from_json,
+    read_result,
 )
-from emostream.service.record import StreamRecord, json_from_record, report_from_json
+from emostream.service.record import StreamRecord, json_from_record, read_report
+from emostream.service.registry import UnreadableRecordError
 from emostream.service.store import JOBS, RegistryStore, text_pairs
+
+logger = logging.getLogger(__name__)
 
 
 class JobExistsError(EmostreamError, ValueError):
@@ -47,6 +51,7 @@ class JobRegistry:
 
         Raises:
             JobExistsError: the id is taken by another job.
+            UnreadableRecordError: it is taken by one that this version cannot read.
         """
         texts = [json_from_record(record) for record in records]
         verdict, found = await self._store.run("jobs_put", [job.job_id, json_from_job(job), *texts])
@@ -75,15 +80,24 @@ class JobRegistry:
             raise _unknown(job_id)
 
     async def all(self) -> list[JobProgress]:
-        """All jobs, by id."""
-        progresses = [await self._look(job_id) for job_id in sorted(await self._store.hash_of(JOBS))]
-        return [found[0] for found in progresses if found is not None]
+        """All jobs, by id; those that this version cannot read are left out."""
+        progresses: list[JobProgress] = []
+        for job_id in sorted(await self._store.hash_of(JOBS)):
+            try:
+                found = await self._look(job_id)
+            except UnreadableRecordError as exc:
+                logger.warning("%s", exc)
+                continue
+            if found is not None:
+                progresses.append(found[0])
+        return progresses
 
     async def progress(self, job_id: str) -> JobProgress:
         """How far one job is.
 
         Raises:
             UnknownJobError: there is no such job.
+            UnreadableRecordError: this version cannot read it.
         """
         return (await self.results(job_id, start=0, limit=0))[0]
 
@@ -97,6 +111,7 @@ class JobRegistry:
 
         Raises:
             UnknownJobError: there is no such job.
+            UnreadableRecordError: this version cannot read it.
         """
         found = await self._look(job_id, start=start, limit=limit)
         if found is None:
@@ -113,9 +128,9 @@ class JobRegistry:
         if not text:
             return None
         sums = {name: int(value) for name, value in text_pairs(flat_sums).items()}
-        running = [report_from_json(report) for report in reports if report]
+        running = [report for text in reports if (report := read_report(text or None)) is not None]
         progress = JobProgress(
-            job=job_from_json(text),
+            job=_read(job_id, text),
             num_waiting=num_waiting,
             num_active=len(reports),
             num_ended=sums.get("ended", 0),
@@ -123,12 +138,23 @@ class JobRegistry:
             num_frames=sums.get("frames", 0) + sum(report.num_frames for report in running),
             num_faces=sums.get("faces", 0) + sum(report.num_faces for report in running),
         )
-        return progress, [result_from_json(result) for result in results]
+        return progress, [read_result(result) for result in results]
 
 
 def _check_same(job: Job, found: bytes) -> None:
-    if job_from_json(found) != job:
+    if _read(job.job_id, found) != job:
         raise JobExistsError(f"job {job.job_id} exists with another place or other options; choose another id")
+
+
+def _read(job_id: str, text: bytes) -> Job:
+    try:
+        return job_from_json(text)
+    except EventRejectedError as exc:
+        raise UnreadableRecordError(
+            f"the record of job {job_id} cannot be read: it is damaged, or of a newer version of emostream; use that "
+            "version, or remove the job",
+            job_id=job_id,
+        ) from exc
 
 
 def _unknown(job_id: str) -> UnknownJobError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from emostream.service.changes import Changes
 from emostream.service.record import RegistryView, StreamReport, json_from_record, json_from_report
 from emostream.service.store import RegistryStore, text_pairs
+
+logger = logging.getLogger(__name__)
 
 LOOKS_BETWEEN_ALL = 500
 """So often everything is asked for anyway: a server that came back with somewhat older data could reach a version again
@@ -125,9 +128,26 @@ class StreamLeases:
             pairs: list[str | int] = [item for pair in held.items() for item in pair]
             reply = await self._store.run("heartbeat", [*arguments, secrets.token_hex(8), *pairs])
             changes = Changes.from_reply(reply)
-            self._view, self._version = changes.after(self._view), changes.version
+            before, self._view, self._version = self._view, changes.after(self._view), changes.version
+            _warn_of_unreadable(before, self._view)
             return self._view, changes.lost
 
     async def _restore(self, view: RegistryView) -> None:
         for stream_id in view.unfinished_ids():
             await self._store.run("put", [stream_id, "", json_from_record(view.records[stream_id]), 0])
+        for stream_id, text in view.unreadable.items():
+            if stream_id not in view.finished:
+                await self._store.run("put", [stream_id, "", text, 0])
+
+
+def _warn_of_unreadable(before: RegistryView, view: RegistryView) -> None:
+    if view.unreadable is before.unreadable:
+        return
+    for stream_id, text in view.unreadable.items():
+        if before.unreadable.get(stream_id) != text:
+            logger.warning(
+                "the record of stream %s cannot be read: it is damaged, or of a newer version; it is left alone, and "
+                "can be removed",
+                stream_id,
+                extra={"stream_id": stream_id},
+            )

@@ -15,7 +15,12 @@ from emostream.errors import ConfigError, DecodeError, EmostreamError, ModelErro
 from emostream.redact import redact
 from emostream.service.api_models import PROBLEM_TYPE
 from emostream.service.jobs import JobExistsError, UnknownJobError
-from emostream.service.registry import RegistryFullError, StreamExistsError, UnknownStreamError
+from emostream.service.registry import (
+    RegistryFullError,
+    StreamExistsError,
+    UnknownStreamError,
+    UnreadableRecordError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +32,7 @@ _STATUS_OF: tuple[tuple[type[EmostreamError], int], ...] = (
     (UnknownJobError, 404),
     (StreamExistsError, 409),
     (JobExistsError, 409),
+    (UnreadableRecordError, 409),
     (RegistryFullError, 503),
     (ConfigError, 422),
     (DecodeError, 422),

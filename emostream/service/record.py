@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from emostream.errors import EventRejectedError
+from emostream.service.unknown_fields import unknown_in, with_unknown
 from emostream.stream import StreamKind, StreamSpec, StreamState
 
 
@@ -40,12 +42,14 @@ class StreamRecord:
         tuning: how faces are judged.
         created_epoch: token taken when the record was made. Every epoch of this stream is greater, so events of an
             earlier stream with the same id can be told apart.
+        unknown: what a newer version wrote in it, at the places where it stands; written again with the rest.
     """
 
     spec: StreamSpec
     is_paused: bool = False
     tuning: StreamTuning = StreamTuning()
     created_epoch: int = 0
+    unknown: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def stream_id(self) -> str:
@@ -155,6 +159,8 @@ class RegistryView:
         leases: by stream id, valid ones only.
         workers: by id, living ones only.
         previews: channels of the previews that somebody looks at.
+        unreadable: texts of records that this version cannot read, by id. They are somebody else's: nobody here works
+            on them.
     """
 
     now_ms: int
@@ -164,6 +170,7 @@ class RegistryView:
     leases: dict[str, Lease] = field(default_factory=dict)
     workers: dict[str, WorkerEntry] = field(default_factory=dict)
     previews: frozenset[str] = frozenset()
+    unreadable: dict[str, str] = field(default_factory=dict, repr=False)  # may hold credentials
 
     def owner_of(self, stream_id: str) -> Lease | None:
         """The valid lease on a stream."""
@@ -178,36 +185,41 @@ class RegistryView:
         return [stream_id for stream_id in self.unfinished_ids() if self.owner_of(stream_id) is None]
 
 
-_REPORT_FIELDS = {item.name for item in fields(StreamReport)}
-
-
 def json_from_record(record: StreamRecord) -> str:
     """One line; equal records give equal text."""
-    content = {
-        "spec": {**asdict(record.spec), "kind": record.spec.kind.value},
-        "is_paused": record.is_paused,
-        "tuning": asdict(record.tuning),
-        "created_epoch": record.created_epoch,
-    }
-    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return json.dumps(with_unknown(_content_of(record), record.unknown), sort_keys=True, separators=(",", ":"))
 
 
 def record_from_json(text: str | bytes) -> StreamRecord:
-    """The inverse of `json_from_record`.
+    """The inverse of `json_from_record`. While a cluster is being upgraded, newer processes may write more than this
+    version knows: that is kept in `unknown`.
 
     Raises:
         EventRejectedError: it is no record.
     """
     try:
         content = json.loads(text)
-        spec = content.pop("spec")
-        kind = StreamKind(spec.pop("kind"))
-        tuning = StreamTuning(**content.pop("tuning", {}))
-        return StreamRecord(spec=StreamSpec(kind=kind, **spec), tuning=tuning, **content)
+        spec = content["spec"]
+        zones = [{name: zone[name] for name in ("name", "polygon")} for zone in spec.get("zones", ())]
+        record = StreamRecord(
+            spec=StreamSpec(**_known(StreamSpec, {**spec, "kind": StreamKind(spec["kind"]), "zones": tuple(zones)})),
+            tuning=StreamTuning(**_known(StreamTuning, content.get("tuning", {}))),
+            **_known(StreamRecord, {name: content[name] for name in ("is_paused", "created_epoch") if name in content}),
+        )
+        return replace(record, unknown=unknown_in(content, _content_of(record)))
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise EventRejectedError(
             "an entry of the registry is no stream record; was it written by another version?"
         ) from exc
+
+
+def _content_of(record: StreamRecord) -> dict[str, Any]:
+    return {
+        "spec": {**asdict(record.spec), "kind": record.spec.kind.value},
+        "is_paused": record.is_paused,
+        "tuning": asdict(record.tuning),
+        "created_epoch": record.created_epoch,
+    }
 
 
 def json_from_report(report: StreamReport) -> str:
@@ -216,16 +228,51 @@ def json_from_report(report: StreamReport) -> str:
 
 
 def report_from_json(text: str | bytes) -> StreamReport:
-    """The inverse of `json_from_report`.
+    """The inverse of `json_from_report`; what this version does not know is left out.
 
     Raises:
         EventRejectedError: it is no report.
     """
     try:
         content: dict[str, Any] = json.loads(text)
-        state = StreamState(content.pop("state"))
-        # While a cluster is being upgraded, newer workers may say more than this version knows.
-        known = {name: value for name, value in content.items() if name in _REPORT_FIELDS}
-        return StreamReport(state=state, **known)
+        return StreamReport(**_known(StreamReport, {**content, "state": StreamState(content["state"])}))
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise EventRejectedError("an entry of the registry is no report; was it written by another version?") from exc
+
+
+def read_report(text: str | bytes | None) -> StreamReport | None:
+    """A report, or None where there is none that this version can read."""
+    try:
+        return None if text is None else report_from_json(text)
+    except EventRejectedError:
+        return None
+
+
+def _types_of(kind: type) -> dict[str, tuple[Any, ...]]:
+    """Of what types the fields of a class may be."""
+    hints = get_type_hints(kind)
+    return {
+        name: get_args(hint) if isinstance(hint, UnionType) else (get_origin(hint) or hint,)
+        for name, hint in hints.items()
+    }
+
+
+_TYPES: dict[type, dict[str, tuple[Any, ...]]] = {
+    kind: _types_of(kind) for kind in (StreamSpec, StreamTuning, StreamRecord, StreamReport)
+}
+
+
+def _known(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `content` that a class has; raises `TypeError` where one is of another type."""
+    types = _TYPES[kind]
+    known = {name: value for name, value in content.items() if name in types}
+    for name, value in known.items():
+        if not any(_is_a(value, possible) for possible in types[name]):
+            raise TypeError(f"{name} is a {type(value).__name__}")
+    return known
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)

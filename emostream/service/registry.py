@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from emostream.errors import EmostreamError
+from emostream.errors import EmostreamError, EventRejectedError
 from emostream.service.record import (
     Lease,
     RegistryView,
     StreamRecord,
     StreamReport,
     json_from_record,
+    read_report,
     record_from_json,
-    report_from_json,
 )
 from emostream.service.store import OPENINGS, RECORDS, REPORTS, RegistryStore
 from emostream.stream import StreamState
@@ -27,6 +27,10 @@ class StreamExistsError(EmostreamError, ValueError):
 
 class UnknownStreamError(EmostreamError, KeyError):
     """There is no stream with this id."""
+
+
+class UnreadableRecordError(EmostreamError):
+    """There is such a thing, but a newer version wrote it, or it is damaged: this version can only remove it."""
 
 
 class RegistryFullError(EmostreamError):
@@ -73,13 +77,14 @@ class StreamRegistry:
 
         Raises:
             StreamExistsError: the id is taken by a different stream.
+            UnreadableRecordError: it is taken by one that this version cannot read.
             RegistryFullError: there are `max_streams` already.
         """
         wanted = json_from_record(replace(record, created_epoch=0))
         verdict, found = await self._put(record.stream_id, "", wanted)
         if verdict == "full":
             raise RegistryFullError(f"there are {self._max_streams} streams already; remove one first")
-        stored = record_from_json(found)
+        stored = _read(record.stream_id, found)
         if verdict == "exists" and not stored.same_wish_as(record):
             raise StreamExistsError(
                 f"stream {record.stream_id} exists with another source or other options; change or remove it, or "
@@ -93,15 +98,16 @@ class StreamRegistry:
 
         Raises:
             UnknownStreamError: there is no such stream.
+            UnreadableRecordError: this version cannot read it.
         """
         for _ in range(_MAX_CHANGE_ATTEMPTS):
             found = await self._store.field_of(RECORDS, stream_id)
             if found is None:
                 raise _unknown(stream_id)
-            wanted = json_from_record(change(record_from_json(found)))
-            verdict, stored = await self._put(stream_id, found.decode(), wanted)
+            changed = change(_read(stream_id, found))
+            verdict, _ = await self._put(stream_id, found.decode(), json_from_record(changed))
             if verdict == "ok":
-                return record_from_json(stored)
+                return changed
         raise EmostreamError(f"stream {stream_id} is being changed by others all the time; try again")
 
     async def remove(self, stream_id: str) -> None:
@@ -123,17 +129,19 @@ class StreamRegistry:
 
         Raises:
             UnknownStreamError: there is no such stream.
+            UnreadableRecordError: this version cannot read it.
         """
+        if stream_id in view.unreadable:
+            raise _unreadable(stream_id)
         record = view.records.get(stream_id)
         if record is None:
             raise _unknown(stream_id)
-        report = await self._store.field_of(REPORTS, stream_id)
-        return status_of(record, view=view, report=None if report is None else report_from_json(report))
+        return status_of(record, view=view, report=read_report(await self._store.field_of(REPORTS, stream_id)))
 
     async def statuses(self, view: RegistryView) -> list[StreamStatus]:
-        """How all streams are doing, by id."""
+        """How all streams are doing, by id; those that this version cannot read are in `view.unreadable`."""
         reports = await self._store.hash_of(REPORTS)
-        decoded = {name: report_from_json(text) for name, text in reports.items() if name in view.records}
+        decoded = {name: read_report(text) for name, text in reports.items() if name in view.records}
         return [
             status_of(record, view=view, report=decoded.get(stream_id))
             for stream_id, record in sorted(view.records.items())
@@ -141,7 +149,7 @@ class StreamRegistry:
 
     async def _put(self, stream_id: str, expected: str, wanted: str) -> tuple[str, str]:
         verdict, found = await self._store.run("put", [stream_id, expected, wanted, self._max_streams])
-        return verdict.decode(), found.decode()
+        return verdict.decode(), found.decode(errors="replace")
 
 
 def status_of(record: StreamRecord, *, view: RegistryView, report: StreamReport | None) -> StreamStatus:
@@ -165,6 +173,21 @@ def _why_pending(view: RegistryView, *, had_owner: bool) -> str:
         capacity = sum(worker.max_streams for worker in takers)
         return f"all {len(takers)} stream workers are full ({capacity} streams); add workers or remove streams"
     return "its worker went away; another one takes it over" if had_owner else "a worker is about to take it"
+
+
+def _read(stream_id: str, text: str | bytes) -> StreamRecord:
+    try:
+        return record_from_json(text)
+    except EventRejectedError as exc:
+        raise _unreadable(stream_id) from exc
+
+
+def _unreadable(stream_id: str) -> UnreadableRecordError:
+    return UnreadableRecordError(
+        f"the record of stream {stream_id} cannot be read: it is damaged, or of a newer version of emostream; use that "
+        "version, or remove the stream",
+        stream_id=stream_id,
+    )
 
 
 def _unknown(stream_id: str) -> UnknownStreamError:

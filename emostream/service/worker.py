@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from emostream.decode.backoff import Backoff
-from emostream.errors import ConfigError, EmostreamError, PublishError, SourceRejectedError
+from emostream.errors import ConfigError, EmostreamError, EventRejectedError, PublishError, SourceRejectedError
 from emostream.redact import redact
 from emostream.service.jobs import JobRegistry
 from emostream.service.leases import StreamLeases
 from emostream.service.openings import MAX_DEATHS, Opening, Openings
 from emostream.service.placement import files_capacity, place
-from emostream.service.record import RegistryView, StreamRecord, StreamReport, record_from_json, report_from_json
+from emostream.service.record import RegistryView, StreamRecord, StreamReport, read_report, record_from_json
 from emostream.service.returning import ReturningWorkers
 from emostream.service.store import RECORDS, REPORTS, RegistryStore
 from emostream.service.stream_host import Outcome, StopReason, StreamHost
@@ -178,8 +178,8 @@ class StreamWorker:
         """Stop what is not wanted any more, change what is wanted otherwise."""
         for stream_id in self._host.held:
             record = view.records.get(stream_id)
-            if record is None:
-                self._stop(stream_id, StopReason.REMOVED)
+            if record is None:  # what cannot be read is for others to work on
+                self._stop(stream_id, StopReason.MOVED if stream_id in view.unreadable else StopReason.REMOVED)
             elif record != self._host.record_of(stream_id) and not self._host.adjust(record):
                 self._stop(stream_id, StopReason.CHANGED)
         for stream_id in list(self._retries):
@@ -219,7 +219,8 @@ class StreamWorker:
             await self._start(stream_id, epoch=epoch, living=view.workers)
 
     async def _place(self, view: RegistryView) -> None:
-        owned = list(self._held())
+        # Those that are not wanted any more are being stopped: they do not push others out.
+        owned = [stream_id for stream_id in self._held() if stream_id in view.records]
         placement = place(view, worker_id=self.worker_id, owned=owned)
         for stream_id, epoch in (await self._leases.claim(placement.claim)).items():
             await self._start(stream_id, epoch=epoch, living=view.workers)
@@ -243,11 +244,11 @@ class StreamWorker:
                 )
             record = await self._wanted(stream_id, epoch=epoch)
             after_index = None if record is None else await self._last_published(record, epoch=epoch)
-            report = await self._store.field_of(REPORTS, stream_id)
+            report = read_report(await self._store.field_of(REPORTS, stream_id))
             if record is None or self._is_draining.is_set():  # since this step began: nobody would stop it any more
                 await self._leases.release({stream_id: epoch})
                 return
-            has_worked = report is not None and report_from_json(report).has_worked
+            has_worked = report is not None and report.has_worked
             self._host.start(record, epoch=epoch, after_index=after_index, has_worked=has_worked)
             self._runs_of(stream_id).started_seconds = self._clock()
             logger.info("stream %s starts in epoch %d", stream_id, epoch, extra={"stream_id": stream_id})
@@ -265,9 +266,12 @@ class StreamWorker:
         await self._leases.report({stream_id: report})
 
     async def _wanted(self, stream_id: str, *, epoch: int) -> StreamRecord | None:
-        """The record as it is now; None when it is gone, or was made anew after the claim."""
+        """The record as it is now; None when it is gone, cannot be read, or was made anew after the claim."""
         found = await self._store.field_of(RECORDS, stream_id)
-        record = None if found is None else record_from_json(found)
+        try:
+            record = None if found is None else record_from_json(found)
+        except EventRejectedError:
+            return None
         return None if record is None or record.created_epoch > epoch else record
 
     async def _last_published(self, record: StreamRecord, *, epoch: int) -> int | None:

@@ -66,6 +66,22 @@ async def test_changes_reach_a_running_stream(bench: Bench) -> None:
     assert (await bench.status("door")).lease.epoch == epoch.epoch  # type: ignore[union-attr]
 
 
+async def test_a_removal_moves_no_other_stream(bench: Bench) -> None:
+    sink = CollectingSink()
+    bench.start_worker("w1", sink=sink)
+    for name in ("goes", "stays"):
+        await bench.registry.create(live_record(name))
+        await until(lambda name=name: bench.is_state(name, StreamState.RUNNING))  # type: ignore[misc]
+    await bench.registry.remove("goes")
+
+    async def is_gone() -> bool:
+        return "goes" not in (await bench.look()).leases and sink.statuses[-1].stream_id == "goes"
+
+    await until(is_gone)
+    await asyncio.sleep(0.2)
+    assert [event.state for event in sink.statuses if event.stream_id == "stays"] == [StreamState.RUNNING]
+
+
 async def test_a_finished_file_is_finished(bench: Bench) -> None:
     sink = CollectingSink()
     bench.start_worker("w1", sink=sink, source_of=lambda spec: ScriptedSource(gray_frames(12)))

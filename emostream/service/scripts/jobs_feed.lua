@@ -9,6 +9,16 @@
 local room = tonumber(ARGV[1]) - (redis.call('HLEN', records) - redis.call('HLEN', finished))
 local num_moved = 0
 
+-- What newer versions wrote, or what is damaged, stands in the way of nothing else.
+local function decoded(text)
+  local is_json, value = pcall(cjson.decode, text)
+  return is_json and type(value) == 'table' and value or {}
+end
+
+local function number_in(value)
+  return type(value) == 'number' and value == math.floor(value) and whole(value) or 0
+end
+
 local function settle(job, id, state)
   local url = redis.call('HGET', jobs .. ':urls:' .. job, id) or ''
   local report = redis.call('HGET', reports, id) or ''
@@ -16,9 +26,9 @@ local function settle(job, id, state)
     cjson.encode({stream_id = id, url = url, state = state, report = report}))
   redis.call('HINCRBY', jobs .. ':sums:' .. job, state == 'ended' and 'ended' or 'failed', 1)
   if report ~= '' then
-    local said = cjson.decode(report)
-    redis.call('HINCRBY', jobs .. ':sums:' .. job, 'frames', said.num_frames)
-    redis.call('HINCRBY', jobs .. ':sums:' .. job, 'faces', said.num_faces)
+    local said = decoded(report)
+    redis.call('HINCRBY', jobs .. ':sums:' .. job, 'frames', number_in(said.num_frames))
+    redis.call('HINCRBY', jobs .. ':sums:' .. job, 'faces', number_in(said.num_faces))
   end
   redis.call('SREM', jobs .. ':active:' .. job, id)
   redis.call('HDEL', jobs .. ':urls:' .. job, id)
@@ -27,7 +37,13 @@ local function settle(job, id, state)
 end
 
 local function start(job, text)
-  local spec = cjson.decode(text).spec
+  local spec = decoded(text).spec
+  if type(spec) ~= 'table' or type(spec.stream_id) ~= 'string' or type(spec.url) ~= 'string' then
+    redis.call('RPUSH', jobs .. ':results:' .. job, cjson.encode({stream_id = '', url = '', state = 'failed',
+      report = '{"detail":"its record cannot be read"}'}))
+    redis.call('HINCRBY', jobs .. ':sums:' .. job, 'failed', 1)
+    return true
+  end
   if redis.call('HEXISTS', records, spec.stream_id) == 1 then return false end
   add_record(spec.stream_id, text)
   redis.call('SADD', jobs .. ':active:' .. job, spec.stream_id)
@@ -48,7 +64,7 @@ for i = 1, #all, 2 do
       num_active = num_active - 1
     end
   end
-  local most = cjson.decode(all[i + 1]).max_parallel
+  local most = tonumber(decoded(all[i + 1]).max_parallel) or 0 -- the files of a job of another kind wait for newer workers
   while room > 0 and num_active < most do
     local text = redis.call('LINDEX', jobs .. ':todo:' .. job, 0)
     if not text or not start(job, text) then break end

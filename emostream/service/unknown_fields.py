@@ -1,0 +1,54 @@
+"""Pure: fields that another version wrote and this one does not know are kept, however deep they are.
+
+Lists are lists of named things (zones): what is not known of one is kept under its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def unknown_in(content: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """What is in `content` beside `known`, in the same places.
+
+    >>> unknown_in({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 2}})
+    {'a': 1, 'b': {'d': 3}}
+    """
+    unknown: dict[str, Any] = {}
+    for name, value in content.items():
+        if name not in known:
+            unknown[name] = value
+        else:
+            inner, inner_known = _as_mapping(value), _as_mapping(known[name])
+            if inner and inner_known and (found := unknown_in(inner, inner_known)):
+                unknown[name] = found
+    return unknown
+
+
+def with_unknown(known: Mapping[str, Any], unknown: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse: `known` with what was found beside it; where both have a value, that of `known` counts.
+
+    >>> with_unknown({"b": {"c": 4}}, {"a": 1, "b": {"d": 3}})
+    {'a': 1, 'b': {'c': 4, 'd': 3}}
+    """
+    merged = {name: value for name, value in unknown.items() if name not in known}
+    for name, value in known.items():
+        extra = unknown.get(name)
+        if not isinstance(extra, Mapping):
+            merged[name] = value
+        elif isinstance(value, Mapping):
+            merged[name] = with_unknown(value, extra)
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            merged[name] = [with_unknown(item, extra.get(item["name"], {})) for item in value]
+        else:
+            merged[name] = value
+    return merged
+
+
+def _as_mapping(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return {}
+    return {item["name"]: item for item in value if isinstance(item, Mapping) and isinstance(item.get("name"), str)}
