@@ -197,7 +197,7 @@ class TestJobs:
         assert (await client.delete("/v1/jobs/new")).status_code == 204
         assert await store.field_of(RECORDS, "door") is None
 
-    @pytest.mark.parametrize("text", ["{", "[]", "null", '"x"', "{}", '{"job_id": "odd", "max_parallel": 0.5}', "\xff"])
+    @pytest.mark.parametrize("text", ["{", "[]", "null", '"x"', "{}", '{"max_parallel": null}', "\xff"])
     async def test_a_job_that_cannot_be_read(self, store: RegistryStore, clients: Clients, text: str) -> None:
         client, jobs = await clients.open(), JobRegistry(store)
         await store.run("jobs_put", ["odd", text, json.dumps(NEWER)])
