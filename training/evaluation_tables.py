@@ -8,6 +8,7 @@ from rich.table import Table
 from training.evaluation import Evaluation
 from training.metrics import HeadMetrics, Interval
 from training.robustness_figures import Accuracy, Robustness, mean_accuracy
+from training.vote_figures import VoteFigures, VoteStatistics
 
 QUESTIONS = {
     "fer2013": "challenge head: the challenge's label",
@@ -24,11 +25,15 @@ def print_evaluation(evaluation: Evaluation) -> None:
     left_out = sum(evaluation.num_left_out.values())
     reasons = ", ".join(f"{reason} {count}" for reason, count in evaluation.num_left_out.items()) or "no votes"
     copies = "unknown" if evaluation.num_duplicates is None else str(evaluation.num_duplicates)
+    known = "" if evaluation.num_known is None else f" ({evaluation.num_known} exact or near)"
     console.print(
-        f"{evaluation.num_pictures} pictures, {evaluation.num_blank} blank, {copies} copies of training pictures; "
-        f"{evaluation.num_ferplus} with a FER+ majority, {left_out} left out ({reasons})"
+        f"{evaluation.num_pictures} pictures, {evaluation.num_blank} blank, {copies} copies of training pictures{known}"
+        f"; {evaluation.num_ferplus} with a FER+ majority, {left_out} left out ({reasons})"
     )
     console.print(_summary_table(evaluation))
+    if evaluation.votes is not None:
+        console.print(_winner_table(evaluation.votes))
+        console.print(_votes_table(evaluation.votes.statistics, evaluation.training_votes))
     console.print(_calibration_table(evaluation))
     for name, head in (("challenge labels", evaluation.fer2013), ("FER+ majority", evaluation.ferplus)):
         if head is not None:
@@ -41,15 +46,51 @@ def _summary_table(evaluation: Evaluation) -> Table:
     fresh = (evaluation.fer2013_without_duplicates, evaluation.ferplus_without_duplicates)[: len(heads)]
     table = Table("figure (95 % interval)", *("challenge labels", "FER+ majority")[: len(heads)])
     table.add_row("accuracy", *(_figure(head.accuracy, head.accuracy_interval) for head in heads))
-    table.add_row(
-        "without duplicates",
-        *("not known" if head is None else _figure(head.accuracy, head.accuracy_interval) for head in fresh),
-    )
+    table.add_row("without exact duplicates", *(_accuracy(head, otherwise="not known") for head in fresh))
+    if evaluation.num_known is not None:
+        unknown = (evaluation.fer2013_unknown, evaluation.ferplus_unknown)[: len(heads)]
+        table.add_row("without exact and near duplicates", *(_accuracy(head, otherwise="–") for head in unknown))
+    if (at_training := evaluation.accuracy_at_training_votes) is not None:
+        table.add_row("if people agreed as on training", "–", f"{100 * at_training:.2f} %")
     table.add_row(
         "balanced accuracy", *(_figure(head.balanced_accuracy, head.balanced_accuracy_interval) for head in heads)
     )
     table.add_row("macro F1", *(_figure(head.macro_f1, head.macro_f1_interval) for head in heads))
     table.add_row("log loss, nats", *(f"{head.log_loss:.3f}" for head in heads))
+    if evaluation.votes is not None and evaluation.ferplus is not None:
+        _add_vote_rows(table, evaluation.votes)
+    return table
+
+
+def _add_vote_rows(table: Table, votes: VoteFigures) -> None:
+    for name, head in (
+        ("majority mode, 7 classes", votes.majority_mode),
+        ("majority mode, 8 with contempt", votes.majority_mode_with_contempt),
+    ):
+        if head is not None:
+            table.add_row(f"{name}, {head.num_pictures} pictures", "–", _accuracy(head, otherwise="–"))
+    if votes.cross_entropy is not None:
+        least = f" (least {votes.statistics.entropy:.3f})"
+        table.add_row("vote cross entropy, nats", "–", f"{votes.cross_entropy:.4f}{least}")
+
+
+def _accuracy(head: HeadMetrics | None, *, otherwise: str) -> str:
+    return otherwise if head is None else _figure(head.accuracy, head.accuracy_interval)
+
+
+def _winner_table(votes: VoteFigures) -> Table:
+    table = Table("votes of the winner", "pictures", "FER+ accuracy (95 % interval)")
+    for row in votes.by_winner:
+        table.add_row(str(row.votes), str(row.num_pictures), _figure(row.accuracy, row.interval))
+    return table
+
+
+def _votes_table(measured: VoteStatistics, training: VoteStatistics | None) -> Table:
+    table = Table("votes", "pictures", "all agree", "entropy, nats")
+    for name, statistics in (("measured", measured), ("training", training)):
+        if statistics is not None:
+            entropy = "–" if statistics.entropy is None else f"{statistics.entropy:.3f}"
+            table.add_row(name, str(statistics.num_pictures), f"{100 * statistics.all_agree:.1f} %", entropy)
     return table
 
 

@@ -6,11 +6,14 @@ from training.calibration import Calibration
 from training.evaluation import Evaluation
 from training.metrics import HeadMetrics
 from training.robustness_figures import Accuracy, Robustness, mean_accuracy
+from training.vote_figures import VoteFigures, VoteStatistics
 
 
 def markdown_figures(evaluation: Evaluation, robustness: Robustness | None = None) -> str:
     """Tables of the main figures with their 95 % intervals, of recalls, and of robustness where it was measured."""
     parts = [_main_figures(evaluation), _recalls(evaluation)]
+    if evaluation.votes is not None:
+        parts += [_by_winner(evaluation.votes), _agreement(evaluation.votes.statistics, evaluation.training_votes)]
     if robustness is not None:
         parts.append(_robustness(robustness))
     return "\n\n".join(parts) + "\n"
@@ -24,6 +27,12 @@ def _main_figures(evaluation: Evaluation) -> str:
     if evaluation.num_duplicates:
         name = f"without the {evaluation.num_duplicates} exact copies of training pictures"
         rows.append((name, [_figure(head, "accuracy") for head in fresh]))
+    if evaluation.num_known:
+        name = f"without the {evaluation.num_known} whose photograph is in training, exactly or nearly"
+        unknown = (evaluation.fer2013_unknown, evaluation.ferplus_unknown)
+        rows.append((name, [_figure(head, "accuracy") for head in unknown]))
+    if (at_training := evaluation.accuracy_at_training_votes) is not None:
+        rows.append(("if people agreed as they do on training", ["–", f"{100 * at_training:.1f} %"]))
     rows += [
         ("balanced accuracy", [_figure(head, "balanced_accuracy") for head in heads]),
         ("macro F1", [_figure(head, "macro_f1") for head in heads]),
@@ -33,11 +42,45 @@ def _main_figures(evaluation: Evaluation) -> str:
         name = f"the same, probabilities sharpened by the exponent {evaluation.majority_exponent:.2f}"
         rows.append(("calibration error against the share of votes", ["–", _ece(calibration, "ferplus_vote")]))
         rows.append((name, ["–", _ece(calibration, "ferplus_majority")]))
+    if evaluation.votes is not None:
+        rows += _vote_rows(evaluation.votes)
     title = (
         f"| 95 % intervals in brackets | challenge labels, {evaluation.num_pictures:,} pictures "
         f"| FER+ majority, {evaluation.num_ferplus:,} pictures |"
     )
     return _table(title, rows)
+
+
+def _vote_rows(votes: VoteFigures) -> list[tuple[str, list[str]]]:
+    rows = []
+    for classes, head in (
+        ("7 classes", votes.majority_mode),
+        ("8 classes, contempt never answered", votes.majority_mode_with_contempt),
+    ):
+        if head is not None:
+            rows.append((f"majority mode, {classes}, {head.num_pictures:,} pictures", ["–", _figure(head, "accuracy")]))
+    if votes.cross_entropy is not None:
+        name = f"cross entropy to the votes, nats (their own entropy: {votes.statistics.entropy:.3f})"
+        rows.append((name, ["–", f"{votes.cross_entropy:.4f}"]))
+    return rows
+
+
+def _by_winner(votes: VoteFigures) -> str:
+    title = "| votes of the winner | " + " | ".join(str(row.votes) for row in votes.by_winner) + " |"
+    accuracies = [f"{100 * row.accuracy:.0f} %" for row in votes.by_winner]
+    return _table(
+        title,
+        [("FER+ majority", accuracies), ("pictures", [f"{row.num_pictures:,}" for row in votes.by_winner])],
+    )
+
+
+def _agreement(measured: VoteStatistics, training: VoteStatistics | None) -> str:
+    rows = []
+    for name, statistics in (("measured here", measured), ("training", training)):
+        if statistics is not None:
+            entropy = "–" if statistics.entropy is None else f"{statistics.entropy:.3f}"
+            rows.append((name, [f"{statistics.num_pictures:,}", f"{100 * statistics.all_agree:.1f} %", entropy]))
+    return _table("| votes | pictures | all agree | entropy, nats |", rows)
 
 
 def _recalls(evaluation: Evaluation) -> str:

@@ -88,6 +88,8 @@ def emotion_of_number(number: int, labels: LabelMap, *, where: str) -> int | Non
 
 NO_MAJORITY = -1
 """Majority index of a picture that most people called contempt, unknown or not a face, or that has no votes."""
+CONTEMPT = len(EMOTIONS)
+"""In `majority_mode_labels` only: FER+ knows this eighth class, the model does not."""
 
 
 def vote_distributions(votes: npt.NDArray[np.integer] | npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
@@ -106,6 +108,19 @@ def majority_labels(votes: npt.NDArray[np.integer] | npt.NDArray[np.floating]) -
     winner = votes.argmax(axis=1)
     lookup = np.array([_EMOTION_OF_FERPLUS.get(column, NO_MAJORITY) for column in range(len(FERPLUS_COLUMNS))])
     return np.where(votes.sum(axis=1) > 0, lookup[winner], NO_MAJORITY).astype(np.int64)
+
+
+def majority_mode_labels(votes: npt.NDArray[np.integer] | npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+    """Votes n×10 → int64 n, FER+'s majority mode (Barsoum et al. 2016): an emotion, CONTEMPT or NO_MAJORITY.
+
+    Single votes are dropped; the winner needs more than half of what is left, so there is one at most. Where it is
+    unknown or not a face, there is no label.
+    """
+    kept = np.where(np.asarray(votes) > 1, votes, 0)
+    winner = kept.argmax(axis=1)
+    classes = _EMOTION_OF_FERPLUS | {FERPLUS_COLUMNS.index("contempt"): CONTEMPT}
+    lookup = np.array([classes.get(column, NO_MAJORITY) for column in range(len(FERPLUS_COLUMNS))])
+    return np.where(2 * kept.max(axis=1) > kept.sum(axis=1), lookup[winner], NO_MAJORITY).astype(np.int64)
 
 
 def check_labels(labels: npt.NDArray[np.int64]) -> str | None:

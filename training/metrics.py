@@ -54,6 +54,11 @@ class HeadMetrics:
     per_class: dict[str, ClassMetrics]
     confusion_matrix: tuple[tuple[int, ...], ...]
 
+    @property
+    def num_pictures(self) -> int:
+        """How many pictures were measured."""
+        return sum(figures.support for figures in self.per_class.values())
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return asdict(self)

@@ -15,10 +15,10 @@ from pathlib import Path
 from emostream.classify.engine_source import PACKAGED_FORMS
 from emostream.classify.manifest import ModelManifest, load_manifest
 from emostream.errors import ConfigError, EmostreamError, ModelUnavailableError
-from training.data import load_faces
-from training.evaluate import evaluate
+from training.evaluate import add_near_duplicates, evaluate
 from training.figures_card import markdown_figures
 from training.inference import SHIPPED_MODEL, OnnxModel
+from training.overlap import load_with_overlap
 from training.robustness import measure_robustness, spread_subset
 
 CARD = Path(__file__).parent.parent / "docs" / "model-card.md"
@@ -103,9 +103,11 @@ def main(arguments: list[str] | None = None) -> int:
     card: Path = options.card
     try:
         manifests = manifests_in(options.models)
-        faces = load_faces(options.data, split=options.split, show_progress=sys.stderr.isatty())
+        faces, overlap = load_with_overlap(
+            options.data, split=options.split, look=options.near_duplicates, show_progress=sys.stderr.isatty()
+        )
         model = OnnxModel(manifests[0][0])
-        evaluation = evaluate(faces, model.manifest, model.classify(faces.pictures))
+        evaluation = evaluate(faces, model.manifest, model.classify(faces.pictures), overlap=overlap)
         robustness = None
         if options.robustness:
             subset = spread_subset(faces, options.robustness_pictures)
@@ -127,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", help="as for training.evaluate")
     parser.add_argument("--models", type=Path, default=SHIPPED_MODEL.parent, help="folder of the model's forms")
     parser.add_argument("--card", type=Path, default=CARD, help="Markdown file with the blocks facts and figures")
+    add_near_duplicates(parser)
     parser.add_argument("--robustness", action="store_true", help="measure on spoiled pictures, too (minutes)")
     parser.add_argument("--robustness-pictures", type=int, metavar="N", help="on N pictures spread over the set")
     return parser

@@ -10,6 +10,7 @@ from emostream.errors import SourceRejectedError
 from training.labels import (
     AFFECTNET_LABELS,
     CK_PLUS_LABELS,
+    CONTEMPT,
     EXPW_LABELS,
     FER2013_LABELS,
     FERPLUS_COLUMNS,
@@ -19,6 +20,7 @@ from training.labels import (
     check_labels,
     emotion_of_number,
     majority_labels,
+    majority_mode_labels,
     vote_distributions,
 )
 
@@ -89,3 +91,28 @@ def test_a_number_the_data_set_does_not_have_is_named() -> None:
     assert emotion_of_number(7, AFFECTNET_LABELS, where="a.csv, line 3") is None
     with pytest.raises(SourceRejectedError, match=r"a\.csv, line 3: expected a label 1…7, got 0"):
         emotion_of_number(0, RAF_DB_LABELS, where="a.csv, line 3")
+
+
+@pytest.mark.parametrize(
+    ("votes", "expected"),
+    [
+        (votes_for(happiness=6, sadness=4), EMOTIONS.index("happy")),
+        # Half is no majority, and of two that are level neither is.
+        (votes_for(happiness=5, sadness=5), NO_MAJORITY),
+        (votes_for(happiness=5, sadness=3, anger=2), NO_MAJORITY),
+        # Single votes are dropped first: five of the eight that are left.
+        (votes_for(happiness=5, sadness=3, anger=1, fear=1), EMOTIONS.index("happy")),
+        (votes_for(happiness=2, **dict.fromkeys(("sadness", "anger", "fear", "disgust"), 1)), EMOTIONS.index("happy")),
+        # Nothing but single votes.
+        (votes_for(**dict.fromkeys(FERPLUS_COLUMNS, 1)), NO_MAJORITY),
+        (votes_for(contempt=7, neutral=3), CONTEMPT),
+        # Unknown and no face are no class, though their votes count.
+        (votes_for(unknown=8, neutral=2), NO_MAJORITY),
+        (votes_for(NF=10), NO_MAJORITY),
+        (votes_for(neutral=4, unknown=4, anger=2), NO_MAJORITY),
+        (votes_for(), NO_MAJORITY),
+    ],
+)
+def test_majority_mode_takes_the_clear_cases_only(votes: np.ndarray, expected: int) -> None:
+    assert majority_mode_labels(votes).tolist() == [expected]
+    assert majority_mode_labels(votes.astype(np.float32)).tolist() == [expected]

@@ -12,6 +12,7 @@ from training.metrics import HeadMetrics, Interval
 from training.report.charts import reliability_diagram
 from training.report.page import grid, legend, table
 from training.robustness_figures import Robustness
+from training.vote_figures import VoteFigures, VoteStatistics
 
 HEADS = ("challenge labels", "FER+ majority")
 
@@ -73,12 +74,65 @@ def _figures_table(evaluation: Evaluation) -> str:
                 *(_figure(head, "accuracy") for head in fresh),
             ]
         )
+    if evaluation.num_known:
+        unknown = (evaluation.fer2013_unknown, evaluation.ferplus_unknown)[: len(heads)]
+        rows.append(
+            [
+                f"without {evaluation.num_known} whose photograph is in training, exactly or nearly",
+                *(_figure(head, "accuracy") for head in unknown),
+            ]
+        )
+    if (at_training := evaluation.accuracy_at_training_votes) is not None:
+        rows.append(["if people agreed as they do on training", "–", f"{100 * at_training:.1f} %"])
     rows += [
         ["balanced accuracy", *(_figure(head, "balanced_accuracy") for _, head in heads)],
         ["macro F1", *(_figure(head, "macro_f1") for _, head in heads)],
         ["log loss, nats", *(f"{head.log_loss:.3f}" for _, head in heads)],
     ]
+    if evaluation.votes is not None and evaluation.ferplus is not None:
+        rows += _vote_rows(evaluation.votes)
     return table(["", *(name for name, _ in heads)], rows)
+
+
+def _vote_rows(votes: VoteFigures) -> list[list[str]]:
+    modes = {
+        "majority mode, 7 classes": votes.majority_mode,
+        "majority mode, 8 classes, contempt never answered": votes.majority_mode_with_contempt,
+    }
+    rows = [
+        [f"{name}, {head.num_pictures:,} pictures", "–", _figure(head, "accuracy")]
+        for name, head in modes.items()
+        if head is not None
+    ]
+    if votes.cross_entropy is not None:
+        least = f"<small>(their own entropy: {votes.statistics.entropy:.3f})</small>"
+        rows.append(["cross entropy to the votes, nats", "–", f"{votes.cross_entropy:.4f} {least}"])
+    return rows
+
+
+def votes_section(votes: VoteFigures, training: VoteStatistics | None) -> str:
+    """How far people agree, here and on what was learned from, and accuracy by how far they do."""
+    by_winner = [
+        [str(row.votes), f"{row.num_pictures:,}", f"{100 * row.accuracy:.1f} % <small>{_range(row.interval)}</small>"]
+        for row in votes.by_winner
+    ]
+    sets = {"measured here": votes.statistics, "training": training}
+    statistics = [
+        [
+            name,
+            f"{of_set.num_pictures:,}",
+            f"{of_set.all_agree:.1%}",
+            "–" if of_set.entropy is None else f"{of_set.entropy:.3f}",
+        ]
+        for name, of_set in sets.items()
+        if of_set is not None
+    ]
+    tables = [
+        table(["votes of the winner", "pictures", "accuracy"], by_winner, caption=HEADS[1]),
+        table(["votes", "pictures", "all agree", "entropy, nats"], statistics, caption="How far people agree"),
+    ]
+    lead = "How right a head can be depends on how far people agree: figures of two sets compare only beside this."
+    return section("Votes", grid([f"<div>{part}</div>" for part in tables], css="pair"), lead=lead)
 
 
 def _figure(head: HeadMetrics | None, name: str) -> str:

@@ -15,7 +15,13 @@ from training.faces import FaceSet
 from training.inference import HeadOutputs
 from training.report.errors_gallery import errors_section
 from training.report.explanation import explanation_section
-from training.report.figures import calibration_section, classes_section, confusion_section, figures_section
+from training.report.figures import (
+    calibration_section,
+    classes_section,
+    confusion_section,
+    figures_section,
+    votes_section,
+)
 from training.report.page import STYLE_FILE, table
 from training.report.robustness import robustness_section
 from training.robustness_figures import Robustness
@@ -67,6 +73,8 @@ def build_report(content: ReportContent) -> str:
         confusion_section(evaluation),
         calibration_section(evaluation),
     ]
+    if evaluation.votes is not None:
+        sections.insert(2, votes_section(evaluation.votes, evaluation.training_votes))
     if content.robustness is not None:
         sections.append(robustness_section(content.robustness))
     sections.append(errors_section(content.faces, content.outputs))
@@ -95,6 +103,7 @@ def _facts_section(content: ReportContent) -> str:
     left_out = ", ".join(f"{reason} {count}" for reason, count in evaluation.num_left_out.items()) or "–"
     agreement = "–" if evaluation.label_agreement is None else f"{evaluation.label_agreement:.1%}"
     copies = "not known" if evaluation.num_duplicates is None else f"{evaluation.num_duplicates:,}"
+    known = "not looked for" if evaluation.num_known is None else f"{evaluation.num_known:,}"
     facts = {
         "model file": f"{manifest.file}, sha256 {manifest.sha256}",
         "architecture": manifest.architecture,
@@ -105,6 +114,7 @@ def _facts_section(content: ReportContent) -> str:
         "made with": ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items()) or "–",
         "pictures": f"{evaluation.num_pictures:,}, of them {evaluation.num_blank} blank",
         "exact copies of training pictures": copies,
+        "photographs of training, exact or near": known,
         "with a FER+ majority among the classes": f"{evaluation.num_ferplus:,}; left out: {left_out}",
         "FER+ majority is the challenge's label": agreement,
     }

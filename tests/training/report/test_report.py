@@ -82,6 +82,7 @@ def test_everything_is_told_and_nothing_is_fetched(content: ReportContent) -> No
     structure = Structure(text)
     assert structure.headings == [
         "Main figures",
+        "Votes",
         "Classes",
         "Confusions",
         "Calibration",
@@ -121,6 +122,7 @@ def test_what_was_not_measured_is_left_out(content: ReportContent) -> None:
     headings = Structure(text).headings
     assert "Spoiled pictures" not in headings
     assert "What the net looks at" not in headings
+    assert "Votes" not in headings
     assert "FER+ majority" not in text.partition("<h2>Model and data")[0]
     assert "copies of training pictures</th>" not in text.partition("<h2>Model and data")[0]
 

@@ -1,0 +1,78 @@
+"""What a measured split shares with the pictures that were learned from: photographs, and how far people agree.
+
+FER2013 was collected from the web, and a fifth of its PublicTest pictures show a photograph that is in Training, too,
+cut, lit or mirrored differently. A net that learned a photograph knows its other cuttings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from emostream.errors import ConfigError
+from training.data import open_data_set
+from training.duplicates import duplicate_groups, near_duplicates
+from training.faces import FaceSet, join_face_sets
+from training.vote_figures import VoteStatistics, vote_statistics
+
+TRAINING_SPLIT = "training"
+MAX_PICTURES = 100_000
+"""Beyond so many the search takes minutes (its time grows with the square) and is done on demand only."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingOverlap:
+    """A measured set beside the one that was learned from.
+
+    Attributes:
+        known: bool n, pictures whose photograph was learned from, exactly or nearly. Blank ones show no photograph.
+        training_votes: how far people agree on what was learned from; None without votes.
+    """
+
+    known: npt.NDArray[np.bool_]
+    training_votes: VoteStatistics | None
+
+
+def overlap_with(training: FaceSet, faces: FaceSet, *, show_progress: bool = False) -> TrainingOverlap:
+    """Look for the photographs of `faces` among those of `training`."""
+    pictures = join_face_sets([training, faces]).pictures
+    groups = duplicate_groups(pictures, near=near_duplicates(pictures, show_progress=show_progress))
+    known = np.isin(groups[len(training) :], groups[: len(training)])
+    return TrainingOverlap(
+        known=known & ~faces.blank,
+        training_votes=None if training.votes is None else vote_statistics(training.votes),
+    )
+
+
+def load_with_overlap(
+    path: Path, *, split: str | None, look: bool | None = None, show_progress: bool = False
+) -> tuple[FaceSet, TrainingOverlap | None]:
+    """A split as `load_faces` reads it, and what it shares with the split `training` of the same data.
+
+    Args:
+        path: of the data.
+        split: which one to measure.
+        look: for photographs that both have; None where there is such a split and the two are not too large.
+        show_progress: show bars.
+
+    Raises:
+        SourceRejectedError: the data cannot be used.
+        ConfigError: a split is not there, or `look` and there is nothing to compare with.
+    """
+    data_set = open_data_set(path, show_progress=show_progress)
+    faces = data_set.faces(split)
+    can_look = TRAINING_SPLIT in data_set.splits and TRAINING_SPLIT not in data_set.choose(split)
+    if look and not can_look:
+        raise ConfigError(
+            f"data {path} has no split {TRAINING_SPLIT!r} beside what is measured: photographs that were learned from "
+            "cannot be told; leave --near-duplicates out"
+        )
+    if look is False or not can_look:
+        return faces, None
+    training = data_set.load(TRAINING_SPLIT)
+    if look is None and len(training) + len(faces) > MAX_PICTURES:
+        return faces, None
+    return faces, overlap_with(training, faces, show_progress=show_progress)
