@@ -16,7 +16,7 @@ import numpy as np
 from emostream.classify.batcher import CropBatcher
 from emostream.classify.classifier import SharedClassifier
 from emostream.classify.load import load_classifier
-from emostream.config import Settings, ZoneSettings
+from emostream.config import MAX_FACES, MIN_FACE_PIXELS, Settings, ZoneSettings
 from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import FrameSource
 from emostream.detect.detector import FaceDetector
@@ -39,6 +39,7 @@ from emostream.track.smoothing import EmotionSmoother
 from emostream.zones import Zone, check_zones, zone_from
 
 _FP32_DETECTOR, _INT8_DETECTOR = "centerface", "centerface-int8"
+_KEEN_SCORE = 0.2  # nothing but faces reached it in 227 frames of seven clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,23 @@ def load_batched_classifier(settings: Settings) -> CropBatcher:
         max_batch_size=settings.classify.max_batch_size,
         wanted_crops=classifier.wanted_batch_size,
     )
+
+
+def load_keen_detector(settings: Settings) -> FaceDetector:
+    """A detector for hiding people: as the settings say, but it looks for faces of half the size and weaker ones too.
+
+    A place covered in vain does little harm; that cannot be said of an event.
+
+    Raises:
+        ConfigError, ModelError: as `load_chosen_detector`.
+    """
+    detect = settings.detect
+    keen = {
+        "min_face_pixels": max(detect.min_face_pixels // 2, MIN_FACE_PIXELS),
+        "min_score": min(detect.min_score, _KEEN_SCORE),
+        "max_faces": MAX_FACES,
+    }
+    return load_chosen_detector(settings.model_copy(update={"detect": detect.model_copy(update=keen)}))
 
 
 def load_chosen_detector(settings: Settings) -> FaceDetector:

@@ -26,8 +26,8 @@ from emostream.errors import ConfigError
 
 _PREFIX, _DELIMITER = "EMOSTREAM_", "__"
 _SECRETS = ("redis_url", "http_proxy", "tokens")
-MAX_FACES = 1000
-"""Of one frame, at the very most."""
+MIN_FACE_PIXELS, MAX_FACES = 12, 1000
+"""Bounds of the settings: the smallest face, and faces of one frame."""
 """Their values stand in no error message, whatever is wrong with them."""
 
 
@@ -76,7 +76,7 @@ class DetectSettings(_Section):
     precision: Literal["auto", "fp32", "int8"] = "auto"
     """Arithmetic of `centerface`; `auto` measures once, on processors with INT8 instructions, and takes the faster; on
     a GPU it is FP16."""
-    min_face_pixels: int = Field(32, ge=12, le=2000)
+    min_face_pixels: int = Field(32, ge=MIN_FACE_PIXELS, le=2000)
     """Smallest face looked for, as height in pixels of the frame. Smaller costs more time."""
     min_score: float = Field(0.3, gt=0, lt=1)
     """Detections below this confidence are dropped; weak ones may continue a track."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -20,8 +20,7 @@ from emostream.config import Settings
 from emostream.decode.source import FrameSource
 from emostream.errors import ConfigError, EmostreamError
 from emostream.event import EmotionEvent, FaceEmotion
-from emostream.face import Face
-from emostream.frame import Frame, Luma
+from emostream.frame import Frame
 from emostream.models.store import ModelStore
 from emostream.pipeline import EventObserver
 from emostream.publish.table_writer import TableWriter, open_table_writer
@@ -61,14 +60,7 @@ class AnalysisReport:
         self._pictures = pictures
 
     @contextlib.contextmanager
-    def observing(
-        self,
-        spec: StreamSpec,
-        source: FrameSource,
-        *,
-        settings: Settings,
-        detect: Callable[[Luma], list[Face]],
-    ) -> Iterator[EventObserver]:
+    def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
         """What the pipeline shows its frames and events; the report is written when the run ends, also early."""
         picture_of = partial(_picture_of, is_blurred=self._pictures is ReportPictures.BLURRED)
         recording = Recording(None if self._pictures is ReportPictures.NONE else picture_of)

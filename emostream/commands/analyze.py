@@ -24,7 +24,6 @@ from emostream.commands.options import (
     check_is_not_source,
     notes,
     screen,
-    seeing_everybody,
     settings_for_command,
 )
 from emostream.commands.tables import summary_table
@@ -35,8 +34,7 @@ from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import FrameSource
 from emostream.errors import ConfigError
 from emostream.event import EmotionEvent
-from emostream.face import Face
-from emostream.frame import Frame, Luma
+from emostream.frame import Frame
 from emostream.logs import STREAM_ID
 from emostream.measurement import Measurement, live_source_of
 from emostream.open_tracer import open_tracer
@@ -59,12 +57,9 @@ class RunObserver(Protocol):
     """Something that is made of the frames and events of a run."""
 
     def observing(
-        self, spec: StreamSpec, source: FrameSource, *, settings: Settings, detect: Callable[[Luma], list[Face]]
+        self, spec: StreamSpec, source: FrameSource, *, settings: Settings
     ) -> AbstractContextManager[EventObserver]:
-        """Around the run; the source is open at the first frame. What is made is complete when it is left.
-
-        `detect` is the run's detector, for observers that have to know more than the events say.
-        """
+        """Around the run; the source is open at the first frame. What is made is complete when it is left."""
         ...
 
 
@@ -111,8 +106,6 @@ def analyze(
     settings = settings_for_command(config, redis=redis)
     if blur and annotate is None:
         raise ConfigError("--blur is about the annotated video: give --annotate FILE")
-    if blur:
-        settings = seeing_everybody(settings)
     for path in _event_files(output, sink or ()):
         check_is_not_source(path, source, what="the file of events")
     observers: list[RunObserver] = []
@@ -247,10 +240,7 @@ async def run_analysis(
                 _progress(spec, source, is_shown=progress) as advance,
             ):
                 observing = [
-                    stack.enter_context(
-                        observer.observing(spec, source, settings=settings, detect=models.detector.detect)
-                    )
-                    for observer in observers
+                    stack.enter_context(observer.observing(spec, source, settings=settings)) for observer in observers
                 ]
 
                 def observe(frame: Frame, event: EmotionEvent) -> None:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from emostream.assembly import load_keen_detector
 from emostream.commands.options import check_is_not_source, notes
 from emostream.config import DecodeSettings, Settings
 from emostream.decode.sound import SoundReader
@@ -28,8 +29,8 @@ class AnnotatedVideo:
 
     Args:
         path: the file to write.
-        is_blurred: make faces unrecognisable. Every frame is searched for that, also where the pipeline follows faces
-            only, and is held for half a second: who is found by then is covered from the first frame on.
+        is_blurred: make faces unrecognisable. Every frame is searched for that, by a detector that finds more than the
+            pipeline's, and is held for half a second: who is found by then is covered from the first frame on.
         encoder: see `VideoWriter`.
         is_told: say on standard error what was written, how, and what became of the sound.
 
@@ -44,14 +45,7 @@ class AnnotatedVideo:
         self._is_told = is_told
 
     @contextlib.contextmanager
-    def observing(
-        self,
-        spec: StreamSpec,
-        source: FrameSource,
-        *,
-        settings: Settings,
-        detect: Callable[[Luma], list[Face]],
-    ) -> Iterator[EventObserver]:
+    def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
         """What the pipeline shows its frames and events; the file is complete afterwards."""
         check_is_not_source(self.path, spec.url, what="the annotated video")
         writer = VideoWriter(self.path, encoder=self._encoder)
@@ -76,7 +70,7 @@ class AnnotatedVideo:
                 writer.write(draw_event(picture, event), pts_seconds=frame.pts_seconds)
 
             if self._is_blurred:
-                yield stack.enter_context(_covering(write, detect=detect))
+                yield stack.enter_context(_covering(write, detect=load_keen_detector(settings).detect))
             else:
                 yield write
 

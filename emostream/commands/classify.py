@@ -13,18 +13,12 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
-from emostream.assembly import Models, load_models
-from emostream.commands.options import (
-    ConfigOption,
-    JsonOption,
-    notes,
-    screen,
-    seeing_everybody,
-    settings_for_command,
-)
+from emostream.assembly import Models, load_keen_detector, load_models
+from emostream.commands.options import ConfigOption, JsonOption, notes, screen, settings_for_command
 from emostream.commands.picture_list import list_pictures
 from emostream.commands.tables import as_markup, coloured
 from emostream.config import Settings
+from emostream.detect.detector import FaceDetector
 from emostream.errors import ConfigError, SourceError
 from emostream.pictures import ClassifiedPicture, classify_picture
 from emostream.printable import printable
@@ -59,8 +53,6 @@ def classify(
     settings = settings_for_command(config)
     if blur and annotate is None:
         raise ConfigError("--blur is about the annotated pictures: give --annotate FOLDER")
-    if blur:
-        settings = seeing_everybody(settings)
     listed = list_pictures(pictures)
     if listed.num_others:
         notes.print(f"left out {listed.num_others} files that are not called like pictures")
@@ -68,7 +60,8 @@ def classify(
     for error in errors:
         _report(error, json=json)
     if listed.names:
-        writer = None if annotate is None else _AnnotatedFolder(annotate, is_blurred=blur)
+        hidden_by = load_keen_detector(settings) if blur else None
+        writer = None if annotate is None else _AnnotatedFolder(annotate, hidden_by=hidden_by)
         asyncio.run(_classify_all(listed.names, settings, writer, errors=errors, is_whole_face=whole, json=json))
     if errors:
         num_named = len(listed.names) + len(listed.errors)
@@ -184,15 +177,15 @@ class _AnnotatedFolder:
 
     Args:
         folder: made where it is missing.
-        is_blurred: make the faces unrecognisable.
+        hidden_by: finds the faces to make unrecognisable; None leaves them clear.
 
     Raises:
         ConfigError: the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, *, is_blurred: bool) -> None:
+    def __init__(self, folder: Path, *, hidden_by: FaceDetector | None) -> None:
         self.folder = folder
-        self._is_blurred = is_blurred
+        self._hidden_by = hidden_by
         self.num_written = 0
         self._taken: set[str] = set()
         try:
@@ -206,8 +199,9 @@ class _AnnotatedFolder:
         self._taken.add(file_name)
         path = self.folder / file_name
         picture = found.frame.rgb()
-        if self._is_blurred:  # every face of the event, and that is every detection: weak ones count in pictures
-            picture = blur_boxes(picture, [item.face.box_xyxy for item in found.event.faces])
+        if self._hidden_by is not None:
+            faces = [*self._hidden_by.detect(found.frame.luma), *(item.face for item in found.event.faces)]
+            picture = blur_boxes(picture, [face.box_xyxy for face in faces])
         write_png(draw_event(picture, found.event, has_time=False), path)
         self.num_written += 1
         return path

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from emostream.config import MAX_FACES, Settings, load_settings
+from emostream.config import Settings, load_settings
 from emostream.errors import ConfigError
 from emostream.logs import configure_logging
 
@@ -34,12 +34,6 @@ def check_is_not_source(path: Path, url: str, *, what: str) -> None:
         return
     if is_source:
         raise ConfigError(f"{what} would replace its source {path}; give another name")
-
-
-def seeing_everybody(settings: Settings) -> Settings:
-    """The settings for `--blur`: nobody may stay clear for being one face too many."""
-    detect = settings.detect.model_copy(update={"max_faces": MAX_FACES})
-    return settings.model_copy(update={"detect": detect})
 
 
 def settings_for_command(config: Path | None, *, redis: str | None = None, **arguments: Any) -> Settings:
