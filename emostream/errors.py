@@ -66,6 +66,12 @@ class SourceTimeoutError(SourceError, TimeoutError):
     retryable = True
 
 
+class SourceCutShortError(SourceUnavailableError):
+    """The connection ended before all that was declared had come: damage, unless opening it again brings the rest."""
+
+    exit_code = 4
+
+
 class SourceRejectedError(SourceError, ValueError):
     """The source can never work as given: bad URL, missing file, refused login, no video, unknown codec."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from emostream.assembly import Models, build_pipeline, build_stages, new_epoch
 from emostream.config import Settings
 from emostream.decode.picture import open_picture, open_picture_content, picture_spec
-from emostream.decode.pyav_source import PyAVSource
+from emostream.decode.source import FrameSource
 from emostream.detect.align import CROP_SIZE_PIXELS, TEMPLATE_BOX, TEMPLATE_LANDMARKS
 from emostream.errors import SourceRejectedError
 from emostream.event import EmotionEvent, StatusEvent
@@ -35,7 +35,7 @@ class ClassifiedPicture:
 async def classify_picture(
     url: str, *, settings: Settings, models: Models, is_whole_face: bool = False
 ) -> ClassifiedPicture:
-    """The faces of a picture file or URL, in any format FFmpeg knows.
+    """The faces of a picture file or URL, in any format FFmpeg knows, or HEIC, AVIF and TIFF.
 
     Args:
         url: path or URL; of a video or an animation, the first picture is taken.
@@ -61,7 +61,7 @@ async def event_of_picture(content: bytes, *, settings: Settings, models: Models
 
 
 async def _classify(
-    opening: AbstractContextManager[tuple[PyAVSource, bool]],
+    opening: AbstractContextManager[tuple[FrameSource, bool]],
     *,
     settings: Settings,
     models: Models,

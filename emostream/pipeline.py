@@ -181,7 +181,7 @@ class Pipeline:
     async def _run_source(self) -> None:
         try:
             await self._in_thread(self._source.__enter__)
-            await self._publish_status(StreamState.RUNNING)
+            await self._publish_status(StreamState.RUNNING, detail=self._source.info.notice)
             await self._run_stages()
         finally:
             self._source.close()

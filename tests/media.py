@@ -235,7 +235,10 @@ def corrupt_packets(path: Path, target: Path, indexes: Sequence[int]) -> Path:
 
 
 class _MediaHandler(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder; `/status/CODE` answers so, `/hang` never, `/break/FILE` breaks off after half of the file."""
+    """Files of a folder; `/status/CODE` answers so, `/hang` never, `/break/FILE` breaks off after half of the file.
+
+    `/nolength/FILE` does not say how long the file is, and ends the connection where it ends.
+    """
 
     hang_seconds: ClassVar[float] = 30.0
 
@@ -250,6 +253,12 @@ class _MediaHandler(http.server.SimpleHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content[: len(content) // 2])
+        elif self.path.startswith("/nolength/"):
+            content = Path(self.translate_path(self.path.removeprefix("/nolength"))).read_bytes()
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(content)
         else:
             with contextlib.suppress(ConnectionError):  # a reader may leave in the middle
                 super().do_GET()

@@ -47,6 +47,7 @@ def test_only_lost_connections_are_retryable() -> None:
     assert {cls.__name__ for cls in CLASSES if cls.retryable} == {
         "ClassifierUnavailableError",
         "DetectorUnavailableError",
+        "SourceCutShortError",
         "SourceUnavailableError",
         "SourceTimeoutError",
         "SinkUnavailableError",

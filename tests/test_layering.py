@@ -32,6 +32,8 @@ DOORS = {
         "publish/embedded_redis.py",
         "service/store.py",
     },
+    "PIL": {"decode/still_picture.py"},
+    "pillow_heif": {"decode/still_picture.py"},
     "fsspec": {"decode/remote_file.py"},
     "tensorrt": {"trt/package.py"},
     "tensorrt_rtx": {"trt/package.py"},

@@ -174,7 +174,7 @@ class LiveSource:
             attempt = self._connect()
             if attempt is not None:
                 self.live_stats.num_reconnects += 1
-                self._on_state(StreamState.RUNNING, "")
+                self._on_state(StreamState.RUNNING, self.info.notice)
 
     def _offset_of(self, frame: Frame, *, now: float) -> tuple[int, float] | None:
         """What to add to index and pts so that they continue; None for the first opening."""

@@ -64,6 +64,11 @@ class Location:
     format: str | None = None
     structure: FileStructure = field(default_factory=FileStructure)
 
+    @property
+    def is_http(self) -> bool:
+        """Whether it comes as bodies of HTTP answers."""
+        return self.address.partition("://")[0].lower() in ("http", "https")
+
 
 def parse_location(url: str, *, settings: DecodeSettings) -> Location:
     """Check a path or URL before FFmpeg sees it.
@@ -114,7 +119,8 @@ def _device(path: Path, *, name: str) -> Location:
 
 
 def _http_options(settings: DecodeSettings) -> dict[str, str]:
-    options: dict[str, str] = {}
+    # Servers that close a connection which FFmpeg would use again (for an index at the end) are asked once more.
+    options = {"reconnect_on_network_error": "1", "reconnect_max_retries": "1"}
     if settings.references == "none":
         options["max_redirects"] = "0"
     if settings.http_proxy is not None:

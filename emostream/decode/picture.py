@@ -1,4 +1,4 @@
-"""One picture as a frame, through the decoder of videos: JPEG, PNG, WebP, AVIF, GIF and whatever else FFmpeg reads."""
+"""One picture as a frame: HEIC, AVIF and TIFF through Pillow, JPEG, PNG, WebP, GIF and whatever else through FFmpeg."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from emostream.config import DecodeSettings
 from emostream.decode.picture_structure import (
+    PICTURE_CODECS,
     SIGNATURE_BYTES,
     first_of_animation,
     is_known_picture,
     read_picture_structure,
 )
 from emostream.decode.pyav_source import PyAVSource
+from emostream.decode.source import DecodeStats, FrameSource, SourceInfo
+from emostream.decode.still_picture import StillPictureSource, is_read_by_pillow
 from emostream.errors import DecodeError, SourceError, SourceRejectedError
 from emostream.frame import Frame
 from emostream.redact import redact
@@ -46,7 +51,7 @@ def read_picture(url: str, *, settings: DecodeSettings) -> Frame:
 
 
 @contextlib.contextmanager
-def open_picture(url: str, *, settings: DecodeSettings) -> Iterator[tuple[PyAVSource, bool]]:
+def open_picture(url: str, *, settings: DecodeSettings) -> Iterator[tuple[FrameSource, bool]]:
     """A source, not opened yet, of the one frame of a picture file or URL; and whether more follow in the file.
 
     Raises:
@@ -55,14 +60,14 @@ def open_picture(url: str, *, settings: DecodeSettings) -> Iterator[tuple[PyAVSo
     """
     content = _content_of_known_picture(url)
     if content is None:
-        yield PyAVSource(picture_spec(url), settings=settings), False
+        yield _CheckedPicture(PyAVSource(picture_spec(url), settings=settings), name=redact(url)), False
     else:
         with open_picture_content(content, name=redact(url), settings=settings) as opened:
             yield opened
 
 
 @contextlib.contextmanager
-def open_picture_content(content: bytes, *, name: str, settings: DecodeSettings) -> Iterator[tuple[PyAVSource, bool]]:
+def open_picture_content(content: bytes, *, name: str, settings: DecodeSettings) -> Iterator[tuple[FrameSource, bool]]:
     """As `open_picture`, of a picture in memory that messages call `name`."""
     structure = read_picture_structure(content)
     if structure.size is not None and structure.size[0] * structure.size[1] > settings.max_frame_pixels:
@@ -73,15 +78,85 @@ def open_picture_content(content: bytes, *, name: str, settings: DecodeSettings)
         )
     if structure.is_cut:
         raise DecodeError(f"{name}: the picture is damaged: its end is missing; give the complete file")
-    if structure.is_tiled:
-        raise SourceRejectedError(
-            f"{name}: the picture is stored in tiles, which are not read; convert it to JPEG or PNG"
-        )
+    if is_read_by_pillow(content):
+        still = StillPictureSource(content, stream_id=PICTURE_ID, name=name, settings=settings)
+        yield _CheckedPicture(still, name=name), False
+        return
     with picture_path(first_of_animation(content)) as path:
+        source = PyAVSource(picture_spec(path), settings=settings)
+        declared_size = None if structure.is_animated else structure.size
         try:
-            yield PyAVSource(picture_spec(path), settings=settings), structure.is_animated
+            yield _CheckedPicture(source, name=name, declared_size=declared_size), structure.is_animated
         except SourceError as exc:
             raise type(exc)(str(exc).replace(path, name)) from exc
+
+
+class _CheckedPicture:
+    """A source whose picture is what its file declares, and shows something.
+
+    Decoders that do not know how a picture is stored, or lose their way in a damaged one, may give one level everywhere
+    or another size without a word. "No face" would be an answer about a picture that nobody has seen.
+
+    Args:
+        source: of the picture.
+        name: what messages call it.
+        declared_size: width and height by the file's headers; None when they say nothing that is certain.
+    """
+
+    def __init__(self, source: FrameSource, *, name: str, declared_size: tuple[int, int] | None = None) -> None:
+        self._source = source
+        self._name = name
+        self._declared_size = declared_size
+
+    @property
+    def kind(self) -> StreamKind:
+        """That of the source inside."""
+        return self._source.kind
+
+    @property
+    def info(self) -> SourceInfo:
+        """That of the source inside."""
+        return self._source.info
+
+    @property
+    def stats(self) -> DecodeStats:
+        """Those of the source inside."""
+        return self._source.stats
+
+    def __enter__(self) -> Self:
+        """Open; raises `SourceError`."""
+        self._source.__enter__()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        self._source.__exit__(exc_type, exc, traceback)
+
+    def close(self) -> None:
+        """Close the source inside."""
+        self._source.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The picture.
+
+        Raises:
+            DecodeError: it is not what the file declares, or shows nothing.
+        """
+        for frame in self._source:
+            declared = self._declared_size
+            if declared is not None and sorted(declared) != sorted((frame.width, frame.height)):
+                raise DecodeError(
+                    f"{self._name}: the picture is damaged: expected {declared[0]}×{declared[1]} pixels, got "
+                    f"{frame.width}×{frame.height}; give an undamaged file"
+                )
+            if self.info.codec in PICTURE_CODECS and frame.luma.min() == frame.luma.max():
+                raise DecodeError(
+                    f"{self._name}: the picture is of one level everywhere: it shows nothing, is damaged, or is of a "
+                    "kind that is not read; give another, or convert it to JPEG or PNG"
+                )
+            yield frame
 
 
 @contextlib.contextmanager

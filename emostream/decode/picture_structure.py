@@ -1,13 +1,12 @@
 """Pure: what a picture file's own headers say: its size, whether it moves, and whether its end is missing.
 
 FFmpeg decodes a JPEG that was cut to a picture whose rest is green, without a word, and says of a picture beyond
-`max_pixels` only that it found none. The headers of JPEG (ITU-T T.81), PNG (W3C) and WebP (RFC 9649) tell both. Of a
-picture in tiles (ISO/IEC 23008-12: the photos of many phones, in HEIC) it gives the first tile as if that were all.
+`max_pixels` only that it found none. The headers of JPEG (ITU-T T.81), PNG (W3C) and WebP (RFC 9649) tell both. libheif
+decodes a HEIC that was cut just as quietly; its boxes (ISO/IEC 14496-12) tell.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,12 +19,17 @@ _JPEG_SCAN = 0xDA
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WEBP_FRAME_HEADER_BYTES = 16
 _WEBP_HAS_ALPHA = 0x10
-# An item whose type is `grid`: a picture made of others. The entry (`infe`) begins with version and flags, then has the
-# item's number in 2 or 4 bytes, and 2 bytes about protection.
-_HEIF_GRID = re.compile(rb"infe[\x02\x03].{3}(?:.{2}){2,3}grid", re.DOTALL)
-_HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"})
-_HEIF_HEADER_BYTES = 1 << 18  # entries of thousands of tiles
-SIGNATURE_BYTES = 12
+# Of a picture; files of a sequence (`msf1`, `hevc`, `avis`) may hold one as well.
+_HEIF_BRANDS = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+    | {b"mif1", b"mif2", b"msf1", b"miaf", b"avif", b"avis"}
+)
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+PICTURE_CODECS = frozenset(
+    {"mjpeg", "png", "apng", "bmp", "gif", "webp", "tiff", "heif", "avif", "jpeg2000", "jpegls", "jpegxl", "ppm", "pgm"}
+)
+"""FFmpeg's and Pillow's names of what usually is a still picture."""
+SIGNATURE_BYTES = 64
 """So many of a file's first bytes tell whether `read_picture_structure` knows it."""
 
 
@@ -37,22 +41,32 @@ class PictureStructure:
         size: width and height in pixels as stored; None where they do not say.
         is_animated: whether other pictures follow the first.
         is_cut: whether the end of the file is missing.
-        is_tiled: whether it is put together from tiles, which are pictures of their own in the file.
     """
 
     size: tuple[int, int] | None = None
     is_animated: bool = False
     is_cut: bool = False
-    is_tiled: bool = False
 
 
 def is_known_picture(start: bytes) -> bool:
-    """Whether a file that starts so is a JPEG, PNG, WebP, HEIC or AVIF.
+    """Whether a file that starts so is a JPEG, PNG, WebP, TIFF, HEIC or AVIF.
 
     >>> is_known_picture(b"\\xff\\xd8\\xff\\xe0"), is_known_picture(b"GIF89a")
     (True, False)
     """
-    return start.startswith((_PNG_SIGNATURE, _JPEG_SIGNATURE)) or _is_webp(start) or _is_heif(start)
+    return start.startswith((_PNG_SIGNATURE, _JPEG_SIGNATURE)) or _is_webp(start) or is_heif(start) or is_tiff(start)
+
+
+def is_heif(start: bytes) -> bool:
+    """Whether a file that starts so is a HEIC or AVIF."""
+    brands = start[8 : min(int.from_bytes(start[:4], "big"), SIGNATURE_BYTES)]
+    named = {brands[at : at + 4] for at in range(0, len(brands), 4) if at != 4}  # the second is a version number
+    return start[4:8] == b"ftyp" and not named.isdisjoint(_HEIF_BRANDS)
+
+
+def is_tiff(start: bytes) -> bool:
+    """Whether a file that starts so is a TIFF."""
+    return start.startswith(_TIFF_SIGNATURES)
 
 
 def read_picture_structure(content: bytes) -> PictureStructure:
@@ -63,8 +77,8 @@ def read_picture_structure(content: bytes) -> PictureStructure:
         return _jpeg_structure(content)
     if _is_webp(content):
         return _webp_structure(content)
-    if _is_heif(content):
-        return PictureStructure(is_tiled=_HEIF_GRID.search(content, 0, _HEIF_HEADER_BYTES) is not None)
+    if is_heif(content):
+        return PictureStructure(is_cut=_is_cut_heif(content))
     return PictureStructure()
 
 
@@ -116,8 +130,16 @@ def _is_webp(content: bytes) -> bool:
     return content[:4] == b"RIFF" and content[8:12] == b"WEBP"
 
 
-def _is_heif(content: bytes) -> bool:
-    return content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS
+def _is_cut_heif(content: bytes) -> bool:
+    offset = 0
+    while offset + 16 <= len(content):
+        size = int.from_bytes(content[offset : offset + 4], "big")
+        if size == 1:
+            size = int.from_bytes(content[offset + 8 : offset + 16], "big")
+        if size < 8:  # 0: to the end of the file, whatever its size
+            return False
+        offset += size
+    return offset > len(content)
 
 
 def _webp_structure(content: bytes) -> PictureStructure:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,10 +32,19 @@ from emostream.decode.remote_file import is_remote, open_remote
 from emostream.decode.sampling import FrameSampler
 from emostream.decode.source import DecodeStats, SourceInfo
 from emostream.decode.timestamps import SourceClock
-from emostream.errors import SourceError, SourceRejectedError, SourceTimeoutError, SourceUnavailableError
+from emostream.decode.video_track import VideoTrack, choose_track, told_of_tracks
+from emostream.errors import (
+    SourceCutShortError,
+    SourceError,
+    SourceRejectedError,
+    SourceTimeoutError,
+    SourceUnavailableError,
+)
 from emostream.frame import Frame
 from emostream.redact import redact
 from emostream.stream import StreamKind, StreamSpec
+
+logger = logging.getLogger(__name__)
 
 _MAX_GAP_SECONDS = {StreamKind.FILE: 86_400.0, StreamKind.LIVE: 10.0}  # a file may pause over night
 _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -44,6 +55,8 @@ _CODECS_WITHOUT_SIDE_DATA = frozenset({"png", "apng"})
 # 0.8 s old by then: of eight RTSP cameras each lost 10 to 19 frames while it was opened.
 _LIVE_PROBING = {"fpsprobesize": "0"}
 _TEXT_ART_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})  # FFmpeg "plays" any .txt file
+# Of pictures that may be in tiles, of which FFmpeg would give one. Sequences (`avis`, `hevc`, `msf1`) are videos.
+_STILL_BRANDS = frozenset({"heic", "heix", "heim", "heis", "mif1", "mif2", "miaf", "avif"})
 
 
 def _utc_now() -> datetime:
@@ -78,6 +91,7 @@ class PyAVSource:
         self._info: SourceInfo | None = None
         self._first: VideoFrame | None = None
         self._packet: Packet[VideoStream] | None = None
+        self._num_read = 0  # packets of the video
         self._decode_seconds = 0.0  # of the picture that came last
         self._decoder = ""  # known from the first picture on
         self._zero_at_microseconds: int | None = (
@@ -172,7 +186,7 @@ class PyAVSource:
                     hwaccel=hardware_of(self._hardware),
                 )
                 self._container = container = cast(InputContainer, opened)
-                stream = _video_stream(container, name=self._name)
+                stream, notice = self._choose(container)
                 self._check_size(stream.codec_context.width, stream.codec_context.height)
                 self._reader = PictureReader(
                     VideoReformatter, reads_side_data=stream.codec_context.name not in _CODECS_WITHOUT_SIDE_DATA
@@ -180,7 +194,7 @@ class PyAVSource:
                 stream.codec_context.options = dict(max_pixels)
                 stream.codec_context.thread_type = "AUTO" if self.kind is StreamKind.FILE else "SLICE"
                 stream.codec_context.thread_count = settings.num_threads
-                info = _describe(container, stream, kind=self.kind)
+                info = replace(_describe(container, stream, kind=self.kind), notice=notice)
                 self._declared_num_packets = stream.frames
                 self._stream = stream
                 self._time_base = stream.time_base
@@ -191,6 +205,18 @@ class PyAVSource:
             self._release_if_closed()
         self._clock = SourceClock(declared_fps=info.declared_fps, max_gap_seconds=_MAX_GAP_SECONDS[self.kind])
         return info
+
+    def _choose(self, container: InputContainer) -> tuple[VideoStream, str]:
+        """The video to read and what is said of the choice; all other streams are told not to be read."""
+        streams = {stream.index: stream for stream in _video_streams(container, name=self._name)}
+        tracks = [_track_of(stream) for stream in streams.values()]
+        chosen = choose_track(tracks)
+        if told := told_of_tracks(tracks, chosen):
+            logger.warning("%s: %s", self._name, told)
+        for other in container.streams:
+            if other.index != chosen.index:
+                other.discard = Discard.all
+        return streams[chosen.index], told
 
     def _translated(self, exc: FFmpegError, *, doing: Literal["open", "read"], started: float) -> SourceError:
         settings = self._settings
@@ -306,12 +332,15 @@ class PyAVSource:
                         self._demuxed = self._container.demux()
                 continue
             except FFmpegError as exc:
-                error = self._translated(exc, doing="read", started=started)
+                error = self._error_unless_end(exc, started=started)
                 yield self._flush_packet()  # pictures the decoder still holds are good
+                if error is None:
+                    break
                 raise error from exc
             finally:
                 self._release_if_closed()
             if packet.stream is self._stream:
+                self._num_read += packet.size > 0
                 yield cast("Packet[VideoStream]", packet)
                 picture_at = time.monotonic()  # not before: the consumer may take its time
             elif self._is_stopped(since=picture_at):
@@ -320,6 +349,26 @@ class PyAVSource:
                     f"{self._name}: no picture came within {self._settings.read_timeout_seconds:g} s, but sound or "
                     "other data; the source is opened again"
                 )
+
+    def _error_unless_end(self, exc: FFmpegError, *, started: float) -> SourceError | None:
+        """What an error of a read means; None where it is how FFmpeg ends an HTTP body that declared no length."""
+        with self._lock:
+            container = self._container
+            if container is None or self.kind is StreamKind.LIVE or not self._location.is_http:
+                return self._translated(exc, doing="read", started=started)
+            num_bytes = container.size
+            if exc.errno == errno.EIO and num_bytes <= 0:
+                try:
+                    self._check_end(container)
+                except SourceError as error:
+                    return error
+                return None
+        if exc.errno in (errno.EIO, errno.ECONNRESET) and num_bytes > 0:
+            return SourceCutShortError(
+                f"{self._name}: the connection ended before the declared {num_bytes} bytes had come; the pictures "
+                "before are good, try again for the rest"
+            )
+        return self._translated(exc, doing="read", started=started)
 
     def _is_stopped(self, *, since: float) -> bool:
         """Whether the picture of a live source is overdue; in files, other streams may go on for as long as they do."""
@@ -333,16 +382,23 @@ class PyAVSource:
     def _check_end(self, container: InputContainer) -> None:
         if self.kind is StreamKind.LIVE:
             raise SourceUnavailableError(f"{self._name}: the source ended; it is opened again")
-        index = self._stream.index_entries
         check_file_end(
             name=self._name,
             structure=self._location.structure,
-            is_index_beyond_end=len(index) > 0 and 0 < container.size < index[-1].pos + index[-1].size,
+            is_index_beyond_end=self._is_index_beyond_end(container),
             declared_num_packets=self._declared_num_packets,
             reached_seconds=self._clock.next_seconds,
             declared_seconds=None if self._info is None else self._info.duration_seconds,
             stats=self._stats,
         )
+
+    def _is_index_beyond_end(self, container: InputContainer) -> bool:
+        index = self._stream.index_entries
+        if not len(index):
+            return False
+        if self._location.is_http and container.format.name.startswith("mov"):  # its index names every packet
+            return self._num_read < len(index)
+        return 0 < container.size < index[-1].pos + index[-1].size
 
 
 def _next_packet(demuxed: Iterator[Packet[Stream]]) -> Packet[Stream] | None:
@@ -354,18 +410,38 @@ def _next_packet(demuxed: Iterator[Packet[Stream]]) -> Packet[Stream] | None:
         return None
 
 
-def _video_stream(container: InputContainer, *, name: str) -> VideoStream:
-    """The first video that is not a cover picture; all other streams are told not to be read."""
+def _video_streams(container: InputContainer, *, name: str) -> list[VideoStream]:
+    """The videos that can be read, without cover pictures; at least one."""
     streams = [stream for stream in container.streams.video if not stream.disposition & _NOT_A_VIDEO]
-    if not streams or streams[0].codec_context is None or streams[0].codec_context.name in _TEXT_ART_CODECS:
+    decodable = [
+        stream
+        for stream in streams
+        if stream.codec_context is not None and stream.codec_context.name not in _TEXT_ART_CODECS
+    ]
+    if not decodable:
         if streams and streams[0].codec_context is None:
             raise SourceRejectedError(f"{name}: there is no decoder for the codec of its video; convert it to H.264")
         got = "text" if streams else "sound" if container.streams.audio else f"format {container.format.name!r}"
         raise SourceRejectedError(f"{name}: expected a video or picture, got only {got}")
-    for other in container.streams:
-        if other.index != streams[0].index:
-            other.discard = Discard.all
-    return streams[0]
+    if decodable[0].codec_context.name == "tiff" or container.metadata.get("major_brand", "") in _STILL_BRANDS:
+        raise SourceRejectedError(
+            f"{name}: TIFF, HEIC and AVIF are read as pictures only (emostream classify FILE, POST /v1/images with the "
+            "picture as its body); convert it to JPEG or PNG"
+        )
+    return decodable
+
+
+def _track_of(stream: VideoStream) -> VideoTrack:
+    context = stream.codec_context
+    return VideoTrack(
+        index=stream.index,
+        codec=context.codec.canonical_name,
+        width=context.width,
+        height=context.height,
+        is_default=bool(stream.disposition & Disposition.default),
+        num_frames=1 if stream.disposition & Disposition.still_image else stream.frames,
+        bit_rate=int(stream.metadata.get("variant_bitrate", "") or context.bit_rate or 0),
+    )
 
 
 def _describe(container: InputContainer, stream: VideoStream, *, kind: StreamKind) -> SourceInfo:

@@ -26,6 +26,7 @@ class SourceInfo:
         has_audio: whether there is an audio track as well.
         zero_seconds: the container's time of the first picture of a file, which is time 0 of frames; None when unknown.
         pixel_aspect: width of a pixel over its height, upright; 1 unless the source says otherwise.
+        notice: what people should know of it, in one sentence: that there are several videos and which one is read.
     """
 
     width: int
@@ -38,6 +39,7 @@ class SourceInfo:
     has_audio: bool = False
     zero_seconds: float | None = None
     pixel_aspect: Fraction = Fraction(1)
+    notice: str = ""
 
 
 @dataclass(slots=True)

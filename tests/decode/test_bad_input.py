@@ -11,6 +11,7 @@ import pytest
 
 from emostream.errors import (
     DecodeError,
+    SourceCutShortError,
     SourceError,
     SourceRejectedError,
     SourceTimeoutError,
@@ -133,12 +134,32 @@ def test_connection_breaks_in_the_middle(tmp_path: Path, read: Read, name: str) 
     make_noisy_clip(tmp_path / name)
     with http_server(tmp_path) as base:
         reading = read(f"{base}/break/{name}")
-    assert type(reading.error) is SourceUnavailableError
+    assert type(reading.error) is SourceCutShortError
+    assert reading.error.exit_code == 4
+    assert reading.error.retryable
     assert 10 < len(reading.frames) < 40
     assert len(reading.frames) >= reading.stats.num_packets  # MPEG-TS: the last packet counts as damaged
     assert [frame.pts_seconds for frame in reading.frames] == pytest.approx(
         [index / 25 for index in range(len(reading.frames))]
     )
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.h264", "a.avi"])
+def test_the_end_of_a_body_without_a_length_is_an_end(tmp_path: Path, read: Read, name: str) -> None:
+    make_noisy_clip(tmp_path / name)
+    with http_server(tmp_path) as base:
+        reading = read(f"{base}/nolength/{name}")
+    assert reading.error is None
+    assert len(reading.frames) == 50
+
+
+def test_a_body_without_a_length_that_lacks_declared_pictures_is_damaged(tmp_path: Path, read: Read) -> None:
+    cut_file(make_noisy_clip(tmp_path / "a.mp4"), tmp_path / "cut.mp4")
+    with http_server(tmp_path) as base:
+        reading = read(f"{base}/nolength/cut.mp4")
+    assert type(reading.error) is DecodeError
+    assert reading.error.exit_code == 4
+    assert 10 < len(reading.frames) < 40
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from emostream.config import DecodeSettings
 from emostream.decode.picture import open_picture_content, picture_path, read_picture
 from emostream.errors import DecodeError, SourceError, SourceRejectedError
 from emostream.frame import Frame
-from tests.decode.test_picture_structure import heif
 from tests.media import LOSSY_TOLERANCE, corner_picture, cut_file, make_clip, textured_picture
 
 SETTINGS = DecodeSettings()
@@ -60,9 +59,9 @@ def test_of_an_animation_the_first_picture_counts(tmp_path: Path) -> None:
         codec="gif",
         pix_fmt="gray",
         is_full_range=True,
-        picture=lambda index: np.full((48, 64), 80 * index, np.uint8),
+        picture=lambda index: corner_picture(64, 48) // (index + 1),
     )
-    assert read_picture(str(path), settings=SETTINGS).luma.max() == 0
+    assert read_picture(str(path), settings=SETTINGS).luma.max() == 220
 
 
 def write_text(path: Path) -> None:
@@ -86,7 +85,15 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, make: object, message: st
 
 
 def test_a_huge_picture_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
-    path = make_clip(tmp_path / "a.png", num_frames=1, width=200, height=200, codec="png", pix_fmt="gray")
+    path = make_clip(
+        tmp_path / "a.png",
+        num_frames=1,
+        width=200,
+        height=200,
+        codec="png",
+        pix_fmt="gray",
+        picture=lambda _: corner_picture(200, 200),
+    )
     assert read_picture(str(path), settings=SETTINGS).width == 200
     with pytest.raises(SourceRejectedError, match=r"200×200 pixels, at most 30000 .* raise decode.max_frame_pixels"):
         read_picture(str(path), settings=DecodeSettings(max_frame_pixels=30_000))
@@ -122,7 +129,52 @@ def test_messages_call_a_picture_in_memory_by_its_name() -> None:
         pass
 
 
-def test_a_picture_in_tiles_is_refused_rather_than_read_as_its_first_tile(tmp_path: Path) -> None:
-    (tmp_path / "a.heic").write_bytes(heif(b"hvc1", b"hvc1", b"grid"))
-    with pytest.raises(SourceRejectedError, match="stored in tiles"):
-        read_picture(str(tmp_path / "a.heic"), settings=SETTINGS)
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [
+        ("a.png", "png", "rgb24"),
+        ("a.jpg", "mjpeg", "yuvj420p"),
+        ("a.bmp", "bmp", "bgr24"),
+        ("a.gif", "gif", "gray"),
+        ("a.tiff", "tiff", "rgb24"),
+    ],
+)
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_a_picture_of_one_level_is_no_answer(tmp_path: Path, name: str, codec: str, pix_fmt: str, level: int) -> None:
+    """What decoders make of pictures that they cannot read."""
+    path = make_clip(
+        tmp_path / name,
+        num_frames=1,
+        codec=codec,
+        pix_fmt=pix_fmt,
+        is_full_range=True,
+        picture=lambda _: np.full((48, 64), level, np.uint8),
+    )
+    with pytest.raises(DecodeError, match="one level everywhere") as raised:
+        read_picture(str(path), settings=SETTINGS)
+    assert raised.value.exit_code == 4
+
+
+def test_the_first_picture_of_a_video_may_be_black(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.mp4", picture=lambda _: np.zeros((48, 64), np.uint8))
+    assert read_picture(str(path), settings=SETTINGS).luma.max() <= 16
+
+
+def test_a_picture_of_another_size_than_declared_is_damaged(tmp_path: Path) -> None:
+    path = make_clip(
+        tmp_path / "a.jpg",
+        num_frames=1,
+        codec="mjpeg",
+        pix_fmt="yuvj420p",
+        is_full_range=True,
+        picture=lambda _: corner_picture(64, 48),
+    )
+    content = path.read_bytes()
+    header = content.index(b"\xff\xc0")
+    other_size = content[header : header + 5] + b"\0\x20\0\x20" + content[header + 9 : header + 19]
+    with (
+        open_picture_content(content[:2] + other_size + content[2:], name="a", settings=SETTINGS) as (source, _),
+        pytest.raises(SourceError),
+        source,
+    ):
+        list(source)

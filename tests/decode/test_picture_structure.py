@@ -10,15 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 from emostream.decode.picture_structure import (
     SIGNATURE_BYTES,
     PictureStructure,
     first_of_animation,
+    is_heif,
     is_known_picture,
+    is_tiff,
     read_picture_structure,
 )
 from tests.media import mp4_box
+
+register_heif_opener()
 
 
 def coded(kind: str, *, num_pictures: int = 1, size: tuple[int, int] = (40, 30), **options: Any) -> bytes:
@@ -88,19 +93,23 @@ def test_damage_never_raises(content: bytes, data: st.DataObject) -> None:
     first_of_animation(bytes(damaged))
 
 
-def heif(*item_types: bytes, brand: bytes = b"heic") -> bytes:
-    """The beginning of a file with these items."""
-    entries = b"".join(
-        mp4_box(b"infe", b"\x02\0\0\0" + number.to_bytes(2, "big") + b"\0\0" + kind + b"\0")
-        for number, kind in enumerate(item_types, start=1)
-    )
-    items = mp4_box(b"iinf", b"\0\0\0\0" + len(item_types).to_bytes(2, "big") + entries)
-    return mp4_box(b"ftyp", brand + b"\0\0\0\0mif1") + mp4_box(b"meta", b"\0\0\0\0" + items)
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF", "TIFF"])
+def test_what_pillow_reads_is_known(kind: str) -> None:
+    content = coded(kind)
+    assert is_known_picture(content[:SIGNATURE_BYTES])
+    assert not read_picture_structure(content).is_cut
+    assert is_heif(content) == (kind != "TIFF")
+    assert is_tiff(content) == (kind == "TIFF")
 
 
-def test_photos_in_tiles() -> None:
-    assert is_known_picture(heif(b"hvc1")[:SIGNATURE_BYTES])
-    assert not read_picture_structure(heif(b"hvc1", b"Exif")).is_tiled
-    assert read_picture_structure(heif(*[b"hvc1"] * 48, b"grid", b"Exif")).is_tiled
-    assert read_picture_structure(heif(b"av01", b"av01", b"grid", brand=b"avif")).is_tiled
-    assert not read_picture_structure(coded("AVIF")).is_tiled
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+@pytest.mark.parametrize("keep_ratio", [0.5, 0.9, 0.99])
+def test_of_a_cut_heif_the_end_is_missing(kind: str, keep_ratio: float) -> None:
+    content = coded(kind)
+    assert read_picture_structure(content[: int(len(content) * keep_ratio)]).is_cut
+
+
+def test_a_brand_counts_wherever_it_stands_in_the_list() -> None:
+    assert is_heif(mp4_box(b"ftyp", b"abcd\0\0\0\0efghmif1"))
+    assert not is_heif(mp4_box(b"ftyp", b"isom\0\0\2\0isomiso2avc1mp41"))
+    assert not is_heif(mp4_box(b"ftyp", b"isommif1isomiso2avc1mp41"))  # a version number

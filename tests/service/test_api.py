@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import json
 import random
 import socket
@@ -14,6 +15,8 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
+from pillow_heif import register_heif_opener
 
 from emostream.config import Settings, load_settings
 from emostream.publish.embedded_redis import EmbeddedRedis
@@ -22,7 +25,7 @@ from emostream.service.api import build_api
 from emostream.service.record import StreamReport
 from emostream.service.store import RegistryStore
 from emostream.stream import StreamState
-from tests.media import http_server, make_clip
+from tests.media import corner_picture, http_server, make_clip
 from tests.publish.samples import events_of
 from tests.service.conftest import SETTINGS, LeasesOf
 
@@ -265,10 +268,41 @@ async def test_events_end_when_the_stream_is_over(
     assert rest.text.count("event: emotion") == 1
 
 
+def png(path: Path) -> Path:
+    """320 by 240 pixels without a face."""
+    return make_clip(
+        path,
+        num_frames=1,
+        codec="png",
+        pix_fmt="rgb24",
+        width=320,
+        height=240,
+        picture=lambda _: corner_picture(320, 240),
+    )
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "TIFF"])
+async def test_pictures_of_phones_and_scanners(client: httpx.AsyncClient, kind: str) -> None:
+    register_heif_opener()
+    kinds: list[dict[str, Any]] = [{}, {"tile_size": 64} if kind == "HEIF" else {"compression": "jpeg"}]
+    for options in kinds:
+        file = io.BytesIO()
+        Image.fromarray(corner_picture(320, 240)).save(file, kind, **options)
+        response = await client.post("/v1/images", content=file.getvalue())
+        assert response.status_code == 200, response.text
+        assert (response.json()["frame_width"], response.json()["frame_height"]) == (320, 240)
+        assert_problem(await client.post("/v1/images", content=file.getvalue()[: file.tell() // 2]), 422)
+
+
+async def test_a_picture_of_one_level_is_no_answer(client: httpx.AsyncClient, tmp_path: Path) -> None:
+    gray = make_clip(tmp_path / "gray.png", num_frames=1, codec="png", pix_fmt="rgb24")
+    assert_problem(await client.post("/v1/images", content=gray.read_bytes()), 422)
+
+
 async def test_models_and_pictures(client: httpx.AsyncClient, shared_data: Path, tmp_path: Path) -> None:
     models = (await client.get("/v1/models")).json()
     assert "happy" in models[0]["labels"]
-    picture = make_clip(tmp_path / "picture.png", num_frames=1, codec="png", pix_fmt="rgb24", width=320, height=240)
+    picture = png(tmp_path / "picture.png")
     response = await client.post("/v1/images", content=picture.read_bytes(), headers={"Content-Type": "image/png"})
     assert response.status_code == 200, response.text
     assert (response.json()["frame_width"], response.json()["faces"]) == (320, [])
@@ -279,7 +313,7 @@ async def test_models_and_pictures(client: httpx.AsyncClient, shared_data: Path,
 
 
 async def test_a_picture_in_a_form_or_at_a_url(client: httpx.AsyncClient, tmp_path: Path) -> None:
-    picture = make_clip(tmp_path / "picture.png", num_frames=1, codec="png", pix_fmt="rgb24", width=320, height=240)
+    picture = png(tmp_path / "picture.png")
     with http_server(tmp_path) as base:
         for response in (
             await client.post("/v1/images", files={"file": ("picture.png", picture.read_bytes(), "image/png")}),
