@@ -23,6 +23,24 @@ versions may tell other things."""
 UNKNOWN = "unknown"
 """Stands in place of the dominant emotion where the picture of the face is too bad to name one."""
 
+MAX_NAME_LENGTH = 256
+"""Of classes and models, in characters: what the reader of an event takes (`publish/wire_models.py`)."""
+
+
+def class_name_problem(name: str) -> str | None:
+    """What keeps a text from being the name of a class in events; None when nothing does.
+
+    >>> class_name_problem("müde & gereizt"), class_name_problem("unknown")
+    (None, "'unknown' is what events say where no class can be named")
+    """
+    if not name or name != name.strip():
+        return f"{name!r} is empty or has blanks at an end"
+    if len(name) > MAX_NAME_LENGTH:
+        return f"{name[:20]!r}… has more than {MAX_NAME_LENGTH} characters"
+    if not name.isprintable():
+        return f"{name!r} has characters that cannot be printed"
+    return f"{name!r} is what events say where no class can be named" if name == UNKNOWN else None
+
 
 @dataclass(frozen=True, slots=True)
 class FaceEmotion:

@@ -2,7 +2,8 @@
 
 Whether a probability is honest depends on the question it answers:
 
-- `fer2013`: the second head against the challenge's label.
+- `fer2013`: the second head against the challenge's label; without votes the first head, or the only one, against the
+  label.
 - `ferplus_vote`: the first head against the share of people who gave its answer. This is what the first head says.
 - `ferplus`: the first head against the majority label. A head that is honest about shares is too modest here: where six
   of ten people say happy, the majority is happy for certain.
@@ -62,15 +63,16 @@ def calibrations(
     """Question → calibration, for every question that the data can answer.
 
     Args:
-        outputs: of both heads, in the order of `EMOTIONS`.
-        labels: n, the challenge's.
+        outputs: of both heads (`evaluation.asked_and_answered`), in the order of the classes.
+        labels: n, class indices.
         votes: n×10, in the order of `FERPLUS_COLUMNS`.
         majority: n, class index or NO_MAJORITY.
         manifest: its metrics tell what to undo, where they are there (`training.scalings`).
     """
-    fer2013_scaling = scaling_of(manifest.metrics, "fer2013")
-    result = {"fer2013": _calibration(outputs.fer2013, np.eye(len(EMOTIONS))[labels], fer2013_scaling)}
     known = majority >= 0
+    scaling = scaling_of(manifest.metrics, "fer2013" if known.any() else "ferplus")
+    truth = np.eye(outputs.fer2013.shape[1])[labels]
+    result = {"fer2013": _calibration(outputs.fer2013, truth, scaling)}
     if known.any():
         probabilities, scaling = outputs.ferplus[known], scaling_of(manifest.metrics, "ferplus")
         goal = np.eye(len(EMOTIONS))[majority[known]]

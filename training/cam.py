@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from training.model import FaceNet
 
-Head = Literal["ferplus", "fer2013"]
+Head = Literal["ferplus", "fer2013", "probabilities"]
+"""For votes, for labels, or the only one."""
 Maps = npt.NDArray[np.float32]
 """float32 n×S×S, 0 and more: how much each place of a crop speaks for the class that was asked for."""
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from emostream.errors import ConfigError, ManifestError, ModelUnavailableError
 from training.config import TrainConfig, config_as_dict, config_from_dict
+from training.labels import Task
 from training.whole_file import whole_file
 
 FORMAT_VERSION = 1
@@ -33,6 +34,8 @@ class Checkpoint:
         best_score: the best validation score of the run so far; negative where the metric is a loss.
         best_epoch: the epoch after which it was measured.
         scaler: state of the gradient scaler, empty but for fp16.
+        task: what the net tells.
+        num_targets: head → pictures that it learned from; None where an older version did not count them.
     """
 
     config: TrainConfig
@@ -46,6 +49,8 @@ class Checkpoint:
     best_score: float
     best_epoch: int = 0
     scaler: dict[str, Any] = field(default_factory=dict)
+    task: Task = field(default_factory=Task)
+    num_targets: dict[str, int] | None = None
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -67,6 +72,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "best_score": checkpoint.best_score,
         "best_epoch": checkpoint.best_epoch,
         "scaler": checkpoint.scaler,
+        "class_names": list(checkpoint.task.class_names),
+        "has_votes": checkpoint.task.has_votes,
+        "num_targets": checkpoint.num_targets,
     }
     with whole_file(path, kept="the last good checkpoint is kept") as file:
         torch.save(content, file)
@@ -108,6 +116,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         # Checkpoints from before there was early stopping do not say which epoch was best.
         best_epoch=content["best_epoch"] if "best_epoch" in content else content["epoch"],
         scaler=content.get("scaler", {}),
+        # Older ones have FER2013's classes and both heads, whatever they learned from.
+        task=Task(tuple(content["class_names"]), content["has_votes"]) if "class_names" in content else Task(),
+        num_targets=content.get("num_targets"),
     )
 
 

@@ -19,14 +19,14 @@ import numpy as np
 import onnx
 import torch
 
-from emostream.errors import ConfigError, EmostreamError
+from emostream.errors import ConfigError, EmostreamError, ManifestError
 from training.checkpoint import load_checkpoint
 from training.config import TrainConfig, config_as_dict, load_config
 from training.config_tree import differences
 from training.fit import fit
 from training.inference import HeadOutputs, milliseconds_per_crop, open_session, run_session
 from training.model import build_model, num_multiply_adds, num_parameters
-from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, HeadScalings, ServedModel, onnx_from_model
+from training.onnx_graph import INPUT_NAME, HeadScalings, ServedModel, onnx_from_model, output_names_of
 from training.quantize import int8_from_onnx
 from training.state import LAST_NAME
 from training.train_set import TrainSet, load_sets
@@ -39,10 +39,13 @@ _COMPARED = ("name", "model.")
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One precision of a net: shares of right answers on the validation crops, and processor time on one thread."""
+    """One precision of a net: shares of right answers on the validation crops, and processor time on one thread.
+
+    Without votes `ferplus_accuracy` is None, and `accuracy` is of the head that events carry.
+    """
 
     accuracy: float
-    ferplus_accuracy: float
+    ferplus_accuracy: float | None
     milliseconds_per_crop: float
     size_bytes: int
 
@@ -79,15 +82,21 @@ def measure(run: Path) -> Row:
 
     Raises:
         ModelUnavailableError: the run has no checkpoint.
-        ManifestError: the checkpoint is damaged.
+        ManifestError: the checkpoint is damaged, or the run's data has other classes now.
         SourceRejectedError: the run's data cannot be read.
     """
     checkpoint = load_checkpoint(run / LAST_NAME)
     training, validation = load_sets(checkpoint.config)
-    model = build_model(checkpoint.config.model)
+    task = checkpoint.task
+    if validation.class_names != task.class_names:
+        raise ManifestError(
+            f"run {run} tells {', '.join(task.class_names)} apart; its data has {', '.join(validation.class_names)} now"
+        )
+    model = build_model(checkpoint.config.model, task)
     model.load_state_dict(checkpoint.ema_weights)
     side = training.crops.shape[-1]
-    graph = onnx_from_model(ServedModel(model, HeadScalings()), input_size_pixels=side)
+    served = ServedModel(model, HeadScalings(), has_votes=task.has_votes)
+    graph = onnx_from_model(served, input_size_pixels=side)
     chosen = np.unique(np.linspace(0, len(training) - 1, _NUM_RANGE_CROPS).astype(np.int64))
     exact, exact_outputs = _measure_form(graph, run / "fp32.onnx", validation)
     quantized, outputs = _measure_form(
@@ -111,7 +120,9 @@ def _measure_form(graph: onnx.ModelProto, path: Path, data: TrainSet) -> tuple[F
     session = open_session(path)
     crops = data.crops.numpy()
     parts = [
-        run_session(session, crops[start : start + _BATCH_SIZE], output_names=OUTPUT_NAMES, input_name=INPUT_NAME)
+        run_session(
+            session, crops[start : start + _BATCH_SIZE], output_names=output_names_of(graph), input_name=INPUT_NAME
+        )
         for start in range(0, len(crops), _BATCH_SIZE)
     ]
     outputs = HeadOutputs(
@@ -120,8 +131,8 @@ def _measure_form(graph: onnx.ModelProto, path: Path, data: TrainSet) -> tuple[F
     majority = data.majority.numpy()
     known = majority >= 0
     form = Form(
-        accuracy=_share(outputs.fer2013.argmax(axis=1) == data.labels.numpy()),
-        ferplus_accuracy=_share(outputs.ferplus.argmax(axis=1)[known] == majority[known]),
+        accuracy=_share((outputs.fer2013 if data.has_votes else outputs.ferplus).argmax(axis=1) == data.labels.numpy()),
+        ferplus_accuracy=_share(outputs.ferplus.argmax(axis=1)[known] == majority[known]) if data.has_votes else None,
         milliseconds_per_crop=milliseconds_per_crop(path, size=crops.shape[-1]),
         size_bytes=path.stat().st_size,
     )
@@ -169,14 +180,18 @@ def _setting(tree: object, key: str) -> object:
     return tree
 
 
+def _both(exact: float | None, quantized: float | None) -> str:
+    return "–" if exact is None or quantized is None else f"{100 * exact:.2f} / {100 * quantized:.2f}"
+
+
 _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("net", lambda row: row.name),
     ("parameters", lambda row: f"{row.num_parameters / 1e6:.2f} M"),
     ("multiply-adds", lambda row: f"{row.multiply_adds / 1e6:.0f} M"),
     ("epochs", lambda row: str(row.epochs)),
     ("minutes", lambda row: f"{row.minutes:.0f}"),
-    ("challenge labels, %", lambda row: f"{100 * row.fp32.accuracy:.2f} / {100 * row.int8.accuracy:.2f}"),
-    ("FER+ majority, %", lambda row: f"{100 * row.fp32.ferplus_accuracy:.2f} / {100 * row.int8.ferplus_accuracy:.2f}"),
+    ("labels, %", lambda row: _both(row.fp32.accuracy, row.int8.accuracy)),
+    ("FER+ majority, %", lambda row: _both(row.fp32.ferplus_accuracy, row.int8.ferplus_accuracy)),
     ("same answer, %", lambda row: f"{100 * row.int8_agreement:.1f}"),
     ("ms per crop", lambda row: f"{row.fp32.milliseconds_per_crop:.2f} / {row.int8.milliseconds_per_crop:.2f}"),
 )

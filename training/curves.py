@@ -20,10 +20,10 @@ _PANELS = (
     ("learning rate", "", {"learning_rate": "-"}),
 )
 _NAMES = {
-    "accuracy": "challenge labels",
+    "accuracy": "labels",
     "ferplus_accuracy": "FER+ majority",
-    "train_loss": "training, both heads",
-    "fer2013_loss": "validation, challenge labels",
+    "train_loss": "training",
+    "fer2013_loss": "validation, labels",
     "ferplus_loss": "validation, FER+ votes",
     "learning_rate": "learning rate",
 }
@@ -47,6 +47,8 @@ def plot_curves(runs: Mapping[str, Rows], path: Path) -> None:
         for number, (run, rows) in enumerate(runs.items()):
             for column, style in columns.items():
                 points = [(row["epoch"], row[column] * factor) for row in rows if column in row]
+                if not points:
+                    continue  # without votes there is nothing about them
                 name = _NAMES[column] if len(runs) == 1 else f"{run}: {_NAMES[column]}"
                 panel.plot(*zip(*points, strict=True), style, color=f"C{number}", label=name)
         panel.set(title=title, ylabel=unit)

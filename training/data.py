@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from emostream.errors import ConfigError, SourceRejectedError
 from training.config import DataConfig
 from training.datasets import affectnet, ck_plus, class_folders, contact_sheets, expw, raf_db
@@ -128,7 +130,9 @@ def load_faces(path: Path, *, split: str | None = None, show_progress: bool = Fa
 
 
 def load_splits(config: DataConfig, *, show_progress: bool = False) -> tuple[FaceSet, FaceSet]:
-    """What is learned from, and what is measured on.
+    """What is learned from, and what is measured on; both with the classes that a net can learn from them.
+
+    These are the classes that occur; or all seven, where there are people's votes, which tell of each.
 
     The two come from `path` and `validation_path`, or are two splits of `path`; where that has no splits, or no
     `validation_split` is named, `validation_share` of it is kept apart by subject and duplicate. With `leak_free`,
@@ -138,7 +142,7 @@ def load_splits(config: DataConfig, *, show_progress: bool = False) -> tuple[Fac
         SourceRejectedError: the data cannot be used; the message says what was expected.
         ConfigError: a split is not there, both would be the same pictures, or subjects are asked for and not known.
     """
-    training, validation = _training_and_validation(config, show_progress=show_progress)
+    training, validation = _same_classes(*_training_and_validation(config, show_progress=show_progress))
     if config.require_subjects:
         _check_subjects(training, Path(config.path))
         _check_subjects(validation, Path(config.validation_path or config.path))
@@ -164,6 +168,22 @@ def _training_and_validation(config: DataConfig, *, show_progress: bool) -> tupl
             )
         validation = data_set.faces(config.validation_split)
     return faces, validation
+
+
+def _same_classes(training: FaceSet, validation: FaceSet) -> tuple[FaceSet, FaceSet]:
+    extra = tuple(validation.unknown_classes(training.class_names))
+    if training.has_votes and not extra:
+        return training, validation
+    known = training.class_names + extra
+    training, validation = training.with_classes(known), validation.with_classes(known)
+    used = np.union1d(training.labels, validation.labels)
+    if len(used) < 2:
+        raise ConfigError(
+            f"all {len(training) + len(validation)} pictures are of the class {known[int(used[0])]}: a net needs two "
+            "classes or more to tell apart"
+        )
+    class_names = tuple(known[place] for place in used)
+    return training.with_classes(class_names), validation.with_classes(class_names)
 
 
 def _check_subjects(faces: FaceSet, path: Path) -> None:

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from emostream.errors import ManifestError
 from training.checkpoint import load_checkpoint, load_weights
 from training.config import TrainConfig
 from training.device import CPU, Compute
+from training.labels import Task
 from training.loss import Targets
 from training.model import build_model
 from training.transforms import augment
@@ -56,17 +58,23 @@ class Teachers:
         return Targets(torch.stack(ferplus).mean(dim=0), weight, torch.stack(fer2013).mean(dim=0), weight)
 
 
-def load_teachers(paths: Sequence[str], *, compute: Compute = CPU) -> Teachers | None:
+def load_teachers(paths: Sequence[str], *, task: Task | None = None, compute: Compute = CPU) -> Teachers | None:
     """The averaged weights of these checkpoints, or None when there are none.
 
     Raises:
         ModelUnavailableError: a checkpoint does not exist.
-        ManifestError: it is damaged or no checkpoint.
+        ManifestError: it is damaged or no checkpoint, or tells other classes apart than the pupil.
     """
+    task = task or Task()
     teachers = []
     for path in paths:
         checkpoint = load_checkpoint(Path(path))
-        model = build_model(checkpoint.config.model)
+        if checkpoint.task.class_names != task.class_names:
+            raise ManifestError(
+                f"teacher {path} tells {', '.join(checkpoint.task.class_names)} apart, the data has "
+                f"{', '.join(task.class_names)}: teachers must know the same classes in the same order"
+            )
+        model = build_model(checkpoint.config.model, checkpoint.task)
         load_weights(model, checkpoint.ema_weights, source=Path(path))
         model = model.to(device=compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         teachers.append(Teacher(model, checkpoint.config.data.crop_pixels))

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from emostream.errors import EmostreamError
-from training.evaluation import Evaluation, evaluate, in_emotion_order
+from training.evaluation import Evaluation, asked_and_answered, evaluate
 from training.evaluation_tables import print_evaluation, print_robustness
 from training.explanation_folder import load_explanation
 from training.faces import FaceSet
@@ -102,11 +102,12 @@ def _run(options: argparse.Namespace) -> None:
         subset = spread_subset(faces, options.robustness_pictures)
         robustness = measure_robustness(model, subset, show_progress=is_watched)
     if options.report is not None:
+        asked, answered = asked_and_answered(model.manifest, faces, outputs)
         content = ReportContent(
             manifest=model.manifest,
             data_name=" ".join(filter(None, [options.data.name, options.split])),
-            faces=faces,
-            outputs=in_emotion_order(model.manifest, outputs),
+            faces=asked,
+            outputs=answered,
             evaluation=evaluation,
             robustness=robustness,
             explanation=explanation,

@@ -1,9 +1,10 @@
 """Pure: the outputs of a model against the labels of the pictures they were computed from.
 
-Two heads are measured: `fer2013_probabilities` against the challenge's labels (`accuracy`, as published figures have
-it) and `probabilities` against the majority of the FER+ votes (`ferplus_…`), over the pictures whose majority is one of
-the classes; `training.vote_figures` has the other readings of the votes. Every picture of the split counts, blank ones
-too.
+On data with FER+ votes two heads are measured: `fer2013_probabilities` against the challenge's labels (`accuracy`, as
+published figures have it) and `probabilities` against the majority of the votes (`ferplus_…`), over the pictures whose
+majority is one of the classes; `training.vote_figures` has the other readings of the votes. On data without votes the
+labels are asked of `probabilities`, which is what events carry, and so they always are of a model with one head. Every
+picture of the split counts, blank ones too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from training.inference import HeadOutputs
 from training.labels import FERPLUS_COLUMNS, majority_labels
 from training.metrics import HeadMetrics, head_metrics
 from training.overlap import TrainingOverlap
+from training.robustness_figures import head_names
 from training.vote_figures import VoteFigures, VoteStatistics, vote_figures
 
 
@@ -31,7 +33,8 @@ class Evaluation:
     """Everything that was measured on one set.
 
     Attributes:
-        fer2013: challenge labels, all pictures.
+        fer2013: labels, all pictures.
+        label_output: which output of the model they were asked of.
         ferplus: FER+ majority, or None when the data has no votes with a majority.
         fer2013_without_duplicates: over the pictures that are no exact copy of a training picture; None when it is not
             known which are, or when nothing remains.
@@ -51,6 +54,7 @@ class Evaluation:
     """
 
     fer2013: HeadMetrics
+    label_output: str
     ferplus: HeadMetrics | None
     fer2013_without_duplicates: HeadMetrics | None
     ferplus_without_duplicates: HeadMetrics | None
@@ -76,10 +80,16 @@ class Evaluation:
             return None
         return self.votes.accuracy_at(self.training_votes.winner_shares)
 
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """What was measured, in words: `fer2013` and, where there are votes, `ferplus`."""
+        return head_names(self.ferplus is not None)
+
     def as_dict(self) -> dict[str, Any]:
         """Flat names for the main figures, nested ones for the rest; ready for JSON."""
         result: dict[str, Any] = {
             "accuracy": self.fer2013.accuracy,
+            "label_output": self.label_output,
             "ferplus_accuracy": None if self.ferplus is None else self.ferplus.accuracy,
         }
         for name, head in (
@@ -157,9 +167,9 @@ def evaluate(
         overlap: what the set shares with the pictures that were learned from, where that was looked for.
 
     Raises:
-        ManifestError: the model's classes are not the seven of FER2013.
+        ManifestError: the model does not know the class of a picture.
     """
-    outputs = in_emotion_order(manifest, outputs)
+    faces, outputs = asked_and_answered(manifest, faces, outputs)
     votes, majority = votes_and_majority(faces)
     known = majority >= 0
     duplicates = faces.duplicate_of_training
@@ -167,12 +177,13 @@ def evaluate(
     fresh = nothing if duplicates is None else ~duplicates
     unknown = nothing if overlap is None else ~overlap.known
     return Evaluation(
-        fer2013=head_metrics(outputs.fer2013, faces.labels, class_names=EMOTIONS),
-        ferplus=_metrics_of(outputs.ferplus, majority, known),
-        fer2013_without_duplicates=_metrics_of(outputs.fer2013, faces.labels, fresh),
-        ferplus_without_duplicates=_metrics_of(outputs.ferplus, majority, fresh & known),
-        fer2013_unknown=_metrics_of(outputs.fer2013, faces.labels, unknown),
-        ferplus_unknown=_metrics_of(outputs.ferplus, majority, unknown & known),
+        fer2013=head_metrics(outputs.fer2013, faces.labels, class_names=faces.class_names),
+        label_output=manifest.outputs[-1 if faces.has_votes else 0],
+        ferplus=_metrics_of(faces, outputs.ferplus, majority, known),
+        fer2013_without_duplicates=_metrics_of(faces, outputs.fer2013, faces.labels, fresh),
+        ferplus_without_duplicates=_metrics_of(faces, outputs.ferplus, majority, fresh & known),
+        fer2013_unknown=_metrics_of(faces, outputs.fer2013, faces.labels, unknown),
+        ferplus_unknown=_metrics_of(faces, outputs.ferplus, majority, unknown & known),
         votes=vote_figures(outputs.ferplus, votes),
         training_votes=None if overlap is None else overlap.training_votes,
         calibration=calibrations(outputs, labels=faces.labels, votes=votes, majority=majority, manifest=manifest),
@@ -188,18 +199,25 @@ def evaluate(
     )
 
 
-def in_emotion_order(manifest: ModelManifest, outputs: HeadOutputs) -> HeadOutputs:
-    """Outputs in the order of a manifest's labels → in the order of `EMOTIONS`.
+def asked_and_answered(manifest: ModelManifest, faces: FaceSet, outputs: HeadOutputs) -> tuple[FaceSet, HeadOutputs]:
+    """Pictures and a model's outputs for them, both with the model's classes; those of FER2013 are in its order.
+
+    Where the pictures have no votes, the head that events carry answers for the labels too.
 
     Raises:
-        ManifestError: the model's classes are not the seven of FER2013.
+        ManifestError: the model does not know the class of a picture.
     """
-    if set(manifest.labels) != set(EMOTIONS):
+    class_names = EMOTIONS if set(manifest.labels) == set(EMOTIONS) else manifest.labels
+    unknown = faces.unknown_classes(class_names)
+    if unknown:
         raise ManifestError(
-            f"model {manifest.name} knows {', '.join(manifest.labels)}; this evaluation needs {', '.join(EMOTIONS)}"
+            f"model {manifest.name} knows {', '.join(manifest.labels)}; the data has pictures of {', '.join(unknown)}: "
+            "leave them out, or name a model that knows them"
         )
-    columns = [manifest.labels.index(emotion) for emotion in EMOTIONS]
-    return HeadOutputs(outputs.ferplus[:, columns], outputs.fer2013[:, columns])
+    faces = faces.with_classes(class_names)
+    columns = [manifest.labels.index(name) for name in class_names]
+    carried = outputs.ferplus[:, columns]
+    return faces, HeadOutputs(carried, outputs.fer2013[:, columns] if faces.has_votes else carried)
 
 
 def votes_and_majority(faces: FaceSet) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
@@ -209,9 +227,14 @@ def votes_and_majority(faces: FaceSet) -> tuple[npt.NDArray[np.float32], npt.NDA
 
 
 def _metrics_of(
-    probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], chosen: npt.NDArray[np.bool_]
+    faces: FaceSet,
+    probabilities: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    chosen: npt.NDArray[np.bool_],
 ) -> HeadMetrics | None:
-    return head_metrics(probabilities[chosen], labels[chosen], class_names=EMOTIONS) if chosen.any() else None
+    if not chosen.any():
+        return None
+    return head_metrics(probabilities[chosen], labels[chosen], class_names=faces.class_names)
 
 
 def _left_out(votes: npt.NDArray[np.float32], majority: npt.NDArray[np.int64]) -> dict[str, int]:

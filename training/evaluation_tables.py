@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from training.evaluation import Evaluation
 from training.metrics import HeadMetrics, Interval
-from training.robustness_figures import Accuracy, Robustness, mean_accuracy
+from training.robustness_figures import Accuracy, Robustness, head_names, mean_accuracy
 from training.vote_figures import VoteFigures, VoteStatistics
 
 QUESTIONS = {
+    "label": "the head that events carry: the label",
     "fer2013": "challenge head: the challenge's label",
     "ferplus_vote": "FER+ head: share of people who say so",
     "ferplus": "FER+ head: the majority says so",
     "ferplus_majority": "FER+ head, refitted: the majority says so",
 }
-"""What each entry of `Evaluation.calibration` is about, in words."""
+"""What each entry of `Evaluation.calibration` is about, in words; `label` is `fer2013` without votes."""
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -35,7 +37,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         console.print(_winner_table(evaluation.votes))
         console.print(_votes_table(evaluation.votes.statistics, evaluation.training_votes))
     console.print(_calibration_table(evaluation))
-    for name, head in (("challenge labels", evaluation.fer2013), ("FER+ majority", evaluation.ferplus)):
+    for name, head in zip(evaluation.head_names, (evaluation.fer2013, evaluation.ferplus), strict=False):
         if head is not None:
             console.print(_class_table(head, title=name))
             console.print(_confusion_table(head, title=name))
@@ -44,7 +46,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
 def _summary_table(evaluation: Evaluation) -> Table:
     heads = [head for head in (evaluation.fer2013, evaluation.ferplus) if head is not None]
     fresh = (evaluation.fer2013_without_duplicates, evaluation.ferplus_without_duplicates)[: len(heads)]
-    table = Table("figure (95 % interval)", *("challenge labels", "FER+ majority")[: len(heads)])
+    table = Table("figure (95 % interval)", *evaluation.head_names)
     table.add_row("accuracy", *(_figure(head.accuracy, head.accuracy_interval) for head in heads))
     table.add_row("without exact duplicates", *(_accuracy(head, otherwise="not known") for head in fresh))
     if evaluation.num_known is not None:
@@ -102,7 +104,7 @@ def _calibration_table(evaluation: Evaluation) -> Table:
     table = Table("calibration error (ECE)", "temperature", "before", "after")
     for question, entry in evaluation.calibration.items():
         table.add_row(
-            QUESTIONS[question],
+            QUESTIONS["label" if evaluation.ferplus is None else question],
             "–" if entry.temperature is None else f"{entry.temperature:.3f}",
             "–" if entry.before is None else f"{entry.before.ece:.3f}",
             f"{entry.after.ece:.3f}",
@@ -116,23 +118,23 @@ def _class_table(head: HeadMetrics, *, title: str) -> Table:
         table.add_column(name, justify="right")
     for emotion, figures in head.per_class.items():
         shares = (figures.precision, figures.recall, figures.f1)
-        table.add_row(emotion, *(f"{share:.3f}" for share in shares), str(figures.support))
+        table.add_row(escape(emotion), *(f"{share:.3f}" for share in shares), str(figures.support))
     return table
 
 
 def _confusion_table(head: HeadMetrics, *, title: str) -> Table:
     table = Table("label ↓", title=f"{title}: answers →")
     for emotion in head.per_class:
-        table.add_column(emotion, justify="right")
+        table.add_column(escape(emotion), justify="right")
     for label, row in zip(head.per_class, head.confusion_matrix, strict=True):
-        table.add_row(label, *map(str, row))
+        table.add_row(escape(label), *map(str, row))
     return table
 
 
 def print_robustness(robustness: Robustness) -> None:
     """Accuracy of each head at each strength, in percent."""
     console = Console(highlight=False)
-    for name, title in (("fer2013", "challenge labels"), ("ferplus", "FER+ majority")):
+    for name, title in zip(("fer2013", "ferplus"), head_names(robustness.clean.ferplus is not None), strict=False):
         if getattr(robustness.clean, name) is not None:
             console.print(_robustness_table(robustness, head=name, title=title))
             sizes = Table(f"{title}, face size", *(f"{size:g}" for size in robustness.face_sizes.strengths))

@@ -22,7 +22,6 @@ from rich.table import Table
 
 from emostream.classify.manifest import sha256_of
 from emostream.classify.preprocess import batch_from_pictures
-from emostream.emotion import EMOTIONS
 from emostream.errors import EmostreamError
 from emostream.explain.faithfulness import random_maps
 from emostream.explain.rise import Classify, random_masks, saliency_maps
@@ -51,7 +50,7 @@ def explain_net(
     faces: FaceSet,
     *,
     source: Path,
-    head: Head = "ferplus",
+    head: Head | None = None,
     with_rise: bool = False,
     progress: bool = False,
 ) -> NetExplanation:
@@ -61,13 +60,17 @@ def explain_net(
         checkpoint: of the net.
         faces: the pictures; their votes or labels say which answers are right.
         source: file of the checkpoint.
-        head: whose answers are explained.
+        head: whose answers are explained; None is the head that events carry, and a net with one head has no other.
         with_rise: make maps by RISE as well, some hundred times as slow.
         progress: show bars.
 
     Raises:
         ManifestError: the weights are of another net.
+        SourceRejectedError: a picture is of a class that the net does not know.
     """
+    task = checkpoint.task
+    head = (head or "ferplus") if task.has_votes else "probabilities"
+    faces = faces.with_classes(task.class_names)
     net = _load_net(checkpoint, source=source)
     crops = batch_from_pictures(faces.pictures, size=checkpoint.config.data.crop_pixels)
     classify = classifier_of(net, head=head)
@@ -87,7 +90,7 @@ def explain_net(
         num_pictures=len(some),
         quality=measure_maps(classify, crops[some], answers[some], candidates, progress=progress),
         randomisation=_randomisation(checkpoint, crops, answers, head=head, source=source),
-        classes=_class_examples(crops, _labels_for(head, faces), probabilities, maps),
+        classes=_class_examples(crops, _labels_for(head, faces), probabilities, maps, class_names=task.class_names),
     )
 
 
@@ -102,11 +105,11 @@ def _rise_maps(classify: Classify, crops: Crops, answers: Classes) -> Maps:
 
 def _labels_for(head: Head, faces: FaceSet) -> npt.NDArray[np.int64]:
     """What an answer of this head is right against: NO_MAJORITY is right for none."""
-    return faces.labels if head == "fer2013" or faces.votes is None else votes_and_majority(faces)[1]
+    return votes_and_majority(faces)[1] if head == "ferplus" and faces.has_votes else faces.labels
 
 
 def _load_net(checkpoint: Checkpoint, *, source: Path) -> FaceNet:
-    net = build_model(checkpoint.config.model)
+    net = build_model(checkpoint.config.model, checkpoint.task)
     load_weights(net, checkpoint.ema_weights, source=source)
     return net.eval()
 
@@ -125,19 +128,24 @@ def _randomisation(
     result = {}
     for name, method in METHODS.items():
         torch.manual_seed(0)  # the fresh weights
-        fresh = build_model(checkpoint.config.model).eval()
+        fresh = build_model(checkpoint.config.model, checkpoint.task).eval()
         make_maps = functools.partial(method, crops=crops[some], classes=answers[some], head=head)
         result[name] = randomisation_test(_load_net(checkpoint, source=source), fresh, make_maps)
     return result
 
 
 def _class_examples(
-    crops: Crops, labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float32], maps: dict[str, Maps]
+    crops: Crops,
+    labels: npt.NDArray[np.int64],
+    probabilities: npt.NDArray[np.float32],
+    maps: dict[str, Maps],
+    *,
+    class_names: tuple[str, ...],
 ) -> tuple[ClassExamples, ...]:
     """For each class that was ever answered rightly: the surest right answers, and the mean of all."""
     answers = probabilities.argmax(axis=1)
     result = []
-    for column, emotion in enumerate(EMOTIONS):
+    for column, emotion in enumerate(class_names):
         right = np.flatnonzero((answers == column) & (labels == column))
         if right.size == 0:
             continue
@@ -170,13 +178,15 @@ def draw_overlays(explanation: NetExplanation, *, method: str) -> npt.NDArray[np
         tiles += [draw_heat_map(crop, saliency, size=_TILE) for crop, saliency in pairs]
         tiles += [np.full((_TILE, _TILE, 3), 255, dtype=np.uint8)] * (_NUM_EXAMPLES + 1 - len(tiles))
         rows.append(np.concatenate(tiles, axis=1))
+    if not rows:  # it was never right
+        return np.full((_TILE, _TILE, 3), 255, dtype=np.uint8)
     return np.concatenate(rows)
 
 
 def print_quality(explanation: NetExplanation) -> None:
     """The figures for people."""
     console = Console(highlight=False)
-    table = Table("map", title=f"{explanation.source}, {explanation.head} head, {explanation.num_pictures} pictures")
+    table = Table("map", title=f"{explanation.source}, head {explanation.head}, {explanation.num_pictures} pictures")
     for heading in ("deletion ↓", "insertion ↑", "better than chance"):
         table.add_column(heading, justify="right")
     for entry in explanation.quality:
@@ -199,7 +209,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="labelled pictures; default: what the run was validated on")
     parser.add_argument("--split", help="split of --data; default: that of the run")
     parser.add_argument("--pictures", type=int, default=NUM_PICTURES, metavar="N", help="spread over the set")
-    parser.add_argument("--head", choices=["ferplus", "fer2013"], default="ferplus", help="whose answers to explain")
+    parser.add_argument(
+        "--head", choices=["ferplus", "fer2013"], help="whose answers to explain; default: what events carry"
+    )
     parser.add_argument("--rise", action="store_true", help="maps by RISE as well, as in `emostream explain` (slow)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: RUN/explanation")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")

@@ -49,7 +49,7 @@ class NetExplanation:
     Attributes:
         source: which net, in words.
         checkpoint_sha256: hash of its checkpoint; the manifest of an exported model names the same.
-        head: "ferplus" or "fer2013".
+        head: "ferplus" or "fer2013"; "probabilities" of a net with one head.
         num_pictures: pictures that the figures are over.
         quality: one entry for each kind of map, yardsticks last.
         randomisation: method → how alike its maps are to those of ever more random nets.

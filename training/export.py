@@ -25,17 +25,16 @@ import onnx
 
 from emostream.classify.manifest import ModelManifest, save_manifest, sha256_of
 from emostream.classify.parity import Parity
-from emostream.emotion import EMOTIONS
 from emostream.errors import EmostreamError
 from training.activation_ranges import RangePolicy
 from training.config import TrainConfig
 from training.evaluate import Evaluation, evaluate
 from training.forms import FORMS, Form, write_form
 from training.inference import HeadOutputs, milliseconds_per_crop, open_session, run_session
-from training.onnx_graph import INPUT_NAME, OUTPUT_NAMES, set_metadata
+from training.onnx_graph import INPUT_NAME, set_metadata
 from training.parity import AccuracyDrop, accuracy_drop, compare_heads, require_same_model
 from training.scalings import FerplusTarget
-from training.trained_model import MODEL_NAME, ExportOptions, TrainedModel, load_trained
+from training.trained_model import ExportOptions, TrainedModel, load_trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,9 @@ def export(
 
     Raises:
         ModelUnavailableError: the run has no such checkpoint.
-        ManifestError: the checkpoint is damaged, or a written model would differ from the trained one.
+        ManifestError: the checkpoint is damaged, a head learned from no picture, or a written model would differ from
+            the trained one.
+        ConfigError: the name or the licence is no text that a manifest can hold.
         SourceRejectedError: the run's data cannot be read.
     """
     chosen = options or ExportOptions()
@@ -84,9 +85,9 @@ def _write(trained: TrainedModel, form: Form, path: Path, options: ExportOptions
     )
     written = write_form(trained.graph, form, trained.range_crops, policy=options.policy)
     properties = {"name": manifest.name, "version": manifest.version, "precision": form.precision}
-    set_metadata(written.graph, {**properties, "labels": json.dumps(EMOTIONS)})
+    set_metadata(written.graph, {**properties, "labels": json.dumps(manifest.labels)})
     onnx.save(written.graph, path)
-    outputs = _run(path, trained.crops)
+    outputs = _run(path, trained.crops, output_names=manifest.outputs)
     parity = compare_heads(trained.expected, outputs)
     evaluation = evaluate(trained.faces, manifest, outputs)
     drop = accuracy_drop(evaluate(trained.faces, manifest, trained.expected), evaluation)
@@ -96,7 +97,7 @@ def _write(trained: TrainedModel, form: Form, path: Path, options: ExportOptions
         **_evaluation_figures(trained.checkpoint.config, evaluation),
         **trained.scalings.figures,
         **_prefixed("parity", parity),
-        **_prefixed("accuracy_drop", drop),
+        **_drop_figures(drop, manifest),
         **written.figures,
         "milliseconds_per_crop_batch8": milliseconds_per_crop(path, size=manifest.input_size_pixels),
     }
@@ -123,11 +124,11 @@ def _moved(report: ExportReport, out: Path) -> ExportReport:
     return dataclasses.replace(report, path=target)
 
 
-def _run(model_path: Path, crops: npt.NDArray[np.uint8]) -> HeadOutputs:
+def _run(model_path: Path, crops: npt.NDArray[np.uint8], *, output_names: tuple[str, ...]) -> HeadOutputs:
     # One thread: the order of additions, and so the last digit, is the same on every machine of this kind.
     session = open_session(model_path, num_threads=1)
     parts = [
-        run_session(session, crops[start : start + 64], output_names=OUTPUT_NAMES, input_name=INPUT_NAME)
+        run_session(session, crops[start : start + 64], output_names=output_names, input_name=INPUT_NAME)
         for start in range(0, len(crops), 64)
     ]
     return HeadOutputs(
@@ -151,13 +152,18 @@ def _evaluation_figures(config: TrainConfig, evaluation: Evaluation) -> dict[str
         "ferplus_ece",
         "ferplus_vote_ece",
         "n",
-        "n_ferplus",
+        *(["n_ferplus"] if evaluation.num_ferplus else []),
     )
     return {f"{prefix}_{name}": round(float(values[name]), 6) for name in names if values[name] is not None}
 
 
 def _prefixed(prefix: str, figures: Parity | AccuracyDrop) -> dict[str, float]:
     return {f"{prefix}_{name}": float(value) for name, value in dataclasses.asdict(figures).items()}
+
+
+def _drop_figures(drop: AccuracyDrop, manifest: ModelManifest) -> dict[str, float]:
+    """Of both heads, or of the only one."""
+    return _prefixed("accuracy_drop", drop) if len(manifest.outputs) > 1 else {"accuracy_drop": drop.fer2013}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -167,6 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = ExportOptions(
         checkpoint_name=f"{parsed.checkpoint}.pt",
         name=parsed.name,
+        licence=parsed.licence,
         file_base="emotions" if parsed.all else out.stem,
         ferplus_target=parsed.calibrate_ferplus,
         policy=parsed.int8_ranges,
@@ -196,7 +203,8 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--form", "--precision", dest="form", choices=list(FORMS), default="fp32", help="default: fp32")
     which.add_argument("--all", action="store_true", help="every form, with names that the service knows")
     parser.add_argument("--checkpoint", choices=["last", "best"], default="last", help="default: the schedule's end")
-    parser.add_argument("--name", default=MODEL_NAME, help="name that every event carries")
+    parser.add_argument("--name", help="name that every event carries; default: that of the run")
+    parser.add_argument("--licence", help="of the weights, for example Apache-2.0; default: the manifest names none")
     parser.add_argument(
         "--calibrate-ferplus",
         choices=get_args(FerplusTarget),
@@ -214,8 +222,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _print(report: ExportReport) -> None:
     manifest = report.manifest
+    licence = manifest.licence or "no licence given (--licence)"
     size = report.path.stat().st_size / 1e6
-    print(f"{report.path}: {manifest.precision}, {size:.1f} MB, {manifest.name} {manifest.version}")
+    print(f"{report.path}: {manifest.precision}, {size:.1f} MB, {manifest.name} {manifest.version}, {licence}")
+    print(f"  classes: {', '.join(manifest.labels)}")
     print(f"  against the trained net: {report.parity}, {report.drop}")
     for name, value in manifest.metrics.items():
         print(f"  {name:45} {value:.4f}")

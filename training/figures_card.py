@@ -5,7 +5,7 @@ from __future__ import annotations
 from training.calibration import Calibration
 from training.evaluation import Evaluation
 from training.metrics import HeadMetrics
-from training.robustness_figures import Accuracy, Robustness, mean_accuracy
+from training.robustness_figures import Accuracy, Robustness, head_names, mean_accuracy
 from training.vote_figures import VoteFigures, VoteStatistics
 
 
@@ -44,11 +44,11 @@ def _main_figures(evaluation: Evaluation) -> str:
         rows.append((name, ["–", _ece(calibration, "ferplus_majority")]))
     if evaluation.votes is not None:
         rows += _vote_rows(evaluation.votes)
-    title = (
-        f"| 95 % intervals in brackets | challenge labels, {evaluation.num_pictures:,} pictures "
-        f"| FER+ majority, {evaluation.num_ferplus:,} pictures |"
-    )
-    return _table(title, rows)
+    nums = (evaluation.num_pictures, evaluation.num_ferplus)
+    columns = [f"{name}, {num:,} pictures" for name, num in zip(evaluation.head_names, nums, strict=False)]
+    # Without votes there is one column.
+    rows = [(name, cells[: len(columns)]) for name, cells in rows]
+    return _table(f"| 95 % intervals in brackets | {' | '.join(columns)} |", rows)
 
 
 def _vote_rows(votes: VoteFigures) -> list[tuple[str, list[str]]]:
@@ -87,9 +87,13 @@ def _recalls(evaluation: Evaluation) -> str:
     rows = []
     for emotion, figures in evaluation.fer2013.per_class.items():
         cells = [figures] if evaluation.ferplus is None else [figures, evaluation.ferplus.per_class[emotion]]
-        texts = [f"{100 * cell.recall:.0f} % ({cell.support:,})" for cell in cells]
-        rows.append((emotion, texts if len(texts) == 2 else [*texts, "–"]))
-    return _table("| recall (pictures) | challenge labels | FER+ majority |", rows)
+        rows.append((_cell(emotion), [f"{100 * cell.recall:.0f} % ({cell.support:,})" for cell in cells]))
+    return _table(f"| recall (pictures) | {' | '.join(evaluation.head_names)} |", rows)
+
+
+def _cell(text: str) -> str:
+    """A user's words in a table."""
+    return text.replace("|", "\\|")
 
 
 def _robustness(robustness: Robustness) -> str:
@@ -100,7 +104,8 @@ def _robustness(robustness: Robustness) -> str:
         rows.append((f"{curve.name} ({curve.unit})", cells))
     mean = [mean_accuracy([curve.accuracies[k] for curve in robustness.curves]) for k in (weak, middle, strong)]
     rows.append(("mean of these", [_pair(accuracy) for accuracy in mean]))
-    spoiled = _table("| challenge labels / FER+ majority, % (strength) | weak | middle | strong |", rows)
+    names = " / ".join(head_names(robustness.clean.ferplus is not None))
+    spoiled = _table(f"| {names}, % (strength) | weak | middle | strong |", rows)
     sizes = robustness.face_sizes
     title = "| face size, pixels | " + " | ".join(f"{size:g}" for size in sizes.strengths) + " |"
     drop = robustness.mean_drop
@@ -131,5 +136,5 @@ def _ece(calibration: dict[str, Calibration], question: str) -> str:
 
 
 def _pair(accuracy: Accuracy) -> str:
-    ferplus = "–" if accuracy.ferplus is None else f"{100 * accuracy.ferplus:.1f}"
-    return f"{100 * accuracy.fer2013:.1f} / {ferplus}"
+    shares = (accuracy.fer2013, accuracy.ferplus)
+    return " / ".join(f"{100 * share:.1f}" for share in shares if share is not None)

@@ -25,8 +25,8 @@ from training.model import num_parameters
 from training.runlog import RunLog, describe
 from training.schedule import seconds_left, spoken_time
 from training.state import BEST_NAME, TrainState, open_run_folder, save_state, start_or_resume
-from training.train_set import TrainSet, load_sets
-from training.validation import score_of, validate
+from training.train_set import TrainSet, load_sets, num_targets_of, task_of
+from training.validation import require_measurable, score_of, validate
 from training.world import ALONE, World
 
 EpochListener = Callable[[dict[str, float]], None]
@@ -58,7 +58,7 @@ def fit(
         The validation metrics of the averaged weights after the last epoch.
 
     Raises:
-        ConfigError: the run folder belongs to other settings.
+        ConfigError: the run folder belongs to other settings or data, or the settings ask for what the data has not.
         EmostreamError: data or checkpoint cannot be used, the run folder cannot be written, or the loss is no number.
     """
     if config.optim.batch_size % world.size:
@@ -66,19 +66,24 @@ def fit(
             f"optim.batch_size {config.optim.batch_size} cannot be shared out evenly over {world.size} processes"
         )
     compute = open_compute(config, device=device, num_workers=world.local_size)
-    state = start_or_resume(config, run, compute=compute, tell=print if world.is_first else lambda _: None)
     training, validation = load_sets(config)
-    teachers = load_teachers(config.distill.teachers, compute=compute)
+    task = task_of(training, config)
+    require_measurable(validation, config.validation)
+    state = start_or_resume(config, run, task=task, compute=compute, tell=print if world.is_first else lambda _: None)
+    teachers = load_teachers(config.distill.teachers, task=task, compute=compute)
     if teachers is not None and config.distill.num_views:
         targets = taught_targets(teachers, training.crops, training.targets, config, compute=compute)
         training, teachers = dataclasses.replace(training, targets=targets), None
+    state.num_targets = num_targets_of(training.targets, task, config)
     context = _context(config, state, training, compute=compute, world=world, wrap=wrap, teachers=teachers)
     training = dataclasses.replace(training, targets=balanced(training.targets, config.balance))
     with _open_log(config, run, state) if world.is_first else contextlib.nullcontext() as log:
         if world.is_first:
+            heads = "a head for votes and one for labels" if task.has_votes else "one head, for labels: no votes"
             print(
                 f"{len(training)} training and {len(validation)} validation crops, "
-                f"{num_parameters(state.model)} parameters, {compute.device.type} {compute.precision}"
+                f"{num_parameters(state.model)} parameters, {compute.device.type} {compute.precision}\n"
+                f"{len(task.class_names)} classes: {', '.join(task.class_names)}; {heads}"
             )
         while not (_is_schedule_over(state, config) or _is_patience_over(state, config)):
             line = _train_and_validate(state, training, validation, context, show_progress=show_progress)
@@ -113,6 +118,7 @@ def _context(
         compute=compute,
         world=world,
         teachers=teachers,
+        has_votes=state.task.has_votes,
         logit_offsets=None if offsets is None else (compute.put(offsets[0]), compute.put(offsets[1])),
     )
 

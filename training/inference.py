@@ -23,7 +23,12 @@ _BATCH_SIZE = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadOutputs:
-    """Probabilities of both heads, float32 n×classes, in the order of the manifest's labels."""
+    """Probabilities of both heads, float32 n×classes, in the order of the manifest's labels.
+
+    Attributes:
+        ferplus: of the head that events carry.
+        fer2013: of the head of FER2013's labels; the same where a model has one head.
+    """
 
     ferplus: npt.NDArray[np.float32]
     fer2013: npt.NDArray[np.float32]
@@ -44,18 +49,18 @@ def open_session(model_path: Path, *, num_threads: int = 0) -> ort.InferenceSess
 
 
 def run_session(
-    session: ort.InferenceSession, crops: npt.NDArray[np.uint8], *, output_names: tuple[str, str], input_name: str
+    session: ort.InferenceSession, crops: npt.NDArray[np.uint8], *, output_names: tuple[str, ...], input_name: str
 ) -> HeadOutputs:
-    """uint8 n×s×s → probabilities of both heads.
+    """uint8 n×s×s → probabilities of both heads, or of the one that there is.
 
     Raises:
         InferenceError: the model does not take such crops or does not have these outputs.
     """
     try:
-        ferplus, fer2013 = session.run(list(output_names), {input_name: crops})
+        outputs = session.run(list(output_names[:2]), {input_name: crops})
     except Exception as exc:  # see open_session
         raise InferenceError(f"the model failed on crops {crops.shape}: {str(exc).splitlines()[0]}") from exc
-    return HeadOutputs(np.asarray(ferplus), np.asarray(fer2013))
+    return HeadOutputs(np.asarray(outputs[0]), np.asarray(outputs[-1]))
 
 
 def milliseconds_per_crop(model_path: Path, *, size: int, batch_size: int = 8, num_runs: int = 30) -> float:
@@ -74,7 +79,7 @@ def milliseconds_per_crop(model_path: Path, *, size: int, batch_size: int = 8, n
 
 
 class OnnxModel:
-    """A model file with its manifest and both heads, opened once for many calls.
+    """A model file with its manifest and its heads, opened once for many calls.
 
     Args:
         model_path: ONNX file; its manifest lies beside it.
@@ -82,13 +87,15 @@ class OnnxModel:
 
     Raises:
         ModelUnavailableError: model or manifest is missing.
-        ManifestError: they do not fit each other, or the model has not two outputs.
+        ManifestError: they do not fit each other, or the model has more than two outputs.
     """
 
     def __init__(self, model_path: Path, *, num_threads: int = 0) -> None:
         self.manifest = load_manifest(model_path)
-        if len(self.manifest.outputs) != 2:
-            raise ManifestError(f"model {model_path}: expected two outputs, got {', '.join(self.manifest.outputs)}")
+        if len(self.manifest.outputs) not in (1, 2):
+            raise ManifestError(
+                f"model {model_path}: expected one output or two, got {', '.join(self.manifest.outputs) or 'none'}"
+            )
         self._session = open_session(model_path, num_threads=num_threads)
 
     def classify(self, pictures: npt.NDArray[np.uint8], *, show_progress: bool = False) -> HeadOutputs:
@@ -98,13 +105,14 @@ class OnnxModel:
             InferenceError: the model failed.
         """
         manifest = self.manifest
-        names = (manifest.outputs[0], manifest.outputs[1])
         batch_size = min(_BATCH_SIZE, manifest.max_batch_size)
         starts = range(0, len(pictures), batch_size)
         parts = []
         for start in tqdm(starts, desc="classify", disable=not show_progress, leave=False):
             crops = batch_from_pictures(pictures[start : start + batch_size], size=manifest.input_size_pixels)
-            parts.append(run_session(self._session, crops, output_names=names, input_name=manifest.input_name))
+            parts.append(
+                run_session(self._session, crops, output_names=manifest.outputs, input_name=manifest.input_name)
+            )
         return HeadOutputs(
             np.concatenate([part.ferplus for part in parts]), np.concatenate([part.fer2013 for part in parts])
         )

@@ -1,8 +1,9 @@
-"""Pure: the labels of data sets → the classes of the model, in the order of `emostream.emotion.EMOTIONS`."""
+"""Pure: the labels of data sets → the classes of a model: those of `emostream.emotion.EMOTIONS`, or a user's own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +76,38 @@ EXPW_LABELS = _numbered("angry", "disgust", "fear", "happy", "sad", "surprise", 
 """Zhang, Luo, Loy and Tang (IJCV 2018)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a net is trained to tell.
+
+    Attributes:
+        class_names: in the order of its answers.
+        has_votes: whether it has a head for the votes of many people beside the one for the labels. Without votes there
+            is one head, for the labels, and events carry that one.
+    """
+
+    class_names: tuple[str, ...] = EMOTIONS
+    has_votes: bool = True
+
+
+def place_of_class(name: str, class_names: Sequence[str]) -> int | None:
+    """Where a class stands in a list: under its own name, or under another word for the same emotion.
+
+    >>> place_of_class("happiness", ("calm", "Happy")), place_of_class("tense", ("calm", "Happy"))
+    (1, None)
+    """
+    if name in class_names:
+        return class_names.index(name)
+    emotion = _emotion_of_word(name)
+    if emotion is None:
+        return None
+    return next((place for place, other in enumerate(class_names) if _emotion_of_word(other) == emotion), None)
+
+
+def _emotion_of_word(name: str) -> int | None:
+    return None if name.isdecimal() else EMOTION_OF_NAME.get(name.lower())
+
+
 def emotion_of_number(number: int, labels: LabelMap, *, where: str) -> int | None:
     """The class index of a data set's own number, or None when such pictures are left out.
 
@@ -123,10 +156,11 @@ def majority_mode_labels(votes: npt.NDArray[np.integer] | npt.NDArray[np.floatin
     return np.where(2 * kept.max(axis=1) > kept.sum(axis=1), lookup[winner], NO_MAJORITY).astype(np.int64)
 
 
-def check_labels(labels: npt.NDArray[np.int64]) -> str | None:
-    """None when each label is a class index, else what is wrong."""
-    wrong = np.flatnonzero((labels < 0) | (labels >= len(EMOTIONS)))
+def check_labels(labels: npt.NDArray[np.int64], class_names: Sequence[str] = EMOTIONS) -> str | None:
+    """None when each label is the index of a class, else what is wrong."""
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
     if wrong.size == 0:
         return None
     first = int(wrong[0])
-    return f"expected labels 0…{len(EMOTIONS) - 1} ({', '.join(EMOTIONS)}), got {int(labels[first])} at picture {first}"
+    names = ", ".join(class_names)
+    return f"expected labels 0…{len(class_names) - 1} ({names}), got {int(labels[first])} at picture {first}"

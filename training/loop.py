@@ -41,6 +41,7 @@ class RunContext:
         forward: the net as it is called while training: itself, compiled, or averaging gradients over processes.
         teachers: nets to learn from.
         logit_offsets: added to the logits of both heads while training (`training.balance`).
+        has_votes: whether there is a head for votes.
     """
 
     config: TrainConfig
@@ -49,6 +50,7 @@ class RunContext:
     world: World = ALONE
     teachers: Teachers | None = None
     logit_offsets: tuple[Tensor, Tensor] | None = None
+    has_votes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,10 @@ def train_one_epoch(state: TrainState, data: TrainSet, context: RunContext, *, s
     state.epoch += 1
     state.elapsed_seconds = world.of_first(state.elapsed_seconds, device=context.compute.device)
     world.average_batch_statistics(state.model, state.ema_model)
-    names = ("train_loss", "train_ferplus_loss", "train_fer2013_loss")
-    return {"learning_rate": moment.learning_rate, **dict(zip(names, mean, strict=True))}
+    losses = dict(zip(("train_loss", "train_ferplus_loss", "train_fer2013_loss"), mean, strict=True))
+    if not context.has_votes:
+        del losses["train_ferplus_loss"]
+    return {"learning_rate": moment.learning_rate, **losses}
 
 
 def _batches(num: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -212,7 +216,11 @@ def _losses(batch: Tensor, targets: Targets, context: RunContext) -> Tensor:
         ferplus, fer2013 = context.forward(batch)
     if context.logit_offsets is not None:
         ferplus, fer2013 = ferplus + context.logit_offsets[0], fer2013 + context.logit_offsets[1]
-    weights = {"ferplus_weight": config.optim.ferplus_weight, "fer2013_weight": config.optim.fer2013_weight}
+    # Without votes one head gives both answers, and the labels, or a teacher's answer to them, are all it learns.
+    weights = {
+        "ferplus_weight": config.optim.ferplus_weight if context.has_votes else 0.0,
+        "fer2013_weight": config.optim.fer2013_weight,
+    }
     total, ferplus_loss, fer2013_loss = two_head_loss(
         ferplus, fer2013, targets, **weights, label_smoothing=config.optim.label_smoothing
     )

@@ -1,4 +1,4 @@
-"""The loss: two cross entropies, one for each head.
+"""The loss: two cross entropies, one for each head; a net without votes has the second alone.
 
 FER+ head: against the distribution of ten people's votes, so the net learns how sure people are and is calibrated by
 construction. Challenge head: against the one noisy label, with label smoothing, since about a third of these labels are
@@ -20,9 +20,9 @@ class Targets:
     """What a batch should give.
 
     Attributes:
-        ferplus: float32 n×7, vote distributions.
+        ferplus: float32 n×c, vote distributions.
         ferplus_weight: float32 n, 0 where the votes name none of the seven classes.
-        fer2013: float32 n×7, challenge labels, one-hot before mixing and smoothing.
+        fer2013: float32 n×c, labels (FER2013's are the challenge's), one-hot before mixing and smoothing.
         fer2013_weight: float32 n, 0 where there is no challenge label.
     Weights are 1 elsewhere, or what `training.balance` makes of them.
     """

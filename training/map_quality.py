@@ -121,8 +121,8 @@ def randomisation_test(
     parts: list[tuple[str, nn.Module, nn.Module]] = [
         (
             "heads",
-            nn.ModuleList([net.ferplus_head, net.fer2013_head]),
-            nn.ModuleList([fresh.ferplus_head, fresh.fer2013_head]),
+            net.head_modules(),
+            fresh.head_modules(),
         )
     ]
     stages = list(zip(net.stages(), fresh.stages(), strict=True))

@@ -1,4 +1,4 @@
-"""The door to the networks: settings → a net that takes gray crops and gives logits of two heads."""
+"""The door to the networks: settings → a net that takes gray crops and gives logits of its heads."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from emostream.emotion import EMOTIONS
 from emostream.errors import ConfigError
 from training.architectures.choices import SMALL
 from training.architectures.compact import compact_trunk
 from training.architectures.face_net import FaceNet, Standardise, Trunk
 from training.config import ModelConfig
+from training.labels import Task
 
 __all__ = [
     "FaceNet",
@@ -25,8 +25,8 @@ __all__ = [
 ]
 
 
-def build_model(config: ModelConfig, *, num_classes: int = len(EMOTIONS)) -> FaceNet:
-    """The network that the settings describe, with fresh weights.
+def build_model(config: ModelConfig, task: Task | None = None) -> FaceNet:
+    """The network that the settings describe, with fresh weights, for a task; None is that of FER2013 with votes.
 
     Raises:
         ConfigError: widths and depths that do not fit each other, or a variant that the architecture does not have.
@@ -38,7 +38,9 @@ def build_model(config: ModelConfig, *, num_classes: int = len(EMOTIONS)) -> Fac
         )
     if min(config.widths) < 1 or min(config.depths) < 1:
         raise ConfigError(f"model.widths and model.depths must be positive, got {config.widths} and {config.depths}")
-    return FaceNet(_trunk_builder(config)(config), num_classes=num_classes, dropout=config.dropout)
+    task = task or Task()
+    trunk = _trunk_builder(config)(config)
+    return FaceNet(trunk, num_classes=len(task.class_names), dropout=config.dropout, has_votes=task.has_votes)
 
 
 def _trunk_builder(config: ModelConfig) -> Callable[[ModelConfig], Trunk]:

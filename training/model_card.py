@@ -50,16 +50,17 @@ def facts(manifests: Sequence[tuple[Path, ModelManifest]]) -> str:
         ("net", manifest.architecture),
         ("crop", f"{manifest.input_size_pixels}×{manifest.input_size_pixels}, gray, uint8"),
         ("learned from", manifest.training_data),
-        ("licence of the weights", manifest.licence),
+        ("licence of the weights", manifest.licence or "not given"),
     ]
     forms = [_form_row(path, of_form) for path, of_form in manifests]
+    heads = ": challenge, FER+" if len(manifest.outputs) > 1 else ""
     return "\n".join(
         [
             "| | |",
             "|---|---|",
             *(f"| {name} | {value} |" for name, value in rows),
             "",
-            "| file | arithmetic | size | answers as the trained net | accuracy lost: challenge, FER+ | ms per crop |",
+            f"| file | arithmetic | size | answers as the trained net | accuracy lost{heads} | ms per crop |",
             "|---|---|---|---|---|---|",
             *forms,
         ]
@@ -70,7 +71,8 @@ def _form_row(path: Path, manifest: ModelManifest) -> str:
     metrics = manifest.metrics
     arithmetic = manifest.precision.upper() + (" for TensorRT" if manifest.layout == "tensorrt" else "")
     agreement = metrics.get("parity_argmax_agreement")
-    lost = [metrics.get(f"accuracy_drop_{head}") for head in ("fer2013", "ferplus")]
+    names = ("fer2013", "ferplus") if len(manifest.outputs) > 1 else ("",)
+    lost = [metrics.get("_".join(filter(None, ("accuracy_drop", name)))) for name in names]
     milliseconds = metrics.get("milliseconds_per_crop_batch8")
     cells = [
         f"`{path.name}`",

@@ -1,4 +1,4 @@
-"""A trained net → an ONNX model: uint8 crops in, calibrated probabilities of both heads out."""
+"""A trained net → an ONNX model: uint8 crops in, calibrated probabilities of its heads out."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ OPSET = 17
 """Has all that the graph needs, and every ONNX Runtime since 1.12 and TensorRT since 8.5 reads it."""
 INPUT_NAME = "crops"
 OUTPUT_NAMES = ("probabilities", "fer2013_probabilities")
+"""Of a net with both heads. The first is what events carry; a net with one head has it alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +29,27 @@ class HeadScalings:
 
 
 class ServedModel(nn.Module):
-    """A net of two heads with their scalings and softmax: what the ONNX file computes."""
+    """A net with its scalings and softmax: what the ONNX file computes.
 
-    def __init__(self, model: nn.Module, scalings: HeadScalings) -> None:
+    Args:
+        model: of one head or two.
+        scalings: of them; one head has that of the labels.
+        has_votes: whether there are two.
+    """
+
+    def __init__(self, model: nn.Module, scalings: HeadScalings, *, has_votes: bool = True) -> None:
         super().__init__()
         self.model = model
         self.scalings = scalings
+        self.output_names = OUTPUT_NAMES if has_votes else OUTPUT_NAMES[:1]
 
-    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 n×s×s → (FER+ probabilities, challenge probabilities), float32 n×classes."""
+    def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
+        """uint8 n×s×s → (FER+ probabilities, challenge probabilities) or those of one head, float32 n×classes."""
         ferplus, fer2013 = self.model(crops)
-        return (
-            torch.softmax(_scaled(ferplus, self.scalings.ferplus), dim=1),
-            torch.softmax(_scaled(fer2013, self.scalings.fer2013), dim=1),
-        )
+        by_label = torch.softmax(_scaled(fer2013, self.scalings.fer2013), dim=1)
+        if len(self.output_names) == 1:
+            return (by_label,)
+        return torch.softmax(_scaled(ferplus, self.scalings.ferplus), dim=1), by_label
 
 
 def _scaled(logits: Tensor, scaling: Scaling) -> Tensor:
@@ -68,12 +76,17 @@ def onnx_from_model(served: ServedModel, *, input_size_pixels: int) -> onnx.Mode
             dynamo=False,
             opset_version=OPSET,
             input_names=[INPUT_NAME],
-            output_names=list(OUTPUT_NAMES),
-            dynamic_axes={name: {0: "batch"} for name in (INPUT_NAME, *OUTPUT_NAMES)},
+            output_names=list(served.output_names),
+            dynamic_axes={name: {0: "batch"} for name in (INPUT_NAME, *served.output_names)},
         )
     model = fold_pools(onnx.load_from_string(buffer.getvalue()))
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def output_names_of(model: onnx.ModelProto) -> tuple[str, ...]:
+    """What a graph gives, in order: one name for each head."""
+    return tuple(output.name for output in model.graph.output)
 
 
 def set_metadata(model: onnx.ModelProto, properties: dict[str, str]) -> None:

@@ -23,7 +23,7 @@ class AccuracyDrop:
     """What a conversion cost on labelled pictures; negative where it became better.
 
     Attributes:
-        fer2013: challenge labels.
+        fer2013: labels; of a model without votes, asked of the head that events carry.
         ferplus: FER+ majority; 0 without votes.
     """
 
@@ -47,7 +47,7 @@ def require_same_model(parity: Parity, drop: AccuracyDrop, *, precision: str, wh
     """
     require_parity(parity, precision=precision, what=what)
     for head, lost, num in (
-        ("challenge labels", drop.fer2013, parity.num_crops),
+        ("labels", drop.fer2013, parity.num_crops),
         ("FER+ majority", drop.ferplus, num_ferplus),
     ):
         allowed = max(MAX_ACCURACY_DROP, 1 / max(num, 1))

@@ -1,7 +1,8 @@
 """How a model bears spoiled pictures: `python -m training.robustness --data ../shared/data/fer2013 --split publictest`.
 
-Accuracy of both heads under every corruption of `training.corruptions` at five strengths, mirrored, and with faces
-shrunk from 48 to 12 pixels. Pictures are spoiled at their own resolution, before the preprocessing that serving uses.
+Accuracy of both heads (without votes, of the head that events carry) under every corruption of `training.corruptions`
+at five strengths, mirrored, and with faces shrunk from 48 to 12 pixels. Pictures are spoiled at their own resolution,
+before the preprocessing that serving uses.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from emostream.errors import ConfigError, EmostreamError
 from training.corruptions import CORRUPTIONS, FACE_SIZES_PIXELS, Corruption, Pictures, shrink_faces
 from training.data import load_faces
-from training.evaluation import in_emotion_order, votes_and_majority
+from training.evaluation import asked_and_answered, votes_and_majority
 from training.evaluation_tables import print_robustness
 from training.faces import FaceSet
 from training.inference import SHIPPED_MODEL, OnnxModel
@@ -38,7 +39,7 @@ def measure_robustness(
     """Run a model over spoiled copies of a set; blank pictures count as in every evaluation.
 
     Raises:
-        ManifestError: the model's classes are not the seven of FER2013.
+        ManifestError: the model does not know the class of a picture.
         InferenceError: the model failed.
     """
     total = 2 + sum(len(corruption.strengths) for corruption in corruptions) + len(sizes)
@@ -47,11 +48,11 @@ def measure_robustness(
         known = majority >= 0
 
         def accuracy_on(pictures: Pictures) -> Accuracy:
-            outputs = in_emotion_order(model.manifest, model.classify(pictures))
+            asked, outputs = asked_and_answered(model.manifest, faces, model.classify(pictures))
             progress.update()
             return Accuracy(
-                _share(outputs.fer2013, faces.labels),
-                _share(outputs.ferplus[known], majority[known]) if known.any() else None,
+                _share(outputs.fer2013, asked.labels),
+                _share(outputs.ferplus[known], majority[known]) if asked.has_votes else None,
             )
 
         return Robustness(

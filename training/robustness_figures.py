@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Shares of right answers, in 0…1: challenge labels, and FER+ majority (None when the data has no votes)."""
+    """Shares of right answers, in 0…1: labels, and FER+ majority (None when the data has no votes)."""
 
     fer2013: float
     ferplus: float | None
@@ -68,6 +68,15 @@ class Robustness:
         """Plain values, ready for JSON."""
         means = {"mean_corrupted": asdict(self.mean_corrupted), "mean_drop": asdict(self.mean_drop)}
         return means | asdict(self)
+
+
+def head_names(has_votes: bool) -> tuple[str, ...]:
+    """What is measured, in words: the challenge is FER2013's, whose pictures have votes.
+
+    >>> head_names(True), head_names(False)
+    (('challenge labels', 'FER+ majority'), ('labels',))
+    """
+    return ("challenge labels", "FER+ majority") if has_votes else ("labels",)
 
 
 def mean_accuracy(accuracies: list[Accuracy]) -> Accuracy:

@@ -1,8 +1,9 @@
-"""How the logits of both heads are scaled, fitted on validation pictures, and how honest the probabilities are then.
+"""How the logits of the heads are scaled, fitted on validation pictures, and how honest the probabilities are then.
 
 Votes are a distribution, and a temperature and a shift for each class are fitted to all of it. A label is one answer,
 and there the temperature is fitted to how often the top answer is right, which is what calibration errors measure: on
-the first model the challenge head's error is 0.028 so, and 0.031 by the likelihood of the label.
+the first model the challenge head's error is 0.028 so, and 0.031 by the likelihood of the label. Where there are no
+votes the head that events carry is fitted to the labels.
 """
 
 from __future__ import annotations
@@ -43,22 +44,27 @@ class FittedScalings:
     figures: dict[str, float]
 
 
-def fit_scalings(logits: HeadOutputs, faces: FaceSet, *, ferplus_target: FerplusTarget) -> FittedScalings:
-    """Fit the scaling of each head on all pictures; the challenge head always to the challenge's labels.
+def fit_scalings(
+    logits: HeadOutputs, faces: FaceSet, *, ferplus_target: FerplusTarget, has_vote_head: bool = True
+) -> FittedScalings:
+    """Fit the scaling of each head on all pictures; the head for labels always to the labels.
 
     Args:
-        logits: of both heads, n×7 in the order of `EMOTIONS`.
+        logits: of both heads, n×c; the same twice where there is one.
         faces: the n pictures, with their labels and votes.
         ferplus_target: what the FER+ head is fitted to. Both are measured.
+        has_vote_head: whether there is such a head; otherwise the one head is fitted to the labels.
     """
-    labels = one_hot(torch.from_numpy(faces.labels), len(EMOTIONS)).numpy()
+    labels = one_hot(torch.from_numpy(faces.labels), len(faces.class_names)).numpy()
     fer2013 = fit_confidence(logits.fer2013, labels)
-    figures = {
-        "temperature_fer2013": fer2013.temperature,
-        "cross_fitted_ece": _error(cross_fitted_probabilities(logits.fer2013, labels, fit=fit_confidence), labels),
-    }
-    ferplus = Scaling()
-    if faces.votes is not None:
+    carried = logits.fer2013 if faces.has_votes else logits.ferplus
+    error = _error(cross_fitted_probabilities(carried, labels, fit=fit_confidence), labels)
+    if not has_vote_head:
+        figures = {"temperature": fer2013.temperature, "cross_fitted_ece": error}
+        return FittedScalings(HeadScalings(ferplus=fer2013, fer2013=fer2013), figures)
+    figures = {"temperature_fer2013": fer2013.temperature, "cross_fitted_ece": error}
+    ferplus = fit_confidence(logits.ferplus, labels)
+    if faces.votes is not None and faces.has_votes:
         majority = majority_labels(faces.votes)
         known = majority >= 0
         rows, votes = logits.ferplus[known], vote_distributions(faces.votes)[known]
@@ -85,7 +91,7 @@ def fit_scalings(logits: HeadOutputs, faces: FaceSet, *, ferplus_target: Ferplus
 
 
 def probabilities_at(logits: HeadOutputs, scalings: HeadScalings) -> HeadOutputs:
-    """What the served model should answer, float32 n×7."""
+    """What the served model should answer, float32 n×c."""
     return HeadOutputs(
         softmax(scalings.ferplus.apply(logits.ferplus), axis=1).astype(np.float32),
         softmax(scalings.fer2013.apply(logits.fer2013), axis=1).astype(np.float32),
@@ -93,8 +99,8 @@ def probabilities_at(logits: HeadOutputs, scalings: HeadScalings) -> HeadOutputs
 
 
 def scaling_of(metrics: Mapping[str, float], head: Literal["ferplus", "fer2013"]) -> Scaling | None:
-    """What a manifest tells about a head; None when it does not."""
-    if (temperature := metrics.get(f"temperature_{head}")) is None:
+    """What a manifest tells about a head, or about the only one; None when it does not."""
+    if (temperature := metrics.get(f"temperature_{head}", metrics.get("temperature"))) is None:
         return None
     shifts = [metrics.get(f"shift_{head}_{emotion}") for emotion in EMOTIONS]
     return Scaling(temperature, tuple(shift for shift in shifts if shift is not None))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from emostream.emotion import EMOTIONS
 from emostream.errors import ConfigError
 from training.duplicates import duplicate_groups, joined_groups
 from training.faces import FaceSet, join_face_sets
@@ -56,7 +55,7 @@ def assign_groups(
     the wanted count of each class (least squares, relative to the class).
     """
     num_groups = int(groups.max()) + 1
-    counts = np.zeros((num_groups, len(EMOTIONS)))
+    counts = np.zeros((num_groups, int(labels.max()) + 1))
     np.add.at(counts, (groups, labels), 1)
     total = counts.sum(axis=0)
     weight = 1 / np.maximum(total, 1)

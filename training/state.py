@@ -16,8 +16,9 @@ from training.checkpoint import Checkpoint, load_checkpoint, load_weights, save_
 from training.config import TrainConfig, config_as_dict, save_config
 from training.config_tree import differences
 from training.device import CPU, Compute
+from training.labels import Task
 from training.model import FaceNet, build_model
-from training.transfer import load_pretrained, parameter_groups
+from training.transfer import is_vote_head, load_pretrained, parameter_groups
 
 LAST_NAME = "last.pt"
 BEST_NAME = "best.pt"
@@ -41,6 +42,8 @@ class TrainState:
         best_score: the best validation score so far.
         best_epoch: number of finished epochs when it was measured.
         metrics: what the last validation measured.
+        task: what the net tells.
+        num_targets: head → pictures that it learns from.
     """
 
     model: FaceNet
@@ -53,6 +56,8 @@ class TrainState:
     best_score: float = -math.inf
     best_epoch: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
+    task: Task = field(default_factory=Task)
+    num_targets: dict[str, int] | None = None
 
 
 def build_optimizer(model: FaceNet, config: TrainConfig) -> torch.optim.Optimizer:
@@ -74,31 +79,39 @@ def update_average(ema_model: nn.Module, model: nn.Module, *, decay: float) -> N
 
 
 def start_or_resume(
-    config: TrainConfig, run: Path, *, compute: Compute = CPU, tell: Callable[[str], None] = print
+    config: TrainConfig,
+    run: Path,
+    *,
+    task: Task | None = None,
+    compute: Compute = CPU,
+    tell: Callable[[str], None] = print,
 ) -> TrainState:
     """The state where the run folder stands, or a fresh one; writes nothing.
 
     Args:
         config: all settings.
         run: folder of the run, which need not exist.
+        task: what the net learns; None is that of FER2013 with votes.
         compute: where the net goes.
         tell: is given what was taken from other nets.
 
     Raises:
-        ConfigError: the run folder belongs to other settings, or pre-trained weights do not fit.
+        ConfigError: the run folder belongs to other settings or data, or pre-trained weights do not fit.
         ModelError: a checkpoint is missing, damaged or of another architecture.
     """
+    task = task or Task()
     last = run / LAST_NAME
     checkpoint = load_checkpoint(last) if last.is_file() else None
     if checkpoint is not None:
         _require_same_settings(checkpoint.config, config, run)
-    model, ema_model = build_model(config.model), build_model(config.model)
+        _require_same_task(checkpoint.task, task, run)
+    model, ema_model = build_model(config.model, task), build_model(config.model, task)
     if checkpoint is not None:
         load_weights(model, checkpoint.weights, source=last)
         load_weights(ema_model, checkpoint.ema_weights, source=last)
     else:
-        _load_initial(model, config)
-        transferred = load_pretrained(model, config)
+        _load_initial(model, config, task)
+        transferred = load_pretrained(model, config, task)
         if transferred is not None:
             tell(str(transferred))
         ema_model.load_state_dict(model.state_dict())
@@ -106,7 +119,7 @@ def start_or_resume(
         net.to(device=compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for net in (model, ema_model)
     )
-    state = TrainState(model, ema_model, build_optimizer(model, config), compute.scaler())
+    state = TrainState(model, ema_model, build_optimizer(model, config), compute.scaler(), task=task)
     if checkpoint is not None:
         _load_progress(state, checkpoint, source=last)
     return state
@@ -132,6 +145,8 @@ def save_state(state: TrainState, config: TrainConfig, run: Path) -> None:
         best_score=state.best_score,
         best_epoch=state.best_epoch,
         scaler=state.scaler.state_dict(),
+        task=state.task,
+        num_targets=state.num_targets,
     )
     if state.best_epoch == state.epoch:
         save_checkpoint(checkpoint, run / BEST_NAME)
@@ -148,15 +163,22 @@ def open_run_folder(config: TrainConfig, run: Path) -> None:
         save_config(config, run / "config.yaml")
 
 
-def _load_initial(model: FaceNet, config: TrainConfig) -> None:
+def _load_initial(model: FaceNet, config: TrainConfig, task: Task) -> None:
     if config.initial_checkpoint is None:
         return
     path = Path(config.initial_checkpoint)
     start = load_checkpoint(path)
+    if start.task.class_names != task.class_names:
+        raise ManifestError(
+            f"checkpoint {path} tells {', '.join(start.task.class_names)} apart, the data has "
+            f"{', '.join(task.class_names)}: name it as transfer.pretrained, which takes all but the heads"
+        )
     there, here = ({"model": config_as_dict(each)["model"]} for each in (start.config, config))
     first = next(iter(differences(there, here)), None)
     settings = "" if first is None else f"{first[0]} is {first[1]} there and {first[2]} here"
-    load_weights(model, start.ema_weights, source=path, settings=settings)
+    # The head for labels goes on learning from labels; one for votes has nothing to learn from without them.
+    weights = {name: value for name, value in start.ema_weights.items() if task.has_votes or not is_vote_head(name)}
+    load_weights(model, weights, source=path, settings=settings)
 
 
 def _load_progress(state: TrainState, checkpoint: Checkpoint, *, source: Path) -> None:
@@ -183,6 +205,18 @@ def _require_same_settings(made_with: TrainConfig, given: TrainConfig, run: Path
     raise ConfigError(
         f"run folder {run} was made with other settings: {key} was {before} and is {now} now{more}; "
         f"choose another folder, or go on with --config {run / 'config.yaml'}"
+    )
+
+
+def _require_same_task(made_with: Task, given: Task, run: Path) -> None:
+    if made_with == given:
+        return
+    before, now = (
+        f"classes {', '.join(task.class_names)} {'with' if task.has_votes else 'without'} votes"
+        for task in (made_with, given)
+    )
+    raise ConfigError(
+        f"run folder {run} was made with other data: {before}; the data has {now} now; choose another folder"
     )
 
 

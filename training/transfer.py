@@ -20,8 +20,10 @@ from training.architectures.face_net import FaceNet
 from training.checkpoint import load_checkpoint
 from training.config import ModelConfig, TrainConfig, TransferConfig
 from training.imagenet import imagenet_weights
+from training.labels import Task
 
 _TRUNK = ("stem.", "blocks.")
+_VOTE_HEAD = "ferplus_head."
 _RATE_FACTOR = "rate_factor"
 
 
@@ -104,7 +106,12 @@ class Transferred:
         return f"{self.num_taken} of {self.num_taken + len(self.left)} tensors taken from {self.source}{rest}{more}"
 
 
-def load_pretrained(model: FaceNet, config: TrainConfig) -> Transferred | None:
+def is_vote_head(name: str) -> bool:
+    """Whether a weight of this name belongs to the head for votes."""
+    return name.startswith(_VOTE_HEAD)
+
+
+def load_pretrained(model: FaceNet, config: TrainConfig, task: Task | None = None) -> Transferred | None:
     """Put the weights that `transfer.pretrained` names into the model; None when it names none.
 
     Raises:
@@ -122,13 +129,14 @@ def load_pretrained(model: FaceNet, config: TrainConfig) -> Transferred | None:
         trunk = {key: value for key, value in ours.items() if key.startswith(_TRUNK)}
         taken = imagenet_weights(config.model, trunk)
     else:
-        taken = _checkpoint_weights(Path(source), config.model, ours, heads=config.transfer.load_heads)
+        task = task or Task()
+        taken = _checkpoint_weights(Path(source), config.model, ours, heads=config.transfer.load_heads, task=task)
     model.load_state_dict(taken, strict=False)
     return Transferred(source, len(taken), tuple(key for key in ours if key not in taken))
 
 
 def _checkpoint_weights(
-    path: Path, config: ModelConfig, ours: Mapping[str, Tensor], *, heads: bool
+    path: Path, config: ModelConfig, ours: Mapping[str, Tensor], *, heads: bool, task: Task
 ) -> dict[str, Tensor]:
     checkpoint = load_checkpoint(path)
     theirs = checkpoint.config.model
@@ -137,6 +145,7 @@ def _checkpoint_weights(
             f"checkpoint {path} holds a net of architecture {theirs.architecture}, the settings ask for "
             f"{config.architecture}: choose another transfer.pretrained or set model.architecture={theirs.architecture}"
         )
+    heads = heads and checkpoint.task.class_names == task.class_names  # else they would begin with other classes
     weights = {
         key: value
         for key, value in checkpoint.ema_weights.items()

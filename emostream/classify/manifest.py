@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from emostream.errors import ManifestError, ModelUnavailableError
+from emostream.event import MAX_NAME_LENGTH, class_name_problem
 
 MANIFEST_VERSION: Literal[1] = 1
 
@@ -28,9 +29,9 @@ class ModelManifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     manifest_version: Literal[1] = MANIFEST_VERSION
-    name: str = Field(min_length=1)
+    name: str = Field(min_length=1, max_length=MAX_NAME_LENGTH)
     """Short name, carried by every event."""
-    version: str = Field(min_length=1)
+    version: str = Field(min_length=1, max_length=MAX_NAME_LENGTH)
     """Version of the weights, carried by every event."""
     file: str
     """Name of the model file beside this manifest."""
@@ -49,7 +50,8 @@ class ModelManifest(BaseModel):
     architecture: str
     checkpoint_sha256: str | None = None
     training_data: str
-    licence: str
+    licence: str | None = None
+    """Of the weights; None where none was given."""
     tools: dict[str, str] = {}
     """Tool → version that made the file."""
     metrics: dict[str, float] = {}
@@ -60,6 +62,8 @@ class ModelManifest(BaseModel):
     def _labels_differ(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(labels)) != len(labels):
             raise ValueError(f"expected different labels, got {labels}")
+        if problem := next(filter(None, map(class_name_problem, labels)), None):
+            raise ValueError(f"label {problem}")
         return labels
 
 

@@ -255,7 +255,7 @@ def _packaged_entry(model: PackagedModel) -> ModelEntry:
         name=model.name,
         kind=model.kind,
         description=model.description,
-        licence=promised.get("licence", "unknown"),
+        licence=promised.get("licence") or "not given",
         source=str(model.source),
         size_bytes=path.stat().st_size if path.exists() else 0,
         sha256=promised.get("sha256", ""),

@@ -11,7 +11,15 @@ from typing import Annotated, Literal, get_args
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from emostream.emotion import EmotionScores
-from emostream.event import EmotionEvent, FaceEmotion, QualityFlag, StatusEvent, StatusKind, SummaryEvent
+from emostream.event import (
+    MAX_NAME_LENGTH,
+    EmotionEvent,
+    FaceEmotion,
+    QualityFlag,
+    StatusEvent,
+    StatusKind,
+    SummaryEvent,
+)
 from emostream.face import NUM_LANDMARKS, Face
 from emostream.stream import StreamState
 
@@ -21,7 +29,7 @@ MAX_EXACT_INTEGER = 1 << 53
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Probability = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=0, lt=MAX_EXACT_INTEGER)]
-_Text = Annotated[str, Field(max_length=256)]
+_Text = Annotated[str, Field(max_length=MAX_NAME_LENGTH)]
 # Open lists: a later version may add values, and a reader of this one must not refuse its events.
 _Flag = Annotated[str, Field(max_length=64, examples=list(get_args(QualityFlag)))]
 _Kind = Annotated[str, Field(max_length=64, examples=list(get_args(StatusKind)))]

@@ -154,6 +154,11 @@ def npz_of(**arrays: object) -> object:
     return lambda folder: np.savez(folder / "set.npz", **arrays)  # type: ignore[arg-type]
 
 
+def save_class(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / "a.png"), made_faces(1).pictures[0])
+
+
 PICTURES, LABELS = made_faces(7).pictures, made_faces(7).labels
 MISTAKES = {
     "missing": ("nothing.npz", lambda _: None, "does not exist"),
@@ -198,7 +203,26 @@ MISTAKES = {
     ),
     "no pictures": ("set.npz", npz_of(images=PICTURES[:0], label=LABELS[:0]), "holds no pictures"),
     "empty folder": ("", lambda _: None, "neither contact sheets, nor fer2013.csv, nor class folders"),
-    "unknown class": ("", lambda folder: (folder / "bored").mkdir(), "is no known class; known names: 0, 1"),
+    "class called unknown": (
+        "",
+        lambda folder: save_class(folder / "unknown"),
+        "a class cannot be called so: 'unknown' is what events say where no class can be named",
+    ),
+    "labels of own classes": (
+        "set.npz",
+        npz_of(images=PICTURES, label=LABELS, class_names=["calm", "tense"]),
+        "expected labels 0…1 (calm, tense), got 2",
+    ),
+    "class names twice": (
+        "set.npz",
+        npz_of(images=PICTURES, label=LABELS, class_names=["calm", "calm"]),
+        "expected class_names as different texts",
+    ),
+    "votes of own classes": (
+        "set.npz",
+        npz_of(images=PICTURES, label=LABELS, votes=np.ones((7, 10)), class_names=list("abcdefg")),
+        "leave out the array votes or class_names",
+    ),
     "empty class": ("", lambda folder: (folder / "happy").mkdir(), "holds no pictures"),
 }
 

@@ -189,7 +189,7 @@ def make_foreign(path: Path) -> None:
         (lambda path: path.unlink(), 5, "does not exist"),
         (break_model, 5, "does not match its manifest"),
         (break_manifest, 5, "is not JSON"),
-        (break_labels, 5, "this evaluation needs angry"),
+        (break_labels, 5, "knows a, b, c, d, e, f, g; the data has pictures of angry"),
         (make_foreign, 5, "cannot be loaded"),
         (lambda path: (path.parent / "set.npz").unlink(), 3, "does not exist"),
     ],

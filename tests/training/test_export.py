@@ -105,10 +105,10 @@ def test_a_failed_proof_leaves_the_old_files(
     calls = 0
     right = module._run
 
-    def wrong_at_last(model_path: Path, crops: np.ndarray) -> HeadOutputs:
+    def wrong_at_last(model_path: Path, crops: np.ndarray, *, output_names: tuple[str, ...]) -> HeadOutputs:
         nonlocal calls
         calls += 1
-        outputs = right(model_path, crops)
+        outputs = right(model_path, crops, output_names=output_names)
         return outputs if calls <= fails_at else HeadOutputs(outputs.ferplus, np.roll(outputs.fer2013, 1, axis=1))
 
     monkeypatch.setattr(module, "_run", wrong_at_last)

@@ -62,7 +62,7 @@ def test_takes_crops_of_both_sides(name: str, side: int) -> None:
     with torch.no_grad():
         maps = model.features(crops)
         logits = model(crops)
-    assert maps.shape[:2] == (2, model.ferplus_head.in_features)
+    assert maps.shape[:2] == (2, model.fer2013_head.in_features)
     assert all(head.shape == (2, 7) for head in logits)
     torch.testing.assert_close(model.heads(maps), logits)
 
@@ -80,7 +80,7 @@ def test_gradients_reach_every_weight(config: ModelConfig) -> None:
 def test_the_stages_are_the_trunk(config: ModelConfig) -> None:
     model = build_model(config)
     in_stages = [parameter for stage in model.stages() for parameter in stage.parameters()]
-    heads = [*model.ferplus_head.parameters(), *model.fer2013_head.parameters()]
+    heads = list(model.head_modules().parameters())
     assert [id(parameter) for parameter in (*in_stages, *heads)] == [id(parameter) for parameter in model.parameters()]
     assert len(model.stages()) >= 3
 

@@ -10,7 +10,6 @@ import pytest
 from scipy.special import softmax
 
 from tests.training.made import VOTE_COLUMN
-from training.calibrate import Scaling
 from training.faces import FaceSet, build_face_set
 from training.inference import HeadOutputs
 from training.scalings import FerplusTarget, fit_scalings, probabilities_at, scaling_of
@@ -76,8 +75,24 @@ def test_both_readings_are_told_whichever_is_chosen() -> None:
     assert majority["cross_fitted_ferplus_ece"] == votes["cross_fitted_ferplus_ece_majority"]
 
 
-def test_without_votes_the_ferplus_head_stays_as_it_is() -> None:
+def test_without_votes_the_head_that_events_carry_is_fitted_to_the_labels() -> None:
     logits, faces = sampled()
-    fitted = fit_scalings(logits, face_set(faces.labels, None), ferplus_target="votes")
-    assert fitted.chosen.ferplus == Scaling()
-    assert "cross_fitted_ferplus_ece" not in fitted.figures
+    unvoted = face_set(faces.labels, None)
+    other = HeadOutputs(logits.ferplus, 3 * logits.fer2013)
+    fitted = fit_scalings(other, unvoted, ferplus_target="votes")
+    assert fitted.chosen.ferplus.temperature == pytest.approx(0.5, rel=0.1)
+    assert fitted.chosen.ferplus.shifts == ()
+    assert fitted.chosen.fer2013.temperature == pytest.approx(1.5, rel=0.1)
+    assert not [name for name in fitted.figures if "ferplus_ece" in name or "vote" in name]
+    assert scaling_of(fitted.figures, "ferplus") == fitted.chosen.ferplus
+
+
+def test_one_head_has_one_scaling() -> None:
+    logits, faces = sampled()
+    fitted = fit_scalings(logits, face_set(faces.labels, None), ferplus_target="votes", has_vote_head=False)
+    assert fitted.chosen.ferplus == fitted.chosen.fer2013
+    assert fitted.chosen.fer2013.temperature == pytest.approx(0.5, rel=0.1)
+    assert set(fitted.figures) == {"temperature", "cross_fitted_ece"}
+    assert fitted.figures["cross_fitted_ece"] < 0.03
+    for head in ("ferplus", "fer2013"):
+        assert scaling_of(fitted.figures, head) == fitted.chosen.fer2013

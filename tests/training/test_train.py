@@ -95,7 +95,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
     def broken_after_first(state: TrainState, *arguments: object, **options: object) -> object:
         if state.epoch == 1:
             with torch.no_grad():
-                state.model.ferplus_head.bias.fill_(float("nan"))
+                state.model.fer2013_head.bias.fill_(float("nan"))
         return original(state, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("training.fit.train_one_epoch", broken_after_first)

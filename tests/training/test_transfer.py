@@ -63,7 +63,7 @@ def test_every_weight_is_in_one_group_with_the_rate_of_its_stage(rate_decay: flo
     for depth, stage in enumerate(reversed(model.stages()), start=1):
         for parameter in stage.parameters():
             assert owner[id(parameter)]["lr"] == pytest.approx(0.2 * rate_decay**depth)
-    assert owner[id(model.ferplus_head.weight)]["lr"] == 0.2
+    assert owner[id(model.fer2013_head.weight)]["lr"] == 0.2
     for parameter in model.parameters():
         assert owner[id(parameter)]["weight_decay"] == (0.1 if parameter.dim() > 1 else 0.0)
 

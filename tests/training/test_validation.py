@@ -7,12 +7,12 @@ import dataclasses
 import pytest
 import torch
 
-from emostream.errors import InferenceError
+from emostream.errors import ConfigError, InferenceError
 from tests.training.made import made_faces
 from training.config import TrainConfig, ValidationConfig
 from training.model import build_model
 from training.train_set import load_sets, prepare
-from training.validation import predict, score_of, validate
+from training.validation import predict, require_measurable, score_of, validate
 
 MEASURES = {"accuracy": 0.5, "ferplus_accuracy": 0.7, "fer2013_loss": 1.5, "ferplus_loss": 1.0}
 
@@ -36,15 +36,29 @@ def test_measures_are_those_of_the_answers(tiny_config: TrainConfig) -> None:
 def test_an_answer_that_is_no_number_is_an_error(tiny_config: TrainConfig) -> None:
     model = build_model(tiny_config.model)
     with torch.no_grad():
-        model.ferplus_head.weight.fill_(float("nan"))
+        next(model.head_modules()[0].parameters()).fill_(float("nan"))  # of the votes
     with pytest.raises(InferenceError, match="ferplus_loss became nan in validation; the last good checkpoint is kept"):
         validate(model, prepare(made_faces(14)))
 
 
-def test_pictures_without_votes_are_measured_by_label_alone(tiny_config: TrainConfig) -> None:
-    unvoted = dataclasses.replace(made_faces(14), votes=None)
-    measured = validate(build_model(tiny_config.model), prepare(unvoted))
-    assert measured["ferplus_accuracy"] == 0.0
+def test_without_votes_the_labels_are_asked_of_the_head_that_events_carry(tiny_config: TrainConfig) -> None:
+    data, model = prepare(dataclasses.replace(made_faces(70), votes=None)), build_model(tiny_config.model)
+    carried, _ = predict(model, data.crops)
+    measured = validate(model, data)
+    assert set(measured) == {"accuracy", "fer2013_loss"}
+    assert measured["accuracy"] == pytest.approx(float((carried.argmax(1) == data.labels).float().mean()))
+    assert measured["fer2013_loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(carried, data.labels)))
+    assert score_of(measured, ValidationConfig()) == measured["accuracy"]
+
+
+def test_a_metric_of_votes_needs_votes() -> None:
+    voted, unvoted = made_faces(14), dataclasses.replace(made_faces(14), votes=None)
+    for metric in ("ferplus_accuracy", "ferplus_loss"):
+        config = ValidationConfig(metric=metric)
+        require_measurable(prepare(voted), config)
+        with pytest.raises(ConfigError, match="needs votes of people"):
+            require_measurable(prepare(unvoted), config)
+    require_measurable(prepare(unvoted), ValidationConfig())
 
 
 def test_a_draw_of_the_validation_crops_is_always_the_same(tiny_config: TrainConfig) -> None:

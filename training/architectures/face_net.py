@@ -1,4 +1,4 @@
-"""What all nets share: gray crops in, standardised by the net itself, a trunk of stages, logits of two heads out."""
+"""What all nets share: gray crops in, standardised by the net itself, a trunk of stages, logits of one or two heads."""
 
 from __future__ import annotations
 
@@ -40,15 +40,18 @@ class Trunk:
 
 
 class FaceNet(nn.Module):
-    """A trunk with two heads on the mean of its last feature maps."""
+    """A trunk with heads on the mean of its last feature maps: for votes, where there are any, and for labels.
 
-    def __init__(self, trunk: Trunk, *, num_classes: int, dropout: float) -> None:
+    A net with one head answers both questions with it.
+    """
+
+    def __init__(self, trunk: Trunk, *, num_classes: int, dropout: float, has_votes: bool = True) -> None:
         super().__init__()
         self.standardise = Standardise()
         self.stem = trunk.stem
         self.blocks = trunk.blocks
         self.dropout = nn.Dropout(dropout)
-        self.ferplus_head = nn.Linear(trunk.width, num_classes)
+        self.ferplus_head = nn.Linear(trunk.width, num_classes) if has_votes else None
         self.fer2013_head = nn.Linear(trunk.width, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -68,9 +71,14 @@ class FaceNet(nn.Module):
         return self.trunk(self.standardise(crops))
 
     def heads(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """The last feature maps → (FER+ logits, challenge logits), each n×classes."""
+        """The last feature maps → (FER+ logits, challenge logits), each n×classes; the same where there is one head."""
         pooled = self.dropout(maps.mean(dim=(2, 3)))
-        return self.ferplus_head(pooled), self.fer2013_head(pooled)
+        fer2013 = self.fer2013_head(pooled)
+        return (fer2013 if self.ferplus_head is None else self.ferplus_head(pooled)), fer2013
+
+    def head_modules(self) -> nn.ModuleList:
+        """Both heads, or the one."""
+        return nn.ModuleList([head for head in (self.ferplus_head, self.fer2013_head) if head is not None])
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 or float crops n×s×s or n×1×s×s → (FER+ logits, challenge logits), each n×classes."""

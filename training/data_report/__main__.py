@@ -18,20 +18,22 @@ from training.config import load_config
 from training.data import ALL, open_data_set
 from training.data_report.report import report_page
 from training.data_report.statistics import data_statistics, find_duplicates
-from training.faces import FaceSet
+from training.faces import FaceSet, common_classes
 
 PAGE_NAME = "index.html"
 NUMBERS_NAME = "statistics.json"
 
 
 def load_all_splits(path: Path, *, show_progress: bool) -> dict[str, FaceSet]:
-    """Split → its pictures; a set that comes whole is one split called `all`.
+    """Split → its pictures, all with the same classes; a set that comes whole is one split called `all`.
 
     Raises:
         SourceRejectedError: the data cannot be used.
     """
     data_set = open_data_set(path, show_progress=show_progress)
-    return {name: data_set.load(name) for name in data_set.splits or (ALL,)}
+    splits = {name: data_set.load(name) for name in data_set.splits or (ALL,)}
+    class_names = common_classes(list(splits.values()))
+    return {name: faces.with_classes(class_names) for name, faces in splits.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,18 +20,20 @@ _DOTS_PER_INCH = 144
 
 def class_balance(statistics: DataStatistics) -> bytes:
     """Bars: the share of each class in each split, with counts."""
+    class_names = next(tuple(split.class_counts) for split in statistics.splits.values())
     figure = Figure(figsize=(8.6, 3.4), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(statistics.splits)
     for k, (name, split) in enumerate(statistics.splits.items()):
-        counts = np.array([split.class_counts[emotion] for emotion in EMOTIONS])
-        places = np.arange(len(EMOTIONS)) + (k - (len(statistics.splits) - 1) / 2) * width
+        counts = np.array([split.class_counts[emotion] for emotion in class_names])
+        places = np.arange(len(class_names)) + (k - (len(statistics.splits) - 1) / 2) * width
         shares = 100 * counts / max(counts.sum(), 1)
         bars = axes.bar(places, shares, width * 0.92, label=name, color=_COLOURS[k % len(_COLOURS)])
         axes.bar_label(
             bars, [f"{count:,}" for count in counts], fontsize=7, padding=1, rotation=90 if width < 0.25 else 0
         )
-    axes.set_xticks(range(len(EMOTIONS)), EMOTIONS)
+    # A dollar sign would begin a formula.
+    axes.set_xticks(range(len(class_names)), [name.replace("$", r"\$") for name in class_names])
     axes.set_ylabel("% of the split")
     axes.margins(y=0.12)
     axes.legend(frameon=False)

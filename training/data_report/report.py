@@ -7,7 +7,6 @@ from html import escape
 
 import numpy as np
 
-from emostream.emotion import EMOTIONS
 from emostream.html_page import page, section, table
 from training.config import AugmentConfig
 from training.data_report import plots
@@ -84,7 +83,7 @@ def _summary(statistics: DataStatistics) -> str:
 
 def _balance(statistics: DataStatistics) -> str:
     counts = [split.class_counts for split in statistics.splits.values()]
-    total = {emotion: sum(count[emotion] for count in counts) for emotion in EMOTIONS}
+    total = {emotion: sum(count[emotion] for count in counts) for emotion in counts[0]}
     rarest, commonest = min(total, key=total.__getitem__), max(total, key=total.__getitem__)
     ratio = total[commonest] / max(total[rarest], 1)
     is_known = any(split.num_subjects is not None for split in statistics.splits.values())
@@ -93,11 +92,11 @@ def _balance(statistics: DataStatistics) -> str:
         paragraph(f"{commonest} is {ratio:.1f} times as frequent as {rarest}."),
         picture(plots.class_balance(statistics), caption="Share of each class in each split; numbers are pictures."),
         table(
-            ["split", *EMOTIONS, "all", "of one level", *(["people"] if is_known else [])],
+            ["split", *total, "all", "of one level", *(["people"] if is_known else [])],
             [
                 [
                     name,
-                    *(f"{split.class_counts[emotion]:,}" for emotion in EMOTIONS),
+                    *(f"{split.class_counts[emotion]:,}" for emotion in total),
                     f"{split.num_pictures:,}",
                     f"{split.num_blank}",
                     *(["–" if split.num_subjects is None else f"{split.num_subjects:,}"] if is_known else []),
@@ -235,7 +234,7 @@ def _classes(splits: Mapping[str, FaceSet], *, seed: int) -> str:
             png_bytes(class_sheet(faces, emotion, num=3 * _SHEET_COLUMNS, columns=_SHEET_COLUMNS, seed=seed)),
             caption=f"{label}: {int((faces.labels == emotion).sum()):,} pictures",
         )
-        for emotion, label in enumerate(EMOTIONS)
+        for emotion, label in enumerate(faces.class_names)
         if (faces.labels == emotion).any()
     ]
     return section("Classes", paragraph(f"Drawn at random from {name}, with the labels of the data set."), *sheets)

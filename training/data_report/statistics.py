@@ -26,7 +26,7 @@ class SplitStatistics:
 
     Attributes:
         num_pictures: all of them.
-        class_counts: emotion → pictures.
+        class_counts: class → pictures.
         num_blank: pictures of one single level.
         num_subjects: different people, None where nobody is known.
         quantiles: name of a measure (`measures`) → its values at QUANTILES.
@@ -143,11 +143,11 @@ def data_statistics(splits: Mapping[str, FaceSet], duplicates: Duplicates) -> Da
 
 def split_statistics(faces: FaceSet) -> SplitStatistics:
     """The numbers of one split."""
-    counts = np.bincount(faces.labels, minlength=len(EMOTIONS))
+    counts = np.bincount(faces.labels, minlength=len(faces.class_names))
     known = None if faces.subjects is None else set(faces.subjects.tolist()) - {""}
     return SplitStatistics(
         num_pictures=len(faces),
-        class_counts=dict(zip(EMOTIONS, counts.tolist(), strict=True)),
+        class_counts=dict(zip(faces.class_names, counts.tolist(), strict=True)),
         num_blank=int(faces.blank.sum()),
         num_subjects=None if known is None else len(known),
         quantiles={
@@ -174,7 +174,7 @@ def duplicate_statistics(names: tuple[str, ...], found: Duplicates) -> Duplicate
     """Counts of duplicates; `names` are those of the splits, in their order."""
     sizes = np.bincount(found.groups)
     repeated = sizes > 1
-    labels_per_group = np.zeros((len(sizes), len(EMOTIONS)), dtype=np.bool_)
+    labels_per_group = np.zeros((len(sizes), len(found.faces.class_names)), dtype=np.bool_)
     labels_per_group[found.groups, found.faces.labels] = True
     mixed = labels_per_group.sum(axis=1) > 1
     return DuplicateStatistics(

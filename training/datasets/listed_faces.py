@@ -12,6 +12,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from emostream.classify.preprocess import CROP_SIZE_PIXELS, crop_from_picture
 from emostream.detect.align import TEMPLATE_BOX, TEMPLATE_LANDMARKS, crop_face
+from emostream.emotion import EMOTIONS
 from emostream.errors import SourceRejectedError
 from emostream.face import BoxXyxy, Face, Landmarks
 from emostream.similarity import inverse_similarity, similarity_from_points, transform_points
@@ -26,7 +27,7 @@ class ListedFace:
 
     Attributes:
         path: the file; colour becomes gray.
-        emotion: class index in the order of `EMOTIONS`, or None to leave the face out.
+        emotion: class index, of `EMOTIONS` where the data set has no others, or None to leave the face out.
         box_xyxy: the part of the picture to take, framed like FER2013, in pixels; None for the whole picture.
         landmarks: five points to turn the face upright by, as in `Face`; with them no box is needed.
         subject: who it is, "" where not known.
@@ -39,7 +40,9 @@ class ListedFace:
     subject: str = ""
 
 
-def read_listed_faces(listed: Sequence[ListedFace], *, source: Path, show_progress: bool) -> FaceSet:
+def read_listed_faces(
+    listed: Sequence[ListedFace], *, source: Path, show_progress: bool, class_names: tuple[str, ...] = EMOTIONS
+) -> FaceSet:
     """Read every face that is not left out, straight to the size of a crop, in the order of the list.
 
     Faces of one picture should follow each other: the file is then read once.
@@ -60,6 +63,7 @@ def read_listed_faces(listed: Sequence[ListedFace], *, source: Path, show_progre
         np.array([emotion for _, emotion in kept], dtype=np.int64),
         source=source,
         subjects=subjects if any(subjects) else None,
+        class_names=class_names,
     )
 
 

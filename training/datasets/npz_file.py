@@ -1,6 +1,7 @@
 """A set in one NumPy file: `images` uint8 n×s×s and `label` n.
 
-Optional: `votes` n×10, `duplicate_of_training` n, and `subject` n (text or whole numbers: who is in the picture).
+Optional: `votes` n×10, `duplicate_of_training` n, `subject` n (text or whole numbers: who is in the picture), and
+`class_names` c (text: what the labels 0…c − 1 stand for, where they are not FER2013's seven; then without votes).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from emostream.emotion import EMOTIONS
 from emostream.errors import SourceRejectedError
 from training.faces import FaceSet, build_face_set
 
@@ -36,6 +38,12 @@ def load_npz(path: Path) -> FaceSet:
     if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1] != images.shape[2] or images.shape[1] < 2:
         raise SourceRejectedError(f"file {path}: expected images uint8 n×48×48, got {images.dtype} {images.shape}")
     votes, duplicates, subjects = (arrays.get(name) for name in ("votes", "duplicate_of_training", "subject"))
+    class_names = _class_names(arrays.get("class_names"), path=path)
+    if votes is not None and class_names != EMOTIONS:
+        raise SourceRejectedError(
+            f"file {path}: expected votes with the classes {', '.join(EMOTIONS)} only, got {', '.join(class_names)}; "
+            "leave out the array votes or class_names"
+        )
     return build_face_set(
         images,
         _vector(arrays["label"], name="label", path=path).astype(np.int64),
@@ -47,7 +55,18 @@ def load_npz(path: Path) -> FaceSet:
             else _vector(duplicates, name="duplicate_of_training", path=path).astype(np.bool_)
         ),
         subjects=None if subjects is None else _subjects(subjects, path=path),
+        class_names=class_names,
     )
+
+
+def _class_names(array: npt.NDArray[np.generic] | None, *, path: Path) -> tuple[str, ...]:
+    if array is None:
+        return EMOTIONS
+    if array.dtype.kind != "U" or array.ndim != 1 or len(set(array.tolist())) != len(array):
+        raise SourceRejectedError(
+            f"file {path}: expected class_names as different texts, got {array.dtype} {array.shape}"
+        )
+    return tuple(str(name) for name in array)
 
 
 def _subjects(array: npt.NDArray[np.generic], *, path: Path) -> npt.NDArray[np.str_]:

@@ -22,7 +22,7 @@ def errors_section(faces: FaceSet, outputs: HeadOutputs) -> str:
 
     Args:
         faces: the pictures.
-        outputs: the model's answers to them, in the order of `EMOTIONS`.
+        outputs: the model's answers to them, in the order of their classes.
     """
     votes, majority = votes_and_majority(faces)
     has_votes = bool((majority >= 0).any())
@@ -31,7 +31,7 @@ def errors_section(faces: FaceSet, outputs: HeadOutputs) -> str:
     answers = probabilities.argmax(axis=1)
     sureness = probabilities.max(axis=1)
     rows = []
-    for column, emotion in enumerate(EMOTIONS):
+    for column, emotion in enumerate(faces.class_names):
         labelled = int((truth == column).sum())
         wrong = np.flatnonzero((truth == column) & (answers != column))
         surest = wrong[np.argsort(-sureness[wrong], kind="stable")][:_NUM_SHOWN]
@@ -40,7 +40,7 @@ def errors_section(faces: FaceSet, outputs: HeadOutputs) -> str:
         tiles = [
             figure(
                 picture(faces.pictures[k], title=f"picture {k}"),
-                f"{EMOTIONS[answers[k]]} {sureness[k]:.0%}",
+                f"{faces.class_names[answers[k]]} {sureness[k]:.0%}",
                 note=_votes_in_words(votes[k]) if has_votes else "",
             )
             for k in surest

@@ -12,7 +12,7 @@ from training.report.charts import Series, line_chart
 from training.report.page import grid, legend, picture, table
 
 _TILE_PIXELS = 144
-_HEADS = {"ferplus": "FER+", "fer2013": "challenge"}
+_HEADS = {"ferplus": "FER+ head", "fer2013": "challenge head", "probabilities": "the head that events carry"}
 
 
 def explanation_section(explanation: NetExplanation, *, checkpoint_sha256: str | None) -> str:
@@ -22,7 +22,7 @@ def explanation_section(explanation: NetExplanation, *, checkpoint_sha256: str |
     """
     methods = list(explanation.randomisation)
     lead = (
-        f"Gradient maps of the trained net ({explanation.source}; {_HEADS[explanation.head]} head): where the evidence "
+        f"Gradient maps of the trained net ({explanation.source}; {_HEADS[explanation.head]}): where the evidence "
         "for its answer lies, over the mean of all faces it was right about and over its surest right answers. "
         "Grad-CAM is coarse; LayerCAM shows single edges."
     )

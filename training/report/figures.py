@@ -14,21 +14,30 @@ from training.report.page import grid, legend, table
 from training.robustness_figures import Robustness
 from training.vote_figures import VoteFigures, VoteStatistics
 
-HEADS = ("challenge labels", "FER+ majority")
-
 _QUESTIONS = {
+    "label": ("Is it the label?", "the output that events carry"),
     "fer2013": ("Challenge head: is it the challenge's label?", "the second output"),
     "ferplus_vote": ("FER+ head: which share of people says so?", "what a head fitted to votes tells"),
     "ferplus": ("FER+ head: does the majority say so?", "one fitted to votes is too modest here"),
     "ferplus_majority": ("FER+ head, refitted: does the majority say so?", "fitted on one half, shown on the other"),
 }
-_SHORT_QUESTIONS = {"fer2013": "challenge labels", "ferplus_vote": "share of votes", "ferplus": "FER+ majority"}
+_SHORT_QUESTIONS = {
+    "label": "labels",
+    "fer2013": "challenge labels",
+    "ferplus_vote": "share of votes",
+    "ferplus": "FER+ majority",
+}
 
 
 def heads_of(evaluation: Evaluation) -> list[tuple[str, HeadMetrics]]:
     """The heads that were measured, with their names."""
-    heads = zip(HEADS, (evaluation.fer2013, evaluation.ferplus), strict=True)
+    heads = zip(evaluation.head_names, (evaluation.fer2013, evaluation.ferplus), strict=False)
     return [(name, head) for name, head in heads if head is not None]
+
+
+def _key(question: str, evaluation: Evaluation) -> str:
+    """Without votes the question about labels is asked of the head that events carry."""
+    return "label" if evaluation.ferplus is None else question
 
 
 def figures_section(evaluation: Evaluation, robustness: Robustness | None) -> str:
@@ -40,11 +49,13 @@ def figures_section(evaluation: Evaluation, robustness: Robustness | None) -> st
     for question in ("fer2013", evaluation.ferplus_question):
         entry = evaluation.calibration.get(question)
         if entry is not None:
-            tiles.append(_tile(f"{entry.after.ece:.3f}", f"calibration error, {_SHORT_QUESTIONS[question]}"))
+            tiles.append(
+                _tile(f"{entry.after.ece:.3f}", f"calibration error, {_SHORT_QUESTIONS[_key(question, evaluation)]}")
+            )
     if robustness is not None:
         drop = robustness.mean_drop
         loss = drop.fer2013 if drop.ferplus is None else drop.ferplus
-        which = HEADS[0] if drop.ferplus is None else HEADS[1]
+        which = evaluation.head_names[-1]
         tiles.append(_tile(f"{100 * loss:.1f}", f"points lost to a corruption on average, {which}"))
     return section(
         "Main figures",
@@ -128,7 +139,7 @@ def votes_section(votes: VoteFigures, training: VoteStatistics | None) -> str:
         if of_set is not None
     ]
     tables = [
-        table(["votes of the winner", "pictures", "accuracy"], by_winner, caption=HEADS[1]),
+        table(["votes of the winner", "pictures", "accuracy"], by_winner, caption="FER+ majority"),
         table(["votes", "pictures", "all agree", "entropy, nats"], statistics, caption="How far people agree"),
     ]
     lead = "How right a head can be depends on how far people agree: figures of two sets compare only beside this."
@@ -193,7 +204,7 @@ def calibration_section(evaluation: Evaluation) -> str:
     """A reliability diagram for each question, and what its error was before and after the temperature."""
     charts = []
     for question, entry in evaluation.calibration.items():
-        title, note = _QUESTIONS[question]
+        title, note = _QUESTIONS[_key(question, evaluation)]
         charts.append(
             figure(reliability_diagram(entry.after, entry.before, title=title), title, note=_errors(entry, note))
         )

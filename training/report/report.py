@@ -36,7 +36,7 @@ class ReportContent:
         manifest: of the model.
         data_name: which data, in words.
         faces: the pictures.
-        outputs: the model's answers to them, in the order of `EMOTIONS`.
+        outputs: the model's answers to them, in the order of their classes (`evaluation.asked_and_answered`).
         evaluation: of these answers.
         robustness: on spoiled pictures; None where it was not measured.
         explanation: of the trained net; None where there is none.
@@ -110,14 +110,17 @@ def _facts_section(content: ReportContent) -> str:
         "input": f"uint8 gray crops, {manifest.input_size_pixels}×{manifest.input_size_pixels} pixels",
         "outputs": ", ".join(manifest.outputs),
         "trained on": manifest.training_data,
-        "licence of the weights": manifest.licence,
+        "licence of the weights": manifest.licence or "not given",
         "made with": ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items()) or "–",
         "pictures": f"{evaluation.num_pictures:,}, of them {evaluation.num_blank} blank",
         "exact copies of training pictures": copies,
         "photographs of training, exact or near": known,
-        "with a FER+ majority among the classes": f"{evaluation.num_ferplus:,}; left out: {left_out}",
-        "FER+ majority is the challenge's label": agreement,
     }
+    if evaluation.ferplus is None:
+        facts["labels asked of"] = f"{evaluation.label_output}, what events carry"
+    else:
+        facts["with a FER+ majority among the classes"] = f"{evaluation.num_ferplus:,}; left out: {left_out}"
+        facts["FER+ majority is the challenge's label"] = agreement
     rows = [[escape(name), f"<code>{escape(value)}</code>"] for name, value in facts.items()]
     return section("Model and data", f'<div class="facts">{table(["", ""], rows)}</div>')
 

@@ -8,18 +8,16 @@ from html import escape
 from emostream.html_page import figure, section
 from training.report.charts import Series, line_chart
 from training.report.page import grid, legend, table
-from training.robustness_figures import Accuracy, Robustness, RobustnessCurve, mean_accuracy
-
-_HEADS = {"fer2013": "challenge labels", "ferplus": "FER+ majority"}
+from training.robustness_figures import Accuracy, Robustness, RobustnessCurve, head_names, mean_accuracy
 
 
 def robustness_section(robustness: Robustness) -> str:
     """A chart for each corruption, one for face sizes, and a table of losses."""
-    heads = {key: name for key, name in _HEADS.items() if getattr(robustness.clean, key) is not None}
+    heads = dict(zip(("fer2013", "ferplus"), head_names(robustness.clean.ferplus is not None), strict=False))
     low = _low_end(robustness, list(heads))
     charts = [
         figure(
-            _chart(curve, list(heads), clean=robustness.clean, low=low),
+            _chart(curve, heads, clean=robustness.clean, low=low),
             curve.name,
             note=f"loses {_pair(robustness.clean.minus(mean_accuracy(list(curve.accuracies))))} points on average",
         )
@@ -28,7 +26,7 @@ def robustness_section(robustness: Robustness) -> str:
     sizes = robustness.face_sizes
     charts.append(
         figure(
-            _chart(sizes, list(heads), clean=None, low=low),
+            _chart(sizes, heads, clean=None, low=low),
             "size of the face",
             note="shrunk as those of people farther away",
         )
@@ -41,10 +39,10 @@ def robustness_section(robustness: Robustness) -> str:
     return section("Spoiled pictures", legend(list(heads.values())), grid(charts), _table(robustness), lead=lead)
 
 
-def _chart(curve: RobustnessCurve, heads: list[str], *, clean: Accuracy | None, low: float) -> str:
+def _chart(curve: RobustnessCurve, heads: dict[str, str], *, clean: Accuracy | None, low: float) -> str:
     accuracies = [*([] if clean is None else [clean]), *curve.accuracies]
     places = [*([] if clean is None else ["–"]), *(f"{strength:g}" for strength in curve.strengths)]
-    series = [Series(_HEADS[head], [getattr(accuracy, head) for accuracy in accuracies]) for head in heads]
+    series = [Series(name, [getattr(accuracy, head) for accuracy in accuracies]) for head, name in heads.items()]
     return line_chart(series, places=places, x_label=curve.unit, low=low, high=1.0, title=curve.name)
 
 
