@@ -73,7 +73,7 @@ DROPPED_FRAMES = Metric(
 )
 CORRUPT_PACKETS = Metric(
     "emostream_decode_corrupt_total",
-    "Packets that could not be decoded, and pictures that came out damaged.",
+    "Packets that could not be decoded, and pictures that came out damaged or not at all (missing HLS segments).",
     "Grows steadily: the network loses packets; use `rtsp_transport: tcp`, look at the cable or the camera.",
     labels=_STREAM,
 )

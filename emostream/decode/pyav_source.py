@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 from emostream.config import DecodeSettings
 from emostream.decode.av_errors import source_error
 from emostream.decode.corruption import CorruptionLimit, check_file_end, decodable_packets
+from emostream.decode.gaps import GapMeter
 from emostream.decode.hardware import decoder_name, hardware_of, usable_hardware
 from emostream.decode.location import Location, parse_location
 from emostream.decode.pixels import PictureReader
@@ -34,6 +35,7 @@ from emostream.decode.source import DecodeStats, SourceInfo
 from emostream.decode.timestamps import SourceClock
 from emostream.decode.video_track import VideoTrack, choose_track, told_of_tracks
 from emostream.errors import (
+    DecodeError,
     SourceCutShortError,
     SourceError,
     SourceRejectedError,
@@ -92,6 +94,8 @@ class PyAVSource:
         self._first: VideoFrame | None = None
         self._packet: Packet[VideoStream] | None = None
         self._num_read = 0  # packets of the video
+        self._declared_seconds: float | None = None
+        self._gaps: GapMeter | None = None
         self._decode_seconds = 0.0  # of the picture that came last
         self._decoder = ""  # known from the first picture on
         self._zero_at_microseconds: int | None = (
@@ -196,6 +200,8 @@ class PyAVSource:
                 stream.codec_context.thread_count = settings.num_threads
                 info = replace(_describe(container, stream, kind=self.kind), notice=notice)
                 self._declared_num_packets = stream.frames
+                self._declared_seconds = info.duration_seconds
+                self._gaps = GapMeter() if container.format.name == "hls" else None
                 self._stream = stream
                 self._time_base = stream.time_base
                 self._demuxed = container.demux()
@@ -339,6 +345,7 @@ class PyAVSource:
                 raise error from exc
             finally:
                 self._release_if_closed()
+            self._note_gap(packet)
             if packet.stream is self._stream:
                 self._num_read += packet.size > 0
                 yield cast("Packet[VideoStream]", packet)
@@ -349,6 +356,37 @@ class PyAVSource:
                     f"{self._name}: no picture came within {self._settings.read_timeout_seconds:g} s, but sound or "
                     "other data; the source is opened again"
                 )
+
+    def _note_gap(self, packet: Packet[Stream]) -> None:
+        if self._gaps is None or packet.dts is None or packet.time_base is None:
+            return
+        at_seconds = float(packet.dts * packet.time_base)
+        if packet.stream is not self._stream:
+            self._gaps.add_other(at_seconds, float((packet.duration or 0) * packet.time_base))
+            return
+        gap_seconds = self._gaps.add_picture(at_seconds, is_key=packet.is_keyframe)
+        if gap_seconds and self.kind is StreamKind.LIVE:  # a file is judged at its end, by its declared length
+            self._stats.num_corrupt += round(gap_seconds / self._gaps.interval_seconds)
+            logger.warning(
+                "%s: %.1f s of the picture are missing: segments of its playlist could not be read",
+                self._name,
+                gap_seconds,
+            )
+
+    def _check_gaps(self) -> None:
+        """Raises `DecodeError` where segments of a playlist that ended are missing."""
+        if self._gaps is None:
+            return
+        declared_seconds = self._declared_seconds
+        missing_seconds = self._gaps.missing_seconds(declared_seconds=declared_seconds)
+        if missing_seconds:
+            num_missing = round(missing_seconds / self._gaps.interval_seconds)
+            self._stats.num_corrupt += num_missing
+            declared = "" if declared_seconds is None else f" of declared {declared_seconds:.1f} s"
+            raise DecodeError(
+                f"{self._name}: {missing_seconds:.1f} s{declared} are missing, about {num_missing} pictures: segments "
+                "of its playlist could not be read; the pictures that came are good, give the complete playlist"
+            )
 
     def _error_unless_end(self, exc: FFmpegError, *, started: float) -> SourceError | None:
         """What an error of a read means; None where it is how FFmpeg ends an HTTP body that declared no length."""
@@ -382,13 +420,14 @@ class PyAVSource:
     def _check_end(self, container: InputContainer) -> None:
         if self.kind is StreamKind.LIVE:
             raise SourceUnavailableError(f"{self._name}: the source ended; it is opened again")
+        self._check_gaps()
         check_file_end(
             name=self._name,
             structure=self._location.structure,
             is_index_beyond_end=self._is_index_beyond_end(container),
             declared_num_packets=self._declared_num_packets,
             reached_seconds=self._clock.next_seconds,
-            declared_seconds=None if self._info is None else self._info.duration_seconds,
+            declared_seconds=self._declared_seconds,
             stats=self._stats,
         )
 

@@ -50,7 +50,8 @@ class DecodeStats:
         num_packets: complete packets of the video read from the source.
         num_decoded: pictures that came out of the decoder.
         num_skipped: pictures left out by sampling.
-        num_corrupt: packets that could not be decoded, and pictures that came out damaged (these are yielded).
+        num_corrupt: packets that could not be decoded, and pictures that came out damaged (these are
+            yielded) or are missing because segments of a playlist could not be read.
         decode_seconds: time spent inside the decoder.
         source_delay_seconds: how long after its time by the source's own clock the newest picture came out: network,
             buffers, and the difference of the clocks. None where the source does not say (RTCP of RTSP does, after a

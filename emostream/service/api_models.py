@@ -205,7 +205,7 @@ class StreamView(_Tuning):
     num_frames: int = Field(description="Frames published in this run.")
     num_faces: int = Field(description="Faces in them.")
     num_dropped: int = Field(description="Frames of a live source that were lost because processing was slower.")
-    num_corrupt: int = Field(description="Packets and pictures that came damaged.")
+    num_corrupt: int = Field(description="Packets and pictures that came damaged, or not at all.")
     num_reconnects: int = Field(description="How often the source was opened again.")
     measured_fps: float = Field(description="Frames published per second, over the last 5 seconds.")
     latency_ms: float | None = Field(description="Capture to published, mean over the last 5 seconds.")

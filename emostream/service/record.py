@@ -84,7 +84,7 @@ class StreamReport:
         num_faces: faces in them.
         num_dropped: frames of a live source that were lost.
         num_reconnects: how often the source was opened again.
-        num_corrupt: packets and pictures that came damaged.
+        num_corrupt: packets and pictures that came damaged, or not at all (missing HLS segments).
         measured_fps: frames published per second over the last seconds.
         latency_ms: capture to published, the mean over the last seconds; None before the first frame.
         lag_ms: age of the newest frame published; grows while nothing comes. None before the first frame.
