@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -25,6 +24,7 @@ from emostream.engine_choice import ENGINE_CHOICES_FILE, fastest
 from emostream.errors import ConfigError
 from emostream.face import Face
 from emostream.frame import Luma
+from emostream.machine_limits import num_usable_cores
 from emostream.models.store import ModelStore
 from emostream.pipeline import EventObserver, Pipeline
 from emostream.process_tuning import tune_process
@@ -48,7 +48,7 @@ class Models:
 
     detector: FaceDetector
     classifier: SharedClassifier
-    workers: Executor = field(default_factory=lambda: ThreadPoolExecutor(_num_cores(), "emostream-follow"))
+    workers: Executor = field(default_factory=lambda: ThreadPoolExecutor(num_usable_cores(), "emostream-follow"))
 
     def close(self) -> None:
         """Release the engines."""
@@ -82,7 +82,7 @@ def load_batched_classifier(settings: Settings) -> CropBatcher:
     return CropBatcher(
         classifier,
         # A GPU computes one batch while the next is brought to it; on CPUs every core computes one.
-        num_workers=2 if has_own_processor else _num_cores(),
+        num_workers=2 if has_own_processor else num_usable_cores(),
         max_batch_size=settings.classify.max_batch_size,
         wanted_crops=classifier.wanted_batch_size,
     )
@@ -143,11 +143,6 @@ def load_chosen_detector(settings: Settings) -> FaceDetector:
 def _search_with(load: Callable[[str], FaceDetector], name: str, frame: Luma) -> Callable[[], object]:
     """A search by a detector that is loaded now, because only a measurement needs it."""
     return partial(load(name).detect, frame)
-
-
-def _num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def new_epoch() -> int:

@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from emostream.emotion import EMOTIONS
+from emostream.event import UNKNOWN
+from emostream.stream import StreamState
+
 STREAM_LABEL = "stream_id"
 """The only label whose number of values grows with the load; the setting `metrics.stream_label` switches it off."""
 
@@ -31,7 +35,8 @@ class Metric:
         action: what you would do if it moves.
         type: counter, gauge or histogram.
         labels: names of its labels, in order.
-        label_values: how many values a label other than `stream_id` can have, in words.
+        values: of a label other than `stream_id`, where they are known.
+        label_values: how many values such a label can have, in words.
         buckets: upper bounds, for histograms; +Inf is understood.
         takes_maximum: how values meet when the stream label is off: the greatest counts, otherwise their sum.
     """
@@ -41,6 +46,7 @@ class Metric:
     action: str
     type: MetricType = MetricType.COUNTER
     labels: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
     label_values: str = ""
     buckets: tuple[float, ...] = ()
     takes_maximum: bool = False
@@ -50,6 +56,9 @@ class Metric:
             raise ValueError(f"expected `_total` at the end of counters and of nothing else, got {self.name}")
         if (self.type is MetricType.HISTOGRAM) != bool(self.buckets):
             raise ValueError(f"expected buckets for histograms and nothing else, got {self.buckets} for {self.name}")
+        if self.values and not self.label_values:
+            words = f"{len(self.values)} {self.labels[-1]}s: {', '.join(self.values)}"
+            object.__setattr__(self, "label_values", words)
 
 
 _GAUGE, _HISTOGRAM = MetricType.GAUGE, MetricType.HISTOGRAM
@@ -69,7 +78,7 @@ DROPPED_FRAMES = Metric(
     "Reason `late` grows: the machine is too slow for its streams; add a worker or lower `target_fps`. "
     "`sampled` is what the stream's own pace leaves out.",
     labels=(STREAM_LABEL, "reason"),
-    label_values="2 reasons: late, sampled",
+    values=("late", "sampled"),
 )
 CORRUPT_PACKETS = Metric(
     "emostream_decode_corrupt_total",
@@ -115,7 +124,7 @@ STREAMS = Metric(
     "`reconnecting` grows: cameras are away; `failed`: they can never work as given, see their detail.",
     type=_GAUGE,
     labels=("state",),
-    label_values="6 states",
+    values=tuple(StreamState),
 )
 WANTED_STREAMS = Metric(
     "emostream_streams_wanted",
@@ -135,7 +144,7 @@ LEASE_CHANGES = Metric(
     "Streams that this worker claimed, gave back or lost to another.",
     "`lost` grows: a worker was silent for `service.lease_seconds`; it is overloaded, or cut off from Redis.",
     labels=("change",),
-    label_values="3 changes: claimed, released, lost",
+    values=("claimed", "released", "lost"),
 )
 
 # --- faces and emotions -----------------------------------------------------------------------------------------------
@@ -164,7 +173,8 @@ EMOTION_FACES = Metric(
     "Faces published, by dominant emotion.",
     "One emotion takes over everywhere at once: look at the model's version and at the light first, then at people.",
     labels=(STREAM_LABEL, "emotion"),
-    label_values="the model's labels and `unknown`: 8",
+    values=(*EMOTIONS, UNKNOWN),
+    label_values="the model's labels and `unknown`",
 )
 
 # --- stages and models ------------------------------------------------------------------------------------------------
@@ -174,7 +184,7 @@ STAGE_SECONDS = Metric(
     "Seconds spent in a stage, summed over its threads and streams; waiting for a batch is a stage of its own.",
     "Its rate is the number of cores (or streams, for `wait` and `publish`) that a stage keeps busy: start there.",
     labels=("stage",),
-    label_values="6 stages: decode, detect, follow, wait, classify, publish",
+    values=("decode", "detect", "follow", "wait", "classify", "publish"),
 )
 BATCH_SIZE = Metric(
     "emostream_classify_batch_size",
@@ -237,7 +247,7 @@ REDIS_EVENTS = Metric(
     "Events and status events that Redis acknowledged.",
     "`repeated` grows: answers are lost on the way; nothing was published twice, but the connection is bad.",
     labels=("result",),
-    label_values="2 results: new, repeated",
+    values=("new", "repeated"),
 )
 REDIS_RETRIES = Metric(
     "emostream_redis_retries_total",
@@ -258,12 +268,31 @@ BEHIND_WARNINGS = Metric(
     "Warnings that trimming is about to overtake a consumer group.",
     "Any: speed the group up or keep more events (`publish.max_events_per_stream`), or it loses some.",
 )
+REDIS_MEMORY_USED = Metric(
+    "emostream_redis_memory_used_bytes",
+    "Memory that Redis uses, of a cluster its fullest primary; looked at every ten seconds while events come.",
+    "Near its limit: new events are refused next; find what else fills it, or give it more.",
+    type=_GAUGE,
+    takes_maximum=True,
+)
+REDIS_MEMORY_LIMIT = Metric(
+    "emostream_redis_memory_limit_bytes",
+    "Memory that it may use: its `maxmemory`, or where it has none that of its machine.",
+    "Does not move.",
+    type=_GAUGE,
+    takes_maximum=True,
+)
+TRIMMED_EVENTS = Metric(
+    "emostream_redis_trimmed_events_total",
+    "Events removed before their time because those of all streams took their share of Redis.",
+    "Grows: events are kept for a shorter time than the settings say; give Redis more memory, or keep fewer.",
+)
 SPOOLED_EVENTS = Metric(
     "emostream_spool_events_total",
     "Events that had to wait on disk, and events sent from there.",
     "`spooled` grows: the sink is away; `sent` catches up once it is back.",
     labels=("result",),
-    label_values="2 results: spooled, sent",
+    values=("spooled", "sent"),
 )
 WAITING_EVENTS = Metric(
     "emostream_spool_waiting_events",
@@ -276,7 +305,7 @@ LOST_EVENTS = Metric(
     "Events that will never be delivered.",
     "`spool_full`: the sink was away for too long; `rejected`: another owner published the stream meanwhile.",
     labels=("reason",),
-    label_values="2 reasons: spool_full, rejected",
+    values=("spool_full", "rejected"),
 )
 
 # --- the process and its machine --------------------------------------------------------------------------------------
@@ -344,11 +373,10 @@ Made of `emostream/metrics.py` by `python -m emostream.metrics > docs/metrics.md
 _PAGE_TAIL = """
 ## Cardinality
 
-Only `stream_id` grows with the load. {num_metrics} metrics carry it. A stream has one series of each, except two of
-`emostream_decode_dropped_frames_total`, up to eight of `emostream_emotion_faces_total` (the model's labels and
-`unknown`) and one of `emostream_redis_group_lag_events` per consumer group: at most {num_series} series and one per
-group. The histograms are per process. Tracks, faces and URLs are never labels. The series of a stream go when it leaves
-the process.
+Only `stream_id` grows with the load. {num_metrics} metrics carry it. A stream has one series of each, but {several} and
+one of `{per_group}` per consumer group: at most {num_series} series with the shipped model, and one
+per group. The histograms are per process. Tracks, faces and URLs are never labels. The series of a stream go when it
+leaves the process.
 
 `metrics.stream_label: false` (or `EMOSTREAM_METRICS__STREAM_LABEL=false`) leaves the label out: counters and most
 gauges are then sums over the streams of a process, lag and latency the greatest of them. Switch it off above some
@@ -364,8 +392,14 @@ def metrics_page() -> str:
         values = f" ({metric.label_values})" if metric.label_values else ""
         lines.append(f"| `{metric.name}` | {metric.type} | {labels}{values} | {metric.help} | {metric.action} |")
     per_stream = [metric for metric in METRICS.values() if STREAM_LABEL in metric.labels]
-    # One series of each, without those that have a further label, and what these have.
-    lines.append(_PAGE_TAIL.format(num_metrics=len(per_stream), num_series=len(per_stream) - 3 + 2 + 8))
+    with_values = [metric for metric in per_stream if metric.values]
+    tail = _PAGE_TAIL.format(
+        num_metrics=len(per_stream),
+        several=", ".join(f"{len(metric.values)} of `{metric.name}`" for metric in with_values),
+        per_group=GROUP_LAG.name,
+        num_series=sum(len(metric.values) or 1 for metric in per_stream if metric is not GROUP_LAG),
+    )
+    lines.append(tail)
     return "\n".join(lines)
 
 

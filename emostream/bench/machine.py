@@ -10,6 +10,7 @@ from typing import Any
 from emostream.assembly import Models
 from emostream.classify.manifest import ModelManifest
 from emostream.config import Settings
+from emostream.machine_limits import num_usable_cores
 from emostream.models.store import ModelStore
 from emostream.processor import cpu_features, processor_name
 
@@ -21,7 +22,7 @@ def describe_machine() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": processor_name(),
         "python": platform.python_version(),
-        "num_cores": os.cpu_count(),
+        "num_cores": num_usable_cores(),
         "cpu_features": cpu_features(),
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "versions": {package: version(package) for package in packages},

@@ -19,6 +19,7 @@ from emostream.bench.machine import describe_machine, describe_models
 from emostream.bench.throughput import clip_spec, decode_once, run_once
 from emostream.config import Settings
 from emostream.errors import ConfigError
+from emostream.machine_limits import num_usable_cores
 from emostream.stream import StreamSpec
 
 NUM_STREAMS = 4
@@ -96,7 +97,7 @@ def bench_scaling(video: Path, *, settings: Settings, num_runs: int = 3) -> Scal
     """
     if not hasattr(os, "sched_setaffinity"):
         raise ConfigError("measuring by cores needs Linux, which can keep a process to some of them")
-    cores = sorted(os.sched_getaffinity(0))
+    cores = sorted(os.sched_getaffinity(0))[: num_usable_cores()]
     with _process_on(cores) as process:  # also says early what is wrong
         models = process.submit(_models_described, settings).result()
     steps = list(_steps(len(cores)))

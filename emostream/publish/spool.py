@@ -109,22 +109,31 @@ class SpoolSink:
         """Deliver events of one stream, or keep them; a file stream waits while there is no room."""
         if not events:
             return
-        records = [Record(EVENT, json_from_event(event).encode()) for event in events]
+
+        def records() -> list[Record]:
+            return [Record(EVENT, json_from_event(event).encode()) for event in events]
+
         if await self._pass_on(events[0].stream_id, lambda: self._sink.publish(events), records):
             return
         self.stats.num_spooled += len(events)
 
     async def publish_status(self, event: StatusEvent) -> None:
         """Deliver or keep a status event."""
-        record = Record(STATUS, json_from_status(event).encode())
-        was_sent = await self._pass_on(event.stream_id, lambda: self._sink.publish_status(event), [record])
+
+        def records() -> list[Record]:
+            return [Record(STATUS, json_from_status(event).encode())]
+
+        was_sent = await self._pass_on(event.stream_id, lambda: self._sink.publish_status(event), records)
         if was_sent and event.state in (StreamState.ENDED, StreamState.FAILED):
             self._streams.pop(event.stream_id, None)  # nothing waits, and no more comes
 
     async def publish_summary(self, event: SummaryEvent) -> None:
         """Deliver or keep a summary event."""
-        record = Record(SUMMARY, json_from_summary(event).encode())
-        await self._pass_on(event.stream_id, lambda: publish_summary(self._sink, event), [record])
+
+        def records() -> list[Record]:
+            return [Record(SUMMARY, json_from_summary(event).encode())]
+
+        await self._pass_on(event.stream_id, lambda: publish_summary(self._sink, event), records)
 
     async def drain(self) -> None:
         """Wait until nothing waits any more."""
@@ -163,10 +172,13 @@ class SpoolSink:
             )
         return spool
 
-    async def _pass_on(self, stream_id: str, send: Callable[[], Awaitable[None]], records: Sequence[Record]) -> bool:
-        """Send now if nothing waits before it and the sink is there, else keep; whether it was sent."""
+    async def _pass_on(
+        self, stream_id: str, send: Callable[[], Awaitable[None]], records: Callable[[], list[Record]]
+    ) -> bool:
+        """Send now if nothing waits before it and the sink is there, else keep `records()`; whether it was sent."""
         spool = self._spool_of(stream_id)
         is_live = self._kind_of(stream_id) is StreamKind.LIVE
+        to_keep: list[Record] = []  # made when they have to wait, which is seldom, and once
         while True:
             async with spool.lock:
                 if not len(spool) and not spool.num_lost and not self._is_away:
@@ -177,7 +189,8 @@ class SpoolSink:
                         self._is_away = True
                     else:
                         return True
-                was_kept = spool.keep(records, is_live=is_live)
+                to_keep = to_keep or records()
+                was_kept = spool.keep(to_keep, is_live=is_live)
             self._start_draining()
             if was_kept:
                 return False

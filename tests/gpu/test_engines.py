@@ -45,11 +45,11 @@ def test_int8_answers_as_its_reference(engine: TrtName, cache_dir: Path) -> None
     path = packaged_form_path("int8-tensorrt")
     if not path.is_file():
         pytest.skip("no INT8 form for TensorRT ships")
-    crops = golden_crops(size=64)
     with (
         load_trt_classifier(engine, ClassifySettings(precision="int8"), cache_dir=cache_dir) as classifier,
         OrtClassifier(packaged_form_path("fp32")) as reference,
     ):
+        crops = golden_crops(size=reference.manifest.input_size_pixels)
         parity = compare((reference.classify(crops),), (classifier.classify(crops),), min_margin=GOLDEN_MARGIN)
         require_parity(parity, precision="int8", what="the engine")
 
@@ -80,12 +80,13 @@ def test_an_engine_that_does_not_load_is_built_again(engine: TrtName, tmp_path: 
     content = json.loads(details.read_text()) | {"sha256": hashlib.sha256(damage).hexdigest()}
     details.write_text(json.dumps(content))
     with load_trt_classifier(engine, settings, cache_dir=tmp_path) as classifier:
-        assert classifier.classify(golden_crops(size=64)[:5]).shape == (5, 7)
+        crops = golden_crops(size=classifier.manifest.input_size_pixels)[:5]
+        assert classifier.classify(crops).shape == (5, len(classifier.manifest.labels))
 
 
 def test_many_threads_get_their_own_rows(engine: TrtName, cache_dir: Path) -> None:
-    crops = golden_crops(size=64)
     with load_trt_classifier(engine, ClassifySettings(), cache_dir=cache_dir) as classifier:
+        crops = golden_crops(size=classifier.manifest.input_size_pixels)
         expected = classifier.classify(crops)
         failures: list[float] = []
 
@@ -116,7 +117,7 @@ def test_a_closed_classifier_refuses(engine: TrtName, cache_dir: Path) -> None:
     classifier = load_trt_classifier(engine, ClassifySettings(), cache_dir=cache_dir)
     classifier.close()
     with pytest.raises(InferenceError, match="closed"):
-        classifier.classify(golden_crops(size=64)[:1])
+        classifier.classify(golden_crops(size=classifier.manifest.input_size_pixels)[:1])
 
 
 def test_the_detector_keeps_the_contract_and_finds_the_same_faces(engine: TrtName, cache_dir: Path) -> None:

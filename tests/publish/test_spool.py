@@ -42,6 +42,36 @@ async def test_passes_on_while_the_sink_is_there(tmp_path: Path) -> None:
     assert inner.is_closed
 
 
+async def test_encodes_nothing_while_the_sink_is_there_and_once_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner, encoded = Switchable(), [0]
+
+    def counted(event: EmotionEvent) -> str:
+        encoded[0] += 1
+        return json_from_event(event)
+
+    monkeypatch.setattr("emostream.publish.spool.json_from_event", counted)
+    async with SpoolSink(inner, folder=tmp_path, max_bytes_per_stream=1 << 16) as spool:
+        for index in range(100):
+            await spool.publish(events_of("door", [index]))
+        assert encoded == [0]
+        inner.is_away = True
+        await spool.publish(events_of("door", range(100, 104)))
+        assert encoded == [4]
+        inner.is_away = False
+        await drained(spool)
+        await spool.publish(events_of("door", range(104, 110)))
+        assert (encoded, indexes_of(inner.events)) == ([4], list(range(110)))
+        inner.is_away = True
+        waiting = asyncio.create_task(spool.publish(events_of("door", range(110, 1200))))  # a file waits for room
+        await asyncio.sleep(0.5)
+        inner.is_away = False
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert encoded == [4 + 1090], "once, however often it was looked for room"
+
+
 async def test_streams_that_ended_leave_nothing_behind(tmp_path: Path) -> None:
     inner = Switchable()
     async with SpoolSink(inner, folder=tmp_path) as spool:
