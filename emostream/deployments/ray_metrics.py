@@ -10,19 +10,24 @@ from ray.serve import metrics as ray_metrics
 from emostream.figures import Distribution, Family, Growth, Labels
 from emostream.metrics import MetricType
 
+# Ray refuses to add 0, and a series exists from the first addition on. Whatever is counted later, its sum is exact.
+_AS_GOOD_AS_NOTHING = 1e-300
+
 
 class RayRecorder:
     """Call it with all figures of a replica, again and again.
 
     Ray's counters and histograms take what is added, not what there is, so this hands over what was added since the
-    last call. A histogram gets the mean of each bucket as often as values fell into it. Its counts are exact; Ray
-    exports a sum made of the middles of the buckets, so nothing shipped uses `_sum`. Series that are gone cannot be
-    taken back from Ray; gauges are set to 0 instead.
+    last call. A counter begins with nothing added, because an alert sees growth only after an earlier value. A
+    histogram gets the mean of each bucket as often as values fell into it. Its counts are exact; Ray exports a sum made
+    of the middles of the buckets, so nothing shipped uses `_sum`. Series that are gone cannot be taken back from Ray;
+    gauges are set to 0 instead.
     """
 
     def __init__(self) -> None:
         self._made: dict[str, Any] = {}  # by name
         self._growth = Growth()
+        self._counters: dict[str, set[Labels]] = {}
         self._gauges: dict[str, set[Labels]] = {}
 
     def __call__(self, families: Sequence[Family]) -> None:
@@ -40,8 +45,13 @@ class RayRecorder:
                     self._observe(made, family, series, distribution)
 
     def _count(self, counter: ray_metrics.Counter, family: Family) -> None:
+        begun = self._counters.setdefault(family.metric.name, set())
         for series, value in family.values.items():
-            if (grown := self._growth.of((family.metric.name, series), value)) > 0:
+            grown = self._growth.of((family.metric.name, series), value)
+            if series not in begun:
+                counter.inc(_AS_GOOD_AS_NOTHING, tags=_tags(family, series))
+                begun.add(series)
+            if grown > 0:
                 counter.inc(grown, tags=_tags(family, series))
 
     def _set(self, gauge: ray_metrics.Gauge, family: Family) -> None:

@@ -22,7 +22,7 @@ import sys, time, urllib.request
 import ray
 from emostream.deployments.ray_metrics import RayRecorder
 from emostream.figures import Figures
-from emostream.metrics import BATCH_SIZE, DECODED_FRAMES, VISIBLE_FACES
+from emostream.metrics import BATCH_SIZE, DECODED_FRAMES, LOST_EVENTS, VISIBLE_FACES
 from tests.media import wait_until
 from tests.ports import unused_port
 
@@ -39,6 +39,7 @@ for attempts_left in (3, 2, 1, 0):
             raise
 figures, recorder = Figures(), RayRecorder()
 figures.replace(VISIBLE_FACES, [({"stream_id": "gone"}, 9)])
+figures.add(LOST_EVENTS, 0, reason="spool_full")
 recorder(figures.families())
 for step in (1, 2):
     figures.add(DECODED_FRAMES, 5, stream_id="door")
@@ -82,11 +83,12 @@ def test_ray_exports_the_same_figures_under_its_prefix() -> None:
     names = set()
     for family in text_string_to_metric_families(outcome.stdout + "\n"):
         for sample in family.samples:
-            key = sample.labels.get("stream_id") or sample.labels.get("le", "")
+            key = sample.labels.get("stream_id") or sample.labels.get("le") or sample.labels.get("reason", "")
             values[sample.name, key] = sample.value
             names.add(stripped(sample.name))
     assert names >= {"emostream_decode_frames_total", "emostream_classify_batch_size_bucket"}
     assert values["ray_emostream_decode_frames_total", "door"] == 10
+    assert 0 <= values["ray_emostream_events_lost_total", "spool_full"] < 1e-9, "it exists before the first loss"
     assert values["ray_emostream_track_visible_faces", "door"] == 2
     assert values["ray_emostream_track_visible_faces", "gone"] == 0
     assert values["ray_emostream_classify_batch_size_bucket", "4.0"] == 4
