@@ -129,6 +129,8 @@ class RetentionSettings(_Section):
     """As `max_events_per_stream`."""
     max_age_seconds: float | None = Field(None, gt=0)
     """As `max_age_seconds` of all streams."""
+    max_idle_seconds: float | None = Field(None, gt=0)
+    """As `max_idle_seconds` of all streams."""
 
 
 class EventSettings(_Section):
@@ -155,8 +157,19 @@ class PublishSettings(_Section):
     max_age_seconds: float | None = Field(None, gt=0)
     """Events are removed when they are this much older than the newest of their stream, and all of them when none came
     for so long; approximate (`MINID ~`). None keeps them up to `max_events_per_stream`."""
+    max_idle_seconds: float | None = Field(7 * 86_400.0, gt=0)
+    """All events of a stream are removed when none came for so long, so those of ended and removed streams go; status
+    and summary events are removed at this age. None keeps them."""
+    max_memory_share: float = Field(0.75, gt=0, le=0.95)
+    """Share of the server's memory (its `maxmemory`, else that of its machine) that the events of all streams may take,
+    on a cluster of each primary. Beyond it the oldest events of all streams are removed. Where other data grows, events
+    give way to it, down to a quarter of this."""
+    max_memory_bytes: int | None = Field(None, ge=1 << 20)
+    """The same as a number of bytes; the smaller of both counts."""
+    embedded_max_memory_bytes: int | None = Field(None, ge=4 << 20)
+    """`maxmemory` of the embedded server; None is a quarter of the memory that this process may use."""
     retention: dict[str, RetentionSettings] = {}
-    """Length and age for single streams, by stream id."""
+    """Length, age and idle time for single streams, by stream id."""
     events: EventSettings = EventSettings()
     """What events look like."""
     stream_events: dict[str, EventSettings] = {}

@@ -27,11 +27,14 @@ from emostream.metrics import (
     MODEL_INFO,
     RECONNECTS,
     REDIS_EVENTS,
+    REDIS_MEMORY_LIMIT,
+    REDIS_MEMORY_USED,
     REDIS_RETRIES,
     SOURCE_LAG,
     SPOOLED_EVENTS,
     STAGE_SECONDS,
     STALLS,
+    TRIMMED_EVENTS,
     WAITING_EVENTS,
     Metric,
 )
@@ -183,6 +186,11 @@ class Measurement:
         self._grow(REDIS_EVENTS, (sink, "repeated"), stats.num_repeated, result="repeated")
         self._grow(REDIS_RETRIES, (sink, "retries"), stats.num_retries)
         self._grow(BEHIND_WARNINGS, (sink, "behind"), stats.num_behind_warnings)
+        memory = sink.memory.stats
+        self._grow(TRIMMED_EVENTS, (sink, "trimmed"), memory.num_trimmed)
+        if memory.max_bytes:
+            self.figures.set(REDIS_MEMORY_USED, memory.used_bytes)
+            self.figures.set(REDIS_MEMORY_LIMIT, memory.max_bytes)
         self.figures.replace(
             GROUP_LAG,
             [

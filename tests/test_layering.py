@@ -23,6 +23,8 @@ DOORS = {
     },
     "redis": {
         "publish/redis_sink.py",
+        "publish/bounded_script.py",
+        "publish/event_memory.py",
         "publish/fence.py",
         "publish/group_positions.py",
         "publish/redis_reader.py",

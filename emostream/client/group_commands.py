@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from emostream.errors import EventRejectedError
 from emostream.publish.keys import dead_letter_key
-from emostream.publish.redis_connection import close_redis, open_redis, with_retries
+from emostream.publish.redis_connection import REDIS_ERRORS, close_redis, is_full, open_redis, with_retries
 from emostream.publish.stream_reads import RawEntry, event_stream_keys, read_streams
 
 T = TypeVar("T")
@@ -67,10 +67,20 @@ class GroupCommands:
             try:
                 await self._redis.xgroup_create(key, self._group, id=first_id, mkstream=True)
             except Exception as exc:
-                if "BUSYGROUP" not in str(exc):  # it is there already
+                if "BUSYGROUP" in str(exc):  # it is there already
+                    return
+                # A server whose memory is used up refuses before it looks whether there is anything to do.
+                if not (is_full(exc) and await self._has_group(key)):
                     raise
 
         await self._retrying(make)
+
+    async def _has_group(self, key: str) -> bool:
+        try:
+            groups = await self._redis.xinfo_groups(key)
+        except REDIS_ERRORS:  # there is no such stream
+            return False
+        return self._group.encode() in [group["name"] for group in groups]
 
     async def read_new(
         self, keys: Sequence[str], *, is_unsure: Callable[[], bool], on_retry: Callable[[], None]

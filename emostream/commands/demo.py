@@ -71,7 +71,7 @@ def _redis_url(settings: Settings, *, data_dir: Path) -> Iterator[str]:
     if settings.publish.redis_url is not None:
         yield settings.publish.redis_url.get_secret_value()
         return
-    with EmbeddedRedis(data_dir=data_dir) as server:
+    with EmbeddedRedis(data_dir=data_dir, max_memory_bytes=settings.publish.embedded_max_memory_bytes) as server:
         _tell(f"embedded Redis-compatible server: {redact(server.url)}, data in {data_dir}")
         yield server.url
 

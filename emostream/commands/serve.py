@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import ssl
@@ -19,8 +20,9 @@ from pydantic import SecretStr
 
 from emostream.commands.options import ConfigOption, RedisOption, notes, settings_for_command
 from emostream.config import Settings
-from emostream.errors import ConfigError, EmostreamError
+from emostream.errors import ConfigError, EmostreamError, SinkUnavailableError
 from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.publish.redis_sink import RedisSink
 from emostream.redact import redact
 from emostream.service.source_policy import SourcePolicy
 
@@ -118,12 +120,26 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
 def _redis(settings: Settings, *, data_dir: Path | None, address: str | None) -> Iterator[str]:
     """The URL of the server that the settings name, else of an embedded one."""
     if settings.publish.redis_url is not None:
-        yield settings.publish.redis_url.get_secret_value()
+        url = settings.publish.redis_url.get_secret_value()
+        asyncio.run(_check_redis(settings, url=url))
+        yield url
         return
     if address is not None:
         raise ConfigError("a service on a cluster needs a Redis server that all its machines reach: give --redis URL")
-    with EmbeddedRedis(data_dir=data_dir, is_restarted=True) as server:
+    max_memory_bytes = settings.publish.embedded_max_memory_bytes
+    with EmbeddedRedis(data_dir=data_dir, is_restarted=True, max_memory_bytes=max_memory_bytes) as server:
         yield server.url
+
+
+async def _check_redis(settings: Settings, *, url: str) -> None:
+    """Say now what the workers would say of the server again and again."""
+    sink = RedisSink(settings.publish, redis_url=url)
+    try:
+        await sink.check()
+    except SinkUnavailableError as exc:  # the workers may reach it, on a cluster, or it comes later
+        notes.print(redact(str(exc)), markup=False)
+    finally:
+        await sink.close()
 
 
 @contextlib.contextmanager

@@ -6,13 +6,17 @@
 -- ARGV[2]  ms after which events go, approximately; 0 for never
 -- ARGV[3]  name of the field that holds an event
 -- ARGV[4]  ms after which the epoch in KEYS[2] is forgotten (fence.py)
--- ARGV[5…] for each event: capture time in ms, epoch, frame index, the event
+-- ARGV[5]  ms without events after which the whole stream goes; 0 for never
+-- ARGV[6…] for each event: capture time in ms, epoch, frame index, the event
 -- Returns  {appended, there already, newest epoch if an event came from an older one, else -1}
 --
 -- (epoch, frame_index) grows strictly within a stream, so comparing with the last entry tells a repeated event from a new
 -- one: sending a batch again after an unclear time-out adds only what is missing. An event of an older epoch comes from an
 -- owner that was deposed, whether its successor has published yet or has only begun. The entry id is the capture time and
 -- the frame index; where the clock went back, the time of the last entry takes its place, because ids must grow.
+--
+-- What is due goes first: so a full server takes events of a stream that has reached its length or age. Others it refuses
+-- before anything is written: the first write decides, so nothing is trimmed in vain.
 
 local MAX_EXACT = 9007199254740991 -- numbers are doubles here
 
@@ -24,6 +28,7 @@ end
 
 local key, max_length, max_age_ms = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local last_ms, last_seq, last_epoch, last_index = 0, 0, -1, -1
+local length, first_ms = 0, math.huge
 
 if redis.call('EXISTS', key) == 1 then
   local info = redis.call('XINFO', 'STREAM', key)
@@ -31,6 +36,10 @@ if redis.call('EXISTS', key) == 1 then
     if info[i] == 'last-generated-id' then
       local ms, seq = string.match(info[i + 1], '^(%d+)-(%d+)$')
       last_ms, last_seq = tonumber(ms), tonumber(seq)
+    elseif info[i] == 'length' then
+      length = info[i + 1]
+    elseif info[i] == 'first-entry' and info[i + 1] then
+      first_ms = tonumber(string.match(info[i + 1][1], '^%d+'))
     elseif info[i] == 'last-entry' and info[i + 1] then
       local fields = info[i + 1][2]
       for j = 1, #fields, 2 do
@@ -41,9 +50,15 @@ if redis.call('EXISTS', key) == 1 then
   end
 end
 
+local function trim()
+  local due_ms = last_ms - max_age_ms
+  if length > tonumber(max_length) then redis.call('XTRIM', key, 'MAXLEN', '~', max_length) end
+  if max_age_ms > 0 and first_ms < due_ms then redis.call('XTRIM', key, 'MINID', '~', string.format('%.0f', due_ms)) end
+end
+
 local newest_epoch = math.max(last_epoch, exact(redis.call('GET', KEYS[2]) or ''))
 local appended, repeated = 0, 0
-for i = 5, #ARGV, 4 do
+for i = 6, #ARGV, 4 do
   local ms, epoch, index = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   if epoch < newest_epoch then
     return {appended, repeated, newest_epoch}
@@ -53,6 +68,7 @@ for i = 5, #ARGV, 4 do
     if ms < last_ms then ms = last_ms end
     if ms == last_ms and index <= last_seq then ms = ms + 1 end
     if ms > MAX_EXACT then return redis.error_reply('ERR the last id of the event stream leaves no room for another') end
+    if appended == 0 then trim() end
     redis.call('XADD', key, 'MAXLEN', '~', max_length, string.format('%.0f-%.0f', ms, index),
       'epoch', ARGV[i + 1], 'frame_index', ARGV[i + 2], ARGV[3], ARGV[i + 3])
     appended = appended + 1
@@ -60,9 +76,11 @@ for i = 5, #ARGV, 4 do
     newest_epoch = math.max(newest_epoch, epoch)
   end
 end
-if appended > 0 and max_age_ms > 0 then
-  redis.call('XTRIM', key, 'MINID', '~', string.format('%.0f', math.max(last_ms - max_age_ms, 0)))
-  redis.call('PEXPIRE', key, string.format('%.0f', max_age_ms)) -- the last events go as well when no more come
+if appended > 0 then
+  trim()
+  -- The last events go as well when no more come. A time that an earlier setting left must not end a stream that goes on;
+  -- a publisher without the right to lift it (docs/events.md) has none in its settings.
+  if tonumber(ARGV[5]) > 0 then redis.call('PEXPIRE', key, ARGV[5]) else redis.pcall('PERSIST', key) end
 end
 if appended == 0 and repeated > 0 then
   -- WAIT, where it follows, waits for what its own connection wrote. So something must be written on this one as well:

@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Self
 
 from emostream.errors import ConfigError, SinkUnavailableError
+from emostream.machine_limits import usable_memory_bytes
 from emostream.publish import server_guard
 
 _HOST = "127.0.0.1"
 _SERVER_NAMES = ("valkey-server", "redis-server")
 _MAX_PORT_ATTEMPTS = 5
+_MEMORY_PARTS = 4  # the server gets one; rewriting its log may take as much again, the rest is for models and pictures
 _PASSWORD = re.compile(r"[\w-]+", re.ASCII)  # needs no quoting in the URL or the configuration
 
 
@@ -44,6 +46,7 @@ class EmbeddedRedis:
         start_timeout_seconds: float = 30.0,
         executable: Path | None = None,
         is_restarted: bool = False,
+        max_memory_bytes: int | None = None,
     ) -> None:
         """Nothing is started yet.
 
@@ -54,6 +57,8 @@ class EmbeddedRedis:
             start_timeout_seconds: give up waiting for the first answer; loading old data counts.
             executable: the server's binary; None takes that of the installed package, else one on the PATH.
             is_restarted: a server that ends by itself, or is killed, is started again at the same address.
+            max_memory_bytes: bound of its data; when it is reached, the server refuses what would add to it and drops
+                nothing. None is a quarter of the memory that this process may use.
 
         Raises:
             ConfigError: the password has other characters.
@@ -66,6 +71,7 @@ class EmbeddedRedis:
         self._start_timeout_seconds = start_timeout_seconds
         self._executable = executable
         self._is_restarted = is_restarted
+        self._max_memory_bytes = max_memory_bytes or usable_memory_bytes() // _MEMORY_PARTS
         self._guard: subprocess.Popen[str] | None = None
         self._port = 0
         self._server_pid = 0
@@ -145,7 +151,14 @@ class EmbeddedRedis:
         )
         self._guard = guard
         assert guard.stdin and guard.stdout and guard.stderr  # noqa: S101  # pipes, as asked for above
-        guard.stdin.write(_server_config(port=self._port, password=self._password, is_kept=self._data_dir is not None))
+        guard.stdin.write(
+            _server_config(
+                port=self._port,
+                password=self._password,
+                is_kept=self._data_dir is not None,
+                max_memory_bytes=self._max_memory_bytes,
+            )
+        )
         guard.stdin.flush()
         kind, _, detail = guard.stdout.readline().strip().partition(" ")
         if kind == "pid":
@@ -205,7 +218,7 @@ def _url(port: int, password: str) -> str:
     return f"redis://:{password}@{_HOST}:{port}/0"
 
 
-def _server_config(*, port: int, password: str, is_kept: bool) -> str:
+def _server_config(*, port: int, password: str, is_kept: bool, max_memory_bytes: int) -> str:
     lines = [
         f"bind {_HOST}",
         "protected-mode yes",
@@ -214,6 +227,9 @@ def _server_config(*, port: int, password: str, is_kept: bool) -> str:
         "dir .",
         "daemonize no",
         "tcp-backlog 128",  # the default is more than most kernels grant, which makes a warning
+        # A machine whose memory is used up loses more than new events. Nothing of the registry may ever be dropped.
+        f"maxmemory {max_memory_bytes}",
+        "maxmemory-policy noeviction",
         'save ""',
         # Written before each answer, so that a killed server loses nothing it acknowledged. With `everysec` it would
         # answer first whenever the disk is busy with the last fsync (tests/publish/stress.py found that).

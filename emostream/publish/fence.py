@@ -6,6 +6,7 @@ from importlib.resources import files
 
 from redis.asyncio import Redis
 
+from emostream.publish.bounded_script import BoundedScript
 from emostream.publish.keys import fence_key
 
 FENCE_MS = 600_000
@@ -20,8 +21,8 @@ class Fence:
     """
 
     def __init__(self, redis: Redis) -> None:
-        self._script = redis.register_script(
-            files("emostream.publish").joinpath("raise_fence.lua").read_text(encoding="utf-8")
+        self._script = BoundedScript(
+            redis, files("emostream.publish").joinpath("raise_fence.lua").read_text(encoding="utf-8")
         )
 
     async def raise_to(self, epoch: int, *, stream_id: str) -> None:

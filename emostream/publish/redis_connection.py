@@ -138,11 +138,23 @@ def translate(exc: Exception, *, url: str) -> ConfigError | PublishError:
             "and that their password and TLS fit"
         )
         return SinkUnavailableError(f"{where} cannot be reached: {problem}", url=redact(url))
+    if is_full(exc):
+        return SinkUnavailableError(
+            f"{where} is full: it takes nothing new until its memory (maxmemory) suffices again; give it more, remove "
+            "what else it holds, or keep fewer events (publish.max_events_per_stream, publish.max_age_seconds)",
+            url=redact(url),
+        )
     if isinstance(exc, _PASSING_ERRORS) or problem.startswith(_PASSING_REPLIES):
         return SinkUnavailableError(
             f"{where} cannot be reached: {problem}; check that the server runs", url=redact(url)
         )
     return EventRejectedError(f"{where} refused a command: {problem}", url=redact(url))
+
+
+def is_full(exc: Exception) -> bool:
+    """Whether the server refused a command because its memory is used up."""
+    # Before Redis 7.0 the error of a script that was refused is wrapped in one of its own.
+    return isinstance(exc, redis_errors.OutOfMemoryError) or "OOM command not allowed" in str(exc)
 
 
 def _wrong_setting(exc: Exception, problem: str) -> str:

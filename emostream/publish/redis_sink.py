@@ -6,18 +6,23 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.resources import files
 from itertools import groupby
 from operator import attrgetter
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
+
+from redis.exceptions import ResponseError
 
 from emostream.config import EventSettings, PublishSettings, RetentionSettings
 from emostream.errors import ConfigError, EventRejectedError
 from emostream.event import EmotionEvent, StatusEvent, StatusKind, SummaryEvent
+from emostream.publish.bounded_script import BoundedScript
+from emostream.publish.event_memory import EventMemory
 from emostream.publish.fence import FENCE_MS, Fence
 from emostream.publish.group_positions import group_positions
 from emostream.publish.keys import STATUS_KEY, SUMMARIES_KEY, events_key, fence_key
-from emostream.publish.redis_connection import close_redis, open_redis, with_retries
+from emostream.publish.redis_connection import close_redis, is_full, open_redis, with_retries
 from emostream.publish.replicated import run_script
 from emostream.publish.retention import BehindWarnings, used_share
 from emostream.publish.selection import without_empty_frames
@@ -71,7 +76,10 @@ class RedisSink:
         self._redis = open_redis(redis_url, timeout_seconds=settings.connect_timeout_seconds)
         self._append_events = self._redis.register_script(_script("append_events.lua"))
         self._fence = Fence(self._redis)
-        self._append_status = self._redis.register_script(_script("append_status.lua"))
+        self._append_status = BoundedScript(self._redis, _script("append_status.lua"))
+        self._append_summary = self._redis.register_script(_script("append_status.lua"))
+        self.memory = EventMemory(self._redis, url=redis_url, settings=settings)
+        """What events take of the server."""
         self.stats = RedisSinkStats()
 
     async def check(self) -> None:
@@ -79,10 +87,11 @@ class RedisSink:
 
         Raises:
             SinkUnavailableError: nobody answers.
-            ConfigError: the login was refused, the database does not exist, or it is no Redis.
+            ConfigError: the login was refused, the database does not exist, it is no Redis, or one that drops data.
         """
         try:
             await with_retries(self._ping, url=self._url, max_retry_seconds=0)
+            await with_retries(self.memory.check, url=self._url, max_retry_seconds=0)
         except EventRejectedError as exc:
             raise ConfigError(f"{exc}; check the Redis URL") from exc
 
@@ -107,7 +116,7 @@ class RedisSink:
         """Deliver one change in the life of a stream; from now on events of older runs of it are refused."""
         if event.kind == "state":
             await self._retrying(lambda: self._fence.raise_to(event.epoch, stream_id=event.stream_id))
-        await self._append_once(STATUS_KEY, json_from_status(event), max_length=_MAX_STATUS_EVENTS)
+        await self._append_once(self._append_status, STATUS_KEY, json_from_status(event), max_length=_MAX_STATUS_EVENTS)
         if event.state.is_final:  # a sink outlives many streams
             self._num_carried.pop(event.stream_id, None)
             self._checked_at.pop(event.stream_id, None)
@@ -116,11 +125,17 @@ class RedisSink:
 
     async def publish_summary(self, event: SummaryEvent) -> None:
         """Deliver the summary of an interval."""
-        await self._append_once(SUMMARIES_KEY, json_from_summary(event), max_length=_MAX_SUMMARY_EVENTS)
+        await self._append_once(
+            self._append_summary, SUMMARIES_KEY, json_from_summary(event), max_length=_MAX_SUMMARY_EVENTS
+        )
 
-    async def _append_once(self, key: str, text: str, *, max_length: int) -> None:
+    async def _append_once(
+        self, script: Callable[..., Awaitable[Any]], key: str, text: str, *, max_length: int
+    ) -> None:
+        life_ms = int(1000 * (self._settings.max_idle_seconds or 0))
+
         async def append() -> int:
-            return int(await self._append_status(keys=[key], args=[max_length, text]))
+            return int(await script(keys=[key], args=[max_length, text, life_ms]))
 
         self.stats.num_published += await self._retrying(append)
 
@@ -144,23 +159,13 @@ class RedisSink:
             encoding=shape.encoding, probability_digits=shape.probability_digits, has_landmarks=shape.landmarks
         )
         arguments: list[str | bytes | int] = [max_events, int(1000 * (max_age_seconds or 0)), options.field, FENCE_MS]
+        arguments.append(int(1000 * self._life_without_events_of(stream_id)))
         for event in events:
             fields = encode_event(event, options)
             captured_ms = (event.captured_at - _EPOCH_START) // timedelta(milliseconds=1)
             arguments += [max(captured_ms, 0), fields["epoch"], fields["frame_index"], fields[options.field]]
 
-        async def append() -> list[int]:
-            reply = await run_script(
-                self._redis,
-                self._append_events,
-                keys=[events_key(stream_id), fence_key(stream_id)],
-                arguments=arguments,
-                num_replicas=self._settings.wait_replicas,
-                timeout_seconds=self._settings.connect_timeout_seconds / 2,  # before the client gives up waiting
-            )
-            return [int(number) for number in reply]
-
-        num_appended, num_repeated, newer_epoch = await self._retrying(append)
+        num_appended, num_repeated, newer_epoch = await self._retrying(partial(self._append, stream_id, arguments))
         self.stats.num_published += num_appended
         self.stats.num_repeated += num_repeated
         if newer_epoch >= 0:
@@ -172,6 +177,26 @@ class RedisSink:
                 newer_epoch=newer_epoch,
             )
         await self._check_groups(events[-1])
+        await self.memory.look()
+
+    async def _append(self, stream_id: str, arguments: Sequence[str | bytes | int]) -> list[int]:
+        """What the script returns. Where events filled the server, some are removed first."""
+        call = partial(
+            run_script,
+            self._redis,
+            self._append_events,
+            keys=[events_key(stream_id), fence_key(stream_id)],
+            arguments=arguments,
+            num_replicas=self._settings.wait_replicas,
+            timeout_seconds=self._settings.connect_timeout_seconds / 2,  # before the client gives up waiting
+        )
+        try:
+            reply: list[Any] = await call()
+        except ResponseError as exc:
+            if not is_full(exc) or not await self.memory.look(is_full=True):
+                raise
+            reply = await call()
+        return [int(number) for number in reply]
 
     def _retention_of(self, stream_id: str) -> tuple[int, float | None]:
         """(events, seconds) that a stream keeps."""
@@ -180,6 +205,13 @@ class RedisSink:
             own.max_events or self._settings.max_events_per_stream,
             own.max_age_seconds or self._settings.max_age_seconds,
         )
+
+    def _life_without_events_of(self, stream_id: str) -> float:
+        """After so many seconds without an event the whole stream goes; 0 means never."""
+        _, max_age_seconds = self._retention_of(stream_id)
+        own = self._settings.retention.get(stream_id, RetentionSettings())
+        lives = [max_age_seconds, own.max_idle_seconds or self._settings.max_idle_seconds]
+        return min((life for life in lives if life is not None), default=0.0)
 
     async def _check_groups(self, event: EmotionEvent) -> None:
         """Warn, now and then, when trimming is about to overtake a consumer group of the stream."""
@@ -194,6 +226,8 @@ class RedisSink:
         self.stats.group_lags[stream_id] = {
             group.name: group.num_unread for group in groups if group.num_unread is not None
         }
+        # Where memory is tight, what is there now is all that is kept.
+        max_events = min(max_events, max(extent.length, 1)) if self.memory.is_tight else max_events
         shares = [
             (group.name, used_share(group, extent, max_events=max_events, max_age_seconds=max_age_seconds))
             for group in groups

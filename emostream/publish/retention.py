@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 EntryId = tuple[int, int]
@@ -41,6 +41,76 @@ class GroupPosition:
     name: str
     done: EntryId
     num_unread: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMemory:
+    """What a server says of its memory.
+
+    Attributes:
+        used_bytes: by all its data and clients.
+        max_bytes: its `maxmemory`; 0 is none.
+        machine_bytes: of its machine; 0 where it does not say.
+        policy: what it does when `maxmemory` is reached.
+    """
+
+    used_bytes: int
+    max_bytes: int
+    machine_bytes: int = 0
+    policy: str = ""
+
+    @property
+    def bound_bytes(self) -> int:
+        """Most that it may use; 0 is unknown."""
+        return self.max_bytes or self.machine_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvents:
+    """What an event stream takes, and the times of its oldest and its newest entry in ms."""
+
+    num_bytes: int
+    first_ms: int
+    last_ms: int
+
+
+def bytes_for_events(memory: ServerMemory, *, event_bytes: int, max_share: float, max_bytes: int | None) -> int:
+    """Most that the events of all streams on a server may take: a share of its memory, less as other data grows.
+
+    Other data takes away at most three quarters of it, so that it cannot push out all events.
+
+    >>> server = ServerMemory(used_bytes=70, max_bytes=100)
+    >>> bytes_for_events(server, event_bytes=60, max_share=0.8, max_bytes=None)
+    70
+    >>> bytes_for_events(server, event_bytes=5, max_share=0.8, max_bytes=None)
+    20
+    """
+    share = round(max_share * memory.bound_bytes)
+    others = max(0, memory.used_bytes - event_bytes)
+    # Of a server that says nothing about its memory only the number of bytes can be held.
+    bounds = [max(share - others, share // 4)] if share else []
+    return min([*bounds, *([max_bytes] if max_bytes is not None else [])], default=memory.used_bytes)
+
+
+def cut_for(streams: Sequence[StoredEvents], num_bytes: int) -> int:
+    """The time in ms before which all events must go so that about `num_bytes` become free; as even as events came.
+
+    >>> cut_for([StoredEvents(1000, 0, 100), StoredEvents(1000, 100, 200)], 500)
+    50
+    """
+    low = min((stream.first_ms for stream in streams), default=0)
+    high = max((stream.last_ms for stream in streams), default=0)
+    while high - low > 1:
+        middle = (low + high) // 2
+        freed = sum(_bytes_before(stream, middle) for stream in streams)
+        low, high = (low, middle) if freed >= num_bytes else (middle, high)
+    return high
+
+
+def _bytes_before(stream: StoredEvents, time_ms: int) -> float:
+    span_ms = stream.last_ms - stream.first_ms
+    share = (time_ms - stream.first_ms) / span_ms if span_ms else 0.0
+    return stream.num_bytes * min(max(share, 0.0), 1.0)
 
 
 def entry_id(text: str | bytes) -> EntryId:

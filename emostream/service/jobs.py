@@ -67,8 +67,12 @@ class JobRegistry:
         return found is not None
 
     async def feed(self, *, max_streams: int) -> int:
-        """Move files on; called by workers now and then. Returns how many."""
-        return int(await self._store.run("jobs_feed", [max_streams]))
+        """Move files on and forget jobs that were finished long ago; called by workers now and then.
+
+        Returns:
+            How many files were moved.
+        """
+        return int(await self._store.run("jobs_feed", [max_streams, int(1000 * (self._store.max_idle_seconds or 0))]))
 
     async def remove(self, job_id: str) -> None:
         """Ask for a job no more; files in work are stopped, events stay.

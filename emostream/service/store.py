@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Sequence
 from importlib.resources import files
 from typing import Any, Self, cast
@@ -11,6 +10,7 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
 from emostream.config import PublishSettings
+from emostream.publish.bounded_script import BoundedScript
 from emostream.publish.fence import Fence
 from emostream.publish.keys import events_key, registry_key
 from emostream.publish.redis_connection import close_redis, open_redis, with_retries
@@ -58,7 +58,10 @@ _SCRIPT_KEYS = (
 )
 _SCRIPTS = files("emostream.service").joinpath("scripts")
 
-# Clocks of machines differ; which figures are shown is decided by how long those are kept.
+# A full server runs all others: what they write is little, and without it streams would lose their workers.
+_REFUSED_WHEN_FULL = frozenset({"jobs_put"})
+
+# Which figures are shown is decided by how long those are kept.
 _HELPER_SECONDS = 3600
 
 
@@ -73,10 +76,12 @@ class RegistryStore:
 
     def __init__(self, settings: PublishSettings, *, redis_url: str, max_retry_seconds: float | None = None) -> None:
         self._url = redis_url
+        self.max_idle_seconds = settings.max_idle_seconds
+        """After so long finished jobs are forgotten; None keeps them."""
         self._max_retry_seconds = settings.max_retry_seconds if max_retry_seconds is None else max_retry_seconds
         self.redis: Redis = open_redis(redis_url, timeout_seconds=settings.connect_timeout_seconds)
         self._fence = Fence(self.redis)
-        self._scripts: dict[str, AsyncScript] = {}
+        self._scripts: dict[str, AsyncScript | BoundedScript] = {}
 
     async def run(self, script: str, arguments: Sequence[str | int]) -> Any:
         """Run one of the package's scripts, each with `registry.lua` before it.
@@ -87,7 +92,9 @@ class RegistryStore:
         """
         if script not in self._scripts:
             texts = (_SCRIPTS.joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in ("registry", script))
-            self._scripts[script] = self.redis.register_script("\n".join(texts))
+            text = "\n".join(texts)
+            is_large = script in _REFUSED_WHEN_FULL
+            self._scripts[script] = self.redis.register_script(text) if is_large else BoundedScript(self.redis, text)
         registered = self._scripts[script]
 
         async def call() -> Any:
@@ -115,10 +122,7 @@ class RegistryStore:
     async def put_field(self, key: str, field: str, text: str) -> None:
         """Set one field of a hash; errors as in `run`."""
 
-        async def call() -> Any:
-            return await self.redis.hset(key, field, text)
-
-        await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+        await self.run("put_field", [key, field, text])
 
     async def drop_field(self, key: str, field: str) -> None:
         """Take one field out of a hash; errors as in `run`."""
@@ -131,22 +135,11 @@ class RegistryStore:
     async def put(self, key: str, text: str, *, seconds: int) -> None:
         """Keep a text for so long; errors as in `run`."""
 
-        async def call() -> Any:
-            return await self.redis.set(key, text, ex=seconds)
-
-        await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+        await self.run("put_text", [key, text, seconds])
 
     async def note_helper(self, process_id: str) -> None:
         """Say that a process that owns no stream has figures to show; errors as in `run`."""
-        now = time.time()
-
-        async def call() -> Any:
-            async with self.redis.pipeline(transaction=False) as calls:
-                calls.zadd(HELPERS, {process_id: now})
-                calls.zremrangebyscore(HELPERS, "-inf", now - _HELPER_SECONDS)
-                return await calls.execute()
-
-        await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+        await self.run("note_helper", [HELPERS, process_id, _HELPER_SECONDS])
 
     async def helpers(self) -> list[str]:
         """Processes that said so lately; errors as in `run`."""

@@ -1,7 +1,7 @@
--- Moves the files of all jobs on: finished ones to their results, waiting ones into the registry while there is room.
--- Every worker runs it now and then; what one has done is done for all.
+-- Moves the files of all jobs on: finished ones to their results, waiting ones into the registry while there is room. Jobs that
+-- were finished long ago go. Every worker runs it now and then; what one has done is done for all.
 --
--- ARGV  most unfinished streams of the service that files may bring it to
+-- ARGV  most unfinished streams of the service that files may bring it to, ms after which a finished job goes (0: never)
 -- Returns  how many files were moved
 --
 -- The keys of a job (its id at the end of the key's name) lie on the same node, as all keys of the registry do.
@@ -52,6 +52,16 @@ local function start(job, text)
   return true
 end
 
+-- When it was finished is noted beside its sums, as `done_ms`.
+local function forget_when_due(job)
+  local done_ms = tonumber(redis.call('HGET', jobs .. ':sums:' .. job, 'done_ms') or '')
+  if not done_ms then
+    redis.call('HSET', jobs .. ':sums:' .. job, 'done_ms', whole(now))
+  elseif tonumber(ARGV[2]) > 0 and now - done_ms > tonumber(ARGV[2]) then
+    remove_job(job)
+  end
+end
+
 local all = redis.call('HGETALL', jobs)
 for i = 1, #all, 2 do
   local job = all[i]
@@ -71,5 +81,6 @@ for i = 1, #all, 2 do
     redis.call('LPOP', jobs .. ':todo:' .. job)
     num_active, room = num_active + 1, room - 1
   end
+  if num_active == 0 and redis.call('LLEN', jobs .. ':todo:' .. job) == 0 then forget_when_due(job) end
 end
 return num_moved

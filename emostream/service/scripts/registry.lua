@@ -93,3 +93,10 @@ local function remove_record(id)
   end
   return removed
 end
+
+local function remove_job(job)
+  if redis.call('HDEL', jobs, job) == 0 then return 0 end
+  for _, id in ipairs(redis.call('SMEMBERS', jobs .. ':active:' .. job)) do remove_record(id) end
+  for _, part in ipairs({'todo', 'active', 'urls', 'results', 'sums'}) do redis.call('DEL', jobs .. ':' .. part .. ':' .. job) end
+  return 1
+end

@@ -1,0 +1,7 @@
+-- Says that a process that owns no stream lives, and forgets those that did not say so for long.
+--
+-- ARGV  key, id of the process, seconds
+
+redis.call('ZADD', ARGV[1], whole(now / 1000), ARGV[2])
+redis.call('ZREMRANGEBYSCORE', ARGV[1], '-inf', whole(now / 1000 - tonumber(ARGV[3])))
+return 1

@@ -1,0 +1,114 @@
+"""With Redis full, all that a service does goes on: nothing but new events suffers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from emostream.errors import SinkUnavailableError
+from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.service.job import Job
+from emostream.service.jobs import JobRegistry, UnknownJobError
+from emostream.service.leases import StreamLeases
+from emostream.service.metrics_loop import figures_of, put_figures
+from emostream.service.openings import Opening, Openings
+from emostream.service.record import StreamReport
+from emostream.service.registry import StreamRegistry
+from emostream.service.store import RegistryStore
+from emostream.stream import StreamState
+from tests.publish.test_full_redis import fill
+from tests.service.conftest import SETTINGS
+from tests.service.test_api import Clients
+from tests.service.test_jobs import records
+from tests.service.test_registry import record_of
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def full_store() -> AsyncIterator[tuple[RegistryStore, str]]:
+    """A registry with the stream `old`, on a server without any memory left."""
+    with EmbeddedRedis(max_memory_bytes=4 << 20) as server:
+        async with RegistryStore(SETTINGS, redis_url=server.url) as store:
+            await StreamRegistry(store).create(record_of("old"))
+            await fill(store.redis)
+            yield store, server.url
+
+
+def leases_at(store: RegistryStore, worker_id: str = "w") -> StreamLeases:
+    """Of a worker that takes ten streams."""
+    return StreamLeases(store, worker_id=worker_id, max_streams=10, ttl_seconds=2.0)
+
+
+async def test_a_worker_keeps_its_streams_and_reports(full_store: tuple[RegistryStore, str]) -> None:
+    store, _ = full_store
+    leases, openings = leases_at(store), Openings(store, worker_id="w")
+    await leases.heartbeat({})
+    held = await leases.claim(["old"])
+    assert await openings.begin("old", living=["w"]) is Opening.NOW
+    beat = await leases.heartbeat(held)
+    assert (beat.lost, set(beat.view.leases)) == ((), {"old"})
+    assert await store.last_event_before(held["old"], stream_id="old") is None
+    await put_figures(store, "w", [], seconds=10)
+    assert await figures_of(store, ["w"]) == {"w": b"[]"}
+    await store.note_helper("classifier")
+    assert await store.helpers() == ["classifier"]
+    await leases.report({"old": StreamReport(StreamState.ENDED, epoch=held["old"])})
+    await openings.close()
+    assert (await leases.look()).finished == {"old": StreamState.ENDED}
+
+
+async def test_streams_are_listed_added_changed_and_deleted(
+    full_store: tuple[RegistryStore, str], tmp_path: Path
+) -> None:
+    store, url = full_store
+    await leases_at(store).heartbeat({})
+    async with AsyncExitStack() as stack:
+        client = await Clients(url, stack, tmp_path).open()
+        assert (await client.get("/readyz")).json()["ready"] is True
+        assert [item["id"] for item in (await client.get("/v1/streams")).json()["streams"]] == ["old"]
+        added = await client.post("/v1/streams", json={"id": "new", "url": "rtsp://127.0.0.1:9/1"})
+        assert added.status_code == 201
+        assert (await client.patch("/v1/streams/old", json={"paused": True})).status_code == 200
+        assert (await client.get("/v1/streams/old")).json()["paused"] is True
+        assert (await client.delete("/v1/streams/old")).status_code == 204
+        assert [item["id"] for item in (await client.get("/v1/streams")).json()["streams"]] == ["new"]
+
+
+async def test_jobs_go_on_and_are_deleted_and_new_ones_are_refused_in_words() -> None:
+    with EmbeddedRedis(max_memory_bytes=4 << 20) as server:
+        async with RegistryStore(SETTINGS, redis_url=server.url) as store:
+            jobs, job = JobRegistry(store), Job("archive", "file:///media")
+            await jobs.create(job, records(job, 3))
+            await fill(store.redis)
+            other = Job("other", "file:///media")
+            with pytest.raises(SinkUnavailableError, match="is full"):
+                await jobs.create(other, records(other, 1000))
+            assert await jobs.feed(max_streams=10) == 2
+            assert [progress.num_active for progress in await jobs.all()] == [2]
+            await jobs.remove("archive")
+            assert await jobs.all() == []
+
+
+async def test_finished_jobs_are_forgotten_after_a_while(store: RegistryStore) -> None:
+    store.max_idle_seconds = 0.3
+    jobs, leases = JobRegistry(store), leases_at(store)
+    done, open_job = Job("done", "file:///media"), Job("open", "file:///media")
+    await jobs.create(done, records(done, 1))
+    await jobs.create(open_job, records(open_job, 1))
+    await leases.heartbeat({})
+    await jobs.feed(max_streams=10)
+    held = await leases.claim(["done.1"])
+    await leases.report({"done.1": StreamReport(StreamState.ENDED, epoch=held["done.1"])})
+    await jobs.feed(max_streams=10)
+    assert (await jobs.progress("done")).num_ended == 1, "for a while it tells what became of its files"
+    await asyncio.sleep(0.4)
+    await jobs.feed(max_streams=10)
+    with pytest.raises(UnknownJobError):
+        await jobs.progress("done")
+    assert [progress.job.job_id for progress in await jobs.all()] == ["open"]
+    assert [key for key in await store.redis.keys("*") if b"done" in key] == []
