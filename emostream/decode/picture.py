@@ -60,7 +60,8 @@ def open_picture(url: str, *, settings: DecodeSettings) -> Iterator[tuple[FrameS
     """
     content = _content_of_known_picture(url)
     if content is None:
-        yield _CheckedPicture(PyAVSource(picture_spec(url), settings=settings), name=redact(url)), False
+        source = PyAVSource(picture_spec(url), settings=settings, is_picture=True)
+        yield _CheckedPicture(source, name=redact(url)), False
     else:
         with open_picture_content(content, name=redact(url), settings=settings) as opened:
             yield opened
@@ -83,7 +84,7 @@ def open_picture_content(content: bytes, *, name: str, settings: DecodeSettings)
         yield _CheckedPicture(still, name=name), False
         return
     with picture_path(first_of_animation(content)) as path:
-        source = PyAVSource(picture_spec(path), settings=settings)
+        source = PyAVSource(picture_spec(path), settings=settings, is_picture=True)
         declared_size = None if structure.is_animated else structure.size
         try:
             yield _CheckedPicture(source, name=name, declared_size=declared_size), structure.is_animated

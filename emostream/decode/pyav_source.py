@@ -28,6 +28,7 @@ from emostream.decode.corruption import CorruptionLimit, check_file_end, decodab
 from emostream.decode.gaps import GapMeter
 from emostream.decode.hardware import decoder_name, hardware_of, usable_hardware
 from emostream.decode.location import Location, parse_location
+from emostream.decode.picture_structure import PICTURE_CODECS
 from emostream.decode.pixels import PictureReader
 from emostream.decode.remote_file import is_remote, open_remote
 from emostream.decode.sampling import FrameSampler
@@ -74,11 +75,20 @@ class PyAVSource:
     Args:
         spec: what to read, and which frames of it.
         settings: time-outs and limits.
+        is_picture: it is one picture, which is refused where it is damaged; of videos, damaged pictures are shown.
         now: the clock for `captured_at`.
     """
 
-    def __init__(self, spec: StreamSpec, *, settings: DecodeSettings, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(
+        self,
+        spec: StreamSpec,
+        *,
+        settings: DecodeSettings,
+        is_picture: bool = False,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> None:
         self._spec = spec
+        self._is_picture = is_picture
         self._settings = settings
         self._now = now
         self._name = redact(spec.url)
@@ -195,7 +205,9 @@ class PyAVSource:
                 self._reader = PictureReader(
                     VideoReformatter, reads_side_data=stream.codec_context.name not in _CODECS_WITHOUT_SIDE_DATA
                 )
-                stream.codec_context.options = dict(max_pixels)
+                # FFmpeg makes gray of what is missing of a JPEG, unless it is told to give up.
+                is_strict = self._is_picture and stream.codec_context.name in PICTURE_CODECS
+                stream.codec_context.options = max_pixels | ({"err_detect": "explode"} if is_strict else {})
                 stream.codec_context.thread_type = "AUTO" if self.kind is StreamKind.FILE else "SLICE"
                 stream.codec_context.thread_count = settings.num_threads
                 info = replace(_describe(container, stream, kind=self.kind), notice=notice)

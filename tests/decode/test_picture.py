@@ -120,6 +120,30 @@ def test_a_picture_without_its_end_is_damaged(
         read_picture(str(cut), settings=SETTINGS)
 
 
+@pytest.mark.parametrize("damage", ["cut, with an end", "a part of zeros", "a part is missing"])
+def test_a_jpeg_with_damage_inside_is_refused(tmp_path: Path, damage: str) -> None:
+    """FFmpeg makes gray of it, without a word."""
+    content = make_clip(
+        tmp_path / "a.jpg",
+        num_frames=1,
+        width=256,
+        height=256,
+        codec="mjpeg",
+        pix_fmt="yuvj420p",
+        is_full_range=True,
+        picture=lambda index: textured_picture(index, width=256, height=256),
+    ).read_bytes()
+    assert read_bytes(content).height == 256
+    third = len(content) // 3
+    damaged = {
+        "cut, with an end": content[: 2 * third] + b"\xff\xd9",
+        "a part of zeros": content[:third] + bytes(third) + content[2 * third :],
+        "a part is missing": content[:third] + content[2 * third :],
+    }[damage]
+    with pytest.raises(SourceError):
+        read_bytes(damaged)
+
+
 def test_messages_call_a_picture_in_memory_by_its_name() -> None:
     with (
         pytest.raises(SourceError, match="cannot open the picture: "),
