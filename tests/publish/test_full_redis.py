@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -21,11 +22,13 @@ from emostream.event import SummaryEvent
 from emostream.machine_limits import usable_memory_bytes
 from emostream.publish.embedded_redis import EmbeddedRedis, find_server
 from emostream.publish.keys import STATUS_KEY, SUMMARIES_KEY, events_key
-from emostream.publish.redis_connection import open_redis
+from emostream.publish.redis_connection import open_redis, with_retries
 from emostream.publish.redis_sink import RedisSink
 from emostream.publish.retention import ServerMemory, StoredEvents, bytes_for_events, cut_for
 from emostream.stream import StreamState
 from tests.client.test_group import indexes_of, take
+from tests.integration.command_line import run_emostream
+from tests.media import make_clip
 from tests.ports import unused_port
 from tests.publish.samples import CAPTURED_AT, EPOCH, STATUS, events_of
 from tests.publish.test_redis_sink import read_indexes
@@ -276,6 +279,19 @@ async def test_old_status_and_summary_events_go(redis_server: EmbeddedRedis, str
 # --- a server that drops data by itself -------------------------------------------------------------------------------
 
 
+@contextmanager
+def server_with(max_memory: str, policy: str) -> Iterator[str]:
+    """A server of somebody's own; yields its URL."""
+    port = unused_port()
+    command = [str(find_server()), "--port", str(port), "--save", "", "--maxmemory", max_memory]
+    process = subprocess.Popen([*command, "--maxmemory-policy", policy], stdout=subprocess.DEVNULL)
+    try:
+        yield f"redis://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize(
     ("max_memory", "policy", "is_refused"),
@@ -287,11 +303,8 @@ async def test_old_status_and_summary_events_go(redis_server: EmbeddedRedis, str
     ],
 )
 async def test_a_server_that_drops_data_by_itself_is_refused(max_memory: str, policy: str, is_refused: bool) -> None:
-    port = unused_port()
-    command = [str(find_server()), "--port", str(port), "--save", "", "--maxmemory", max_memory]
-    process = subprocess.Popen([*command, "--maxmemory-policy", policy], stdout=subprocess.DEVNULL)
-    try:
-        sink = RedisSink(SETTINGS.model_copy(update={"max_retry_seconds": 20}), redis_url=f"redis://127.0.0.1:{port}")
+    with server_with(max_memory, policy) as url:
+        sink = RedisSink(SETTINGS.model_copy(update={"max_retry_seconds": 20}), redis_url=url)
         await sink.publish(events_of("door", [0]))  # waits until it answers
         if is_refused:
             with pytest.raises(ConfigError, match=f"maxmemory-policy {policy}.*noeviction"):
@@ -299,6 +312,14 @@ async def test_a_server_that_drops_data_by_itself_is_refused(max_memory: str, po
         else:
             await sink.check()
         await sink.close()
-    finally:
-        process.terminate()
-        process.wait()
+
+
+@pytest.mark.integration
+async def test_commands_say_so_before_they_start(tmp_path: Path) -> None:
+    with server_with("20mb", "allkeys-lru") as url:
+        async with open_redis(url, timeout_seconds=5) as client:
+            await with_retries(client.ping, url=url, max_retry_seconds=20)
+        clip = make_clip(tmp_path / "clip.mp4", num_frames=3)
+        for command in (["serve", "--redis", url], ["analyze", clip, "--redis", url]):
+            outcome = await asyncio.to_thread(run_emostream, *command)
+            assert (outcome.code, "noeviction" in outcome.err) == (2, True), outcome.err
