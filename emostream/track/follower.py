@@ -15,7 +15,8 @@ from emostream.config import TrackSettings
 from emostream.face import Face
 from emostream.frame import Frame, Luma
 from emostream.track.flow import FacePatch, follow_faces, patch_of
-from emostream.track.scene import has_new_motion, is_cut, thumbnail_of
+from emostream.track.kept_scenes import KeptScenes, Scene
+from emostream.track.scene import has_new_motion, is_cut, is_cut_around, thumbnail_of
 from emostream.track.tracker import FaceTracker, TrackUpdate
 
 # While nothing speaks for another look, frames are searched this many times less often.
@@ -26,6 +27,9 @@ _CALM_FACTOR = 2
 _MAX_DRIFT = 0.006
 # Two boxes on one face: one of them follows the wrong person.
 _MAX_OVERLAP = 0.4
+# After so long without a picture nobody is taken for the same person, unless pictures usually come so seldom.
+_MAX_PAUSE_SECONDS = 10.0
+_PAUSE_PER_GAP = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,9 @@ class FaceFollower:
     The detector searches a frame when its time has come, when the scene changed, and when a face cannot be followed
     with certainty. That time is half as long when the last look missed a known face, when a face changes (it turns, it
     speaks) and when something new moves. A face missed once is followed until that next look; missed twice, it is gone.
+
+    A cut sets all tracks aside; they go on when the picture returns within a moment, so that a flash, a fade or a
+    damaged frame ends nobody.
 
     Args:
         detect: finds the faces in a gray picture, weak ones included; shared between streams, so thread-safe.
@@ -83,8 +90,11 @@ class FaceFollower:
         )
         self._patches: dict[int, FacePatch] = {}
         self._missed: set[int | None] = set()
+        self._kept = KeptScenes(max_away_seconds=3 * settings.max_lost_seconds)
         self._thumbnail: Luma | None = None
         self._shape: tuple[int, ...] = ()
+        self._at_seconds = -math.inf
+        self._gap_seconds = math.inf
         self._searched_thumbnail: Luma | None = None
         self._searched_at_seconds = -math.inf
 
@@ -96,16 +106,17 @@ class FaceFollower:
         """
         started = self._clock()
         thumbnail = thumbnail_of(frame.luma)
-        has_cut = self._has_cut(frame.luma, thumbnail)
-        self._thumbnail, self._shape = thumbnail, frame.luma.shape
-        ended_by_cut = self._end_scene() if has_cut else ()
+        ended = self._end_what_cannot_go_on(frame)
+        differs = self._thumbnail is not None and is_cut(self._thumbnail, thumbnail)
 
         detect_seconds = 0.0
-        moved = None if has_cut or self._is_due(frame, thumbnail) else self._moved(frame.luma)
+        moved = None if differs or self._is_due(frame, thumbnail) else self._moved(frame.luma)
         if moved is None:
             detecting = self._clock()
             detections = self._detect(frame.luma)
             detect_seconds = self._clock() - detecting
+            if differs:
+                self._change_scene(frame, thumbnail, detections)
             update = self._searched(frame, detections)
             is_first = self._searched_thumbnail is None
             early = self._phase * _CALM_FACTOR * self._interval_seconds if is_first else 0.0
@@ -113,22 +124,49 @@ class FaceFollower:
         else:
             update = self._tracker.move([patch.face for patch in moved], pts_seconds=frame.pts_seconds)
             self._remember(update, {patch.face.track_id: patch for patch in moved}, frame.luma)
+        ended += update.ended_track_ids + self._kept.ended(pts_seconds=frame.pts_seconds)
+        self._thumbnail, self._shape = thumbnail, frame.luma.shape
+        self._at_seconds, self._gap_seconds = frame.pts_seconds, frame.pts_seconds - self._at_seconds
         return FollowedFaces(
             faces=update.faces,
-            ended_track_ids=ended_by_cut + update.ended_track_ids,
+            ended_track_ids=ended,
             was_detected=moved is None,
             detect_seconds=detect_seconds,
             follow_seconds=self._clock() - started - detect_seconds,
         )
 
-    def _has_cut(self, luma: Luma, thumbnail: Luma) -> bool:
-        """Whether this frame shows another scene, or the same in other pixels: what is known of faces is in pixels."""
-        return self._thumbnail is not None and (luma.shape != self._shape or is_cut(self._thumbnail, thumbnail))
-
-    def _end_scene(self) -> tuple[int, ...]:
+    def _end_what_cannot_go_on(self, frame: Frame) -> tuple[int, ...]:
+        """The tracks that end because pictures have another size now, or stayed away for long: what is known of faces
+        is in pixels of the picture before."""
+        if self._thumbnail is None:
+            return ()
+        pause = max(_MAX_PAUSE_SECONDS, _PAUSE_PER_GAP * self._gap_seconds)
+        if frame.luma.shape == self._shape and frame.pts_seconds - self._at_seconds <= pause:
+            return ()
         self._patches.clear()
         self._missed.clear()
-        return self._tracker.end_all()
+        self._thumbnail = self._searched_thumbnail = None
+        return tuple(track.track_id for track in self._tracker.set_aside()) + self._kept.end_all()
+
+    def _change_scene(self, frame: Frame, thumbnail: Luma, detections: Sequence[Face]) -> None:
+        """Where the picture shows something else: set its people aside, and go on with those who were there before."""
+        assert self._thumbnail is not None  # noqa: S101  # for the type checker
+        faces = tuple(patch.face for patch in self._patches.values())
+        if not is_cut_around(
+            self._thumbnail,
+            thumbnail,
+            elapsed_seconds=frame.pts_seconds - self._at_seconds,
+            faces=[*faces, *detections],
+            frame_width=frame.width,
+        ):
+            return
+        left = Scene(self._thumbnail, self._at_seconds, faces, self._tracker.set_aside())
+        self._patches.clear()
+        self._missed.clear()
+        back = self._kept.take(thumbnail, pts_seconds=frame.pts_seconds, faces=detections, frame_width=frame.width)
+        if back is not None:
+            self._tracker.give_back(back.tracks)
+        self._kept.add(left)
 
     def _is_due(self, frame: Frame, thumbnail: Luma) -> bool:
         elapsed = frame.pts_seconds - self._searched_at_seconds

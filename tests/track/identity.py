@@ -11,8 +11,11 @@ import numpy as np
 from emostream.boxes import iou_matrix
 from emostream.face import BoxXyxy
 from emostream.track.assignment import cheapest_pairs
+from emostream.track.follower import FaceFollower
+from tests.track.people_clips import FPS, Shot, frames_from
 
 _MIN_IOU = 0.3  # the detector's boxes and those of the truth differ in height by a fifth
+_MIN_VISIBLE = 0.5
 
 Labelled = Sequence[tuple[int, BoxXyxy]]
 """Who or which id, and where."""
@@ -74,6 +77,20 @@ def identity_of(truth: Sequence[Labelled], given: Sequence[Labelled]) -> Identit
         len(ids),
         num_switches,
     )
+
+
+def identity_on(shots: Sequence[Shot], follower: FaceFollower, *, every: int = 1) -> Identity:
+    """Follow one of so many pictures. Who is covered by more than half counts neither as seen nor as missed."""
+    shots = shots[::every]
+    truth, given = [], []
+    for shot, frame in zip(shots, frames_from(shots, fps=FPS / every), strict=True):
+        tracks = [(face.track_id or 0, face.box_xyxy) for face in follower.follow(frame).faces]
+        people = [(face.person, face.box_xyxy) for face in shot.faces]
+        covered = {face.person for face in shot.faces if face.visible < _MIN_VISIBLE}
+        of_covered = {track_id for person, track_id in _pairs(people, tracks) if person in covered}
+        truth.append([face for face in people if face[0] not in covered])
+        given.append([track for track in tracks if track[0] not in of_covered])
+    return identity_of(truth, given)
 
 
 def _pairs(faces: Labelled, tracks: Labelled) -> list[tuple[int, int]]:

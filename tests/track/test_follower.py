@@ -19,8 +19,9 @@ FPS = 25
 BACKGROUND = texture(detail=4)
 
 
-def frame_of(index: int, luma: Luma) -> Frame:
-    return Frame("s", index, index / FPS, datetime(2026, 1, 1, tzinfo=UTC), luma)
+def frame_of(index: int, luma: Luma, *, pts_seconds: float | None = None) -> Frame:
+    pts_seconds = index / FPS if pts_seconds is None else pts_seconds
+    return Frame("s", index, pts_seconds, datetime(2026, 1, 1, tzinfo=UTC), luma)
 
 
 class ScriptedDetector:
@@ -41,13 +42,16 @@ def run(
     *,
     detections_per_second: float = 5,
     settings: TrackSettings | None = None,
+    fps: float = FPS,
+    times: Sequence[float] | None = None,
 ) -> list[FollowedFaces]:
     detector = ScriptedDetector()
     follower = FaceFollower(detector, settings=settings or TrackSettings(), detections_per_second=detections_per_second)
     result = []
     for index, luma in enumerate(pictures):
         detector.faces = faces_in(index)
-        result.append(follower.follow(frame_of(index, luma)))
+        pts_seconds = index / fps if times is None else times[index]
+        result.append(follower.follow(frame_of(index, luma, pts_seconds=pts_seconds)))
     assert detector.num_calls == sum(followed.was_detected for followed in result)
     return result
 
@@ -97,12 +101,96 @@ def test_searches_at_once_when_a_face_cannot_be_followed() -> None:
     assert result[2].faces == ()
 
 
-def test_scene_cut_ends_all_tracks_and_searches_at_once() -> None:
-    other = texture(seed=77, detail=4)
-    result = run([BACKGROUND, BACKGROUND, other, other], lambda index: [face_at(120, 120)])
-    assert [followed.was_detected for followed in result] == [True, False, True, False]
-    assert result[2].ended_track_ids == (0,)
-    assert [followed.faces[0].track_id for followed in result] == [0, 0, 1, 1]
+OTHER_SCENE = texture(seed=77, detail=4)
+BAD_PICTURES = {
+    "black": np.full_like(BACKGROUND, 16),
+    "white": np.full_like(BACKGROUND, 235),
+    "gray": np.full_like(BACKGROUND, 128),
+    "smeared": np.repeat(BACKGROUND[60:61], len(BACKGROUND), axis=0),
+    "another": OTHER_SCENE,
+}
+
+
+def ids_in(result: Sequence[FollowedFaces]) -> list[list[int | None]]:
+    return [[face.track_id for face in followed.faces] for followed in result]
+
+
+def test_a_scene_cut_starts_new_tracks_and_searches_at_once() -> None:
+    result = run([BACKGROUND] * 2 + [OTHER_SCENE] * 100, lambda index: [face_at(120, 120)])
+    assert [followed.was_detected for followed in result[:4]] == [True, False, True, False]
+    assert ids_in(result) == [[0]] * 2 + [[1]] * 100
+    ended = {index: followed.ended_track_ids for index, followed in enumerate(result) if followed.ended_track_ids}
+    assert list(ended.values()) == [(0,)], "once the picture has not returned"
+    assert 2 / FPS < min(ended) / FPS < 4
+
+
+@pytest.mark.parametrize("bad", BAD_PICTURES)
+@pytest.mark.parametrize(("num_bad", "fps"), [(1, 25), (5, 25), (1, 5), (1, 1), (1, 0.4)])
+def test_a_bad_picture_ends_nobody(bad: str, num_bad: int, fps: float) -> None:
+    pictures = [BACKGROUND] * 6 + [BAD_PICTURES[bad]] * num_bad + [BACKGROUND] * 6
+    is_bad = [picture is not BACKGROUND for picture in pictures]
+    result = run(pictures, lambda index: [] if is_bad[index] else [face_at(100, 120), face_at(230, 110)], fps=fps)
+    assert ids_in(result) == [[] if bad else [0, 1] for bad in is_bad]
+    assert not any(followed.ended_track_ids for followed in result)
+
+
+def test_two_different_bad_pictures_end_nobody() -> None:
+    pictures = [BACKGROUND, BACKGROUND, *BAD_PICTURES.values(), BACKGROUND, BACKGROUND]
+    is_bad = [picture is not BACKGROUND for picture in pictures]
+    result = run(pictures, lambda index: [] if is_bad[index] else [face_at(120, 120)])
+    assert ids_in(result) == [[] if bad else [0] for bad in is_bad]
+
+
+@pytest.mark.parametrize(("num_away", "is_kept"), [(25, True), (60, True), (100, False)])
+def test_a_look_elsewhere_gives_tracks_back_for_a_moment(num_away: int, *, is_kept: bool) -> None:
+    """A cut to somebody else at the same place, and back."""
+    pictures = [BACKGROUND] * 5 + [OTHER_SCENE] * num_away + [BACKGROUND] * 5
+    result = run(pictures, lambda index: [face_at(120, 120)])
+    assert ids_in(result) == [[0]] * 5 + [[1]] * num_away + [[0 if is_kept else 2]] * 5
+
+
+def test_many_cuts_in_a_row_are_not_all_remembered() -> None:
+    scenes = [texture(seed=200 + number, detail=4) for number in range(20)]
+    result = run([scene for scene in scenes for _ in range(2)], lambda index: [face_at(120, 120)])
+    assert ids_in(result) == [[number] for number in range(20) for _ in range(2)]
+    ended = [track_id for followed in result for track_id in followed.ended_track_ids]
+    assert ended == list(range(len(ended))) and len(ended) >= 14
+
+
+@pytest.mark.parametrize("fps", [25, 5, 1, 1 / 1.25, 0.4])
+def test_people_who_move_keep_their_ids_at_any_frame_rate(fps: float) -> None:
+    """Two of them, on a background of low contrast: the thumbnails show little but them."""
+    step = 2 if fps == 25 else 8
+    plain = (0.3 * BACKGROUND + 90).astype(np.uint8)
+    people = [texture(seed=8)[:80, :80], texture(seed=9)[:80, :80]]
+    centres = [[(60 + step * index, 60), (260 - step * index, 180)] for index in range(20)]
+    pictures = []
+    for places in centres:
+        luma = plain.copy()
+        for (x, y), person in zip(places, people, strict=True):
+            luma[y - 40 : y + 40, x - 40 : x + 40] = person
+        pictures.append(luma)
+    result = run(pictures, lambda index: [face_at(*place, side=80) for place in centres[index]], fps=fps)
+    assert ids_in(result) == [[0, 1]] * 20
+    for followed, places in zip(result, centres, strict=True):
+        for face, (x, _) in zip(followed.faces, places, strict=True):
+            assert (face.box_xyxy[0] + face.box_xyxy[2]) / 2 == pytest.approx(x, abs=2)
+
+
+@pytest.mark.parametrize("gap_seconds", [1.5, 2.0, 5.0])
+def test_a_time_without_a_picture_ends_nobody(gap_seconds: float) -> None:
+    times = [index / FPS + (gap_seconds if index >= 10 else 0) for index in range(20)]
+    result = run([BACKGROUND] * 20, lambda index: [face_at(120, 120)], times=times)
+    assert ids_in(result) == [[0]] * 20
+
+
+def test_after_a_long_pause_nobody_is_the_same_unless_pictures_always_come_so_seldom() -> None:
+    paused = [index / FPS + (60 if index >= 10 else 0) for index in range(20)]
+    result = run([BACKGROUND] * 20, lambda index: [face_at(120, 120)], times=paused)
+    assert ids_in(result) == [[0]] * 10 + [[1]] * 10
+    assert result[10].ended_track_ids == (0,)
+    seldom = [60.0 * index for index in range(20)]
+    assert ids_in(run([BACKGROUND] * 20, lambda index: [face_at(120, 120)], times=seldom)) == [[0]] * 20
 
 
 def test_another_size_of_the_picture_ends_all_tracks_and_searches_at_once() -> None:

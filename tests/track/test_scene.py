@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from emostream.face import Face
 from emostream.frame import Luma
-from emostream.track.scene import has_new_motion, is_cut, thumbnail_of
+from emostream.track.scene import has_new_motion, is_cut, is_cut_around, thumbnail_of
 
 
 def scene(seed: int, *, width: int = 640, height: int = 360) -> Luma:
@@ -52,6 +52,37 @@ def test_flat_pictures() -> None:
 
 def test_another_frame_size_is_a_cut() -> None:
     assert is_cut(thumbnail_of(scene(1)), thumbnail_of(scene(1, width=360, height=640)))
+
+
+def test_people_who_moved_meanwhile_are_no_cut_but_another_room_is() -> None:
+    """The dark and the bright head change places within a second, before a plain wall."""
+    wall = scene(5) // 6 + 100
+    pictures = []
+    for left, right in ((30, 220), (220, 30)):
+        picture = wall.copy()
+        picture[60:260, 80:260], picture[60:260, 380:560] = left, right
+        pictures.append(thumbnail_of(picture))
+    faces = [face(110, 90, 120), face(410, 90, 120)]
+    other = thumbnail_of(scene(6))
+    assert is_cut(*pictures)
+    for elapsed_seconds, expected in ((0.04, True), (0.2, False), (1.0, False), (5.0, False)):
+        for after, is_expected in ((pictures[1], expected), (other, True)):
+            assert is_expected is is_cut_around(
+                pictures[0], after, elapsed_seconds=elapsed_seconds, faces=faces, frame_width=640
+            )
+
+
+def test_two_walls_of_very_different_contrast_are_two_rooms() -> None:
+    plain = scene(5) // 8 + 100
+    assert not is_cut(thumbnail_of(scene(5)), thumbnail_of(plain)), "between neighbours light is no difference"
+    assert is_cut_around(thumbnail_of(scene(5)), thumbnail_of(plain), elapsed_seconds=1, faces=[], frame_width=640)
+
+
+def test_where_faces_fill_the_picture_all_of_it_is_compared() -> None:
+    before, after = thumbnail_of(scene(1)), thumbnail_of(scene(101))
+    everything = [face(0, 0, 640)]
+    assert is_cut_around(before, after, elapsed_seconds=1, faces=everything, frame_width=640)
+    assert not is_cut_around(before, before, elapsed_seconds=1, faces=everything, frame_width=640)
 
 
 def test_new_motion_is_what_changes_outside_known_faces() -> None:

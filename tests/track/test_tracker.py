@@ -81,10 +81,54 @@ def test_short_occlusion_keeps_the_id(pixels_per_frame: float) -> None:
 def test_track_ends_after_max_lost_seconds_and_its_id_never_returns() -> None:
     tracker = FaceTracker(max_lost_seconds=0.5)
     assert tracker.update([face_at(100)], pts_seconds=0.0).faces[0].track_id == 0
-    assert tracker.update([], pts_seconds=0.5).ended_track_ids == ()
+    for pts_seconds in (0.2, 0.4, 0.5):
+        assert tracker.update([], pts_seconds=pts_seconds).ended_track_ids == ()
     assert tracker.update([], pts_seconds=0.51).ended_track_ids == (0,)
     assert tracker.update([], pts_seconds=0.6).ended_track_ids == ()
     assert tracker.update([face_at(100)], pts_seconds=0.7).faces[0].track_id == 1
+
+
+@pytest.mark.parametrize("step_seconds", [0.04, 0.2, 1.0, 1.25, 2.5, 10.0])
+def test_one_person_is_one_track_at_any_frame_rate(step_seconds: float) -> None:
+    """Nodding, and missed by every fifth search."""
+    frames = [[face_at(100 + 4 * (index % 3))] if index % 5 else [] for index in range(1, 40)]
+    assert {ids[0] for ids in ids_of(FaceTracker(), frames, step_seconds=step_seconds) if ids} == {0}
+
+
+@pytest.mark.parametrize(("step_seconds", "num_frames"), [(0.04, 26), (0.2, 6), (1.0, 3), (2.5, 3), (30.0, 3)])
+def test_who_is_gone_ends_after_pictures_without_the_face(step_seconds: float, num_frames: int) -> None:
+    tracker = FaceTracker(max_lost_seconds=1.0)
+    tracker.update([face_at(100)], pts_seconds=0.0)
+    ended = [tracker.update([], pts_seconds=step_seconds * index).ended_track_ids for index in range(1, 40)]
+    assert [index for index, ids in enumerate(ended, start=1) if ids] == [num_frames]
+
+
+@pytest.mark.parametrize("gap_seconds", [1.5, 2.0, 5.0])
+@pytest.mark.parametrize("score", [0.9, 0.4])
+def test_a_time_without_any_picture_ends_nobody(gap_seconds: float, score: float) -> None:
+    tracker = FaceTracker()
+    for index in range(10):
+        tracker.update([face_at(100), face_at(300)], pts_seconds=index * STEP_SECONDS)
+    update = tracker.update([face_at(108, score=score), face_at(295, score=score)], pts_seconds=gap_seconds)
+    assert [(face.track_id, centre_x(face)) for face in update.faces] == [(0, 108), (1, 295)]
+    assert update.ended_track_ids == ()
+
+
+def test_a_covered_face_is_not_where_the_flow_goes() -> None:
+    """A face that stands is passed by another one, which carries the flow of the covered one along."""
+    tracker = FaceTracker()
+    ids = {"standing": 0, "walking": 1}
+    for index in range(80):
+        walking, standing = face_at(120 + 2 * index), face_at(200)
+        is_covered = abs(centre_x(walking) - 200) < 24
+        if index % 5 == 0:
+            visible = {centre_x(walking): "walking"} | ({} if is_covered else {200.0: "standing"})
+            update = tracker.update([walking] if is_covered else [standing, walking], pts_seconds=index * STEP_SECONDS)
+            assert {visible[centre_x(face)]: face.track_id for face in update.faces}.items() <= ids.items(), index
+        else:
+            followed = dataclasses.replace(walking, track_id=1, found_by="flow")
+            dragged = dataclasses.replace(walking if is_covered else standing, track_id=0, found_by="flow")
+            tracker.move([dragged, followed], pts_seconds=index * STEP_SECONDS)
 
 
 def test_weak_detection_continues_a_track_but_never_starts_one() -> None:
@@ -108,11 +152,18 @@ def test_a_face_of_another_size_is_another_face() -> None:
     assert tracker.update([face_at(100, side=120)], pts_seconds=0.04).faces[0].track_id == 1
 
 
-def test_scene_change_ends_everything() -> None:
-    tracker = FaceTracker()
+def test_tracks_that_were_set_aside_are_nobody_until_they_are_given_back() -> None:
+    tracker = FaceTracker(max_lost_seconds=0.5)
     tracker.update([face_at(100), face_at(300)], pts_seconds=0.0)
-    assert tracker.end_all() == (0, 1)
+    aside = tracker.set_aside()
+    assert [track.track_id for track in aside] == [0, 1]
     assert tracker.update([face_at(100)], pts_seconds=0.04).faces[0].track_id == 2
+    assert tracker.update([], pts_seconds=1.5).ended_track_ids == ()
+    assert [track.track_id for track in tracker.set_aside()] == [2]
+    tracker.give_back(aside)
+    update = tracker.update([face_at(100)], pts_seconds=1.54)
+    assert [face.track_id for face in update.faces] == [0]
+    assert update.ended_track_ids == (), "the time in between counts for nobody"
 
 
 def test_followed_faces_carry_their_track_along() -> None:
@@ -129,8 +180,12 @@ def test_move_ends_lost_tracks_and_ignores_unknown_ids() -> None:
     tracker = FaceTracker(max_lost_seconds=0.5)
     tracker.update([face_at(100)], pts_seconds=0.0)
     stranger = dataclasses.replace(face_at(300), track_id=9)
-    update = tracker.move([stranger], pts_seconds=1.0)
-    assert (update.faces, update.ended_track_ids) == ((), (0,))
+    ended: tuple[int, ...] = ()
+    for index in range(1, 14):
+        update = tracker.move([stranger], pts_seconds=index * STEP_SECONDS)
+        assert update.faces == ()
+        ended += update.ended_track_ids
+    assert ended == (0,)
 
 
 any_faces = st.lists(
