@@ -90,7 +90,9 @@ class TrackSettings(_Section):
     """How faces are followed."""
 
     max_lost_seconds: float = Field(1.0, gt=0)
-    """A track ends when its face was not seen for this long."""
+    """A track ends when frames were looked at without its face for this long; frames that are far apart count half of
+    it each, so that at any frame rate a track ends with the third of them. Tracks that a cut ended are given back when
+    the picture returns within three times as long."""
     min_iou: float = Field(0.2, gt=0, lt=1)
     """Least overlap of a predicted and a detected box to be the same face."""
     confirm_score: float = Field(0.5, gt=0, lt=1)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from emostream.bench.agreement import measure_agreement, plain_settings
 from emostream.config import DetectSettings, Settings, TrackSettings
+from emostream.frame import Frame
 from emostream.track.follower import FaceFollower
 from tests.detect.real_model import centerface_path, real_detector
 from tests.track.clips import frames_of
@@ -46,6 +50,37 @@ def test_one_track_per_person(
     assert len(frames_per_track) == num_people
     # A face may be found a few frames after it came into view, and be followed a few frames after it left.
     assert all(abs(count / num_frames_with_faces - 1) <= 0.03 for count in frames_per_track.values())
+
+
+def sampled(frames: Sequence[Frame], frame_seconds: float) -> list[Frame]:
+    """One frame for each so many seconds."""
+    taken: list[Frame] = []
+    for frame in frames:
+        if frame.pts_seconds >= len(taken) * frame_seconds - 1e-6:
+            taken.append(frame)
+    return taken
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("clip", "num_people"),
+    [("one-face-640x360.mp4", 1), ("three-people-480x270.mp4", 3), ("two-people-head-pose-480x270.mp4", 2)],
+)
+def test_one_track_per_person_at_any_rate_and_over_bad_pictures(
+    shared_videos: Path, clip: str, num_people: int
+) -> None:
+    detect = real_detector(min_score=MIN_SCORE).detect
+    frames = list(frames_of(shared_videos / clip))
+    without_two_seconds = [frame for frame in frames if not 0.5 <= frame.pts_seconds < 2.0]
+    runs = {f"every {seconds} s": sampled(frames, seconds) for seconds in (0.2, 1.0, 1.25, 2.5)}
+    for name, level in (("black", 16), ("white", 235), ("gray", 128)):
+        bad = replace(frames[20], luma=np.full_like(frames[20].luma, level))
+        runs[name] = [*frames[:20], bad, *frames[21:]]
+    runs["gap"] = without_two_seconds
+    for name, pictures in runs.items():
+        follower = FaceFollower(detect, settings=SETTINGS, detections_per_second=DETECTIONS_PER_SECOND)
+        ids = {face.track_id for frame in pictures for face in follower.follow(frame).faces}
+        assert len(ids) == num_people, name
 
 
 @pytest.mark.slow
