@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.rich_utils import rich_format_error
 
 from emostream.commands.analyze import analyze
 from emostream.commands.bench import bench_app
@@ -26,7 +28,7 @@ from emostream.commands.serve import serve
 from emostream.commands.streams import streams_app
 from emostream.commands.tail import tail
 from emostream.errors import EmostreamError
-from emostream.redact import redact
+from emostream.redact import MASK, redact
 
 app = typer.Typer(
     name="emostream",
@@ -52,6 +54,7 @@ app.add_typer(bench_app, name="bench")
 _OTHER = 1
 _INTERRUPTED = 130
 _INTERNAL = 70
+_AFTER_WHICH_A_HOST_FOLLOWS = re.compile(r"(?<=['(]).*@")
 
 
 def _print_version(is_wanted: bool) -> None:
@@ -78,14 +81,25 @@ def main() -> None:
 def run_guarded(command: typer.Typer) -> int:
     """Run a command; print what went wrong as one message on standard error; return the exit code."""
     try:
-        command()
-    except SystemExit as exc:  # how Typer ends, also on wrong usage
+        code = command(standalone_mode=False)  # else Typer itself prints wrong usage, with what was typed
+    except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except typer.Abort:
+        return _OTHER
     except Exception as exc:
-        return _report(exc)
-    return 0
+        # Wrong usage has another type in each version of Typer.
+        return _report_usage(exc) if hasattr(exc, "format_message") else _report(exc)
+    return code if isinstance(code, int) else 0
+
+
+def _report_usage(error: Any) -> int:
+    """Wrong usage: an address that was typed in the wrong place, or with a blank and without quotes, is masked."""
+    error.message = _AFTER_WHICH_A_HOST_FOLLOWS.sub(f"{MASK}@", redact(error.message or ""))
+    rich_format_error(error)
+    code: int = error.exit_code
+    return code
 
 
 def _report(exc: Exception) -> int:

@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from emostream.errors import ConfigError
+from emostream.redact import redact
 
 _PREFIX, _DELIMITER = "EMOSTREAM_", "__"
 _SECRETS = ("redis_url", "http_proxy", "tokens")
@@ -371,9 +372,12 @@ def _check_yaml(path: Path) -> None:
         raise ConfigError(f"settings file {path} does not exist; give an existing YAML file")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as exc:
-        problem = " ".join(str(exc).split())
-        raise ConfigError(f"settings file {path} is not readable YAML: {problem}") from exc
+    except yaml.YAMLError as exc:  # its text repeats lines of the file, which may hold passwords
+        mark, problem = getattr(exc, "problem_mark", None), getattr(exc, "problem", None) or "it cannot be parsed"
+        where = f", near line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"settings file {path} is not readable YAML: {redact(problem)}{where}") from exc
+    except (UnicodeDecodeError, OSError) as exc:
+        raise ConfigError(f"settings file {path} is not readable YAML: {exc}") from exc
     if content is not None and not isinstance(content, dict):
         kind = type(content).__name__
         raise ConfigError(f"settings file {path} must hold names and values, got a {kind}; see `emostream doctor`")
@@ -385,12 +389,17 @@ def _explain(exc: ValidationError, *, config_file: Path | None) -> str:
         name = ".".join(str(part) for part in error["loc"])
         if error["type"] == "extra_forbidden":
             lines.append(f"{name}: no such setting")
-        elif any(secret in name for secret in _SECRETS):
+        elif any(secret in name for secret in _SECRETS) or not _is_plain(error["input"]):
             lines.append(f"{name}: {error['msg']}")
         else:
             lines.append(f"{name}: {error['msg']}, got {error['input']!r}")
     where = f" (environment, arguments or {config_file})" if config_file else " (environment or arguments)"
     return f"settings are not valid{where}: " + "; ".join(lines) + ". `emostream doctor` lists all settings."
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it may be repeated: no section with other values in it, and nothing that may be an address."""
+    return isinstance(value, int | float | None) or (isinstance(value, str) and "@" not in value and "://" not in value)
 
 
 def _explain_json(exc: SettingsError) -> str:

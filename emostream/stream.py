@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from emostream.errors import ConfigError
+from emostream.redact import MASK, shown_address
 from emostream.zones import Zone, check_zones, zone_from
 
 _STREAM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -125,12 +126,15 @@ def stream_id_from_url(url: str) -> str:
 
     >>> stream_id_from_url("rtsp://user:pw@10.0.0.7/front door?token=x")
     'front-door'
+    >>> stream_id_from_url("rtsp://10.0.0.7/user=admin&password=pw&channel=1")
+    'user-admin-password-channel-1'
     >>> stream_id_from_url("/data/clip.mp4")
     'clip'
     """
-    without_query = re.split(r"[?#]", url, maxsplit=1)[0].rstrip("/")
-    after_login = without_query.rpartition("@")[2] if "://" in without_query else without_query
-    name = after_login.rpartition("/")[2]
+    shown = shown_address(url).replace(f"{MASK}@", "", 1) if "://" in url else url
+    # What is masked in a path may be all of its last part, or the end of it.
+    path = re.split(r"[?#]", shown, maxsplit=1)[0].replace(MASK, "").rstrip("/")
+    name = path.rpartition("/")[2]
     stem = name.rpartition(".")[0] or name
     cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:64]
     return cleaned or "stream"

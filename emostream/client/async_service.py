@@ -17,7 +17,7 @@ from emostream.client.service_calls import ApiError, Call, checked_url, error_of
 from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.event import EmotionEvent
 from emostream.publish.redis_connection import retry_delays
-from emostream.redact import redact
+from emostream.redact import redact, shown_address
 from emostream.service.api_models import Readiness, StreamView
 from emostream.service.job_models import FileView, JobView
 from emostream.service.preview import PreviewPicture
@@ -204,7 +204,7 @@ class AsyncServiceClient:
                     for event in reading.take(data):
                         yield event
         if not reading.is_over:
-            raise SinkUnavailableError(f"the service at {redact(self._url)} ended the connection")
+            raise SinkUnavailableError(f"the service at {shown_address(self._url)} ended the connection")
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -212,6 +212,6 @@ class AsyncServiceClient:
             yield
         except httpx.HTTPError as exc:
             raise SinkUnavailableError(
-                f"the service at {redact(self._url)} cannot be reached: {exc or type(exc).__name__}; "
-                "is `emostream serve` running?"
+                f"the service at {shown_address(self._url)} cannot be reached: "
+                f"{redact(str(exc)) or type(exc).__name__}; is `emostream serve` running?"
             ) from exc

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from emostream.address import parse_address
 from emostream.classify.manifest import ModelManifest
 from emostream.client import service_calls as calls
 from emostream.client.server_sent import ServerSentEvents
@@ -17,7 +18,7 @@ from emostream.client.service_calls import ApiError, Call, checked_url, error_of
 from emostream.errors import SinkUnavailableError
 from emostream.event import EmotionEvent
 from emostream.publish.redis_connection import retry_delays
-from emostream.redact import redact
+from emostream.redact import redact, shown_address
 from emostream.service.api_models import Readiness, StreamView
 from emostream.service.job_models import FileView, JobView
 from emostream.service.preview import PreviewPicture
@@ -46,8 +47,9 @@ class ServiceClient:
     """
 
     def __init__(self, url: str, *, token: str | None = None, timeout_seconds: float = 10.0) -> None:
-        self._url = checked_url(url)
-        self._headers = headers_for(token)
+        address = parse_address(checked_url(url))
+        self._url = address.without_login().url
+        self._headers = headers_for(token, login=b"" if address.login is None else address.login_bytes)
         self._timeout_seconds = timeout_seconds
 
     def add(self, url: str, *, stream_id: str | None = None, **options: Any) -> StreamView:
@@ -207,7 +209,7 @@ class ServiceClient:
             while not reading.is_over:
                 data = response.read1(_READ_BYTES)
                 if not data:
-                    raise SinkUnavailableError(f"the service at {redact(self._url)} ended the connection")
+                    raise SinkUnavailableError(f"the service at {shown_address(self._url)} ended the connection")
                 yield from reading.take(data)
 
     def _answers(self) -> _Answers:
@@ -230,5 +232,6 @@ class _Answers:
         if isinstance(exc, OSError | http.client.HTTPException) and not isinstance(exc, SinkUnavailableError):
             reason = getattr(exc, "reason", exc)
             raise SinkUnavailableError(
-                f"the service at {redact(self._url)} cannot be reached: {reason}; is `emostream serve` running?"
+                f"the service at {shown_address(self._url)} cannot be reached: {redact(str(reason))}; "
+                "is `emostream serve` running?"
             ) from exc

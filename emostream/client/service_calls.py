@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from pydantic import TypeAdapter, ValidationError
 
+from emostream.address import AddressError, parse_address
 from emostream.classify.manifest import ModelManifest
 from emostream.errors import ConfigError, EmostreamError
 from emostream.event import EmotionEvent
 from emostream.publish.wire import event_from_json
-from emostream.redact import redact
+from emostream.redact import shown_address
 from emostream.service.api_models import Readiness, StreamChange, StreamList, StreamRequest, StreamView
 from emostream.service.job_models import JobFiles, JobRequest, JobView
 from emostream.service.preview import PreviewPicture
@@ -56,14 +58,20 @@ def checked_url(url: str) -> str:
     Raises:
         ConfigError: it is not one of HTTP.
     """
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise ConfigError(f"service URL {redact(url)} is not usable; expected for example http://localhost:8000")
-    return url.rstrip("/")
+    try:
+        address = parse_address(url)
+    except AddressError as exc:
+        raise ConfigError(f"service URL {shown_address(url)} is not usable: {exc}") from exc
+    if address.scheme not in ("http", "https"):
+        raise ConfigError(f"service URL {shown_address(url)} is not usable; expected for example http://localhost:8000")
+    return address.url.rstrip("/")
 
 
-def headers_for(token: str | None) -> dict[str, str]:
-    """Who asks."""
-    return {"Authorization": f"Bearer {token}"} if token else {}
+def headers_for(token: str | None, *, login: bytes = b"") -> dict[str, str]:
+    """Who asks; `login` is `user:password` for a server in front of the service."""
+    if token:
+        return {"Authorization": f"Bearer {token}"}
+    return {"Authorization": f"Basic {b64encode(login).decode()}"} if login else {}
 
 
 def error_of(status: int, body: bytes) -> ApiError:

@@ -24,7 +24,7 @@ from emostream.frame import Frame
 from emostream.models.store import ModelStore
 from emostream.pipeline import EventObserver
 from emostream.publish.table_writer import TableWriter, open_table_writer
-from emostream.redact import redact
+from emostream.redact import redact, shown_address, shown_source
 from emostream.render.thumbnail import face_jpeg
 from emostream.report.report import Facts, Recording, RunRecord, report_page
 from emostream.stream import StreamSpec
@@ -96,7 +96,7 @@ class AnalysisReport:
     ) -> None:
         manifest = load_manifest(model_path(settings.classify))
         record = RunRecord(
-            source_name=redact(spec.url) if "://" in spec.url else Path(spec.url).name,
+            source_name=shown_address(spec.url) if "://" in spec.url else Path(spec.url).name,
             created_at=datetime.now(UTC),
             labels=manifest.labels,
             recording=recording,
@@ -179,7 +179,7 @@ def write_page(content: str, path: Path) -> None:
 
 def _source_facts(spec: StreamSpec, source: FrameSource) -> Facts:
     info = source.info
-    facts = [("name", redact(spec.url))]
+    facts = [("name", shown_source(spec.url))]
     path = Path(spec.url.removeprefix("file://"))
     with contextlib.suppress(OSError, ValueError):  # no file of this machine
         facts += [("size", f"{path.stat().st_size:,} bytes"), ("SHA-256", sha256_of(path))]

@@ -23,10 +23,11 @@ from emostream.errors import ConfigError, SourceError
 from emostream.pictures import ClassifiedPicture, classify_picture
 from emostream.printable import printable
 from emostream.publish.wire import json_from_event
-from emostream.redact import redact
+from emostream.redact import redact, shown_address, shown_source
 from emostream.render.overlay import draw_event
 from emostream.render.png import write_png
 from emostream.render.preview import blur_boxes
+from emostream.stream import stream_id_from_url
 
 _NUM_PROBABILITIES_SHOWN = 3
 _LEAST_PROBABILITY_SHOWN = 0.01
@@ -121,7 +122,7 @@ def _report(error: SourceError, *, json: bool, name: str | None = None) -> None:
     notes.print("[bold red]error:[/] ", end="")
     notes.print(printable(redact(str(error))), markup=False, soft_wrap=True)
     if json and name is not None:
-        typer.echo(json_format.dumps({"picture": redact(name), "error": redact(str(error))}))
+        typer.echo(json_format.dumps({"picture": shown_address(name), "error": redact(str(error))}))
 
 
 def _as_dict(found: ClassifiedPicture, *, name: str, written: Path | None) -> dict[str, Any]:
@@ -130,7 +131,7 @@ def _as_dict(found: ClassifiedPicture, *, name: str, written: Path | None) -> di
     for face in faces:  # of streams: they say nothing of one picture
         del face["smoothed_probabilities"], face["found_by"], face["zones"]
     return {
-        "picture": redact(name),
+        "picture": shown_source(name),
         "width": event["frame_width"],
         "height": event["frame_height"],
         "model": f"{event['model_name']} {event['model_version']}",
@@ -152,7 +153,7 @@ def _table() -> Table:
 
 def _add_rows(table: Table, found: ClassifiedPicture, *, name: str) -> None:
     """A row per face; one that says so where there is none."""
-    shown, remarks = as_markup(redact(name)), [_FIRST_OF_MANY] if found.is_first_of_many else []
+    shown, remarks = as_markup(shown_source(name)), [_FIRST_OF_MANY] if found.is_first_of_many else []
     if not found.event.faces:
         size = f"{found.frame.width}×{found.frame.height}"
         table.add_row(shown, "–", "[dim]no face found[/]", "", ", ".join([f"{size} pixels", *remarks]))
@@ -209,7 +210,7 @@ class _AnnotatedFolder:
 
 def _names_for(name: str) -> Iterator[str]:
     """`photo-annotated.png`, `photo-2-annotated.png`, …: never that of a picture itself."""
-    stem = Path(name.partition("?")[0]).stem or "picture"
+    stem = stream_id_from_url(name) if "://" in name else Path(name.partition("?")[0]).stem or "picture"
     yield f"{stem}-annotated.png"
     number = 2
     while True:

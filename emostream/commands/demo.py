@@ -24,7 +24,7 @@ from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.keys import events_key
 from emostream.publish.redis_reader import RedisReader
 from emostream.publish.redis_sink import RedisSink
-from emostream.redact import redact
+from emostream.redact import shown_address
 from emostream.stream import StreamSpec, stream_id_from_url, stream_kind_of
 from emostream.summary import StreamSummary
 
@@ -72,7 +72,7 @@ def _redis_url(settings: Settings, *, data_dir: Path) -> Iterator[str]:
         yield settings.publish.redis_url.get_secret_value()
         return
     with EmbeddedRedis(data_dir=data_dir, max_memory_bytes=settings.publish.embedded_max_memory_bytes) as server:
-        _tell(f"embedded Redis-compatible server: {redact(server.url)}, data in {data_dir}")
+        _tell(f"embedded Redis-compatible server: {shown_address(server.url)}, data in {data_dir}")
         yield server.url
 
 

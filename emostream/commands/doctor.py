@@ -41,8 +41,16 @@ def diagnose(settings: Settings) -> dict[str, Any]:
         "classifier_engine": _chosen_engine(settings),
         "engine_choices_ms": remembered_choices(settings.models.cache_dir / ENGINE_CHOICES_FILE),
         "models": _models(settings),
-        "settings": json_format.loads(redact(settings.model_dump_json())),
+        "settings": _redacted(json_format.loads(settings.model_dump_json())),
     }
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _redacted(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_redacted(inner) for inner in value]
+    return redact(value) if isinstance(value, str) else value
 
 
 def _engines() -> dict[str, str]:

@@ -34,7 +34,7 @@ from emostream.explain.rise import random_masks
 from emostream.explanation import Explanation
 from emostream.face import Face
 from emostream.frame import Luma
-from emostream.redact import redact
+from emostream.redact import shown_source
 from emostream.render.explanation import draw_explanations
 from emostream.render.png import write_png
 from emostream.similarity import transform_points
@@ -70,7 +70,7 @@ def explain(
     check_is_not_source(path, picture, what="the overlay")
     frame = read_picture(picture, settings=settings.decode)
     luma = np.ascontiguousarray(frame.full_luma(frame.luma))
-    faces = [_whole_face(luma)] if whole else _find_faces(luma, settings=settings, name=redact(picture))
+    faces = [_whole_face(luma)] if whole else _find_faces(luma, settings=settings, name=shown_source(picture))
     chosen = _choose(faces, number=face)
     classifier = load_classifier(settings.classify)
     try:
@@ -83,7 +83,7 @@ def explain(
         typer.echo(
             json_format.dumps(
                 {
-                    "picture": redact(picture),
+                    "picture": shown_source(picture),
                     "width": frame.width,
                     "height": frame.height,
                     "model": model,

@@ -23,7 +23,7 @@ from emostream.config import Settings
 from emostream.errors import ConfigError, EmostreamError, SinkUnavailableError
 from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.redis_sink import RedisSink
-from emostream.redact import redact
+from emostream.redact import shown_address
 from emostream.service.source_policy import SourcePolicy
 
 _READY_TIMEOUT_SECONDS = 120.0  # the detector may have to be pulled first
@@ -184,7 +184,9 @@ def _is_ready(base: str) -> bool:
 
 def _print_addresses(base: str, *, redis_url: SecretStr | None, has_tokens: bool) -> None:
     """Where to go; `redis_url` is that of the user's own server: the embedded one has a password nobody is told."""
-    in_redis = "in a Redis that you name with --redis" if redis_url is None else redact(redis_url.get_secret_value())
+    in_redis = (
+        "in a Redis that you name with --redis" if redis_url is None else shown_address(redis_url.get_secret_value())
+    )
     lines = [
         f"ready: {base}/ (console), {base}/v1/streams (interface, documented at {base}/docs)",
         f"events: {base}/v1/streams/STREAM/events, and {in_redis}",

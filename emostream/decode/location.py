@@ -7,11 +7,12 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emostream.address import Address, AddressError, parse_address
 from emostream.config import DecodeSettings
 from emostream.decode.file_structure import FileStructure, read_file_structure
 from emostream.decode.remote_file import is_remote
-from emostream.errors import SourceRejectedError
-from emostream.redact import redact
+from emostream.errors import ConfigError, SourceRejectedError
+from emostream.redact import shown_address
 
 _SOCKET_GRACE_SECONDS = 2.0
 _UDP_BUFFER_BYTES = str(1 << 21)  # what the system keeps for us; key frames arrive in a burst
@@ -55,6 +56,7 @@ class Location:
         options: FFmpeg's options for opening it.
         format: FFmpeg's name of the format, where the address does not say it; None lets FFmpeg look.
         structure: what a local file's boxes say; empty otherwise.
+        hint: for errors, how the address was read where that may surprise; empty otherwise.
     """
 
     address: str = field(repr=False)
@@ -63,6 +65,19 @@ class Location:
     options: dict[str, str]
     format: str | None = None
     structure: FileStructure = field(default_factory=FileStructure)
+    hint: str = ""
+
+
+def source_address(url: str) -> Address:
+    """The parts of the URL of a source.
+
+    Raises:
+        SourceRejectedError: it is no address that may be opened.
+    """
+    try:
+        return parse_address(url)
+    except AddressError as exc:
+        raise SourceRejectedError(f"cannot open {shown_address(url)}: {exc}") from exc
 
     @property
     def is_http(self) -> bool:
@@ -76,19 +91,21 @@ def parse_location(url: str, *, settings: DecodeSettings) -> Location:
     Raises:
         SourceRejectedError: unsupported scheme, or a path that is not a readable file with content.
     """
-    name = redact(url)
+    name = shown_address(url)
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if not separator or scheme == "file":
         return _local_file(rest if separator else url, name=name, settings=settings)
     if scheme == "v4l2":
         return _device(Path(rest), name=name)
+    address = source_address(url)
     if is_remote(url):
         # Its content leads FFmpeg nowhere, whatever the settings say: there is no address to start from.
-        return Location(url, name, False, {"format_whitelist": _PLAIN_FORMATS, "protocol_whitelist": "none"})
+        options = {"format_whitelist": _PLAIN_FORMATS, "protocol_whitelist": "none"}
+        return Location(address.url, name, False, options, hint=address.hint)
     if scheme not in _PROTOCOLS_BY_SCHEME:
         raise SourceRejectedError(
-            f"cannot open {name}: unsupported scheme {redact(scheme)!r}; "
+            f"cannot open {name}: unsupported scheme {scheme!r}; "
             f"give a file or one of {', '.join(_PROTOCOLS_BY_SCHEME)}, v4l2, s3, gs, …"
         )
     options = {"protocol_whitelist": _PROTOCOLS_BY_SCHEME[scheme]}
@@ -105,7 +122,7 @@ def parse_location(url: str, *, settings: DecodeSettings) -> Location:
         options["rw_timeout"] = timeout_microseconds
     if scheme == "udp":
         options |= {"overrun_nonfatal": "1", "buffer_size": _UDP_BUFFER_BYTES}
-    return Location(url, name, True, options)
+    return Location(address.url, name, True, options, hint=address.hint)
 
 
 def _device(path: Path, *, name: str) -> Location:
@@ -124,10 +141,17 @@ def _http_options(settings: DecodeSettings) -> dict[str, str]:
     if settings.references == "none":
         options["max_redirects"] = "0"
     if settings.http_proxy is not None:
-        options["http_proxy"] = settings.http_proxy.get_secret_value()
+        options["http_proxy"] = _proxy_url(settings.http_proxy.get_secret_value())
     if settings.verify_tls:
         options |= {"tls_verify": "1", "ca_file": ssl.get_default_verify_paths().cafile or ""}
     return options
+
+
+def _proxy_url(text: str) -> str:
+    try:
+        return parse_address(text).url
+    except AddressError as exc:
+        raise ConfigError(f"decode.http_proxy {shown_address(text)}: {exc}; give one like http://proxy:3128") from exc
 
 
 def _local_file(text: str, *, name: str, settings: DecodeSettings) -> Location:

@@ -23,7 +23,7 @@ from emostream.decode.source import DecodeStats, FrameSource, SourceInfo
 from emostream.decode.still_picture import StillPictureSource, is_read_by_pillow
 from emostream.errors import DecodeError, SourceError, SourceRejectedError
 from emostream.frame import Frame
-from emostream.redact import redact
+from emostream.redact import shown_address
 from emostream.stream import StreamKind, StreamSpec
 
 PICTURE_ID = "picture"
@@ -46,7 +46,7 @@ def read_picture(url: str, *, settings: DecodeSettings) -> Frame:
     with open_picture(url, settings=settings) as (source, _), source:
         frame = next(iter(source), None)
     if frame is None:  # opening a file decodes its first picture, so this is hardly ever reached
-        raise SourceRejectedError(f"{redact(url)}: expected a picture, got nothing that can be decoded")
+        raise SourceRejectedError(f"{shown_address(url)}: expected a picture, got nothing that can be decoded")
     return frame
 
 
@@ -63,7 +63,7 @@ def open_picture(url: str, *, settings: DecodeSettings) -> Iterator[tuple[FrameS
         source = PyAVSource(picture_spec(url), settings=settings, is_picture=True)
         yield _CheckedPicture(source, name=redact(url)), False
     else:
-        with open_picture_content(content, name=redact(url), settings=settings) as opened:
+        with open_picture_content(content, name=shown_address(url), settings=settings) as opened:
             yield opened
 
 

@@ -44,7 +44,7 @@ from emostream.errors import (
     SourceUnavailableError,
 )
 from emostream.frame import Frame
-from emostream.redact import redact
+from emostream.redact import shown_address
 from emostream.stream import StreamKind, StreamSpec
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class PyAVSource:
         self._is_picture = is_picture
         self._settings = settings
         self._now = now
-        self._name = redact(spec.url)
+        self._name = shown_address(spec.url)
         self._stats = DecodeStats()
         self._corruption = CorruptionLimit(
             max_in_a_row=settings.max_corrupt_in_a_row, name=self._name, kind=spec.kind, stats=self._stats
@@ -239,7 +239,7 @@ class PyAVSource:
     def _translated(self, exc: FFmpegError, *, doing: Literal["open", "read"], started: float) -> SourceError:
         settings = self._settings
         timeout_seconds = settings.open_timeout_seconds if doing == "open" else settings.read_timeout_seconds
-        return source_error(
+        error = source_error(
             exc,
             name=self._name,
             doing=doing,
@@ -247,6 +247,7 @@ class PyAVSource:
             timeout_seconds=timeout_seconds if self._location.is_network else None,
             waited_seconds=time.monotonic() - started,
         )
+        return type(error)(f"{error}{self._location.hint}", **error.fields)
 
     def _check_size(self, width: int, height: int) -> None:
         if width * height > self._settings.max_frame_pixels:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 from typing import Any, BinaryIO, cast
 
+from emostream.address import AddressError, parse_address
 from emostream.errors import SourceError, SourceRejectedError, SourceUnavailableError
-from emostream.redact import redact
+from emostream.redact import redact, shown_address
 
 SCHEMES = frozenset(
     {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "hdfs", "webhdfs", "sftp", "ssh", "smb", "oss", "memory"}
 )
 """What fsspec reaches and FFmpeg does not. Each needs a package of its own (s3: s3fs, gs: gcsfs, …)."""
 
+_LOGIN_SCHEMES = ("sftp", "ssh", "smb")
 _CACHE_BYTES = 4 << 20  # read at once; every request to an object store takes some 50 ms
 
 
@@ -54,11 +56,21 @@ def list_remote(url: str) -> list[str]:
 def _file_system(url: str) -> tuple[Any, str]:
     import fsspec  # an extra
 
-    return cast("tuple[Any, str]", fsspec.url_to_fs(url))
+    try:
+        address = parse_address(url)
+    except AddressError as exc:
+        raise SourceRejectedError(f"cannot open {shown_address(url)}: {exc}") from exc
+    if address.login is None or address.scheme not in _LOGIN_SCHEMES:
+        return cast("tuple[Any, str]", fsspec.url_to_fs(address.url))
+    # fsspec decodes nothing of a URL.
+    login = {name: value for name, value in (("username", address.user), ("password", address.password)) if value}
+    return cast("tuple[Any, str]", fsspec.url_to_fs(address.without_login().url, **login))
 
 
 def _error(exc: Exception, url: str) -> SourceError:
-    name, reason = redact(url), redact(str(exc)) or type(exc).__name__
+    if isinstance(exc, SourceError):
+        return exc
+    name, reason = shown_address(url), redact(str(exc)) or type(exc).__name__
     if isinstance(exc, ImportError):
         return SourceRejectedError(
             f"cannot open {name}: {reason}; pip install 'emostream[objects]' and the package for its scheme"

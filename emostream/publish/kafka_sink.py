@@ -13,7 +13,7 @@ from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.publish.multi_host_url import parse_multi_host_url, tls_context
 from emostream.publish.redis_connection import retry_delays
 from emostream.publish.wire import json_from_event, json_from_status, json_from_summary
-from emostream.redact import redact
+from emostream.redact import redact, shown_address
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
@@ -50,7 +50,7 @@ class KafkaSink:
     """
 
     def __init__(self, url: str, *, connect_timeout_seconds: float = 5.0, max_retry_seconds: float = 30.0) -> None:
-        self._where = f"Kafka at {redact(url)}"
+        self._where = f"Kafka at {shown_address(url)}"
         try:
             self._address = parse_multi_host_url(url, default_port=_PORT, known_options=_OPTIONS)
             self._tls = tls_context(self._address) if self._address.scheme == "kafka+ssl" else None

@@ -13,7 +13,7 @@ from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.publish.multi_host_url import MultiHostUrl, parse_multi_host_url, tls_context
 from emostream.publish.redis_connection import retry_delays
 from emostream.publish.wire import json_from_event, json_from_status, json_from_summary
-from emostream.redact import redact
+from emostream.redact import redact, shown_address
 
 if TYPE_CHECKING:
     import aiomqtt
@@ -45,7 +45,7 @@ class MqttSink:
     """
 
     def __init__(self, url: str, *, connect_timeout_seconds: float = 5.0, max_retry_seconds: float = 30.0) -> None:
-        self._where = f"MQTT broker at {redact(url)}"
+        self._where = f"MQTT broker at {shown_address(url)}"
         self._address, self._tls = self._parsed(url)
         self._prefix = self._address.path or "emostream"
         self._qos = int(self._address.options.get("qos", "1"))

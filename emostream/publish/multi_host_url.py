@@ -8,9 +8,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
-_URL = re.compile(
-    r"(?P<scheme>[a-z+]+)://(?:(?P<login>[^/?#]*)@)?(?P<nodes>[^/?#@]*)(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?"
-)
+from emostream.address import encoded_login, holds_control_characters, split_address
+
+_SCHEME = re.compile(r"[a-z+]+")
+_REST = re.compile(r"(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?")
 _NODE = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+)(?::([0-9]{1,5}))?")
 _MAX_PORT = 65535
 
@@ -21,7 +22,7 @@ class MultiHostUrl:
 
     Attributes:
         scheme: before `://`.
-        login: `user:password` as written, percent-encoded; empty when there is none.
+        login: `user:password`, percent-encoded; empty when there is none.
         nodes: (host, port), at least one.
         path: without slashes at its ends.
         options: what stands after `?`.
@@ -53,16 +54,20 @@ def parse_multi_host_url(url: str, *, default_port: int, known_options: Collecti
     Raises:
         ValueError: it has another form, or options other than `known_options`; the message shows no password.
     """
-    match = _URL.fullmatch(url)
-    if match is None:
+    scheme, separator, after = url.partition("://")
+    parts = split_address(scheme, after)
+    match = _REST.fullmatch(parts.rest)
+    if not separator or match is None or not _SCHEME.fullmatch(scheme):
         raise ValueError("it has an unknown form")
+    if holds_control_characters(parts.login or ""):
+        raise ValueError("there are control characters in its user or password")
     options = dict(parse_qsl(match["query"] or "", keep_blank_values=True))
     if known_options is not None and (unknown := set(options) - set(known_options)):
         raise ValueError(f"unknown options {', '.join(sorted(unknown))}")
     return MultiHostUrl(
-        scheme=match["scheme"],
-        login=match["login"] or "",
-        nodes=tuple(_node(text, default_port=default_port) for text in match["nodes"].split(",")),
+        scheme=scheme,
+        login=encoded_login(parts.login or ""),
+        nodes=tuple(_node(text, default_port=default_port) for text in parts.place.split(",")),
         path=(match["path"] or "").strip("/"),
         options=options,
     )
@@ -83,5 +88,5 @@ def tls_context(address: MultiHostUrl) -> ssl.SSLContext:
 def _node(text: str, *, default_port: int) -> tuple[str, int]:
     match = _NODE.fullmatch(text)
     if match is None or (match[2] and not 0 < int(match[2]) <= _MAX_PORT):
-        raise ValueError(f"{text!r} is not a host with a port")
+        raise ValueError("one of its servers is not a host with a port")  # the text may be a piece of a password
     return match[1].strip("[]"), int(match[2] or default_port)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import urlencode
 
+from emostream.address import AddressError, parse_address
 from emostream.errors import ConfigError
 from emostream.publish.multi_host_url import parse_multi_host_url
-from emostream.redact import redact
+from emostream.redact import shown_address
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 """Of all URLs that name a Redis; `rediss` is TLS."""
@@ -58,7 +59,10 @@ def parse_redis_url(url: str) -> RedisAddress:
     """
     scheme = url.partition("://")[0]
     if "+" not in scheme:
-        return RedisAddress(Topology.SINGLE, url)
+        try:
+            return RedisAddress(Topology.SINGLE, parse_address(url).url)
+        except AddressError as exc:
+            raise _wrong(url, str(exc)) from exc
     server_scheme, _, kind = scheme.partition("+")
     if scheme not in SCHEMES:
         raise _wrong(url, "it has an unknown form")
@@ -94,6 +98,6 @@ def _path(topology: Topology, path: str) -> tuple[str, str]:
 
 def _wrong(url: str, problem: str) -> ConfigError:
     return ConfigError(
-        f"Redis URL {redact(url)} is not usable: {problem}; expected for example redis://localhost:6379/0, "
+        f"Redis URL {shown_address(url)} is not usable: {problem}; expected for example redis://localhost:6379/0, "
         "redis+sentinel://host:26379,host2:26379/service or redis+cluster://host:6379,host2:6379"
     )

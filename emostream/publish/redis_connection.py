@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 
 from emostream.errors import ConfigError, EventRejectedError, PublishError, SinkUnavailableError
 from emostream.publish.redis_address import RedisAddress, Topology, parse_redis_url
-from emostream.redact import redact
+from emostream.redact import redact, shown_address
 
 logger = logging.getLogger(__name__)
 
@@ -75,13 +75,13 @@ def open_redis(url: str, *, timeout_seconds: float, answer_timeout_seconds: floa
         if address.topology is Topology.CLUSTER:
             return _cluster(address, settings)
         is_single = address.topology is Topology.SINGLE
-        client = Redis.from_url(url, **settings) if is_single else _behind_sentinels(address, settings)
+        client = Redis.from_url(address.server_url, **settings) if is_single else _behind_sentinels(address, settings)
         pool: Any = client.connection_pool
         pool.make_connection()  # does not connect, but refuses options it does not know
         return client
     except (ValueError, TypeError) as exc:
         raise ConfigError(
-            f"Redis URL {redact(url)} is not usable: {redact(str(exc))}; expected for example redis://localhost:6379/0"
+            f"Redis URL {shown_address(url)} is not usable: {redact(str(exc))}; expected for example redis://localhost:6379/0"
         ) from exc
 
 
@@ -127,7 +127,7 @@ def translate(exc: Exception, *, url: str) -> ConfigError | PublishError:
     if isinstance(exc, ConfigError | PublishError):
         return exc  # translated already, by a call within
     exc = _first(exc)
-    where = f"Redis at {redact(url)}"
+    where = f"Redis at {shown_address(url)}"
     problem = redact(" ".join(str(exc).split())).rstrip(".") or type(exc).__name__
     if wrong := _wrong_setting(exc, problem):
         return ConfigError(f"{where} {wrong}")
@@ -137,18 +137,18 @@ def translate(exc: Exception, *, url: str) -> ConfigError | PublishError:
             f"no Sentinel names a primary of {service}; check that the Sentinels run and watch a service of this name, "
             "and that their password and TLS fit"
         )
-        return SinkUnavailableError(f"{where} cannot be reached: {problem}", url=redact(url))
+        return SinkUnavailableError(f"{where} cannot be reached: {problem}", url=shown_address(url))
     if is_full(exc):
         return SinkUnavailableError(
             f"{where} is full: it takes nothing new until its memory (maxmemory) suffices again; give it more, remove "
             "what else it holds, or keep fewer events (publish.max_events_per_stream, publish.max_age_seconds)",
-            url=redact(url),
+            url=shown_address(url),
         )
     if isinstance(exc, _PASSING_ERRORS) or problem.startswith(_PASSING_REPLIES):
         return SinkUnavailableError(
-            f"{where} cannot be reached: {problem}; check that the server runs", url=redact(url)
+            f"{where} cannot be reached: {problem}; check that the server runs", url=shown_address(url)
         )
-    return EventRejectedError(f"{where} refused a command: {problem}", url=redact(url))
+    return EventRejectedError(f"{where} refused a command: {problem}", url=shown_address(url))
 
 
 def is_full(exc: Exception) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+from emostream.address import AddressError, parse_address
 from emostream.config import PublishSettings
 from emostream.errors import ConfigError
 from emostream.publish.jsonl_sink import JsonlSink
@@ -17,7 +19,7 @@ from emostream.publish.parquet_sink import ParquetSink
 from emostream.publish.redis_address import SCHEMES
 from emostream.publish.sink import EventSink
 from emostream.publish.webhook_sink import WebhookSink
-from emostream.redact import redact
+from emostream.redact import shown_address
 
 ENTRY_POINTS = "emostream.sinks"
 """The group under which packages name their sinks: URL scheme = factory."""
@@ -39,16 +41,19 @@ def _parquet(url: str, _: PublishSettings) -> EventSink:
 
 
 def _webhook(url: str, settings: PublishSettings) -> EventSink:
-    address, _, query = url.removeprefix("webhook+").partition("?")
+    try:
+        address = parse_address(url.removeprefix("webhook+"))
+    except AddressError as exc:
+        raise ConfigError(f"webhook {shown_address(url)} is not usable: {exc}") from exc
+    path, _, query = address.rest.partition("?")
     secret = dict(parse_qsl(query, keep_blank_values=True)).get("emostream_secret")
     if secret == "":
         raise ConfigError(
-            f"webhook {redact(url)}: emostream_secret is empty; give one, or leave it out to sign nothing"
+            f"webhook {shown_address(url)}: emostream_secret is empty; give one, or leave it out to sign nothing"
         )
     rest = "&".join(pair for pair in query.split("&") if not pair.startswith("emostream_secret="))
-    return WebhookSink(
-        f"{address}?{rest}" if rest else address, secret=secret, max_retry_seconds=settings.max_retry_seconds
-    )
+    target = replace(address, rest=f"{path}?{rest}" if rest else path)
+    return WebhookSink(target.url, secret=secret, max_retry_seconds=settings.max_retry_seconds)
 
 
 def _kafka(url: str, settings: PublishSettings) -> EventSink:
@@ -97,7 +102,7 @@ def open_sink(url: str, *, settings: PublishSettings) -> EventSink:
     found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if scheme not in found:
         known = ", ".join(sorted({*BUILT_IN, *found}))
-        raise ConfigError(f"no sink for {redact(url)}: its scheme is none of {known}; is the package installed?")
+        raise ConfigError(f"no sink for {shown_address(url)}: its scheme is none of {known}; is the package installed?")
     try:
         factory: SinkFactory = found[scheme].load()
     except Exception as exc:

@@ -11,15 +11,15 @@ import logging
 import re
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Sequence
 
+from emostream.address import AddressError, parse_address
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.publish.redis_connection import retry_delays
 from emostream.publish.wire import json_from_event, json_from_status, json_from_summary
-from emostream.redact import redact
+from emostream.redact import redact, shown_address
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class WebhookSink:
         if self._secret is not None:
             headers[SIGNATURE_HEADER] = sign(body, secret=self._secret, at_seconds=int(time.time()))
         request = urllib.request.Request(self._url, data=body, headers=headers, method="POST")  # noqa: S310  # checked above
-        where = redact(self._url)
+        where = shown_address(self._url)
         try:
             with self._opener.open(request, timeout=self._timeout_seconds):
                 return
@@ -122,19 +122,22 @@ def _without_login(url: str) -> tuple[str, str | None]:
     Raises:
         ConfigError: nothing can be posted there.
     """
+    problem = ""
     try:
-        parts = urllib.parse.urlsplit(url)
-        is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        (parts.hostname or "").encode("idna")  # as the client will
-    except ValueError:  # a port that is no number, a host that is no name
+        address = parse_address(url)
+        is_usable = address.scheme in ("http", "https") and address.host and address.port != 0
+        address.host.encode("idna")  # as the client will
+    except AddressError as exc:
+        is_usable, problem = False, f": {exc}"
+    except ValueError:  # a host that is no name
         is_usable = False
-    if not is_usable or not _IN_PATH.fullmatch(f"{parts.path}?{parts.query}"):
-        raise ConfigError(f"webhook {redact(url)} is not usable; expected for example https://example.org/events")
-    login, _, host = parts.netloc.rpartition("@")
-    if not login:
-        return url, None
-    token = base64.b64encode(urllib.parse.unquote(login).encode()).decode()
-    return urllib.parse.urlunsplit(parts._replace(netloc=host)), f"Basic {token}"
+    if not is_usable or not _IN_PATH.fullmatch(address.rest):
+        raise ConfigError(
+            f"webhook {shown_address(url)} is not usable{problem}; expected for example https://example.org/events"
+        )
+    if address.login is None:
+        return address.url, None
+    return address.without_login().url, f"Basic {base64.b64encode(address.login_bytes).decode()}"
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from emostream.errors import SourceRejectedError
-from emostream.redact import redact
+from emostream.address import AddressError, parse_address
+from emostream.redact import redact, shown_address
 from emostream.service.record import StreamRecord, StreamReport, StreamTuning
 from emostream.service.registry import StreamStatus
 from emostream.stream import StreamKind, StreamSpec, StreamState, stream_id_from_url, stream_kind_of
@@ -113,6 +113,22 @@ class FileOptions(_Tuning):
         return StreamRecord(spec, is_paused=is_paused, tuning=tuning)
 
 
+def _usable(url: str) -> str:
+    """A URL without what could steer a program behind it; it may be no URL at all, which the source policy says."""
+    if not url.isprintable():
+        raise ValueError("the URL holds characters that cannot be in one")
+    try:
+        parse_address(url)
+    except AddressError as exc:
+        if "://" in url:
+            raise ValueError(f"the URL cannot be used: {exc}") from None
+    return url
+
+
+SourceUrl = Annotated[str, AfterValidator(_usable)]
+"""The URL of a source, as a field of a request."""
+
+
 class StreamRequest(FileOptions):
     """A stream that is wanted."""
 
@@ -131,7 +147,9 @@ class StreamRequest(FileOptions):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
         description="Names the stream for ever; part of its Redis key. By default made from the URL.",
     )
-    url: str = Field(min_length=1, max_length=_MAX_URL_LENGTH, description="May hold credentials; never shown again.")
+    url: SourceUrl = Field(
+        min_length=1, max_length=_MAX_URL_LENGTH, description="May hold credentials; never shown again."
+    )
     kind: StreamKind | None = Field(None, description="By default from the URL's scheme.")
     paused: bool = Field(False, description="Keep the source open but process nothing.")
 
@@ -141,8 +159,6 @@ class StreamRequest(FileOptions):
         Raises:
             ConfigError: a value does not fit.
         """
-        if not self.url.isprintable():
-            raise SourceRejectedError("the URL holds characters that cannot be in one")
         return self._record(
             self.id or stream_id_from_url(self.url),
             url=self.url,
@@ -226,7 +242,7 @@ class StreamView(_Tuning):
         report = status.report or StreamReport(status.state)
         return cls(
             id=spec.stream_id,
-            url=redact(spec.url),
+            url=shown_address(spec.url),
             kind=spec.kind,
             every=spec.every,
             target_fps=spec.target_fps,

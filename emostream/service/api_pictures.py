@@ -16,7 +16,7 @@ from emostream.errors import SourceRejectedError
 from emostream.publish.wire import json_from_event
 from emostream.publish.wire_models import EventWire
 from emostream.service.api_context import ApiContext, Context
-from emostream.service.api_models import problem_responses
+from emostream.service.api_models import SourceUrl, problem_responses
 
 _MAX_URL_LENGTH = 2048
 _MAX_PICTURES = 32  # each is in memory while it waits for its turn
@@ -29,7 +29,9 @@ class PictureUrl(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"url": "https://www.example.org/picture.jpg"}]}
     )
 
-    url: str = Field(min_length=1, max_length=_MAX_URL_LENGTH, description="HTTP, HTTPS or a file of the media root.")
+    url: SourceUrl = Field(
+        min_length=1, max_length=_MAX_URL_LENGTH, description="HTTP, HTTPS or a file of the media root."
+    )
 
 
 _BINARY = {"type": "string", "format": "binary"}

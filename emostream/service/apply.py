@@ -92,7 +92,9 @@ def _stream_from(entry: Any, *, where: str) -> StreamRequest:
         stream = StreamRequest.model_validate(entry)
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in first["loc"]) or "entry"
+        # A name that nobody knows is not repeated: it may be what should have been a value.
+        known = first["loc"][:-1] if first["type"] == "extra_forbidden" else first["loc"]
+        name = ".".join(str(part) for part in known) or "entry"
         raise ConfigError(f"{where}: {name}: {first['msg']}") from exc
     if stream.id is None:
         raise ConfigError(f"{where}: id: a stream in a file needs one, or asking again could not find it")

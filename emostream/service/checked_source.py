@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
+from emostream.address import parse_address
 from emostream.config import DecodeSettings
 from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import DecodeStats, SourceInfo
 from emostream.errors import SourceError, SourceUnavailableError
 from emostream.frame import Frame
-from emostream.redact import redact
+from emostream.redact import shown_address
 from emostream.service.egress import Egress
 from emostream.service.source_policy import SourcePolicy
 from emostream.stream import StreamKind, StreamSpec
@@ -126,22 +126,24 @@ class CheckedSource:
     def _find_way(self) -> _Way:
         rules, settings = self._rules, self._rules.settings
         url = rules.policy.check(self._spec.url)
-        parts = urlsplit(self._spec.url)
-        if parts.scheme in ("http", "https") and settings.http_proxy is None:
+        address = parse_address(self._spec.url)
+        if address.scheme in ("http", "https") and settings.http_proxy is None:
             return _Way(url, settings.model_copy(update={"http_proxy": SecretStr(rules.egress.proxy_url)}))
-        is_tls = parts.scheme in _PLAIN_OF
-        if not is_tls and (parts.scheme != "rtsp" or rules.policy.is_inside(url)):
+        is_tls = address.scheme in _PLAIN_OF
+        # Media over UDP passes no relay; its operator answers for the cameras.
+        is_direct = settings.rtsp_transport == "udp" and rules.policy.is_inside(url)
+        if not is_tls and (address.scheme != "rtsp" or is_direct):
             return _Way(url, settings)
-        scheme = _PLAIN_OF.get(parts.scheme, parts.scheme)
+        scheme = _PLAIN_OF.get(address.scheme, address.scheme)
         port = rules.egress.relay(
-            parts.hostname or "",
-            parts.port or _DEFAULT_PORTS[parts.scheme],
+            address.host,
+            address.port or _DEFAULT_PORTS[address.scheme],
             is_tls=is_tls,
             is_rtsp=scheme == "rtsp",
         )
         # A relay carries one connection, so the media must be in it as well.
         over_tcp = settings.model_copy(update={"rtsp_transport": "tcp"})
-        return _Way(_through(port, parts._replace(scheme=scheme)), over_tcp, port)
+        return _Way(replace(address, scheme=scheme).at("127.0.0.1", port).url, over_tcp, port)
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
@@ -152,12 +154,8 @@ class CheckedSource:
             way = self._way
             if way is None or way.relay_port is None:
                 raise
-            message = str(exc).replace(redact(way.url), redact(self._spec.url))
+            name = shown_address(self._spec.url)
+            message = str(exc).replace(shown_address(way.url), name)
             if reason := self._rules.egress.why_closed(way.relay_port):
-                message = f"{redact(self._spec.url)}: {reason}"
+                message = f"{name}: {reason}"
             raise type(exc)(message, **exc.fields) from exc
-
-
-def _through(port: int, parts: SplitResult) -> str:
-    login, at, _ = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{login}{at}127.0.0.1:{port}").geturl()

@@ -5,8 +5,9 @@ at an unknown place by itself:
 
 - HTTP and HTTPS go through a proxy on loopback that asks the policy for each connection. FFmpeg uses its proxy for
   redirects and for every part of a playlist as well. TLS stays end to end, so certificates and names are FFmpeg's.
-- RTSP from outside the operator's networks, and everything over TLS (rtsps, rtmps), goes through a relay on loopback
-  for one connection. It speaks TLS to the server, and ends the connection when an RTSP server redirects.
+- RTSP (but with media over UDP from the operator's networks) and everything over TLS (rtsps, rtmps) goes through a
+  relay on loopback for one connection. It speaks TLS to the server; of RTSP it passes on one message after the other, written anew, and
+  ends the connection when the server redirects or what is said is not RTSP (`rtsp_guard.py`).
 
 All of it runs in one thread with an event loop of its own, so a busy worker does not slow sources down.
 """
@@ -28,8 +29,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from emostream.errors import SourceError, SourceUnavailableError
+from emostream.redact import redact
 from emostream.service.proxy_request import HEAD_END, MAX_HEAD_BYTES, ProxyRequest, parse_proxy_request
-from emostream.service.rtsp_guard import RtspGuard, RtspRedirectError
+from emostream.service.rtsp_guard import RtspGuard, RtspGuardError
 from emostream.service.source_policy import SourcePolicy
 
 logger = logging.getLogger(__name__)
@@ -106,7 +108,7 @@ class Egress:
             host: asked of the policy when the connection comes.
             port: on that host.
             is_tls: speak TLS to it, with its name.
-            is_rtsp: end the connection when the server redirects.
+            is_rtsp: pass on RTSP only, and end the connection when the server redirects.
         """
         return self._run(self._open_relay(host, port, is_tls=is_tls, is_rtsp=is_rtsp))
 
@@ -193,11 +195,11 @@ class Egress:
                 self._note(local_port, str(exc))
                 return
             async with _closing(upstream[1]):
-                guard = RtspGuard() if is_rtsp else None
+                guard = RtspGuard(f"127.0.0.1:{local_port}") if is_rtsp else None
                 try:
                     await _splice((reader, writer), upstream, is_tunnel=True, guard=guard)
-                except RtspRedirectError:
-                    self._note(local_port, "its server redirects, which is not followed; give the URL it leads to")
+                except RtspGuardError as exc:
+                    self._note(local_port, str(exc))
 
         def close() -> None:
             server.close()
@@ -221,8 +223,12 @@ class Egress:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 return await asyncio.open_connection(address, port, limit=_CHUNK_BYTES, **tls)
-        except (OSError, TimeoutError) as exc:  # includes errors of TLS
-            raise SourceUnavailableError(f"{host}:{port} does not answer: {exc or 'no answer in time'}") from exc
+        except ConnectionRefusedError as exc:
+            raise SourceUnavailableError("connection refused; is it running, and is the port right?") from exc
+        except TimeoutError as exc:
+            raise SourceUnavailableError("it does not answer in time; check the address and the network") from exc
+        except OSError as exc:  # includes errors of TLS
+            raise SourceUnavailableError(f"it cannot be reached: {redact(exc.strerror or str(exc))}") from exc
 
 
 @contextlib.asynccontextmanager
@@ -242,16 +248,12 @@ async def _splice(client: Streams, server: Streams, *, is_tunnel: bool, guard: R
     async def from_client() -> None:
         while data := await client[0].read(_CHUNK_BYTES):
             if is_tunnel:
-                server[1].write(data)
+                server[1].write(data if guard is None else guard.sent(data))
                 await server[1].drain()
-            if guard is not None:
-                guard.sent(data)
 
     async def from_server() -> None:
         while data := await server[0].read(_CHUNK_BYTES):
-            if guard is not None:
-                guard.received(data)
-            client[1].write(data)
+            client[1].write(data if guard is None else guard.received(data))
             await client[1].drain()
 
     ways = [asyncio.create_task(from_client()), asyncio.create_task(from_server())]

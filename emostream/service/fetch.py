@@ -11,10 +11,11 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
+from urllib.parse import quote, urljoin
 
+from emostream.address import Address
 from emostream.errors import SourceRejectedError, SourceTimeoutError, SourceUnavailableError
-from emostream.redact import redact
+from emostream.redact import redact, shown_address
 from emostream.service.source_policy import SourcePolicy
 
 _MAX_REDIRECTS = 5
@@ -39,21 +40,21 @@ def fetch(url: str, *, policy: SourcePolicy, max_bytes: int, timeout_seconds: fl
         SourceUnavailableError, SourceTimeoutError: it may be there later.
     """
     deadline = time.monotonic() + timeout_seconds
-    if urlsplit(policy.check(url)).scheme == "file":
-        return _read_file(Path(url.removeprefix("file://")), name=redact(url), max_bytes=max_bytes)
+    if policy.checked(url).scheme == "file":
+        return _read_file(Path(url.partition("://")[2]), name=shown_address(url), max_bytes=max_bytes)
     for _ in range(_MAX_REDIRECTS + 1):
-        name = redact(url)
-        parts = urlsplit(policy.check(url))
+        name = shown_address(url)
+        parts = policy.checked(url)
         if parts.scheme not in ("http", "https"):  # a redirect must not lead to files either
             raise SourceRejectedError(f"{name}: a picture is fetched over http, https or from a file")
         content = _get(parts, policy=policy, max_bytes=max_bytes, deadline=deadline, name=name)
         if isinstance(content, bytes):
             return content
         try:
-            url = urljoin(url, content)
+            url = urljoin(parts.url, content)
         except ValueError as exc:
             raise SourceRejectedError(f"{name}: it redirects to what is no URL") from exc
-    raise SourceRejectedError(f"{redact(url)}: more than {_MAX_REDIRECTS} redirects")
+    raise SourceRejectedError(f"{shown_address(url)}: more than {_MAX_REDIRECTS} redirects")
 
 
 def _read_file(path: Path, *, name: str, max_bytes: int) -> bytes:
@@ -65,10 +66,10 @@ def _read_file(path: Path, *, name: str, max_bytes: int) -> bytes:
     return _checked(content, name=name, max_bytes=max_bytes)
 
 
-def _get(parts: SplitResult, *, policy: SourcePolicy, max_bytes: int, deadline: float, name: str) -> bytes | str:
+def _get(parts: Address, *, policy: SourcePolicy, max_bytes: int, deadline: float, name: str) -> bytes | str:
     """The content, or where it is said to be instead."""
     address = (
-        policy.address_of(parts.hostname or "", name=name),
+        policy.address_of(parts.host, name=name),
         parts.port or (443 if parts.scheme == "https" else 80),
     )
     try:
@@ -110,24 +111,21 @@ def _cut_off(sock: socket.socket, *, deadline: float) -> Iterator[None]:
             timer.join()
 
 
-def _connection_on(sock: socket.socket, parts: SplitResult) -> http.client.HTTPConnection:
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80)
+def _connection_on(sock: socket.socket, parts: Address) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection(parts.host, parts.port or 80)
     # `connect` is never called, so the name is looked up no second time.
     is_tls = parts.scheme == "https"
-    connection.sock = ssl.create_default_context().wrap_socket(sock, server_hostname=parts.hostname) if is_tls else sock
+    connection.sock = ssl.create_default_context().wrap_socket(sock, server_hostname=parts.host) if is_tls else sock
     return connection
 
 
-def _target_of(parts: SplitResult) -> str:
-    path = parts.path + (f"?{parts.query}" if parts.query else "")
-    return quote(path, safe="/%?&=:;+,@!$'()*~[]") or "/"
+def _target_of(parts: Address) -> str:
+    target = quote(parts.rest.partition("#")[0], safe="/%?&=:;+,@!$'()*~[]")
+    return target if target.startswith("/") else f"/{target}"
 
 
-def _login(parts: SplitResult) -> dict[str, str]:
-    if parts.username is None:
-        return {}
-    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
+def _login(parts: Address) -> dict[str, str]:
+    return {} if parts.login is None else {"Authorization": f"Basic {b64encode(parts.login_bytes).decode()}"}
 
 
 def _read(response: http.client.HTTPResponse, *, max_bytes: int, deadline: float) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emostream.decode.remote_file import is_remote, list_remote
 from emostream.errors import SourceRejectedError
-from emostream.redact import redact
+from emostream.redact import shown_address
 from emostream.service.source_policy import SourcePolicy
 
 VIDEO_PATTERNS = tuple(
@@ -39,10 +39,11 @@ def find_files(url: str, *, patterns: Sequence[str], policy: SourcePolicy, max_f
             found.append(file)
         if len(found) > max_files:
             raise SourceRejectedError(
-                f"{redact(url)}: more than {max_files} files; give a smaller folder, or raise service.max_job_files"
+                f"{shown_address(url)}: more than {max_files} files; give a smaller folder, or raise "
+                "service.max_job_files"
             )
     if not found:
-        raise SourceRejectedError(f"{redact(url)}: there is no file that matches {', '.join(patterns)}")
+        raise SourceRejectedError(f"{shown_address(url)}: there is no file that matches {', '.join(patterns)}")
     return found
 
 

@@ -6,8 +6,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from emostream.redact import redact
-from emostream.service.api_models import FileOptions
+from emostream.redact import redact, shown_address
+from emostream.service.api_models import FileOptions, SourceUrl
 from emostream.service.folder import VIDEO_PATTERNS
 from emostream.service.job import MAX_JOB_ID_LENGTH, FileResult, JobProgress
 from emostream.stream import StreamState
@@ -45,7 +45,7 @@ class JobRequest(FileOptions):
         max_length=MAX_JOB_ID_LENGTH,
         description="Names the job; the streams of its files are ID.1, ID.2, …",
     )
-    url: str = Field(
+    url: SourceUrl = Field(
         min_length=1, max_length=2048, description="Folder under the media root, or prefix of an object store."
     )
     patterns: list[str] = Field(
@@ -76,7 +76,7 @@ class JobView(BaseModel):
         """What may be shown of a job."""
         return cls(
             id=progress.job.job_id,
-            url=redact(progress.job.url),
+            url=shown_address(progress.job.url),
             parallel=progress.job.max_parallel,
             done=progress.is_done,
             num_files=progress.num_files,
@@ -104,7 +104,7 @@ class FileView(BaseModel):
         """What may be shown of a file."""
         return cls(
             stream_id=result.stream_id,
-            url=redact(result.url),
+            url=shown_address(result.url),
             state=result.state,
             detail=redact(result.detail),
             num_frames=result.num_frames,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ HEAD_END = b"\r\n\r\n"
 MAX_HEAD_BYTES = 1 << 16
 
 _METHODS = (b"GET", b"HEAD")
+_HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
 # Between client and proxy only; the server's connection serves one request.
 _HOP_HEADERS = (b"proxy-authorization", b"proxy-connection", b"connection", b"keep-alive")
 
@@ -39,6 +41,8 @@ def parse_proxy_request(head: bytes) -> ProxyRequest | None:
     ('camera.example', 81, b'GET /a?b HTTP/1.1\\r\\nAccept: */*\\r\\nConnection: close\\r\\n\\r\\n')
     """
     first, *lines = head.removesuffix(HEAD_END).split(b"\r\n")
+    if not all(_HEADER.fullmatch(line) for line in lines):  # lines that a redirect put into FFmpeg's login
+        return None
     try:
         method, target, version = first.split(b" ")
         headers = [(name.strip().lower(), line) for line in lines for name, _, _ in [line.partition(b":")]]

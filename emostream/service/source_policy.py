@@ -6,18 +6,23 @@ import ipaddress
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
 
+from emostream.address import Address, AddressError, parse_address
 from emostream.config import ServiceSettings
 from emostream.decode.remote_file import is_remote
 from emostream.errors import ConfigError, SourceRejectedError
-from emostream.redact import redact
+from emostream.redact import shown_address
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str], Sequence[str]]
 """Host name → its addresses; raises `OSError` when there are none."""
 
 _PINNED_SCHEMES = ("rtsp", "rtmp", "srt")
+# An IPv4 address in the last 32 bits leads to that one: translation (RFC 6052) and the old forms of RFC 4291.
+_EMBEDDING_NETWORKS = tuple(ipaddress.IPv6Network(network) for network in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96"))
+# Never public, whatever the standard library says: translation inside a network (RFC 8215), and site-local.
+_INNER_NETWORKS = tuple(ipaddress.IPv6Network(network) for network in ("64:ff9b:1::/48", "fec0::/10"))
+_ISATAP = (0x00005EFE, 0x02005EFE)  # in front of the IPv4 address of a tunnel (RFC 5214)
 _NETWORK_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "srt", "http", "https")
 
 
@@ -30,7 +35,8 @@ class SourcePolicy:
     """Decides about URLs; asked when a stream is submitted and again at each opening.
 
     Network sources must be at public addresses, or in a network the operator allows. *All* addresses of a name must be
-    allowed: a name with one good and one bad address is refused. Files must lie under the media root after symbolic
+    allowed: a name with one good and one bad address is refused. An IPv6 address that leads to one of IPv4 (mapped,
+    translated, a tunnel) is judged by that one as well. Files must lie under the media root after symbolic
     links were followed.
 
     Args:
@@ -46,7 +52,7 @@ class SourcePolicy:
             self._networks = [ipaddress.ip_network(network) for network in settings.allowed_networks]
         except ValueError as exc:
             raise ConfigError(f"service.allowed_networks: {exc}; give networks like 192.168.0.0/16") from exc
-        self._object_stores = settings.object_stores
+        self._object_stores = [_as_opened(prefix) for prefix in settings.object_stores]
         self._udp_ports = frozenset(settings.udp_ports)
         self._devices = frozenset(settings.devices)
         self._media_root = settings.media_root.resolve() if settings.media_root is not None else None
@@ -61,27 +67,35 @@ class SourcePolicy:
         Raises:
             SourceRejectedError: it may not; the message names no more of the inside than the URL itself.
         """
-        name = redact(url)
-        try:
-            parts = urlsplit(url)
-            _ = parts.hostname, parts.port  # both are parsed only now
-        except ValueError as exc:
-            raise SourceRejectedError(f"{name} is not a URL: {exc}") from exc
-        if parts.scheme == "file":
+        return self.checked(url).url
+
+    def checked(self, url: str) -> Address:
+        """As `check`, in its parts."""
+        name = shown_address(url)
+        if url.startswith("file://"):
             self._check_file(url, name=name)
-            return url
+            return Address("file", None, "", None, url.removeprefix("file://"))
+        try:
+            address = parse_address(url)
+        except AddressError as exc:
+            if "://" not in url:
+                raise SourceRejectedError(
+                    f"{name} is not a URL: give for example rtsp://camera/stream1, or file:///folder/video.mp4 for a "
+                    "file that the service may read (service.media_root)"
+                ) from exc
+            raise SourceRejectedError(f"{name}: {exc}") from exc
         if is_remote(url):
-            self._check_object(url, name=name)
-            return url
-        if parts.scheme == "udp":
-            return self._checked_udp(parts, name=name)
-        if parts.scheme == "v4l2":
-            if Path(parts.path) not in self._devices or parts.netloc:
+            self._check_object(address.url, name=name)
+            return address
+        if address.scheme == "udp":
+            return self._checked_udp(address, name=name)
+        if address.scheme == "v4l2":
+            if Path(address.path) not in self._devices or address.place or address.login is not None:
                 raise SourceRejectedError(f"{name}: not one of the devices that the operator allows (service.devices)")
-            return url
-        host = _host_of(parts, name=name)
-        address = self.address_of(host, name=name)
-        return _with_address(parts, address) if parts.scheme in _PINNED_SCHEMES else url
+            return address
+        _check_host(address, name=name)
+        checked = self.address_of(address.host, name=name, hint=address.hint)
+        return address.at(checked, address.port) if address.scheme in _PINNED_SCHEMES else address
 
     def check_folder(self, url: str) -> None:
         """Whether the files under a folder (`file:///…`) or a prefix of an object store may be opened.
@@ -89,9 +103,9 @@ class SourcePolicy:
         Raises:
             SourceRejectedError: they may not, or there is no such folder.
         """
-        name = redact(url)
+        name = shown_address(url)
         if is_remote(url):
-            self._check_object(url, name=name)
+            self.checked(url)
         elif url.startswith("file://"):
             self._check_file(url, name=name)
             if not Path(url.removeprefix("file://")).is_dir():
@@ -104,17 +118,17 @@ class SourcePolicy:
         if not is_allowed or ".." in url.split("/"):
             raise SourceRejectedError(f"{name}: not under a prefix that the operator allows (service.object_stores)")
 
-    def _checked_udp(self, parts: SplitResult, *, name: str) -> str:
+    def _checked_udp(self, parts: Address, *, name: str) -> Address:
         """Receives on a port; the host says on which address or for which group. Options of FFmpeg are not taken."""
         if parts.port not in self._udp_ports:
             raise SourceRejectedError(f"{name}: not one of the ports that the operator allows (service.udp_ports)")
         try:
-            address = ipaddress.ip_address(parts.hostname or "0.0.0.0")  # noqa: S104  # the operator allowed it
+            address = ipaddress.ip_address(parts.host or "0.0.0.0")  # noqa: S104  # the operator allowed it
         except ValueError:
             address = None
         if address is None or not (address.is_multicast or address.is_unspecified):
             raise SourceRejectedError(f"{name}: give udp://:PORT, or a multicast address")
-        return f"udp://{f'[{address}]' if address.version == 6 else address}:{parts.port}"
+        return Address("udp", None, str(address), parts.port, "")
 
     def _check_file(self, url: str, *, name: str) -> None:
         if self._media_root is None:
@@ -127,12 +141,13 @@ class SourcePolicy:
         if not is_inside:
             raise SourceRejectedError(f"{name}: there is no such file under the media root")
 
-    def address_of(self, host: str, *, name: str) -> str:
+    def address_of(self, host: str, *, name: str, hint: str = "") -> str:
         """The address to connect to, if one may connect to this host now; blocks for a name look-up.
 
         Args:
             host: name or address.
             name: of the source, for messages.
+            hint: what to add where nobody knows the host.
 
         Raises:
             SourceRejectedError: one may not, or nobody knows the host.
@@ -140,7 +155,7 @@ class SourcePolicy:
         try:
             addresses = [ipaddress.ip_address(address.partition("%")[0]) for address in self._resolver(host)]
         except (OSError, ValueError) as exc:
-            raise SourceRejectedError(f"{name}: the host is not known; check its name") from exc
+            raise SourceRejectedError(f"{name}: the host is not known; check its name{hint}") from exc
         if not addresses or not all(self._is_allowed(address) for address in addresses):
             raise SourceRejectedError(
                 f"{name}: the host is not at a public address; the operator can allow its network with "
@@ -151,45 +166,53 @@ class SourcePolicy:
     def is_inside(self, url: str) -> bool:
         """Whether a URL names an address, not a name, of a network that the operator allows."""
         try:
-            return self._is_operators(_unmapped(ipaddress.ip_address(urlsplit(url).hostname or "")))
-        except ValueError:
+            return self._is_operators(ipaddress.ip_address(parse_address(url).host))
+        except ValueError:  # includes that it is no address
             return False
 
-    def _is_allowed(self, address: Address) -> bool:
-        address = _unmapped(address)
-        return self._is_operators(address) or (address.is_global and not address.is_multicast)
+    def _is_allowed(self, address: IpAddress) -> bool:
+        return self._is_operators(address) or all(_is_public(each) for each in (address, *_embedded_in(address)))
 
-    def _is_operators(self, address: Address) -> bool:
+    def _is_operators(self, address: IpAddress) -> bool:
+        """Whether it is in a network that the operator named, or leads into such only."""
+        embedded = _embedded_in(address)
+        return self._is_named(address) or (bool(embedded) and all(map(self._is_named, embedded)))
+
+    def _is_named(self, address: IpAddress) -> bool:
         return any(address.version == network.version and address in network for network in self._networks)
 
 
-def _unmapped(address: Address) -> Address:
-    """An IPv4 address that is written as one of IPv6, as such."""
-    mapped: ipaddress.IPv4Address | None = getattr(address, "ipv4_mapped", None)
-    return address if mapped is None else mapped
+def _is_public(address: IpAddress) -> bool:
+    if address.is_multicast or any(address in network for network in _INNER_NETWORKS):
+        return False
+    # Mapped addresses are judged by what they embed alone; none of them is global itself.
+    return address.is_global or getattr(address, "ipv4_mapped", None) is not None
 
 
-def _host_of(parts: SplitResult, *, name: str) -> str:
-    """The host of a source in a network, where there is exactly one."""
-    if not parts.scheme:
-        raise SourceRejectedError(
-            f"{name} is not a URL: give for example rtsp://camera/stream1, or file:///folder/video.mp4 for a file "
-            "that the service may read (service.media_root)"
-        )
-    if parts.scheme not in _NETWORK_SCHEMES:
+def _embedded_in(address: IpAddress) -> list[ipaddress.IPv4Address]:
+    """The IPv4 addresses that one of IPv6 leads to."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return []
+    number = int(address)
+    last = ipaddress.IPv4Address(number & 0xFFFFFFFF)
+    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    if any(address in network for network in _EMBEDDING_NETWORKS) or number >> 32 & 0xFFFFFFFF in _ISATAP:
+        found.append(last)
+    return [each for each in found if each is not None]
+
+
+def _as_opened(prefix: str) -> str:
+    """A prefix of object stores in the form of the addresses that are compared with it."""
+    try:
+        return parse_address(prefix).url
+    except AddressError:
+        return prefix
+
+
+def _check_host(address: Address, *, name: str) -> None:
+    """That it is a source in a network, with a host."""
+    if address.scheme not in _NETWORK_SCHEMES:
         known = ", ".join((*_NETWORK_SCHEMES, "udp", "v4l2", "file"))
-        raise SourceRejectedError(f"{name}: scheme {parts.scheme!r} is not accepted; give one of {known}")
-    if not parts.hostname:
+        raise SourceRejectedError(f"{name}: scheme {address.scheme!r} is not accepted; give one of {known}")
+    if not address.host:
         raise SourceRejectedError(f"{name}: there is no host in it")
-    if any(character in parts.netloc for character in "\\ \t\r\n"):
-        # Programs disagree about where the host ends in these; what is checked must be what is opened.
-        raise SourceRejectedError(f"{name}: the host is ambiguous")
-    return parts.hostname
-
-
-def _with_address(parts: SplitResult, address: str) -> str:
-    """The URL with an address in place of its host; login and port stay."""
-    login, at, host_and_port = parts.netloc.rpartition("@")
-    port = host_and_port[len(host_and_port.rstrip("0123456789")) :] if ":" in host_and_port.rpartition("]")[2] else ""
-    host = f"[{address}]" if ":" in address else address
-    return parts._replace(netloc=f"{login}{at}{host}{':' + port if port else ''}").geturl()

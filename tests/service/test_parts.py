@@ -20,7 +20,7 @@ from emostream.decode.source import FrameSource
 from emostream.errors import SourceError, SourceRejectedError
 from emostream.service.egress import Egress
 from emostream.service.parts import WorkerParts
-from emostream.service.source_policy import Address, Resolver, SourcePolicy
+from emostream.service.source_policy import IpAddress, Resolver, SourcePolicy
 from emostream.stream import StreamKind, StreamSpec, StreamState
 from tests.media import http_server, make_clip, rtsp_responder
 from tests.publish.test_servers import make_certificate
@@ -217,7 +217,7 @@ def test_redirects(base: str, folder: Path, sources: Sources, target: str, is_fo
 class AnywherePolicy(SourcePolicy):
     """Takes every address, loopback as well, for a public one."""
 
-    def _is_allowed(self, address: Address) -> bool:
+    def _is_allowed(self, address: IpAddress) -> bool:
         return True
 
 
