@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
-_PLACE = re.compile(r"(?P<host>\[[^\]/?#@]*\]|[^\[\]:/?#@\\%\s]*)(?::(?P<port>[0-9]{0,5}))?")
+_PLACE = re.compile(r"(?P<host>\[[^\]/?#@]*\]|[\w.-]*)(?::(?P<port>[0-9]{0,5}))?")
 _NAME = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?")
 _DELIMITERS = re.compile(r"[/?#]")
 _MAX_PORT = 65535
@@ -130,13 +130,13 @@ def split_address(scheme: str, after: str) -> AddressSplit:
     >>> split_address("http", "10.0.0.7:8080/x?mail=a@b.c").place
     '10.0.0.7:8080'
     """
-    authority, rest = _cut(after)
+    authority, rest = cut_place(after)
     login, at, place = authority.rpartition("@")
     strict = AddressSplit(login if at else None, place, rest)
     if "@" not in rest or not (at or ":" in authority):
         return strict
     wide_login, _, tail = after.rpartition("@")
-    wide = AddressSplit(wide_login, *_cut(tail))
+    wide = AddressSplit(wide_login, *cut_place(tail))
     certainty, of_wide = place_certainty(place), place_certainty(wide.place)
     is_handle = scheme.lower() in ("http", "https") and not at and rest.startswith("/@") and rest.count("@") == 1
     if certainty >= max(_DOTTED, of_wide) or (certainty and (not of_wide or (is_handle and of_wide < _DOTTED))):
@@ -225,7 +225,8 @@ def holds_control_characters(text: str) -> bool:
         text = decoded
 
 
-def _cut(text: str) -> tuple[str, str]:
+def cut_place(text: str) -> tuple[str, str]:
+    """What stands before the first `/ ? #`, and the rest."""
     found = _DELIMITERS.search(text)
     return (text, "") if found is None else (text[: found.start()], text[found.start() :])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from emostream.address import CERTAIN, AddressSplit, place_certainty, split_address
+from emostream.address import CERTAIN, AddressSplit, cut_place, place_certainty, split_address
 
 MASK = "***"
 
@@ -90,7 +90,7 @@ def shown_address(text: str) -> str:
         return _MISTYPED.sub(f"{MASK}@", text, count=1)
     shown = _shown(scheme[0], text[scheme.end() :])
     login = f"{MASK}@" if shown.startswith(f"{MASK}@") else ""
-    place = re.split(r"[/?#]", shown[len(login) :], maxsplit=1)[0]
+    place, _ = cut_place(shown[len(login) :])
     # What is no host may be half a login: the rest was lost at a blank, or there is no `@`.
     is_host = not place or place_certainty(place) > 0
     return f"{scheme[0]}{shown}" if is_host else f"{scheme[0]}{login}{MASK}"
@@ -111,10 +111,10 @@ def _shown(scheme: str, after: str) -> str:
     """What follows `scheme://`, masked."""
     scheme = scheme.partition(":")[0].lower()
     parts = split_address(scheme, after)
-    if parts.is_ambiguous and not _is_certain(parts):
+    place, rest = cut_place(after.rpartition("@")[2])
+    if parts.is_ambiguous and not place_certainty(parts.place) == CERTAIN > place_certainty(place):
         # It is opened as written, but the end of the login may be another one.
-        _, _, tail = after.rpartition("@")
-        parts = AddressSplit("", tail, "")
+        parts = AddressSplit("", place, rest)
     elif parts.is_ambiguous and parts.login is not None:
         parts = AddressSplit("", parts.place, f"/{MASK}")
     login = "" if parts.login is None else f"{MASK}@"
@@ -128,10 +128,6 @@ def _shown(scheme: str, after: str) -> str:
         path = _without_key(path, place=parts.place)
     path = _PARAMETER.sub(rf"\1={MASK}", path)
     return f"{login}{parts.place}{path}{question}{_without_secrets(query)}{sharp}{_without_secrets(fragment)}"
-
-
-def _is_certain(parts: AddressSplit) -> bool:
-    return place_certainty(parts.place) == CERTAIN
 
 
 def _without_key(path: str, *, place: str) -> str:

@@ -5,9 +5,10 @@ at an unknown place by itself:
 
 - HTTP and HTTPS go through a proxy on loopback that asks the policy for each connection. FFmpeg uses its proxy for
   redirects and for every part of a playlist as well. TLS stays end to end, so certificates and names are FFmpeg's.
-- RTSP (but with media over UDP from the operator's networks) and everything over TLS (rtsps, rtmps) goes through a
-  relay on loopback for one connection. It speaks TLS to the server; of RTSP it passes on one message after the other, written anew, and
-  ends the connection when the server redirects or what is said is not RTSP (`rtsp_guard.py`).
+- RTSP (but not where media comes over UDP from the operator's networks) and everything over TLS (rtsps, rtmps) goes
+  through a relay on loopback for one connection. It speaks TLS to the server. Of RTSP it passes on one message after
+  the other, written anew, and ends the connection when the server redirects or what is said is not RTSP
+  (`rtsp_guard.py`).
 
 All of it runs in one thread with an event loop of its own, so a busy worker does not slow sources down.
 """

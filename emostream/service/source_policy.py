@@ -114,7 +114,8 @@ class SourcePolicy:
             raise SourceRejectedError(f"{name}: give a folder (file:///…) or a prefix of an object store (s3://…)")
 
     def _check_object(self, url: str, *, name: str) -> None:
-        is_allowed = any(url.startswith(prefix) for prefix in self._object_stores)
+        # A prefix ends at a slash: `s3://media` lets nobody into `s3://media-of-others`.
+        is_allowed = any(f"{url}/".startswith(f"{prefix.rstrip('/')}/") for prefix in self._object_stores)
         if not is_allowed or ".." in url.split("/"):
             raise SourceRejectedError(f"{name}: not under a prefix that the operator allows (service.object_stores)")
 

@@ -142,3 +142,38 @@ def test_a_password_never_shows_in_a_refusal_of_settings(helm: Helm) -> None:
     with pytest.raises(RenderError) as caught:
         helm.render({"settings": {"publish": {"redis_url": "redis://:hunter2@redis"}}})
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"streams": [{"id": "a", "url": "ftp://admin:hunter2@camera/1"}]},
+        {"redis": {"external": {"enabled": True, "url": "redis://:hunter2@redis:6379"}}},
+        *(
+            {"streams": [{"id": "a", "url": url}]}
+            for url in (
+                "rtsp://a%22%0d%0aSET x hunter2%0d%0aPLAY%20b:c@camera/1",
+                "rtsp://a:hunter2%250A@camera/1",
+                "http://a:hunter2%25251f@camera/1",
+                "srt://a:hunter2\n@camera/1",
+                "rtmp://camera/1\r\nSET hunter2",
+                "https://a:hunter2%C2%85@camera/1",
+            )
+        ),
+    ],
+)
+def test_a_url_is_refused_without_its_password(helm: Helm, values: dict[str, Any]) -> None:
+    with pytest.raises(RenderError) as caught:
+        helm.render(values)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("password", ["pa/ss", "1234#5x", "p@ss?", "ze bra", "50%", "%2525", "a%40b"])
+def test_passwords_of_all_kinds_reach_the_secret(helm: Helm, password: str) -> None:
+    url = f"rtsp://admin:{password}@camera/1%0a"
+    secret = next(
+        each
+        for each in helm.render({"streams": [{"id": "a", "url": url}]})
+        if each["kind"] == "Secret" and "streams.json" in each.get("stringData", {})
+    )
+    assert json.loads(secret["stringData"]["streams.json"])[0]["url"] == url

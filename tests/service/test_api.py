@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import json
+import logging
 import random
 import socket
 from collections.abc import AsyncIterator
@@ -408,3 +409,50 @@ async def test_the_description_is_complete(client: httpx.AsyncClient) -> None:
 
 def _picture_url_schema(document: Any) -> Any:
     return document["paths"]["/v1/images"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+
+
+HARD_PASSWORDS = ["zebra/pw", "1234#5zebra", "12345/zebra", "ze bra", "p@ss?zebra", "50%zebra", "a:zebra", "zebra/x@y"]
+
+
+@pytest.mark.parametrize("password", HARD_PASSWORDS)
+async def test_passwords_of_all_kinds_are_taken_and_never_shown(
+    clients: Clients, store: RegistryStore, password: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    client = await clients.open(open_timeout_seconds=0.5)
+    url = f"rtsp://admin:{password}@127.0.0.1:9/front?token=zebra&channel=1"
+    created = await client.post("/v1/streams", json={"url": url})
+    assert (created.status_code, created.json()["id"]) == (201, "front")
+    assert created.json()["url"] == "rtsp://***@127.0.0.1:9/front?token=***&channel=1"
+    assert (await client.post("/v1/streams", json={"url": url})).status_code == 200
+    answers = [created, await client.get("/v1/streams"), await client.get("/v1/streams/front")]
+    for place in ("127.0.0.1:9", "10.0.0.1", "nobody.invalid", "127.0.0.1:99999", "[bad"):
+        for scheme in ("rtsp", "http", "nosuch"):
+            wrong = f"{scheme}://admin:{password}@{place}/x.jpg"
+            answers += [
+                await client.post("/v1/streams", json={"url": wrong, "id": "b", "every": 0 if scheme == "rtsp" else 1}),
+                await client.post("/v1/jobs", json={"url": wrong, "id": "b"}),
+                await client.post("/v1/images", json={"url": wrong}),
+            ]
+    said = " ".join([*(answer.text for answer in answers), caplog.text])
+    assert "zebra" not in said
+    assert "ze bra" not in said
+    # In Redis the password is in the registry only, which is the service's own.
+    keys = [key async for key in store.redis.scan_iter("*")]
+    for key in keys:
+        if await store.redis.type(key) == b"stream":
+            assert b"zebra" not in repr(await store.redis.xrange(key)).encode()
+
+
+@pytest.mark.parametrize(
+    "login", ["a%22%0d%0aSET%20pwned%201%0d%0aPLAY%20b:c", "a:b%250a", "a:b\r\n", "a:%2%350a", "a:b%C2%85", "%00:b"]
+)
+@pytest.mark.parametrize("scheme", ["rtsp", "rtsps", "http", "https", "rtmp", "srt", "s3"])
+async def test_a_login_that_holds_lines_is_refused(client: httpx.AsyncClient, scheme: str, login: str) -> None:
+    url = f"{scheme}://{login}@127.0.0.1:9/x"
+    for path, body in {"streams": {}, "jobs": {"id": "b"}, "images": {}}.items():
+        answer = await client.post(f"/v1/{path}", json={"url": url, **body})
+        detail = assert_problem(answer, 422)
+        assert "pwned" not in answer.text
+        assert "characters" in detail
+    assert (await client.get("/v1/streams")).json()["num_matching"] == 0

@@ -162,3 +162,74 @@ def test_the_name_of_a_file_is_told_how_to_become_a_url() -> None:
         SourceRejectedError, match=r"my.mp4 is not a URL: .*file:///folder/video.mp4.*service.media_root"
     ):
         policy_of().check("my.mp4")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "::ffff:10.0.0.1",
+        "::ffff:0:10.0.0.1",  # translated (RFC 2765)
+        "64:ff9b::10.0.0.1",
+        "64:ff9b::127.0.0.1",
+        "64:ff9b:1::5db8:d822",  # for translation within a network, whatever it holds
+        "2002:a00:1::",
+        "2002:7f00:1::1",
+        "2001:0:a00:1::",  # Teredo: its server
+        "2001:0:5db8:d822::f5ff:fffe",  # Teredo: its client, every bit turned
+        "::10.0.0.1",
+        "::127.0.0.1",
+        "::",
+        "::1",
+        "2606:2800::5efe:10.0.0.1",  # ISATAP
+        "2606:2800::200:5efe:10.0.0.1",
+        "fec0::1",
+        "feff::1",
+        "fd00::1",
+        "fe80::1",
+        "ff0e::1",
+        "100::1",
+        "2001:db8::1",
+    ],
+)
+def test_addresses_that_lead_inside_are_refused(address: str) -> None:
+    with pytest.raises(SourceRejectedError):
+        policy_of().check(f"http://[{address}]/x")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["::ffff:93.184.216.34", "64:ff9b::93.184.216.34", "2002:5db8:d822::1", "2606:2800:220:1::1", "2606:2800::a00:1"],
+)
+def test_addresses_that_lead_outside_are_taken(address: str) -> None:
+    policy_of().check(f"http://[{address}]/x")
+
+
+@pytest.mark.parametrize("address", ["64:ff9b::10.1.2.3", "::ffff:10.1.2.3", "2002:a01:203::", "::10.1.2.3"])
+def test_what_leads_into_an_allowed_network_is_allowed(address: str) -> None:
+    policy = policy_of(allowed_networks=("10.0.0.0/8",))
+    policy.check(f"http://[{address}]/x")
+    assert policy.is_inside(f"rtsp://[{address}]/x")
+    with pytest.raises(SourceRejectedError):
+        policy_of(allowed_networks=("10.2.0.0/16",)).check(f"http://[{address}]/x")
+
+
+@pytest.mark.parametrize(
+    ("url", "opened"),
+    [
+        ("rtsp://admin:1234#5secret@public.example/x", "rtsp://admin:1234%235secret@93.184.216.34/x"),
+        ("rtsp://admin:pa/ss@public.example:554/a b", "rtsp://admin:pa%2Fss@93.184.216.34:554/a%20b"),
+        ("srt://u:p@ss:w@six.example:9", "srt://u:p%40ss%3Aw@[2606:2800:220:1::1]:9"),
+        ("http://admin:ze bra@public.example/x", "http://admin:ze%20bra@public.example/x"),
+    ],
+)
+def test_what_is_opened_holds_the_password_encoded(url: str, opened: str) -> None:
+    assert policy_of().check(url) == opened
+
+
+def test_a_prefix_of_an_object_store_is_compared_with_what_is_opened() -> None:
+    policy = policy_of(object_stores=("s3://media", "sftp://u:p/w@nas.example/in/"))
+    policy.check("s3://media/clip@2x.mp4")
+    policy.check("sftp://u:p%2Fw@nas.example/in/clip.mp4")
+    for url in ("s3://media:x/@other/clip.mp4", "sftp://u:p/w@nas.example/out/clip.mp4"):
+        with pytest.raises(SourceRejectedError):
+            policy.check(url)
