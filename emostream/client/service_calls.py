@@ -18,7 +18,14 @@ from emostream.errors import ConfigError, EmostreamError
 from emostream.event import EmotionEvent
 from emostream.publish.wire import event_from_json
 from emostream.redact import shown_address
-from emostream.service.api_models import Readiness, StreamChange, StreamList, StreamRequest, StreamView
+from emostream.service.api_models import (
+    Readiness,
+    StreamChange,
+    StreamList,
+    StreamRequest,
+    StreamView,
+    place_of_error,
+)
 from emostream.service.job_models import JobFiles, JobRequest, JobView
 from emostream.service.preview import PreviewPicture
 from emostream.stream import StreamState
@@ -218,5 +225,5 @@ def _validated(kind: type[Model], content: dict[str, Any]) -> Model:
         return kind.model_validate(content)
     except ValidationError as exc:
         # Without the input: it may hold a camera's password.
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in exc.errors())
+        problems = "; ".join(f"{place_of_error(item)}: {item['msg']}" for item in exc.errors())
         raise ConfigError(f"this cannot be asked for: {problems}") from None

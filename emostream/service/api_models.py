@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -17,6 +19,7 @@ from emostream.stream import StreamKind, StreamSpec, StreamState, stream_id_from
 from emostream.zones import zone_from
 
 _MAX_URL_LENGTH = 2048
+_FIELD_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -111,6 +114,13 @@ class FileOptions(_Tuning):
         )
         tuning = StreamTuning(**{name: getattr(self, name) for name in _TUNING})
         return StreamRecord(spec, is_paused=is_paused, tuning=tuning)
+
+
+def place_of_error(item: Mapping[str, Any]) -> str:
+    """Which value of a request is wrong, of an error of pydantic's. A name that nobody knows is repeated only where it
+    looks like one: it may be an address that should have been a value."""
+    names = [str(part) for part in item["loc"]]
+    return ".".join(name if _FIELD_NAME.fullmatch(name) else "?" for name in names)
 
 
 def _usable(url: str) -> str:

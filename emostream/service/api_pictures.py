@@ -89,7 +89,8 @@ def _url_of(body: bytes) -> str:
     try:
         return PictureUrl.model_validate(json.loads(body)).url
     except ValidationError as exc:
-        raise SourceRejectedError(f"expected a picture's URL: {exc.errors()[0]['msg']}") from exc
+        # Not from `exc`, which holds the URL.
+        raise SourceRejectedError(f"expected a picture's URL: {exc.errors()[0]['msg']}") from None
     except ValueError as exc:
         raise SourceRejectedError('expected JSON like {"url": "https://www.example.org/picture.jpg"}') from exc
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.service.api_client import ApiClient, ApiError
-from emostream.service.api_models import StreamChange, StreamRequest
+from emostream.service.api_models import StreamChange, StreamRequest, place_of_error
 
 _CHANGEABLE = tuple(StreamChange.model_fields)
 """What can be changed of a stream while it runs."""
@@ -92,10 +92,8 @@ def _stream_from(entry: Any, *, where: str) -> StreamRequest:
         stream = StreamRequest.model_validate(entry)
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
-        # A name that nobody knows is not repeated: it may be what should have been a value.
-        known = first["loc"][:-1] if first["type"] == "extra_forbidden" else first["loc"]
-        name = ".".join(str(part) for part in known) or "entry"
-        raise ConfigError(f"{where}: {name}: {first['msg']}") from exc
+        name = place_of_error(first) or "entry"
+        raise ConfigError(f"{where}: {name}: {first['msg']}") from None  # `exc` holds the URL
     if stream.id is None:
         raise ConfigError(f"{where}: id: a stream in a file needs one, or asking again could not find it")
     return stream

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from http import HTTPStatus
 from typing import Any
 
@@ -14,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from emostream.errors import ConfigError, DecodeError, EmostreamError, ModelError, PublishError, SourceError
 from emostream.redact import redact
-from emostream.service.api_models import PROBLEM_TYPE
+from emostream.service.api_models import PROBLEM_TYPE, place_of_error
 from emostream.service.jobs import JobExistsError, UnknownJobError
 from emostream.service.registry import (
     RegistryFullError,
@@ -25,7 +24,6 @@ from emostream.service.registry import (
 
 logger = logging.getLogger(__name__)
 
-_PLAIN_NAME = re.compile(r"[a-z_]{1,32}")
 _ID_IN_WORDS = "expected at most 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
 
 # The first that fits, so subclasses come first.
@@ -64,18 +62,9 @@ def status_of_error(exc: EmostreamError) -> int:
     return next((status for kind, status in _STATUS_OF if isinstance(exc, kind)), 500)
 
 
-def _where(item: dict[str, Any]) -> str:
-    """Which value is wrong. A name that nobody knows is not repeated: it may be what should have been a value."""
-    known = item["loc"][:-1] if item["type"] == "extra_forbidden" else item["loc"]
-    return ".".join(str(part) for part in known)
-
-
 def _in_words(item: dict[str, Any]) -> str:
     """What is wrong with one value, also for people who read no patterns."""
     is_id = item["type"] == "string_pattern_mismatch" and item["loc"][-1] == "id"
-    if item["type"] == "extra_forbidden":
-        name = str(item["loc"][-1])
-        return f"there is no field {name!r}" if _PLAIN_NAME.fullmatch(name) else "there is a field with an unknown name"
     return _ID_IN_WORDS if is_id else str(item["msg"])
 
 
@@ -94,7 +83,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def of_validation(request: Request, exc: RequestValidationError) -> JSONResponse:
         # Without the input: it may hold a camera's password.
-        errors = [{"where": _where(item), "message": _in_words(item)} for item in exc.errors()]
+        errors = [{"where": place_of_error(item), "message": _in_words(item)} for item in exc.errors()]
         first = f"{errors[0]['where']}: {errors[0]['message']}" if errors else "the request is not valid"
         return problem(422, first, errors=errors)
 
