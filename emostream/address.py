@@ -22,7 +22,7 @@ import unicodedata
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote, unquote_to_bytes
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _PLACE = re.compile(r"(?P<host>\[[^\]/?#@]*\]|[\w.-]*)(?::(?P<port>[0-9]{0,5}))?")
 _NAME = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?")
 _DELIMITERS = re.compile(r"[/?#]")
@@ -187,7 +187,7 @@ def parse_address(text: str) -> Address:
             of a request (user and password also when decoded, however often).
     """
     scheme, separator, after = text.partition("://")
-    if not separator or not _SCHEME.fullmatch(scheme):
+    if not separator or not SCHEME.fullmatch(scheme):
         raise AddressError("it is not a URL")
     scheme = scheme.lower()
     parts = split_address(scheme, after)

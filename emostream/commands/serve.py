@@ -23,7 +23,7 @@ from emostream.config import Settings
 from emostream.errors import ConfigError, EmostreamError, SinkUnavailableError
 from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.redis_sink import RedisSink
-from emostream.redact import shown_address
+from emostream.redact import redact, shown_address
 from emostream.service.source_policy import SourcePolicy
 
 _READY_TIMEOUT_SECONDS = 120.0  # the detector may have to be pulled first

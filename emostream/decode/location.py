@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emostream.address import Address, AddressError, parse_address
+from emostream.address import SCHEME, Address, AddressError, parse_address
 from emostream.config import DecodeSettings
 from emostream.decode.file_structure import FileStructure, read_file_structure
 from emostream.decode.remote_file import is_remote
@@ -67,6 +67,11 @@ class Location:
     structure: FileStructure = field(default_factory=FileStructure)
     hint: str = ""
 
+    @property
+    def is_http(self) -> bool:
+        """Whether it comes as bodies of HTTP answers."""
+        return self.address.partition("://")[0].lower() in ("http", "https")
+
 
 def source_address(url: str) -> Address:
     """The parts of the URL of a source.
@@ -78,11 +83,6 @@ def source_address(url: str) -> Address:
         return parse_address(url)
     except AddressError as exc:
         raise SourceRejectedError(f"cannot open {shown_address(url)}: {exc}") from exc
-
-    @property
-    def is_http(self) -> bool:
-        """Whether it comes as bodies of HTTP answers."""
-        return self.address.partition("://")[0].lower() in ("http", "https")
 
 
 def parse_location(url: str, *, settings: DecodeSettings) -> Location:
@@ -98,16 +98,16 @@ def parse_location(url: str, *, settings: DecodeSettings) -> Location:
         return _local_file(rest if separator else url, name=name, settings=settings)
     if scheme == "v4l2":
         return _device(Path(rest), name=name)
+    if SCHEME.fullmatch(scheme) and scheme not in _PROTOCOLS_BY_SCHEME and not is_remote(url):
+        raise SourceRejectedError(
+            f"cannot open {name}: unsupported scheme {scheme!r}; "
+            f"give a file or one of {', '.join(_PROTOCOLS_BY_SCHEME)}, v4l2, s3, gs, …"
+        )
     address = source_address(url)
     if is_remote(url):
         # Its content leads FFmpeg nowhere, whatever the settings say: there is no address to start from.
         options = {"format_whitelist": _PLAIN_FORMATS, "protocol_whitelist": "none"}
         return Location(address.url, name, False, options, hint=address.hint)
-    if scheme not in _PROTOCOLS_BY_SCHEME:
-        raise SourceRejectedError(
-            f"cannot open {name}: unsupported scheme {scheme!r}; "
-            f"give a file or one of {', '.join(_PROTOCOLS_BY_SCHEME)}, v4l2, s3, gs, …"
-        )
     options = {"protocol_whitelist": _PROTOCOLS_BY_SCHEME[scheme]}
     if settings.references != "all":
         options["format_whitelist"] = _FORMATS_BY_REFERENCES[settings.references]

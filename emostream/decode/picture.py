@@ -61,7 +61,7 @@ def open_picture(url: str, *, settings: DecodeSettings) -> Iterator[tuple[FrameS
     content = _content_of_known_picture(url)
     if content is None:
         source = PyAVSource(picture_spec(url), settings=settings, is_picture=True)
-        yield _CheckedPicture(source, name=redact(url)), False
+        yield _CheckedPicture(source, name=shown_address(url)), False
     else:
         with open_picture_content(content, name=shown_address(url), settings=settings) as opened:
             yield opened

@@ -18,7 +18,7 @@ from emostream.errors import ConfigError
 from emostream.publish.redis_connection import REDIS_ERRORS, is_cluster
 from emostream.publish.retention import ServerMemory, StoredEvents, bytes_for_events, cut_for, entry_id
 from emostream.publish.stream_reads import event_stream_keys, node_of
-from emostream.redact import redact
+from emostream.redact import shown_address
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class EventMemory:
 
     def __init__(self, redis: Redis, *, url: str, settings: PublishSettings) -> None:
         self._redis = redis
-        self._url = redact(url)
+        self._url = shown_address(url)
         self._settings = settings
         self._due_seconds = self._due_when_full_seconds = 0.0
         self._is_looking = False
