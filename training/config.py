@@ -33,11 +33,14 @@ class DataConfig:
     path: str = "../shared/data/fer2013"
     """Any of the forms that `training.data.load_faces` reads."""
     train_split: str | None = "training"
-    validation_split: str | None = "publictest"
+    validation_split: str | None = None
+    """What chooses: the best epoch, when to stop, the scaling of the logits. None keeps `validation_share` of the
+    training pictures apart, so that a split that figures are told of, such as `publictest`, chooses nothing."""
     validation_path: str | None = None
     """Where the validation pictures are when they are not in `path`."""
     validation_share: float = 0.1
-    """Kept apart from the training pictures where `path` has no splits or `validation_split` is null."""
+    """Kept apart from the training pictures where `path` has no splits or `validation_split` is null; photographs, and
+    persons where known, are on one side only."""
     split_seed: int = 0
     """Of that share: its own, so that runs with different seeds are measured on the same pictures."""
     leak_free: bool = False

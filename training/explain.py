@@ -29,7 +29,7 @@ from emostream.render.heat_map import draw_heat_map
 from emostream.render.png import write_png
 from training.cam import Head, Maps, grad_cam, layer_cam
 from training.checkpoint import Checkpoint, load_checkpoint, load_weights
-from training.data import load_faces
+from training.data import load_faces, load_splits
 from training.evaluation import votes_and_majority
 from training.explanation_folder import ClassExamples, NetExplanation, save_explanation
 from training.faces import FaceSet
@@ -207,7 +207,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True, help="folder of a training run")
     parser.add_argument("--checkpoint", choices=["last", "best"], default="last", help="default: the schedule's end")
     parser.add_argument("--data", type=Path, help="labelled pictures; default: what the run was validated on")
-    parser.add_argument("--split", help="split of --data; default: that of the run")
+    parser.add_argument("--split", help="split of the data; default: what the run was validated on")
     parser.add_argument("--pictures", type=int, default=NUM_PICTURES, metavar="N", help="spread over the set")
     parser.add_argument(
         "--head", choices=["ferplus", "fer2013"], help="whose answers to explain; default: what events carry"
@@ -234,10 +234,10 @@ def _run(options: argparse.Namespace, out: Path) -> NetExplanation:
     path = options.run / f"{options.checkpoint}.pt"
     checkpoint = load_checkpoint(path)
     data = checkpoint.config.data
-    faces = load_faces(
-        options.data or Path(data.validation_path or data.path),
-        split=options.split or (None if options.data else data.validation_split),
-    )
+    if options.data is None and options.split is None:
+        faces = load_splits(data)[1]
+    else:
+        faces = load_faces(options.data or Path(data.validation_path or data.path), split=options.split)
     faces = spread_subset(faces.without_blank(), options.pictures)
     explanation = explain_net(
         checkpoint, faces, source=path, head=options.head, with_rise=options.rise, progress=sys.stderr.isatty()

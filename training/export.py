@@ -27,7 +27,6 @@ from emostream.classify.manifest import ModelManifest, save_manifest, sha256_of
 from emostream.classify.parity import Parity
 from emostream.errors import EmostreamError
 from training.activation_ranges import RangePolicy
-from training.config import TrainConfig
 from training.evaluate import Evaluation, evaluate
 from training.forms import FORMS, Form, write_form
 from training.inference import HeadOutputs, milliseconds_per_crop, open_session, run_session
@@ -94,7 +93,7 @@ def _write(trained: TrainedModel, form: Form, path: Path, options: ExportOptions
     what = f"the {form.name} model"
     require_same_model(parity, drop, precision=form.precision, what=what, num_ferplus=evaluation.num_ferplus)
     figures = {
-        **_evaluation_figures(trained.checkpoint.config, evaluation),
+        **evaluation_figures(trained.checkpoint.config.data.validation_split or "validation", evaluation),
         **trained.scalings.figures,
         **_prefixed("parity", parity),
         **_drop_figures(drop, manifest),
@@ -136,14 +135,18 @@ def _run(model_path: Path, crops: npt.NDArray[np.uint8], *, output_names: tuple[
     )
 
 
-def _evaluation_figures(config: TrainConfig, evaluation: Evaluation) -> dict[str, float]:
-    prefix = config.data.validation_split or "validation"
+def evaluation_figures(prefix: str, evaluation: Evaluation) -> dict[str, float]:
+    """The main figures as a manifest has them: prefix, name → value."""
     values = evaluation.as_dict()
     names = (
         "accuracy",
         "ferplus_accuracy",
         "accuracy_without_duplicates",
         "ferplus_accuracy_without_duplicates",
+        "accuracy_without_near_duplicates",
+        "ferplus_accuracy_without_near_duplicates",
+        "ferplus_majority_mode_accuracy",
+        "vote_cross_entropy",
         "balanced_accuracy",
         "ferplus_balanced_accuracy",
         "macro_f1",

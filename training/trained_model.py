@@ -20,7 +20,7 @@ from emostream.errors import ConfigError, ManifestError, SourceRejectedError
 from emostream.event import UNKNOWN, class_name_problem
 from training.activation_ranges import RangePolicy
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.config import TrainConfig
+from training.config import DataConfig, TrainConfig
 from training.data import load_splits
 from training.faces import FaceSet
 from training.inference import HeadOutputs
@@ -154,7 +154,7 @@ def _manifest(
     side = checkpoint.config.data.crop_pixels
     return ModelManifest(
         name=name,
-        version=f"{checkpoint.config.name}-e{checkpoint.epoch}-{_digest(sha256, scalings)}",
+        version=f"{checkpoint.config.name}-e{checkpoint.epoch}-{scalings_digest(sha256, scalings)}",
         file="",
         sha256="0" * 64,  # known once the file is written
         labels=checkpoint.task.class_names,
@@ -173,7 +173,7 @@ def _manifest(
     )
 
 
-def _digest(checkpoint_sha256: str, scalings: HeadScalings) -> str:
+def scalings_digest(checkpoint_sha256: str, scalings: HeadScalings) -> str:
     """Differs when the answers differ: by the weights, or by what is done to the logits."""
     numbers = [
         number for scaling in (scalings.ferplus, scalings.fer2013) for number in (scaling.temperature, *scaling.shifts)
@@ -195,7 +195,7 @@ def _training_data(checkpoint: Checkpoint, options: ExportOptions) -> str:
     data, begun_from = checkpoint.config.data, checkpoint.config.initial_checkpoint
     teachers = ", ".join(Path(path).parent.name for path in checkpoint.config.distill.teachers)
     minutes = checkpoint.elapsed_seconds / 60
-    fitted_on = data.validation_split or "the validation data"
+    fitted_on = _measured_on(data)
     chosen = f" (the best on {fitted_on})" if options.checkpoint_name == "best.pt" else ""
     source = " ".join(filter(None, [Path(data.path).name, data.train_split]))
     task = checkpoint.task
@@ -207,6 +207,14 @@ def _training_data(checkpoint: Checkpoint, options: ExportOptions) -> str:
         f"{f', with the answers of {teachers}' if teachers else ''}; logits scaled by what was fitted on {fitted_on}"
         f"{f', those of the FER+ head to the {options.ferplus_target}' if task.has_votes else ''}"
     )
+
+
+def _measured_on(data: DataConfig) -> str:
+    if data.validation_split is not None:
+        return data.validation_split
+    if data.validation_path is not None:
+        return "the validation data"
+    return f"{100 * data.validation_share:g} % of the pictures kept apart by photograph"
 
 
 def _tools() -> dict[str, str]:

@@ -14,8 +14,10 @@ from emostream.classify.preprocess import batch_from_pictures
 from emostream.emotion import EMOTIONS
 from emostream.errors import ConfigError, EmostreamError, SourceRejectedError
 from tests.training.made import made_faces, save_npz
+from tests.training.test_duplicates import scenes
 from training.config import DataConfig
 from training.data import load_faces, load_splits, open_data_set
+from training.duplicates import near_duplicates
 from training.faces import FaceSet, join_face_sets
 from training.labels import FERPLUS_COLUMNS
 
@@ -289,7 +291,7 @@ def test_joined_sets_get_one_size_and_keep_known_subjects() -> None:
 def test_two_splits_of_one_set(tmp_path: Path) -> None:
     for split, num in (("training", 14), ("publictest", 7)):
         save_contact_sheet(made_faces(num, seed=num), tmp_path, split=split)
-    training, validation = load_splits(DataConfig(path=str(tmp_path)))
+    training, validation = load_splits(DataConfig(path=str(tmp_path), validation_split="publictest"))
     assert (len(training), len(validation)) == (14, 7)
 
 
@@ -314,6 +316,44 @@ def test_a_set_without_validation_pictures_gives_a_share_of_them(tmp_path: Path,
     np.testing.assert_array_equal(validation.pictures, again.pictures)
     other = load_splits(dataclasses.replace(config, split_seed=1))[1]
     assert not np.array_equal(validation.pictures, other.pictures)
+
+
+def test_by_default_a_tenth_of_training_chooses_and_no_photograph_is_on_both_sides(tmp_path: Path) -> None:
+    faces = made_faces(140)
+    pictures = scenes(140, side=48)
+    # Of every ten photographs three come again: mirrored, lit otherwise, cut otherwise.
+    for first in range(0, 140, 10):
+        pictures[first + 1] = pictures[first, :, ::-1]
+        pictures[first + 2] = pictures[first + 3] * 0.6 + 30
+        pictures[first + 4] = np.roll(pictures[first + 5], 2, axis=1)
+    faces = dataclasses.replace(faces, pictures=pictures)
+    save_contact_sheet(faces, tmp_path, split="training")
+    save_contact_sheet(made_faces(14, seed=3), tmp_path, split="publictest")
+    config = DataConfig(path=str(tmp_path))
+    training, validation = load_splits(config)
+    assert len(training) + len(validation) == 140, "the other split has no part in it"
+    assert 12 <= len(validation) <= 16
+    both = join_face_sets([training, validation]).pictures
+    near = near_duplicates(both).places
+    assert len(near) >= 30
+    assert not ((near < len(training)).sum(axis=1) == 1).any()
+    chosen = load_splits(dataclasses.replace(config, validation_split="publictest"))
+    assert [len(part) for part in chosen] == [140, 14]
+
+
+@pytest.mark.slow
+def test_the_tenth_of_fer2013_shares_no_photograph_with_the_rest(shared_data: Path) -> None:
+    training, validation = load_splits(DataConfig(path=str(shared_data / "fer2013")))
+    assert (len(training), len(validation)) == (25_839, 2_870)
+    both = join_face_sets([training, validation]).pictures
+    near = near_duplicates(both).places
+    assert len(near) > 2_000
+    assert not ((near < len(training)).sum(axis=1) == 1).any()
+    assert not {picture.tobytes() for picture in training.pictures} & {
+        picture.tobytes() for picture in validation.pictures
+    }
+    shares = np.bincount(validation.labels) / np.bincount(training.labels)
+    assert shares == pytest.approx(1 / 9, rel=0.05)
 
 
 def test_the_same_pictures_are_not_learned_from_and_measured_on(tmp_path: Path) -> None:

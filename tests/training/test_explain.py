@@ -26,8 +26,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def explained(run: Path) -> Path:
-    assert main(["--run", str(run), "--pictures", "35"]) == 0
+    assert main(["--run", str(run), "--data", str(run.parent / "set.npz"), "--pictures", "35"]) == 0
     return run / "explanation"
+
+
+def test_by_default_it_is_what_the_run_was_validated_on(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "explanation"
+    assert main(["--run", str(run), "--out", str(out), "--pictures", "35"]) == 0
+    assert load_explanation(out).num_pictures == 7  # a tenth of 70
 
 
 def test_the_folder_reads_back(explained: Path) -> None:

@@ -15,8 +15,9 @@ from emostream.classify.ort_classifier import OrtClassifier
 from emostream.emotion import EMOTIONS
 from emostream.errors import ManifestError
 from tests.onnx_models import manifest_for
-from tests.training.made import made_faces, tiny_config_in
+from tests.training.made import made_faces, save_npz, tiny_config_in
 from tests.training.nets import CROPS
+from tests.training.trained_nets import save_tiny_run
 from training import export as module
 from training.evaluate import Evaluation, evaluate
 from training.export import export, main
@@ -91,6 +92,16 @@ def test_the_manifest_tells_whether_the_epoch_was_chosen(tmp_path: Path, run: Pa
     assert main(["--run", str(run), "--out", str(tmp_path / "m.onnx"), "--checkpoint", which]) == 0
     told = load_manifest(tmp_path / "m.onnx").training_data
     assert ("epochs (the best on the validation data), " in told) == (which == "best")
+
+
+def test_the_manifest_tells_what_the_scaling_was_fitted_on(tmp_path: Path) -> None:
+    data = save_npz(made_faces(70), tmp_path / "set.npz")
+    assert (
+        main(["--run", str(save_tiny_run(tmp_path / "run", validation=data)), "--out", str(tmp_path / "m.onnx")]) == 0
+    )
+    manifest = load_manifest(tmp_path / "m.onnx")
+    assert "fitted on 10 % of the pictures kept apart by photograph" in manifest.training_data
+    assert manifest.metrics["validation_n"] == 7
 
 
 @pytest.mark.parametrize("fails_at", [0, 2])
