@@ -60,7 +60,7 @@ def facts(manifests: Sequence[tuple[Path, ModelManifest]]) -> str:
             "|---|---|",
             *(f"| {name} | {value} |" for name, value in rows),
             "",
-            f"| file | arithmetic | size | answers as the trained net | accuracy lost{heads} | ms per crop |",
+            f"| file | arithmetic | size | answers as in FP32 | accuracy lost{heads} | ms per crop |",
             "|---|---|---|---|---|---|",
             *forms,
         ]

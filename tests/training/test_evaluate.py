@@ -14,8 +14,10 @@ from sklearn.metrics import accuracy_score
 from emostream.classify.manifest import ModelManifest, save_manifest, sha256_of
 from emostream.emotion import EMOTIONS
 from tests.training.made import made_faces, save_npz
-from training.evaluate import SHIPPED_MODEL, evaluate_model, main
+from training.evaluate import SHIPPED_MODEL, evaluate, evaluate_model, main
 from training.faces import FaceSet
+from training.inference import OnnxModel
+from training.overlap import load_with_overlap
 
 
 def save_brightness_model(path: Path, *, labels: tuple[str, ...] = EMOTIONS) -> Path:
@@ -213,14 +215,17 @@ def test_mistakes_give_one_line_and_an_exit_code(
 
 
 @pytest.mark.slow
-def test_the_shipped_model_is_as_good_as_promised(shared_data: Path) -> None:
-    from training.data import load_faces
-
-    if not SHIPPED_MODEL.is_file():
+@pytest.mark.parametrize("form", ["emotions.onnx", "emotions-fp32.onnx"])
+def test_the_shipped_model_is_as_good_as_its_manifest_says(shared_data: Path, form: str) -> None:
+    path = SHIPPED_MODEL.with_name(form)
+    if not path.is_file():
         pytest.skip("no shipped model in this checkout")
-    faces = load_faces(shared_data / "fer2013", split="publictest")
-    evaluation = evaluate_model(SHIPPED_MODEL, faces)
-    assert evaluation.ferplus is not None
-    print(f"challenge labels {evaluation.fer2013.accuracy:.4f}, FER+ majority {evaluation.ferplus.accuracy:.4f}")
-    assert evaluation.fer2013.accuracy >= 0.65
-    assert evaluation.ferplus.accuracy >= 0.78
+    faces, overlap = load_with_overlap(shared_data / "fer2013", split="publictest")
+    model = OnnxModel(path)
+    measured = evaluate(faces, model.manifest, model.classify(faces.pictures), overlap=overlap).as_dict()
+    told = {name.partition("_")[2]: value for name, value in model.manifest.metrics.items() if "publictest_" in name}
+    assert {"accuracy", "ferplus_accuracy", "vote_cross_entropy", "ferplus_majority_mode_accuracy"} <= set(told)
+    # Other processors round a few answers otherwise.
+    assert {name: measured[name] for name in told} == pytest.approx(told, abs=0.005)
+    assert told["accuracy"] >= 0.71
+    assert told["ferplus_accuracy"] >= 0.85
