@@ -249,6 +249,12 @@ class ServiceSettings(_Section):
     max_requests_per_second: float = Field(100.0, ge=0)
     """Of one token, or of one address where there are no tokens, per process of the interface; twice as many may come
     at once. 0 means no limit."""
+    max_requests: int = Field(600, ge=1, le=1500)
+    """At once, per process of the interface; each reader of events or previews is one. Health is not counted."""
+    max_requests_per_client: int = Field(300, ge=1)
+    """Of these, of one token, or of one address where there are no tokens."""
+    max_body_seconds: float = Field(30.0, gt=0, le=600)
+    """A request whose body is not there after this long is refused."""
     previews: Literal["off", "blurred", "clear"] = "clear"
     """What may be seen of running streams: nothing, faces made unrecognisable, or the picture as it is."""
 

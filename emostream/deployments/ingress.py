@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import Any
 
 from fastapi import FastAPI
@@ -9,15 +11,21 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from emostream.config import Settings
+from emostream.deployments.http_proxy import ENVIRONMENT
 from emostream.deployments.ray_metrics import RayRecorder
 from emostream.logs import configure_logging
 from emostream.service.api import build_api
+
+logger = logging.getLogger(__name__)
+
+_MAX_UNTOLD_BYTES = 8 << 20
 
 
 @serve.deployment(
     name="Ingress",
     ray_actor_options={"num_cpus": 0},
-    max_ongoing_requests=500,  # each reader of events is one for as long as it reads
+    # More than `service.max_requests` can be: the interface refuses by itself what is too many, and health never waits.
+    max_ongoing_requests=2000,
     health_check_period_s=2,  # a killed replica is noticed by it
     health_check_timeout_s=10,
     graceful_shutdown_wait_loop_s=0.2,
@@ -37,4 +45,12 @@ class Ingress:
         redis_url = self._settings.publish.redis_url
         if redis_url is None:
             raise RuntimeError("expected a Redis URL, which `bind_app` checked")
-        return build_api(self._settings, redis_url=redis_url.get_secret_value(), record=RayRecorder())
+        name, value = ENVIRONMENT
+        if os.environ.get(name) != value:
+            logger.warning("set %s=%s where Ray starts: without it, lasting answers end after 8 MB", name, value)
+        return build_api(
+            self._settings,
+            redis_url=redis_url.get_secret_value(),
+            record=RayRecorder(),
+            max_untold_bytes=_MAX_UNTOLD_BYTES,
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 import signal
 import socket
 import threading
@@ -22,6 +23,7 @@ from ray.serve.exceptions import RayServeException
 
 from emostream.config import Settings
 from emostream.deployments.app import bind_app
+from emostream.deployments.http_proxy import ENVIRONMENT as PROXY_ENVIRONMENT
 from emostream.deployments.start_errors import error_of_app, error_of_ray, is_slow_start
 from emostream.errors import ConfigError
 
@@ -89,6 +91,8 @@ def running_app(
 
 
 def _start_ray(settings: Settings, *, address: str | None) -> None:
+    if address is None:
+        os.environ.setdefault(*PROXY_ENVIRONMENT)  # all processes of this Ray get it
     for attempts_left in reversed(range(_START_ATTEMPTS)):
         try:
             with _own_signal_handlers():

@@ -11,9 +11,10 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, HTTPException, Response, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from emostream.config import Settings
+from emostream.config import ServiceSettings, Settings
 from emostream.console.pages import add_console
 from emostream.errors import EmostreamError
+from emostream.service.answer_window import AnswerWindow
 from emostream.service.api_context import ApiContext, Context
 from emostream.service.api_events import add_events
 from emostream.service.api_jobs import add_jobs
@@ -26,13 +27,25 @@ from emostream.service.body_limit import BodyLimit
 from emostream.service.metrics_loop import Recorder
 from emostream.service.problems import add_problem_handlers
 from emostream.service.rate_limit import RateLimit
+from emostream.service.request_limit import RequestLimit
 from emostream.service.tokens import Scope, allows, find_token
 
 _READY_SECONDS = 2.0
+_HEALTH = ("/livez", "/readyz")
+_ALWAYS = (*_HEALTH, "/metrics")  # whoever watches the service must see it when it has too much to do
 
 
-def build_api(settings: Settings, *, redis_url: str, record: Recorder | None = None) -> FastAPI:
-    """The interface as an ASGI app; it connects when its server starts it. `record` gets its own figures as well."""
+def build_api(
+    settings: Settings, *, redis_url: str, record: Recorder | None = None, max_untold_bytes: int | None = None
+) -> FastAPI:
+    """The interface as an ASGI app; it connects when its server starts it.
+
+    Args:
+        settings: all settings.
+        redis_url: registry and events.
+        record: gets the figures of the interface as well.
+        max_untold_bytes: bound on one answer where the server neither holds it back nor tells of its reader.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -47,13 +60,7 @@ def build_api(settings: Settings, *, redis_url: str, record: Recorder | None = N
         summary="Watch video, follow every face, publish its expression as events.",
         lifespan=lifespan,
     )
-    app.add_middleware(BodyLimit, max_bytes=service.max_body_bytes)
-    app.add_middleware(
-        RateLimit,
-        per_second=service.max_requests_per_second,
-        tokens=service.tokens,
-        unlimited=("/livez", "/readyz"),
-    )
+    _add_limits(app, service, max_untold_bytes=max_untold_bytes)
     add_problem_handlers(app)
     reading, writing = [Depends(_allowed("read", settings))], [Depends(_allowed("write", settings))]
     _add_health(app)
@@ -65,6 +72,21 @@ def build_api(settings: Settings, *, redis_url: str, record: Recorder | None = N
     add_pictures(app, reading=reading)
     add_console(app)
     return app
+
+
+def _add_limits(app: FastAPI, service: ServiceSettings, *, max_untold_bytes: int | None) -> None:
+    """Each is asked before those above it."""
+    tokens = service.tokens
+    app.add_middleware(BodyLimit, max_bytes=service.max_body_bytes, max_seconds=service.max_body_seconds, tokens=tokens)
+    app.add_middleware(
+        RequestLimit,
+        max_requests=service.max_requests,
+        max_requests_per_client=service.max_requests_per_client,
+        tokens=tokens,
+        unlimited=_ALWAYS,
+    )
+    app.add_middleware(RateLimit, per_second=service.max_requests_per_second, tokens=tokens, unlimited=_HEALTH)
+    app.add_middleware(AnswerWindow, max_untold_bytes=max_untold_bytes)
 
 
 _bearer = HTTPBearer(auto_error=False, description="A token of `service.tokens` in the settings.")

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emostream.config import TokenSettings
 from emostream.service.problems import problem
-from emostream.service.tokens import find_token
+from emostream.service.tokens import client_of
 
 _BURST_SECONDS = 2.0  # so much of the rate may come at once: a page that loads asks for many things
 _MAX_CLIENTS = 10_000  # the one not seen for longest is forgotten; its bucket would be full again anyway
@@ -48,9 +48,6 @@ class TokenBuckets:
 class RateLimit:
     """ASGI middleware: a client that asks too often is answered with 429.
 
-    A client is whoever sends the same token that is known, or comes from the same address without one: who makes tokens
-    up counts by address as well.
-
     Args:
         app: what is protected.
         per_second: requests of one client; 0 means no limit.
@@ -78,15 +75,9 @@ class RateLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         if scope["type"] == "http" and self._buckets is not None and scope["path"] not in self._unlimited:
-            seconds = self._buckets.wait_seconds(self._client_of(scope), now_seconds=self._clock())
+            seconds = self._buckets.wait_seconds(client_of(scope, self._tokens), now_seconds=self._clock())
             if seconds:
                 headers = {"Retry-After": str(math.ceil(seconds))}
                 await problem(429, "too many requests; ask less often", headers=headers)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
-
-    def _client_of(self, scope: Scope) -> str:
-        header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
-        scheme, _, token = header.partition(" ")
-        entry = find_token(token, self._tokens) if scheme.lower() == "bearer" else None
-        return entry.sha256 if entry is not None else str((scope.get("client") or ("unknown",))[0])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from emostream.config import TokenSettings
 
@@ -28,6 +28,22 @@ def find_token(token: str, known: Sequence[TokenSettings]) -> TokenSettings | No
     hashed = token_hash(token)
     matching = [entry for entry in known if hmac.compare_digest(entry.sha256, hashed)]
     return matching[0] if matching else None
+
+
+def token_of(scope: Mapping[str, Any], known: Sequence[TokenSettings]) -> TokenSettings | None:
+    """The entry of the token that an HTTP request (its ASGI scope) carries."""
+    header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+    scheme, _, token = header.partition(" ")
+    return find_token(token.strip(), known) if scheme.lower() == "bearer" else None
+
+
+def client_of(scope: Mapping[str, Any], known: Sequence[TokenSettings]) -> str:
+    """Who counts as one client: all who send the same known token, else all at one address.
+
+    Whoever makes tokens up counts by address as well.
+    """
+    entry = token_of(scope, known)
+    return entry.sha256 if entry is not None else str((scope.get("client") or ("unknown",))[0])
 
 
 def allows(entry: TokenSettings, scope: Scope) -> bool:

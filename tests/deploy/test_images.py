@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from emostream.cli import app
+from emostream.deployments.http_proxy import ENVIRONMENT
 from emostream.no_telemetry import TELEMETRY_SWITCHES
 from tests.conftest import REPOSITORY
 from tests.deploy.dockerfile import Dockerfile, read_dockerfile
@@ -73,6 +74,11 @@ def test_it_runs_as_nobody_special_and_says_how_it_is(dockerfile: Dockerfile) ->
 def test_nothing_reports_home(dockerfile: Dockerfile) -> None:
     environment = dockerfile.stages[-1].environment()
     assert environment.items() >= TELEMETRY_SWITCHES.items()
+
+
+def test_the_proxy_is_hardened_where_ray_starts(dockerfile: Dockerfile) -> None:
+    name, value = ENVIRONMENT
+    assert dockerfile.stages[-1].environment()[name] == value
 
 
 def test_the_last_stage_holds_no_build_tools(dockerfile: Dockerfile) -> None:

@@ -18,6 +18,7 @@ from typing import TextIO
 
 import psutil
 
+from emostream.deployments.http_proxy import ENVIRONMENT
 from tests.ports import unused_port
 
 # Ray would keep a token for whoever runs the tests in their home.
@@ -63,7 +64,7 @@ def ray_cluster(*, redis_url: str, log: Path) -> Iterator[RayCluster]:
     }
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--disable-usage-stats"]
     command += [f"--{name}={value}" for name, value in options.items()]
-    environment = os.environ | OPEN | {"EMOSTREAM_PUBLISH__REDIS_URL": redis_url}
+    environment = os.environ | OPEN | dict([ENVIRONMENT]) | {"EMOSTREAM_PUBLISH__REDIS_URL": redis_url}
     cluster = RayCluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard_port}")
     with log.open("w") as output:
         process = _started(command, environment, cluster=cluster, output=output)

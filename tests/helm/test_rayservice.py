@@ -13,6 +13,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from emostream.config import load_settings
 from emostream.deployments.app import AppArgs
+from emostream.deployments.http_proxy import ENVIRONMENT
 from emostream.no_telemetry import TELEMETRY_SWITCHES
 from emostream.service.tokens import find_token
 from tests.conftest import REPOSITORY
@@ -187,6 +188,12 @@ def test_nothing_reports_home(helm: Helm) -> None:
     for template in programs.values():
         for container in containers(template):
             assert environment_of(container).items() >= TELEMETRY_SWITCHES.items(), container["name"]
+
+
+def test_the_proxy_is_hardened_where_ray_starts(helm: Helm) -> None:
+    name, value = ENVIRONMENT
+    for template in ray_pods(helm.render(MATRIX["placed"])).values():
+        assert environment_of(template["spec"]["containers"][0])[name] == value
 
 
 def test_ray_state_goes_to_redis(helm: Helm) -> None:

@@ -158,4 +158,5 @@ spec:
 {{- define "emostream.noTelemetryEnv" -}}
 - {name: ORT_DISABLE_TELEMETRY, value: "1"}
 - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
+- {name: RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH, value: emostream.deployments.http_proxy.harden_proxy}
 {{- end -}}

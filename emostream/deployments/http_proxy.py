@@ -1,0 +1,198 @@
+"""What emostream adds to the HTTP proxy of Ray Serve, which every request passes: no reader and no sender may stand
+still for ever, and nothing is kept for one.
+
+The proxy (uvicorn) waits for the head of a request without end, keeps whatever a replica sends for a reader that does
+not take it, and believes clients that they come from elsewhere. Serve has no settings for that, but calls what the
+environment variable `ENVIRONMENT` names when a proxy starts. It must be set where Ray starts: `emostream serve` and
+the images do so, and deploy/serve/*.yaml say it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from typing import Any, Final
+
+import uvicorn.config
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from emostream.service.answer_window import PROGRESS, WINDOW_HEADER
+
+ENVIRONMENT: Final = ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", f"{__name__}.harden_proxy")
+"""Name and value of the variable."""
+
+_HEAD_SECONDS = 10.0
+_MAX_HEAD_BYTES = 64 << 10
+_STALL_SECONDS = 30.0
+_MIN_PROGRESS_BYTES = 4 << 10  # in that time
+_UNSENT_BYTES = 128 << 10  # in the kernel, for one reader; it would take megabytes
+_WINDOW_BYTES = 256 << 10
+_TOLD_BYTES = _WINDOW_BYTES // 4
+
+# Serve lets clients say so, but a request that nobody waits for must end, and so must its answer.
+_SETTINGS_OF_SERVE = (b"x-request-timeout-seconds", b"x-request-disconnect-disabled")
+
+
+def harden_proxy() -> list[Middleware]:
+    """Called by Serve in the process of each proxy before its server starts."""
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:PatientProtocol"
+    # `X-Forwarded-For` decides who counts as a client: nobody may write it but proxies that the operator names.
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
+    return [Middleware(ToldProgress)]
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """uvicorn's protocol; ends connections whose head does not come, or whose reader takes nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._num_head_bytes = 0
+        self._stall_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection that asks for nothing is not kept either."""
+        super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+        self._start_head_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        self._stop_head_timer()
+        self._stop_stall_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Heads have a bound on their length as well."""
+        super().data_received(data)
+        if self._head_timer is not None:
+            self._num_head_bytes += len(data)
+            if self._num_head_bytes > _MAX_HEAD_BYTES:
+                self._reset()
+
+    def on_message_begin(self) -> None:
+        """The first byte of a head came."""
+        super().on_message_begin()
+        self._stop_stall_timer()
+        if self._head_timer is None:
+            self._start_head_timer()
+
+    def on_headers_complete(self) -> None:
+        """It came as a whole; how long a body may take the application decides."""
+        self._stop_head_timer()
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """The reader is behind."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """The reader took what there was."""
+        self._stop_stall_timer()
+        super().resume_writing()
+
+    def on_response_complete(self) -> None:
+        """What is not taken yet has to be; uvicorn would wait for ever with the connection."""
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size():
+            self._watch_reader()
+
+    def _start_head_timer(self) -> None:
+        self._num_head_bytes = 0
+        self._head_timer = self.loop.call_later(_HEAD_SECONDS, self._reset)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _watch_reader(self) -> None:
+        self._stop_stall_timer()
+        unsent = self.transport.get_write_buffer_size()
+        self._stall_timer = self.loop.call_later(_STALL_SECONDS, self._check_reader, unsent)
+
+    def _check_reader(self, unsent_before: int) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent > unsent_before - _MIN_PROGRESS_BYTES and unsent:
+            self._reset()
+        elif unsent:
+            self._watch_reader()
+
+    def _reset(self) -> None:
+        """End the connection and what its reader did not take, which the kernel would keep for minutes."""
+        at_once = struct.pack("ii", 1, 0)
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        self.transport.abort()
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+
+class ToldProgress:
+    """ASGI middleware of the proxy: tells the replica how much of its answer the connection took."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, with the window in its head."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        own = (WINDOW_HEADER, *_SETTINGS_OF_SERVE)
+        headers = [(name, value) for name, value in scope["headers"] if name not in own]
+        headers.append((WINDOW_HEADER, str(_WINDOW_BYTES).encode()))
+        answer = _ToldAnswer(receive, send)
+        try:
+            await self._app({**scope, "headers": headers}, answer.receive, answer.send)
+        finally:
+            answer.close()
+
+
+class _ToldAnswer:
+    """One request and its answer."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._is_asked = False  # the application wants to be told; other applications of this cluster do not
+        self._num_untold = 0
+        self._telling = asyncio.Event()
+        self._receiving: asyncio.Future[Message] | None = None
+
+    async def receive(self) -> Message:
+        if self._receiving is None:
+            self._receiving = asyncio.ensure_future(self._receive())
+        telling = asyncio.create_task(self._telling.wait())
+        waiting: list[asyncio.Future[Any]] = [self._receiving, telling]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            telling.cancel()
+        if self._receiving.done():
+            received, self._receiving = self._receiving, None
+            return received.result()
+        self._telling.clear()
+        num_bytes, self._num_untold = self._num_untold, 0
+        return {"type": PROGRESS, "num_bytes": num_bytes}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = message.get("headers", [])
+            self._is_asked = any(bytes(name) == WINDOW_HEADER for name, _ in headers)
+            message = {**message, "headers": [item for item in headers if bytes(item[0]) != WINDOW_HEADER]}
+        await self._send(message)  # returns when the connection has room again
+        self._num_untold += len(message.get("body", b""))
+        if self._is_asked and self._num_untold >= _TOLD_BYTES:
+            self._telling.set()
+
+    def close(self) -> None:
+        if self._receiving is not None:
+            self._receiving.cancel()
