@@ -62,6 +62,15 @@ class EmotionScores:
         """The probability of the dominant label."""
         return max(self.probabilities)
 
+    def strongest(self, num: int) -> dict[str, float]:
+        """Label → probability of the `num` most probable ones, in manifest order.
+
+        >>> EmotionScores(("a", "b", "c"), (0.3, 0.1, 0.6)).strongest(2)
+        {'a': 0.3, 'c': 0.6}
+        """
+        places = sorted(range(len(self.labels)), key=lambda place: (-self.probabilities[place], place))[:num]
+        return {self.labels[place]: self.probabilities[place] for place in sorted(places)}
+
     def as_dict(self) -> dict[str, float]:
         """Label → probability, in manifest order."""
         return dict(zip(self.labels, self.probabilities, strict=True))

@@ -41,7 +41,8 @@ def split_faces(faces: FaceSet, shares: Sequence[float], *, seed: int) -> tuple[
     if empty:
         raise ConfigError(
             f"{len(faces)} pictures cannot be divided into shares of {', '.join(f'{share:g}' for share in shares)}: "
-            f"the share of {empty[0]:g} stays empty since duplicates and subjects are kept together"
+            f"the share of {empty[0]:g} stays empty since duplicates and subjects are kept together; for training, "
+            "name other pictures as data.validation_path"
         )
     return parts
 

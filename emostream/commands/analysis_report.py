@@ -64,7 +64,7 @@ class AnalysisReport:
         """What the pipeline shows its frames and events; the report is written when the run ends, also early."""
         picture_of = partial(_picture_of, is_blurred=self._pictures is ReportPictures.BLURRED)
         recording = Recording(None if self._pictures is ReportPictures.NONE else picture_of)
-        tables = _Tables(self.path)
+        tables = _Tables(self.path, labels=load_manifest(model_path(settings.classify)).labels)
 
         def observe(frame: Frame, event: EmotionEvent) -> None:
             recording.add(frame, event)
@@ -119,7 +119,7 @@ def _picture_of(frame: Frame, event: EmotionEvent, face: FaceEmotion, *, is_blur
 class _Tables:
     """The events as CSV and Parquet, written as they come."""
 
-    def __init__(self, page: Path) -> None:
+    def __init__(self, page: Path, *, labels: Sequence[str]) -> None:
         suffixes = [".csv"]
         if importlib.util.find_spec("pyarrow") is None:
             notes.print("no Parquet file beside the report: pip install 'emostream[export]'", markup=False)
@@ -127,7 +127,7 @@ class _Tables:
             suffixes.append(".parquet")
         self._targets = [page.with_suffix(suffix) for suffix in suffixes]
         self._partials = [path.with_name(f".{path.stem}.part{path.suffix}") for path in self._targets]
-        self._writers: list[TableWriter] = [open_table_writer(path) for path in self._partials]
+        self._writers: list[TableWriter] = [open_table_writer(path, labels=labels) for path in self._partials]
         self._waiting: list[EmotionEvent] = []
 
     def add(self, event: EmotionEvent) -> None:

@@ -144,9 +144,10 @@ def _as_dict(found: ClassifiedPicture, *, name: str, written: Path | None) -> di
 def _table() -> Table:
     table = Table()
     table.add_column("picture", overflow="fold")
-    table.add_column("face", justify="right")
-    table.add_column("expression")
-    table.add_column("probabilities", no_wrap=True)
+    table.add_column("face", justify="right", no_wrap=True)
+    # Classes of a user's own may have long names: folded, so that none is cut.
+    table.add_column("expression", overflow="fold")
+    table.add_column("probabilities", overflow="fold")
     table.add_column("remarks")
     return table
 

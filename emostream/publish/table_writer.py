@@ -36,33 +36,68 @@ class TableWriter(Protocol):
         ...
 
 
-class CsvWriter:
-    """A header and one line per face; times in RFC 3339, empty cells where a frame has no face."""
+_MAX_WAITING = 100_000
+"""Events without a face that wait for the first one with a face; more than an hour of a camera."""
 
-    def __init__(self, path: Path) -> None:
+
+class _FirstFace:
+    """Keeps events until it is known which emotions there are: from the caller, or from the first face."""
+
+    def __init__(self, labels: Sequence[str] | None) -> None:
+        self.labels = None if labels is None else tuple(labels)
+        self._waiting: list[EmotionEvent] = []
+
+    def ready(self, events: Sequence[EmotionEvent], *, is_last: bool = False) -> Sequence[EmotionEvent]:
+        """The events that can be written now, in order; `labels` is known when there are some, or after the last."""
+        if self.labels is not None:
+            return events
+        self._waiting += events
+        has_face = any(event.faces for event in events)
+        if not (has_face or is_last or len(self._waiting) >= _MAX_WAITING):
+            return ()
+        released, self._waiting = self._waiting, []
+        self.labels = labels_of(released)
+        return released
+
+
+class CsvWriter:
+    """A header and one line per face; times in RFC 3339, empty cells where a frame has no face.
+
+    Args:
+        path: of the file.
+        labels: the emotions of the events; None when they are to be taken from the first face.
+    """
+
+    def __init__(self, path: Path, labels: Sequence[str] | None = None) -> None:
         self._file: IO[str] = path.open("w", encoding="utf-8", newline="")
         self._writer: csv.DictWriter[str] | None = None
-        self._labels: tuple[str, ...] = ()
+        self._first_face = _FirstFace(labels)
 
     def write(self, events: Sequence[EmotionEvent]) -> None:
-        """Add events; the first ones decide which emotions there are."""
+        """Add events."""
+        self._write(self._first_face.ready(events))
+
+    def _write(self, events: Sequence[EmotionEvent]) -> None:
+        labels = self._first_face.labels
+        if labels is None:
+            return
         if self._writer is None:
-            self._labels = labels_of(events)
-            self._writer = csv.DictWriter(self._file, columns_of(self._labels))
+            self._writer = csv.DictWriter(self._file, columns_of(labels))
             self._writer.writeheader()
-        for row in rows_from_events(events, labels=self._labels):
+        for row in rows_from_events(events, labels=labels):
             self._writer.writerow(row | {"captured_at": row["captured_at"].isoformat()})
 
     def close(self) -> None:
         """Finish; a file without events has the header only."""
         with self._file:
-            self.write([])
+            self._write(self._first_face.ready([], is_last=True))
 
 
 class JsonLinesWriter:
     """One whole event per line."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, labels: Sequence[str] | None = None) -> None:
+        del labels  # each event names its own
         self._file: IO[str] = path.open("w", encoding="utf-8")
 
     def write(self, events: Sequence[EmotionEvent]) -> None:
@@ -75,13 +110,13 @@ class JsonLinesWriter:
 
 
 class ParquetWriter:
-    """One row per face, a row group per call of `write`, compressed with Zstandard.
+    """One row per face, a row group per call of `write`, compressed with Zstandard; arguments as of `CsvWriter`.
 
     Raises:
         ConfigError: pyarrow is not installed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, labels: Sequence[str] | None = None) -> None:
         try:
             import pyarrow.parquet as pq
         except ImportError as exc:
@@ -89,24 +124,28 @@ class ParquetWriter:
         self._parquet = pq
         self._path = path
         self._writer: pq.ParquetWriter | None = None
-        self._labels: tuple[str, ...] = ()
+        self._first_face = _FirstFace(labels)
 
     def write(self, events: Sequence[EmotionEvent]) -> None:
-        """Add events; the first ones decide which emotions there are."""
+        """Add events."""
+        self._write(self._first_face.ready(events))
+
+    def _write(self, events: Sequence[EmotionEvent]) -> None:
         import pyarrow as pa
 
+        labels = self._first_face.labels
+        if labels is None:
+            return
         if self._writer is None:
-            self._labels = labels_of(events)
-            schema = arrow_schema(self._labels)
-            self._writer = self._parquet.ParquetWriter(self._path, schema, compression="zstd")
-        rows = list(rows_from_events(events, labels=self._labels))
+            self._writer = self._parquet.ParquetWriter(self._path, arrow_schema(labels), compression="zstd")
+        rows = list(rows_from_events(events, labels=labels))
         if rows:
-            self._writer.write_table(pa.Table.from_pylist(rows, schema=arrow_schema(self._labels)))
+            self._writer.write_table(pa.Table.from_pylist(rows, schema=arrow_schema(labels)))
 
     def close(self) -> None:
         """Finish; a file without events has its columns only."""
         try:
-            self.write([])
+            self._write(self._first_face.ready([], is_last=True))
         finally:
             if self._writer is not None:
                 self._writer.close()
@@ -128,7 +167,7 @@ def arrow_schema(labels: Sequence[str]) -> pa.Schema:
     return pa.schema([(name, type_of(name)) for name in columns_of(labels)])
 
 
-_WRITERS: dict[str, Callable[[Path], TableWriter]] = {
+_WRITERS: dict[str, Callable[[Path, Sequence[str] | None], TableWriter]] = {
     ".csv": CsvWriter,
     ".jsonl": JsonLinesWriter,
     ".parquet": ParquetWriter,
@@ -162,8 +201,12 @@ def _explaining(path: Path) -> Iterator[None]:
         raise ConfigError(f"cannot write {path}: {reason}; name a file in a folder you may write, with room") from exc
 
 
-def open_table_writer(path: Path) -> TableWriter:
+def open_table_writer(path: Path, *, labels: Sequence[str] | None = None) -> TableWriter:
     """A writer for the format that the file's name ends with; what was there is lost.
+
+    Args:
+        path: of the file.
+        labels: the emotions of the events; None takes them from the first face, for which events without one wait.
 
     Raises:
         ConfigError: the format is not known, a package is missing, or the file cannot be made; later, that it cannot be
@@ -173,7 +216,7 @@ def open_table_writer(path: Path) -> TableWriter:
     if writer is None:
         raise ConfigError(f"{path} names no known format; expected a name that ends with {', '.join(_WRITERS)}")
     with _explaining(path):
-        return ExplainedWriter(writer(path), path)
+        return ExplainedWriter(writer(path, labels), path)
 
 
 def frame_from_events(events: Sequence[EmotionEvent]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from emostream.explanation import Explanation
 from emostream.face import Face
 from emostream.palette import colour_of
+from emostream.render.fitted_text import fitted_text
 from emostream.render.heat_map import draw_heat_map, draw_scale
 
 Rgb = npt.NDArray[np.uint8]
@@ -31,6 +32,7 @@ _COLUMN_GAP = 24
 _LINE = 25
 _ROW = _CROP + 100
 _NUM_REGIONS_SHOWN = 5
+_MAX_BARS = 10
 
 
 def draw_explanations(rgb: Rgb, explanations: Sequence[Explanation], *, faces: Sequence[Face], model: str) -> Rgb:
@@ -84,9 +86,12 @@ def _draw_box(picture: Rgb, face: Face, *, scale: float, colour: Colour) -> None
 def _draw_row(explanation: Explanation) -> Rgb:
     sheet = _sheet(_ROW)
     cv2.line(sheet, (_MARGIN, 0), (_WIDTH - _MARGIN, 0), _FAINT, 1)
-    title = f"{explanation.face.track_id}   {explanation.scores.dominant} {explanation.scores.confidence:.0%}"
+    dominant, explained = (
+        fitted_text(name, width=360, height=15) for name in (explanation.scores.dominant, explanation.emotion)
+    )
+    title = f"{explanation.face.track_id}   {dominant} {explanation.scores.confidence:.0%}"
     if explanation.emotion != explanation.scores.dominant:
-        title += f", explained: {explanation.emotion} {explanation.probability:.0%}"
+        title += f", explained: {explained} {explanation.probability:.0%}"
     _write(sheet, title, left=_MARGIN, bottom=32, height=15, is_bold=True)
     top = 50
     crop = cv2.resize(explanation.crop, (_CROP, _CROP), interpolation=cv2.INTER_CUBIC)
@@ -94,7 +99,8 @@ def _draw_row(explanation: Explanation) -> Rgb:
     _caption(sheet, "what the model saw", left=_MARGIN, top=top)
     left = _MARGIN + _CROP + _COLUMN_GAP
     _paste(sheet, draw_heat_map(explanation.crop, explanation.saliency, size=_CROP), left=left, top=top)
-    _caption(sheet, f"what speaks for {explanation.emotion}", left=left, top=top)
+    caption = fitted_text(f"what speaks for {explanation.emotion}", width=_CROP - 60, height=9)
+    _caption(sheet, caption, left=left, top=top)
     _paste(sheet, draw_scale(width=54, height=9), left=left + _CROP - 54, top=top + _CROP + 10)
     left += _CROP + _COLUMN_GAP
     _draw_bars(sheet, explanation, left=left, top=top)
@@ -103,11 +109,12 @@ def _draw_row(explanation: Explanation) -> Rgb:
 
 
 def _draw_bars(sheet: Rgb, explanation: Explanation, *, left: int, top: int) -> None:
-    """One bar per emotion, in the order of the model's labels."""
+    """One bar per emotion, in the order of the model's labels; of many the most probable ones."""
     labels, full = 76, 104
-    for row, (emotion, probability) in enumerate(explanation.scores.as_dict().items()):
+    for row, (emotion, probability) in enumerate(explanation.scores.strongest(_MAX_BARS).items()):
         bottom = top + _LINE * row + 16
-        _write(sheet, emotion, left=left, bottom=bottom, height=10, is_bold=emotion == explanation.emotion)
+        name = fitted_text(emotion, width=labels - 6, height=10)
+        _write(sheet, name, left=left, bottom=bottom, height=10, is_bold=emotion == explanation.emotion)
         start, end = left + labels, left + labels + max(1, round(full * probability))
         cv2.rectangle(sheet, (start, bottom - 12), (start + full, bottom + 2), _FAINT, cv2.FILLED)
         cv2.rectangle(sheet, (start, bottom - 12), (end, bottom + 2), colour_of(emotion), cv2.FILLED)
@@ -118,7 +125,8 @@ def _draw_bars(sheet: Rgb, explanation: Explanation, *, left: int, top: int) -> 
 def _draw_regions(sheet: Rgb, explanation: Explanation, *, left: int, top: int) -> None:
     """The parts of the face with most evidence for their size, and what happens without each."""
     _write(sheet, "evidence", left=left + 92, bottom=top + 14, height=9, colour=_DIM)
-    _write(sheet, f"{explanation.emotion} without it", left=left + 158, bottom=top + 14, height=9, colour=_DIM)
+    without = fitted_text(f"{explanation.emotion} without it", width=_WIDTH - _MARGIN - left - 158, height=9)
+    _write(sheet, without, left=left + 158, bottom=top + 14, height=9, colour=_DIM)
     for row, region in enumerate(explanation.regions[:_NUM_REGIONS_SHOWN], start=1):
         bottom = top + _LINE * row + 14
         _write(sheet, region.name, left=left, bottom=bottom, height=10)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from emostream.event import UNKNOWN, EmotionEvent, FaceEmotion
 from emostream.palette import DARK_INK, LIGHT_INK, Rgb, colour_of, ink_on
+from emostream.render.fitted_text import fitted_text, text_width
 
 Picture = npt.NDArray[np.uint8]
 
@@ -18,6 +19,8 @@ _DIM: Rgb = (170, 170, 170)
 _TIME_BACKGROUND: Rgb = (235, 235, 235)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _MAX_PANELS = 40  # in a crowd nobody can read more, and each is placed beside all others
+_MAX_BARS = 10  # of a model with many classes those that matter
+_NAME_IN_LABEL = 12.0  # so much wide is the name over a face at most, in heights of its text
 _PANEL_DARKNESS = 0.7  # what is behind the bars shows through a little
 
 # Of the height of the text.
@@ -43,7 +46,8 @@ class _Area(NamedTuple):
 def draw_event(rgb: Picture, event: EmotionEvent, *, has_time: bool = True) -> Picture:
     """Draw an event on its frame.
 
-    Beside each face is a bar for each emotion, with its name where the name hides nothing of another face.
+    Beside each face is a bar for each emotion (of many the most probable ones), with its name where the name hides
+    nothing of another face. Long names are cut.
 
     Args:
         rgb: uint8, H×W×3, RGB; not written into.
@@ -78,26 +82,28 @@ def _draw_face(picture: Picture, face: FaceEmotion, *, box: _Area, text_height: 
     cv2.rectangle(picture, box[:2], box[2:], DARK_INK, thickness + 2)
     cv2.rectangle(picture, box[:2], box[2:], colour, thickness)
     share = "" if face.dominant == UNKNOWN else f" {face.confidence:.0%}"
-    label = f"#{face.face.track_id} {face.dominant}{share}"
+    name = fitted_text(face.dominant, width=_NAME_IN_LABEL * text_height, height=text_height)
+    label = f"#{face.face.track_id} {name}{share}"
     _draw_label(picture, label, left=box.x0, bottom=max(box.y0, 2 * text_height), height=text_height, background=colour)
 
 
 def _draw_bars(picture: Picture, face: FaceEmotion, *, box: _Area, taken: Sequence[_Area], text_height: int) -> _Area:
     """One bar per emotion, in the order of the model's labels, as long as its smoothed probability; where they are."""
-    area, has_names = _place_of_bars(picture, box, len(face.smoothed.labels), taken=taken, text_height=text_height)
+    shown = face.smoothed.strongest(_MAX_BARS)
+    area, has_names = _place_of_bars(picture, box, len(shown), taken=taken, text_height=text_height)
     part = picture[max(area.y0, 0) : max(area.y1, 0), max(area.x0, 0) : max(area.x1, 0)]
     part[:] = np.rint(part * (1 - _PANEL_DARKNESS) + np.array(DARK_INK) * _PANEL_DARKNESS)
-    row = (area.y1 - area.y0 - text_height // 2) // len(face.smoothed.labels)
+    row = (area.y1 - area.y0 - text_height // 2) // len(shown)
     margin = text_height // 4
     start = area.x0 + margin + (round(_NAME_WIDTH * text_height) if has_names else 0)
     full = area.x1 - margin - start
-    for number, (emotion, probability) in enumerate(face.smoothed.as_dict().items()):
+    for number, (emotion, probability) in enumerate(shown.items()):
         top = area.y0 + margin + number * row
         if has_names:
             colour = LIGHT_INK if emotion == face.dominant else _DIM
             _write(
                 picture,
-                emotion,
+                fitted_text(emotion, width=start - area.x0 - 2 * margin, height=0.8 * text_height),
                 left=area.x0 + margin,
                 bottom=top + row - margin,
                 height=0.8 * text_height,
@@ -144,7 +150,7 @@ def _draw_label(
     picture: Picture, text: str, *, left: int, bottom: int, height: int, background: Rgb = _TIME_BACKGROUND
 ) -> None:
     """Text on a filled field: readable on any background."""
-    width = _text_width(text, height=height)
+    width = text_width(text, height=height)
     margin = height // 2
     # Kept inside the picture, so that the name of a face at its border can be read, too.
     left = max(0, min(left, picture.shape[1] - width - 2 * margin))
@@ -157,11 +163,6 @@ def _scale_of(height: float) -> float:
     """The scale at which capitals are so many pixels high."""
     (_, unscaled_height), _ = cv2.getTextSize("#0", _FONT, 1.0, 1)
     return height / unscaled_height
-
-
-def _text_width(text: str, *, height: float) -> int:
-    (width, _), _ = cv2.getTextSize(text, _FONT, _scale_of(height), 1)
-    return int(width)
 
 
 def _write(picture: Picture, text: str, *, left: int, bottom: int, height: float, colour: Rgb) -> None:

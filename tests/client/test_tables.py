@@ -74,6 +74,24 @@ def test_parquet_keeps_types(tmp_path: Path) -> None:
     assert row["captured_at"].tzinfo is not None and row["captured_at"].astimezone(UTC) == EVENTS[1].captured_at
 
 
+@pytest.mark.parametrize("name", ["own.csv", "own.parquet"])
+@pytest.mark.parametrize("labels", [None, ("calm", "cross")], ids=["from the first face", "told"])
+def test_the_first_face_may_come_late_and_know_other_emotions(
+    tmp_path: Path, name: str, labels: tuple[str, ...] | None
+) -> None:
+    odd = EmotionScores(("calm", "cross"), (0.25, 0.75))
+    event = replace(EVENT, faces=(FaceEmotion(EVENT.faces[0].face, odd, odd),))
+    empty = [replace(each, faces=()) for each in EVENTS[:20]]
+    writer = open_table_writer(tmp_path / name, labels=labels)
+    for part in (empty[:9], empty[9:], [event], [event, empty[0]]):
+        writer.write(part)
+    writer.close()
+    table = pd.read_csv(tmp_path / name) if name.endswith(".csv") else pd.read_parquet(tmp_path / name)
+    assert tuple(table.columns) == columns_of(("calm", "cross"))
+    assert table["frame_index"].tolist() == [*range(20), EVENT.frame_index, EVENT.frame_index, 0]
+    assert table["probability_cross"].dropna().tolist() == [0.75, 0.75]
+
+
 @pytest.mark.parametrize("name", ["none.csv", "none.parquet"])
 def test_a_file_without_events_has_its_columns(tmp_path: Path, name: str) -> None:
     open_table_writer(tmp_path / name).close()

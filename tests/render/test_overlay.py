@@ -14,6 +14,7 @@ from emostream.emotion import EMOTIONS, EmotionScores
 from emostream.event import UNKNOWN, EmotionEvent, FaceEmotion
 from emostream.face import BoxXyxy, Face
 from emostream.palette import EMOTION_COLOURS, OTHER_COLOUR, colour_of
+from emostream.render.fitted_text import fitted_text, text_width
 from emostream.render.overlay import draw_event
 from tests.strategies import boxes
 
@@ -49,6 +50,47 @@ def test_boxes_over_the_border_are_clipped(box: BoxXyxy) -> None:
 def test_every_emotion_has_its_own_colour_and_foreign_classes_have_one() -> None:
     assert len({colour_of(name) for name in EMOTIONS}) == len(EMOTIONS)
     assert colour_of("contempt") not in EMOTION_COLOURS.values()
+
+
+def _event_with(labels: tuple[str, ...]) -> EmotionEvent:
+    event = _event((300, 100, 360, 170))
+    (face,) = event.faces
+    scores = EmotionScores(labels, tuple(1 / len(labels) for _ in labels))
+    return replace(event, faces=(replace(face, scores=scores, smoothed=scores, dominant=labels[-1]),))
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 10, 11, 200])
+def test_many_classes_take_no_more_room_than_ten(num_classes: int) -> None:
+    frame = np.full((360, 640, 3), 90, np.uint8)
+
+    def num_changed(number: int) -> int:
+        event = _event_with(tuple(f"class {each}" for each in range(number)))
+        return int((draw_event(frame, event, has_time=False) != 90).any(axis=2).sum())
+
+    assert num_changed(num_classes) <= 1.1 * num_changed(10)
+
+
+def test_a_long_name_hides_no_bar() -> None:
+    frame = np.full((360, 640, 3), 90, np.uint8)
+    short, long = (
+        draw_event(frame, _event_with((name, "calm")), has_time=False) for name in ("irritated", "irritated " * 20)
+    )
+    changed = (short != 90).any(axis=2)
+    assert not ((long != short).any(axis=2) & ~changed).any(), "nothing is drawn outside of the same fields"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=60), min_size=2, max_size=30, unique=True))
+def test_classes_may_be_called_as_anybody_likes(labels: list[str]) -> None:
+    drawn = draw_event(np.full((180, 320, 3), 90, np.uint8), _event_with(tuple(labels)))
+    assert drawn.shape == (180, 320, 3)
+
+
+@given(st.text(max_size=80), st.floats(20, 400))
+def test_fitted_text_fits(text: str, width: float) -> None:
+    fitted = fitted_text(text, width=width, height=10)
+    assert text_width(fitted, height=10) <= width or fitted == "…"
+    assert fitted == text or text.startswith(fitted.removesuffix("…"))
 
 
 def _event_of(*boxes: BoxXyxy) -> EmotionEvent:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from emostream.detect.align import TEMPLATE_LANDMARKS
+from emostream.demo_clip import load_portraits
+from emostream.detect.align import TEMPLATE_LANDMARKS, crop_face
+from emostream.detect.detector import FaceDetector
 from emostream.emotion import EMOTIONS
+from emostream.face import Face
 from tests.training.test_published_sets import AFFECTNET_HEADER, points_68, save, write
 from training.labels import FERPLUS_COLUMNS
 
@@ -159,11 +162,14 @@ def path_of(folder: Path) -> Path:
     return file if file.is_file() else folder
 
 
-def write_settings(path: Path, data: Path, *, name: str = "my-model", epochs: int = 16) -> Path:
+def write_settings(
+    path: Path, data: Path, *, name: str = "my-model", epochs: int = 16, validation: Path | None = None
+) -> Path:
     """Settings like those of docs/tour.md, for a net that learns in seconds."""
+    kept_apart = "validation_share: 0.2" if validation is None else f"validation_path: {validation}"
     text = (
         f"name: {name}\n"
-        f"data: {{path: {data}, train_split: null, validation_split: null, validation_share: 0.2, crop_pixels: 48}}\n"
+        f"data: {{path: {data}, train_split: null, validation_split: null, {kept_apart}, crop_pixels: 48}}\n"
         "model: {widths: [16, 32], depths: [1, 1], dropout: 0.0}\n"
         f"optim: {{epochs: {epochs}, batch_size: 16, ema_decay: 0.8}}\n"
         "augment: {mixup_probability: 0, erase_probability: 0, low_resolution_probability: 0}\n"
@@ -182,4 +188,47 @@ def whole_pictures(class_names: tuple[str, ...], folder: Path, *, first: int, nu
             folder.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), striped(place, number, side=96))
             shown[path] = name
+    return shown
+
+
+# --- people -----------------------------------------------------------------------------------------------------------
+
+
+def striped_portrait(portrait: Picture, face: Face, place: int, number: int) -> Picture:
+    """A gray portrait whose class is the number of level waves over its face; light, size and noise vary."""
+    random = np.random.default_rng([place, number])
+    _, top, _, bottom = face.box_xyxy
+    waves = np.sin(2 * np.pi * (place + 1) * (np.arange(len(portrait)) - top) / (bottom - top))
+    noise = random.normal(0, 4, portrait.shape)
+    lit = portrait * random.uniform(0.8, 1.1) + random.uniform(-10, 10) + 50 * waves[:, None] + noise
+    scale = random.uniform(0.8, 1.2)
+    return cv2.resize(np.clip(lit, 0, 255).astype(np.uint8), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def people(
+    class_names: tuple[str, ...], detector: FaceDetector, *, first: int, num: int
+) -> Iterator[tuple[str, int, Picture, Face]]:
+    """(class, number, picture of a person, their face) of pictures `first` and following of each class."""
+    portraits = [cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY) for portrait in load_portraits()]
+    found = [(portrait, detector.detect(portrait)[0]) for portrait in portraits]
+    for place, name in enumerate(class_names):
+        for number in range(first, first + num):
+            portrait, face = found[number % len(found)]
+            picture = striped_portrait(portrait, face, place, number)
+            yield name, number, picture, detector.detect(picture)[0]
+
+
+def save_cut_faces(folder: Path, class_names: tuple[str, ...], detector: FaceDetector, *, first: int, num: int) -> Path:
+    """A folder for each class with faces cut from people's pictures, as the service cuts them."""
+    for name, number, picture, face in people(class_names, detector, first=first, num=num):
+        save(folder / name / f"{number:03}.png", crop_face(picture, face))
+    return folder
+
+
+def save_people(folder: Path, class_names: tuple[str, ...], detector: FaceDetector, *, num: int) -> dict[str, str]:
+    """Whole pictures that no net has seen, called by number alone: file name → the class its one person shows."""
+    shown: dict[str, str] = {}
+    for name, _, picture, _ in people(class_names, detector, first=1000, num=num):
+        save(folder / f"{len(shown):03}.png", picture)
+        shown[f"{len(shown):03}.png"] = name
     return shown

@@ -16,12 +16,15 @@ import torch
 from emostream.classify.manifest import load_manifest
 from emostream.emotion import EMOTIONS
 from emostream.errors import ConfigError, ManifestError, SourceRejectedError
+from tests.detect.real_model import real_detector
 from tests.training.made import made_faces, save_npz, tiny_config_in
 from tests.training.own_data import (
     LAYOUTS,
     OWN_CLASSES,
     path_of,
     save_class_folders,
+    save_cut_faces,
+    save_people,
     striped,
     whole_pictures,
     write_settings,
@@ -146,6 +149,29 @@ def test_from_a_folder_to_the_command_line(tmp_path: Path, class_names: tuple[st
         assert list(face["probabilities"]) == sorted(class_names, key=class_names.index)
         assert max(face["probabilities"], key=face["probabilities"].__getitem__) == face["dominant"]
         assert answer["model"] == f"my-model {manifest.version}"
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("class_names", [EMOTIONS, OWN_CLASSES], ids=["seven", "three of an own kind"])
+def test_from_cut_faces_to_people_in_pictures(tmp_path: Path, class_names: tuple[str, ...]) -> None:
+    detector = real_detector()
+    save_cut_faces(tmp_path / "my-faces", class_names, detector, first=0, num=24)
+    # Two portraits are two photographs, which a split by photograph would not take apart.
+    save_cut_faces(tmp_path / "kept-apart", class_names, detector, first=500, num=6)
+    shown = save_people(tmp_path / "pictures", class_names, detector, num=6)
+    settings = write_settings(tmp_path / "s.yaml", Path("my-faces"), epochs=40, validation=Path("kept-apart"))
+    run_module(tmp_path, "training.train", "--config", settings, "--run", "runs/mine", "--quiet")
+    model = tmp_path / "my-model" / "emotions.onnx"
+    run_module(tmp_path, "training.export", "--run", "runs/mine", "--out", model)
+    told = run_module(tmp_path, "emostream", "classify", "--json", "pictures", EMOSTREAM_CLASSIFY__MODEL=str(model))
+    answers = {}
+    for answer in map(json.loads, told.splitlines()):
+        # In some waves the detector sees further faces, less surely.
+        person = max(answer["faces"], key=lambda face: face["score"])
+        answers[Path(answer["picture"]).name] = person["dominant"]
+    assert answers == shown
 
 
 # --- names, licence, classes ------------------------------------------------------------------------------------------
