@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -66,9 +66,10 @@ class DataSet:
         what = "has several splits" if split is None else f"has no split {split!r}"
         raise ConfigError(f"data {self.path} {what}; choose with --split: {', '.join((*self.splits, ALL))}")
 
-    def faces(self, split: str | None) -> FaceSet:
-        """The pictures of a split (see `choose`)."""
-        return join_face_sets([self.load(name) for name in self.choose(split)])
+    def faces(self, split: str | None, *, class_names: Sequence[str] | None = None) -> FaceSet:
+        """The pictures of a split (see `choose`), for a net of these classes (`FaceSet.without_foreign_contempt`)."""
+        faces = join_face_sets([self.load(name) for name in self.choose(split)])
+        return faces if class_names is None else faces.without_foreign_contempt(class_names)
 
 
 def open_data_set(path: Path, *, show_progress: bool = False) -> DataSet:
@@ -113,20 +114,24 @@ def _open_kaggle_csv(path: Path) -> DataSet:
     return DataSet(path, tuple(sets), sets.__getitem__)
 
 
-def load_faces(path: Path, *, split: str | None = None, show_progress: bool = False) -> FaceSet:
+def load_faces(
+    path: Path, *, split: str | None = None, class_names: Sequence[str] | None = None, show_progress: bool = False
+) -> FaceSet:
     """Read a data set, whatever its form (training/README.md lists them).
 
     Args:
         path: file or folder.
         split: `training`, `publictest`, …, `all` for every split together; needed only where there are several.
             A form without splits is read whole.
+        class_names: of the net that is asked about them: contempt, which many sets have beside the seven, is left out
+            where it does not know it. None reads all.
         show_progress: show a bar while many picture files are read.
 
     Raises:
         SourceRejectedError: the data cannot be used; the message says what was expected.
         ConfigError: the split is not there, or there are several and none was named.
     """
-    return open_data_set(path, show_progress=show_progress).faces(split)
+    return open_data_set(path, show_progress=show_progress).faces(split, class_names=class_names)
 
 
 def load_splits(config: DataConfig, *, show_progress: bool = False) -> tuple[FaceSet, FaceSet]:

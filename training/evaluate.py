@@ -92,7 +92,11 @@ def _run(options: argparse.Namespace) -> None:
     explanation = None if options.explanation is None else load_explanation(options.explanation)
     model = OnnxModel(options.model)
     faces, overlap = load_with_overlap(
-        options.data, split=options.split, look=options.near_duplicates, show_progress=is_watched
+        options.data,
+        split=options.split,
+        class_names=model.manifest.labels,
+        look=options.near_duplicates,
+        show_progress=is_watched,
     )
     outputs = model.classify(faces.pictures, show_progress=is_watched)
     evaluation = evaluate(faces, model.manifest, outputs, overlap=overlap)

@@ -237,7 +237,8 @@ def _run(options: argparse.Namespace, out: Path) -> NetExplanation:
     if options.data is None and options.split is None:
         faces = load_splits(data)[1]
     else:
-        faces = load_faces(options.data or Path(data.validation_path or data.path), split=options.split)
+        path_of_data = options.data or Path(data.validation_path or data.path)
+        faces = load_faces(path_of_data, split=options.split, class_names=checkpoint.task.class_names)
     faces = spread_subset(faces.without_blank(), options.pictures)
     explanation = explain_net(
         checkpoint, faces, source=path, head=options.head, with_rise=options.rise, progress=sys.stderr.isatty()

@@ -15,7 +15,7 @@ from emostream.classify.preprocess import batch_from_pictures
 from emostream.emotion import EMOTIONS
 from emostream.errors import SourceRejectedError
 from emostream.event import class_name_problem
-from training.labels import FERPLUS_COLUMNS, check_labels, majority_labels, place_of_class
+from training.labels import CONTEMPT_NAME, FERPLUS_COLUMNS, check_labels, majority_labels, place_of_class
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +68,19 @@ class FaceSet:
         """The classes of these pictures that such a list does not have."""
         here = [self.class_names[label] for label in np.unique(self.labels)]
         return [name for name in here if place_of_class(name, class_names) is None]
+
+    def without_foreign_contempt(self, class_names: Sequence[str]) -> FaceSet:
+        """Without the pictures of contempt, where a net of these classes does not know it.
+
+        Raises:
+            SourceRejectedError: nothing remains.
+        """
+        if CONTEMPT_NAME not in self.class_names or place_of_class(CONTEMPT_NAME, class_names) is not None:
+            return self
+        kept = self.labels != self.class_names.index(CONTEMPT_NAME)
+        if not kept.any():
+            raise SourceRejectedError(f"all pictures are of {CONTEMPT_NAME}, which is none of {', '.join(class_names)}")
+        return self.take(kept)
 
     def with_classes(self, class_names: tuple[str, ...]) -> FaceSet:
         """The same pictures with these classes, by name; votes, which are for those of `EMOTIONS`, are left out.

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from emostream.classify.manifest import load_manifest
 from emostream.detect.align import crop_face
 from emostream.detect.detector import FaceDetector
 from emostream.errors import EmostreamError
@@ -65,7 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--detector", type=Path, help="prepared CenterFace file; default: the model store")
     options = parser.parse_args(arguments)
     try:
-        faces = load_faces(options.data, split=options.split)
+        labels = load_manifest(options.model).labels
+        faces = load_faces(options.data, split=options.split, class_names=labels)
         originals, crops = through_detector(open_detector(options.detector), faces)
         result = compare(
             evaluate_model(options.model, originals), evaluate_model(options.model, crops), num_pictures=len(faces)

@@ -42,8 +42,9 @@ _NAMES: tuple[tuple[str, ...], ...] = (
 EMOTION_OF_NAME: dict[str, int] = {name: emotion for emotion, names in enumerate(_NAMES) for name in names}
 """Name of a class folder, lower case → class index."""
 
-LEFT_OUT_NAMES = ("contempt",)
-"""Names of classes that other data sets have and this model does not: their pictures are not read."""
+CONTEMPT_NAME = "contempt"
+"""Name of a class folder that other data sets have beside the seven: a class of a net that learns from such folders. A
+net that does not know it is measured without it."""
 
 LabelMap = Mapping[int, int | None]
 """Number in a data set's own files → class index, or None for a picture that is left out."""

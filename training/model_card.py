@@ -106,7 +106,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         manifests = manifests_in(options.models)
         faces, overlap = load_with_overlap(
-            options.data, split=options.split, look=options.near_duplicates, show_progress=sys.stderr.isatty()
+            options.data,
+            split=options.split,
+            class_names=manifests[0][1].labels,
+            look=options.near_duplicates,
+            show_progress=sys.stderr.isatty(),
         )
         model = OnnxModel(manifests[0][0])
         evaluation = evaluate(faces, model.manifest, model.classify(faces.pictures), overlap=overlap)

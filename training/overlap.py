@@ -6,6 +6,7 @@ cut, lit or mirrored differently. A net that learned a photograph knows its othe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,13 +49,19 @@ def overlap_with(training: FaceSet, faces: FaceSet, *, show_progress: bool = Fal
 
 
 def load_with_overlap(
-    path: Path, *, split: str | None, look: bool | None = None, show_progress: bool = False
+    path: Path,
+    *,
+    split: str | None,
+    class_names: Sequence[str] | None = None,
+    look: bool | None = None,
+    show_progress: bool = False,
 ) -> tuple[FaceSet, TrainingOverlap | None]:
     """A split as `load_faces` reads it, and what it shares with the split `training` of the same data.
 
     Args:
         path: of the data.
         split: which one to measure.
+        class_names: of the net that is measured, as of `load_faces`.
         look: for photographs that both have; None where there is such a split and the two are not too large.
         show_progress: show bars.
 
@@ -63,7 +70,7 @@ def load_with_overlap(
         ConfigError: a split is not there, or `look` and there is nothing to compare with.
     """
     data_set = open_data_set(path, show_progress=show_progress)
-    faces = data_set.faces(split)
+    faces = data_set.faces(split, class_names=class_names)
     can_look = TRAINING_SPLIT in data_set.splits and TRAINING_SPLIT not in data_set.choose(split)
     if look and not can_look:
         raise ConfigError(

@@ -107,8 +107,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     options = parser.parse_args(arguments)
     try:
-        faces = spread_subset(load_faces(options.data, split=options.split), options.pictures)
-        result = measure_robustness(OnnxModel(options.model), faces, show_progress=sys.stderr.isatty())
+        model = OnnxModel(options.model)
+        faces = load_faces(options.data, split=options.split, class_names=model.manifest.labels)
+        faces = spread_subset(faces, options.pictures)
+        result = measure_robustness(model, faces, show_progress=sys.stderr.isatty())
     except EmostreamError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return exc.exit_code

@@ -202,14 +202,16 @@ def striped_portrait(portrait: Picture, face: Face, place: int, number: int) -> 
     noise = random.normal(0, 4, portrait.shape)
     lit = portrait * random.uniform(0.8, 1.1) + random.uniform(-10, 10) + 50 * waves[:, None] + noise
     scale = random.uniform(0.8, 1.2)
-    return cv2.resize(np.clip(lit, 0, 255).astype(np.uint8), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    levels = np.clip(lit, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.resize(levels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def people(
     class_names: tuple[str, ...], detector: FaceDetector, *, first: int, num: int
 ) -> Iterator[tuple[str, int, Picture, Face]]:
     """(class, number, picture of a person, their face) of pictures `first` and following of each class."""
-    portraits = [cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY) for portrait in load_portraits()]
+    grays = [cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY) for portrait in load_portraits()]
+    portraits = [np.asarray(gray, dtype=np.uint8) for gray in grays]
     found = [(portrait, detector.detect(portrait)[0]) for portrait in portraits]
     for place, name in enumerate(class_names):
         for number in range(first, first + num):

@@ -34,7 +34,8 @@ from training.compare import main as compare_main
 from training.config import TrainConfig, load_config
 from training.data import load_faces, load_splits
 from training.data_report.__main__ import main as data_report_main
-from training.evaluate import evaluate_model
+from training.evaluate import SHIPPED_MODEL, evaluate_model
+from training.evaluate import main as evaluate_main
 from training.export import export
 from training.export import main as export_main
 from training.faces import join_face_sets
@@ -250,6 +251,18 @@ def test_a_net_learns_the_classes_that_occur(tmp_path: Path) -> None:
     lone = save_class_folders(tmp_path / "lone", ("happy",), num=5)
     with pytest.raises(ConfigError, match="two classes or more"):
         load_splits(load_config(write_settings(tmp_path / "s.yaml", lone)).data)
+
+
+def test_contempt_is_a_class_of_who_has_it(tmp_path: Path) -> None:
+    eight = ("anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+    data = save_class_folders(tmp_path / "data", eight, num=5)
+    config = load_config(write_settings(tmp_path / "s.yaml", data, epochs=1))
+    fit(config, tmp_path / "run", show_progress=False)
+    (report,) = export(tmp_path / "run", tmp_path / "out", forms=(FORMS["fp32"],))
+    assert report.manifest.labels == (*EMOTIONS, "contempt")
+    for model, num in ((report.path, 40), (SHIPPED_MODEL, 35)):
+        assert evaluate_main(["--data", str(data), "--model", str(model), "--json"]) == 0
+        assert len(load_faces(data, class_names=OnnxModel(model).manifest.labels)) == num
 
 
 def test_a_model_is_not_measured_on_classes_that_it_does_not_know(own_run: Path, tmp_path: Path) -> None:

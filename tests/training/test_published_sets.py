@@ -13,7 +13,7 @@ import pytest
 from emostream.classify.preprocess import crop_from_picture
 from emostream.detect.align import TEMPLATE_LANDMARKS
 from emostream.emotion import EMOTIONS
-from emostream.errors import ConfigError, EmostreamError
+from emostream.errors import ConfigError, EmostreamError, SourceRejectedError
 from training.data import load_faces, open_data_set
 from training.datasets.listed_faces import face_from_landmarks, square_around
 from training.faces import FaceSet
@@ -36,7 +36,7 @@ def colour(level: int, *, height: int = 100, width: int = 100) -> npt.NDArray[np
 
 
 def names(faces: FaceSet) -> list[str]:
-    return [EMOTIONS[label] for label in faces.labels]
+    return [faces.class_names[label] for label in faces.labels]
 
 
 # RAF-DB
@@ -199,9 +199,15 @@ def test_ck_plus_in_class_folders_keeps_its_subjects(tmp_path: Path) -> None:
     for k, emotion in enumerate(("anger", "contempt", "sadness")):
         save(tmp_path / emotion / f"S01{k}_004_00000017.png", colour(10))
     faces = load_faces(tmp_path)
-    assert names(faces) == ["angry", "sad"]
+    assert names(faces) == ["angry", "contempt", "sad"]
     assert faces.subjects is not None
-    assert faces.subjects.tolist() == ["S010", "S012"]
+    assert faces.subjects.tolist() == ["S010", "S011", "S012"]
+    known = load_faces(tmp_path, class_names=EMOTIONS)
+    assert names(known) == ["angry", "sad"]
+    assert names(load_faces(tmp_path, class_names=("contempt", "anger", "sad"))) == names(faces)
+    only = load_faces(tmp_path)
+    with pytest.raises(SourceRejectedError, match="all pictures are of contempt, which is none of angry"):
+        only.take(only.labels == 7).without_foreign_contempt(EMOTIONS)
 
 
 def test_landmarks_of_the_template_give_the_whole_crop() -> None:

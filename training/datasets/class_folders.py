@@ -1,7 +1,8 @@
 """A folder with one folder of picture files for each class, alone or under `train`, `test` and the like.
 
 Class folders are called by words for the seven emotions, or have FER2013's numbers 0…6 or RAF-DB's numbers 1…7
-(`DATASET/train/1` and so on). Where one of them is called otherwise, all are the user's own classes, by their names.
+(`DATASET/train/1` and so on); contempt may stand beside them. Where one of them is called otherwise, all are the user's
+own classes, by their names.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from emostream.errors import SourceRejectedError
 from training.datasets.ck_plus import subject_of
 from training.datasets.listed_faces import PICTURE_SUFFIXES, ListedFace, read_listed_faces
 from training.faces import FaceSet
-from training.labels import EMOTION_OF_NAME, LEFT_OUT_NAMES, RAF_DB_LABELS
+from training.labels import CONTEMPT_NAME, EMOTION_OF_NAME, RAF_DB_LABELS
 
 # Names under which folders of splits are met → the name used here.
 SPLIT_NAMES = {
@@ -28,7 +29,7 @@ SPLIT_NAMES = {
     "test": "test",
     "privatetest": "privatetest",
 }
-_BY_NAME: Mapping[str, int | None] = {**EMOTION_OF_NAME, **dict.fromkeys(LEFT_OUT_NAMES)}
+_BY_NAME: Mapping[str, int | None] = {**EMOTION_OF_NAME, CONTEMPT_NAME: len(EMOTIONS)}
 _BY_RAF_DB_NUMBER = {str(number): emotion for number, emotion in RAF_DB_LABELS.items()}
 
 
@@ -84,7 +85,9 @@ def _class_folders(folder: Path) -> tuple[list[Path], tuple[str, ...], Mapping[s
     names = [_name_of(child) for child in children]
     known = _known_names(names, folder=folder)
     if all(name.lower() in known for name in names):
-        return children, EMOTIONS, {name: known[name.lower()] for name in names}
+        places = {name: known[name.lower()] for name in names}
+        has_contempt = len(EMOTIONS) in places.values()
+        return children, (*EMOTIONS, CONTEMPT_NAME) if has_contempt else EMOTIONS, places
     return children, tuple(names), {name: place for place, name in enumerate(names)}
 
 
