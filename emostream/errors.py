@@ -1,12 +1,22 @@
 """Every error emostream raises, arranged by what the caller should do about it.
 
-Each leaf also inherits the nearest builtin, so `except ConnectionError` works as expected. `retryable` answers the
-one question a retry loop asks. `exit_code` is what the command line returns (the table is in README.md).
+Each leaf also inherits the nearest builtin, so `except ConnectionError` works as expected. `cause` says whose fault it
+is, `retryable` answers the one question a retry loop asks. `exit_code` is what the command line returns (the table is
+in README.md).
 """
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any, ClassVar
+
+
+class Cause(Enum):
+    """Whose fault an error is, and so what may help (decision D15)."""
+
+    SOURCE = "the source: it is the same wherever it is opened"
+    WORKER = "this process or its machine: elsewhere it may work"
+    PASSING = "something that comes back: wait, and try again"
 
 
 class EmostreamError(Exception):
@@ -16,8 +26,13 @@ class EmostreamError(Exception):
     carries exceptions between processes that way.
     """
 
-    retryable: ClassVar[bool] = False
+    cause: ClassVar[Cause] = Cause.WORKER
     exit_code: ClassVar[int] = 1
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same may work here after a while."""
+        return self.cause is Cause.PASSING
 
     def __init__(self, message: str, **fields: Any) -> None:
         super().__init__(message)
@@ -51,19 +66,20 @@ class ConfigError(EmostreamError, ValueError):
 class SourceError(EmostreamError):
     """One stream cannot go on; others are untouched."""
 
+    cause = Cause.SOURCE
     exit_code = 3
 
 
 class SourceUnavailableError(SourceError, ConnectionError):
     """The source cannot be reached or went away: back off and open it again."""
 
-    retryable = True
+    cause = Cause.PASSING
 
 
 class SourceTimeoutError(SourceError, TimeoutError):
     """The source did not answer in time: back off and open it again."""
 
-    retryable = True
+    cause = Cause.PASSING
 
 
 class SourceCutShortError(SourceUnavailableError):
@@ -74,6 +90,16 @@ class SourceCutShortError(SourceUnavailableError):
 
 class SourceRejectedError(SourceError, ValueError):
     """The source can never work as given: bad URL, missing file, refused login, no video, unknown codec."""
+
+
+class SourceNotHereError(SourceRejectedError):
+    """This process cannot use the source, for its settings, mounts, rights or network. Others may have others.
+
+    The field `is_forbidden` is set where settings are the reason; `is_gone` where the file is missing among others of
+    its folder: then it is not the mount that is missing.
+    """
+
+    cause = Cause.WORKER
 
 
 class DecodeError(SourceError, ValueError):
@@ -107,13 +133,13 @@ class InferenceError(ModelError, RuntimeError):
 class ClassifierUnavailableError(ModelError, ConnectionError):
     """What computes the model went away: start again, in a while."""
 
-    retryable = True
+    cause = Cause.PASSING
 
 
 class DetectorUnavailableError(ModelError, ConnectionError):
     """What searches for faces went away: start again, in a while."""
 
-    retryable = True
+    cause = Cause.PASSING
 
 
 class PublishError(EmostreamError):
@@ -125,7 +151,7 @@ class PublishError(EmostreamError):
 class SinkUnavailableError(PublishError, ConnectionError):
     """The sink cannot be reached, or went away: back off and send again."""
 
-    retryable = True
+    cause = Cause.PASSING
 
 
 class EventRejectedError(PublishError, ValueError):

@@ -9,7 +9,7 @@ import pickle
 import pytest
 
 from emostream import errors
-from emostream.errors import EmostreamError
+from emostream.errors import Cause, EmostreamError
 
 CLASSES = [
     item
@@ -38,13 +38,14 @@ def test_survives_copying_raising_and_chaining(cls: type[EmostreamError]) -> Non
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_says_what_the_caller_should_do(cls: type[EmostreamError]) -> None:
-    assert isinstance(cls.retryable, bool)
+    assert isinstance(cls.cause, Cause)
+    assert cls("text").retryable is (cls.cause is Cause.PASSING)
     assert 1 <= cls.exit_code <= 125  # what a shell does not use itself
     assert cls.__doc__
 
 
 def test_only_lost_connections_are_retryable() -> None:
-    assert {cls.__name__ for cls in CLASSES if cls.retryable} == {
+    assert {cls.__name__ for cls in CLASSES if cls.cause is Cause.PASSING} == {
         "ClassifierUnavailableError",
         "DetectorUnavailableError",
         "SourceCutShortError",
@@ -52,6 +53,11 @@ def test_only_lost_connections_are_retryable() -> None:
         "SourceTimeoutError",
         "SinkUnavailableError",
     }
+
+
+def test_only_the_source_itself_is_at_fault_for_these() -> None:
+    at_fault = {cls.__name__ for cls in CLASSES if cls.cause is Cause.SOURCE}
+    assert at_fault == {"SourceError", "SourceRejectedError", "DecodeError"}
 
 
 @pytest.mark.parametrize(

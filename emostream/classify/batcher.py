@@ -201,21 +201,28 @@ class CropBatcher:
         return batch
 
     async def _run(self, batch: list[_Part]) -> None:
-        started = self._clock()
         wanted = [part for part in batch if not part.is_unwanted]
         try:
-            if wanted:
-                crops = wanted[0].crops if len(wanted) == 1 else np.concatenate([part.crops for part in wanted])
-                loop = asyncio.get_running_loop()
-                probabilities = await loop.run_in_executor(self._executor, self._classifier.classify, crops)
-                self._answer(wanted, probabilities, started=started, seconds=self._clock() - started)
-        except Exception as exc:
-            for part in wanted:
-                if not part.is_unwanted:
-                    part.request.answer.set_exception(exc)
+            if wanted and await self._compute(wanted) is not None:
+                # What one call brought about, or what was over in a moment, is no error of the others.
+                for part in wanted:
+                    if not part.is_unwanted and (exc := await self._compute([part])) is not None:
+                        part.request.answer.set_exception(exc)
         finally:
             self._free_workers += 1
             self._start_what_is_due()
+
+    async def _compute(self, wanted: list[_Part]) -> Exception | None:
+        """Compute and answer; returns what went wrong."""
+        started = self._clock()
+        crops = wanted[0].crops if len(wanted) == 1 else np.concatenate([part.crops for part in wanted])
+        try:
+            loop = asyncio.get_running_loop()
+            probabilities = await loop.run_in_executor(self._executor, self._classifier.classify, crops)
+            self._answer(wanted, probabilities, started=started, seconds=self._clock() - started)
+        except Exception as exc:
+            return exc
+        return None
 
     def _answer(
         self, batch: list[_Part], probabilities: npt.NDArray[np.float32], *, started: float, seconds: float

@@ -7,7 +7,14 @@ from typing import Any, Literal
 
 from av import error
 
-from emostream.errors import DecodeError, SourceError, SourceRejectedError, SourceTimeoutError, SourceUnavailableError
+from emostream.errors import (
+    DecodeError,
+    SourceError,
+    SourceNotHereError,
+    SourceRejectedError,
+    SourceTimeoutError,
+    SourceUnavailableError,
+)
 from emostream.redact import redact
 from emostream.stream import StreamKind
 
@@ -36,14 +43,21 @@ _RULES: tuple[tuple[tuple[type[Exception], ...], type[SourceError], str], ...] =
         SourceUnavailableError,
         "the connection was lost",
     ),
-    ((error.FileNotFoundError, error.IsADirectoryError), SourceRejectedError, "there is no such file; check the path"),
-    ((error.PermissionError,), SourceRejectedError, "permission denied"),
+    ((error.FileNotFoundError,), SourceNotHereError, "there is no such file; check the path"),
+    ((error.IsADirectoryError,), SourceRejectedError, "there is no such file; check the path"),
+    ((error.PermissionError,), SourceNotHereError, "permission denied"),
     (
         (error.ProtocolNotFoundError,),
         SourceRejectedError,
         "this build of FFmpeg has no such protocol, or the source points to another one",
     ),
     ((error.DecoderNotFoundError,), SourceRejectedError, "there is no decoder for its codec"),
+)
+# Of a local file these say something of this machine: its file server is away, it has no descriptor left. (Not EIO and
+# ENOMEM: FFmpeg says them of damaged files as well.)
+_OF_THIS_MACHINE = frozenset(
+    {errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EMFILE, errno.ENFILE}
+    | {errno.ENODEV, errno.ENXIO, errno.EREMOTEIO, errno.ENOSPC}
 )
 _UNREADABLE = (
     error.InvalidDataError,
@@ -89,13 +103,19 @@ def source_error(
             f"cannot {doing} {name}: no answer {within}; check the address and the network, "
             f"or raise decode.{doing}_timeout_seconds"
         )
-    said = exc.strerror
     is_local = timeout_seconds is None
+    if is_local and exc.errno in _OF_THIS_MACHINE:
+        kind_of_error = SourceUnavailableError if doing == "read" else SourceNotHereError
+        return kind_of_error(f"cannot {doing} {name}: {exc.strerror}; is its file server away?")
     if kind is StreamKind.FILE and (is_local or isinstance(exc, _UNREADABLE)):
-        if doing == "read":
-            return DecodeError(f"cannot read {name} to its end: {said}; the pictures before are good")
-        return SourceRejectedError(f"cannot open {name}: expected a video that FFmpeg can read, got {said!r}")
-    return SourceUnavailableError(f"cannot {doing} {name}: {said}; check that the source is up and reachable")
+        return _unreadable(exc, name=name, doing=doing)
+    return SourceUnavailableError(f"cannot {doing} {name}: {exc.strerror}; check that the source is up and reachable")
+
+
+def _unreadable(exc: error.FFmpegError, *, name: str, doing: Literal["open", "read"]) -> SourceError:
+    if doing == "read":
+        return DecodeError(f"cannot read {name} to its end: {exc.strerror}; the pictures before are good")
+    return SourceRejectedError(f"cannot open {name}: expected a video that FFmpeg can read, got {exc.strerror!r}")
 
 
 def _redacted(value: Any) -> Any:

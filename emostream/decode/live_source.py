@@ -24,7 +24,7 @@ from typing import Self
 
 from emostream.decode.backoff import Backoff
 from emostream.decode.source import DecodeStats, FrameSource, SourceInfo
-from emostream.errors import SourceError, SourceTimeoutError, SourceUnavailableError
+from emostream.errors import Cause, SourceError, SourceTimeoutError, SourceUnavailableError
 from emostream.frame import Frame
 from emostream.stream import StreamKind, StreamState
 
@@ -67,7 +67,8 @@ class LiveSource:
         open_stall_seconds: an opening that takes longer is left behind.
         read_stall_seconds: a read that brings nothing at all for longer is left behind.
         on_state: told about changes.
-        is_known_good: the source has worked before, so no error ends it.
+        is_known_good: the source has worked before, so no error of it ends it; one of this process does, until it
+            worked here.
         gives_up_unopened: until the source worked once, every error ends it; for a person who waits.
         max_frames: end after this many frames, over all openings; None = never.
         max_abandoned: with so many threads left behind, the source is opened less often.
@@ -202,7 +203,7 @@ class LiveSource:
                     return None
             except SourceError as exc:
                 self._finish(attempt)
-                if not self._is_known_good and (self._gives_up_unopened or not exc.retryable):
+                if self._is_final(exc):
                     raise
                 self._failed(exc, ran_for_seconds=0.0)
             else:
@@ -210,6 +211,12 @@ class LiveSource:
                 self._is_known_good = True
                 return attempt
         return None
+
+    def _is_final(self, exc: SourceError) -> bool:
+        """Whether an opening that failed ends the source."""
+        if exc.cause is Cause.WORKER:  # before it was ever open here: others may be able to open it
+            return self._info is None
+        return not self._is_known_good and (self._gives_up_unopened or not exc.retryable)
 
     def _may_open(self) -> bool:
         """Whether to open again, as opposed to closed; waits while too many threads are left behind."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import stat
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from emostream.address import SCHEME, Address, AddressError, parse_address
 from emostream.config import DecodeSettings
 from emostream.decode.file_structure import FileStructure, read_file_structure
 from emostream.decode.remote_file import is_remote
-from emostream.errors import ConfigError, SourceRejectedError
+from emostream.errors import ConfigError, SourceNotHereError, SourceRejectedError
 from emostream.redact import shown_address
 
 _SOCKET_GRACE_SECONDS = 2.0
@@ -125,13 +126,22 @@ def parse_location(url: str, *, settings: DecodeSettings) -> Location:
     return Location(address.url, name, True, options, hint=address.hint)
 
 
+def is_gone(path: Path) -> bool:
+    """Whether the folder of a file is there with others in it, and the file is not: no mount is missing then."""
+    try:
+        with os.scandir(path.parent) as entries:
+            return not path.exists() and next(entries, None) is not None
+    except (OSError, ValueError):
+        return False
+
+
 def _device(path: Path, *, name: str) -> Location:
     try:
         is_device = stat.S_ISCHR(path.stat().st_mode)
     except (OSError, ValueError):
         is_device = False
     if not is_device:
-        raise SourceRejectedError(f"cannot open {name}: there is no such device; give one like v4l2:///dev/video0")
+        raise SourceNotHereError(f"cannot open {name}: there is no such device; give one like v4l2:///dev/video0")
     return Location(str(path), name, False, {}, format="video4linux2")
 
 
@@ -160,12 +170,15 @@ def _local_file(text: str, *, name: str, settings: DecodeSettings) -> Location:
         status = path.stat()
         structure = _structure_of(path) if stat.S_ISREG(status.st_mode) else FileStructure()
     except FileNotFoundError as exc:
-        raise SourceRejectedError(f"cannot open {name}: there is no such file; check the path") from exc
+        raise SourceNotHereError(
+            f"cannot open {name}: there is no such file; check the path", is_gone=is_gone(path)
+        ) from exc
     except PermissionError as exc:
-        raise SourceRejectedError(f"cannot open {name}: permission denied; make it readable for this user") from exc
-    except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
-        reason = getattr(exc, "strerror", None) or str(exc)
-        raise SourceRejectedError(f"cannot open {name}: {reason}; check the path") from exc
+        raise SourceNotHereError(f"cannot open {name}: permission denied; make it readable for this user") from exc
+    except OSError as exc:  # a file server that is away, too many open files, …
+        raise SourceNotHereError(f"cannot open {name}: {exc.strerror or exc}; check the path") from exc
+    except ValueError as exc:  # a NUL in the path
+        raise SourceRejectedError(f"cannot open {name}: {exc}; check the path") from exc
     if stat.S_ISDIR(status.st_mode):
         raise SourceRejectedError(f"cannot open {name}: it is a folder; give a file in it")
     if not stat.S_ISREG(status.st_mode):

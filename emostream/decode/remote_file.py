@@ -6,7 +6,7 @@ import io
 from typing import Any, BinaryIO, cast
 
 from emostream.address import AddressError, parse_address
-from emostream.errors import SourceError, SourceRejectedError, SourceUnavailableError
+from emostream.errors import SourceError, SourceNotHereError, SourceRejectedError, SourceUnavailableError
 from emostream.redact import redact, shown_address
 
 SCHEMES = frozenset(
@@ -72,11 +72,13 @@ def _error(exc: Exception, url: str) -> SourceError:
         return exc
     name, reason = shown_address(url), redact(str(exc)) or type(exc).__name__
     if isinstance(exc, ImportError):
-        return SourceRejectedError(
+        return SourceNotHereError(
             f"cannot open {name}: {reason}; pip install 'emostream[objects]' and the package for its scheme"
         )
     if isinstance(exc, FileNotFoundError):
         return SourceRejectedError(f"cannot open {name}: there is no such file; check the path")
-    if isinstance(exc, PermissionError | ValueError | io.UnsupportedOperation):
+    if isinstance(exc, PermissionError):  # the rights of this process
+        return SourceNotHereError(f"cannot open {name}: {reason}")
+    if isinstance(exc, ValueError | io.UnsupportedOperation):
         return SourceRejectedError(f"cannot open {name}: {reason}")
     return SourceUnavailableError(f"cannot open {name}: {reason}; check that the store is reachable")

@@ -30,6 +30,7 @@ class GatedSource:
         is_paused: begin paused.
         after_index: frames up to this index were published by an earlier run and are left out; None for none.
         on_frame: sees each frame that is let through, in the decode thread.
+        on_first: called once, in the decode thread, when the first picture is decoded, before it is looked at.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class GatedSource:
         is_paused: bool = False,
         after_index: int | None = None,
         on_frame: Callable[[Frame], None] = lambda frame: None,
+        on_first: Callable[[], None] = lambda: None,
     ) -> None:
         self._source = source
+        self._on_first = on_first
         self._on_frame = on_frame
         self._after_index = -1 if after_index is None else after_index
         self._changed = threading.Condition()
@@ -97,7 +100,11 @@ class GatedSource:
     def __iter__(self) -> Iterator[Frame]:
         """Runs in the decode thread, once."""
         num_kept = 0
+        is_first = True
         for frame in self._source:
+            if is_first:
+                is_first = False
+                self._on_first()
             if not self._lets_through(frame):
                 self._num_skipped += 1
                 continue

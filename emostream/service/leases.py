@@ -59,11 +59,16 @@ class StreamLeases:
         self._store = store
         self._worker_id = worker_id
         self._max_streams = max_streams
+        self._limit = max_streams
         self._ttl_ms = round(ttl_seconds * 1000)
         self._version: int | None = None
         self._view = RegistryView(0, "")
         self._num_looks = 0
         self._lock = asyncio.Lock()
+
+    def limit(self, num_streams: int | None) -> None:
+        """Own no more than so many from now on, and tell the others so; None for the cap."""
+        self._limit = self._max_streams if num_streams is None else min(num_streams, self._max_streams)
 
     async def heartbeat(self, held: Mapping[str, int], *, is_draining: bool = False) -> Heartbeat:
         """Renew the leases held (stream id → epoch) and look at the registry.
@@ -91,7 +96,7 @@ class StreamLeases:
         """Claim streams that nobody holds, or anew those held already: stream id → epoch of those won."""
         if not stream_ids:
             return {}
-        won = await self._store.run("claim", [self._worker_id, self._ttl_ms, self._max_streams, *stream_ids])
+        won = await self._store.run("claim", [self._worker_id, self._ttl_ms, self._limit, *stream_ids])
         epochs = {stream_id: int(epoch) for stream_id, epoch in text_pairs(won).items()}
         self.stats.num_claimed += len(epochs)
         return epochs
@@ -123,7 +128,7 @@ class StreamLeases:
         async with self._lock:  # an answer tells what changed since the one before
             self._num_looks += 1
             is_known = self._version is not None and self._num_looks % LOOKS_BETWEEN_ALL
-            arguments: list[str | int] = [self._worker_id, ttl_ms, self._max_streams, len(held), int(is_draining)]
+            arguments: list[str | int] = [self._worker_id, ttl_ms, self._limit, len(held), int(is_draining)]
             arguments += [self._view.generation, self._version or 0] if is_known else ["", ""]
             pairs: list[str | int] = [item for pair in held.items() for item in pair]
             reply = await self._store.run("heartbeat", [*arguments, secrets.token_hex(8), *pairs])

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from types import MappingProxyType
 
 from emostream.service.record import RegistryView, WorkerEntry
 
@@ -33,13 +34,24 @@ class Placement:
     give_back: tuple[str, ...] = ()
 
 
-def place(view: RegistryView, *, worker_id: str, owned: Sequence[str]) -> Placement:
+def place(
+    view: RegistryView,
+    *,
+    worker_id: str,
+    owned: Sequence[str],
+    refusals: Mapping[str, Collection[str]] = MappingProxyType({}),
+    avoided: Collection[str] = (),
+) -> Placement:
     """The next step of one worker.
+
+    Streams that a living worker cannot run are no matter of fair shares: whoever else has room takes and keeps them.
 
     Args:
         view: the registry; must hold the worker itself.
         worker_id: who asks.
         owned: streams it has, the oldest first.
+        refusals: by stream, the workers that said that they cannot run it.
+        avoided: streams that this worker leaves to others for a while.
     """
     me = view.workers.get(worker_id)
     if me is None:
@@ -47,14 +59,42 @@ def place(view: RegistryView, *, worker_id: str, owned: Sequence[str]) -> Placem
     if me.is_draining:
         return Placement(give_back=tuple(owned))
     takers = [worker for worker in view.workers.values() if not worker.is_draining]
-    room = fair_share(len(view.unfinished_ids()), takers, worker_id=worker_id) - len(owned)
+    bound = _bound(view, takers, worker_id=worker_id, refusals=refusals)
+    if bound:
+        takers = _without(bound, takers, view=view)
+    movable = [stream_id for stream_id in owned if stream_id not in bound]
+    room = fair_share(len(set(view.unfinished_ids()) - bound), takers, worker_id=worker_id) - len(movable)
     if room < 0:
-        return Placement(give_back=tuple(owned[room:]))
-    free = sorted(set(view.free_ids()) - set(owned), key=lambda stream_id: _rank(worker_id, stream_id))
+        return Placement(give_back=tuple(movable[room:]))
+    free = sorted(set(view.free_ids()) - set(owned) - set(avoided), key=lambda stream_id: _rank(worker_id, stream_id))
+    shared = [stream_id for stream_id in free if stream_id not in bound]
     # While streams are free, others may not have taken their shares yet: the numbers say nothing then.
-    if not free and len(owned) - _fewest_of_others(view, takers, worker_id=worker_id) >= 2:
-        return Placement(give_back=(owned[-1],))
-    return Placement(claim=tuple(free[:room]))
+    if not free and movable and len(movable) - _fewest_of_others(view, takers, worker_id=worker_id, bound=bound) >= 2:
+        return Placement(give_back=(movable[-1],))
+    claim = [stream_id for stream_id in free if stream_id in bound] + shared[:room]
+    return Placement(claim=tuple(claim[: max(0, me.max_streams - len(owned))]))
+
+
+def _bound(
+    view: RegistryView,
+    takers: Sequence[WorkerEntry],
+    *,
+    worker_id: str,
+    refusals: Mapping[str, Collection[str]],
+) -> set[str]:
+    """Streams that somebody else cannot run."""
+    others = {worker.worker_id for worker in takers} - {worker_id}
+    return {
+        stream_id
+        for stream_id, judges in refusals.items()
+        if stream_id in view.records and stream_id not in view.finished and not others.isdisjoint(judges)
+    }
+
+
+def _without(bound: Collection[str], takers: Sequence[WorkerEntry], *, view: RegistryView) -> list[WorkerEntry]:
+    """The workers with the room that is left beside their bound streams."""
+    held = Counter(lease.worker_id for stream_id, lease in view.leases.items() if stream_id in bound)
+    return [replace(worker, max_streams=max(0, worker.max_streams - held[worker.worker_id])) for worker in takers]
 
 
 def files_capacity(view: RegistryView) -> int:
@@ -88,13 +128,15 @@ def _water_level(num_streams: int, caps: tuple[int, ...]) -> int:
     return low
 
 
-def _fewest_of_others(view: RegistryView, takers: Sequence[WorkerEntry], *, worker_id: str) -> float:
-    """Streams of the emptiest other worker that has room; infinite when none has.
+def _fewest_of_others(
+    view: RegistryView, takers: Sequence[WorkerEntry], *, worker_id: str, bound: Collection[str]
+) -> float:
+    """Movable streams of the emptiest other worker that has room; infinite when none has.
 
     Leases are counted: what a worker says of itself is as old as its last heartbeat, and what it has claimed since is
     not in it.
     """
-    held = Counter(lease.worker_id for lease in view.leases.values())
+    held = Counter(lease.worker_id for stream_id, lease in view.leases.items() if stream_id not in bound)
     others = [worker for worker in takers if worker.worker_id != worker_id]
     return min(
         (held[other.worker_id] for other in others if held[other.worker_id] < other.max_streams), default=math.inf

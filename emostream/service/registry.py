@@ -15,7 +15,7 @@ from emostream.service.record import (
     read_report,
     record_from_json,
 )
-from emostream.service.store import OPENINGS, RECORDS, REPORTS, RegistryStore
+from emostream.service.store import RECORDS, REPORTS, RegistryStore
 from emostream.stream import StreamState
 
 _MAX_CHANGE_ATTEMPTS = 20  # of a change that others overtake each time; more would mean a defect
@@ -31,6 +31,10 @@ class UnknownStreamError(EmostreamError, KeyError):
 
 class UnreadableRecordError(EmostreamError):
     """There is such a thing, but a newer version wrote it, or it is damaged: this version can only remove it."""
+
+
+class NotFailedError(EmostreamError):
+    """Only streams that failed are tried again."""
 
 
 class RegistryFullError(EmostreamError):
@@ -118,7 +122,22 @@ class StreamRegistry:
         """
         if not await self._store.run("remove", [stream_id]):
             raise _unknown(stream_id)
-        await self._store.drop_field(OPENINGS, stream_id)
+
+    async def retry(self, stream_id: str) -> None:
+        """Try a stream again that failed, for whatever reason. A file goes on after the last frame that was published.
+
+        Raises:
+            UnknownStreamError: there is no such stream.
+            NotFailedError: it did not fail.
+        """
+        verdict = (await self._store.run("retry", [stream_id])).decode()
+        if verdict == "gone":
+            raise _unknown(stream_id)
+        if verdict != "ok":
+            raise NotFailedError(
+                f"stream {stream_id} {'has ended' if verdict else 'goes on'}; only one that failed is tried again",
+                stream_id=stream_id,
+            )
 
     async def status(self, stream_id: str, view: RegistryView) -> StreamStatus:
         """How one stream is doing.
@@ -159,20 +178,24 @@ def status_of(record: StreamRecord, *, view: RegistryView, report: StreamReport 
     if final is not None:
         return StreamStatus(record, final, report.detail if report else "", report, None)
     if lease is None:
-        return StreamStatus(record, StreamState.PENDING, _why_pending(view, had_owner=report is not None), report, None)
+        return StreamStatus(record, StreamState.PENDING, _why_pending(view, report), report, None)
     if report is None or report.epoch != lease.epoch:
         return StreamStatus(record, StreamState.CONNECTING, "its worker opens the source", report, lease)
     return StreamStatus(record, report.state, report.detail, report, lease)
 
 
-def _why_pending(view: RegistryView, *, had_owner: bool) -> str:
+def _why_pending(view: RegistryView, report: StreamReport | None) -> str:
     takers = [worker for worker in view.workers.values() if not worker.is_draining]
     if not takers:
         return "no stream worker is running"
+    if report is not None and report.state is StreamState.PENDING and report.detail:
+        return f"a worker gave it back, and it is tried again: {report.detail}"
     if all(worker.num_streams >= worker.max_streams for worker in takers):
         capacity = sum(worker.max_streams for worker in takers)
         return f"all {len(takers)} stream workers are full ({capacity} streams); add workers or remove streams"
-    return "its worker went away; another one takes it over" if had_owner else "a worker is about to take it"
+    if report is None or report.state is StreamState.FAILED:
+        return "a worker is about to take it"
+    return "its worker went away; another one takes it over"
 
 
 def _read(stream_id: str, text: str | bytes) -> StreamRecord:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from emostream.address import Address, AddressError, parse_address
 from emostream.config import ServiceSettings
+from emostream.decode.location import is_gone
 from emostream.decode.remote_file import is_remote
-from emostream.errors import ConfigError, SourceRejectedError
+from emostream.errors import ConfigError, SourceNotHereError, SourceRejectedError, SourceUnavailableError
 from emostream.redact import shown_address
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -91,7 +92,7 @@ class SourcePolicy:
             return self._checked_udp(address, name=name)
         if address.scheme == "v4l2":
             if Path(address.path) not in self._devices or address.place or address.login is not None:
-                raise SourceRejectedError(f"{name}: not one of the devices that the operator allows (service.devices)")
+                raise _forbidden(f"{name}: not one of the devices that the operator allows (service.devices)")
             return address
         _check_host(address, name=name)
         checked = self.address_of(address.host, name=name, hint=address.hint)
@@ -117,12 +118,12 @@ class SourcePolicy:
         # A prefix ends at a slash: `s3://media` lets nobody into `s3://media-of-others`.
         is_allowed = any(f"{url}/".startswith(f"{prefix.rstrip('/')}/") for prefix in self._object_stores)
         if not is_allowed or ".." in url.split("/"):
-            raise SourceRejectedError(f"{name}: not under a prefix that the operator allows (service.object_stores)")
+            raise _forbidden(f"{name}: not under a prefix that the operator allows (service.object_stores)")
 
     def _checked_udp(self, parts: Address, *, name: str) -> Address:
         """Receives on a port; the host says on which address or for which group. Options of FFmpeg are not taken."""
         if parts.port not in self._udp_ports:
-            raise SourceRejectedError(f"{name}: not one of the ports that the operator allows (service.udp_ports)")
+            raise _forbidden(f"{name}: not one of the ports that the operator allows (service.udp_ports)")
         try:
             address = ipaddress.ip_address(parts.host or "0.0.0.0")  # noqa: S104  # the operator allowed it
         except ValueError:
@@ -133,14 +134,24 @@ class SourcePolicy:
 
     def _check_file(self, url: str, *, name: str) -> None:
         if self._media_root is None:
-            raise SourceRejectedError(f"{name}: files are not accepted here; the operator can set service.media_root")
+            raise _forbidden(f"{name}: files are not accepted here; the operator can set service.media_root")
         path = Path(url.removeprefix("file://"))
         try:
             is_inside = path.is_absolute() and path.resolve(strict=True).is_relative_to(self._media_root)
+            is_missing = False
         except (OSError, ValueError, RuntimeError):  # missing, a NUL in it, a loop of links
-            is_inside = False
+            is_inside, is_missing = False, self._misses(path)
         if not is_inside:
-            raise SourceRejectedError(f"{name}: there is no such file under the media root")
+            # Elsewhere it may be there: a mount may be missing here, or lead to another place.
+            raise SourceNotHereError(f"{name}: there is no such file under the media root", is_gone=is_missing)
+
+    def _misses(self, path: Path) -> bool:
+        """Whether the folder of a file is under the media root, with others in it, and the file is not there."""
+        try:
+            folder = path.parent.resolve(strict=True)
+        except (OSError, ValueError, RuntimeError):
+            return False
+        return self._media_root is not None and folder.is_relative_to(self._media_root) and is_gone(path)
 
     def address_of(self, host: str, *, name: str, hint: str = "") -> str:
         """The address to connect to, if one may connect to this host now; blocks for a name look-up.
@@ -152,13 +163,18 @@ class SourcePolicy:
 
         Raises:
             SourceRejectedError: one may not, or nobody knows the host.
+            SourceUnavailableError: nobody can say now who it is.
         """
         try:
             addresses = [ipaddress.ip_address(address.partition("%")[0]) for address in self._resolver(host)]
         except (OSError, ValueError) as exc:
-            raise SourceRejectedError(f"{name}: the host is not known; check its name{hint}") from exc
+            if _is_passing(exc):
+                raise SourceUnavailableError(
+                    f"{name}: its host cannot be looked up now; is a name server away? Try again later"
+                ) from exc
+            raise SourceNotHereError(f"{name}: the host is not known; check its name{hint}") from exc
         if not addresses or not all(self._is_allowed(address) for address in addresses):
-            raise SourceRejectedError(
+            raise _forbidden(
                 f"{name}: the host is not at a public address; the operator can allow its network with "
                 "service.allowed_networks"
             )
@@ -188,6 +204,23 @@ def _is_public(address: IpAddress) -> bool:
         return False
     # Mapped addresses are judged by what they embed alone; none of them is global itself.
     return address.is_global or getattr(address, "ipv4_mapped", None) is not None
+
+
+# What a look-up says of a name that does not exist; anything else it says may be otherwise in a moment.
+_UNKNOWN_NAME = {
+    getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY") if hasattr(socket, name)
+}
+
+
+def _is_passing(exc: OSError | ValueError) -> bool:
+    if isinstance(exc, socket.gaierror):
+        return exc.errno not in _UNKNOWN_NAME
+    return isinstance(exc, TimeoutError)
+
+
+def _forbidden(message: str) -> SourceNotHereError:
+    """By the settings of this process; others may have others."""
+    return SourceNotHereError(message, is_forbidden=True)
 
 
 def _embedded_in(address: IpAddress) -> list[ipaddress.IPv4Address]:

@@ -41,8 +41,12 @@ EPOCH = registry_key("epoch")
 """The last fencing token given out."""
 HELPERS = registry_key("helpers")
 """Sorted set: processes that own no stream and have figures to show (shared classifiers), by when they said so last."""
-OPENINGS = registry_key("openings")
-"""Hash: stream that is being opened → `worker deaths`: by whom, and how many workers died of it before."""
+OPENINGS = registry_key("attempts")
+"""Hash: stream that is being opened → JSON: by which worker, on which host, and where workers died of it before."""
+VERDICTS = registry_key("verdicts")
+"""Hash: stream → JSON: worker that could not run it → why (`verdicts.py`)."""
+HOSTS = registry_key("hosts")
+"""Hash: worker that lives → name of its host, known since it opened its first stream."""
 VIEWERS = registry_key("viewers")
 """Hash: channel of a preview → until when somebody looks at it, in ms."""
 GENERATION = registry_key("generation")
@@ -54,7 +58,7 @@ registry), `jobs:urls:ID` (their files), `jobs:results:ID` (what became of the o
 # In the order in which registry.lua names them.
 _SCRIPT_KEYS = (
     *(RECORDS, FINISHED, REPORTS, LEASES, LEASE_ENDS, WORKERS, WORKER_ENDS, REVISION, CHANGES, GONE, FLOOR, EPOCH),
-    *(GENERATION, VIEWERS, JOBS),
+    *(GENERATION, VIEWERS, JOBS, OPENINGS, VERDICTS, HOSTS),
 )
 _SCRIPTS = files("emostream.service").joinpath("scripts")
 

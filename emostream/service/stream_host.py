@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from emostream.decode.live_source import LiveSource, StateObserver
 from emostream.decode.source import FrameSource, SourceInfo
-from emostream.errors import EmostreamError, EventRejectedError
+from emostream.errors import DecodeError, EmostreamError, EventRejectedError
 from emostream.event import StatusEvent
 from emostream.face import Face
 from emostream.frame import Luma
@@ -26,9 +27,16 @@ from emostream.service.preview import PreviewKind, preview_channel
 from emostream.service.preview_tap import PreviewTap, SendPreview
 from emostream.service.record import StreamRecord, StreamReport, StreamTuning
 from emostream.service.stream_meter import MeteredSink, StreamMeter
+from emostream.service.verdicts import Verdict, verdict_of
 from emostream.stream import StreamKind, StreamSpec, StreamState
 
 logger = logging.getLogger(__name__)
+
+
+OnFirstPicture = Callable[[str], Coroutine[Any, Any, None]]
+"""Awaited with the id of the stream."""
+
+_FIRST_PICTURE_SECONDS = 2.0  # a registry that is away must not hold up the pictures
 
 
 class PipelineParts(Protocol):
@@ -79,10 +87,30 @@ class Outcome(Enum):
 
     ENDED = "ended"
     FAILED = "failed"
+    """Nothing more can come of it, wherever it is started."""
     RETRY = "retry"
-    """It may work when it is started again, with a new epoch."""
+    """It may work here when it is started again, with a new epoch."""
+    GIVE_BACK = "give back"
+    """It cannot work here, or not now; another worker may be able to."""
     DEPOSED = "deposed"
     """A newer run publishes this stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run that ended by itself.
+
+    Attributes:
+        outcome: what to do with the stream.
+        report: the last one.
+        verdict: why it could not be run, as far as that says something of the stream.
+        is_own_trouble: it says something of this worker: its engine, its memory, its descriptors.
+    """
+
+    outcome: Outcome
+    report: StreamReport
+    verdict: Verdict | None = None
+    is_own_trouble: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -95,6 +123,7 @@ class _Hosted:
     state: StreamState = StreamState.CONNECTING
     detail: str = "its worker opens the source"
     outcome: Outcome | None = None
+    verdict: Verdict | None = None
     is_stopping: bool = False
     last_error: str = ""
     gate: GatedSource | None = None
@@ -153,7 +182,13 @@ class StreamHost:
         return self._streams[stream_id].record
 
     def start(
-        self, record: StreamRecord, *, epoch: int, after_index: int | None = None, has_worked: bool = False
+        self,
+        record: StreamRecord,
+        *,
+        epoch: int,
+        after_index: int | None = None,
+        has_worked: bool = False,
+        on_first_picture: OnFirstPicture | None = None,
     ) -> None:
         """Start a stream that does not run here.
 
@@ -162,6 +197,7 @@ class StreamHost:
             epoch: its fencing token.
             after_index: frames up to this index of a file are published already.
             has_worked: its source was open in an earlier run.
+            on_first_picture: awaited when the first picture is decoded, before it is looked at; for 2 s at most.
         """
         stream_id = record.stream_id
         if stream_id in self._streams:
@@ -181,6 +217,7 @@ class StreamHost:
             is_paused=record.is_paused,
             after_index=after_index,
             on_frame=hosted.tap.offer,
+            on_first=_waiting_for(on_first_picture, stream_id, loop=loop),
         )
         sink = MeteredSink(
             self._sink,
@@ -224,10 +261,28 @@ class StreamHost:
         if reason.state is not None and not has_ended:
             await self._tell(self._status(hosted, reason.state, reason.value))
 
-    def take_ended(self) -> dict[str, tuple[Outcome, StreamReport]]:
-        """Streams that ended by themselves since the last call, with their last report; they are forgotten here."""
+    async def tell(self, report: StreamReport, *, stream_id: str) -> None:
+        """Publish the state that a report says."""
+        await self._tell(
+            StatusEvent(
+                stream_id=stream_id,
+                epoch=report.epoch,
+                state=report.state,
+                at=self._now(),
+                detail=report.detail,
+                num_events=report.num_frames,
+            )
+        )
+
+    def take_ended(self) -> dict[str, Ended]:
+        """Streams that ended by themselves since the last call; they are forgotten here."""
         ended = {
-            stream_id: (hosted.outcome, self._report(hosted))
+            stream_id: Ended(
+                hosted.outcome,
+                self._report(hosted),
+                hosted.verdict,
+                is_own_trouble=hosted.outcome is Outcome.GIVE_BACK and hosted.verdict is None,
+            )
             for stream_id, hosted in self._streams.items()
             if hosted.outcome is not None and not hosted.is_stopping
         }
@@ -257,18 +312,24 @@ class StreamHost:
             hosted.outcome = Outcome.DEPOSED
         except EmostreamError as exc:
             logger.warning("stream %s: %s", stream_id, exc, extra=_trace_of(exc))
-            hosted.detail = hosted.last_error = redact(str(exc))
-            hosted.outcome = Outcome.RETRY if exc.retryable else Outcome.FAILED
-            hosted.state = StreamState.RECONNECTING if exc.retryable else StreamState.FAILED
+            self._failed(hosted, exc, redact(str(exc)))
         except Exception as exc:  # the top of a stream's task: a defect here must not touch other streams
             logger.exception("stream %s: internal error", stream_id)
-            hosted.outcome, hosted.state = Outcome.FAILED, StreamState.FAILED
-            hosted.detail = hosted.last_error = f"internal error: {type(exc).__name__}: {redact(str(exc))}"
-            await self._tell(self._status(hosted, hosted.state, hosted.detail))
+            self._failed(hosted, exc, f"internal error: {type(exc).__name__}: {redact(str(exc))}")
         finally:
             hosted.tap.close()
             telling.cancel()
             await asyncio.wait([telling])
+
+    def _failed(self, hosted: _Hosted, exc: Exception, detail: str) -> None:
+        hosted.detail = hosted.last_error = detail
+        hosted.verdict = verdict_of(exc)
+        if isinstance(exc, EmostreamError) and exc.retryable:
+            hosted.outcome, hosted.state = Outcome.RETRY, StreamState.RECONNECTING
+        elif isinstance(exc, DecodeError):  # a file that was read as far as it goes
+            hosted.outcome, hosted.state = Outcome.FAILED, StreamState.FAILED
+        else:
+            hosted.outcome, hosted.state = Outcome.GIVE_BACK, StreamState.PENDING
 
     def _state_changed(self, hosted: _Hosted, state: StreamState, detail: str) -> None:
         is_news = state is not hosted.state
@@ -330,6 +391,23 @@ def _note(hosted: _Hosted, state: StreamState, detail: str) -> None:
     hosted.state, hosted.detail = state, redact(detail)
     if state in (StreamState.RECONNECTING, StreamState.FAILED):
         hosted.last_error = hosted.detail
+
+
+def _waiting_for(
+    on_first_picture: OnFirstPicture | None, stream_id: str, *, loop: asyncio.AbstractEventLoop
+) -> Callable[[], None]:
+    """For the decode thread: let the event loop do something, and wait until it is done."""
+
+    def wait() -> None:
+        if on_first_picture is None or loop.is_closed():
+            return
+        doing = asyncio.run_coroutine_threadsafe(on_first_picture(stream_id), loop)
+        try:
+            doing.result(timeout=_FIRST_PICTURE_SECONDS)
+        except (EmostreamError, TimeoutError, CancelledError) as exc:
+            logger.info("stream %s: its first picture could not be noted yet: %s", stream_id, exc)
+
+    return wait
 
 
 def _trace_of(error: EmostreamError) -> dict[str, str]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.publish.sink import EventSink, publish_summary
+from emostream.stream import StreamState
 
 _WINDOW_SECONDS = 5.0  # long enough for a steady figure at one frame per second, short enough to show a stop
 
@@ -109,7 +110,9 @@ class MeteredSink:
             self._on_published(events)
 
     async def publish_status(self, event: StatusEvent) -> None:
-        """Tell, then deliver."""
+        """Tell, then deliver. That a run failed is left out: its worker decides what that means for the stream."""
+        if event.state is StreamState.FAILED:
+            return
         self._on_status(event)
         with _away_at_most():
             await self._sink.publish_status(event)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Collection, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from emostream.decode.backoff import Backoff
-from emostream.errors import ConfigError, EmostreamError, EventRejectedError, PublishError, SourceRejectedError
+from emostream.errors import ConfigError, EmostreamError, EventRejectedError, PublishError
 from emostream.redact import redact
 from emostream.service.jobs import JobRegistry
 from emostream.service.leases import StreamLeases
@@ -20,12 +21,15 @@ from emostream.service.placement import files_capacity, place
 from emostream.service.record import RegistryView, StreamRecord, StreamReport, read_report, record_from_json
 from emostream.service.returning import ReturningWorkers
 from emostream.service.store import RECORDS, REPORTS, RegistryStore
-from emostream.service.stream_host import Outcome, StopReason, StreamHost
+from emostream.service.stream_host import Ended, Outcome, StopReason, StreamHost
+from emostream.service.trouble import StepWatch, Trouble
+from emostream.service.verdicts import Judges, Verdicts, are_final, verdict_of
 from emostream.stream import StreamKind, StreamState
 
 logger = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 1.0
+_BEATS_FOR_OTHERS = 4  # a stream that is given back is left to others for so many heartbeats at least
 
 
 @dataclass(slots=True)
@@ -68,6 +72,7 @@ class StreamWorker:
         host: runs the streams.
         worker_id: as in `leases`.
         heartbeat_seconds: pause between heartbeats; a fraction of the leases' life.
+        host_name: of the machine it is on; by default that of this one.
         clock: monotonic seconds.
     """
 
@@ -79,6 +84,7 @@ class StreamWorker:
         host: StreamHost,
         worker_id: str,
         heartbeat_seconds: float,
+        host_name: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.worker_id = worker_id
@@ -86,7 +92,10 @@ class StreamWorker:
         """As of the last heartbeat."""
         self._store = store
         self._jobs = JobRegistry(store)
-        self._openings = Openings(store, worker_id=worker_id, clock=clock)
+        self._openings = Openings(store, worker_id=worker_id, host=host_name, clock=clock)
+        self._verdicts = Verdicts(store, worker_id=worker_id)
+        self._refusals: dict[str, Judges] = {}  # of all workers, as of the last time that streams were free
+        self._avoided: dict[str, float] = {}  # streams left to others, until when
         self._leases = leases
         self._host = host
         self._heartbeat_seconds = heartbeat_seconds
@@ -94,13 +103,30 @@ class StreamWorker:
         self._is_draining = asyncio.Event()
         self._retries: dict[str, _Retry] = {}
         self._runs: dict[str, _Runs] = {}
-        self._unreported: dict[str, StreamReport] = {}  # of streams that ended, until Redis has them
+        self._unreported: dict[str, Ended] = {}  # streams that ended, until Redis knows
+        # Not security: they spread what is tried again.
+        self._trouble = Trouble(random.Random(), clock=clock)  # noqa: S311
+        self._watch = StepWatch(clock=clock)
         self._stopping: set[asyncio.Task[None]] = set()
         self._stepping = asyncio.Lock()
         self._returning = ReturningWorkers(lease_seconds=leases.ttl_seconds)
         self._reported_seconds = float("-inf")
         self._is_registry_away = False
         self._num_dropped = 0
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether its models failed lately: then they should be looked at."""
+        return self._trouble.is_recent
+
+    def check(self) -> None:
+        """Whether it makes progress.
+
+        Raises:
+            EmostreamError: for a while its steps failed, or none came to its end. Another process may do better.
+        """
+        if not self._is_draining.is_set():
+            self._watch.check()
 
     async def run(self) -> None:
         """Work until `drain` is called. Streams go on while the registry is away."""
@@ -109,10 +135,13 @@ class StreamWorker:
                 async with self._stepping:
                     await self._step()
                 self._registry_answered()
+                self._watch.progressed()
             except (PublishError, ConfigError) as exc:  # a login that is refused now may be accepted again
                 self._registry_failed(exc)
-            except Exception:  # the top of the worker's loop: a defect in one step must not end all streams
+                self._watch.progressed()
+            except Exception as exc:  # the top of the worker's loop: a defect in one step must not end all streams
                 logger.exception("worker %s: internal error in a step", self.worker_id)
+                self._watch.failed(exc)
             try:
                 async with asyncio.timeout(self._heartbeat_seconds):
                     await self._is_draining.wait()
@@ -152,9 +181,11 @@ class StreamWorker:
 
     def _held(self) -> dict[str, int]:
         waiting = {stream_id: retry.epoch for stream_id, retry in self._retries.items()}
-        return {stream_id: report.epoch for stream_id, report in self._unreported.items()} | waiting | self._host.held
+        ended = {stream_id: it.report.epoch for stream_id, it in self._unreported.items()}
+        return ended | waiting | self._host.held
 
     async def _step(self) -> None:
+        self._limit_itself()
         beat = await self._leases.heartbeat(self._held())
         self._returning.note(
             beat.view.workers.keys(),
@@ -167,12 +198,17 @@ class StreamWorker:
             self._stop(stream_id, StopReason.LOST)
         self._follow_records(beat.view)
         self._host.show_previews(beat.view.previews)
-        await self._settle_ended()
+        await self._settle_ended(beat.view)
+        self._limit_itself()
         await self._openings.settle(self._host.reports())
         await self._restart_due(beat.view)
         if not self._returning.are_awaited:
             await self._place(beat.view)
         await self._report(beat.view)
+
+    def _limit_itself(self) -> None:
+        """In trouble a worker takes no streams; the others see that and take them."""
+        self._leases.limit(len(self._held()) if self._trouble.is_now else None)
 
     def _follow_records(self, view: RegistryView) -> None:
         """Stop what is not wanted any more, change what is wanted otherwise."""
@@ -188,20 +224,60 @@ class StreamWorker:
         for stream_id in self._runs.keys() - view.records.keys():
             del self._runs[stream_id]
 
-    async def _settle_ended(self) -> None:
-        """Report streams that ended by themselves, or put them on the list for another try.
+    async def _settle_ended(self, view: RegistryView) -> None:
+        """Report streams that ended by themselves, put them on the list for another try, or give them back.
 
         All is noted before Redis is asked for anything: when it is away, nothing of it is forgotten.
         """
-        for stream_id, (outcome, report) in self._host.take_ended().items():
-            if outcome is Outcome.RETRY:
-                self._retries[stream_id] = _Retry(report.epoch, self._clock() + self._delay_seconds(stream_id, report))
-            if outcome is not Outcome.DEPOSED:
-                self._unreported[stream_id] = report
-        await self._leases.report(self._unreported)
+        for stream_id, ended in self._host.take_ended().items():
+            if ended.outcome is not Outcome.DEPOSED:
+                self._note_ended(stream_id, ended)
+        for stream_id, ended in list(self._unreported.items()):
+            if ended.outcome is Outcome.GIVE_BACK and ended.verdict is not None:
+                self._unreported[stream_id] = await self._judged(stream_id, ended, view)
+        await self._leases.report({stream_id: ended.report for stream_id, ended in self._unreported.items()})
+        given_back = {
+            stream_id: ended.report.epoch
+            for stream_id, ended in self._unreported.items()
+            if ended.outcome is Outcome.GIVE_BACK
+        }
+        await self._leases.release(given_back)
         if self._unreported:
             self._reported_seconds = float("-inf")  # jobs are moved on at once
-        self._unreported.clear()
+        told, self._unreported = self._unreported, {}
+        for stream_id, ended in told.items():
+            if ended.outcome is not Outcome.ENDED:  # which its pipeline says
+                await self._host.tell(ended.report, stream_id=stream_id)
+
+    def _note_ended(self, stream_id: str, ended: Ended) -> None:
+        now_seconds = self._clock()
+        if ended.outcome is Outcome.RETRY:
+            due_seconds = now_seconds + self._delay_seconds(stream_id, ended.report)
+            self._retries[stream_id] = _Retry(ended.report.epoch, due_seconds)
+        elif ended.outcome is Outcome.GIVE_BACK:
+            delay_seconds = self._delay_seconds(stream_id, ended.report)
+            for_others_seconds = _BEATS_FOR_OTHERS * self._heartbeat_seconds
+            self._avoided[stream_id] = now_seconds + max(delay_seconds, for_others_seconds)
+            if ended.is_own_trouble:
+                self._trouble.came()
+        self._unreported[stream_id] = ended
+
+    async def _judged(self, stream_id: str, ended: Ended, view: RegistryView) -> Ended:
+        """What becomes of a stream that this worker cannot run, after all that was said of it by others."""
+        record = view.records.get(stream_id)
+        if ended.verdict is None or record is None:
+            return ended
+        judges = await self._verdicts.add(stream_id, ended.verdict, epoch=ended.report.epoch)
+        is_final = are_final(
+            judges,
+            worker_id=self.worker_id,
+            workers=view.workers.values(),
+            kind=record.spec.kind,
+            has_worked=ended.report.has_worked,
+        )
+        if not is_final:
+            return ended
+        return replace(ended, outcome=Outcome.FAILED, report=replace(ended.report, state=StreamState.FAILED))
 
     def _delay_seconds(self, stream_id: str, report: StreamReport) -> float:
         runs = self._runs_of(stream_id)
@@ -221,7 +297,11 @@ class StreamWorker:
     async def _place(self, view: RegistryView) -> None:
         # Those that are not wanted any more are being stopped: they do not push others out.
         owned = [stream_id for stream_id in self._held() if stream_id in view.records]
-        placement = place(view, worker_id=self.worker_id, owned=owned)
+        now_seconds = self._clock()
+        self._avoided = {name: until for name, until in self._avoided.items() if until > now_seconds}
+        if view.free_ids():
+            self._refusals = await self._verdicts.all()
+        placement = place(view, worker_id=self.worker_id, owned=owned, refusals=self._refusals, avoided=self._avoided)
         for stream_id, epoch in (await self._leases.claim(placement.claim)).items():
             await self._start(stream_id, epoch=epoch, living=view.workers)
         for stream_id in placement.give_back:
@@ -232,38 +312,78 @@ class StreamWorker:
 
     async def _start(self, stream_id: str, *, epoch: int, living: Collection[str]) -> None:
         """Start a stream that was claimed, or give it back."""
+        last: StreamReport | None = None
         try:
-            opening = await self._openings.begin(stream_id, living=living)
+            last = read_report(await self._store.field_of(REPORTS, stream_id))
+            has_worked = last is not None and last.has_worked
+            opening = await self._openings.begin(stream_id, living=living, has_worked=has_worked)
             if opening is Opening.LATER:
-                self._retries[stream_id] = _Retry(epoch, self._clock() + self._heartbeat_seconds)
+                await self._open_later(stream_id, epoch=epoch, last=last)
                 return
-            if opening is Opening.NEVER:
-                raise SourceRejectedError(
-                    f"{MAX_DEATHS} workers died while they opened it: its video may crash the decoder; it is not "
-                    "opened again unless it is removed and added once more"
-                )
             record = await self._wanted(stream_id, epoch=epoch)
+            if record is not None and opening is Opening.NEVER:
+                self._note_ended(stream_id, Ended(Outcome.FAILED, _given_up(epoch, self.worker_id)))
+                return
             after_index = None if record is None else await self._last_published(record, epoch=epoch)
-            report = read_report(await self._store.field_of(REPORTS, stream_id))
             if record is None or self._is_draining.is_set():  # since this step began: nobody would stop it any more
                 await self._leases.release({stream_id: epoch})
                 return
-            has_worked = report is not None and report.has_worked
-            self._host.start(record, epoch=epoch, after_index=after_index, has_worked=has_worked)
+            self._host.start(
+                record,
+                epoch=epoch,
+                after_index=after_index,
+                has_worked=has_worked,
+                on_first_picture=self._openings.opened,
+            )
             self._runs_of(stream_id).started_seconds = self._clock()
+            self._watch.progressed()
             logger.info("stream %s starts in epoch %d", stream_id, epoch, extra={"stream_id": stream_id})
         except PublishError:
             await self._leases.release({stream_id: epoch})
             raise
-        except EmostreamError as exc:  # it can never work
-            await self._give_up(stream_id, epoch, str(exc))
-        except Exception as exc:  # a defect that one stream meets must not keep the others from starting
-            logger.exception("stream %s: internal error", stream_id)
-            await self._give_up(stream_id, epoch, f"internal error: {type(exc).__name__}: {exc}")
+        except Exception as exc:  # what one stream meets must not keep the others from starting
+            self._refuse(stream_id, exc, epoch=epoch, last=last)
 
-    async def _give_up(self, stream_id: str, epoch: int, detail: str) -> None:
-        report = StreamReport(StreamState.FAILED, redact(detail), self.worker_id, epoch)
-        await self._leases.report({stream_id: report})
+    def _refuse(self, stream_id: str, exc: Exception, *, epoch: int, last: StreamReport | None) -> None:
+        """A stream that could not even be started."""
+        detail = redact(str(exc))
+        if isinstance(exc, EmostreamError):
+            logger.warning("stream %s: %s", stream_id, exc, extra={"stream_id": stream_id})
+        else:
+            logger.error("stream %s: internal error", stream_id, exc_info=exc)
+            detail = f"internal error: {type(exc).__name__}: {detail}"
+        is_passing = isinstance(exc, EmostreamError) and exc.retryable
+        report = replace(
+            last or StreamReport(StreamState.PENDING),
+            state=StreamState.RECONNECTING if is_passing else StreamState.PENDING,
+            detail=detail,
+            last_error=detail,
+            worker_id=self.worker_id,
+            epoch=epoch,
+            num_frames=0,
+        )
+        outcome, verdict = Outcome.RETRY if is_passing else Outcome.GIVE_BACK, verdict_of(exc)
+        is_own_trouble = outcome is Outcome.GIVE_BACK and verdict is None
+        self._note_ended(stream_id, Ended(outcome, report, verdict, is_own_trouble=is_own_trouble))
+
+    async def _open_later(self, stream_id: str, *, epoch: int, last: StreamReport | None) -> None:
+        pause_seconds = self._openings.pause_seconds(stream_id)
+        due_seconds = self._clock() + max(self._heartbeat_seconds, pause_seconds)
+        self._retries[stream_id] = _Retry(epoch, due_seconds)
+        if pause_seconds > self._heartbeat_seconds:
+            detail = (
+                f"workers died while they opened it; it is opened again, alone, when this one has lived for another "
+                f"{math.ceil(pause_seconds)} s"
+            )
+            report = replace(
+                last or StreamReport(StreamState.RECONNECTING),
+                state=StreamState.RECONNECTING,
+                detail=detail,
+                last_error=detail,
+                worker_id=self.worker_id,
+                epoch=epoch,
+            )
+            await self._leases.report({stream_id: report})
 
     async def _wanted(self, stream_id: str, *, epoch: int) -> StreamRecord | None:
         """The record as it is now; None when it is gone, cannot be read, or was made anew after the claim."""
@@ -328,3 +448,11 @@ class StreamWorker:
         if self._is_registry_away:
             logger.warning("worker %s: the registry answers again", self.worker_id)
         self._is_registry_away = False
+
+
+def _given_up(epoch: int, worker_id: str) -> StreamReport:
+    detail = (
+        f"{MAX_DEATHS} workers died while they opened it: its video may crash the decoder; it is not opened again "
+        "unless that is asked for (emostream streams retry)"
+    )
+    return StreamReport(StreamState.FAILED, detail, worker_id, epoch, last_error=detail)

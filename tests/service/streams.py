@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Protocol
 
 from emostream.classify.batcher import CropBatcher
 from emostream.config import TrackSettings
@@ -51,6 +52,14 @@ class CrashingSource(EndlessSource):
         return super().__iter__()
 
 
+class Detects(Protocol):
+    """What finds faces."""
+
+    def detect(self, luma: Luma) -> list[Face]:
+        """In a picture."""
+        ...
+
+
 class ScriptedParts:
     """Makes streams whose sources come from a function."""
 
@@ -59,6 +68,7 @@ class ScriptedParts:
         self.observers: dict[str, StateObserver] = {}
         self.sources: dict[str, FrameSource] = {}
         self.have_worked: dict[str, bool] = {}
+        self.detector: Detects = ScriptedDetector([[face_at(10, 4)]])
         self.batcher = CropBatcher(ConstantClassifier(), num_workers=1, max_batch_size=32)
 
     def source(self, spec: StreamSpec, *, on_state: StateObserver, has_worked: bool) -> FrameSource:
@@ -74,7 +84,7 @@ class ScriptedParts:
             source,
             stream_id=record.stream_id,
             epoch=epoch,
-            follower=FaceFollower(ScriptedDetector([[face_at(10, 4)]]).detect, settings=TrackSettings()),
+            follower=FaceFollower(self.detector.detect, settings=TrackSettings()),
             classifier=self.batcher,
             smoother=EmotionSmoother(time_constant_seconds=0.5),
             sink=sink,

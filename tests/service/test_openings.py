@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import signal
 
 import pytest
@@ -41,13 +42,96 @@ async def test_what_was_opened_when_a_worker_died_is_opened_alone(store: Registr
     assert await store.hash_of(OPENINGS) == {}
 
 
+class Clock:
+    """Seconds that a test moves on."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+async def die_of(store: RegistryStore, stream_id: str, *, times: int, host: str = "h1", first: int = 0) -> None:
+    """Workers open a stream and die of it, each after it lived long enough."""
+    for number in range(first, first + times):
+        clock = Clock()
+        worker = Openings(store, worker_id=f"{stream_id}-{number}", host=host, clock=clock)
+        if await worker.begin(stream_id, living=[]) is Opening.LATER:
+            clock.seconds += worker.pause_seconds(stream_id)
+            assert await worker.begin(stream_id, living=[]) is Opening.NOW
+
+
 async def test_after_three_deaths_it_is_given_up_and_may_be_tried_once_more(store: RegistryStore) -> None:
-    for number in range(MAX_DEATHS):
-        worker = Openings(store, worker_id=f"w{number}")
-        assert await worker.begin("door", living=[]) is Opening.NOW
-    last = Openings(store, worker_id="last")
+    await die_of(store, "door", times=MAX_DEATHS)
+    last = Openings(store, worker_id="last", host="h1")
     assert await last.begin("door", living=[]) is Opening.NEVER
     assert await last.begin("door", living=[]) is Opening.NOW
+
+
+async def test_workers_that_die_every_few_seconds_blame_no_stream(store: RegistryStore) -> None:
+    """Two deaths may be the stream's; after them a worker proves that it lives by itself before it opens it again."""
+    for number in range(12):
+        clock = Clock()
+        worker = Openings(store, worker_id=f"w{number}", host="h1", clock=clock)
+        openings = []
+        for _ in range(5):
+            openings.append(await worker.begin("door", living=[]))
+            clock.seconds += 1.5
+        assert openings[0] is (Opening.NOW if number < 2 else Opening.LATER)
+        assert Opening.NEVER not in openings
+        assert worker.pause_seconds("door") <= 10.0
+    clock.seconds += 10.0
+    assert await worker.begin("door", living=[]) is Opening.NOW
+
+
+async def test_what_has_worked_is_opened_again_after_longer_and_longer_times(store: RegistryStore) -> None:
+    pauses = []
+    for number in range(8):
+        clock = Clock()
+        worker = Openings(store, worker_id=f"w{number}", host="h1", clock=clock)
+        opening = await worker.begin("door", living=[], has_worked=True)
+        pauses.append(worker.pause_seconds("door"))
+        if opening is Opening.LATER:
+            clock.seconds += pauses[-1]
+            opening = await worker.begin("door", living=[], has_worked=True)
+        assert opening is Opening.NOW
+    assert pauses == [0, 0, 10, 60, 120, 240, 480, 960]
+
+
+async def test_several_streams_of_which_workers_die_are_not_at_fault(store: RegistryStore) -> None:
+    for name in ("a", "b", "c"):
+        await die_of(store, name, times=MAX_DEATHS)
+    assert await Openings(store, worker_id="w", host="h1").begin("a", living=[]) is Opening.LATER
+    await store.redis.hdel(OPENINGS, "b", "c")
+    assert await Openings(store, worker_id="w", host="h1").begin("a", living=[]) is Opening.NEVER
+
+
+async def test_another_host_has_to_try_it_as_well(store: RegistryStore) -> None:
+    elsewhere = Openings(store, worker_id="w2", host="h2")
+    assert await elsewhere.begin("other", living=["w2"]) is Opening.NOW
+    await elsewhere.opened("other")
+    await die_of(store, "door", times=MAX_DEATHS)
+    clock = Clock()
+    here = Openings(store, worker_id="w1", host="h1", clock=clock)
+    assert await here.begin("door", living=["w1", "w2"]) is Opening.LATER
+    await die_of(store, "door", times=1, host="h2", first=9)
+    assert await here.begin("door", living=["w1", "w2"]) is Opening.NEVER
+
+
+async def test_the_first_picture_clears_a_stream(store: RegistryStore) -> None:
+    for number in range(2 * MAX_DEATHS):
+        worker = Openings(store, worker_id=f"w{number}")
+        assert await worker.begin("door", living=[]) is Opening.NOW
+        await worker.opened("door")
+        await worker.opened("unknown")
+    assert await store.hash_of(OPENINGS) == {}
+
+
+@pytest.mark.parametrize("note", ["", "{", "[]", "w1 2", '{"worker": 1}', '{"worker": "w", "host": "h", "deaths": 3}'])
+async def test_a_note_of_another_version_is_none(store: RegistryStore, note: str) -> None:
+    await store.redis.hset(OPENINGS, "door", note)
+    assert await Openings(store, worker_id="w1").begin("door", living=[]) is Opening.NOW
 
 
 async def test_a_hand_over_is_no_death_and_notes_of_others_stay(store: RegistryStore) -> None:
@@ -59,7 +143,8 @@ async def test_a_hand_over_is_no_death_and_notes_of_others_stay(store: RegistryS
         assert await second.begin("door", living=["w1", "w2"]) is Opening.NOW
     now = 31.0
     await first.settle({"door": OPENS})  # so long after its beginning it cannot be the stream's fault
-    assert await store.hash_of(OPENINGS) == {"door": b"w2 0"}
+    (note,) = (await store.hash_of(OPENINGS)).values()
+    assert (json.loads(note)["worker"], json.loads(note)["deaths"]) == ("w2", [])
 
 
 @pytest.mark.slow
@@ -89,3 +174,25 @@ async def test_a_stream_that_crashes_its_worker(bench: Bench, redis_server: Embe
     started[-1].send_signal(signal.SIGTERM)
     await keeping
     assert await bench.store.hash_of(OPENINGS) == {}
+
+
+@pytest.mark.slow
+async def test_workers_that_crash_for_reasons_of_their_own_fail_no_stream(
+    bench: Bench, redis_server: EmbeddedRedis
+) -> None:
+    """A driver that ends the process with the first picture that is looked at."""
+    names = ("s0", "s1", "s2")
+    for name in names:
+        await bench.registry.create(live_record(name))
+    for number in range(2 * MAX_DEATHS):
+        async with worker_process(redis_server.url, f"broken{number}", is_broken=True) as worker:
+            assert await worker.wait() == -signal.SIGSEGV
+        assert not (await bench.look()).finished
+    async with worker_process(redis_server.url, "good") as worker:
+
+        async def all_run() -> bool:
+            return {status.state for status in await bench.statuses()} == {StreamState.RUNNING}
+
+        await until(all_run, timeout_seconds=60)
+        worker.send_signal(signal.SIGTERM)
+        await worker.wait()

@@ -66,7 +66,7 @@ async def test_a_file_ends_by_itself_and_goes_on_after_what_is_published(sink: C
     host = StreamHost(from_file(ScriptedSource(gray_frames(20))), sink=sink, worker_id="w1")
     host.start(file_record(), epoch=1, after_index=11)
     await until(lambda: sink.statuses and sink.statuses[-1].state is StreamState.ENDED)
-    await until(lambda: (ended := host.take_ended()) and ended["clip"][0] is Outcome.ENDED)
+    await until(lambda: (ended := host.take_ended()) and ended["clip"].outcome is Outcome.ENDED)
     assert [event.frame_index for event in sink.events] == list(range(12, 20))
     assert host.held == {}
 
@@ -77,8 +77,9 @@ async def test_the_failure_of_one_stream_touches_no_other(sink: CollectingSink) 
     host.start(live_record(), epoch=1)
     host.start(file_record(), epoch=2)
     await until(lambda: host._streams["clip"].outcome is Outcome.FAILED)
-    outcome, report = host.take_ended()["clip"]
-    assert (outcome, report.state) == (Outcome.FAILED, StreamState.FAILED)
+    ended = host.take_ended()["clip"]
+    report = ended.report
+    assert (ended.outcome, report.state) == (Outcome.FAILED, StreamState.FAILED)
     assert "damaged" in report.detail
     assert "secret" not in report.detail
     before = host.reports()["door"].num_frames
@@ -92,7 +93,7 @@ async def test_the_failure_of_one_stream_touches_no_other(sink: CollectingSink) 
         (EventRejectedError("a newer run publishes"), Outcome.DEPOSED),
         (SinkUnavailableError("Redis is away"), Outcome.RETRY),
         (ConfigError("Redis refused the login"), Outcome.RETRY),
-        (RuntimeError("a defect"), Outcome.FAILED),
+        (RuntimeError("a defect"), Outcome.GIVE_BACK),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.value,
 )
@@ -102,7 +103,7 @@ async def test_what_the_sink_raises_decides_the_outcome(
     sink.failures.append(error)
     host.start(live_record(), epoch=1)
     await until(lambda: host._streams["door"].outcome is not None)
-    assert host.take_ended()["door"][0] is outcome
+    assert host.take_ended()["door"].outcome is outcome
 
 
 @pytest.mark.parametrize("reason", list(StopReason))

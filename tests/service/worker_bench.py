@@ -105,10 +105,13 @@ async def bench(store: RegistryStore) -> AsyncIterator[Bench]:
 
 
 @contextlib.asynccontextmanager
-async def worker_process(redis_url: str, worker_id: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A worker in a process of its own; killed at the end."""
+async def worker_process(
+    redis_url: str, worker_id: str, *, is_broken: bool = False
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A worker in a process of its own; killed at the end. A broken one crashes when it looks at a picture."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.service.worker_process", redis_url, worker_id
+        *(sys.executable, "-m", "tests.service.worker_process", redis_url, worker_id),
+        *(["broken"] if is_broken else []),
     )
     try:
         yield process

@@ -1,12 +1,18 @@
-"""A stream worker as a process of its own, on scripted sources: `python -m tests.service.worker_process URL ID`."""
+"""A stream worker as a process of its own, on scripted sources: `python -m tests.service.worker_process URL ID`.
+
+With `broken` behind it crashes when it looks at a picture.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 
 from emostream.decode.source import FrameSource
+from emostream.face import Face
+from emostream.frame import Luma
 from emostream.publish.redis_sink import RedisSink
 from emostream.service.leases import StreamLeases
 from emostream.service.store import RegistryStore
@@ -24,7 +30,15 @@ def _source_of(spec: StreamSpec) -> FrameSource:
     return CrashingSource() if spec.stream_id == CRASHING else EndlessSource(seconds_per_frame=0.04, kind=spec.kind)
 
 
-async def main(redis_url: str, worker_id: str) -> None:
+class _CrashingDetector:
+    """A driver that ends the process with the first picture that is looked at."""
+
+    def detect(self, luma: Luma) -> list[Face]:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return []
+
+
+async def main(redis_url: str, worker_id: str, *, is_broken: bool) -> None:
     """Work until SIGTERM, then drain."""
     async with (
         RegistryStore(SETTINGS, redis_url=redis_url) as store,
@@ -32,6 +46,8 @@ async def main(redis_url: str, worker_id: str) -> None:
     ):
         leases = StreamLeases(store, worker_id=worker_id, max_streams=20, ttl_seconds=2.0)
         parts = ScriptedParts(_source_of)
+        if is_broken:
+            parts.detector = _CrashingDetector()
         host = StreamHost(parts, sink=sink, worker_id=worker_id)
         worker = StreamWorker(store, leases=leases, host=host, worker_id=worker_id, heartbeat_seconds=0.2)
         stopped = asyncio.Event()
@@ -43,4 +59,4 @@ async def main(redis_url: str, worker_id: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main(sys.argv[1], sys.argv[2], is_broken="broken" in sys.argv))

@@ -35,9 +35,7 @@ local function end_what_ran_out()
     note_state(id)
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', worker_ends, '-inf', whole(now))) do
-    redis.call('ZREM', worker_ends, id)
-    redis.call('HDEL', workers, id)
-    note_gone('w', id)
+    forget_worker(id)
   end
 end
 

@@ -8,7 +8,7 @@
 -- worker the set `leases:WORKER` holds its streams. These keys lie on the same node, as all keys of the registry do.
 
 local records, finished, reports, leases, lease_ends, workers, worker_ends, revision, changes, gone, floor, last_epoch,
-  generation, viewers, jobs = unpack(KEYS)
+  generation, viewers, jobs, openings, verdicts, hosts = unpack(KEYS)
 local MOST_GONE = 1000 -- things that are gone and still told of; who was away for longer is told everything
 
 local time = redis.call('TIME')
@@ -72,10 +72,21 @@ local function next_epoch()
   return token
 end
 
+-- What came of a stream so far.
+local function forget_course(id)
+  for _, key in ipairs({finished, reports, openings, verdicts}) do redis.call('HDEL', key, id) end
+end
+
+local function forget_worker(id)
+  redis.call('HDEL', workers, id)
+  redis.call('HDEL', hosts, id)
+  redis.call('ZREM', worker_ends, id)
+  note_gone('w', id)
+end
+
 local function add_record(id, text)
   text = string.gsub(text, '"created_epoch":0,', '"created_epoch":' .. next_epoch() .. ',', 1)
-  redis.call('HDEL', finished, id)
-  redis.call('HDEL', reports, id)
+  forget_course(id)
   redis.call('HSET', records, id, text)
   note('r', id)
   note('s', id)
@@ -84,8 +95,7 @@ end
 
 local function remove_record(id)
   local removed = redis.call('HDEL', records, id)
-  redis.call('HDEL', finished, id)
-  redis.call('HDEL', reports, id)
+  forget_course(id)
   if not redis.call('ZSCORE', lease_ends, id) then redis.call('HDEL', leases, id) end -- it ran out; a valid one is its owner's
   if removed == 1 then
     note_gone('r', id)

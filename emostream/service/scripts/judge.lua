@@ -1,0 +1,29 @@
+-- A worker says of a stream that it holds why it cannot run it, or takes that back.
+--
+-- ARGV  worker id, stream id, epoch, verdict ('' takes it back)
+-- Returns  JSON of all verdicts on the stream: worker id → verdict
+--
+-- Workers that are gone are forgotten, except where they speak of the source itself.
+
+local me, id, epoch, verdict = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local found = redis.call('HGET', verdicts, id)
+if redis.call('HGET', leases, id) ~= me .. ' ' .. epoch or redis.call('HEXISTS', records, id) == 0 then
+  return found or ''
+end
+local kept, num_kept = {}, 0
+for worker, said in pairs(found and cjson.decode(found) or {}) do
+  if worker ~= me and (said == 'refused' or redis.call('HEXISTS', workers, worker) == 1) then
+    kept[worker] = said
+    num_kept = num_kept + 1
+  end
+end
+if verdict ~= '' then
+  kept[me] = verdict
+  num_kept = num_kept + 1
+end
+if num_kept == 0 then
+  redis.call('HDEL', verdicts, id)
+  return ''
+end
+redis.call('HSET', verdicts, id, cjson.encode(kept))
+return redis.call('HGET', verdicts, id)
