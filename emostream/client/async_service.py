@@ -93,6 +93,10 @@ class AsyncServiceClient:
         """See `ServiceClient.change`."""
         return await self.send(calls.change_stream(stream_id, changes))
 
+    async def retry(self, stream_id: str) -> StreamView:
+        """See `ServiceClient.retry`."""
+        return await self.send(calls.retry_stream(stream_id))
+
     async def remove(self, stream_id: str) -> None:
         """Ask for a stream no more; its events stay."""
         await self.send(calls.remove_stream(stream_id))

@@ -83,6 +83,10 @@ class ServiceClient:
         """Change a stream in place: the fields of `StreamChange`, for example `target_fps=5`, `paused=True`."""
         return self.send(calls.change_stream(stream_id, changes))
 
+    def retry(self, stream_id: str) -> StreamView:
+        """Try a stream again that failed; `ApiError` with status 409 when it did not. A file goes on where it was."""
+        return self.send(calls.retry_stream(stream_id))
+
     def remove(self, stream_id: str) -> None:
         """Ask for a stream no more; its events stay."""
         self.send(calls.remove_stream(stream_id))

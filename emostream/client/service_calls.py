@@ -107,6 +107,11 @@ def change_stream(stream_id: str, changes: dict[str, Any]) -> Call[StreamView]:
     return _with_json("PATCH", _path(stream_id), change.model_dump(mode="json", exclude_unset=True), _view)
 
 
+def retry_stream(stream_id: str) -> Call[StreamView]:
+    """Try a stream again that failed."""
+    return Call("POST", f"{_path(stream_id)}/retry", _view)
+
+
 def remove_stream(stream_id: str) -> Call[None]:
     """Ask for a stream no more."""
     return Call("DELETE", _path(stream_id), lambda body, headers: None)

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import SecretStr
@@ -25,6 +25,9 @@ from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.publish.redis_sink import RedisSink
 from emostream.redact import redact, shown_address
 from emostream.service.source_policy import SourcePolicy
+
+if TYPE_CHECKING:  # an extra
+    from emostream.deployments.ray_watch import RayWatch
 
 _READY_TIMEOUT_SECONDS = 120.0  # the detector may have to be pulled first
 _POLL_SECONDS = 0.2  # a service over HTTP has no other way to say that it is ready
@@ -90,12 +93,17 @@ def serve(
             shared_detector=shared_detector,
             tls=(tls_cert.resolve(), tls_key.resolve()) if tls_cert and tls_key else None,
             stopped=stopped,
-        ):
+        ) as watch:
             base = _base_url("https" if tls_cert else "http", host=host, port=port)
             _wait_until_ready(base, stopped=stopped)
             if not stopped.is_set():
                 _print_addresses(base, redis_url=own_redis, has_tokens=bool(settings.service.tokens))
                 stopped.wait()
+            if watch.why_gone:
+                raise EmostreamError(
+                    f"{watch.why_gone}, and the service with it; start it again. Was memory short? Ray's own logs are "
+                    "below /tmp/ray/session_latest/logs"
+                )
             notes.print("stopping: streams are handed over, events delivered")
     notes.print("stopped")
 
@@ -143,16 +151,16 @@ async def _check_redis(settings: Settings, *, url: str) -> None:
 
 
 @contextlib.contextmanager
-def _ray_app(settings: Settings, **options: Any) -> Iterator[None]:
-    """Ray and the application, ended in order; options as for `running_app`."""
+def _ray_app(settings: Settings, **options: Any) -> Iterator[RayWatch]:
+    """Ray and the application, ended in order; options and what it yields as for `running_app`."""
     try:
         from emostream.deployments.local import running_app
     except ImportError as exc:
         raise ConfigError(
             f"the service needs packages that are not installed ({exc.name}): pip install 'emostream[serve]'"
         ) from exc
-    with running_app(settings, **options):
-        yield
+    with running_app(settings, **options) as watch:
+        yield watch
 
 
 def _base_url(scheme: str, *, host: str, port: int) -> str:

@@ -118,3 +118,15 @@ def resume(
 ) -> None:
     """Process frames again."""
     print_record(ApiClient(service, token=token).change(stream_id, {"paused": False}), json=json)
+
+
+@streams_app.command()
+def retry(
+    stream_id: StreamIdArgument,
+    *,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Try a stream again that failed; a file goes on after the last frame published."""
+    print_record(ApiClient(service, token=token).retry(stream_id), json=json)

@@ -20,11 +20,13 @@ from emostream.classify.classifier import Classified
 from emostream.classify.load import load_classifier
 from emostream.classify.manifest import ModelManifest
 from emostream.config import Settings
+from emostream.deployments.call_by_call import answer_or_raise, answers_of
 from emostream.deployments.ray_metrics import RayRecorder
 from emostream.deployments.remote_call import MAX_RETRY_SECONDS, answer_of
 from emostream.errors import ClassifierUnavailableError
 from emostream.logs import configure_logging
 from emostream.service.classifier_metrics import measured_classifier
+from emostream.service.reference_input import ReferenceAnswer
 
 Crops = npt.NDArray[np.uint8]
 
@@ -63,6 +65,7 @@ class EmotionClassification:
             load_classifier, settings.classify, cache_dir=settings.models.cache_dir
         )
         self._stack.callback(self._classifier.close)
+        self._reference = await asyncio.to_thread(ReferenceAnswer, self._classifier)
         await self._stack.enter_async_context(
             measured_classifier(
                 settings,
@@ -76,14 +79,22 @@ class EmotionClassification:
 
     async def classify(self, crops: Crops) -> Classified:
         """uint8 n×S×S → float32 n×labels, with the wait for the batch and this call's share of its computing time."""
-        answer: Classified = await self._in_batch(_Call(crops))
-        return answer
+        answer: Classified | Exception = await self._in_batch(_Call(crops))
+        return answer_or_raise(answer)
+
+    async def check_health(self) -> None:
+        """Called by Serve; a replica whose engine fails, or answers otherwise than at its start, is replaced."""
+        await asyncio.to_thread(self._reference.check)
 
     @serve.batch(max_batch_size=_MAX_BATCH_SIZE, batch_wait_timeout_s=0.005, batch_size_fn=_num_crops)
-    async def _in_batch(self, calls: list[_Call]) -> list[Classified]:
+    async def _in_batch(self, calls: list[_Call]) -> list[Classified | Exception]:
+        return await answers_of(self._compute, calls)
+
+    def _compute(self, calls: Sequence[_Call]) -> list[Classified]:
+        """Runs in a thread."""
         started = time.monotonic()
         crops = np.concatenate([call.crops for call in calls])
-        probabilities = await asyncio.to_thread(self._classifier.classify, crops)
+        probabilities = self._classifier.classify(crops)
         seconds, waits = time.monotonic() - started, [started - call.arrived_seconds for call in calls]
         self._stats.add_batch(len(crops), wait_seconds=sum(waits), compute_seconds=seconds)
         parts = np.split(probabilities, np.cumsum([len(call.crops) for call in calls])[:-1])

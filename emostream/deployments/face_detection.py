@@ -10,6 +10,7 @@ from ray.serve.handle import DeploymentHandle
 
 from emostream.assembly import load_chosen_detector
 from emostream.config import DetectSettings, Settings
+from emostream.deployments.call_by_call import answer_or_raise, answers_of
 from emostream.deployments.remote_call import MAX_RETRY_SECONDS, answer_of
 from emostream.detect.candidates import Candidates
 from emostream.detect.centerface_detector import CenterFaceDetector, centerface_letterbox
@@ -18,6 +19,7 @@ from emostream.face import Face
 from emostream.frame import Luma
 from emostream.logs import configure_logging
 from emostream.process_tuning import tune_process
+from emostream.service.reference_input import reference_picture
 
 _MAX_BATCH_SIZE = 16  # pictures; the time for one batch of this size is what a stream waits for at most
 
@@ -40,10 +42,18 @@ class FaceDetection:
             raise ConfigError(f"a shared detector is centerface, and detect.kind is {settings.detect.kind}")
         self._detector = detector
 
+    async def search(self, picture: Luma) -> Candidates:
+        """uint8 H×W, as `centerface_letterbox` shrinks frames → what is found there, in its pixels."""
+        answer: Candidates | Exception = await self._in_batch(picture)
+        return answer_or_raise(answer)
+
+    async def check_health(self) -> None:
+        """Called by Serve; a replica whose network fails is replaced."""
+        await asyncio.to_thread(self._detector.detect, reference_picture())
+
     @serve.batch(max_batch_size=_MAX_BATCH_SIZE, batch_wait_timeout_s=0.005)
-    async def search(self, pictures: list[Luma]) -> list[Candidates]:
-        """uint8 H×W for each call, as `centerface_letterbox` shrinks frames → what is found there, in its pixels."""
-        return await asyncio.to_thread(self._detector.search, pictures)
+    async def _in_batch(self, pictures: list[Luma]) -> list[Candidates | Exception]:
+        return await answers_of(self._detector.search, pictures)
 
 
 class RemoteDetector:
@@ -76,8 +86,7 @@ class RemoteDetector:
         """See `FaceDetector.detect`; blocks until the answer is there, not to be called in the event loop.
 
         Raises:
-            InferenceError: the picture could not be searched.
-            DetectorUnavailableError: nobody answered in time.
+            DetectorUnavailableError: nobody answered in time, or the picture could not be searched.
         """
         if luma.size == 0:
             return []

@@ -24,6 +24,7 @@ from ray.serve.exceptions import RayServeException
 from emostream.config import Settings
 from emostream.deployments.app import bind_app
 from emostream.deployments.http_proxy import ENVIRONMENT as PROXY_ENVIRONMENT
+from emostream.deployments.ray_watch import RayWatch
 from emostream.deployments.start_errors import error_of_app, error_of_ray, is_slow_start
 from emostream.errors import ConfigError
 
@@ -36,6 +37,7 @@ APP_NAME = "emostream"
 _STOP_SECONDS = 6.0
 # Replicas load models, and may wait for a machine that a cluster brings first.
 _APP_SECONDS = 300.0
+_GONE_SECONDS = 15.0  # measured: 2 s without a raylet, 7 s without a head
 _POLL_SECONDS = 0.2  # Serve tells nobody that an application is up
 _START_ATTEMPTS = 2  # Ray waits 30 s for itself, which a machine may miss that starts many other things as well
 
@@ -52,8 +54,10 @@ def running_app(
     shared_detector: bool = False,
     tls: tuple[Path, Path] | None = None,
     stopped: threading.Event | None = None,
-) -> Iterator[None]:
+) -> Iterator[RayWatch]:
     """The application, deleted at the end; the Ray that was started for it ends as well.
+
+    What it yields says whether Ray went away meanwhile.
 
     Args:
         settings: all settings, with the Redis URL.
@@ -63,7 +67,7 @@ def running_app(
         shared_classifier: classify in a deployment of its own.
         shared_detector: search for faces in a deployment of its own.
         tls: certificate and private key (PEM), for HTTPS.
-        stopped: when it is set, the application is not waited for any longer.
+        stopped: when it is set, the application is not waited for any longer. Set when Ray went away.
 
     Raises:
         ConfigError: the port is taken, or there is no cluster at the address.
@@ -72,6 +76,8 @@ def running_app(
     if address is None:
         _check_port(host, port)
     _start_ray(settings, address=address)
+    stopped = stopped or threading.Event()
+    watch = RayWatch(stopped)
     try:
         app = bind_app(
             settings,
@@ -81,13 +87,25 @@ def running_app(
         )
         certificate, key = (str(tls[0]), str(tls[1])) if tls else (None, None)
         http_options = HTTPOptions(host=host, port=port, ssl_certfile=certificate, ssl_keyfile=key)
-        try:
-            _start_app(app, http_options=http_options, stopped=stopped or threading.Event())
-            yield
-        finally:
-            _delete_app(timeout_seconds=_STOP_SECONDS if address is None else None)
+        with watch:
+            try:
+                _start_app(app, http_options=http_options, stopped=stopped)
+                yield watch
+            finally:
+                if not watch.why_gone:
+                    _delete_app(timeout_seconds=_STOP_SECONDS if address is None else None)
     finally:
+        _end_ray(is_gone=bool(watch.why_gone))
+
+
+def _end_ray(*, is_gone: bool) -> None:
+    """Disconnect, and end the Ray that was started here; what is left of one that is gone may not answer."""
+    if not is_gone:
         ray.shutdown()
+        return
+    ending = threading.Thread(target=ray.shutdown, daemon=True)
+    ending.start()
+    ending.join(_GONE_SECONDS)
 
 
 def _start_ray(settings: Settings, *, address: str | None) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
-from emostream.errors import InferenceError, ModelError
+from emostream.errors import ModelError
 
 MAX_RETRY_SECONDS = 30.0
 """A replica that was killed is back within about 10 s."""
 
 _RETRY_PAUSE_SECONDS = 0.2
+_MAX_FAILURES = 3
 
 
 async def answer_of(
@@ -34,16 +35,19 @@ async def answer_of(
         max_retry_seconds: how long to wait for an answer.
 
     Raises:
-        InferenceError: the model itself failed; it would do so again.
-        ModelError: of the kind `unavailable`.
+        ModelError: of the kind `unavailable`. Also when the model failed, several times: that is no fault of the worker
+            that asks, and Serve replaces a replica that cannot compute.
     """
     deadline = time.monotonic() + max_retry_seconds
+    num_failures = 0
     while True:
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 return await call()
         except RayTaskError as exc:
-            raise InferenceError(f"{what} failed: {exc.cause}") from exc
+            num_failures += 1
+            if num_failures == _MAX_FAILURES:
+                raise unavailable(f"{what} failed: {exc.cause}") from exc
         except (RayError, RayServeException, TimeoutError) as exc:
             if time.monotonic() >= deadline:
                 raise unavailable(

@@ -22,6 +22,7 @@ from emostream.deployments.ray_metrics import RayRecorder
 from emostream.logs import configure_logging
 from emostream.process_tuning import tune_process
 from emostream.service.open_worker import open_worker
+from emostream.service.reference_input import check_models
 
 # Of a worker whose searches are made elsewhere: its threads mostly wait for answers.
 _NUM_WAITING_THREADS = 16
@@ -71,6 +72,7 @@ class StreamWorkers:
         self._stack = AsyncExitStack()
         loop = asyncio.get_running_loop()
         models = await asyncio.to_thread(_load_models, settings, classification, detection, loop)
+        self._models = models
         self._stack.callback(models.close)
         worker_id = f"worker-{uuid.uuid4().hex[:12]}"
         self._worker = await self._stack.enter_async_context(
@@ -82,6 +84,12 @@ class StreamWorkers:
                 record=RayRecorder(),
             )
         )
+
+    async def check_health(self) -> None:
+        """Called by Serve; a worker that makes no progress, or whose models fail, is replaced."""
+        self._worker.check()
+        if self._worker.is_suspect:
+            await check_models(self._models)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Called by Serve for `autoscaling.py`."""

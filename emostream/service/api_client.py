@@ -44,6 +44,10 @@ class ApiClient:
         """Change a stream in place."""
         return dict(self.call("PATCH", f"/v1/streams/{quote(stream_id, safe='')}", body))
 
+    def retry(self, stream_id: str) -> dict[str, Any]:
+        """Try a stream again that failed."""
+        return dict(self.call("POST", f"/v1/streams/{quote(stream_id, safe='')}/retry"))
+
     def remove(self, stream_id: str) -> None:
         """Ask for a stream no more."""
         self.call("DELETE", f"/v1/streams/{quote(stream_id, safe='')}")

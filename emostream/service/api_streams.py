@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Response
+from fastapi import FastAPI, HTTPException, Query, Response
 
+from emostream.errors import SourceUnavailableError
 from emostream.service.api_context import Context, StreamId
 from emostream.service.api_models import (
     StreamChange,
@@ -36,7 +37,10 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
     async def create_stream(body: StreamRequest, context: Context, response: Response) -> StreamView:
         """Ask for a stream. Asking again for the very same changes nothing and answers 200."""
         record = body.record()
-        await asyncio.to_thread(context.policy.check, body.url)
+        try:
+            await asyncio.to_thread(context.policy.check, body.url)
+        except SourceUnavailableError as exc:  # whether it may be watched cannot be said now
+            raise HTTPException(503, str(exc), headers={"Retry-After": "2"}) from exc
         record, is_new = await context.registry.create(record)
         response.status_code = 201 if is_new else 200
         response.headers["Location"] = f"/v1/streams/{record.stream_id}"
@@ -80,6 +84,18 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
     async def change_stream(stream_id: StreamId, body: StreamChange, context: Context) -> StreamView:
         """Change a stream in place: its source stays open (a change of zones opens it again)."""
         await context.registry.change(stream_id, body.apply)
+        return StreamView.of(await context.status(stream_id))
+
+    @app.post(
+        "/v1/streams/{stream_id}/retry",
+        dependencies=writing,
+        tags=["streams"],
+        responses=problem_responses(404, 409),
+    )
+    async def retry_stream(stream_id: StreamId, context: Context) -> StreamView:
+        """Try a stream again that failed, for whatever reason; 409 when it did not fail. A file goes on after the last
+        frame that was published."""
+        await context.registry.retry(stream_id)
         return StreamView.of(await context.status(stream_id))
 
     @app.delete(

@@ -16,6 +16,7 @@ from emostream.redact import redact
 from emostream.service.api_models import PROBLEM_TYPE, place_of_error
 from emostream.service.jobs import JobExistsError, UnknownJobError
 from emostream.service.registry import (
+    NotFailedError,
     RegistryFullError,
     StreamExistsError,
     UnknownStreamError,
@@ -33,6 +34,7 @@ _STATUS_OF: tuple[tuple[type[EmostreamError], int], ...] = (
     (StreamExistsError, 409),
     (JobExistsError, 409),
     (UnreadableRecordError, 409),
+    (NotFailedError, 409),
     (RegistryFullError, 503),
     (ConfigError, 422),
     (DecodeError, 422),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from emostream.classify.classifier import Classified
-from emostream.errors import ClassifierUnavailableError, ConfigError, InferenceError
+from emostream.errors import Cause, ClassifierUnavailableError, ConfigError, InferenceError
 from emostream.testing import ConstantClassifier
 
 pytest.importorskip("ray")
@@ -23,6 +24,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from emostream.deployments.app import AppArgs, build_app
 from emostream.deployments.autoscaling import StreamWorkerPolicy
+from emostream.deployments.call_by_call import answer_or_raise, answers_of
 from emostream.deployments.emotion_classification import RemoteClassifier
 
 CONFIGS = sorted((Path(__file__).parents[2] / "deploy" / "serve").glob("*.yaml"))
@@ -120,9 +122,37 @@ async def test_a_classifier_that_stays_away_lets_its_streams_start_again() -> No
     assert caught.value.retryable
 
 
-async def test_a_model_that_fails_is_not_asked_again() -> None:
+async def test_a_model_that_fails_for_a_moment_is_asked_again() -> None:
     failed = RayTaskError("classify", "traceback", InferenceError("too hot"))  # type: ignore[no-untyped-call]
-    handle = _Handle(failed)
-    with pytest.raises(InferenceError, match="too hot"):
+    handle = _Handle(failed, failed)
+    classified = await remote_classifier(handle).classify(np.zeros((1, 64, 64), np.uint8), may_wait=True)
+    assert len(classified.probabilities) == 1
+    assert handle.batch_sizes == [1, 1, 1]
+
+
+async def test_a_model_that_goes_on_failing_is_no_fault_of_the_worker_that_asks() -> None:
+    failed = RayTaskError("classify", "traceback", InferenceError("too hot"))  # type: ignore[no-untyped-call]
+    handle = _Handle(*3 * [failed])
+    with pytest.raises(ClassifierUnavailableError, match="too hot") as caught:
         await remote_classifier(handle).classify(np.zeros((1, 64, 64), np.uint8), may_wait=True)
-    assert handle.batch_sizes == [1]
+    assert caught.value.cause is Cause.PASSING
+    assert handle.batch_sizes == [1, 1, 1]
+
+
+async def test_a_batch_that_fails_is_computed_call_by_call() -> None:
+    batches: list[int] = []
+
+    def halve(items: Sequence[int]) -> list[int]:
+        batches.append(len(items))
+        if any(item % 2 for item in items):
+            raise InferenceError(f"odd in {items}")
+        return [item // 2 for item in items]
+
+    assert await answers_of(halve, [2, 4]) == [1, 2]
+    mixed = await answers_of(halve, [2, 3, 4])
+    assert batches == [2, 3, 1, 1, 1]
+    assert (mixed[0], mixed[2]) == (1, 2)
+    assert isinstance(mixed[1], InferenceError)
+    assert answer_or_raise(mixed[0]) == 1
+    with pytest.raises(InferenceError, match=r"odd in \[3\]"):
+        answer_or_raise(mixed[1])

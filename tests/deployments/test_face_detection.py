@@ -125,12 +125,15 @@ def test_a_detector_that_stays_away_lets_its_streams_start_again(
     assert caught.value.retryable
 
 
-def test_a_picture_that_cannot_be_searched_is_not_sent_again(detector: CenterFaceDetector, remote_to: RemoteTo) -> None:
+def test_a_network_that_goes_on_failing_lets_its_streams_start_again(
+    detector: CenterFaceDetector, remote_to: RemoteTo
+) -> None:
     failed = RayTaskError("search", "traceback", InferenceError("too hot"))  # type: ignore[no-untyped-call]
-    handle = Handle(detector, failed)
-    with pytest.raises(InferenceError, match="the shared detector failed: too hot"):
+    handle = Handle(detector, *3 * [failed])
+    with pytest.raises(DetectorUnavailableError, match="the shared detector failed: too hot"):
         remote_to(handle).detect(frame_with_spots())
-    assert len(handle.shapes) == 1
+    assert len(handle.shapes) == 3
+    assert len(remote_to(Handle(detector, failed)).detect(frame_with_spots((100, 60)))) == 1
 
 
 def test_the_application_binds_it_when_it_is_asked_for() -> None:

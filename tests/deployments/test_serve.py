@@ -140,3 +140,25 @@ def titles_of(whole: psutil.Process) -> list[str]:
         with contextlib.suppress(psutil.NoSuchProcess):
             titles.append(" ".join(child.cmdline()))
     return titles
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it runs; nobody may wait for the children of Ray's processes that were killed."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_it_ends_with_an_error_when_ray_is_gone(tmp_path: Path, name: str) -> None:
+    log = tmp_path / "log"
+    with running_service(log=log) as service:
+        before = service.descendants()
+        (victim,) = [process for process in before if process.name() == name]
+        victim.kill()
+        assert service.process.wait(60) == 1
+        wait_for(lambda: not any(lives(process) for process in before), timeout_seconds=60)
+    said = " ".join(log.read_text().split())
+    assert "the service with it; start it again" in said
+    assert "stopping: streams are handed over" not in said

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from emostream.config import ServiceSettings
-from emostream.errors import ConfigError, SourceRejectedError
+from emostream.errors import Cause, ConfigError, SourceNotHereError, SourceRejectedError, SourceUnavailableError
 from emostream.service.source_policy import SourcePolicy
 
 ADDRESSES = {
@@ -233,3 +234,46 @@ def test_a_prefix_of_an_object_store_is_compared_with_what_is_opened() -> None:
     for url in ("s3://media:x/@other/clip.mp4", "sftp://u:p/w@nas.example/out/clip.mp4"):
         with pytest.raises(SourceRejectedError):
             policy.check(url)
+
+
+@pytest.mark.parametrize("name", ["EAI_AGAIN", "EAI_FAIL", "EAI_SYSTEM", "EAI_MEMORY"])
+def test_a_name_server_that_is_away_says_nothing_of_the_source(name: str) -> None:
+    def away(host: str) -> list[str]:
+        raise socket.gaierror(getattr(socket, name), "Temporary failure in name resolution")
+
+    with pytest.raises(SourceUnavailableError) as caught:
+        SourcePolicy(ServiceSettings(), resolver=away).check("rtsp://user:secret@camera.example/1")
+    assert caught.value.cause is Cause.PASSING
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [socket.gaierror(socket.EAI_NONAME, "unknown"), OSError("no such host")])
+def test_a_name_that_one_process_does_not_know_may_be_known_to_others(error: OSError) -> None:
+    def unknown(host: str) -> list[str]:
+        raise error
+
+    with pytest.raises(SourceNotHereError):
+        SourcePolicy(ServiceSettings(), resolver=unknown).check("rtsp://camera.example/1")
+
+
+def test_files_that_are_gone_and_mounts_that_are_missing(tmp_path: Path) -> None:
+    root = tmp_path / "media"
+    for folder in ("full", "empty"):
+        (root / folder).mkdir(parents=True)
+    (root / "full" / "other.mp4").write_bytes(b"x")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "other.mp4").write_bytes(b"x")
+    (root / "link").symlink_to(tmp_path / "outside")
+
+    def is_gone(path: Path, *, media_root: Path | None = root) -> bool:
+        with pytest.raises(SourceNotHereError) as caught:
+            SourcePolicy(ServiceSettings(media_root=media_root)).check(f"file://{path}")
+        return bool(caught.value.fields.get("is_gone"))
+
+    assert is_gone(root / "full" / "clip.mp4")
+    assert not is_gone(root / "empty" / "clip.mp4"), "nothing is mounted there"
+    assert not is_gone(root / "none" / "clip.mp4")
+    assert not is_gone(root / "link" / "clip.mp4"), "what lies outside is not told"
+    assert not is_gone(tmp_path / "outside" / "other.mp4")
+    assert not is_gone(root / "full" / "clip.mp4", media_root=None)
+    assert not is_gone(root / "full" / "clip.mp4", media_root=tmp_path / "not mounted")

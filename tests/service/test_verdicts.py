@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import random
 from collections.abc import Callable, Iterator
 from typing import Self
@@ -15,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.classify.batcher import CropBatcher
+from emostream.client import ApiError, AsyncServiceClient, ServiceClient
+from emostream.config import load_settings
 from emostream.decode.backoff import Backoff
 from emostream.decode.live_source import LiveSource
 from emostream.decode.source import FrameSource, SourceInfo
@@ -30,6 +33,7 @@ from emostream.errors import (
     SourceUnavailableError,
 )
 from emostream.frame import Frame
+from emostream.publish.embedded_redis import EmbeddedRedis
 from emostream.service.record import WorkerEntry
 from emostream.service.registry import NotFailedError, UnknownStreamError
 from emostream.service.store import FINISHED, HOSTS, OPENINGS, VERDICTS
@@ -37,6 +41,8 @@ from emostream.service.trouble import StepWatch, Trouble
 from emostream.service.verdicts import Verdict, are_final, verdict_of
 from emostream.stream import StreamKind, StreamSpec, StreamState
 from emostream.testing import CollectingSink, ConstantClassifier, ScriptedSource, gray_frames
+from tests.integration.command_line import run_emostream
+from tests.service.http_service import served_api
 from tests.service.streams import EndlessSource, ScriptedParts, live_record
 from tests.service.worker_bench import Bench, bench, file_record, until
 
@@ -470,3 +476,34 @@ async def test_nothing_of_a_stream_or_a_worker_stays_behind(bench: Bench) -> Non
     bench.workers.clear()
     for key in (VERDICTS, OPENINGS, HOSTS):
         assert await bench.store.hash_of(key) == {}
+
+
+async def test_every_door_to_try_it_again(bench: Bench, redis_server: EmbeddedRedis) -> None:
+    sources = Sources(REFUSED)
+    bench.start_worker("w1", sink=CollectingSink(), source_of=sources)
+    await bench.registry.create(live_record())
+
+    async def fails_again() -> None:
+        await until(lambda: is_failed(bench, "door"))
+
+    async with served_api(load_settings(), redis_url=redis_server.url) as base, AsyncServiceClient(base) as client:
+        plain = ServiceClient(base)
+        await fails_again()
+        assert (await client.retry("door")).id == "door"
+        await fails_again()
+        assert (await asyncio.to_thread(plain.retry, "door")).state is not StreamState.FAILED
+        await fails_again()
+        arguments = ("streams", "retry", "door", "--service", base, "--json")
+        outcome = await asyncio.to_thread(run_emostream, *arguments)
+        assert (outcome.code, json.loads(outcome.out)["id"]) == (0, "door")
+        await fails_again()
+        sources.error = None
+        await client.retry("door")
+        await until(lambda: bench.is_state("door", StreamState.RUNNING))
+        for stream_id, status in (("door", 409), ("nobody", 404)):
+            with pytest.raises(ApiError) as caught:
+                await client.retry(stream_id)
+            assert caught.value.status == status
+        outcome = await asyncio.to_thread(run_emostream, *arguments)
+        assert outcome.code == 1
+        assert "only one that failed" in outcome.err

@@ -1,14 +1,13 @@
-/** Pause, go on, remove: the same buttons in the list and on the page of a stream. */
+/** Pause, go on, try again, remove: the same buttons in the list and on the page of a stream. */
 
 import { api, streamPath } from "./api.js";
 import { askToRemove } from "./dialogs.js";
 import { button, setText } from "./dom.js";
 import { announce, showFailure } from "./messages.js";
-import { isFinal } from "./states.js";
 
 export class StreamActions {
   #view = null;
-  #pause = button("Pause", () => this.#togglePause());
+  #pause = button("Pause", () => this.#act());
   #remove = button("Remove", () => this.#askToRemove());
 
   /** @param {string} streamId @param {{onChange: () => void, onRemoved: () => void}} callbacks */
@@ -23,10 +22,24 @@ export class StreamActions {
   /** Fit the buttons to the state of the stream. */
   update(view) {
     this.#view = view;
-    const label = view.paused ? "Resume" : "Pause";
+    const label = view.state === "failed" ? "Retry" : view.paused ? "Resume" : "Pause";
     setText(this.#pause, label);
     this.#pause.setAttribute("aria-label", `${label} ${this.streamId}`);
-    this.#pause.disabled = isFinal(view);
+    this.#pause.disabled = view.state === "ended";
+  }
+
+  #act() {
+    return this.#view.state === "failed" ? this.#retry() : this.#togglePause();
+  }
+
+  async #retry() {
+    try {
+      this.update(await api.post(`${streamPath(this.streamId)}/retry`));
+      announce(`${this.streamId} is tried again`);
+      this.onChange();
+    } catch (error) {
+      showFailure(error);
+    }
   }
 
   async #togglePause() {
