@@ -7,7 +7,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -414,7 +414,16 @@ class StreamWorker:
         )
         self._num_dropped = num_dropped
         await self._leases.report({name: report for name, report in reports.items() if not report.state.is_final})
+        await self._withdraw_verdicts(reports)
         await self._jobs.feed(max_streams=files_capacity(view))
+
+    async def _withdraw_verdicts(self, reports: Mapping[str, StreamReport]) -> None:
+        """Streams that run here after all."""
+        for stream_id, report in reports.items():
+            judges = self._refusals.get(stream_id, {})
+            if report.num_frames and self.worker_id in judges:
+                await self._verdicts.withdraw(stream_id, epoch=report.epoch)
+                self._refusals[stream_id] = {name: said for name, said in judges.items() if name != self.worker_id}
 
     def _stop(self, stream_id: str, reason: StopReason) -> None:
         """Stop in the background, so that heartbeats go on meanwhile; then give the lease back."""

@@ -23,6 +23,7 @@ class Cluster:
         self.owned: dict[str, list[str]] = {f"w{index}": [] for index in range(len(caps))}
         self.caps = {f"w{index}": cap for index, cap in enumerate(caps)}
         self.draining: set[str] = set()
+        self.refusals: dict[str, set[str]] = {}
 
     def view(self) -> RegistryView:
         leases = {stream_id: Lease(worker_id, 1) for worker_id, owned in self.owned.items() for stream_id in owned}
@@ -33,7 +34,13 @@ class Cluster:
         return RegistryView(1, "g", self.records, {}, leases, workers)
 
     def step(self, name: str) -> Placement:
-        placement = place(self.view(), worker_id=name, owned=self.owned[name])
+        placement = place(
+            self.view(),
+            worker_id=name,
+            owned=self.owned[name],
+            refusals=self.refusals,
+            avoided=[stream_id for stream_id, judges in self.refusals.items() if name in judges],
+        )
         self.owned[name] += placement.claim
         for stream_id in placement.give_back:
             self.owned[name].remove(stream_id)
@@ -71,6 +78,31 @@ def test_a_new_worker_gets_its_part_and_nothing_moves_twice(num_streams: int, ca
     placed = sum(cluster.counts())
     assert cluster.settle() <= num_streams + 2
     assert sum(cluster.counts()) == min(num_streams, sum(caps) + cap) >= placed
+
+
+@given(st.integers(0, 20), caps, st.dictionaries(st.integers(0, 19), st.sets(st.integers(0, 5), max_size=5)))
+def test_what_some_cannot_run_comes_to_rest_with_those_who_can(
+    num_streams: int, caps: list[int], refusals: dict[int, set[int]]
+) -> None:
+    cluster = Cluster(num_streams, caps)
+    cluster.refusals = {f"s{stream}": {f"w{worker}" for worker in judges} for stream, judges in refusals.items()}
+    cluster.settle()
+    owner_of = {stream_id: name for name, owned in cluster.owned.items() for stream_id in owned}
+    for stream_id in cluster.records.keys() - owner_of.keys():
+        able = cluster.owned.keys() - cluster.refusals.get(stream_id, set())
+        assert all(len(cluster.owned[name]) >= cluster.caps[name] for name in able), "it waits though there is room"
+    for stream_id, name in owner_of.items():
+        assert name not in cluster.refusals.get(stream_id, set())
+
+
+def test_a_stream_that_a_new_worker_refused_is_not_sent_to_it_again() -> None:
+    cluster = Cluster(4, [8, 8])
+    cluster.owned = {"w0": ["s0", "s1", "s2", "s3"], "w1": []}
+    cluster.refusals = {f"s{number}": {"w1"} for number in range(4)}
+    assert cluster.settle() == 0
+    del cluster.refusals["s1"], cluster.refusals["s2"]
+    cluster.settle()
+    assert sorted(cluster.owned["w1"]) in (["s1"], ["s2"])
 
 
 @given(st.integers(0, 30), caps)

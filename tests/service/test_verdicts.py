@@ -341,6 +341,11 @@ async def test_a_mount_that_comes_back(bench: Bench) -> None:
     await until(lambda: bench.is_state("door", StreamState.RUNNING))
     assert told([sink], StreamState.FAILED) == []
 
+    async def is_withdrawn() -> bool:
+        return "door" not in await bench.store.hash_of(VERDICTS)
+
+    await until(is_withdrawn)
+
 
 async def test_what_the_source_refuses_is_believed_when_two_heard_it(bench: Bench) -> None:
     first, second, sinks = Sources(REFUSED), Sources(REFUSED), [CollectingSink(), CollectingSink()]
