@@ -20,11 +20,19 @@ from typing import Self
 
 from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.machine_limits import usable_memory_bytes
+from emostream.private_files import make_private_folder
 from emostream.publish import server_guard
 
 _HOST = "127.0.0.1"
 _SERVER_NAMES = ("valkey-server", "redis-server")
 _MAX_PORT_ATTEMPTS = 5
+_FILES = (
+    server_guard.CONFIG_FILE,
+    server_guard.LOCK_FILE,
+    server_guard.LOG_FILE,
+    server_guard.PREVIOUS_LOG_FILE,
+    "dump.rdb",
+)
 _MEMORY_PARTS = 4  # the server gets one; rewriting its log may take as much again, the rest is for models and pictures
 _PASSWORD = re.compile(r"[\w-]+", re.ASCII)  # needs no quoting in the URL or the configuration
 
@@ -51,7 +59,7 @@ class EmbeddedRedis:
         """Nothing is started yet.
 
         Args:
-            data_dir: keeps the data; made when missing. One server at a time uses a folder.
+            data_dir: keeps the data, for its owner's eyes only; made when missing. One server at a time uses a folder.
             port: listen here; None takes a free one.
             password: letters, digits, `-` and `_`; None makes one up.
             start_timeout_seconds: give up waiting for the first answer; loading old data counts.
@@ -243,12 +251,17 @@ def _make_folder(data_dir: Path | None) -> Path:
     if data_dir is None:
         return Path(tempfile.mkdtemp(prefix="emostream-redis-"))
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        make_private_folder(data_dir, is_ours=_is_ours)
         with tempfile.TemporaryFile(dir=data_dir):
             pass
     except OSError as exc:
         raise ConfigError(f"folder {data_dir} cannot hold the embedded server's data: {exc}; name another") from exc
     return data_dir.resolve()
+
+
+def _is_ours(name: str) -> bool:
+    """Whether an entry of the data folder is the server's or the guard's."""
+    return name in _FILES or name.startswith(("appendonly", "temp-"))
 
 
 def _free_port() -> int:

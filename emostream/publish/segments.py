@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from emostream.private_files import FOLDER_MODE, make_private_file
+
 _HEADER = struct.Struct(">IIc")  # length of the content, its CRC-32, its kind
 _SUFFIX = ".spool"
 _NUM_SEGMENTS = 8  # whole segments are dropped, so one is an eighth of the bound
@@ -159,8 +161,8 @@ class SegmentQueue:
         segment = self._segments[-1] if self._segments else None
         if segment is None or segment is not self._open or segment.size_bytes >= self._segment_bytes:
             path = self._folder / f"{self._next_number:012d}{_SUFFIX}"
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path.touch()
+            self._folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            make_private_file(path)
             self._next_number += 1
             self._open = segment = _Segment(path)
             self._segments.append(segment)

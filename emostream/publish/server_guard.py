@@ -41,6 +41,7 @@ _PR_SET_PDEATHSIG = 1
 def main(arguments: list[str]) -> int:
     """Run the server to its end; return its exit code."""
     folder, at_end, times, executable = Path(arguments[0]), arguments[1], arguments[2], arguments[3]
+    os.umask(0o077)  # passwords of cameras are in the server's data
     config = b"".join(iter(sys.stdin.buffer.readline, b"\n"))
     try:
         with (folder / LOCK_FILE).open("a") as lock:
@@ -70,8 +71,7 @@ class Guard:
         """Run the server to its end; return its exit code."""
         config_file = self._folder / CONFIG_FILE
         config_file.unlink(missing_ok=True)
-        config_file.touch(mode=0o600)  # it holds the password, which arguments would show to all users
-        config_file.write_bytes(config)
+        config_file.write_bytes(config)  # it holds the password, which arguments would show to all users
         self._start()
         signal.signal(signal.SIGTERM, lambda *_: self._end())
         with contextlib.suppress(OSError):  # the program may be gone already; the thread below will notice

@@ -13,6 +13,7 @@ from typing import IO, Self
 
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.private_files import make_private_file, make_private_folder
 from emostream.publish.redis_connection import retry_delays
 from emostream.publish.segments import Record
 from emostream.publish.sink import EventSink, publish_summary
@@ -31,7 +32,7 @@ from emostream.stream import StreamKind, StreamState
 logger = logging.getLogger(__name__)
 
 _FULL_PAUSE_SECONDS = 0.2  # how often a file stream looks whether a full disk has room again
-_STREAMS = "streams"
+_LOCK, _STREAMS = "lock", "streams"
 
 
 class SpoolBusyError(ConfigError):
@@ -85,8 +86,9 @@ class SpoolSink:
         self._has_room = asyncio.Event()
         self._is_away = False
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock_file = _locked(folder / "lock")
+            make_private_folder(folder, is_ours=(_LOCK, _STREAMS).__contains__)
+            make_private_folder(folder / _STREAMS)
+            self._lock_file = _locked(folder / _LOCK)
             for path in folder.joinpath(_STREAMS).glob("*"):
                 if not _is_removed(path):
                     self._spool_of(path.name)
@@ -277,6 +279,7 @@ def _is_removed(folder: Path) -> bool:
 
 def _locked(path: Path) -> IO[bytes]:
     """Raises `BlockingIOError` when another process, or another spool of this one, has the lock."""
+    make_private_file(path)
     file = path.open("wb")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

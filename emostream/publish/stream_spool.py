@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from emostream.private_files import make_private_file
 from emostream.publish.segments import Peeked, QueueFullError, Record, SegmentQueue
 from emostream.publish.spool_records import EVENT, STATUS, num_alike, num_announced
 
@@ -147,6 +148,7 @@ class StreamSpool:
         path = self._folder / _LOST_FILE
         with contextlib.suppress(OSError):  # the disk may be full
             if self.num_lost:
+                make_private_file(path)
                 path.write_text(str(self.num_lost), encoding="utf-8")
             else:
                 path.unlink(missing_ok=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable
 
 from emostream.config import PublishSettings
 from emostream.errors import ConfigError
+from emostream.private_files import make_private_folder
 from emostream.publish.open_sink import open_redis_sink
 from emostream.publish.redis_sink import RedisSink
 from emostream.publish.spool import SpoolBusyError, SpoolSink
@@ -33,6 +35,8 @@ def open_worker_sink(
     """
     if settings.spool_dir is None:
         return open_redis_sink(settings, redis_url=redis_url)
+    with contextlib.suppress(OSError):  # told below
+        make_private_folder(settings.spool_dir, is_ours=lambda name: name.startswith("worker-"))
     for number in itertools.count():
         own = settings.model_copy(update={"spool_dir": settings.spool_dir / f"worker-{number}"})
         try:
