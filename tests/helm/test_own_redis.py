@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -19,6 +20,7 @@ from emostream.publish.keys import STATUS_KEY, SUMMARIES_KEY, events_key, regist
 from tests.conftest import REPOSITORY
 from tests.helm.chart import Document, Helm, named
 from tests.ports import unused_port
+from tests.publish.connection_rights import assert_only_its_own_connection
 
 pytestmark = pytest.mark.integration
 
@@ -35,9 +37,9 @@ class Server:
     port: int
     passwords: dict[str, str]
 
-    def connect(self, user: str) -> redis.Redis:
+    def connect(self, user: str, **options: Any) -> redis.Redis:
         """As one of the users."""
-        return redis.Redis(port=self.port, username=user, password=self.passwords[user])
+        return redis.Redis(port=self.port, username=user, password=self.passwords[user], **options)
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +135,16 @@ def test_a_consumer_reads_events_and_nothing_else(server: Server) -> None:
         ):
             with pytest.raises(redis.ResponseError, match="permissions"):
                 forbidden()
+        assert_only_its_own_connection(client)
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_usual_client_is_refused_nothing_when_it_connects(server: Server, protocol: int) -> None:
+    with server.connect("default") as owner, server.connect("consumer", protocol=protocol, client_name="me") as client:
+        owner.acl_log_reset()
+        assert client.ping()
+        assert client.exists(events_key("door")) in (0, 1)
+        assert owner.acl_log() == []
 
 
 def test_a_backup_is_restored_as_the_manual_says(documents: list[Document], tmp_path: Path) -> None:
@@ -170,7 +182,8 @@ def test_the_consumer_has_the_rights_that_the_manual_gives(documents: list[Docum
     acl = named(documents, "Secret")["demo-emostream-redis"]["stringData"]["users.acl"]
     (consumer,) = [line for line in acl.splitlines() if line.startswith("user consumer ")]
     assert rights
-    assert set(rights) - {"-keys"} == set(consumer.split()[4:]) - {"resetchannels", "-keys"}
+    # The manual is for older servers as well, which do not know the command by which clients name their library.
+    assert set(rights) - {"-keys"} == set(consumer.split()[4:]) - {"resetchannels", "-keys", "+client|setinfo"}
 
 
 def test_without_a_consumer_there_is_none(helm: Helm) -> None:

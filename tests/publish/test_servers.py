@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import redis
 
 from emostream.client import ConsumerGroup, EmotionEvents
 from emostream.config import PublishSettings
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.publish.embedded_redis import find_server
+from emostream.publish.keys import events_key
 from emostream.publish.redis_sink import RedisSink
 from tests.conftest import REPOSITORY
 from tests.ports import unused_port
+from tests.publish.connection_rights import assert_only_its_own_connection
 from tests.publish.samples import STATUS, events_of
 
 pytestmark = pytest.mark.integration
@@ -149,3 +152,24 @@ async def test_users_have_the_rights_they_need_and_no_others(server: Server, str
     with pytest.raises((ConfigError, EventRejectedError)):
         await sink.publish(events_of(stream_id, [500]))
     await sink.close()
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("user", ["publisher", "consumer", "reader"])
+def test_no_user_reaches_the_connections_of_others(server: Server, user: str, protocol: int) -> None:
+    """As the default one a client sends its name, its library and the protocol; `reader` is that of the manual."""
+    text = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith("ACL SETUSER consumer ")]
+    with redis.Redis(port=server.port) as owner:
+        owner.execute_command(*line.replace("consumer", "reader").replace(">PASSWORD", ">change-me").split())
+        owner.xadd(events_key("door"), {"event": "{}"})
+    with redis.Redis(
+        port=server.port,
+        username=user,
+        password="change-me",
+        protocol=protocol,
+        client_name="me",
+        health_check_interval=1,
+    ) as client:
+        assert client.xrange(events_key("door"))
+        assert_only_its_own_connection(client)
