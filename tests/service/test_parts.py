@@ -88,7 +88,7 @@ def base(folder: Path) -> Iterator[str]:
 
 
 def write_playlist(folder: Path, *uris: str) -> None:
-    parts = "".join(f"#EXTINF:1,\n{uri}\n" for uri in uris)
+    parts = "".join(f"#EXTINF:0.2,\n{uri}\n" for uri in uris)  # five frames at 25 per second
     (folder / "list.m3u8").write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n{parts}#EXT-X-ENDLIST\n")
 
 
