@@ -1,6 +1,6 @@
 """`python -m emostream`."""
 
-from emostream.cli import main
+from emostream.cli.app import main
 
 if __name__ == "__main__":
     main()

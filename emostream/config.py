@@ -23,7 +23,7 @@ from pydantic_settings import (
 )
 
 from emostream.errors import ConfigError
-from emostream.redact import redact
+from emostream.domain.redact import redact
 
 _PREFIX, _DELIMITER = "EMOSTREAM_", "__"
 _SECRETS = ("redis_url", "http_proxy", "tokens")

@@ -9,10 +9,10 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
-from emostream.publish import wire
-from emostream.publish.schema import EventKind, schema_of
-from emostream.testing import CollectingSink
+from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.wire import events as wire
+from emostream.wire.schema import EventKind, schema_of
+from emostream.testing.fakes import CollectingSink
 
 
 @functools.cache

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from hypothesis import strategies as st
 
-from emostream.emotion import EMOTIONS, EmotionScores
-from emostream.event import UNKNOWN, EmotionEvent, FaceEmotion, QualityFlag, StatusEvent, SummaryEvent
-from emostream.face import BoxXyxy, Face
-from emostream.stream import StreamState
+from emostream.domain.emotion import EMOTIONS, EmotionScores
+from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion, QualityFlag, StatusEvent, SummaryEvent
+from emostream.domain.face import BoxXyxy, Face
+from emostream.domain.stream import StreamState
 
 QUALITY_FLAGS: tuple[QualityFlag, ...] = ("small", "blurred", "dark", "profile", "occluded")
 

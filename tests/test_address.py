@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from emostream.address import Address, AddressError, parse_address
+from emostream.domain.address import Address, AddressError, parse_address
 
 SCHEMES = ["rtsp", "rtsps", "http", "https", "rtmp", "srt", "redis", "kafka", "mqtt"]
 PLACES = ["10.0.0.7", "10.0.0.7:554", "[fd00::7]", "[fd00::7]:554", "camera.example:8554", "localhost:9", "camera"]

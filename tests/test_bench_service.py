@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from emostream.bench.camera import NetworkCamera
+from emostream.cli.bench.camera import NetworkCamera
 from emostream.config import DecodeSettings
 from emostream.decode.pyav_source import PyAVSource
 from emostream.errors import SourceRejectedError
-from emostream.stream import StreamKind, StreamSpec
+from emostream.domain.stream import StreamKind, StreamSpec
 from tests.integration.command_line import run_emostream
 from tests.media import make_clip
 from tests.ports import unused_port

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.boxes import areas, clip_boxes, iou_matrix, non_maximum_suppression
+from emostream.vision.geometry.boxes import areas, clip_boxes, iou_matrix, non_maximum_suppression
 
 Array = npt.NDArray[np.float64]
 

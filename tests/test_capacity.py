@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.bench.capacity import (
+from emostream.cli.bench.capacity import (
     STREAM_NUMBERS,
     largest_cell,
     plan,
@@ -20,7 +20,7 @@ from emostream.bench.capacity import (
     with_tables,
 )
 from emostream.config import ServiceSettings
-from emostream.service.leases import LOOKS_BETWEEN_ALL
+from emostream.service.registry.leases import LOOKS_BETWEEN_ALL
 from tests.conftest import REPOSITORY
 
 INPUTS = read_inputs(REPOSITORY / "docs" / "scaling-inputs.json")
@@ -30,7 +30,7 @@ EXAMPLES = REPOSITORY / "helm" / "emostream" / "examples"
 
 def test_the_page_is_in_step_with_its_inputs() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    command = "python -m emostream.bench.capacity docs/scaling-inputs.json --write docs/scaling.md"
+    command = "python -m emostream.cli.bench.capacity docs/scaling-inputs.json --write docs/scaling.md"
     assert with_tables(page, INPUTS) == page, f"run `{command}`"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from emostream.cli import app, run_guarded
+from emostream.cli.app import app, run_guarded
 from emostream.errors import ConfigError
 
 

@@ -10,9 +10,9 @@ import typer
 from pydantic import BaseModel
 
 from emostream import errors
-from emostream.cli import app
+from emostream.cli.app import app
 from emostream.config import Settings
-from emostream.metrics import METRICS
+from emostream.telemetry.metrics import METRICS
 from helm.values_table import described_values
 from tests.conftest import REPOSITORY
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.emotion import EMOTIONS, Emotion, EmotionScores
+from emostream.domain.emotion import EMOTIONS, Emotion, EmotionScores
 from tests.strategies import distributions, scores
 
 

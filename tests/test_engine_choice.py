@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emostream.engine_choice import fastest, remembered_choices
+from emostream.vision.engines.fastest import fastest, remembered_choices
 
 
 class Counting:

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 from hypothesis import given
 
-from emostream.event import EmotionEvent, FaceEmotion
+from emostream.domain.event import EmotionEvent, FaceEmotion
 from tests.publish.samples import EVENT
 from tests.strategies import face_emotions
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from emostream.face import NUM_LANDMARKS, Crop, Face
-from emostream.testing import face_at
+from emostream.domain.face import NUM_LANDMARKS, Crop, Face
+from emostream.testing.fakes import face_at
 from tests.strategies import faces
 
 

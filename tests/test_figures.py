@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.figures import Figures, Growth, families_from_json, json_from_families
-from emostream.metrics import (
+from emostream.telemetry.values import Figures, Growth, families_from_json, json_from_families
+from emostream.telemetry.metrics import (
     BATCH_SIZE,
     DECODED_FRAMES,
     DROPPED_FRAMES,

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from emostream.frame import Frame, Luma, full_range_from_limited
+from emostream.domain.frame import Frame, Luma, full_range_from_limited
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

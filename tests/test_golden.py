@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emostream.golden import golden_crops, golden_frame
+from emostream.vision.engines.reference_inputs import golden_crops, golden_frame
 
 
 @pytest.mark.parametrize("size", [48, 64])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from emostream.errors import ManifestError
-from emostream.half_precision import full_from_stored, half_from_full, store_weights_in_half
+from emostream.vision.engines.half_precision import full_from_stored, half_from_full, store_weights_in_half
 
 SIDE = 8
 Array = npt.NDArray[Any]

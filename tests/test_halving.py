@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.halving import halved
+from emostream.vision.geometry.downscale import halved
 
 
 def test_mean_of_blocks() -> None:

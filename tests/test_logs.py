@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from emostream.logs import STREAM_ID, LogFormat, RepeatLimit, configure_logging
+from emostream.telemetry.logs import STREAM_ID, LogFormat, RepeatLimit, configure_logging
 
 logger = logging.getLogger("emostream.test")
 

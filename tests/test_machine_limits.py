@@ -94,8 +94,8 @@ def test_without_control_groups_the_machine_counts(tmp_path: Path) -> None:
 def test_doctor_and_the_benches_count_the_cores_that_are_left() -> None:
     code = (
         "import json, os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        "from emostream.bench.machine import describe_machine\n"
-        "from emostream.commands.doctor import diagnose\n"
+        "from emostream.cli.bench.machine import describe_machine\n"
+        "from emostream.cli.doctor import diagnose\n"
         "from emostream.config import Settings\n"
         "print(json.dumps([describe_machine()['num_cores'], diagnose(Settings())['machine']['num_cores']]))"
     )

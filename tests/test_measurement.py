@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from emostream.classify.batcher import CropBatcher
+from emostream.vision.classify.batcher import CropBatcher
 from emostream.client import ConsumerGroup
 from emostream.config import PublishSettings, TrackSettings
-from emostream.figures import Family
-from emostream.measurement import Measurement
-from emostream.pipeline import Pipeline
-from emostream.process_figures import resident_memory_bytes
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.redis_sink import RedisSink
-from emostream.publish.spool import SpoolSink
-from emostream.testing import (
+from emostream.telemetry.values import Family
+from emostream.telemetry.collector import Measurement
+from emostream.pipeline.pipeline import Pipeline
+from emostream.telemetry.process import resident_memory_bytes
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.sink import RedisSink
+from emostream.publish.spool.sink import SpoolSink
+from emostream.testing.fakes import (
     CollectingSink,
     ConstantClassifier,
     ScriptedDetector,
@@ -28,8 +28,8 @@ from emostream.testing import (
     face_at,
     gray_frames,
 )
-from emostream.track.follower import FaceFollower
-from emostream.track.smoothing import EmotionSmoother
+from emostream.vision.track.follower import FaceFollower
+from emostream.vision.classify.smoothing import EmotionSmoother
 from tests.media import make_clip, wait_until
 from tests.ports import unused_port
 from tests.publish.samples import events_of

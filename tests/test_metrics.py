@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from emostream.metrics import DECODED_FRAMES, METRICS, Metric, MetricType, metrics_page
+from emostream.telemetry.metrics import DECODED_FRAMES, METRICS, Metric, MetricType, metrics_page
 from tests.conftest import REPOSITORY
 
 _UNITS = ("seconds", "bytes", "ratio", "info", "frames", "events", "faces", "streams", "size", "wanted")

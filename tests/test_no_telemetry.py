@@ -23,7 +23,7 @@ from tests.media import make_clip
 
 LINGER_SECONDS = 12  # ONNX Runtime 1.32 asked for its host within eight
 LINGERING = f"import atexit, time; atexit.register(time.sleep, {LINGER_SECONDS})\n"
-COMMAND = LINGERING + "import sys; from emostream.cli import main; sys.argv[0] = 'emostream'; main()"
+COMMAND = LINGERING + "import sys; from emostream.cli.app import main; sys.argv[0] = 'emostream'; main()"
 TRAINING = LINGERING + "import runpy; runpy.run_module('training.evaluate', run_name='__main__', alter_sys=True)"
 
 isolated = pytest.mark.skipif(not can_isolate(), reason="needs Linux with namespaces for users and networks")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.emotion import EMOTIONS
-from emostream.palette import EMOTION_COLOURS, OTHER_COLOUR, Rgb, colour_of, contrast, hex_of, ink_on
+from emostream.domain.emotion import EMOTIONS
+from emostream.render.palette import EMOTION_COLOURS, OTHER_COLOUR, Rgb, colour_of, contrast, hex_of, ink_on
 
 channels = st.integers(0, 255)
 colours = st.tuples(channels, channels, channels)

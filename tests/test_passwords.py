@@ -16,25 +16,25 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from emostream.cli import app, run_guarded
-from emostream.client.service_calls import checked_url
+from emostream.cli.app import app, run_guarded
+from emostream.client.http.calls import checked_url
 from emostream.config import DecodeSettings, PublishSettings, ServiceSettings, load_settings
 from emostream.decode.location import parse_location
 from emostream.decode.picture import read_picture
 from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.remote_file import open_remote
 from emostream.errors import EmostreamError
-from emostream.publish.redis_connection import open_redis, translate
-from emostream.publish.sinks import open_sink
-from emostream.redact import redact, shown_address
-from emostream.service.api_models import StreamRequest
-from emostream.service.api_pictures import PictureUrl
-from emostream.service.apply import read_streams
-from emostream.service.fetch import fetch
-from emostream.service.job_models import JobRequest
-from emostream.service.problems import add_problem_handlers
-from emostream.service.source_policy import SourcePolicy
-from emostream.stream import StreamKind, StreamSpec, stream_id_from_url
+from emostream.publish.redis.connection import open_redis, translate
+from emostream.publish.registry import open_sink
+from emostream.domain.redact import redact, shown_address
+from emostream.wire.http_models import StreamRequest
+from emostream.service.api.pictures import PictureUrl
+from emostream.client.http.apply import read_streams
+from emostream.service.egress.fetch import fetch
+from emostream.wire.job_models import JobRequest
+from emostream.service.api.problems import add_problem_handlers
+from emostream.service.egress.policy import SourcePolicy
+from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url
 
 CORE = "zebra"
 AROUND = st.text(alphabet="0123456789/?#@:%&=;+ .,'\"\\[]()é<>{}|^`~!$*-_", max_size=8)

@@ -12,8 +12,8 @@ import pytest
 _CATCH_UP = """
 import sys
 import numpy as np
-from emostream.process_figures import resident_memory_bytes
-from emostream.process_tuning import tune_process
+from emostream.telemetry.process import resident_memory_bytes
+from emostream.pipeline.process_tuning import tune_process
 
 if sys.argv[1] == "tuned":
     tune_process()
@@ -41,7 +41,7 @@ def test_pictures_of_a_catch_up_go_back_to_the_system() -> None:
 
 def test_streams_share_the_cores() -> None:
     script = (
-        "import sys, cv2; from emostream.process_tuning import tune_process; tune_process(); tune_process();"
+        "import sys, cv2; from emostream.pipeline.process_tuning import tune_process; tune_process(); tune_process();"
         "print(cv2.getNumThreads(), sys.getswitchinterval())"
     )
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout

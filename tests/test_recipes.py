@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from emostream.config import PublishSettings
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.redis_sink import RedisSink
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.sink import RedisSink
 from tests.conftest import REPOSITORY
 from tests.publish.samples import STATUS, events_of
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from emostream.redact import MASK, redact
+from emostream.domain.redact import MASK, redact
 
 # Letters no other part of the URLs below uses, so that a leak is visible as a substring; and what breaks URL parsers.
 SECRETS = st.text(alphabet="QXZ@/?#:&=;'\"!%~é", min_size=3, max_size=20).filter(lambda text: text.strip("@/?#:&=;"))

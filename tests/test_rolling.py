@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.event import UNKNOWN, EmotionEvent, SummaryEvent
-from emostream.rolling import RollingSummary
+from emostream.domain.event import UNKNOWN, EmotionEvent, SummaryEvent
+from emostream.domain.summary import RollingSummary
 from tests.publish.samples import EVENT, events_of
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from emostream.similarity import inverse_similarity, scale_of, similarity_from_points, transform_points
+from emostream.vision.geometry.similarity import inverse_similarity, scale_of, similarity_from_points, transform_points
 
 Points = npt.NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.strand import Strand
+from emostream.pipeline.serial_executor import Strand
 
 
 @pytest.fixture

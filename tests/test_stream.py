@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.errors import ConfigError
-from emostream.stream import (
+from emostream.domain.stream import (
     TRANSITIONS,
     StreamKind,
     StreamSpec,

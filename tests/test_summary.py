@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from emostream.emotion import EMOTIONS, EmotionScores
-from emostream.event import EmotionEvent, FaceEmotion
-from emostream.face import Face
-from emostream.summary import StreamSummary
+from emostream.domain.emotion import EMOTIONS, EmotionScores
+from emostream.domain.event import EmotionEvent, FaceEmotion
+from emostream.domain.face import Face
+from emostream.domain.summary import StreamSummary
 
 
 def _scores(emotion: str, probability: float) -> EmotionScores:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emostream.classify.classifier import EmotionClassifier
+from emostream.vision.classify.classifier import EmotionClassifier
 from emostream.decode.source import FrameSource
-from emostream.detect.detector import FaceDetector
+from emostream.vision.detect.detector import FaceDetector
 from emostream.errors import SinkUnavailableError, SourceRejectedError, SourceUnavailableError
 from emostream.publish.sink import EventSink
-from emostream.stream import StreamKind
-from emostream.testing import (
+from emostream.domain.stream import StreamKind
+from emostream.testing.fakes import (
     START,
     CollectingSink,
     ConstantClassifier,

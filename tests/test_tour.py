@@ -11,7 +11,7 @@ import cv2
 import pytest
 
 from emostream.client import ServiceClient
-from emostream.emotion import EMOTIONS
+from emostream.domain.emotion import EMOTIONS
 from tests.conftest import REPOSITORY
 from tests.deployments.service_process import running_service
 from tests.detect.real_model import centerface_path

@@ -16,16 +16,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.classify.batcher import CropBatcher
+from emostream.vision.classify.batcher import CropBatcher
 from emostream.config import TracingSettings, TrackSettings
 from emostream.errors import ConfigError, InferenceError
-from emostream.logs import configure_logging
-from emostream.open_tracer import open_tracer
-from emostream.pipeline import Pipeline
-from emostream.testing import CollectingSink, ConstantClassifier, ScriptedDetector, ScriptedSource, face_at, gray_frames
-from emostream.tracing import FrameTracer, Span, is_sampled, trace_id_of
-from emostream.track.follower import FaceFollower
-from emostream.track.smoothing import EmotionSmoother
+from emostream.telemetry.logs import configure_logging
+from emostream.telemetry.tracing import open_tracer
+from emostream.pipeline.pipeline import Pipeline
+from emostream.testing.fakes import CollectingSink, ConstantClassifier, ScriptedDetector, ScriptedSource, face_at, gray_frames
+from emostream.telemetry.tracing import FrameTracer, Span, is_sampled, trace_id_of
+from emostream.vision.track.follower import FaceFollower
+from emostream.vision.classify.smoothing import EmotionSmoother
 from tests.integration.command_line import run_emostream
 from tests.media import make_clip
 from tests.otlp_receiver import OtlpReceiver, attributes_of, otlp_receiver
@@ -156,7 +156,7 @@ async def test_the_environment_of_opentelemetry_counts(monkeypatch: pytest.Monke
 
 
 def test_a_receiver_that_is_away_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emostream.otel_exporter._CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr("emostream.telemetry.otlp._CLOSE_SECONDS", 0.1)
     with open_tracer(TracingSettings(ratio=1, endpoint="http://127.0.0.1:9"), instance_id="w1") as tracer:
         assert tracer is not None
         tracer.exporter.export(1, Span("frame", 1, 2))
@@ -165,7 +165,7 @@ def test_a_receiver_that_is_away_holds_nothing_up(monkeypatch: pytest.MonkeyPatc
 _WITHOUT_PACKAGES = """
 import sys
 from emostream.config import TracingSettings
-from emostream.open_tracer import open_tracer
+from emostream.telemetry.tracing import open_tracer
 
 sys.modules["opentelemetry"] = None  # as if it were not installed
 with open_tracer(TracingSettings(), instance_id="w1") as tracer:
@@ -187,7 +187,7 @@ def test_it_says_what_is_missing() -> None:
 def test_off_means_that_nothing_is_imported() -> None:
     # redis-py imports the SDK by itself where it is installed.
     program = (
-        "import sys, emostream.commands.analyze, emostream.service.open_worker; "
+        "import sys, emostream.cli.analyze, emostream.service.worker.open; "
         "print([name for name in sys.modules if name.startswith('opentelemetry.exporter.otlp')])"
     )
     outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

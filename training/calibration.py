@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emostream.classify.manifest import ModelManifest
-from emostream.emotion import EMOTIONS
+from emostream.vision.models.manifest import ModelManifest
+from emostream.domain.emotion import EMOTIONS
 from training.calibrate import (
     Scaling,
     cross_fitted_probabilities,

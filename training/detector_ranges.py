@@ -21,12 +21,12 @@ from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibra
 
 from emostream.config import DecodeSettings, ModelSettings
 from emostream.decode.pyav_source import PyAVSource
-from emostream.detect.centerface_decode import INPUT_NAME
-from emostream.detect.centerface_int8 import fused
+from emostream.vision.detect.centerface.detector import INPUT_NAME
+from emostream.vision.detect.centerface.int8 import fused
 from emostream.errors import EmostreamError
-from emostream.frame import Luma
-from emostream.models.store import ModelStore
-from emostream.stream import StreamKind, StreamSpec
+from emostream.domain.frame import Luma
+from emostream.vision.models.store import ModelStore
+from emostream.domain.stream import StreamKind, StreamSpec
 
 _EVERY = 15  # frames of a clip hardly differ
 _INPUT_SIZE = (416, 256)
@@ -36,7 +36,7 @@ _INPUT_SIZE = (416, 256)
 _NUM_CLIPPED_CONVOLUTIONS = 6
 _PERCENTILE = 99.999
 
-_OUTPUT = Path(__file__).parent.parent / "emostream" / "detect" / "centerface_ranges.json"
+_OUTPUT = Path(__file__).parent.parent / "emostream" / "vision" / "detect" / "centerface" / "ranges.json"
 
 
 def main(arguments: list[str] | None = None) -> int:

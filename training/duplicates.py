@@ -24,7 +24,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from emostream.classify.preprocess import crop_from_picture
+from emostream.vision.classify.preprocess import crop_from_picture
 
 MAX_HASH_DISTANCE = 14
 """Differing bits of a candidate. Two more would find another 4 % of true pairs among four times as many candidates."""

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emostream.classify.manifest import ModelManifest
-from emostream.emotion import EMOTIONS
+from emostream.vision.models.manifest import ModelManifest
+from emostream.domain.emotion import EMOTIONS
 from emostream.errors import ManifestError
 from training.calibration import Calibration, calibrations, ferplus_question, majority_exponent
 from training.faces import FaceSet

@@ -20,11 +20,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from emostream.classify.manifest import sha256_of
-from emostream.classify.preprocess import batch_from_pictures
+from emostream.vision.models.manifest import sha256_of
+from emostream.vision.classify.preprocess import batch_from_pictures
 from emostream.errors import EmostreamError
-from emostream.explain.faithfulness import random_maps
-from emostream.explain.rise import Classify, random_masks, saliency_maps
+from emostream.vision.explain.faithfulness import random_maps
+from emostream.vision.explain.rise import Classify, random_masks, saliency_maps
 from emostream.render.heat_map import draw_heat_map
 from emostream.render.png import write_png
 from training.cam import Head, Maps, grad_cam, layer_cam

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from emostream.classify.manifest import ModelManifest, save_manifest, sha256_of
-from emostream.classify.parity import Parity
+from emostream.vision.models.manifest import ModelManifest, save_manifest, sha256_of
+from emostream.vision.classify.parity import Parity
 from emostream.errors import EmostreamError
 from training.activation_ranges import RangePolicy
 from training.evaluate import Evaluation, evaluate

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from emostream.classify.preprocess import batch_from_pictures
-from emostream.emotion import EMOTIONS
+from emostream.vision.classify.preprocess import batch_from_pictures
+from emostream.domain.emotion import EMOTIONS
 from emostream.errors import SourceRejectedError
-from emostream.event import class_name_problem
+from emostream.domain.event import class_name_problem
 from training.labels import CONTEMPT_NAME, FERPLUS_COLUMNS, check_labels, majority_labels, place_of_class
 
 

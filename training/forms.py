@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 
 from emostream.errors import ManifestError
-from emostream.half_precision import half_from_full, store_weights_in_half
+from emostream.vision.engines.half_precision import half_from_full, store_weights_in_half
 from training.activation_ranges import RangePolicy, largest_half_value
 from training.quantize import QuantizedLayout, int8_from_onnx
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from emostream.classify.manifest import load_manifest
-from emostream.detect.align import crop_face
-from emostream.detect.detector import FaceDetector
+from emostream.vision.models.manifest import load_manifest
+from emostream.vision.detect.align import crop_face
+from emostream.vision.detect.detector import FaceDetector
 from emostream.errors import EmostreamError
 from training.data import load_faces
 from training.evaluate import SHIPPED_MODEL, Evaluation, evaluate_model

@@ -12,8 +12,8 @@ import onnxruntime as ort
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 import emostream
-from emostream.classify.manifest import ModelManifest, load_manifest
-from emostream.classify.preprocess import batch_from_pictures
+from emostream.vision.models.manifest import ModelManifest, load_manifest
+from emostream.vision.classify.preprocess import batch_from_pictures
 from emostream.errors import InferenceError, ManifestError
 
 SHIPPED_MODEL = Path(emostream.__file__).parent / "models" / "emotions.onnx"

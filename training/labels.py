@@ -1,4 +1,4 @@
-"""Pure: the labels of data sets → the classes of a model: those of `emostream.emotion.EMOTIONS`, or a user's own."""
+"""Pure: the labels of data sets → the classes of a model: those of `emostream.domain.emotion.EMOTIONS`, or a user's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from emostream.emotion import EMOTIONS
+from emostream.domain.emotion import EMOTIONS
 from emostream.errors import SourceRejectedError
 
 FERPLUS_COLUMNS = (

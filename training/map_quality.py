@@ -13,8 +13,8 @@ from scipy.stats import rankdata
 from torch import nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from emostream.explain.faithfulness import area_under, deletion_steps, insertion_steps
-from emostream.explain.rise import Classify
+from emostream.vision.explain.faithfulness import area_under, deletion_steps, insertion_steps
+from emostream.vision.explain.rise import Classify
 from training.cam import Maps
 from training.model import FaceNet
 
@@ -27,7 +27,7 @@ Classes = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class MapQuality:
-    """One kind of map over many pictures; see `emostream.explain.faithfulness`.
+    """One kind of map over many pictures; see `emostream.vision.explain.faithfulness`.
 
     Attributes:
         method: which kind.

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from emostream.classify.engine_source import PACKAGED_FORMS
-from emostream.classify.manifest import ModelManifest, load_manifest
+from emostream.vision.classify.packaged_models import PACKAGED_FORMS
+from emostream.vision.models.manifest import ModelManifest, load_manifest
 from emostream.errors import ConfigError, EmostreamError, ModelUnavailableError
 from training.evaluate import add_near_duplicates, evaluate
 from training.figures_card import markdown_figures

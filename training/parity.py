@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emostream.classify.parity import Parity, compare, require_parity
+from emostream.vision.classify.parity import Parity, compare, require_parity
 from emostream.errors import ManifestError
 from training.evaluate import Evaluation
 from training.inference import HeadOutputs

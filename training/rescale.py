@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from emostream.classify.engine_source import PACKAGED_FORMS
-from emostream.classify.manifest import ModelManifest, manifest_path_for, save_manifest, sha256_of
-from emostream.emotion import EMOTIONS
+from emostream.vision.classify.packaged_models import PACKAGED_FORMS
+from emostream.vision.models.manifest import ModelManifest, manifest_path_for, save_manifest, sha256_of
+from emostream.domain.emotion import EMOTIONS
 from emostream.errors import ConfigError, EmostreamError, ManifestError
 from training.calibrate import Fit, fit_distribution, fit_temperature, logits_from_probabilities
 from training.config import DataConfig

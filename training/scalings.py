@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from scipy.special import softmax
 
-from emostream.emotion import EMOTIONS
+from emostream.domain.emotion import EMOTIONS
 from training.calibrate import Fit, Scaling, cross_fitted_probabilities, fit_confidence, fit_distribution
 from training.faces import FaceSet
 from training.inference import HeadOutputs

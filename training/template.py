@@ -2,7 +2,7 @@
 
     python -m training.template --data ../shared/data/fer2013
 
-prints the box and the five points to copy into `emostream/detect/align.py`, and how many pictures they come from.
+prints the box and the five points to copy into `emostream/vision/detect/align.py`, and how many pictures they come from.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import numpy.typing as npt
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from emostream.config import DetectSettings, load_settings
-from emostream.detect.align import CROP_SIZE_PIXELS
-from emostream.detect.detector import FaceDetector
-from emostream.detect.load import load_detector
-from emostream.face import Face
+from emostream.vision.detect.align import CROP_SIZE_PIXELS
+from emostream.vision.detect.detector import FaceDetector
+from emostream.vision.detect.load import load_detector
+from emostream.domain.face import Face
 from training.data import load_faces
 
 # A face of a usual size in a usual frame. At 96 and 160 pixels the medians differ by less than a pixel of the crop.
@@ -107,7 +107,7 @@ def symmetric(points: npt.NDArray[np.float64], *, order: Sequence[int]) -> npt.N
 def open_detector(model_path: Path | None) -> FaceDetector:
     """The product's default detector; from the model store unless a file is given."""
     if model_path is None:
-        from emostream.models.store import ModelStore
+        from emostream.vision.models.store import ModelStore
 
         model_path = ModelStore(load_settings().models).path_of("centerface")
     return load_detector(DetectSettings(), model_path=model_path)

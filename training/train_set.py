@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emostream.classify.preprocess import CROP_SIZE_PIXELS, batch_from_pictures
+from emostream.vision.classify.preprocess import CROP_SIZE_PIXELS, batch_from_pictures
 from emostream.errors import ConfigError
 from training.config import TrainConfig
 from training.data import load_splits

@@ -14,10 +14,10 @@ import onnx
 import onnxruntime
 import torch
 
-from emostream.classify.manifest import ModelManifest, sha256_of
-from emostream.classify.preprocess import batch_from_pictures
+from emostream.vision.models.manifest import ModelManifest, sha256_of
+from emostream.vision.classify.preprocess import batch_from_pictures
 from emostream.errors import ConfigError, ManifestError, SourceRejectedError
-from emostream.event import UNKNOWN, class_name_problem
+from emostream.domain.event import UNKNOWN, class_name_problem
 from training.activation_ranges import RangePolicy
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.config import DataConfig, TrainConfig

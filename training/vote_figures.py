@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
-from emostream.emotion import EMOTIONS
+from emostream.domain.emotion import EMOTIONS
 from training.labels import CONTEMPT, NO_MAJORITY, majority_labels, majority_mode_labels, vote_distributions
 from training.metrics import HeadMetrics, Interval, head_metrics
 

@@ -13,22 +13,22 @@ their events over HTTP, classify pictures.
 
 from typing import TYPE_CHECKING, Any
 
-from emostream.client.blocking_group import BlockingConsumerGroup
-from emostream.client.changes import Change, ChangeFinder
-from emostream.client.delivery import Delivery, GroupStats
+from emostream.client.group import BlockingConsumerGroup
+from emostream.client.derived import Change, ChangeFinder
+from emostream.client.group import Delivery, GroupStats
 from emostream.client.events import EmotionEvents
 from emostream.client.group import ConsumerGroup
-from emostream.client.repeats import RepeatFilter
-from emostream.client.service import ServiceClient
-from emostream.client.service_calls import ApiError
-from emostream.client.window import DominantWindow
-from emostream.event import UNKNOWN, EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
-from emostream.publish.redis_reader import EventEntry, Start
-from emostream.publish.table_writer import frame_from_events, open_table_writer
-from emostream.summary import StreamSummary, TrackSummary
+from emostream.client.derived import RepeatFilter
+from emostream.client.http.client import ServiceClient
+from emostream.client.http.calls import ApiError
+from emostream.client.derived import DominantWindow
+from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
+from emostream.publish.redis.reader import EventEntry, Start
+from emostream.publish.files.table_writer import frame_from_events, open_table_writer
+from emostream.domain.summary import StreamSummary, TrackSummary
 
 if TYPE_CHECKING:
-    from emostream.client.async_service import AsyncServiceClient
+    from emostream.client.http.async_client import AsyncServiceClient
 
 __all__ = [
     "UNKNOWN",
@@ -59,7 +59,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "AsyncServiceClient":  # only now, because it needs an extra
-        from emostream.client.async_service import AsyncServiceClient
+        from emostream.client.http.async_client import AsyncServiceClient
 
         return AsyncServiceClient
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

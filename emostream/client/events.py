@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from emostream.config import PublishSettings
-from emostream.event import EmotionEvent
-from emostream.publish.redis_reader import EventEntry, RedisReader, Start
+from emostream.domain.event import EmotionEvent
+from emostream.publish.redis.reader import EventEntry, RedisReader, Start
 
 
 class EmotionEvents:

@@ -1,7 +1,6 @@
 """Share streams between programs: each event goes to one of them, and to another one if that crashes."""
 
 from __future__ import annotations
-
 import asyncio
 import logging
 import os
@@ -13,13 +12,17 @@ from itertools import groupby
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Self
-
-from emostream.client.delivery import Delivery, GroupStats
 from emostream.client.group_commands import Entry, Fields, GroupCommands, is_group_missing
 from emostream.errors import ConfigError, EventRejectedError
-from emostream.publish.keys import events_key
-from emostream.publish.redis_reader import Start, id_from_start
-from emostream.publish.wire import decode_event
+from emostream.wire.keys import events_key
+from emostream.publish.redis.reader import Start, id_from_start
+from emostream.wire.events import decode_event
+import asyncio
+from collections.abc import Iterator
+from typing import Any, Self
+from dataclasses import dataclass
+from emostream.domain.event import EmotionEvent
+
 
 logger = logging.getLogger(__name__)
 
@@ -263,3 +266,72 @@ class ConsumerGroup:
         self.stats.num_dead += 1
         logger.warning("entry %s of %s goes to the dead letters of group %s: %s", entry_id, key, self._group, reason)
         await self._commands.bury(key, entry_id, fields, reason=reason)
+
+
+class BlockingConsumerGroup:
+    """`ConsumerGroup` without an event loop: a context manager to iterate over, with `ack`. Arguments alike."""
+
+    def __init__(self, redis_url: str, **arguments: Any) -> None:
+        self._group = ConsumerGroup(redis_url, **arguments)
+        self._runner = asyncio.Runner()
+
+    @property
+    def stats(self) -> GroupStats:
+        """Counted while it runs."""
+        return self._group.stats
+
+    def __iter__(self) -> Iterator[Delivery]:
+        """Events one by one, as `ConsumerGroup` gives them; errors as in `ConsumerGroup.batches`."""
+        batches = self._group.batches()
+        while True:
+            self._group.put_back(self._runner.run(anext(batches)))  # type: ignore[arg-type]
+            yield from self._group.take_rest()
+
+    def ack(self, *deliveries: Delivery) -> None:
+        """Say that events are handled."""
+        self._runner.run(self._group.ack(*deliveries))
+
+    def __enter__(self) -> Self:
+        """Nothing to do: it connects at the first read."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Close the connections."""
+        self._runner.run(self._group.close())
+        self._runner.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An event that is this consumer's to handle, until it is acknowledged.
+
+    Attributes:
+        key: the event stream.
+        entry_id: its id there.
+        event: what it says.
+        num_deliveries: 1 for the first time; more when a consumer had it before and did not acknowledge it.
+    """
+
+    key: str
+    entry_id: str
+    event: EmotionEvent
+    num_deliveries: int = 1
+
+
+@dataclass(slots=True)
+class GroupStats:
+    """Counted while it runs.
+
+    Attributes:
+        num_delivered: events given out.
+        num_acknowledged: events acknowledged.
+        num_claimed: events taken over from a consumer that abandoned them.
+        num_dead: entries moved to the dead letters: given out too often, or no events at all.
+        num_trimmed: entries that were trimmed before they could be handled.
+    """
+
+    num_delivered: int = 0
+    num_acknowledged: int = 0
+    num_claimed: int = 0
+    num_dead: int = 0
+    num_trimmed: int = 0

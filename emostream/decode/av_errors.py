@@ -15,8 +15,8 @@ from emostream.errors import (
     SourceTimeoutError,
     SourceUnavailableError,
 )
-from emostream.redact import redact
-from emostream.stream import StreamKind
+from emostream.domain.redact import redact
+from emostream.domain.stream import StreamKind
 
 # (PyAV's types, ours, what to say); the first that fits counts.
 _RULES: tuple[tuple[tuple[type[Exception], ...], type[SourceError], str], ...] = (

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 
-from emostream.frame import Frame
+from emostream.domain.frame import Frame
 
 _DEFAULT_MAX_FRAMES = 8  # a third of a second of video: hides jitter, and keeps few decoder buffers from reuse
 _DEFAULT_MAX_PIXELS = 8 * 3840 * 2160  # as many pictures of 4K, which take 100 MB; fewer of larger ones

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
-from emostream.decode.file_structure import FileStructure
+from emostream.decode.formats.file_structure import FileStructure
 from emostream.decode.source import DecodeStats
 from emostream.errors import DecodeError, SourceUnavailableError
-from emostream.redact import redact
-from emostream.stream import StreamKind
+from emostream.domain.redact import redact
+from emostream.domain.stream import StreamKind
 
 _MAX_PACKETS_BEFORE_KEY_FRAME = 600  # streams with gradual refresh have none: the decoder sorts them out itself
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from emostream.config import DecodeSettings
-from emostream.decode.picture_structure import (
+from emostream.decode.formats.picture_structure import (
     PICTURE_CODECS,
     SIGNATURE_BYTES,
     first_of_animation,
@@ -22,9 +22,9 @@ from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import DecodeStats, FrameSource, SourceInfo
 from emostream.decode.still_picture import StillPictureSource, is_read_by_pillow
 from emostream.errors import DecodeError, SourceError, SourceRejectedError
-from emostream.frame import Frame
-from emostream.redact import shown_address
-from emostream.stream import StreamKind, StreamSpec
+from emostream.domain.frame import Frame
+from emostream.domain.redact import shown_address
+from emostream.domain.stream import StreamKind, StreamSpec
 
 PICTURE_ID = "picture"
 """The stream id of a picture's frame and event."""

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from emostream.decode.exif import orientation_from_exif
-from emostream.decode.orientation import UPRIGHT, Orientation, orientation_from_display_matrix
-from emostream.frame import Luma, full_range_from_limited
+from emostream.decode.formats.exif import orientation_from_exif
+from emostream.decode.formats.orientation import UPRIGHT, Orientation, orientation_from_display_matrix
+from emostream.domain.frame import Luma, full_range_from_limited
 
 # FFmpeg's AVColorRange, AVColorSpace and SWS_CS_*; the numbers are part of its ABI.
 _LIMITED, _FULL = 1, 2

@@ -28,7 +28,7 @@ from emostream.decode.corruption import CorruptionLimit, check_file_end, decodab
 from emostream.decode.gaps import GapMeter
 from emostream.decode.hardware import decoder_name, hardware_of, usable_hardware
 from emostream.decode.location import Location, parse_location
-from emostream.decode.picture_structure import PICTURE_CODECS
+from emostream.decode.formats.picture_structure import PICTURE_CODECS
 from emostream.decode.pixels import PictureReader
 from emostream.decode.remote_file import is_remote, open_remote
 from emostream.decode.sampling import FrameSampler
@@ -43,9 +43,9 @@ from emostream.errors import (
     SourceTimeoutError,
     SourceUnavailableError,
 )
-from emostream.frame import Frame
-from emostream.redact import shown_address
-from emostream.stream import StreamKind, StreamSpec
+from emostream.domain.frame import Frame
+from emostream.domain.redact import shown_address
+from emostream.domain.stream import StreamKind, StreamSpec
 
 logger = logging.getLogger(__name__)
 

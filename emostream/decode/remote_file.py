@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from typing import Any, BinaryIO, cast
 
-from emostream.address import AddressError, parse_address
+from emostream.domain.address import AddressError, parse_address
 from emostream.errors import SourceError, SourceNotHereError, SourceRejectedError, SourceUnavailableError
-from emostream.redact import redact, shown_address
+from emostream.domain.redact import redact, shown_address
 
 SCHEMES = frozenset(
     {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "hdfs", "webhdfs", "sftp", "ssh", "smb", "oss", "memory"}

@@ -8,8 +8,8 @@ from fractions import Fraction
 from types import TracebackType
 from typing import Protocol, Self
 
-from emostream.frame import Frame
-from emostream.stream import StreamKind
+from emostream.domain.frame import Frame
+from emostream.domain.stream import StreamKind
 
 
 @dataclass(frozen=True, slots=True)

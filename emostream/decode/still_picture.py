@@ -20,11 +20,11 @@ import pillow_heif
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from emostream.config import DecodeSettings
-from emostream.decode.picture_structure import is_heif, is_tiff
+from emostream.decode.formats.picture_structure import is_heif, is_tiff
 from emostream.decode.source import DecodeStats, SourceInfo
 from emostream.errors import DecodeError, SourceRejectedError
-from emostream.frame import Frame
-from emostream.stream import StreamKind
+from emostream.domain.frame import Frame
+from emostream.domain.stream import StreamKind
 
 Pixels = npt.NDArray[np.uint8]
 

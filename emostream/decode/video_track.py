@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emostream.decode.picture_structure import PICTURE_CODECS
+from emostream.decode.formats.picture_structure import PICTURE_CODECS
 
 _MAX_TOLD = 6  # a ladder of qualities may have dozens
 

@@ -1,13 +1,44 @@
 """The number of worker replicas follows the number of streams and the load they make."""
 
 from __future__ import annotations
-
 from typing import Any
-
 from ray.serve.config import AutoscalingContext
-
 from emostream.config import ServiceSettings
-from emostream.service.scaling import wanted_workers
+import math
+
+
+# A worker less only when the rest would be at most this full, so that one more stream does not bring it back at once.
+_SCALE_DOWN_FILL = 0.8
+
+
+def wanted_workers(
+    num_streams: int,
+    *,
+    max_streams_per_worker: int,
+    num_workers: int,
+    num_overloaded: int,
+    min_workers: int,
+    max_workers: int,
+) -> int:
+    """The number of workers for the streams there are and the load they make.
+
+    Args:
+        num_streams: streams that need a worker, those that wait included.
+        max_streams_per_worker: hard cap per worker.
+        num_workers: workers there are.
+        num_overloaded: workers that lose frames although they could hand a stream on.
+        min_workers, max_workers: bounds of the answer.
+
+    >>> wanted_workers(17, max_streams_per_worker=16, num_workers=1, num_overloaded=0, min_workers=1, max_workers=9)
+    2
+    """
+    wanted = math.ceil(num_streams / max_streams_per_worker)
+    if num_overloaded:
+        wanted = max(wanted, num_workers + 1)
+    elif wanted < num_workers:
+        comfortable = math.ceil(num_streams / (max_streams_per_worker * _SCALE_DOWN_FILL))
+        wanted = min(num_workers, max(wanted, comfortable))
+    return min(max(wanted, min_workers), max_workers)
 
 
 class StreamWorkerPolicy:

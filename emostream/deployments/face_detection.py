@@ -8,18 +8,18 @@ from typing import Any
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from emostream.assembly import load_chosen_detector
+from emostream.pipeline.build import load_chosen_detector
 from emostream.config import DetectSettings, Settings
 from emostream.deployments.call_by_call import answer_or_raise, answers_of
 from emostream.deployments.remote_call import MAX_RETRY_SECONDS, answer_of
-from emostream.detect.candidates import Candidates
-from emostream.detect.centerface_detector import CenterFaceDetector, centerface_letterbox
+from emostream.vision.detect.detector import Candidates
+from emostream.vision.detect.centerface.detector import CenterFaceDetector, centerface_letterbox
 from emostream.errors import ConfigError, DetectorUnavailableError
-from emostream.face import Face
-from emostream.frame import Luma
-from emostream.logs import configure_logging
-from emostream.process_tuning import tune_process
-from emostream.service.reference_input import reference_picture
+from emostream.domain.face import Face
+from emostream.domain.frame import Luma
+from emostream.telemetry.logs import configure_logging
+from emostream.pipeline.process_tuning import tune_process
+from emostream.deployments.reference_input import reference_picture
 
 _MAX_BATCH_SIZE = 16  # pictures; the time for one batch of this size is what a stream waits for at most
 
@@ -110,6 +110,6 @@ def _max_side_pixels(settings: DetectSettings) -> int | None:
     """The longest side that the network of the deployment takes."""
     if settings.engine == "onnxruntime":
         return None
-    from emostream.detect.trt_network import MAX_SIDE_PIXELS
+    from emostream.vision.detect.trt_network import MAX_SIDE_PIXELS
 
     return MAX_SIDE_PIXELS

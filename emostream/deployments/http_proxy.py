@@ -20,7 +20,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from emostream.service.answer_window import PROGRESS, WINDOW_HEADER
+from emostream.service.api.answer_window import PROGRESS, WINDOW_HEADER
 
 ENVIRONMENT: Final = ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", f"{__name__}.harden_proxy")
 """Name and value of the variable."""

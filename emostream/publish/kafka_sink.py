@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
-from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.publish.multi_host_url import parse_multi_host_url, tls_context
-from emostream.publish.redis_connection import retry_delays
-from emostream.publish.wire import json_from_event, json_from_status, json_from_summary
-from emostream.redact import redact, shown_address
+from emostream.publish.redis.connection import retry_delays
+from emostream.wire.events import json_from_event, json_from_status, json_from_summary
+from emostream.domain.redact import redact, shown_address
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer

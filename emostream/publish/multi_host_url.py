@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
-from emostream.address import encoded_login, holds_control_characters, split_address
+from emostream.domain.address import encoded_login, holds_control_characters, split_address
 
 _SCHEME = re.compile(r"[a-z+]+")
 _REST = re.compile(r"(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?")

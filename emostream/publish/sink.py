@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 
 
 class EventSink(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.publish.sink import EventSink, publish_summary
 
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from emostream.event import UNKNOWN, EmotionEvent, FaceEmotion
-from emostream.palette import DARK_INK, LIGHT_INK, Rgb, colour_of, ink_on
+from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion
+from emostream.render.palette import DARK_INK, LIGHT_INK, Rgb, colour_of, ink_on
 from emostream.render.fitted_text import fitted_text, text_width
 
 Picture = npt.NDArray[np.uint8]

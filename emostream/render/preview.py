@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from emostream.event import EmotionEvent, FaceEmotion
-from emostream.face import BoxXyxy
+from emostream.domain.event import EmotionEvent, FaceEmotion
+from emostream.domain.face import BoxXyxy
 from emostream.render.overlay import draw_event
 
 Rgb = npt.NDArray[np.uint8]

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from emostream.event import FaceEmotion
+from emostream.domain.event import FaceEmotion
 from emostream.render.preview import blur_boxes, whole_picture
 
 _SIDE_PIXELS = 128

@@ -24,8 +24,8 @@ import httpx
 import psutil
 from playwright.sync_api import sync_playwright
 
-from emostream.demo_clip import make_demo_clip
-from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.cli.bench.demo_clip import make_demo_clip
+from emostream.publish.redis.embedded import EmbeddedRedis
 from tests.browser import launch_chromium
 from tests.console.service_process import Service, running_service
 from tests.service.mjpeg_server import jpegs_of, mjpeg_server

@@ -17,11 +17,11 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from emostream.bench.machine import describe_machine
+from emostream.cli.bench.machine import describe_machine
 from emostream.client import ConsumerGroup, EmotionEvents
 from emostream.config import PublishSettings
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.redis_sink import RedisSink
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.sink import RedisSink
 from tests.publish.samples import events_of
 
 _EVENTS_PER_CALL = 256

@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from emostream.assembly import build_pipeline, load_models, new_epoch
+from emostream.pipeline.build import build_pipeline, load_models, new_epoch
 from emostream.config import ClassifySettings, load_settings
-from emostream.event import UNKNOWN, EmotionEvent
-from emostream.stream import StreamKind, StreamSpec, stream_id_from_url
-from emostream.testing import CollectingSink
-from emostream.track.dominance import DominantEmotion
-from emostream.track.smoothing import EmotionSmoother
+from emostream.domain.event import UNKNOWN, EmotionEvent
+from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url
+from emostream.testing.fakes import CollectingSink
+from emostream.vision.classify.hysteresis import DominantEmotion
+from emostream.vision.classify.smoothing import EmotionSmoother
 
 _MAX_LAG_SECONDS = 1.5
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from emostream.assembly import load_chosen_detector
+from emostream.pipeline.build import load_chosen_detector
 from emostream.config import load_settings
-from emostream.track.follower import FaceFollower
+from emostream.vision.track.follower import FaceFollower
 from tests.track.crossings import crossings
 from tests.track.identity import Identity, identity_on
 

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.placement [--streams 10000] [--real-streams 200]
 
-Two parts. The simulation has one clock and the real placement function (`emostream/service/placement.py`): workers beat
+Two parts. The simulation has one clock and the real placement function (`emostream/service/registry/placement.py`): workers beat
 in turn, each at its own phase; what they claim is decided later than what they saw, by the time a call takes; whole
 nodes die and new ones come. The second part is smaller and has the real scripts on a real server, with workers as
 asyncio tasks.
@@ -22,13 +22,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from emostream.bench.machine import describe_machine
+from emostream.cli.bench.machine import describe_machine
 from emostream.config import PublishSettings
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.service.leases import StreamLeases
-from emostream.service.placement import place
-from emostream.service.registry import StreamRegistry
-from emostream.service.store import RegistryStore
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.service.registry.leases import StreamLeases
+from emostream.service.registry.placement import place
+from emostream.service.registry.streams import StreamRegistry
+from emostream.service.registry.store import RegistryStore
 from tests.benchmarks.simulated_cluster import SimulatedCluster, record_of
 
 

@@ -19,19 +19,19 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from emostream.bench.machine import describe_machine
+from emostream.cli.bench.machine import describe_machine
 from emostream.config import EventSettings, PublishSettings
-from emostream.emotion import EMOTIONS, EmotionScores
-from emostream.event import EmotionEvent, FaceEmotion
-from emostream.face import Face
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.keys import events_key
-from emostream.publish.redis_sink import RedisSink
-from emostream.service.leases import StreamLeases
-from emostream.service.record import StreamRecord, StreamReport
-from emostream.service.registry import StreamRegistry
-from emostream.service.store import RegistryStore
-from emostream.stream import StreamKind, StreamSpec, StreamState
+from emostream.domain.emotion import EMOTIONS, EmotionScores
+from emostream.domain.event import EmotionEvent, FaceEmotion
+from emostream.domain.face import Face
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.wire.keys import events_key
+from emostream.publish.redis.sink import RedisSink
+from emostream.service.registry.leases import StreamLeases
+from emostream.service.registry.records import StreamRecord, StreamReport
+from emostream.service.registry.streams import StreamRegistry
+from emostream.service.registry.store import RegistryStore
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from tests.publish.samples import events_of
 
 _EVENTS_PER_CALL = 8  # a few streams' worth of what gathers while one call is on its way

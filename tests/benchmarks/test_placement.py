@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emostream.service.record import RegistryView
+from emostream.service.registry.records import RegistryView
 from tests.benchmarks.placement import run_real
 from tests.benchmarks.simulated_cluster import LEASE_SECONDS, SimulatedCluster
 

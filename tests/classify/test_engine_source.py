@@ -9,8 +9,8 @@ from typing import Any
 import onnx
 import pytest
 
-from emostream.classify.engine_source import engine_source, packaged_form_path
-from emostream.classify.manifest import load_manifest
+from emostream.vision.classify.packaged_models import engine_source, packaged_form_path
+from emostream.vision.models.manifest import load_manifest
 from emostream.config import ClassifySettings
 from emostream.errors import ConfigError, ManifestError, ModelUnavailableError
 from tests.onnx_models import save_classifier
@@ -79,7 +79,7 @@ def test_the_packaged_model_is_the_default() -> None:
 
 def test_an_int8_form_that_does_not_ship_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "emostream.classify.engine_source.packaged_form_path", lambda form: Path("nowhere") / f"{form}.onnx"
+        "emostream.vision.classify.packaged_models.packaged_form_path", lambda form: Path("nowhere") / f"{form}.onnx"
     )
     with pytest.raises(ConfigError, match=r"no INT8 form for TensorRT; set classify\.precision to fp16"):
         engine_source(settings_for(None, "int8"))

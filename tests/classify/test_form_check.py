@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emostream.classify.form_check import check_forms, packaged_forms
+from emostream.vision.classify.verify import check_forms, packaged_forms
 from emostream.errors import ModelUnavailableError
 from tests.onnx_models import classifier_model, save_classifier
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emostream.classify import engines
-from emostream.classify.engines import EngineContext, choose_engine, model_path, open_engine
-from emostream.classify.load import load_classifier
+from emostream.vision.classify import engines
+from emostream.vision.classify.engines import EngineContext, choose_engine, model_path, open_engine
+from emostream.vision.classify.load import load_classifier
 from emostream.config import ClassifySettings
-from emostream.engine_choice import ENGINE_CHOICES_FILE, remembered_choices
+from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, remembered_choices
 from emostream.errors import ConfigError, EngineUnavailableError, ManifestError, ModelUnavailableError
 from tests.onnx_models import CROP_SIZE_PIXELS, save_classifier
 
@@ -66,13 +66,13 @@ def test_the_packaged_model_is_the_default() -> None:
 def test_the_packaged_model_comes_in_the_arithmetic_that_fits(
     precision: str, has_instructions: bool, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emostream.classify.engines.has_int8_instructions", lambda: has_instructions)
+    monkeypatch.setattr("emostream.vision.classify.engines.has_int8_instructions", lambda: has_instructions)
     settings = ClassifySettings.model_validate({"precision": precision, "engine": "onnxruntime"})
     assert load_classifier(settings).manifest.precision == expected
 
 
 def test_auto_takes_the_form_that_was_measured_to_be_faster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("emostream.classify.engines.has_int8_instructions", lambda: True)
+    monkeypatch.setattr("emostream.vision.classify.engines.has_int8_instructions", lambda: True)
     settings = ClassifySettings(engine="onnxruntime")
     load_classifier(settings, cache_dir=tmp_path).close()  # measures
     ((key, measured),) = remembered_choices(tmp_path / ENGINE_CHOICES_FILE).items()

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emostream.classify.manifest import manifest_path_for, save_manifest
-from emostream.classify.ort_classifier import OrtClassifier
-from emostream.emotion import EMOTIONS, EmotionScores
+from emostream.vision.models.manifest import manifest_path_for, save_manifest
+from emostream.vision.classify.ort_classifier import OrtClassifier
+from emostream.domain.emotion import EMOTIONS, EmotionScores
 from emostream.errors import InferenceError, ManifestError, ModelUnavailableError
 from tests.onnx_models import (
     CROP_SIZE_PIXELS,
@@ -152,9 +152,9 @@ def test_a_model_that_does_not_fit_its_manifest_is_refused(
 
 def test_a_processor_that_would_overflow_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save_classifier(tmp_path, precision="int8", layout="vnni")
-    monkeypatch.setattr("emostream.classify.ort_classifier.has_int8_instructions", lambda: True)
+    monkeypatch.setattr("emostream.vision.classify.ort_classifier.has_int8_instructions", lambda: True)
     OrtClassifier(path).close()
-    monkeypatch.setattr("emostream.classify.ort_classifier.has_int8_instructions", lambda: False)
+    monkeypatch.setattr("emostream.vision.classify.ort_classifier.has_int8_instructions", lambda: False)
     with pytest.raises(ManifestError, match=r"instructions for 8-bit .* use the FP32 form"):
         OrtClassifier(path)
 

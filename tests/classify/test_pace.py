@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.classify.pace import LATE_SECONDS, ClassifyPace
+from emostream.vision.classify.load_shedding import LATE_SECONDS, ClassifyPace
 
 FPS = 25
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.classify.parity import TOLERANCES, compare, require_parity
+from emostream.vision.classify.parity import TOLERANCES, compare, require_parity
 from emostream.errors import ManifestError
 
 Array = npt.NDArray[np.float32]

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emostream.classify.ort_classifier import OrtClassifier
-from emostream.classify.trt_classifier import TrtClassifier, compile_classifier, load_trt_classifier
+from emostream.vision.classify.ort_classifier import OrtClassifier
+from emostream.vision.classify.trt_classifier import TrtClassifier, compile_classifier, load_trt_classifier
 from emostream.config import ClassifySettings
 from emostream.errors import EngineUnavailableError, InferenceError, ManifestError
-from emostream.trt.cuda import Gpu, find_gpu
-from emostream.trt.engine import TrtEngine
-from emostream.trt.package import load_package
+from emostream.vision.engines.trt.cuda import Gpu, find_gpu
+from emostream.vision.engines.trt.engine import TrtEngine
+from emostream.vision.engines.trt.package import load_package
 from tests.onnx_models import CROP_SIZE_PIXELS, classifier_model, expected_probabilities, save_classifier
 
 BATCHES = (1, 4, 16)
@@ -131,7 +131,7 @@ def test_compiles_and_proves_what_it_compiles_from(tmp_path: Path, precision: st
 @without_gpu
 def test_a_conversion_that_changes_the_answers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = classifier_model(scale=-1 / 255).SerializeToString()
-    monkeypatch.setattr("emostream.classify.engine_source._half_of", lambda path: other)
+    monkeypatch.setattr("emostream.vision.classify.packaged_models._half_of", lambda path: other)
     wanted = ClassifySettings(model=save_classifier(tmp_path))
     with pytest.raises(ManifestError, match=r"the fp16 form of .*tiny\.onnx does not match its reference"):
         compile_classifier("tensorrt_rtx", wanted, cache_dir=tmp_path / "models")
@@ -147,6 +147,6 @@ def test_loading_without_a_gpu_says_what_is_missing(tmp_path: Path) -> None:
 
 @needs_rtx
 def test_a_gpu_that_the_package_does_not_run_on_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emostream.trt.compile.find_gpu", lambda: Gpu("NVIDIA H100", (9, 0), "13.0"))
+    monkeypatch.setattr("emostream.vision.engines.trt.compile.find_gpu", lambda: Gpu("NVIDIA H100", (9, 0), "13.0"))
     with pytest.raises(EngineUnavailableError, match=r"does not run on NVIDIA H100 \(9\.0\), CUDA 13\.0; use tensorrt"):
         load_trt_classifier("tensorrt_rtx", ClassifySettings(model=save_classifier(tmp_path)), cache_dir=tmp_path)

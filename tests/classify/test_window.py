@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.classify.window import MAX_WINDOW_SECONDS, MIN_WINDOW_SECONDS, ArrivalWindow
+from emostream.vision.classify.batcher import MAX_WINDOW_SECONDS, MIN_WINDOW_SECONDS, ArrivalWindow
 
 
 def _window_at_rate(crops_per_second: float) -> float:

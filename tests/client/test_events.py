@@ -8,8 +8,8 @@ import pytest
 
 from emostream.client import EmotionEvents
 from emostream.config import PublishSettings
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.redis_sink import RedisSink
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.sink import RedisSink
 from tests.publish.samples import events_of
 
 pytestmark = pytest.mark.integration

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.client import UNKNOWN, ChangeFinder, DominantWindow, EmotionEvent, RepeatFilter
-from emostream.emotion import EMOTIONS
+from emostream.domain.emotion import EMOTIONS
 from tests.publish.samples import EVENT
 
 names = st.sampled_from([*EMOTIONS, UNKNOWN])

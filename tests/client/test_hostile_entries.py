@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from emostream.client import ConsumerGroup, EmotionEvents
 from emostream.config import PublishSettings
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.keys import events_key
-from emostream.publish.redis_connection import open_redis
-from emostream.publish.redis_sink import RedisSink
-from emostream.publish.wire import json_from_event
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.wire.keys import events_key
+from emostream.publish.redis.connection import open_redis
+from emostream.publish.redis.sink import RedisSink
+from emostream.wire.events import json_from_event
 from tests.publish.samples import EVENT, events_of
 
 pytestmark = pytest.mark.integration

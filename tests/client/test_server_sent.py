@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.client.server_sent import ServerSentEvents
+from emostream.client.http.server_sent import ServerSentEvents
 from emostream.errors import EventRejectedError
-from emostream.publish.wire import json_from_event
+from emostream.wire.events import json_from_event
 from tests.publish.samples import events_of
 
 EVENTS = events_of("door", range(3))

@@ -13,10 +13,10 @@ import pytest
 from emostream.client import ApiError, AsyncServiceClient, ServiceClient
 from emostream.config import load_settings
 from emostream.errors import ConfigError, SinkUnavailableError
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.redis_sink import RedisSink
-from emostream.service.store import RegistryStore
-from emostream.stream import StreamState
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.sink import RedisSink
+from emostream.service.registry.store import RegistryStore
+from emostream.domain.stream import StreamState
 from tests.media import make_clip
 from tests.ports import unused_port
 from tests.service.conftest import SETTINGS, redis_server, store

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.client import EmotionEvent, frame_from_events, open_table_writer
-from emostream.emotion import EMOTIONS, EmotionScores
+from emostream.domain.emotion import EMOTIONS, EmotionScores
 from emostream.errors import ConfigError
-from emostream.event import FaceEmotion
-from emostream.publish.rows import columns_of, rows_from_events
-from emostream.publish.wire import event_from_json
+from emostream.domain.event import FaceEmotion
+from emostream.publish.files.table import columns_of, rows_from_events
+from emostream.wire.events import event_from_json
 from tests.publish.samples import EVENT, events_of
 from tests.strategies import distributions, emotion_events, faces
 

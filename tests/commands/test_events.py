@@ -7,8 +7,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from emostream.commands.events import events_app
-from emostream.publish.schema import EVENT_KINDS, EventKind, schema_of
+from emostream.cli.events import events_app
+from emostream.wire.schema import EVENT_KINDS, EventKind, schema_of
 
 
 @pytest.mark.parametrize("kind", EVENT_KINDS)

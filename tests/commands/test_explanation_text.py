@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from emostream.commands.explanation_text import probabilities_table, words_of_explanation
-from emostream.explanation import MapCheck, RegionEffect
+from emostream.cli.explanation_text import probabilities_table, words_of_explanation
+from emostream.vision.explain.explanation import MapCheck, RegionEffect
 from tests.explain.test_explainer import explain
 
 

@@ -12,9 +12,9 @@ import pytest
 import redis
 
 from emostream.config import PublishSettings
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.keys import events_key
-from emostream.publish.redis_sink import RedisSink
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.wire.keys import events_key
+from emostream.publish.redis.sink import RedisSink
 from tests.integration.command_line import run_emostream
 from tests.publish.samples import CAPTURED_AT, events_of
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emostream.commands.options import check_is_not_source
+from emostream.cli.options import check_is_not_source
 from emostream.errors import ConfigError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emostream.commands.picture_list import list_pictures
+from emostream.cli.picture_list import list_pictures
 
 
 @pytest.fixture

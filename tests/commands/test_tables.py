@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from emostream.client import Change
-from emostream.commands.tables import change_line, event_line, print_record, print_records, status_line
-from emostream.emotion import EmotionScores
-from emostream.stream import StreamState
+from emostream.cli.tables import change_line, event_line, print_record, print_records, status_line
+from emostream.domain.emotion import EmotionScores
+from emostream.domain.stream import StreamState
 from tests.publish.samples import EVENT, STATUS
 
 HOSTILE = ["[/x]", "[bold]happy[/bold]", "[link=http://evil]x[/link]", "a\\", "\x1b[2J"]

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from emostream.demo_clip import make_demo_clip
-from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.cli.bench.demo_clip import make_demo_clip
+from emostream.publish.redis.embedded import EmbeddedRedis
 from tests.browser import keep_screenshot, launch_chromium
 from tests.conftest import REPOSITORY
 from tests.console.service_process import Service, running_service

@@ -21,8 +21,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from emostream.config import load_settings
-from emostream.service.api import build_api
-from emostream.service.open_worker import open_worker
+from emostream.service.api.app import build_api
+from emostream.service.worker.open import open_worker
 from tests.ports import unused_port
 
 _STOP_SECONDS = 20.0

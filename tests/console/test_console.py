@@ -13,8 +13,8 @@ import pytest
 import redis
 from playwright.sync_api import Locator, Page, expect
 
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.service.preview import PreviewPicture, bytes_from_preview, preview_channel, preview_kind
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.wire.preview import PreviewPicture, bytes_from_preview, preview_channel, preview_kind
 from tests.browser import assert_accessible
 from tests.console.conftest import NARROW, OpenPage, keep_picture
 from tests.console.service_process import Service

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.service.tokens import token_hash
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.service.api.tokens import token_hash
 from tests.console.conftest import OpenPage, keep_picture
 from tests.console.service_process import Service, running_service
 

@@ -10,7 +10,7 @@ from av import error
 
 from emostream.decode.av_errors import source_error
 from emostream.errors import DecodeError, SourceError, SourceRejectedError, SourceTimeoutError, SourceUnavailableError
-from emostream.stream import StreamKind
+from emostream.domain.stream import StreamKind
 
 URL = "rtsp://admin:hunter2@camera/1?token=hunter2"
 LIVE, FILE = StreamKind.LIVE, StreamKind.FILE

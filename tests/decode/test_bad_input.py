@@ -17,7 +17,7 @@ from emostream.errors import (
     SourceTimeoutError,
     SourceUnavailableError,
 )
-from emostream.stream import StreamKind
+from emostream.domain.stream import StreamKind
 from tests.decode.conftest import Read
 from tests.media import (
     LOSSY_TOLERANCE,

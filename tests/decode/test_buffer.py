@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from emostream.decode.buffer import FrameBuffer, OverflowPolicy
 from emostream.errors import DecodeError
-from emostream.frame import Frame
+from emostream.domain.frame import Frame
 from tests.media import wait_until
 
 LUMA = np.zeros((1, 1), np.uint8)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pytest
 
 from emostream.decode.corruption import CorruptionLimit, check_file_end, decodable_packets
-from emostream.decode.file_structure import FileStructure
+from emostream.decode.formats.file_structure import FileStructure
 from emostream.decode.source import DecodeStats
 from emostream.errors import DecodeError, SourceError, SourceUnavailableError
-from emostream.stream import StreamKind
+from emostream.domain.stream import StreamKind
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.config import DecodeSettings
-from emostream.decode.exif import orientation_from_exif
-from emostream.decode.orientation import UPRIGHT
+from emostream.decode.formats.exif import orientation_from_exif
+from emostream.decode.formats.orientation import UPRIGHT
 from emostream.decode.pyav_source import PyAVSource
-from emostream.stream import StreamKind, StreamSpec
+from emostream.domain.stream import StreamKind, StreamSpec
 from tests.media import add_png_chunk, corner_picture, make_clip
 
 # What a viewer shows of a picture stored as [[1, 2, 3], [4, 5, 6]].

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.decode.file_structure import FileStructure, read_file_structure
+from emostream.decode.formats.file_structure import FileStructure, read_file_structure
 from tests.media import make_clip, mp4_box
 
 FORMATS = [

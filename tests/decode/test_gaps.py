@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from emostream.decode.gaps import GapMeter
 from emostream.errors import DecodeError
-from emostream.stream import StreamKind
+from emostream.domain.stream import StreamKind
 from tests.decode.conftest import Read
 from tests.media import gray_level, http_server, video_frame
 

@@ -13,7 +13,7 @@ from emostream.config import DecodeSettings
 from emostream.decode import hardware
 from emostream.decode.hardware import decoder_name, is_usable, usable_hardware
 from emostream.decode.pyav_source import PyAVSource
-from emostream.stream import StreamKind, StreamSpec
+from emostream.domain.stream import StreamKind, StreamSpec
 from tests.media import make_clip
 
 

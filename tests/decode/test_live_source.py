@@ -14,9 +14,9 @@ from emostream.decode.backoff import Backoff
 from emostream.decode.live_source import LiveSource
 from emostream.decode.source import FrameSource
 from emostream.errors import SourceError, SourceRejectedError, SourceUnavailableError
-from emostream.frame import Frame
-from emostream.stream import StreamKind, StreamState
-from emostream.testing import ScriptedSource, gray_frames
+from emostream.domain.frame import Frame
+from emostream.domain.stream import StreamKind, StreamState
+from emostream.testing.fakes import ScriptedSource, gray_frames
 
 GONE = SourceUnavailableError("the camera is gone")
 REFUSED = SourceRejectedError("no such path")

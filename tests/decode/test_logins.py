@@ -17,9 +17,9 @@ import pytest
 from emostream.config import DecodeSettings, ServiceSettings
 from emostream.decode.pyav_source import PyAVSource
 from emostream.errors import SourceRejectedError
-from emostream.service.fetch import fetch
-from emostream.service.source_policy import SourcePolicy
-from emostream.stream import StreamKind, StreamSpec
+from emostream.service.egress.fetch import fetch
+from emostream.service.egress.policy import SourcePolicy
+from emostream.domain.stream import StreamKind, StreamSpec
 from tests.media import make_clip
 
 pytestmark = pytest.mark.integration

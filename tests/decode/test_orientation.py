@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.decode.orientation import UPRIGHT, Orientation, orientation_from_display_matrix
+from emostream.decode.formats.orientation import UPRIGHT, Orientation, orientation_from_display_matrix
 
 ONE = 1 << 16
 PICTURE = np.array([[1, 2, 3], [4, 5, 6]], np.uint8)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pillow_heif import register_heif_opener
 
-from emostream.decode.picture_structure import (
+from emostream.decode.formats.picture_structure import (
     SIGNATURE_BYTES,
     PictureStructure,
     first_of_animation,

@@ -15,8 +15,8 @@ import pytest
 
 from emostream.config import DecodeSettings
 from emostream.decode.pyav_source import PyAVSource
-from emostream.frame import Frame
-from emostream.stream import StreamKind, StreamSpec
+from emostream.domain.frame import Frame
+from emostream.domain.stream import StreamKind, StreamSpec
 from tests.decode.conftest import Read
 from tests.media import LOSSY_TOLERANCE, corner_picture, gray_level, http_server, make_clip, rtsp_responder, wait_until
 

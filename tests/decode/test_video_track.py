@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.decode.video_track import VideoTrack, choose_track, told_of_tracks
-from emostream.stream import StreamKind
+from emostream.domain.stream import StreamKind
 from tests.decode.conftest import Read
 from tests.media import LOSSY_TOLERANCE, gray_level, http_server, make_clip, video_frame
 

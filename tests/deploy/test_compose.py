@@ -15,10 +15,10 @@ import pytest
 import typer
 import yaml
 
-from emostream.cli import app
+from emostream.cli.app import app
 from emostream.config import load_settings
-from emostream.service.apply import read_streams
-from emostream.service.source_policy import SourcePolicy
+from emostream.client.http.apply import read_streams
+from emostream.service.egress.policy import SourcePolicy
 from tests.conftest import REPOSITORY
 from tests.deploy.dockerfile import read_dockerfile
 from tests.external_tools import ToolMissingError, tool_path

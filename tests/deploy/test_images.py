@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from emostream.cli import app
+from emostream.cli.app import app
 from emostream.deployments.http_proxy import ENVIRONMENT
 from emostream.no_telemetry import TELEMETRY_SWITCHES
 from tests.conftest import REPOSITORY

@@ -21,17 +21,17 @@ import pytest
 import uvicorn
 import yaml
 
-from emostream.bench.paced_source import PacedSource
+from emostream.cli.bench.paced_source import PacedSource
 from emostream.config import DecodeSettings, load_settings
 from emostream.decode.backoff import Backoff
 from emostream.decode.live_source import LiveSource
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.open_sink import open_redis_sink
-from emostream.service.api import build_api
-from emostream.service.registry import StreamRegistry
-from emostream.service.store import RegistryStore
-from emostream.stream import StreamKind, StreamSpec
-from emostream.trt.nvml import gpu_loads
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.registry import open_redis_sink
+from emostream.service.api.app import build_api
+from emostream.service.registry.streams import StreamRegistry
+from emostream.service.registry.store import RegistryStore
+from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.telemetry.gpu import gpu_loads
 from tests.conftest import REPOSITORY
 from tests.media import make_clip, textured_picture, wait_until
 from tests.ports import unused_port

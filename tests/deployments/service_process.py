@@ -15,7 +15,7 @@ from typing import TextIO
 
 import psutil
 
-from emostream.service.api_client import ApiClient
+from emostream.client.http.json_client import ApiClient
 from tests.ports import unused_port
 
 _START_TIMEOUT_SECONDS = 150.0

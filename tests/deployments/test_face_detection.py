@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from emostream.config import DetectSettings, load_settings
-from emostream.detect.candidates import Candidates
-from emostream.detect.centerface_detector import CenterFaceDetector
-from emostream.detect.load import load_detector
-from emostream.detector_contract import check_detector
+from emostream.vision.detect.detector import Candidates
+from emostream.vision.detect.centerface.detector import CenterFaceDetector
+from emostream.vision.detect.load import load_detector
+from emostream.testing.detector_contract import check_detector
 from emostream.errors import ConfigError, DetectorUnavailableError, InferenceError
-from emostream.frame import Luma
+from emostream.domain.frame import Luma
 from tests.detect.real_model import real_detector
 from tests.detect.test_detectors import frame_with_spots
 from tests.detect.tiny_models import tiny_centerface

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from emostream.event import EmotionEvent
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.redis_reader import RedisReader
+from emostream.domain.event import EmotionEvent
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.reader import RedisReader
 from tests.deployments.service_process import Service, running_service, wait_for
 from tests.service.conftest import SETTINGS
 from tests.service.mjpeg_server import jpegs_of, mjpeg_server

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emostream.deployments import http_proxy
 from emostream.deployments.http_proxy import PatientProtocol, ToldProgress, harden_proxy
-from emostream.service.answer_window import PROGRESS, WINDOW_HEADER, AnswerWindow
+from emostream.service.api.answer_window import PROGRESS, WINDOW_HEADER, AnswerWindow
 from tests.ports import unused_port
 
 pytestmark = pytest.mark.integration

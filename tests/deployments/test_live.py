@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from emostream.errors import EmostreamError, SinkUnavailableError
-from emostream.event import EmotionEvent
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.redis_reader import RedisReader
-from emostream.service.api_client import ApiClient
-from emostream.service.store import LEASES, RegistryStore
+from emostream.domain.event import EmotionEvent
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.reader import RedisReader
+from emostream.client.http.json_client import ApiClient
+from emostream.service.registry.store import LEASES, RegistryStore
 from tests.deployments.service_process import running_service, wait_for
 from tests.service.conftest import SETTINGS
 from tests.service.rtsp import need_gstreamer, rtsp_server

@@ -21,8 +21,8 @@ _PROGRAM = """
 import sys, time, urllib.request
 import ray
 from emostream.deployments.ray_metrics import RayRecorder
-from emostream.figures import Figures
-from emostream.metrics import BATCH_SIZE, DECODED_FRAMES, LOST_EVENTS, VISIBLE_FACES
+from emostream.telemetry.values import Figures
+from emostream.telemetry.metrics import BATCH_SIZE, DECODED_FRAMES, LOST_EVENTS, VISIBLE_FACES
 from tests.media import wait_until
 from tests.ports import unused_port
 

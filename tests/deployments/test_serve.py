@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from emostream.event import EmotionEvent
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.redis_reader import RedisReader
+from emostream.domain.event import EmotionEvent
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.reader import RedisReader
 from tests.deployments.service_process import running_service, serve_process, wait_for
 from tests.integration.command_line import run_emostream
 from tests.media import make_clip, textured_picture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emostream.config import load_settings
-from emostream.deployments.start_errors import error_of_app, error_of_ray, is_slow_start
+from emostream.deployments.local import error_of_app, error_of_ray, is_slow_start
 from emostream.errors import ConfigError, EmostreamError
 from tests.integration.command_line import run_emostream
 from tests.ports import unused_port

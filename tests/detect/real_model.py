@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from emostream.config import DetectSettings, ModelSettings
-from emostream.detect.detector import FaceDetector
-from emostream.detect.load import load_detector
+from emostream.vision.detect.detector import FaceDetector
+from emostream.vision.detect.load import load_detector
 from emostream.errors import ModelError
 
 
 @cache
 def centerface_path() -> Path:
     """The prepared CenterFace file, never downloaded by a test."""
-    from emostream.models.store import ModelStore
+    from emostream.vision.models.store import ModelStore
 
     try:
         return ModelStore(ModelSettings(offline=True)).path_of("centerface")

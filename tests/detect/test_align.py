@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.classify import preprocess
-from emostream.detect.align import (
+from emostream.vision.classify import preprocess
+from emostream.vision.detect.align import (
     CROP_SIZE_PIXELS,
     TEMPLATE_BOX,
     TEMPLATE_LANDMARKS,
@@ -18,9 +18,9 @@ from emostream.detect.align import (
     crop_faces,
     crop_similarities,
 )
-from emostream.face import Face
-from emostream.frame import Frame, Luma
-from emostream.similarity import scale_of, transform_points
+from emostream.domain.face import Face
+from emostream.domain.frame import Frame, Luma
+from emostream.vision.geometry.similarity import scale_of, transform_points
 from tests.test_similarity import similarities
 
 Points = npt.NDArray[np.float64]

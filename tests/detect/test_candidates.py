@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from emostream.detect.candidates import Candidates
-from emostream.detect.letterbox import Letterbox
+from emostream.vision.detect.detector import Candidates
+from emostream.vision.detect.letterbox import Letterbox
 
 HALF = Letterbox.fit(frame_width=640, frame_height=360, input_width=320, input_height=192, max_scale=1.0)
 GOOD_BOX, GOOD_LANDMARKS = [10.0, 20.0, 30.0, 50.0], np.full((5, 2), 25.0)

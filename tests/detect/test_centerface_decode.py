@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from emostream.detect.centerface_decode import decode_centerface
+from emostream.vision.detect.centerface.detector import decode_centerface
 
 ROWS, COLUMNS = 12, 20
 LIMITS = {"min_score": 0.5, "max_iou": 0.3, "max_faces": 100}

@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from emostream.detect.centerface_decode import INPUT_NAME, OUTPUT_CHANNELS
-from emostream.detect.centerface_model import prepare_centerface
+from emostream.vision.detect.centerface.detector import INPUT_NAME, OUTPUT_CHANNELS
+from emostream.vision.detect.centerface.model import prepare_centerface
 from emostream.errors import ManifestError
 
 PUBLISHED_OUTPUTS = dict(zip(("537", "538", "539", "540"), OUTPUT_CHANNELS.values(), strict=True))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.detect.letterbox import Letterbox, choose_letterbox
+from emostream.vision.detect.letterbox import Letterbox, choose_letterbox
 
 sides = st.integers(1, 9000)
 

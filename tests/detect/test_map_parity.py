@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from emostream.detect.map_parity import MapParity, compare_maps, require_map_parity
+from emostream.vision.detect.parity import MapParity, compare_maps, require_map_parity
 from emostream.errors import ManifestError
 
 

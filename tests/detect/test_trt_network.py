@@ -12,16 +12,16 @@ import onnx
 import pytest
 
 from emostream.config import DetectSettings
-from emostream.detect.centerface_detector import CenterFaceDetector
-from emostream.detect.load import load_trt_detector
-from emostream.detect.ort_network import OrtNetwork
-from emostream.detect.trt_network import (
+from emostream.vision.detect.centerface.detector import CenterFaceDetector
+from emostream.vision.detect.load import load_trt_detector
+from emostream.vision.detect.ort_network import OrtNetwork
+from emostream.vision.detect.trt_network import (
     MAX_SIDE_PIXELS,
     compile_detector,
     with_cast_first,
 )
 from emostream.errors import ConfigError, EngineUnavailableError, ManifestError
-from emostream.trt.package import load_package
+from emostream.vision.engines.trt.package import load_package
 from tests.detect.test_detectors import LIMITS, frame_with_spots
 from tests.detect.tiny_models import tiny_centerface
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emostream.explain.faithfulness import (
+from emostream.vision.explain.faithfulness import (
     NUM_STEPS,
     area_under,
     blurred,

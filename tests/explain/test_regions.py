@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.detect.align import TEMPLATE_LANDMARKS
-from emostream.explain.regions import REGIONS, hide, region_masks
+from emostream.vision.detect.align import TEMPLATE_LANDMARKS
+from emostream.vision.explain.regions import REGIONS, hide, region_masks
 
 SIDE = 64
 anywhere = st.floats(-20, 84)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emostream.explain.rise import random_masks, saliency_maps
+from emostream.vision.explain.rise import random_masks, saliency_maps
 from tests.explain.patch_classifier import PATCH, SIDE, classify_patch, crop_with_bright_patch
 
 

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from emostream.classify.engines import check_available
+from emostream.vision.classify.engines import check_available
 from emostream.errors import EngineUnavailableError
-from emostream.trt.package import TRT_NAMES, TrtName
+from emostream.vision.engines.trt.package import TRT_NAMES, TrtName
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

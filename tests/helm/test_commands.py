@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from emostream.cli import app
-from emostream.service.apply import read_streams
+from emostream.cli.app import app
+from emostream.client.http.apply import read_streams
 from tests.helm.chart import Helm, RenderError, containers, environment_of, named, pods
 from tests.helm.test_rendering import HASH, MATRIX
 

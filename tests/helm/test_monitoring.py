@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emostream.config import load_settings
-from emostream.metrics import METRICS
+from emostream.telemetry.metrics import METRICS
 from tests.helm.chart import Helm, environment_of, named, only, ray_pods, serve_config
 from tests.helm.test_rendering import MATRIX
 

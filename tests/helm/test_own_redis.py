@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import redis
 
-from emostream.publish.embedded_redis import find_server
-from emostream.publish.keys import STATUS_KEY, SUMMARIES_KEY, events_key, registry_key
+from emostream.publish.redis.embedded import find_server
+from emostream.wire.keys import STATUS_KEY, SUMMARIES_KEY, events_key, registry_key
 from tests.conftest import REPOSITORY
 from tests.helm.chart import Document, Helm, named
 from tests.ports import unused_port

@@ -15,7 +15,7 @@ from emostream.config import load_settings
 from emostream.deployments.app import AppArgs
 from emostream.deployments.http_proxy import ENVIRONMENT
 from emostream.no_telemetry import TELEMETRY_SWITCHES
-from emostream.service.tokens import find_token
+from emostream.service.api.tokens import find_token
 from tests.conftest import REPOSITORY
 from tests.helm.chart import (
     EXAMPLES,

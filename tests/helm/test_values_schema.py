@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emostream.service.api_models import StreamRequest
+from emostream.wire.http_models import StreamRequest
 from tests.helm.chart import CHART, Helm, RenderError
 from tests.helm.test_rendering import HASH, MATRIX
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import av
 import pytest
 
-from emostream.demo_clip import make_demo_clip
-from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.cli.bench.demo_clip import make_demo_clip
+from emostream.publish.redis.embedded import EmbeddedRedis
 from tests import media
 from tests.integration.command_line import run_emostream
 from tests.ports import unused_port

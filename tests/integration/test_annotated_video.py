@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from emostream.demo_clip import make_demo_clip
+from emostream.cli.bench.demo_clip import make_demo_clip
 from tests.detect.real_model import centerface_path, real_detector
 from tests.integration.command_line import run_emostream
 from tests.media import cut_file, make_clip

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
-from emostream.demo_clip import make_demo_clip
+from emostream.cli.bench.demo_clip import make_demo_clip
 from tests.integration.command_line import run_emostream
 
 pytestmark = pytest.mark.integration

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import sync_playwright
 
-from emostream.demo_clip import make_demo_clip
+from emostream.cli.bench.demo_clip import make_demo_clip
 from tests import media
 from tests.browser import assert_accessible, keep_screenshot, launch_chromium
 from tests.conftest import REPOSITORY

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from emostream.classify.engine_source import packaged_form_path
-from emostream.classify.manifest import load_manifest
+from emostream.vision.classify.packaged_models import packaged_form_path
+from emostream.vision.models.manifest import load_manifest
 from emostream.config import ModelSettings
 from emostream.errors import ModelUnavailableError
-from emostream.models.lock import PackagedModel, PulledModel, locked_models
-from emostream.models.store import ModelStore
+from emostream.vision.models.lock import PackagedModel, PulledModel, locked_models
+from emostream.vision.models.store import ModelStore
 
 
 def test_names_the_detector_and_the_classifier() -> None:

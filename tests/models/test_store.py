@@ -17,8 +17,8 @@ import pytest
 
 from emostream.config import ModelSettings
 from emostream.errors import ConfigError, ModelUnavailableError
-from emostream.models.lock import LockedModel, PackagedModel, PackageSource, Preparation, PulledModel, WheelSource
-from emostream.models.store import ModelStore
+from emostream.vision.models.lock import LockedModel, PackagedModel, PackageSource, Preparation, PulledModel, WheelSource
+from emostream.vision.models.store import ModelStore
 
 PUBLISHED = b"the published model" * 1000
 
@@ -333,7 +333,7 @@ def test_verify_says_what_is_wrong_and_what_to_do(pulled: Workplace, damage: byt
 
 
 def test_a_packaged_model_is_checked_by_its_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emostream.models.store._package_folder", lambda: tmp_path)
+    monkeypatch.setattr("emostream.vision.models.store._package_folder", lambda: tmp_path)
     source = PackageSource(kind="package", file="own.onnx")
     own = PackagedModel(name="own", kind="classifier", description="ours", source=source)
     store = ModelStore(ModelSettings(cache_dir=tmp_path / "cache"), models={"own": own})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from emostream.config import PublishSettings
-from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.publish.redis.embedded import EmbeddedRedis
 
 
 @pytest.fixture(scope="session")

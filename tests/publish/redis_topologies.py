@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from emostream.publish.embedded_redis import find_server
+from emostream.publish.redis.embedded import find_server
 from tests.ports import is_free, unused_port
 
 PASSWORD = "open-sesame"

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from emostream.emotion import EMOTIONS, EmotionScores
-from emostream.event import EmotionEvent, FaceEmotion, StatusEvent
-from emostream.face import Face
-from emostream.stream import StreamState
+from emostream.domain.emotion import EMOTIONS, EmotionScores
+from emostream.domain.event import EmotionEvent, FaceEmotion, StatusEvent
+from emostream.domain.face import Face
+from emostream.domain.stream import StreamState
 
 # Rounded as the wire rounds, so that what is read back is equal.
 HAPPY = EmotionScores(EMOTIONS, (0.0123, 0.0, 0.0, 0.9, 0.0, 0.0, 0.0877))

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 
 from emostream.errors import SinkUnavailableError
-from emostream.event import EmotionEvent, StatusEvent
-from emostream.publish.spool import SpoolSink
-from emostream.stream import StreamKind
-from emostream.testing import CollectingSink
+from emostream.domain.event import EmotionEvent, StatusEvent
+from emostream.publish.spool.sink import SpoolSink
+from emostream.domain.stream import StreamKind
+from emostream.testing.fakes import CollectingSink
 
 
 class Switchable(CollectingSink):

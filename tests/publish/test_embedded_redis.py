@@ -18,8 +18,8 @@ from redis.exceptions import AuthenticationError
 from redis.retry import Retry
 
 from emostream.errors import ConfigError, SinkUnavailableError
-from emostream.publish import embedded_redis
-from emostream.publish.embedded_redis import EmbeddedRedis, find_server, url_of_running_server
+from emostream.publish.redis import embedded as embedded_redis
+from emostream.publish.redis.embedded import EmbeddedRedis, find_server, url_of_running_server
 
 pytestmark = pytest.mark.integration
 
@@ -205,7 +205,7 @@ def test_a_password_that_would_need_quoting_is_refused(password: str) -> None:
 PROGRAM = """
 import sys, time, threading
 from pathlib import Path
-from emostream.publish.embedded_redis import EmbeddedRedis
+from emostream.publish.redis.embedded import EmbeddedRedis
 server = EmbeddedRedis()
 starter = threading.Thread(target=server.start)  # that thread ends, the server must not
 starter.start()

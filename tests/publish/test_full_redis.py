@@ -18,14 +18,14 @@ from redis.exceptions import OutOfMemoryError
 from emostream.client import ConsumerGroup
 from emostream.config import PublishSettings, RetentionSettings
 from emostream.errors import ConfigError, SinkUnavailableError
-from emostream.event import SummaryEvent
+from emostream.domain.event import SummaryEvent
 from emostream.machine_limits import usable_memory_bytes
-from emostream.publish.embedded_redis import EmbeddedRedis, find_server
-from emostream.publish.keys import STATUS_KEY, SUMMARIES_KEY, events_key
-from emostream.publish.redis_connection import open_redis, with_retries
-from emostream.publish.redis_sink import RedisSink
-from emostream.publish.retention import ServerMemory, StoredEvents, bytes_for_events, cut_for
-from emostream.stream import StreamState
+from emostream.publish.redis.embedded import EmbeddedRedis, find_server
+from emostream.wire.keys import STATUS_KEY, SUMMARIES_KEY, events_key
+from emostream.publish.redis.connection import open_redis, with_retries
+from emostream.publish.redis.sink import RedisSink
+from emostream.publish.redis.groups import ServerMemory, StoredEvents, bytes_for_events, cut_for
+from emostream.domain.stream import StreamState
 from tests.client.test_group import indexes_of, take
 from tests.integration.command_line import run_emostream
 from tests.media import make_clip

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from emostream.errors import ConfigError, SinkUnavailableError
-from emostream.publish.jsonl_sink import JsonlSink
-from emostream.publish.wire import event_from_json, json_from_event
+from emostream.publish.files.jsonl_sink import JsonlSink
+from emostream.wire.events import event_from_json, json_from_event
 from tests.publish.samples import EVENT, STATUS, events_of
 
 
@@ -122,8 +122,8 @@ def test_a_reader_that_went_away_leaves_no_traceback() -> None:
     program = (
         "import asyncio\n"
         "from emostream.errors import SinkUnavailableError\n"
-        "from emostream.publish.jsonl_sink import JsonlSink\n"
-        "from emostream.testing import gray_frames\n"
+        "from emostream.publish.files.jsonl_sink import JsonlSink\n"
+        "from emostream.testing.fakes import gray_frames\n"
         "from tests.publish.samples import EVENT\n"
         "async def main():\n"
         "    sink = JsonlSink.to_stdout()\n"

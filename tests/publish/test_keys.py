@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 import pytest
 from hypothesis import given
 
-from emostream.publish.keys import EVENTS_PATTERN, STATUS_KEY, events_key, stream_id_from_key
+from emostream.wire.keys import EVENTS_PATTERN, STATUS_KEY, events_key, stream_id_from_key
 from tests.strategies import stream_ids
 
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from emostream.errors import SinkUnavailableError
-from emostream.figures import Figures
-from emostream.metrics import (
+from emostream.telemetry.values import Figures
+from emostream.telemetry.metrics import (
     DROPPED_FRAMES,
     EMOTION_FACES,
     EVENT_LATENCY,
@@ -22,8 +22,8 @@ from emostream.metrics import (
     VISIBLE_FACES,
     Metric,
 )
-from emostream.publish.measured_sink import MeasuredSink
-from emostream.testing import CollectingSink, FakeClock
+from emostream.telemetry.metrics_sink import MeasuredSink
+from emostream.testing.fakes import CollectingSink, FakeClock
 from tests.publish.samples import EVENT, STATUS
 
 

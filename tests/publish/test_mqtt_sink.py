@@ -18,11 +18,11 @@ import pytest
 
 from emostream.config import PublishSettings
 from emostream.errors import ConfigError, SinkUnavailableError
-from emostream.event import EmotionEvent
+from emostream.domain.event import EmotionEvent
 from emostream.publish.mqtt_sink import MqttSink
-from emostream.publish.sinks import open_sink
-from emostream.publish.wire import event_from_json, status_from_json
-from emostream.sink_contract import check_sink
+from emostream.publish.registry import open_sink
+from emostream.wire.events import event_from_json, status_from_json
+from emostream.testing.sink_contract import check_sink
 from tests.ports import unused_port
 from tests.publish.samples import STATUS, events_of
 from tests.publish.test_servers import make_certificate

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from emostream.config import EventSettings, PublishSettings
 from emostream.errors import EventRejectedError
-from emostream.event import EmotionEvent
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.redis_reader import RedisReader
-from emostream.publish.redis_sink import RedisSink
-from emostream.publish.selection import without_empty_frames
-from emostream.publish.wire import (
+from emostream.domain.event import EmotionEvent
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.reader import RedisReader
+from emostream.publish.redis.sink import RedisSink
+from emostream.publish.redis.sink import without_empty_frames
+from emostream.wire.events import (
     WireOptions,
     decode_event,
     encode_event,

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.errors import ConfigError
-from emostream.publish.redis_address import RedisAddress, Topology, parse_redis_url
-from emostream.publish.redis_connection import close_redis, is_cluster, open_redis
+from emostream.publish.redis.address import RedisAddress, Topology, parse_redis_url
+from emostream.publish.redis.connection import close_redis, is_cluster, open_redis
 
 HOSTS = st.sampled_from(["a", "redis-0.redis", "10.0.0.7", "::1"])
 NODES = st.lists(st.tuples(HOSTS, st.integers(1, 65535)), min_size=1, max_size=4)

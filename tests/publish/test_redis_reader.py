@@ -13,12 +13,12 @@ import pytest
 
 from emostream.config import PublishSettings
 from emostream.errors import ConfigError, SinkUnavailableError
-from emostream.event import EmotionEvent, StatusEvent
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.keys import events_key
-from emostream.publish.redis_connection import open_redis
-from emostream.publish.redis_reader import EventEntry, RedisReader, Start
-from emostream.publish.redis_sink import RedisSink
+from emostream.domain.event import EmotionEvent, StatusEvent
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.wire.keys import events_key
+from emostream.publish.redis.connection import open_redis
+from emostream.publish.redis.reader import EventEntry, RedisReader, Start
+from emostream.publish.redis.sink import RedisSink
 from tests.publish.samples import CAPTURED_AT, STATUS, events_of
 
 pytestmark = pytest.mark.integration

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from emostream.client import ConsumerGroup
 from emostream.config import PublishSettings, RetentionSettings
-from emostream.event import StatusEvent
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.keys import events_key
-from emostream.publish.redis_connection import open_redis
-from emostream.publish.redis_reader import RedisReader
-from emostream.publish.redis_sink import RedisSink
-from emostream.publish.retention import BehindWarnings, GroupPosition, StreamExtent, num_behind, used_share
+from emostream.domain.event import StatusEvent
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.wire.keys import events_key
+from emostream.publish.redis.connection import open_redis
+from emostream.publish.redis.reader import RedisReader
+from emostream.publish.redis.sink import RedisSink
+from emostream.publish.redis.groups import BehindWarnings, GroupPosition, StreamExtent, num_behind, used_share
 from tests.publish.samples import events_of
 from tests.publish.test_redis_sink import read_indexes
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from emostream.event import EmotionEvent, StatusEvent, SummaryEvent
-from emostream.publish.schema import EVENT_KINDS, EventKind, schema_of
-from emostream.publish.wire import (
+from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.wire.schema import EVENT_KINDS, EventKind, schema_of
+from emostream.wire.events import (
     SCHEMA_VERSION,
     event_from_json,
     json_from_event,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emostream.publish import segments
-from emostream.publish.segments import QueueFullError, Record, SegmentQueue
+from emostream.publish.spool import segments
+from emostream.publish.spool.segments import QueueFullError, Record, SegmentQueue
 
 contents = st.binary(min_size=1, max_size=40)
 steps = st.lists(

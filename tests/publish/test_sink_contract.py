@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from emostream.config import PublishSettings
-from emostream.event import EmotionEvent, StatusEvent
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.jsonl_sink import JsonlSink
-from emostream.publish.redis_reader import RedisReader
-from emostream.publish.redis_sink import RedisSink
+from emostream.domain.event import EmotionEvent, StatusEvent
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.files.jsonl_sink import JsonlSink
+from emostream.publish.redis.reader import RedisReader
+from emostream.publish.redis.sink import RedisSink
 from emostream.publish.sink import EventSink
 from emostream.publish.sink_group import SinkGroup
-from emostream.publish.wire import event_from_json, status_from_json
-from emostream.stream import StreamState
-from emostream.testing import CollectingSink
+from emostream.wire.events import event_from_json, status_from_json
+from emostream.domain.stream import StreamState
+from emostream.testing.fakes import CollectingSink
 from tests.publish.samples import STATUS, events_of
 
 Delivered = tuple[list[EmotionEvent], list[StatusEvent]]

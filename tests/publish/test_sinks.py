@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from emostream.config import PublishSettings
-from emostream.demo_clip import make_demo_clip
+from emostream.cli.bench.demo_clip import make_demo_clip
 from emostream.errors import ConfigError
-from emostream.event import EmotionEvent
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.redis_reader import RedisReader
-from emostream.publish.sinks import open_sink
-from emostream.publish.wire import event_from_json
-from emostream.sink_contract import check_sink, contract_events
-from emostream.testing import CollectingSink
+from emostream.domain.event import EmotionEvent
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.reader import RedisReader
+from emostream.publish.registry import open_sink
+from emostream.wire.events import event_from_json
+from emostream.testing.sink_contract import check_sink, contract_events
+from emostream.testing.fakes import CollectingSink
 from tests.conftest import REPOSITORY
 
 SETTINGS = PublishSettings()

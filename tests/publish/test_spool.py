@@ -16,16 +16,16 @@ import pytest
 
 from emostream.config import PublishSettings
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
-from emostream.event import EmotionEvent
-from emostream.publish import segments
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.open_sink import open_redis_sink
-from emostream.publish.redis_sink import RedisSink
-from emostream.publish.segments import Record, SegmentQueue
-from emostream.publish.spool import SpoolSink
-from emostream.publish.spool_records import EVENT
-from emostream.publish.wire import json_from_event
-from emostream.testing import CollectingSink
+from emostream.domain.event import EmotionEvent
+from emostream.publish.spool import segments
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.registry import open_redis_sink
+from emostream.publish.redis.sink import RedisSink
+from emostream.publish.spool.segments import Record, SegmentQueue
+from emostream.publish.spool.sink import SpoolSink
+from emostream.publish.spool.stream import EVENT
+from emostream.wire.events import json_from_event
+from emostream.testing.fakes import CollectingSink
 from tests.publish.samples import EPOCH, STATUS, events_of
 from tests.publish.switchable_sink import Switchable, drained, indexes_of, live
 from tests.publish.test_redis_sink import read_indexes
@@ -51,7 +51,7 @@ async def test_encodes_nothing_while_the_sink_is_there_and_once_what_waits(
         encoded[0] += 1
         return json_from_event(event)
 
-    monkeypatch.setattr("emostream.publish.spool.json_from_event", counted)
+    monkeypatch.setattr("emostream.publish.spool.sink.json_from_event", counted)
     async with SpoolSink(inner, folder=tmp_path, max_bytes_per_stream=1 << 16) as spool:
         for index in range(100):
             await spool.publish(events_of("door", [index]))
@@ -328,8 +328,8 @@ CHILD = textwrap.dedent("""
     import asyncio, sys
     from pathlib import Path
     from emostream.config import PublishSettings
-    from emostream.publish.redis_sink import RedisSink
-    from emostream.publish.spool import SpoolSink
+    from emostream.publish.redis.sink import RedisSink
+    from emostream.publish.spool.sink import SpoolSink
     from tests.publish.samples import events_of
 
     async def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emostream.publish.spool import SpoolSink
+from emostream.publish.spool.sink import SpoolSink
 from tests.publish.samples import events_of
 from tests.publish.switchable_sink import Switchable, drained, indexes_of, live
 

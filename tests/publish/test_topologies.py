@@ -14,15 +14,15 @@ import pytest
 from emostream.client import ConsumerGroup, EmotionEvents
 from emostream.config import PublishSettings
 from emostream.errors import ConfigError, SinkUnavailableError
-from emostream.event import EmotionEvent, StatusEvent
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.keys import events_key
-from emostream.publish.redis_connection import close_redis, open_redis
-from emostream.publish.redis_reader import RedisReader
-from emostream.publish.redis_sink import RedisSink
-from emostream.service.leases import StreamLeases
-from emostream.service.registry import StreamRegistry
-from emostream.service.store import RegistryStore
+from emostream.domain.event import EmotionEvent, StatusEvent
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.wire.keys import events_key
+from emostream.publish.redis.connection import close_redis, open_redis
+from emostream.publish.redis.reader import RedisReader
+from emostream.publish.redis.sink import RedisSink
+from emostream.service.registry.leases import StreamLeases
+from emostream.service.registry.streams import StreamRegistry
+from emostream.service.registry.store import RegistryStore
 from tests.publish.redis_topologies import (
     PASSWORD,
     Cluster,

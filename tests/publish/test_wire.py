@@ -12,11 +12,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from emostream.emotion import EMOTIONS, EmotionScores
+from emostream.domain.emotion import EMOTIONS, EmotionScores
 from emostream.errors import EventRejectedError
-from emostream.event import UNKNOWN, EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
-from emostream.face import Face
-from emostream.publish.wire import (
+from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
+from emostream.domain.face import Face
+from emostream.wire.events import (
     MAX_EVENT_BYTES,
     WireOptions,
     decode_event,
@@ -32,7 +32,7 @@ from emostream.publish.wire import (
     status_from_json,
     summary_from_json,
 )
-from emostream.stream import StreamState
+from emostream.domain.stream import StreamState
 from tests.strategies import distributions, emotion_events, status_events, summary_events
 
 HAPPY = EmotionScores(EMOTIONS, (0.01234, 0.0, 0.0, 0.9, 0.0, 0.0, 0.08766))

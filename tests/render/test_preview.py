@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from emostream.event import EmotionEvent
-from emostream.face import BoxXyxy
+from emostream.domain.event import EmotionEvent
+from emostream.domain.face import BoxXyxy
 from emostream.render.preview import blur_boxes, preview_jpeg, whole_picture
 from tests.media import textured_picture
 from tests.publish.samples import EVENT

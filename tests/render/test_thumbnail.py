@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from emostream.event import FaceEmotion
-from emostream.face import Face
+from emostream.domain.event import FaceEmotion
+from emostream.domain.face import Face
 from emostream.render.thumbnail import face_jpeg
 from tests.report.events import scores
 

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from emostream.emotion import EMOTIONS, EmotionScores
-from emostream.event import EmotionEvent, FaceEmotion
-from emostream.face import Face
-from emostream.frame import Frame
-from emostream.testing import face_at
+from emostream.domain.emotion import EMOTIONS, EmotionScores
+from emostream.domain.event import EmotionEvent, FaceEmotion
+from emostream.domain.face import Face
+from emostream.domain.frame import Frame
+from emostream.testing.fakes import face_at
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

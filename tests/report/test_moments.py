@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from emostream.event import UNKNOWN, EmotionEvent, FaceEmotion
-from emostream.frame import Frame
-from emostream.report.moments import KeyMoments
+from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion
+from emostream.domain.frame import Frame
+from emostream.render.report.moments import KeyMoments
 from tests.report.events import event_of, face_of, frame_of
 
 

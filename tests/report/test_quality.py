@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emostream.report.quality import QualityCounts, quality_notes
+from emostream.render.report.quality import QualityCounts, quality_notes
 from tests.report.events import event_of, face_of
 
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emostream.emotion import EMOTIONS
-from emostream.event import EmotionEvent
-from emostream.html_page import text
-from emostream.report.report import Recording, RunRecord, report_page
+from emostream.domain.emotion import EMOTIONS
+from emostream.domain.event import EmotionEvent
+from emostream.render.report.html import text
+from emostream.render.report.report import Recording, RunRecord, report_page
 from tests.report.events import NOW, acted, event_of, face_of, frame_of
 from tests.strategies import emotion_events
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.emotion import EMOTIONS
-from emostream.report.timeline import MAX_BINS, StreamTimeline
+from emostream.domain.emotion import EMOTIONS
+from emostream.render.report.timeline import MAX_BINS, StreamTimeline
 from tests.report.events import acted
 
 

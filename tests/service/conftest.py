@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from emostream.config import PublishSettings
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.service.leases import StreamLeases
-from emostream.service.store import RegistryStore
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.service.registry.leases import StreamLeases
+from emostream.service.registry.store import RegistryStore
 
 SETTINGS = PublishSettings(connect_timeout_seconds=2.0, max_retry_seconds=0.2)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import uvicorn
 
-from emostream.service.api import build_api
+from emostream.service.api.app import build_api
 from tests.ports import unused_port
 
 

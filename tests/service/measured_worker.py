@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from emostream.measurement import Measurement
+from emostream.telemetry.collector import Measurement
 from emostream.publish.sink import EventSink
-from emostream.service.leases import StreamLeases
-from emostream.service.metrics_loop import MetricsLoop, Recorder
-from emostream.service.store import RegistryStore
-from emostream.service.stream_host import StreamHost
-from emostream.service.worker import StreamWorker
-from emostream.service.worker_metrics import MeasuredParts, WorkerMetrics
+from emostream.service.registry.leases import StreamLeases
+from emostream.service.registry.metrics import MetricsLoop, Recorder
+from emostream.service.registry.store import RegistryStore
+from emostream.service.worker.host import StreamHost
+from emostream.service.worker.worker import StreamWorker
+from emostream.service.worker.metrics import MeasuredParts, WorkerMetrics
 from tests.service.streams import ScriptedParts
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emostream.service.answer_window import PROGRESS, WINDOW_HEADER, AnswerWindow
+from emostream.service.api.answer_window import PROGRESS, WINDOW_HEADER, AnswerWindow
 from tests.service.asgi import Exchange, part, scope_of
 
 GONE: Message = {"type": "http.disconnect"}

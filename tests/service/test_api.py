@@ -20,12 +20,12 @@ from PIL import Image
 from pillow_heif import register_heif_opener
 
 from emostream.config import Settings, load_settings
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.redis_sink import RedisSink
-from emostream.service.api import build_api
-from emostream.service.record import StreamReport
-from emostream.service.store import RegistryStore
-from emostream.stream import StreamState
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.sink import RedisSink
+from emostream.service.api.app import build_api
+from emostream.service.registry.records import StreamReport
+from emostream.service.registry.store import RegistryStore
+from emostream.domain.stream import StreamState
 from tests.media import corner_picture, http_server, make_clip
 from tests.publish.samples import events_of
 from tests.service.conftest import SETTINGS, LeasesOf
@@ -249,7 +249,7 @@ async def test_the_service_is_full(clients: Clients) -> None:
 async def test_events_end_when_the_stream_is_over(
     client: httpx.AsyncClient, redis_server: EmbeddedRedis, leases_of: LeasesOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emostream.service.server_events.server_events.__kwdefaults__", {"idle_seconds": 0.2})
+    monkeypatch.setattr("emostream.service.api.server_sent.server_events.__kwdefaults__", {"idle_seconds": 0.2})
     await client.post("/v1/streams", json=CAMERA)
     worker = leases_of("w1", ttl_seconds=5)
     held = await worker.claim(["door"])

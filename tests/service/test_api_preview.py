@@ -12,14 +12,14 @@ import httpx
 import pytest
 
 from emostream.config import load_settings
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.wire import event_from_json
-from emostream.service.preview import PreviewKind, PreviewPicture, bytes_from_preview, preview_channel
-from emostream.service.preview_feed import PreviewFeed
-from emostream.service.registry import StreamRegistry
-from emostream.service.store import RegistryStore
-from emostream.stream import StreamState
-from emostream.testing import CollectingSink
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.wire.events import event_from_json
+from emostream.wire.preview import PreviewKind, PreviewPicture, bytes_from_preview, preview_channel
+from emostream.service.api.preview_feed import PreviewFeed
+from emostream.service.registry.streams import StreamRegistry
+from emostream.service.registry.store import RegistryStore
+from emostream.domain.stream import StreamState
+from emostream.testing.fakes import CollectingSink
 from tests.service.http_service import served_api
 from tests.service.streams import live_record
 from tests.service.test_api import Clients, assert_problem, clients
@@ -113,7 +113,7 @@ async def test_a_page_gets_the_pictures_of_several_streams_with_their_events(
 
 
 async def test_a_page_of_streams_that_are_over_ends(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emostream.service.api_preview._CHECK_SECONDS", 0.1)
+    monkeypatch.setattr("emostream.service.api.previews._CHECK_SECONDS", 0.1)
     response = await (await clients.open()).get("/v1/previews?stream=nothing")
     assert response.content.endswith(b"--frame--\r\n")
     assert_problem(await (await clients.open(previews="off")).get("/v1/previews?stream=door"), 403)
@@ -157,7 +157,7 @@ async def test_what_cannot_be_seen(bench: Bench, clients: Clients, path: str) ->
 
 
 async def test_a_stream_that_shows_nothing(bench: Bench, clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emostream.service.api_preview._ONE_PICTURE_SECONDS", 0.2)
+    monkeypatch.setattr("emostream.service.api.previews._ONE_PICTURE_SECONDS", 0.2)
     await bench.registry.create(live_record("other"))
     response = await (await clients.open()).get("/v1/streams/other/preview.jpg")
     assert "shows no picture now" in assert_problem(response, 503)
@@ -183,7 +183,7 @@ async def test_the_operator_may_ask_for_blurred_faces(
 async def test_the_stream_ends_with_what_is_watched(
     sink: CollectingSink, bench: Bench, redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emostream.service.api_preview._CHECK_SECONDS", 0.2)
+    monkeypatch.setattr("emostream.service.api.previews._CHECK_SECONDS", 0.2)
     async with (
         served_api(load_settings(), redis_url=redis_server.url) as base,
         httpx.AsyncClient(base_url=base, timeout=10) as client,

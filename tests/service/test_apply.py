@@ -13,10 +13,10 @@ import uvicorn
 
 from emostream.config import load_settings
 from emostream.errors import ConfigError, SinkUnavailableError
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.service.api import build_api
-from emostream.service.api_client import ApiClient, ApiError
-from emostream.service.apply import Applied, apply_streams, read_streams, wait_until_ready
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.service.api.app import build_api
+from emostream.client.http.json_client import ApiClient, ApiError
+from emostream.client.http.apply import Applied, apply_streams, read_streams, wait_until_ready
 from tests.integration.command_line import run_emostream
 from tests.ports import unused_port
 

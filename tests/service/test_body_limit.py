@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from emostream.config import TokenSettings
-from emostream.service.body_limit import BodyLimit
+from emostream.service.api.limits import BodyLimit
 from tests.service.asgi import Exchange, part, scope_of
 
 TOKENS = (TokenSettings(name="one", sha256=hashlib.sha256(b"secret").hexdigest(), scopes=("read",)),)

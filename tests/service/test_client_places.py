@@ -7,7 +7,7 @@ import contextlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.service.client_places import ClientPlaces, Place
+from emostream.service.api.client_places import ClientPlaces, Place
 
 
 @given(

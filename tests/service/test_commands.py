@@ -10,9 +10,9 @@ import pytest
 
 from emostream.config import load_settings
 from emostream.errors import ConfigError, SinkUnavailableError
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.service.api_client import ApiClient, ApiError
-from emostream.service.tokens import token_hash
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.client.http.json_client import ApiClient, ApiError
+from emostream.service.api.tokens import token_hash
 from tests.integration.command_line import run_emostream
 from tests.ports import unused_port
 from tests.service.http_service import served_api

@@ -13,8 +13,8 @@ import pytest
 
 from emostream.config import ServiceSettings
 from emostream.errors import SourceError, SourceRejectedError, SourceTimeoutError, SourceUnavailableError
-from emostream.service.fetch import fetch
-from emostream.service.source_policy import SourcePolicy
+from emostream.service.egress.fetch import fetch
+from emostream.service.egress.policy import SourcePolicy
 from tests.ports import unused_port
 
 NETWORKS = ("127.0.0.0/8",)

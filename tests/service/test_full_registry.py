@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from emostream.errors import SinkUnavailableError
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.service.job import Job
-from emostream.service.jobs import JobRegistry, UnknownJobError
-from emostream.service.leases import StreamLeases
-from emostream.service.metrics_loop import figures_of, put_figures
-from emostream.service.openings import Opening, Openings
-from emostream.service.record import StreamReport
-from emostream.service.registry import StreamRegistry
-from emostream.service.store import RegistryStore
-from emostream.stream import StreamState
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.service.registry.jobs import Job
+from emostream.service.registry.jobs import JobRegistry, UnknownJobError
+from emostream.service.registry.leases import StreamLeases
+from emostream.service.registry.metrics import figures_of, put_figures
+from emostream.service.worker.crash_guard import Opening, Openings
+from emostream.service.registry.records import StreamReport
+from emostream.service.registry.streams import StreamRegistry
+from emostream.service.registry.store import RegistryStore
+from emostream.domain.stream import StreamState
 from tests.publish.test_full_redis import fill
 from tests.service.conftest import SETTINGS
 from tests.service.test_api import Clients

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from emostream.config import load_settings
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.service.store import RegistryStore
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.service.registry.store import RegistryStore
 from tests.service.http_service import served_api
 
 pytestmark = pytest.mark.integration

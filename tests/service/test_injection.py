@@ -14,8 +14,8 @@ import pytest
 from emostream.config import ServiceSettings
 from emostream.decode.location import parse_location
 from emostream.errors import SourceError, SourceRejectedError
-from emostream.service.fetch import fetch
-from emostream.service.source_policy import SourcePolicy
+from emostream.service.egress.fetch import fetch
+from emostream.service.egress.policy import SourcePolicy
 from tests.service.test_parts import LOOPBACK, AnywherePolicy, Sources, settings_of
 
 pytestmark = pytest.mark.integration

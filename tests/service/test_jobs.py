@@ -14,15 +14,15 @@ import pytest
 
 from emostream.config import ServiceSettings
 from emostream.errors import SourceRejectedError
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.redis_sink import RedisSink
-from emostream.service.folder import VIDEO_PATTERNS, find_files
-from emostream.service.job import Job, records_of
-from emostream.service.jobs import JobExistsError, JobRegistry, UnknownJobError
-from emostream.service.record import StreamRecord
-from emostream.service.source_policy import SourcePolicy
-from emostream.stream import StreamKind, StreamSpec, StreamState
-from emostream.testing import CollectingSink, ScriptedSource, gray_frames
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.sink import RedisSink
+from emostream.service.egress.folder import VIDEO_PATTERNS, find_files
+from emostream.service.registry.jobs import Job, records_of
+from emostream.service.registry.jobs import JobExistsError, JobRegistry, UnknownJobError
+from emostream.service.registry.records import StreamRecord
+from emostream.service.egress.policy import SourcePolicy
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.testing.fakes import CollectingSink, ScriptedSource, gray_frames
 from tests.media import make_clip
 from tests.service.conftest import SETTINGS
 from tests.service.test_api import Clients, assert_problem, clients

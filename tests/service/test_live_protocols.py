@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from emostream.config import load_settings
-from emostream.service.egress import Egress
-from emostream.service.record import StreamRecord
-from emostream.service.source_policy import SourcePolicy
-from emostream.service.stream_host import StopReason, StreamHost
-from emostream.stream import StreamKind, StreamSpec, StreamState
-from emostream.testing import CollectingSink
+from emostream.service.egress.proxy import Egress
+from emostream.service.registry.records import StreamRecord
+from emostream.service.egress.policy import SourcePolicy
+from emostream.service.worker.host import StopReason, StreamHost
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.testing.fakes import CollectingSink
 from tests.media import http_server, wait_until
 from tests.ports import unused_port
 from tests.service.live_sender import LiveSender, sending

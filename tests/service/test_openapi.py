@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from emostream.config import load_settings
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.service.api import build_api
-from emostream.service.store import RegistryStore
-from emostream.testing import CollectingSink
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.service.api.app import build_api
+from emostream.service.registry.store import RegistryStore
+from emostream.testing.fakes import CollectingSink
 from tests.service.http_service import served_api
 from tests.service.streams import live_record
 from tests.service.worker_bench import Bench

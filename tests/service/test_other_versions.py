@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.service.job import Job
-from emostream.service.jobs import JobRegistry
-from emostream.service.registry import StreamExistsError, StreamRegistry, UnreadableRecordError
-from emostream.service.store import FINISHED, JOBS, RECORDS, REPORTS, WORKERS, RegistryStore
-from emostream.stream import StreamState
-from emostream.testing import CollectingSink, ScriptedSource, gray_frames
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.service.registry.jobs import Job
+from emostream.service.registry.jobs import JobRegistry
+from emostream.service.registry.streams import StreamExistsError, StreamRegistry, UnreadableRecordError
+from emostream.service.registry.store import FINISHED, JOBS, RECORDS, REPORTS, WORKERS, RegistryStore
+from emostream.domain.stream import StreamState
+from emostream.testing.fakes import CollectingSink, ScriptedSource, gray_frames
 from tests.service.conftest import LeasesOf
 from tests.service.streams import live_record
 from tests.service.test_api import Clients, assert_problem, clients

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.errors import EventRejectedError, InferenceError, SinkUnavailableError
-from emostream.event import EmotionEvent
-from emostream.face import Face
-from emostream.frame import Luma
-from emostream.publish.wire import event_from_json
-from emostream.service.preview import (
+from emostream.domain.event import EmotionEvent
+from emostream.domain.face import Face
+from emostream.domain.frame import Luma
+from emostream.wire.events import event_from_json
+from emostream.wire.preview import (
     PreviewKind,
     PreviewPicture,
     bytes_from_preview,
@@ -26,8 +26,8 @@ from emostream.service.preview import (
     preview_from_bytes,
     preview_kind,
 )
-from emostream.service.preview_tap import PreviewTap
-from emostream.testing import face_at, gray_frames
+from emostream.service.worker.preview_tap import PreviewTap
+from emostream.testing.fakes import face_at, gray_frames
 from tests.media import textured_picture
 from tests.publish.samples import events_of
 

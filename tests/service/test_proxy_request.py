@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.service.proxy_request import HEAD_END, parse_proxy_request
+from emostream.service.egress.proxy_request import HEAD_END, parse_proxy_request
 
 
 def test_a_tunnel() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.service.rate_limit import TokenBuckets
+from emostream.service.api.limits import TokenBuckets
 
 
 @given(pauses=st.lists(st.floats(0, 2), max_size=60), per_second=st.floats(0.5, 50), burst=st.floats(1, 20))

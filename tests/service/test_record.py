@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.errors import EventRejectedError
-from emostream.service.record import (
+from emostream.service.registry.records import (
     StreamRecord,
     StreamReport,
     StreamTuning,
@@ -16,7 +16,7 @@ from emostream.service.record import (
     record_from_json,
     report_from_json,
 )
-from emostream.stream import StreamKind, StreamSpec, StreamState
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 
 records = st.builds(
     StreamRecord,

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from emostream.config import TokenSettings
-from emostream.service.request_limit import RequestLimit
+from emostream.service.api.request_limit import RequestLimit
 from tests.service.asgi import Exchange, scope_of
 
 TOKENS = tuple(

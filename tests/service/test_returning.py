@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.service.returning import ReturningWorkers
+from emostream.service.registry.placement import ReturningWorkers
 
 WORKERS = st.frozensets(st.sampled_from("abcd"))
 LEASE_SECONDS = 5.0

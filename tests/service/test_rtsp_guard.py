@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from emostream.service.rtsp_guard import RtspGuard, RtspGuardError, RtspRedirectError
+from emostream.service.egress.rtsp_guard import RtspGuard, RtspGuardError, RtspRedirectError
 
 SDP = b"v=0\r\no=- 0 0 IN IP4 10.0.0.1\r\ns=302\r\nm=video 0 RTP/AVP 96\r\na=control:rtsp://camera/300\r\n"
 DESCRIBED = b"RTSP/1.0 200 OK\r\nCSeq: 300\r\nContent-Length: %d\r\n\r\n%s" % (len(SDP), SDP)

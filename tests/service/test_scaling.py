@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.service.scaling import wanted_workers
+from emostream.deployments.autoscaling import wanted_workers
 
 
 @given(st.integers(0, 500), st.integers(1, 32), st.integers(1, 20), st.integers(0, 3))

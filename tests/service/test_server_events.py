@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from emostream.config import load_settings
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.service.registry import StreamRegistry
-from emostream.service.server_events import Thinning
-from emostream.service.store import RegistryStore
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.service.registry.streams import StreamRegistry
+from emostream.service.api.server_sent import Thinning
+from emostream.service.registry.store import RegistryStore
 from tests.publish.samples import events_of
 from tests.service.http_service import served_api
 from tests.service.streams import live_record

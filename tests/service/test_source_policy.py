@@ -9,7 +9,7 @@ import pytest
 
 from emostream.config import ServiceSettings
 from emostream.errors import Cause, ConfigError, SourceNotHereError, SourceRejectedError, SourceUnavailableError
-from emostream.service.source_policy import SourcePolicy
+from emostream.service.egress.policy import SourcePolicy
 
 ADDRESSES = {
     "public.example": ["93.184.216.34"],

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from emostream.config import load_settings
-from emostream.service.record import StreamTuning
-from emostream.service.tuning import TunedStages
-from emostream.testing import ScriptedDetector, face_at
+from emostream.service.registry.records import StreamTuning
+from emostream.service.worker.tuning import TunedStages
+from emostream.testing.fakes import ScriptedDetector, face_at
 
 LUMA = np.zeros((48, 64), np.uint8)
 FACES = [face_at(0, 0, size=40, score=0.9), face_at(0, 0, size=20, score=0.8), face_at(0, 0, size=40, score=0.4)]

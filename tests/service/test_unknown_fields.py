@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.service.record import json_from_record, read_report, record_from_json
-from emostream.service.unknown_fields import unknown_in, with_unknown
+from emostream.service.registry.records import json_from_record, read_report, record_from_json
+from emostream.service.registry.unknown_fields import unknown_in, with_unknown
 
 # With names that ours do not have, so that it is unknown wherever it stands.
 unknown = st.dictionaries(

@@ -9,13 +9,13 @@ import pytest
 
 from emostream.decode.source import FrameSource
 from emostream.errors import SinkUnavailableError
-from emostream.event import StatusEvent
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.redis_reader import RedisReader
-from emostream.publish.redis_sink import RedisSink
-from emostream.service.leases import StreamLeases
-from emostream.stream import StreamSpec, StreamState
-from emostream.testing import CollectingSink, ScriptedSource, gray_frames
+from emostream.domain.event import StatusEvent
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.reader import RedisReader
+from emostream.publish.redis.sink import RedisSink
+from emostream.service.registry.leases import StreamLeases
+from emostream.domain.stream import StreamSpec, StreamState
+from emostream.testing.fakes import CollectingSink, ScriptedSource, gray_frames
 from tests.service.conftest import SETTINGS
 from tests.service.streams import EndlessSource, live_record
 from tests.service.worker_bench import Bench, bench, file_record, until

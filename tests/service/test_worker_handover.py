@@ -14,13 +14,13 @@ import pytest
 
 from emostream.decode.source import FrameSource
 from emostream.errors import EventRejectedError, SourceRejectedError, SourceUnavailableError
-from emostream.frame import Frame
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.publish.redis_sink import RedisSink
-from emostream.service.leases import StreamLeases
-from emostream.service.store import LEASES, RegistryStore
-from emostream.stream import StreamSpec, StreamState
-from emostream.testing import CollectingSink, ScriptedSource, gray_frames
+from emostream.domain.frame import Frame
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.sink import RedisSink
+from emostream.service.registry.leases import StreamLeases
+from emostream.service.registry.store import LEASES, RegistryStore
+from emostream.domain.stream import StreamSpec, StreamState
+from emostream.testing.fakes import CollectingSink, ScriptedSource, gray_frames
 from tests.publish import samples
 from tests.service.conftest import SETTINGS
 from tests.service.streams import EndlessSource, ScriptedParts, live_record

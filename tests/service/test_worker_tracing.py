@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from emostream.publish.embedded_redis import EmbeddedRedis
-from emostream.service.record import StreamRecord
-from emostream.service.registry import StreamRegistry
-from emostream.service.store import RegistryStore
-from emostream.stream import StreamKind, StreamSpec
-from emostream.tracing import trace_id_of
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.service.registry.records import StreamRecord
+from emostream.service.registry.streams import StreamRegistry
+from emostream.service.registry.store import RegistryStore
+from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.telemetry.tracing import trace_id_of
 from tests.media import make_clip
 from tests.service.test_faults import a_worker, settings_of
 from tests.service.worker_bench import Bench, bench, events_of, until

@@ -11,14 +11,14 @@ import signal
 import sys
 
 from emostream.decode.source import FrameSource
-from emostream.face import Face
-from emostream.frame import Luma
-from emostream.publish.redis_sink import RedisSink
-from emostream.service.leases import StreamLeases
-from emostream.service.store import RegistryStore
-from emostream.service.stream_host import StreamHost
-from emostream.service.worker import StreamWorker
-from emostream.stream import StreamSpec
+from emostream.domain.face import Face
+from emostream.domain.frame import Luma
+from emostream.publish.redis.sink import RedisSink
+from emostream.service.registry.leases import StreamLeases
+from emostream.service.registry.store import RegistryStore
+from emostream.service.worker.host import StreamHost
+from emostream.service.worker.worker import StreamWorker
+from emostream.domain.stream import StreamSpec
 from tests.service.conftest import SETTINGS
 from tests.service.streams import CrashingSource, EndlessSource, ScriptedParts
 

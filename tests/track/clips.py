@@ -7,8 +7,8 @@ from pathlib import Path
 
 from emostream.config import DecodeSettings
 from emostream.decode.pyav_source import PyAVSource
-from emostream.frame import Frame
-from emostream.stream import StreamKind, StreamSpec
+from emostream.domain.frame import Frame
+from emostream.domain.stream import StreamKind, StreamSpec
 
 
 def frames_of(path: Path) -> Iterator[Frame]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emostream.boxes import iou_matrix
-from emostream.face import BoxXyxy
-from emostream.track.assignment import cheapest_pairs
-from emostream.track.follower import FaceFollower
+from emostream.vision.geometry.boxes import iou_matrix
+from emostream.domain.face import BoxXyxy
+from emostream.vision.track.association import cheapest_pairs
+from emostream.vision.track.follower import FaceFollower
 from tests.track.people_clips import FPS, Shot, frames_from
 
 _MIN_IOU = 0.3  # the detector's boxes and those of the truth differ in height by a fifth

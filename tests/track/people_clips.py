@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from emostream.demo_clip import load_portraits
-from emostream.face import BoxXyxy
-from emostream.frame import Frame
+from emostream.cli.bench.demo_clip import load_portraits
+from emostream.domain.face import BoxXyxy
+from emostream.domain.frame import Frame
 from tests.media import make_clip
 
 Rgb = npt.NDArray[np.uint8]

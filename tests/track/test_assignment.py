@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.track.assignment import cheapest_pairs
+from emostream.vision.track.association import cheapest_pairs
 
 
 @st.composite

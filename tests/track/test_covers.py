@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.face import BoxXyxy, Face
-from emostream.frame import Frame, Luma
-from emostream.track.covers import HOLD_SECONDS, CoveredFrame, FaceCovers
+from emostream.domain.face import BoxXyxy, Face
+from emostream.domain.frame import Frame, Luma
+from emostream.vision.track.covers import HOLD_SECONDS, CoveredFrame, FaceCovers
 from tests.track.test_flow import face_at, texture
 
 FPS = 25

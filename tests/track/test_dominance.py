@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.event import UNKNOWN, QualityFlag
-from emostream.track.dominance import DominantEmotion, is_too_bad
+from emostream.domain.event import UNKNOWN, QualityFlag
+from emostream.vision.classify.hysteresis import DominantEmotion, is_too_bad
 from tests.strategies import distributions
 
 LABELS = ("happy", "sad", "neutral")

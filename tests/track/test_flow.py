@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.face import Face
-from emostream.frame import Luma
-from emostream.similarity import transform_points
-from emostream.track.flow import PATCH_SIDE_PIXELS, Window, cut_window, follow_faces, patch_of
+from emostream.domain.face import Face
+from emostream.domain.frame import Luma
+from emostream.vision.geometry.similarity import transform_points
+from emostream.vision.track.flow import PATCH_SIDE_PIXELS, Window, cut_window, follow_faces, patch_of
 
 EYE_DISTANCE_SHARE = 0.05  # the error allowed, in eye distances
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from emostream.config import TrackSettings
-from emostream.face import Face
-from emostream.frame import Frame, Luma
-from emostream.track.follower import FaceFollower, FollowedFaces
+from emostream.domain.face import Face
+from emostream.domain.frame import Frame, Luma
+from emostream.vision.track.follower import FaceFollower, FollowedFaces
 from tests.track.test_flow import face_at, texture
 
 FPS = 25

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from emostream.config import TrackSettings
-from emostream.face import BoxXyxy
-from emostream.track.follower import FaceFollower
+from emostream.domain.face import BoxXyxy
+from emostream.vision.track.follower import FaceFollower
 from tests.detect.real_model import real_detector
 from tests.track.crossings import crossings
 from tests.track.identity import identity_of, identity_on

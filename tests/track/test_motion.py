@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.track.motion import correct, motion_from_box, predict
+from emostream.vision.track.motion import correct, motion_from_box, predict
 
 BOX = (80.0, 60.0, 120.0, 110.0)
 

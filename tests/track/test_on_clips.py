@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emostream.bench.agreement import measure_agreement, plain_settings
+from emostream.cli.bench.agreement import measure_agreement, plain_settings
 from emostream.config import DetectSettings, Settings, TrackSettings
-from emostream.frame import Frame
-from emostream.track.follower import FaceFollower
+from emostream.domain.frame import Frame
+from emostream.vision.track.follower import FaceFollower
 from tests.detect.real_model import centerface_path, real_detector
 from tests.track.clips import frames_of
 

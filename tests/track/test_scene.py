@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.face import Face
-from emostream.frame import Luma
-from emostream.track.scene import has_new_motion, is_cut, is_cut_around, thumbnail_of
+from emostream.domain.face import Face
+from emostream.domain.frame import Luma
+from emostream.vision.track.scene import has_new_motion, is_cut, is_cut_around, thumbnail_of
 
 
 def scene(seed: int, *, width: int = 640, height: int = 360) -> Luma:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.track.smoothing import EmotionSmoother
+from emostream.vision.classify.smoothing import EmotionSmoother
 
 Array = npt.NDArray[np.float64]
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.face import Face
-from emostream.track.tracker import FaceTracker
+from emostream.domain.face import Face
+from emostream.vision.track.tracker import FaceTracker
 
 STEP_SECONDS = 1 / 25
 

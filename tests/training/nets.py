@@ -10,7 +10,7 @@ import onnx
 import torch
 from torch import nn
 
-from emostream.classify.preprocess import batch_from_pictures
+from emostream.vision.classify.preprocess import batch_from_pictures
 from tests.training.made import made_faces
 from training.config import ModelConfig
 from training.inference import HeadOutputs, open_session, run_session

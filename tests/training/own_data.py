@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from emostream.demo_clip import load_portraits
-from emostream.detect.align import TEMPLATE_LANDMARKS, crop_face
-from emostream.detect.detector import FaceDetector
-from emostream.emotion import EMOTIONS
-from emostream.face import Face
+from emostream.cli.bench.demo_clip import load_portraits
+from emostream.vision.detect.align import TEMPLATE_LANDMARKS, crop_face
+from emostream.vision.detect.detector import FaceDetector
+from emostream.domain.emotion import EMOTIONS
+from emostream.domain.face import Face
 from tests.training.test_published_sets import AFFECTNET_HEADER, points_68, save, write
 from training.labels import FERPLUS_COLUMNS
 

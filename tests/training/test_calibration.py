@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from emostream.classify.manifest import ModelManifest
+from emostream.vision.models.manifest import ModelManifest
 from tests.onnx_models import manifest_for
 from training.calibration import calibrations, ferplus_question, majority_exponent
 from training.inference import HeadOutputs

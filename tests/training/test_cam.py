@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from emostream.classify.preprocess import batch_from_pictures
+from emostream.vision.classify.preprocess import batch_from_pictures
 from tests.training.made import made_faces
 from tests.training.trained_nets import tiny_net
 from training.cam import Head, grad_cam, layer_cam

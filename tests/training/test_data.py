@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from emostream.classify.preprocess import batch_from_pictures
-from emostream.emotion import EMOTIONS
+from emostream.vision.classify.preprocess import batch_from_pictures
+from emostream.domain.emotion import EMOTIONS
 from emostream.errors import ConfigError, EmostreamError, SourceRejectedError
 from tests.training.made import made_faces, save_npz
 from tests.training.test_duplicates import scenes

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from emostream.emotion import EMOTIONS
-from emostream.html_page import page, table
+from emostream.domain.emotion import EMOTIONS
+from emostream.render.report.html import page, table
 from tests.training.made import VOTE_COLUMN, made_faces, save_npz
 from tests.training.test_data import save_contact_sheet
 from training.config import AugmentConfig

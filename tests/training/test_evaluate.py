@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 from sklearn.metrics import accuracy_score
 
-from emostream.classify.manifest import ModelManifest, save_manifest, sha256_of
-from emostream.emotion import EMOTIONS
+from emostream.vision.models.manifest import ModelManifest, save_manifest, sha256_of
+from emostream.domain.emotion import EMOTIONS
 from tests.training.made import made_faces, save_npz
 from training.evaluate import SHIPPED_MODEL, evaluate, evaluate_model, main
 from training.faces import FaceSet

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import pytest
 
-from emostream.classify.manifest import load_manifest
-from emostream.classify.ort_classifier import OrtClassifier
-from emostream.emotion import EMOTIONS
+from emostream.vision.models.manifest import load_manifest
+from emostream.vision.classify.ort_classifier import OrtClassifier
+from emostream.domain.emotion import EMOTIONS
 from emostream.errors import ManifestError
 from tests.onnx_models import manifest_for
 from tests.training.made import made_faces, save_npz, tiny_config_in

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emostream.detect.align import TEMPLATE_BOX, TEMPLATE_LANDMARKS
-from emostream.face import Face
-from emostream.frame import Luma
+from emostream.vision.detect.align import TEMPLATE_BOX, TEMPLATE_LANDMARKS
+from emostream.domain.face import Face
+from emostream.domain.frame import Luma
 from tests.detect.real_model import centerface_path
 from training.data import load_faces
 from training.faces import FaceSet

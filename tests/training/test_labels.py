@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emostream.emotion import EMOTIONS
+from emostream.domain.emotion import EMOTIONS
 from emostream.errors import SourceRejectedError
 from training.labels import (
     AFFECTNET_LABELS,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from emostream.explain.faithfulness import random_maps
+from emostream.vision.explain.faithfulness import random_maps
 from tests.explain.patch_classifier import PATCH, SIDE, classify_patch, crop_with_bright_patch
 from tests.training.test_cam import CLASSES, CROPS
 from tests.training.trained_nets import TINY, tiny_net

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from emostream.emotion import EMOTIONS
+from emostream.domain.emotion import EMOTIONS
 from training.metrics import bootstrap_intervals, expected_calibration_error, head_metrics, reliability
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from emostream.classify.preprocess import batch_from_pictures
+from emostream.vision.classify.preprocess import batch_from_pictures
 from emostream.errors import ConfigError
 from tests.training.made import made_faces
 from training.config import ModelConfig

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from emostream.classify.manifest import load_manifest
-from emostream.emotion import EMOTIONS
+from emostream.vision.models.manifest import load_manifest
+from emostream.domain.emotion import EMOTIONS
 from emostream.errors import ConfigError, ManifestError, SourceRejectedError
 from tests.detect.real_model import real_detector
 from tests.training.made import made_faces, save_npz, tiny_config_in

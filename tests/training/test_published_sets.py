@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from emostream.classify.preprocess import crop_from_picture
-from emostream.detect.align import TEMPLATE_LANDMARKS
-from emostream.emotion import EMOTIONS
+from emostream.vision.classify.preprocess import crop_from_picture
+from emostream.vision.detect.align import TEMPLATE_LANDMARKS
+from emostream.domain.emotion import EMOTIONS
 from emostream.errors import ConfigError, EmostreamError, SourceRejectedError
 from training.data import load_faces, open_data_set
 from training.datasets.listed_faces import face_from_landmarks, square_around

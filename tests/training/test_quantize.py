@@ -13,9 +13,9 @@ import pytest
 from onnx import TensorProto
 
 from emostream.errors import ManifestError
-from emostream.trt.build import build_engine
-from emostream.trt.package import load_package
-from emostream.trt.profile import fixed
+from emostream.vision.engines.trt.build import build_engine
+from emostream.vision.engines.trt.package import load_package
+from emostream.vision.engines.trt.profile import fixed
 from tests.training.nets import CROPS, outputs_of, tiny_graph, tiny_net
 from training.activation_ranges import RangePolicy, largest_half_value, measure_ranges
 from training.config import ModelConfig

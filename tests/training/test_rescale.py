@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import pytest
 
-from emostream.classify.manifest import load_manifest
-from emostream.classify.preprocess import batch_from_pictures
-from emostream.emotion import EMOTIONS
+from emostream.vision.models.manifest import load_manifest
+from emostream.vision.classify.preprocess import batch_from_pictures
+from emostream.domain.emotion import EMOTIONS
 from tests.training.made import VOTE_COLUMN, made_faces, save_npz
 from tests.training.nets import outputs_of
 from tests.training.test_data import save_contact_sheet

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from emostream.classify.form_check import check_forms
+from emostream.vision.classify.verify import check_forms
 from tests.conftest import REPOSITORY
 from tests.training.made import made_faces, save_npz
 from training.config import TrainConfig, save_config

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from emostream.detect.align import TEMPLATE_BOX, TEMPLATE_LANDMARKS
-from emostream.face import Face
-from emostream.frame import Luma
+from emostream.vision.detect.align import TEMPLATE_BOX, TEMPLATE_LANDMARKS
+from emostream.domain.face import Face
+from emostream.domain.frame import Luma
 from training.template import (
     PICTURE_SIDE_PIXELS,
     find_face,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from emostream.emotion import EMOTIONS
+from emostream.domain.emotion import EMOTIONS
 from tests.training.test_labels import votes_for
 from training.labels import majority_labels, vote_distributions
 from training.vote_figures import vote_figures, vote_statistics

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from emostream.classify.preprocess import batch_from_pictures
+from emostream.vision.classify.preprocess import batch_from_pictures
 from tests.training.made import made_faces
 from training.checkpoint import Checkpoint, save_checkpoint
 from training.config import DataConfig, ModelConfig, TrainConfig

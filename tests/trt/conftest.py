@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emostream.errors import EngineUnavailableError
-from emostream.trt.package import TrtPackage, load_package
+from emostream.vision.engines.trt.package import TrtPackage, load_package
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,12 @@ from types import ModuleType
 import pytest
 
 from emostream.errors import EngineUnavailableError, ManifestError
-from emostream.half_precision import half_from_full
-from emostream.trt.build import TensorSignature, build_engine
-from emostream.trt.cuda import find_gpu
-from emostream.trt.engine import TrtEngine
-from emostream.trt.package import TrtName, TrtPackage, load_package
-from emostream.trt.profile import ShapeProfile, fixed
+from emostream.vision.engines.half_precision import half_from_full
+from emostream.vision.engines.trt.build import TensorSignature, build_engine
+from emostream.vision.engines.trt.cuda import find_gpu
+from emostream.vision.engines.trt.engine import TrtEngine
+from emostream.vision.engines.trt.package import TrtName, TrtPackage, load_package
+from emostream.vision.engines.trt.profile import ShapeProfile, fixed
 from tests.trt.models import SIDE, tiny_model
 
 PROFILES = tuple(fixed((batch, SIDE, SIDE)) for batch in (1, 4))
@@ -70,7 +70,7 @@ def test_what_the_package_says_goes_to_the_log_and_not_to_the_terminal(
 ) -> None:
     with caplog.at_level(logging.INFO), pytest.raises(ManifestError):
         build_engine(rtx, b"not a model", profiles=PROFILES)
-    assert "emostream.trt.package" in {record.name for record in caplog.records}
+    assert "emostream.vision.engines.trt.package" in {record.name for record in caplog.records}
     assert capfd.readouterr() == ("", "")
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from emostream.errors import EngineUnavailableError
-from emostream.half_precision import half_from_full
-from emostream.trt import compile as module
-from emostream.trt.compile import CompileReport, EngineRecipe, Proof, compile_engine
-from emostream.trt.cuda import Gpu
-from emostream.trt.engine import TrtEngine
-from emostream.trt.package import TrtLog, TrtPackage
-from emostream.trt.profile import fixed
+from emostream.vision.engines.half_precision import half_from_full
+from emostream.vision.engines.trt import compile as module
+from emostream.vision.engines.trt.compile import CompileReport, EngineRecipe, Proof, compile_engine
+from emostream.vision.engines.trt.cuda import Gpu
+from emostream.vision.engines.trt.engine import TrtEngine
+from emostream.vision.engines.trt.package import TrtLog, TrtPackage
+from emostream.vision.engines.trt.profile import fixed
 from tests.trt.models import SIDE, tiny_model
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from emostream.errors import ConfigError
-from emostream.trt.build import BuiltEngine, EngineSignature, TensorSignature
-from emostream.trt.cuda import Gpu
-from emostream.trt.engine_cache import EngineCache, EngineKey, engine_key
-from emostream.trt.package import TrtPackage
-from emostream.trt.profile import fixed
+from emostream.vision.engines.trt.build import BuiltEngine, EngineSignature, TensorSignature
+from emostream.vision.engines.trt.cuda import Gpu
+from emostream.vision.engines.trt.engine_cache import EngineCache, EngineKey, engine_key
+from emostream.vision.engines.trt.package import TrtPackage
+from emostream.vision.engines.trt.profile import fixed
 
 KEY = EngineKey("ab" * 32, "fp16", ("1×64×64", "8×64×64"), "tensorrt 11.4", "NVIDIA L4 (8.9), CUDA 13.0")
 SIGNATURE = EngineSignature(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from emostream.figures import Figures
-from emostream.process_figures import ProcessFigures
-from emostream.trt.nvml import gpu_loads
+from emostream.telemetry.values import Figures
+from emostream.telemetry.process import ProcessFigures
+from emostream.telemetry.gpu import gpu_loads
 
 _HAS_DRIVER = Path("/proc/driver/nvidia/version").exists()
 

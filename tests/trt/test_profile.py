@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.trt.profile import ShapeProfile, fixed, plan_batches
+from emostream.vision.engines.trt.profile import ShapeProfile, fixed, plan_batches
 
 buckets = st.sets(st.integers(1, 300), min_size=1, max_size=6).map(lambda sizes: tuple(sorted(sizes)))
 

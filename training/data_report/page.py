@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from emostream import html_page
+from emostream.render.report import html as html_page
 
 STYLE_FILE = Path(__file__).with_name("style.css")
 

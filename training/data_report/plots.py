@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from emostream.emotion import EMOTIONS
+from emostream.domain.emotion import EMOTIONS
 from training.data_report.statistics import DataStatistics, LabelAgreement, Values
 
 # Colours that differ in print and for colour-blind readers (Okabe and Ito).

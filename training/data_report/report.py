@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from emostream.html_page import page, section, table
+from emostream.render.report.html import page, section, table
 from training.config import AugmentConfig
 from training.data_report import plots
 from training.data_report.page import STYLE_FILE, paragraph, picture, row, subheading, tiles

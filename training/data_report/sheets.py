@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from emostream.classify.preprocess import batch_from_pictures, crop_from_picture
+from emostream.vision.classify.preprocess import batch_from_pictures, crop_from_picture
 from training.config import AugmentConfig
 from training.faces import FaceSet
 from training.photometry import add_noise, blur, change_light, compress, light_from_one_side, lower_resolution, occlude

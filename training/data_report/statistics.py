@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from emostream.emotion import EMOTIONS
+from emostream.domain.emotion import EMOTIONS
 from training.duplicates import DuplicatePairs, duplicate_groups, exact_groups, near_duplicates
 from training.faces import FaceSet, join_face_sets
 from training.labels import FERPLUS_COLUMNS, NO_MAJORITY, majority_labels, vote_distributions

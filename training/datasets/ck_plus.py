@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from emostream.emotion import EMOTIONS
+from emostream.domain.emotion import EMOTIONS
 from emostream.errors import SourceRejectedError
-from emostream.face import Landmarks
+from emostream.domain.face import Landmarks
 from training.datasets.listed_faces import ListedFace, first_folder, needed_folder, read_listed_faces
 from training.datasets.tables import read_text
 from training.faces import FaceSet

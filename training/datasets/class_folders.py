@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from emostream.emotion import EMOTIONS
+from emostream.domain.emotion import EMOTIONS
 from emostream.errors import SourceRejectedError
 from training.datasets.ck_plus import subject_of
 from training.datasets.listed_faces import PICTURE_SUFFIXES, ListedFace, read_listed_faces

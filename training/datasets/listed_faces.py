@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from emostream.classify.preprocess import CROP_SIZE_PIXELS, crop_from_picture
-from emostream.detect.align import TEMPLATE_BOX, TEMPLATE_LANDMARKS, crop_face
-from emostream.emotion import EMOTIONS
+from emostream.vision.classify.preprocess import CROP_SIZE_PIXELS, crop_from_picture
+from emostream.vision.detect.align import TEMPLATE_BOX, TEMPLATE_LANDMARKS, crop_face
+from emostream.domain.emotion import EMOTIONS
 from emostream.errors import SourceRejectedError
-from emostream.face import BoxXyxy, Face, Landmarks
-from emostream.similarity import inverse_similarity, similarity_from_points, transform_points
+from emostream.domain.face import BoxXyxy, Face, Landmarks
+from emostream.vision.geometry.similarity import inverse_similarity, similarity_from_points, transform_points
 from training.faces import FaceSet, build_face_set, read_gray
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm")
@@ -76,7 +76,7 @@ def _cut(picture: npt.NDArray[np.uint8], face: ListedFace) -> npt.NDArray[np.uin
 
 
 def face_from_landmarks(landmarks: Landmarks) -> Face:
-    """The face whose box stands to these five points as the service's detector sets it (`emostream.detect.align`)."""
+    """The face whose box stands to these five points as the service's detector sets it (`emostream.vision.detect.align`)."""
     to_frame = inverse_similarity(similarity_from_points(landmarks, TEMPLATE_LANDMARKS))
     corners = np.reshape(TEMPLATE_BOX, (2, 2))
     centre = transform_points(to_frame, [corners.mean(axis=0)])[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from emostream.emotion import EMOTIONS
+from emostream.domain.emotion import EMOTIONS
 from emostream.errors import SourceRejectedError
 from training.faces import FaceSet, build_face_set
 

@@ -6,8 +6,8 @@ from html import escape
 
 import numpy as np
 
-from emostream.emotion import EMOTIONS
-from emostream.html_page import figure, section
+from emostream.domain.emotion import EMOTIONS
+from emostream.render.report.html import figure, section
 from training.evaluation import votes_and_majority
 from training.faces import FaceSet
 from training.inference import HeadOutputs

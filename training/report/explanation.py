@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from emostream.html_page import figure, section
+from emostream.render.report.html import figure, section
 from emostream.render.heat_map import draw_heat_map
 from training.explanation_folder import ClassExamples, NetExplanation
 from training.map_quality import CHANCE, MapQuality

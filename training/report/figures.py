@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from emostream.html_page import figure, section
+from emostream.render.report.html import figure, section
 from training.calibration import Calibration
 from training.evaluation import Evaluation
 from training.metrics import HeadMetrics, Interval

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from emostream import html_page
+from emostream.render.report import html as html_page
 
 STYLE_FILE = Path(__file__).with_name("style.css")
 _JPEG_QUALITY = 88

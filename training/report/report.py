@@ -7,8 +7,8 @@ from datetime import date
 from html import escape
 from pathlib import Path
 
-from emostream.classify.manifest import ModelManifest
-from emostream.html_page import page, section
+from emostream.vision.models.manifest import ModelManifest
+from emostream.render.report.html import page, section
 from training.evaluation import Evaluation
 from training.explanation_folder import NetExplanation
 from training.faces import FaceSet

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 
-from emostream.html_page import figure, section
+from emostream.render.report.html import figure, section
 from training.report.charts import Series, line_chart
 from training.report.page import grid, legend, table
 from training.robustness_figures import Accuracy, Robustness, RobustnessCurve, head_names, mean_accuracy

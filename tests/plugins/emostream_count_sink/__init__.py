@@ -9,7 +9,7 @@ from pathlib import Path
 
 from emostream.config import PublishSettings
 from emostream.errors import ConfigError
-from emostream.event import EmotionEvent, StatusEvent
+from emostream.domain.event import EmotionEvent, StatusEvent
 
 
 class CountSink:

@@ -1,0 +1,219 @@
+"""The report of `emostream analyze`: a page about a file, and its events as tables beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from emostream.vision.classify.engines import model_path
+from emostream.vision.models.manifest import ModelManifest, load_manifest, sha256_of
+from emostream.cli.options import notes
+from emostream.config import Settings
+from emostream.decode.source import FrameSource
+from emostream.errors import ConfigError, EmostreamError
+from emostream.domain.event import EmotionEvent, FaceEmotion
+from emostream.domain.frame import Frame
+from emostream.vision.models.store import ModelStore
+from emostream.pipeline.pipeline import EventObserver
+from emostream.publish.files.table_writer import TableWriter, open_table_writer
+from emostream.domain.redact import redact, shown_address, shown_source
+from emostream.render.thumbnail import face_jpeg
+from emostream.render.report.report import Facts, Recording, RunRecord, report_page
+from emostream.domain.stream import StreamSpec
+
+_EVENTS_PER_WRITE = 2000
+
+
+class ReportPictures(StrEnum):
+    """What the report shows of people."""
+
+    SHOWN = "shown"
+    BLURRED = "blurred"
+    NONE = "none"
+
+
+class AnalysisReport:
+    """Writes `NAME.html`, `NAME.csv` and, where pyarrow is installed, `NAME.parquet`.
+
+    The files appear under their names only when they are complete.
+
+    Args:
+        path: the page; its name ends with .html.
+        pictures: what it shows of people.
+
+    Raises:
+        ConfigError: the name does not fit, or a file cannot be written.
+    """
+
+    def __init__(self, path: Path, *, pictures: ReportPictures) -> None:
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise ConfigError(f"cannot write report {path}: expected a name ending in .html")
+        self.path = path
+        self._pictures = pictures
+
+    @contextlib.contextmanager
+    def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
+        """What the pipeline shows its frames and events; the report is written when the run ends, also early."""
+        picture_of = partial(_picture_of, is_blurred=self._pictures is ReportPictures.BLURRED)
+        recording = Recording(None if self._pictures is ReportPictures.NONE else picture_of)
+        tables = _Tables(self.path, labels=load_manifest(model_path(settings.classify)).labels)
+
+        def observe(frame: Frame, event: EmotionEvent) -> None:
+            recording.add(frame, event)
+            tables.add(event)
+
+        problem = ""
+        try:
+            yield observe
+        except EmostreamError as exc:
+            problem = str(exc)
+            raise
+        except asyncio.CancelledError:
+            problem = "it was interrupted"
+            raise
+        finally:
+            files = tables.close(is_kept=recording.summary.num_events > 0)
+            if files:
+                self._write(recording, files, spec, source, settings=settings, problem=problem)
+
+    def _write(
+        self,
+        recording: Recording,
+        files: Sequence[Path],
+        spec: StreamSpec,
+        source: FrameSource,
+        *,
+        settings: Settings,
+        problem: str,
+    ) -> None:
+        manifest = load_manifest(model_path(settings.classify))
+        record = RunRecord(
+            source_name=shown_address(spec.url) if "://" in spec.url else Path(spec.url).name,
+            created_at=datetime.now(UTC),
+            labels=manifest.labels,
+            recording=recording,
+            num_corrupt=source.stats.num_corrupt,
+            problem=redact(problem),
+            source_facts=_source_facts(spec, source),
+            model_facts=_model_facts(manifest, settings),
+            settings_facts=_settings_facts(spec, settings),
+            files=[path.name for path in files],
+        )
+        write_page(report_page(record), self.path)
+        written = ", ".join(str(path) for path in (self.path, *files))
+        notes.print(f"report: {written}", markup=False, soft_wrap=True)
+
+
+def _picture_of(frame: Frame, event: EmotionEvent, face: FaceEmotion, *, is_blurred: bool) -> bytes:
+    return face_jpeg(frame.rgb(), face, is_blurred=is_blurred)
+
+
+class _Tables:
+    """The events as CSV and Parquet, written as they come."""
+
+    def __init__(self, page: Path, *, labels: Sequence[str]) -> None:
+        suffixes = [".csv"]
+        if importlib.util.find_spec("pyarrow") is None:
+            notes.print("no Parquet file beside the report: pip install 'emostream[export]'", markup=False)
+        else:
+            suffixes.append(".parquet")
+        self._targets = [page.with_suffix(suffix) for suffix in suffixes]
+        self._partials = [path.with_name(f".{path.stem}.part{path.suffix}") for path in self._targets]
+        self._writers: list[TableWriter] = [open_table_writer(path, labels=labels) for path in self._partials]
+        self._waiting: list[EmotionEvent] = []
+
+    def add(self, event: EmotionEvent) -> None:
+        """Take an event."""
+        self._waiting.append(event)
+        if len(self._waiting) >= _EVENTS_PER_WRITE:
+            self._flush()
+
+    def close(self, *, is_kept: bool) -> list[Path]:
+        """Finish the files and give them their names; or remove them, also when one cannot be finished."""
+        try:
+            self._finish()
+        except EmostreamError:
+            is_kept = False
+            raise
+        finally:
+            self._put_in_place(is_kept=is_kept)
+        return self._targets if is_kept else []
+
+    def _finish(self) -> None:
+        with contextlib.ExitStack() as stack:
+            for writer in self._writers:
+                stack.callback(writer.close)
+            self._flush()
+
+    def _put_in_place(self, *, is_kept: bool) -> None:
+        for partial_path, target in zip(self._partials, self._targets, strict=True):
+            if is_kept:
+                partial_path.replace(target)
+            else:
+                partial_path.unlink(missing_ok=True)
+
+    def _flush(self) -> None:
+        for writer in self._writers:
+            writer.write(self._waiting)
+        self._waiting = []
+
+
+def write_page(content: str, path: Path) -> None:
+    """Write the page beside its place and rename it; raises `ConfigError`."""
+    partial_path = path.with_name(f".{path.name}.part")
+    try:
+        partial_path.write_bytes(content.encode("utf-8", "replace"))
+        partial_path.replace(path)
+    except OSError as exc:
+        partial_path.unlink(missing_ok=True)
+        raise ConfigError(f"cannot write report {path}: {exc.strerror}; give a file in a writable folder") from exc
+
+
+def _source_facts(spec: StreamSpec, source: FrameSource) -> Facts:
+    info = source.info
+    facts = [("name", shown_source(spec.url))]
+    path = Path(spec.url.removeprefix("file://"))
+    with contextlib.suppress(OSError, ValueError):  # no file of this machine
+        facts += [("size", f"{path.stat().st_size:,} bytes"), ("SHA-256", sha256_of(path))]
+    facts += [
+        ("pictures", f"{info.width}×{info.height} pixels, {info.codec}"),
+        ("declared rate", "unknown" if info.declared_fps is None else f"{info.declared_fps:.2f} frames per second"),
+        ("sound", "yes" if info.has_audio else "no"),
+        ("decoded", f"{source.stats.num_decoded:,} frames with {info.decoder}"),
+    ]
+    return facts
+
+
+def _model_facts(manifest: ModelManifest, settings: Settings) -> Facts:
+    facts = [
+        ("classifier", f"{manifest.name} {manifest.version} ({manifest.architecture}, {manifest.precision})"),
+        ("its SHA-256", manifest.sha256),
+        ("trained on", manifest.training_data),
+        ("detector", settings.detect.kind),
+    ]
+    if settings.detect.path is None:
+        with contextlib.suppress(EmostreamError):  # a detector of a plugin stands in no lock file
+            facts.append(("its SHA-256", ModelStore(settings.models).entry(settings.detect.kind).sha256))
+    return [*facts, ("emostream", version("emostream"))]
+
+
+def _settings_facts(spec: StreamSpec, settings: Settings) -> Facts:
+    """The sampling, and every setting that can change what is found."""
+    sampling = [("every", str(spec.every))]
+    if spec.target_fps is not None:
+        sampling.append(("fps", f"{spec.target_fps:g}"))
+    if spec.max_frames is not None:
+        sampling.append(("max_frames", str(spec.max_frames)))
+    sections: dict[str, Any] = {"detect": settings.detect, "track": settings.track, "classify": settings.classify}
+    return [
+        *sampling,
+        *((f"{name}.{field}", str(value)) for name, section in sections.items() for field, value in section),
+    ]

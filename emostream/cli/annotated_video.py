@@ -1,0 +1,128 @@
+"""The annotated video of `emostream analyze` and `emostream demo`: events drawn over the frames they belong to."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from emostream.pipeline.build import load_keen_detector
+from emostream.cli.options import check_is_not_source, notes
+from emostream.config import DecodeSettings, Settings
+from emostream.decode.sound import SoundReader
+from emostream.decode.source import FrameSource, SourceInfo
+from emostream.errors import ConfigError, SourceError
+from emostream.domain.event import EmotionEvent
+from emostream.domain.face import BoxXyxy, Face
+from emostream.domain.frame import Frame, Luma
+from emostream.pipeline.pipeline import EventObserver
+from emostream.render.overlay import draw_event
+from emostream.render.preview import blur_boxes
+from emostream.render.video_writer import VideoWriter
+from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.vision.track.covers import CoveredFrame, FaceCovers
+
+
+class AnnotatedVideo:
+    """Writes one video, from the first frame to the last.
+
+    Args:
+        path: the file to write.
+        is_blurred: make faces unrecognisable. Every frame is searched for that, by a detector that finds more than the
+            pipeline's, and is held for half a second: who is found by then is covered from the first frame on.
+        encoder: see `VideoWriter`.
+        is_told: say on standard error what was written, how, and what became of the sound.
+
+    Raises:
+        ConfigError: the file cannot be written, or is the source.
+    """
+
+    def __init__(self, path: Path, *, is_blurred: bool = False, encoder: str = "auto", is_told: bool = True) -> None:
+        self.path = path
+        self._is_blurred = is_blurred
+        self._encoder = encoder
+        self._is_told = is_told
+
+    @contextlib.contextmanager
+    def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
+        """What the pipeline shows its frames and events; the file is complete afterwards."""
+        check_is_not_source(self.path, spec.url, what="the annotated video")
+        writer = VideoWriter(self.path, encoder=self._encoder)
+        with contextlib.ExitStack() as stack:
+            # Left in the opposite order: the writer reads the sound to its end, and an early end is told as well.
+            stack.callback(self._tell, writer, source)
+            sounds = stack.enter_context(contextlib.ExitStack())
+            stack.enter_context(writer)
+
+            def write(frame: Frame, event: EmotionEvent, covered: Sequence[BoxXyxy] = ()) -> None:
+                if writer.encoder is None:
+                    info = source.info
+                    sound = _open_sound(spec, info, settings=settings.decode)
+                    writer.follow_source(
+                        declared_fps=info.declared_fps,
+                        pixel_aspect=info.pixel_aspect,
+                        sound=None if sound is None else sounds.enter_context(sound),
+                    )
+                picture = frame.rgb()
+                if covered:
+                    picture = blur_boxes(picture, covered)
+                writer.write(draw_event(picture, event), pts_seconds=frame.pts_seconds)
+
+            if self._is_blurred:
+                yield stack.enter_context(_covering(write, detect=load_keen_detector(settings).detect))
+            else:
+                yield write
+
+    def _tell(self, writer: VideoWriter, source: FrameSource) -> None:
+        encoder = writer.encoder
+        if encoder is None or not self._is_told or not self.path.exists():
+            return
+        if encoder.is_fallback:
+            notes.print(f"encoder {self._encoder} does not work here: {encoder.name} wrote the video instead")
+        sound = f"; sound {writer.sound_description or 'left out'}" if source.info.has_audio else ""
+        notes.print(f"annotated video: {self.path} ({encoder.name}{sound})", markup=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _covering(
+    write: Callable[[Frame, EmotionEvent, Sequence[BoxXyxy]], None], *, detect: Callable[[Luma], list[Face]]
+) -> Iterator[EventObserver]:
+    """Writes each frame half a second after it came, with what is to be covered in it; the rest at the end."""
+    covers = FaceCovers()
+    events: deque[EmotionEvent] = deque()
+
+    def write_ready(ready: Sequence[CoveredFrame]) -> None:
+        for covered in ready:
+            event = events.popleft()
+            # The faces of the event as well: the flow may have kept one that the search missed.
+            followed = (item.face.box_xyxy for item in event.faces)
+            write(covered.frame, event, (*covered.boxes, *followed))
+
+    def observe(frame: Frame, event: EmotionEvent) -> None:
+        events.append(event)
+        write_ready(covers.add(frame, detect(frame.luma)))
+
+    try:
+        yield observe
+    except ConfigError:
+        raise  # a failed write is not a video
+    except BaseException:
+        write_ready(covers.finish())  # frames before an error of the source are worth keeping
+        raise
+    else:
+        write_ready(covers.finish())
+
+
+def _open_sound(spec: StreamSpec, info: SourceInfo, *, settings: DecodeSettings) -> SoundReader | None:
+    """The sound of a file; a live source has none that could be read a second time."""
+    if not info.has_audio:
+        return None
+    if spec.kind is StreamKind.LIVE:
+        notes.print("the annotated video is without sound: that of live sources is not kept")
+        return None
+    try:
+        return SoundReader(spec.url, settings=settings, zero_seconds=info.zero_seconds or 0.0)
+    except SourceError as exc:
+        notes.print(f"the annotated video is without sound: {exc}", markup=False, soft_wrap=True)
+        return None

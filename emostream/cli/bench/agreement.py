@@ -1,0 +1,176 @@
+"""Does the fast path say what the plain path says? Sparse search and INT8 beside every frame searched in FP32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emostream.pipeline.build import load_chosen_detector
+from emostream.vision.geometry.boxes import iou_matrix
+from emostream.pipeline.chunk import EventMaker, FollowedChunk, ScoredChunk
+from emostream.vision.classify.classifier import Classified, EmotionClassifier
+from emostream.vision.classify.load import load_classifier
+from emostream.config import DetectSettings, Settings, TrackSettings
+from emostream.decode.pyav_source import PyAVSource
+from emostream.vision.detect.align import crop_faces
+from emostream.domain.event import EmotionEvent, FaceEmotion
+from emostream.domain.face import Face
+from emostream.domain.frame import Frame, Luma
+from emostream.pipeline.pipeline import utc_now
+from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.vision.classify.hysteresis import DominantEmotion
+from emostream.vision.track.follower import FaceFollower
+from emostream.vision.classify.smoothing import EmotionSmoother
+
+_EVERY_FRAME = 1e6  # searches per second
+_SAME_FACE_IOU = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """One clip, both ways. Means are over the faces that both have.
+
+    Attributes:
+        video: the clip.
+        num_faces: faces of the plain path, over all frames.
+        num_missing: those of them that the fast path lacks.
+        longest_loss_seconds: for how long at most a face was missing without a break.
+        mean_iou: overlap of boxes.
+        mean_landmark_error, median_landmark_error: mean distance of the five landmarks, in eye distances.
+        same_dominant_share: share of faces with the same dominant emotion.
+        same_frame_emotion_share: share of faces with the same most probable emotion in the frame alone, without the
+            smoothing that hides small differences.
+        searches_per_second: of the fast path, in source time.
+    """
+
+    video: str
+    num_faces: int
+    num_missing: int
+    longest_loss_seconds: float
+    mean_iou: float
+    mean_landmark_error: float
+    median_landmark_error: float
+    same_dominant_share: float
+    same_frame_emotion_share: float
+    searches_per_second: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """One way through a clip: events, and how many frames were searched."""
+
+    events: list[EmotionEvent]
+    num_searches: int
+
+
+def measure_agreement(video: Path, *, settings: Settings) -> Agreement:
+    """Run a clip as the settings say, and again with every frame searched and all arithmetic in FP32.
+
+    Raises:
+        SourceError: the clip cannot be read.
+        ModelError: a model is missing.
+    """
+    fast = _run(video, settings=settings)
+    plain = _run(video, settings=plain_settings(settings))
+    return compare(fast.events, plain.events, video=video.name, num_searches=fast.num_searches)
+
+
+def plain_settings(settings: Settings) -> Settings:
+    """The same settings without any short cut: every frame searched, detector and classifier in FP32."""
+    detect: DetectSettings = settings.detect.model_copy(update={"precision": "fp32"})
+    track: TrackSettings = settings.track.model_copy(update={"detections_per_second": _EVERY_FRAME})
+    classify = settings.classify.model_copy(update={"precision": "fp32"})
+    return settings.model_copy(update={"detect": detect, "track": track, "classify": classify})
+
+
+def compare(fast: Sequence[EmotionEvent], plain: Sequence[EmotionEvent], *, video: str, num_searches: int) -> Agreement:
+    """Pure: events of both paths over the same frames, face by face."""
+    pairs: list[tuple[FaceEmotion, FaceEmotion, float]] = []
+    missing_since: dict[int | None, float] = {}
+    num_faces, num_missing, longest_loss = 0, 0, 0.0
+    for one, other in zip(fast, plain, strict=True):
+        for expected in other.faces:
+            num_faces += 1
+            track_id = expected.face.track_id
+            partner, iou = _partner(expected, one.faces)
+            if partner is None:
+                num_missing += 1
+                since = missing_since.setdefault(track_id, other.pts_seconds)
+                longest_loss = max(longest_loss, other.pts_seconds - since)
+                continue
+            missing_since.pop(track_id, None)
+            pairs.append((expected, partner, iou))
+    errors = [landmark_error(expected.face, got.face) for expected, got, _ in pairs]
+    duration = plain[-1].pts_seconds - plain[0].pts_seconds if plain else 0.0
+    return Agreement(
+        video=video,
+        num_faces=num_faces,
+        num_missing=num_missing,
+        longest_loss_seconds=round(longest_loss, 3),
+        mean_iou=_mean(iou for _, _, iou in pairs),
+        mean_landmark_error=_mean(errors),
+        median_landmark_error=round(float(np.median(errors)), 4) if errors else 0.0,
+        same_dominant_share=_mean(expected.dominant == got.dominant for expected, got, _ in pairs),
+        same_frame_emotion_share=_mean(expected.scores.dominant == got.scores.dominant for expected, got, _ in pairs),
+        searches_per_second=round(num_searches / duration, 2) if duration else 0.0,
+    )
+
+
+def landmark_error(face: Face, other: Face) -> float:
+    """Mean distance of the five landmarks, in eye distances of the first."""
+    points, others = np.array(face.landmarks), np.array(other.landmarks)
+    return float(np.linalg.norm(points - others, axis=1).mean() / np.linalg.norm(points[0] - points[1]))
+
+
+def _partner(face: FaceEmotion, others: Sequence[FaceEmotion]) -> tuple[FaceEmotion | None, float]:
+    if not others:
+        return None, 0.0
+    boxes = np.array([other.face.box_xyxy for other in others])
+    overlaps = iou_matrix(np.array([face.face.box_xyxy]), boxes)[0]
+    best = int(overlaps.argmax())
+    return (others[best], float(overlaps[best])) if overlaps[best] >= _SAME_FACE_IOU else (None, 0.0)
+
+
+def _run(video: Path, *, settings: Settings) -> _Path:
+    spec = StreamSpec(stream_id="clip", url=str(video), kind=StreamKind.FILE)
+    classifier = load_classifier(settings.classify, cache_dir=settings.models.cache_dir)
+    try:
+        with PyAVSource(spec, settings=settings.decode) as source:
+            return _events_of(source, settings=settings, detect=load_chosen_detector(settings).detect, by=classifier)
+    finally:
+        classifier.close()
+
+
+def _events_of(
+    frames: Iterable[Frame], *, settings: Settings, detect: Callable[[Luma], list[Face]], by: EmotionClassifier
+) -> _Path:
+    follower = FaceFollower(detect, settings=settings.track, detections_per_second=settings.track.detections_per_second)
+    maker = EventMaker(
+        stream_id="clip",
+        epoch=0,
+        manifest=by.manifest,
+        smoother=EmotionSmoother(time_constant_seconds=settings.classify.smoothing_seconds),
+        dominance=DominantEmotion(hold_seconds=settings.classify.hold_seconds, margin=settings.classify.switch_margin),
+    )
+    events: list[EmotionEvent] = []
+    num_searches = 0
+    for frame in frames:
+        found = follower.follow(frame)
+        num_searches += found.was_detected
+        crops = crop_faces([frame], [found.faces], size=by.manifest.input_size_pixels)
+        chunk = FollowedChunk([frame], [found], crops, 0.0, 0, [True])
+        events += maker.events_from(ScoredChunk(chunk, Classified(by.classify(crops), 0.0, 0.0)), now=utc_now())
+    return _Path(events, num_searches)
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return round(float(np.mean(listed)), 4) if listed else 0.0

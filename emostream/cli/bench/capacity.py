@@ -1,0 +1,313 @@
+"""How many machines a number of streams takes, computed from measured costs.
+
+    python -m emostream.cli.bench.capacity docs/scaling-inputs.json [--write docs/scaling.md]
+
+Each cost is measured by a command that the file of inputs names beside it; a cost that nobody measured is absent, and
+what would follow from it is left out. So the page can be refreshed by measuring again, and claims nothing beyond.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_Positive = Annotated[float, Field(gt=0)]
+
+
+class _Inputs(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Measured(_Inputs):
+    """A measured value.
+
+    Attributes below carry their units in their names.
+    """
+
+    value: _Positive
+    measured_with: str = Field(min_length=1)
+    """The command or table that gives it."""
+
+
+class Costs(_Inputs):
+    """What one unit of work costs on the machine that was measured."""
+
+    cores_per_stream: Measured
+    """Processor cores that one stream keeps busy: decode, detect, follow, classify, publish."""
+    classify_ms_per_face: Measured
+    """Processor milliseconds of the emotion model in that, which move to a GPU where there is one."""
+    max_streams_per_worker: Measured
+    """Streams that one worker process sustains without drops."""
+    memory_mb_per_worker: Measured
+    """Resident memory of a worker process with that many streams."""
+    memory_mb_per_ray_node: Measured
+    """Resident memory of Ray itself on a machine."""
+    event_bytes_in: Measured
+    """Bytes that Redis receives for one event."""
+    event_bytes_out: Measured
+    """Bytes that Redis sends to one consumer for one event."""
+    event_memory_bytes: Measured
+    """Memory of one event in its event stream."""
+    publish_processor_us: Measured
+    """Redis processor time for one event written."""
+    read_processor_us: Measured
+    """Redis processor time for one event read by one consumer."""
+    heartbeat_processor_us: Measured
+    """Redis processor time of one heartbeat, of a worker that is full, when nothing changed."""
+    heartbeat_bytes: Measured
+    """Bytes that Redis sends for it."""
+    change_processor_us: Measured
+    """Redis processor time for each change that a heartbeat tells of."""
+    change_bytes: Measured
+    """Bytes that Redis sends for it."""
+    all_processor_us_per_stream: Measured
+    """Redis processor time per stream when everything is told."""
+    all_bytes_per_stream: Measured
+    """Bytes that Redis sends for it."""
+    report_processor_us: Measured
+    """Redis processor time for what a worker reports of one stream, once a second."""
+
+
+class Assumptions(_Inputs):
+    """What was chosen, not measured."""
+
+    frames_per_second: _Positive
+    """Of each stream."""
+    faces_per_frame: _Positive
+    """On average."""
+    video_mbit_per_stream: _Positive
+    """Network of one source, as its camera is set."""
+    retention_seconds: _Positive
+    """How long events stay in Redis."""
+    num_consumers: int = Field(ge=1)
+    """Programs that read every event."""
+    cores_per_node: int = Field(ge=1)
+    """Of one machine for workers."""
+    target_load: float = Field(gt=0, lt=1)
+    """Part of processors that may be busy, on workers and on Redis."""
+    heartbeat_seconds: _Positive
+    """As `service.heartbeat_seconds`."""
+    heartbeats_between_all: int = Field(ge=1)
+    """A heartbeat in so many asks for everything (`service/leases.py`)."""
+    changes_per_stream_hour: _Positive
+    """How often a stream is moved, changed, or started again."""
+    streams_per_cell: int = Field(ge=1)
+    """Streams of one release: one registry, one Ray cluster."""
+    redis_memory_gb: _Positive
+    """Memory of one Redis server for events."""
+
+
+class Inputs(_Inputs):
+    """A file of inputs."""
+
+    costs: Costs
+    assumptions: Assumptions
+
+
+class Plan(_Inputs):
+    """What a number of streams takes, over all cells."""
+
+    num_streams: int
+    num_cells: int
+    num_workers: int
+    worker_cores: float
+    """Busy cores."""
+    worker_cores_with_gpu: float
+    """The same without the emotion model."""
+    num_nodes: int
+    memory_gb: float
+    crops_per_second: float
+    """Faces that the emotion model classifies: the load of GPUs."""
+    events_per_second: float
+    video_gbit: float
+    redis_in_mbit: float
+    redis_out_mbit: float
+    redis_memory_gb: float
+    redis_cores: float
+    """Busy cores of Redis for events, over all servers."""
+    num_redis: int
+    """Servers for events: by processor, or by memory."""
+    registry_load: float
+    """Part of one core that heartbeats and reports keep busy in one cell's registry."""
+    registry_out_mbit: float
+    """What one cell's registry sends for heartbeats."""
+
+
+def plan(inputs: Inputs, num_streams: int) -> Plan:
+    """What this many streams take."""
+    costs, chosen = inputs.costs, inputs.assumptions
+    num_cells = math.ceil(num_streams / chosen.streams_per_cell)
+    per_cell = math.ceil(num_streams / num_cells)
+    num_workers = math.ceil(num_streams / costs.max_streams_per_worker.value)
+    cores = num_streams * costs.cores_per_stream.value
+    num_nodes = math.ceil(cores / chosen.target_load / chosen.cores_per_node)
+    events = num_streams * chosen.frames_per_second
+    microseconds = costs.publish_processor_us.value + chosen.num_consumers * costs.read_processor_us.value
+    redis_cores = events * microseconds / 1e6
+    memory_gb = events * chosen.retention_seconds * costs.event_memory_bytes.value / 1e9
+    return Plan(
+        num_streams=num_streams,
+        num_cells=num_cells,
+        num_workers=num_workers,
+        worker_cores=cores,
+        worker_cores_with_gpu=cores - events * chosen.faces_per_frame * costs.classify_ms_per_face.value / 1000,
+        num_nodes=num_nodes,
+        memory_gb=(num_workers * costs.memory_mb_per_worker.value + num_nodes * costs.memory_mb_per_ray_node.value)
+        / 1000,
+        crops_per_second=events * chosen.faces_per_frame,
+        events_per_second=events,
+        video_gbit=num_streams * chosen.video_mbit_per_stream / 1000,
+        redis_in_mbit=events * costs.event_bytes_in.value * 8 / 1e6,
+        redis_out_mbit=events * costs.event_bytes_out.value * chosen.num_consumers * 8 / 1e6,
+        redis_memory_gb=memory_gb,
+        redis_cores=redis_cores,
+        num_redis=max(
+            num_cells, math.ceil(redis_cores / chosen.target_load), math.ceil(memory_gb / chosen.redis_memory_gb)
+        ),
+        registry_load=registry_load(inputs, per_cell),
+        registry_out_mbit=_registry_bytes(inputs, per_cell) * 8 / 1e6,
+    )
+
+
+def registry_load(inputs: Inputs, num_streams: int) -> float:
+    """Part of one core that the heartbeats and reports of so many streams keep busy."""
+    costs = inputs.costs
+    heartbeats = _of_heartbeats(
+        inputs,
+        num_streams,
+        each=costs.heartbeat_processor_us.value,
+        per_change=costs.change_processor_us.value,
+        per_stream_of_all=costs.all_processor_us_per_stream.value,
+    )
+    return (heartbeats + num_streams * costs.report_processor_us.value) / 1e6
+
+
+def _registry_bytes(inputs: Inputs, num_streams: int) -> float:
+    costs = inputs.costs
+    return _of_heartbeats(
+        inputs,
+        num_streams,
+        each=costs.heartbeat_bytes.value,
+        per_change=costs.change_bytes.value,
+        per_stream_of_all=costs.all_bytes_per_stream.value,
+    )
+
+
+def _of_heartbeats(
+    inputs: Inputs, num_streams: int, *, each: float, per_change: float, per_stream_of_all: float
+) -> float:
+    """What all heartbeats of a second take: each worker beats, and each is told of every change."""
+    chosen = inputs.assumptions
+    num_workers = num_streams / inputs.costs.max_streams_per_worker.value
+    beats = num_workers / chosen.heartbeat_seconds
+    changes = num_streams * chosen.changes_per_stream_hour / 3600
+    of_all = beats / chosen.heartbeats_between_all * num_streams * per_stream_of_all
+    return beats * each + num_workers * changes * per_change + of_all
+
+
+def largest_cell(inputs: Inputs) -> int:
+    """Streams that one registry carries at most."""
+    low, high = 1, 2
+    while registry_load(inputs, high) <= inputs.assumptions.target_load:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if registry_load(inputs, middle) <= inputs.assumptions.target_load:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+_ROWS: tuple[tuple[str, str, str], ...] = (
+    ("cells (releases with a registry and a Ray cluster each)", "num_cells", ",.0f"),
+    ("worker processes", "num_workers", ",.0f"),
+    ("busy cores of workers", "worker_cores", ",.0f"),
+    ("the same, if GPUs ran the model (computed, not measured)", "worker_cores_with_gpu", ",.0f"),
+    ("machines for workers", "num_nodes", ",.0f"),
+    ("memory of workers and Ray, GB", "memory_gb", ",.0f"),
+    ("faces classified per second", "crops_per_second", ",.0f"),
+    ("events per second", "events_per_second", ",.0f"),
+    ("video received, Gbit/s", "video_gbit", ",.2f"),
+    ("events into Redis, Mbit/s", "redis_in_mbit", ",.0f"),
+    ("events out of Redis, Mbit/s", "redis_out_mbit", ",.0f"),
+    ("events kept in Redis, GB", "redis_memory_gb", ",.1f"),
+    ("busy cores of Redis for events", "redis_cores", ",.1f"),
+    ("Redis servers for events", "num_redis", ",.0f"),
+    ("busy core of each registry for heartbeats and reports", "registry_load", ".1%"),
+    ("heartbeats out of each registry, Mbit/s", "registry_out_mbit", ",.1f"),
+)
+
+
+def plan_table(inputs: Inputs, numbers_of_streams: list[int]) -> str:
+    """A Markdown table: a column for each number of streams."""
+    plans = [plan(inputs, number) for number in numbers_of_streams]
+    lines = ["| streams | " + " | ".join(f"{number:,}" for number in numbers_of_streams) + " |"]
+    lines.append("|---" * (len(plans) + 1) + "|")
+    for title, name, form in _ROWS:
+        lines.append(f"| {title} | " + " | ".join(format(getattr(each, name), form) for each in plans) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def inputs_table(inputs: Inputs) -> str:
+    """A Markdown table of the costs and where they come from."""
+    lines = ["| cost | value | measured with |", "|---|---|---|"]
+    for name in Costs.model_fields:
+        cost: Measured = getattr(inputs.costs, name)
+        lines.append(f"| {name} | {cost.value:g} | {cost.measured_with} |")
+    lines += ["", "| chosen | value |", "|---|---|"]
+    for name in Assumptions.model_fields:
+        lines.append(f"| {name} | {getattr(inputs.assumptions, name):g} |")
+    return "\n".join(lines) + "\n"
+
+
+def read_inputs(path: Path) -> Inputs:
+    """The inputs of a file (JSON)."""
+    return Inputs.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+STREAM_NUMBERS = [100, 1_000, 10_000, 1_000_000]
+
+
+def with_tables(page: str, inputs: Inputs) -> str:
+    """The page with what stands between its marks (`<!-- NAME -->` … `<!-- end -->`) computed anew.
+
+    Raises:
+        ValueError: a mark is missing.
+    """
+    made = {
+        "inputs": inputs_table(inputs),
+        "plans": plan_table(inputs, STREAM_NUMBERS),
+        "largest-cell": f"One registry carries at most {largest_cell(inputs):,} streams at these settings.\n",
+    }
+    for name, text in made.items():
+        before, mark, rest = page.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not mark or not end:
+            raise ValueError(f"the page has no place for {name!r} between <!-- {name} --> and <!-- end -->")
+        page = f"{before}{mark}\n{text}\n{end}{after}"
+    return page
+
+
+def main() -> None:
+    """Print the tables, or write them into a page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("inputs", type=Path)
+    parser.add_argument("--streams", type=int, nargs="+", default=STREAM_NUMBERS)
+    parser.add_argument("--write", type=Path, help="put the tables into this page")
+    arguments = parser.parse_args()
+    inputs = read_inputs(arguments.inputs)
+    if arguments.write is not None:
+        arguments.write.write_text(with_tables(arguments.write.read_text(encoding="utf-8"), inputs), encoding="utf-8")
+        return
+    print(inputs_table(inputs))
+    print(plan_table(inputs, arguments.streams))
+    print(f"One registry carries at most {largest_cell(inputs):,} streams at these settings.")
+
+
+if __name__ == "__main__":
+    main()

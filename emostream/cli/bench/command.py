@@ -1,0 +1,276 @@
+"""`emostream bench`: measurements, each beside a reference in the same run."""
+
+from __future__ import annotations
+
+import contextlib
+import json as json_format
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from emostream.cli.bench.agreement import measure_agreement
+from emostream.cli.bench.engine import EngineFigure, bench_classifier, bench_detector
+from emostream.cli.bench.live import bench_live, sweep_live
+from emostream.cli.bench.live import LiveBenchmark
+from emostream.cli.bench.machine import describe_detector, describe_machine
+from emostream.cli.bench.plot import plot_pipeline, plot_sweep
+from emostream.cli.bench.scaling import bench_scaling
+from emostream.cli.bench.service import bench_service
+from emostream.cli.bench.throughput import PipelineBenchmark, bench_pipeline
+from emostream.cli.bench.tables import (
+    agreement_table,
+    engine_table,
+    live_table,
+    pipeline_tables,
+    scaling_table,
+    service_table,
+)
+from emostream.cli.options import ConfigOption, JsonOption, notes, settings_for_command
+from emostream.config import Settings
+from emostream.cli.bench.demo_clip import make_demo_clip
+
+bench_app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+console = Console(highlight=False)
+
+VideosArgument = Annotated[list[Path] | None, typer.Argument(help="Clips; by default one is made.", metavar="VIDEO…")]
+RunsOption = Annotated[int, typer.Option(min=1, help="Runs of each; medians are printed.")]
+FpsOption = Annotated[float, typer.Option(help="Frames per second of each stream.")]
+SecondsOption = Annotated[float, typer.Option(help="How long each measurement lasts.")]
+ProcessesOption = Annotated[int, typer.Option(min=1, help="Processes that share the streams.")]
+PlotOption = Annotated[Path | None, typer.Option(help="Write a plot to this PNG file.")]
+# Two seconds or so of work: starting and ending must not show in a rate.
+_RATE_FRAMES = 1000
+_STANDARD_CLIPS = ((640, 360, 4, _RATE_FRAMES), (1920, 1080, 3, 600))  # width, height, faces, frames
+
+
+@bench_app.command()
+def pipeline(
+    videos: VideosArgument = None,
+    *,
+    runs: RunsOption = 3,
+    plot: PlotOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Frames per second of the whole pipeline beside decoding alone, and processor milliseconds per stage."""
+    settings = settings_for_command(config)
+    with _clips_or_made(videos, num_faces=4, num_frames=_RATE_FRAMES) as clips:
+        results = [bench_pipeline(clip, settings=settings, num_runs=runs) for clip in clips]
+    if plot is not None:
+        plot_pipeline(results, path=plot)
+    if json:
+        # One clip, one object: what most callers ask for.
+        _print_json(results[0].as_dict() if len(results) == 1 else [result.as_dict() for result in results])
+    else:
+        for result in results:
+            console.print(*pipeline_tables(result))
+
+
+@bench_app.command()
+def scaling(
+    videos: VideosArgument = None, *, runs: RunsOption = 3, json: JsonOption = False, config: ConfigOption = None
+) -> None:
+    """One process on 1, 2, 4, … cores, with one stream and with four, beside so many processes of one core (Linux)."""
+    with _clips_or_made(videos, num_faces=4, num_frames=_RATE_FRAMES) as clips:
+        result = bench_scaling(clips[0], settings=settings_for_command(config), num_runs=runs)
+    if json:
+        _print_json(result.as_dict())
+    else:
+        console.print(scaling_table(result))
+
+
+@bench_app.command()
+def live(
+    videos: VideosArgument = None,
+    *,
+    streams: Annotated[int, typer.Option(min=1, help="Cameras at the same time.")] = 4,
+    fps: FpsOption = 25.0,
+    seconds: SecondsOption = 15.0,
+    processes: ProcessesOption = 1,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Play clips as several cameras; latency from capture to Redis, frames dropped, memory and whether it grows."""
+    settings = settings_for_command(config)
+    with _clips_or_made(videos, num_faces=2) as clips:
+        result = bench_live(
+            clips,
+            settings=settings,
+            num_streams=streams,
+            fps=fps,
+            seconds=seconds,
+            num_processes=min(processes, streams),
+        )
+    if json:
+        _print_json(result.as_dict())
+    else:
+        console.print(live_table([result]))
+
+
+@bench_app.command()
+def sweep(
+    videos: VideosArgument = None,
+    *,
+    fps: FpsOption = 25.0,
+    seconds: SecondsOption = 15.0,
+    processes: ProcessesOption = 1,
+    plot: PlotOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Find the largest number of live streams without drops and with p99 ≤ 120 ms."""
+    settings = settings_for_command(config)
+    with _clips_or_made(videos, num_faces=2) as clips:
+        results = _swept(clips, settings=settings, fps=fps, seconds=seconds, processes=processes)
+    if plot is not None:
+        plot_sweep(results, path=plot)
+    if json:
+        _print_json([result.as_dict() for result in results])
+    else:
+        console.print(live_table(results))
+
+
+@bench_app.command()
+def service(
+    videos: VideosArgument = None,
+    *,
+    files: Annotated[int, typer.Option(min=1, help="Copies of the clip processed at once.")] = 4,
+    streams: Annotated[int, typer.Option(min=1, help="Cameras at the same time.")] = 4,
+    seconds: SecondsOption = 15.0,
+    runs: RunsOption = 3,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """What running as a service costs beside the plain pipeline, and how fast it begins and answers."""
+    settings = settings_for_command(config)
+    with _clips_or_made(videos, num_faces=2, num_frames=1500) as clips:
+        result = bench_service(
+            clips[0], settings=settings, num_files=files, num_streams=streams, seconds=seconds, num_runs=runs
+        )
+    if json:
+        _print_json(result.as_dict())
+    else:
+        console.print(service_table(result))
+
+
+@bench_app.command()
+def classifier(*, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Crops per second by arithmetic and batch size, on one thread."""
+    figures = bench_classifier(settings_for_command(config))
+    if json:
+        _print_json({"machine": describe_machine(), "figures": [asdict(figure) for figure in figures]})
+    else:
+        console.print(engine_table(figures, title="classifier, one thread", item="crop"))
+
+
+@bench_app.command()
+def detector(*, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Frames per second by arithmetic and frame size, on one thread."""
+    settings = settings_for_command(config)
+    figures = bench_detector(settings)
+    if json:
+        machine = describe_machine() | {"detector": describe_detector(settings)}
+        _print_json({"machine": machine, "figures": [asdict(figure) for figure in figures]})
+    else:
+        console.print(engine_table(figures, title="detector, one thread", item="frame"))
+
+
+@bench_app.command()
+def agreement(
+    videos: Annotated[list[Path], typer.Argument(help="Clips with real faces.", metavar="VIDEO…")],
+    *,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Does the fast path say what searching every frame in FP32 says? Boxes, landmarks, emotions."""
+    settings = settings_for_command(config)
+    results = [measure_agreement(video, settings=settings) for video in videos]
+    if json:
+        _print_json([result.as_dict() for result in results])
+    else:
+        console.print(agreement_table(results))
+
+
+@bench_app.command(name="all")
+def all_of_them(
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the results: JSON and plots.")] = Path("bench-output"),
+    runs: RunsOption = 3,
+    seconds: SecondsOption = 15.0,
+    config: ConfigOption = None,
+) -> None:
+    """The standard set, on clips it makes itself: pipeline at 640×360 and 1080p, engines, live streams."""
+    settings = settings_for_command(config)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
+        clips = [_make_clip(Path(folder), *clip[:3], num_frames=clip[3]) for clip in _STANDARD_CLIPS]
+        results = [bench_pipeline(clip, settings=settings, num_runs=runs) for clip in clips]
+        _show_pipelines(results, out=out)
+        scaled = bench_scaling(clips[0], settings=settings, num_runs=runs)
+        console.print(scaling_table(scaled))
+        engines = [
+            (name, measure(settings)) for name, measure in (("crop", bench_classifier), ("frame", bench_detector))
+        ]
+        _show_engines(engines, out=out)
+        streams = _swept([_make_clip(Path(folder), 640, 360, 2)], settings=settings, fps=25.0, seconds=seconds)
+    console.print(live_table(streams))
+    plot_sweep(streams, path=out / "sweep.png")
+    _write_json([result.as_dict() for result in streams], out / "sweep.json")
+    _write_json(scaled.as_dict(), out / "scaling.json")
+    notes.print(f"results: {out}")
+
+
+def _show_pipelines(results: Sequence[PipelineBenchmark], *, out: Path) -> None:
+    for result in results:
+        console.print(*pipeline_tables(result))
+    plot_pipeline(results, path=out / "pipeline.png")
+    _write_json([result.as_dict() for result in results], out / "pipeline.json")
+
+
+def _show_engines(measured: Sequence[tuple[str, Sequence[EngineFigure]]], *, out: Path) -> None:
+    for item, figures in measured:
+        console.print(engine_table(figures, title=f"{item}s, one thread", item=item))
+    _write_json({item: [asdict(figure) for figure in figures] for item, figures in measured}, out / "engines.json")
+
+
+def _swept(
+    clips: Sequence[Path], *, settings: Settings, fps: float, seconds: float, processes: int = 1
+) -> list[LiveBenchmark]:
+    def show(result: LiveBenchmark) -> None:
+        verdict = "sustained" if result.is_sustained else "too many"
+        notes.print(
+            f"{result.num_streams} streams: p99 {result.latency_ms['p99']} ms, {result.num_dropped} dropped, "
+            f"{result.num_unclassified} not classified: {verdict}"
+        )
+
+    return sweep_live(clips, settings=settings, fps=fps, seconds=seconds, num_processes=processes, on_result=show)
+
+
+@contextlib.contextmanager
+def _clips_or_made(videos: Sequence[Path] | None, *, num_faces: int, num_frames: int = 300) -> Iterator[list[Path]]:
+    if videos:
+        yield list(videos)
+        return
+    with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
+        yield [_make_clip(Path(folder), 640, 360, num_faces, num_frames=num_frames)]
+
+
+def _make_clip(folder: Path, width: int, height: int, num_faces: int, *, num_frames: int = 300) -> Path:
+    clip = folder / f"made-{width}x{height}-{num_faces}-faces.mp4"
+    notes.print(f"making a clip of {num_frames} frames, {width}×{height}, {num_faces} faces")
+    make_demo_clip(clip, num_frames=num_frames, width=width, height=height, num_faces=num_faces)
+    return clip
+
+
+def _print_json(report: Any) -> None:
+    typer.echo(json_format.dumps(report, indent=2))
+
+
+def _write_json(report: Any, path: Path) -> None:
+    path.write_text(json_format.dumps(report, indent=2) + os.linesep, encoding="utf-8")

@@ -1,0 +1,156 @@
+"""Where the processor time of a frame goes: one thread, one stage after the other, every frame and face."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from emostream.pipeline.build import load_chosen_detector
+from emostream.pipeline.chunk import EventMaker, FollowedChunk, ScoredChunk
+from emostream.vision.classify.classifier import Classified, EmotionClassifier
+from emostream.vision.classify.load import load_classifier
+from emostream.config import Settings
+from emostream.decode.pyav_source import PyAVSource
+from emostream.vision.detect.align import crop_faces
+from emostream.vision.detect.detector import FaceDetector
+from emostream.domain.face import Face
+from emostream.domain.frame import Frame, Luma
+from emostream.pipeline.pipeline import MAX_CHUNK_FRAMES, utc_now
+from emostream.pipeline.process_tuning import tune_process
+from emostream.wire.events import json_from_event
+from emostream.domain.stream import StreamSpec
+from emostream.vision.classify.hysteresis import DominantEmotion
+from emostream.vision.track.follower import FaceFollower
+from emostream.vision.classify.smoothing import EmotionSmoother
+
+T = TypeVar("T")
+
+STAGES = ("decode", "detect", "follow", "crop", "classify", "event", "encode")
+"""In the order of a frame's way."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """Processor milliseconds that one stage takes per frame.
+
+    Attributes:
+        mean: over all frames.
+        p50, p95, p99: percentiles over chunks of frames, as the pipeline hands them on, of the mean in each.
+    """
+
+    mean: float
+    p50: float
+    p95: float
+    p99: float
+
+
+class _Stopwatch:
+    """Adds up the processor time of this thread per stage and chunk."""
+
+    def __init__(self) -> None:
+        self._chunks: list[dict[str, float]] = []
+        self._num_frames: list[int] = []
+
+    def next_chunk(self) -> None:
+        self._chunks.append(dict.fromkeys(STAGES, 0.0))
+        self._num_frames.append(0)
+
+    def has_frames(self, num_frames: int) -> None:
+        self._num_frames[-1] = num_frames
+
+    def timed(self, stage: str, call: Callable[[], T]) -> T:
+        started = time.thread_time()
+        try:
+            return call()
+        finally:
+            self.add(stage, time.thread_time() - started)
+
+    def add(self, stage: str, seconds: float) -> None:
+        self._chunks[-1][stage] += seconds
+
+    def costs(self) -> dict[str, StageCost]:
+        pairs = [(chunk, count) for chunk, count in zip(self._chunks, self._num_frames, strict=True) if count]
+        return {stage: _cost([chunk[stage] for chunk, _ in pairs], [count for _, count in pairs]) for stage in STAGES}
+
+
+def profile_stages(spec: StreamSpec, *, settings: Settings) -> dict[str, StageCost]:
+    """Run the stages of one clip one after the other in this thread, and say what each costs.
+
+    What threads, hand-overs and waiting add in the pipeline is not in here; the difference to its processor time is
+    what they cost. The decoder runs in this thread, too.
+
+    Raises:
+        SourceError: the clip cannot be read.
+        ModelError: a model is missing.
+    """
+    tune_process()
+    detector = load_chosen_detector(settings)
+    classifier = load_classifier(settings.classify, cache_dir=settings.models.cache_dir)
+    try:
+        return _profiled(spec, settings=settings, detector=detector, classifier=classifier).costs()
+    finally:
+        classifier.close()
+
+
+def _profiled(
+    spec: StreamSpec, *, settings: Settings, detector: FaceDetector, classifier: EmotionClassifier
+) -> _Stopwatch:
+    watch = _Stopwatch()
+    events = EventMaker(
+        stream_id=spec.stream_id,
+        epoch=0,
+        manifest=classifier.manifest,
+        smoother=EmotionSmoother(time_constant_seconds=settings.classify.smoothing_seconds),
+        dominance=DominantEmotion(hold_seconds=settings.classify.hold_seconds, margin=settings.classify.switch_margin),
+    )
+
+    def detect(luma: Luma) -> list[Face]:
+        started = time.thread_time()
+        faces = detector.detect(luma)
+        seconds = time.thread_time() - started
+        watch.add("detect", seconds)
+        watch.add("follow", -seconds)  # the follower calls the detector
+        return faces
+
+    follower = FaceFollower(detect, settings=settings.track, detections_per_second=settings.track.detections_per_second)
+    with PyAVSource(spec, settings=settings.decode.model_copy(update={"num_threads": 1})) as source:
+        frames = iter(source)
+        while True:
+            watch.next_chunk()
+            taken = watch.timed("decode", lambda: list(itertools.islice(frames, MAX_CHUNK_FRAMES)))
+            watch.has_frames(len(taken))
+            if not taken:
+                return watch
+            _one_chunk(taken, watch=watch, follower=follower, classifier=classifier, events=events)
+
+
+def _one_chunk(
+    frames: Sequence[Frame],
+    *,
+    watch: _Stopwatch,
+    follower: FaceFollower,
+    classifier: EmotionClassifier,
+    events: EventMaker,
+) -> None:
+    followed = watch.timed("follow", lambda: [follower.follow(frame) for frame in frames])
+    side = classifier.manifest.input_size_pixels
+    crops = watch.timed("crop", lambda: crop_faces(frames, [found.faces for found in followed], size=side))
+    probabilities = watch.timed("classify", lambda: classifier.classify(crops))
+    chunk = FollowedChunk(frames, followed, crops, 0.0, 0, [True] * len(frames))
+    scored = ScoredChunk(chunk, Classified(probabilities, 0.0, 0.0))
+    made = watch.timed("event", lambda: events.events_from(scored, now=utc_now()))
+    watch.timed("encode", lambda: [json_from_event(event) for event in made])
+
+
+def _cost(seconds: Sequence[float], num_frames: Sequence[int]) -> StageCost:
+    if not seconds:
+        return StageCost(0.0, 0.0, 0.0, 0.0)
+    milliseconds, counts = 1000 * np.array(seconds), np.array(num_frames)
+    mean = float(milliseconds.sum() / counts.sum())
+    p50, p95, p99 = np.percentile(milliseconds / counts, [50, 95, 99]).tolist()
+    return StageCost(round(mean, 3), round(p50, 3), round(p95, 3), round(p99, 3))

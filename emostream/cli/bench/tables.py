@@ -1,0 +1,161 @@
+"""The results of `emostream bench` as tables."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from emostream.cli.bench.agreement import Agreement
+from emostream.cli.bench.engine import EngineFigure, as_rows
+from emostream.cli.bench.live import LiveBenchmark
+from emostream.cli.bench.scaling import WAYS, ScalingBenchmark
+from emostream.cli.bench.service import ServiceBenchmark
+from emostream.cli.bench.throughput import PipelineBenchmark
+
+
+def pipeline_tables(result: PipelineBenchmark) -> tuple[Table, Table]:
+    """Rates; and what each stage costs."""
+    rates = Table(
+        title=f"{result.video}: {result.num_frames} frames {result.width}×{result.height}, "
+        f"{result.faces_per_frame:.2f} faces per frame"
+    )
+    rates.add_column("frames per second")
+    rates.add_column("median", justify="right")
+    rates.add_column("runs", justify="right")
+    for name, median, each in (
+        ("decode only", result.decode_frames_per_second, result.decode_frames_per_second_runs),
+        ("whole pipeline", result.frames_per_second, result.frames_per_second_runs),
+    ):
+        rates.add_row(name, f"{median:.0f}", " ".join(f"{rate:.0f}" for rate in each))
+    rates.add_row("pipeline / decode", f"{result.ratio:.1%}", "")
+    latency = " ".join(f"{name} {value:.0f}" for name, value in result.latency_ms.items())
+    rates.add_row("decoded to published, ms", "", latency)
+
+    costs = Table(title="processor milliseconds per frame")
+    costs.add_column("stage")
+    for column in ("mean", "p50", "p95", "p99"):
+        costs.add_column(column, justify="right")
+    for stage, cost in result.stages.items():
+        costs.add_row(stage, *(f"{value:.2f}" for value in (cost.mean, cost.p50, cost.p95, cost.p99)))
+    total = sum(cost.mean for cost in result.stages.values())
+    costs.add_row("all of them", f"{total:.2f}", end_section=True)
+    costs.add_row("pipeline, with its threads", f"{result.cpu_ms_per_frame:.2f}")
+    costs.add_row("decode only", f"{result.decode_cpu_ms_per_frame:.2f}")
+    return rates, costs
+
+
+def live_table(results: Sequence[LiveBenchmark]) -> Table:
+    """One row per number of streams."""
+    first = results[0]
+    table = Table(
+        title=f"live, {first.fps:g} frames/s each, {first.faces_per_frame:.1f} faces per frame, "
+        f"{first.seconds:g} s, processes: {max(result.num_processes for result in results)}",
+        box=box.SIMPLE_HEAD,  # narrow: figures stay whole on 80 columns
+        padding=(0, 1, 0, 0),
+    )
+    for column in (
+        "streams",
+        "per s\neach",
+        "drop-\nped",
+        "un-\nscored",
+        "p50\nms",
+        "p95\nms",
+        "p99\nms",
+        "crops/\nbatch",
+        "cores",
+        "MB",
+        "MB\nmore",
+        "",
+    ):
+        table.add_column(column, justify="right", no_wrap=True)
+    for result in results:
+        table.add_row(
+            str(result.num_streams),
+            f"{result.published_fps:.1f}",
+            str(result.num_dropped),
+            str(result.num_unclassified),
+            *(f"{result.latency_ms[name]:.0f}" for name in ("p50", "p95", "p99")),
+            f"{result.mean_batch_size:.1f}",
+            f"{result.cpu_ratio:.2f}",
+            f"{result.memory_mb:.0f}",
+            f"{result.memory_growth_mb:+.1f}",
+            "[green]✓[/]" if result.is_sustained else "[red]✗[/]",
+        )
+    return table
+
+
+def engine_table(figures: Sequence[EngineFigure], *, title: str, item: str) -> Table:
+    """One row per engine and batch or frame size."""
+    table = Table(title=title)
+    for column in ("engine", "", "ms per call", f"ms per {item}", f"{item}s/s"):
+        table.add_column(column, justify="left" if column == "engine" else "right")
+    for row in as_rows(figures):
+        table.add_row(*row)
+    return table
+
+
+def agreement_table(results: Sequence[Agreement]) -> Table:
+    """One row per clip: boxes, landmarks' error in eye distances, faces with the same emotion, named and raw."""
+    table = Table(title="fast path beside every frame searched in FP32", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("clip", overflow="fold", min_width=18)  # the rest is narrow: figures stay whole on 80 columns
+    for column in ("faces", "miss-\ning", "lost\ns", "IoU", "land-\nmarks", "emotion", "raw", "search\nper s"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for result in results:
+        table.add_row(
+            result.video,
+            str(result.num_faces),
+            str(result.num_missing),
+            f"{result.longest_loss_seconds:.2f}",
+            f"{result.mean_iou:.3f}",
+            f"{result.mean_landmark_error:.1%}",
+            f"{result.same_dominant_share:.1%}",
+            f"{result.same_frame_emotion_share:.1%}",
+            f"{result.searches_per_second:.1f}",
+        )
+    return table
+
+
+def scaling_table(result: ScalingBenchmark) -> Table:
+    """One row per way to run the clip, two columns per number of cores."""
+    table = Table(title=f"{result.video}: frames per second by cores")
+    table.add_column("")
+    for scaled in result.by_cores:
+        table.add_column(f"{scaled.num_cores} core{'s' * (scaled.num_cores > 1)}", justify="right")
+        table.add_column("times", justify="right")
+    for way in WAYS:
+        cells = [(f"{scaled.frames_per_second[way]:.0f}", f"{scaled.times[way]:.2f}") for scaled in result.by_cores]
+        table.add_row(way, *itertools.chain(*cells))
+    return table
+
+
+def service_table(result: ServiceBenchmark) -> Table:
+    """The service beside the plain pipeline, and what its bars ask."""
+    table = Table(title="one stream worker on Ray, with Redis on this machine", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    rows = (
+        (f"{result.num_files} files at once, plain, frames/s", _median(result.plain_fps, result.plain_fps_runs)),
+        (f"{result.num_files} files at once, service, frames/s", _median(result.service_fps, result.service_fps_runs)),
+        ("the service does less by", f"{result.cost_ratio:.1%}"),
+        ("start to ready", f"{result.ready_seconds:.1f} s"),
+        ("first key frame to first event over HTTP", f"{result.first_event_seconds:.1f} s"),
+        (
+            f"{result.num_streams} cameras, frames/s each (sent {result.camera_fps:g})",
+            f"{result.live_fps:.1f}, {result.num_dropped} dropped",
+        ),
+        ("capture to Redis, slowest camera, mean", f"{result.latency_ms:.0f} ms"),
+        (
+            f"{result.api_requests} reads at 50 a second meanwhile",
+            ", ".join(f"{name} {value:.0f} ms" for name, value in result.api_ms.items()),
+        ),
+    )
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _median(value: float, runs: Sequence[float]) -> str:
+    return f"{value:.0f} ({', '.join(f'{rate:.0f}' for rate in runs)})"

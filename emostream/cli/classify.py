@@ -1,0 +1,219 @@
+"""`emostream classify`: the faces of pictures and what their expressions look like."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_format
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import track
+from rich.table import Table
+
+from emostream.pipeline.build import Models, load_keen_detector, load_models
+from emostream.cli.options import ConfigOption, JsonOption, notes, screen, settings_for_command
+from emostream.cli.picture_list import list_pictures
+from emostream.cli.tables import as_markup, coloured
+from emostream.config import Settings
+from emostream.vision.detect.detector import FaceDetector
+from emostream.errors import ConfigError, SourceError
+from emostream.pipeline.pictures import ClassifiedPicture, classify_picture
+from emostream.domain.redact import printable
+from emostream.wire.events import json_from_event
+from emostream.domain.redact import redact, shown_address, shown_source
+from emostream.render.overlay import draw_event
+from emostream.render.png import write_png
+from emostream.render.preview import blur_boxes
+from emostream.domain.stream import stream_id_from_url
+
+_NUM_PROBABILITIES_SHOWN = 3
+_LEAST_PROBABILITY_SHOWN = 0.01
+_FIRST_OF_MANY = "first of several pictures"
+
+
+def classify(
+    pictures: Annotated[
+        list[str],
+        typer.Argument(help="Picture files, folders or URLs; of a video, its first frame.", metavar="PICTURE…"),
+    ],
+    *,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Each picture is one face, cut out already: search for none.")
+    ] = False,
+    annotate: Annotated[
+        Path | None, typer.Option(help="Write each picture with its faces marked into this folder.", metavar="FOLDER")
+    ] = None,
+    blur: Annotated[bool, typer.Option("--blur", help="Make faces in the annotated pictures unrecognisable.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Find every face in pictures and say what its expression looks like. What cannot be read is said; others go on."""
+    settings = settings_for_command(config)
+    if blur and annotate is None:
+        raise ConfigError("--blur is about the annotated pictures: give --annotate FOLDER")
+    listed = list_pictures(pictures)
+    if listed.num_others:
+        notes.print(f"left out {listed.num_others} files that are not called like pictures")
+    errors: list[SourceError] = list(listed.errors)
+    for error in errors:
+        _report(error, json=json)
+    if listed.names:
+        hidden_by = load_keen_detector(settings) if blur else None
+        writer = None if annotate is None else _AnnotatedFolder(annotate, hidden_by=hidden_by)
+        asyncio.run(_classify_all(listed.names, settings, writer, errors=errors, is_whole_face=whole, json=json))
+    if errors:
+        num_named = len(listed.names) + len(listed.errors)
+        if num_named > 1:
+            notes.print(f"{len(errors)} of {num_named} could not be classified")
+        raise typer.Exit(errors[0].exit_code)
+
+
+async def _classify_all(
+    names: Sequence[str],
+    settings: Settings,
+    writer: _AnnotatedFolder | None,
+    *,
+    errors: list[SourceError],
+    is_whole_face: bool,
+    json: bool,
+) -> None:
+    table = _table()
+    models = load_models(settings)
+    try:
+        for name in track(names, description="classify", console=notes, disable=_is_quiet(names), transient=True):
+            try:
+                found = await _numbered(name, settings=settings, models=models, is_whole_face=is_whole_face)
+            except SourceError as exc:
+                errors.append(exc)
+                _report(exc, json=json, name=name)
+                continue
+            written = None if writer is None else writer.write(found, name=name)
+            if json:
+                typer.echo(json_format.dumps(_as_dict(found, name=name, written=written)))
+            else:
+                _add_rows(table, found, name=name)
+    finally:
+        models.close()
+        if table.row_count:
+            screen.print(table)
+    if writer is not None and writer.num_written:
+        notes.print(f"annotated pictures: {writer.num_written} in {writer.folder}", markup=False, soft_wrap=True)
+
+
+def _is_quiet(names: Sequence[str]) -> bool:
+    return len(names) == 1 or not notes.is_terminal
+
+
+async def _numbered(name: str, *, settings: Settings, models: Models, is_whole_face: bool) -> ClassifiedPicture:
+    """A picture whose faces are numbered from left to right, as `emostream explain` numbers them."""
+    found = await classify_picture(name, settings=settings, models=models, is_whole_face=is_whole_face)
+    in_order = sorted(found.event.faces, key=lambda item: item.face.box_xyxy[0])
+    faces = tuple(
+        replace(item, face=replace(item.face, track_id=number)) for number, item in enumerate(in_order, start=1)
+    )
+    return replace(found, event=replace(found.event, faces=faces))
+
+
+def _report(error: SourceError, *, json: bool, name: str | None = None) -> None:
+    """One line on standard error; in JSON also an object in place of the picture's."""
+    notes.print("[bold red]error:[/] ", end="")
+    notes.print(printable(redact(str(error))), markup=False, soft_wrap=True)
+    if json and name is not None:
+        typer.echo(json_format.dumps({"picture": shown_address(name), "error": redact(str(error))}))
+
+
+def _as_dict(found: ClassifiedPicture, *, name: str, written: Path | None) -> dict[str, Any]:
+    event = json_format.loads(json_from_event(found.event))
+    faces = [{"number": face.pop("track_id"), **face} for face in event["faces"]]
+    for face in faces:  # of streams: they say nothing of one picture
+        del face["smoothed_probabilities"], face["found_by"], face["zones"]
+    return {
+        "picture": shown_source(name),
+        "width": event["frame_width"],
+        "height": event["frame_height"],
+        "model": f"{event['model_name']} {event['model_version']}",
+        "faces": faces,
+        "is_first_of_many": found.is_first_of_many,
+        **({} if written is None else {"annotated": str(written)}),
+    }
+
+
+def _table() -> Table:
+    table = Table()
+    table.add_column("picture", overflow="fold")
+    table.add_column("face", justify="right", no_wrap=True)
+    # Classes of a user's own may have long names: folded, so that none is cut.
+    table.add_column("expression", overflow="fold")
+    table.add_column("probabilities", overflow="fold")
+    table.add_column("remarks")
+    return table
+
+
+def _add_rows(table: Table, found: ClassifiedPicture, *, name: str) -> None:
+    """A row per face; one that says so where there is none."""
+    shown, remarks = as_markup(shown_source(name)), [_FIRST_OF_MANY] if found.is_first_of_many else []
+    if not found.event.faces:
+        size = f"{found.frame.width}×{found.frame.height}"
+        table.add_row(shown, "–", "[dim]no face found[/]", "", ", ".join([f"{size} pixels", *remarks]))
+    for item in found.event.faces:
+        strongest = sorted(item.scores.as_dict().items(), key=lambda pair: -pair[1])[:_NUM_PROBABILITIES_SHOWN]
+        table.add_row(
+            shown,
+            str(item.face.track_id),
+            coloured(item.dominant),
+            ", ".join(
+                f"{coloured(emotion)} {probability:.0%}"
+                for emotion, probability in strongest
+                if probability >= _LEAST_PROBABILITY_SHOWN
+            ),
+            ", ".join([*item.quality, *remarks]),
+        )
+        shown, remarks = "", []
+
+
+class _AnnotatedFolder:
+    """Writes annotated pictures as PNG; names that come twice get a number.
+
+    Args:
+        folder: made where it is missing.
+        hidden_by: finds the faces to make unrecognisable; None leaves them clear.
+
+    Raises:
+        ConfigError: the folder cannot be made.
+    """
+
+    def __init__(self, folder: Path, *, hidden_by: FaceDetector | None) -> None:
+        self.folder = folder
+        self._hidden_by = hidden_by
+        self.num_written = 0
+        self._taken: set[str] = set()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise ConfigError(f"cannot make folder {folder}: {exc.strerror}; name one that you may write into") from exc
+
+    def write(self, found: ClassifiedPicture, *, name: str) -> Path:
+        """Draw the faces and write the picture."""
+        file_name = next(each for each in _names_for(name) if each not in self._taken)
+        self._taken.add(file_name)
+        path = self.folder / file_name
+        picture = found.frame.rgb()
+        if self._hidden_by is not None:
+            faces = [*self._hidden_by.detect(found.frame.luma), *(item.face for item in found.event.faces)]
+            picture = blur_boxes(picture, [face.box_xyxy for face in faces])
+        write_png(draw_event(picture, found.event, has_time=False), path)
+        self.num_written += 1
+        return path
+
+
+def _names_for(name: str) -> Iterator[str]:
+    """`photo-annotated.png`, `photo-2-annotated.png`, …: never that of a picture itself."""
+    stem = stream_id_from_url(name) if "://" in name else Path(name.partition("?")[0]).stem or "picture"
+    yield f"{stem}-annotated.png"
+    number = 2
+    while True:
+        yield f"{stem}-{number}-annotated.png"
+        number += 1

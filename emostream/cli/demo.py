@@ -1,0 +1,152 @@
+"""`emostream demo`: the whole way of a video, from its frames to events read back from Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.live import Live
+from rich.progress import Progress
+
+from emostream.pipeline.build import new_epoch
+from emostream.cli.analyze import run_analysis
+from emostream.cli.annotated_video import AnnotatedVideo
+from emostream.cli.options import ConfigOption, RedisOption, screen, settings_for_command
+from emostream.cli.tables import as_markup, event_line, summary_table
+from emostream.config import Settings
+from emostream.cli.bench.demo_clip import make_demo_clip
+from emostream.domain.event import StatusEvent
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.wire.keys import events_key
+from emostream.publish.redis.reader import RedisReader
+from emostream.publish.redis.sink import RedisSink
+from emostream.domain.redact import shown_address
+from emostream.domain.stream import StreamSpec, stream_id_from_url, stream_kind_of
+from emostream.domain.summary import StreamSummary
+
+_DEMO_FRAMES = 200
+_PRINT_EVERY_EVENTS = 25  # where the output is no terminal, a line for each event would be noise
+
+
+def demo(
+    *,
+    source: Annotated[str | None, typer.Option(help="Your own video; by default a clip of real faces is made.")] = None,
+    redis: RedisOption = None,
+    output: Annotated[Path, typer.Option(help="Folder for the clip, the video and the server's data.")] = Path(
+        "demo-output"
+    ),
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Analyse a clip into a Redis of its own, show the events as they come back, and write an annotated video."""
+    settings = settings_for_command(config, redis=redis)
+    with contextlib.suppress(FileExistsError):  # a file of that name is reported when something is written into it
+        output.mkdir(parents=True, exist_ok=True)
+    if source is None:
+        source = str(_make_clip(output / "clip.mp4"))
+    spec = StreamSpec(stream_id_from_url(source), source, kind=stream_kind_of(source), max_frames=max_frames)
+    annotated = output / f"{spec.stream_id}-annotated.mp4"
+    with _redis_url(settings, data_dir=output / "redis") as redis_url:
+        summary = asyncio.run(_analyse_and_read_back(spec, settings=settings, redis_url=redis_url, annotated=annotated))
+    _print_closing(
+        summary, spec=spec, annotated=annotated, output=output, is_embedded=settings.publish.redis_url is None
+    )
+
+
+def _make_clip(path: Path) -> Path:
+    with Progress(console=screen, transient=True) as progress:
+        bar = progress.add_task("making a clip of two public-domain portraits", total=_DEMO_FRAMES)
+        make_demo_clip(path, num_frames=_DEMO_FRAMES, on_frame=lambda: progress.advance(bar))
+    _tell(f"clip of moving real faces: {path}")
+    return path
+
+
+@contextlib.contextmanager
+def _redis_url(settings: Settings, *, data_dir: Path) -> Iterator[str]:
+    """The server the settings name, or an embedded one for as long as the demo runs."""
+    if settings.publish.redis_url is not None:
+        yield settings.publish.redis_url.get_secret_value()
+        return
+    with EmbeddedRedis(data_dir=data_dir, max_memory_bytes=settings.publish.embedded_max_memory_bytes) as server:
+        _tell(f"embedded Redis-compatible server: {shown_address(server.url)}, data in {data_dir}")
+        yield server.url
+
+
+async def _analyse_and_read_back(
+    spec: StreamSpec, *, settings: Settings, redis_url: str, annotated: Path
+) -> StreamSummary:
+    """Analyse into Redis while a reader follows the same event stream; return what the reader saw."""
+    epoch = new_epoch()
+    sink = RedisSink(settings.publish, redis_url=redis_url)
+    await sink.check()
+    reading = asyncio.create_task(_read_back(spec, settings=settings, redis_url=redis_url, epoch=epoch))
+    try:
+        await run_analysis(
+            spec,
+            settings=settings,
+            sink=sink,
+            summary=StreamSummary(),
+            epoch=epoch,
+            observers=[AnnotatedVideo(annotated, is_told=False)],
+            progress=False,
+        )
+        return await reading
+    finally:
+        reading.cancel()
+
+
+async def _read_back(spec: StreamSpec, *, settings: Settings, redis_url: str, epoch: int) -> StreamSummary:
+    """Follow this run's events in Redis to the last one, and show them."""
+    summary = StreamSummary()
+    num_expected: int | None = None
+    reader = RedisReader(
+        settings.publish, redis_url=redis_url, stream_ids=[spec.stream_id], start="start", with_status=True
+    )
+    async with reader:
+        with _showing() as show:
+            async for entry in reader:
+                event = entry.event
+                if event.epoch != epoch or event.stream_id != spec.stream_id:
+                    continue  # an earlier demo in the same folder
+                if isinstance(event, StatusEvent):
+                    num_expected = event.num_events if event.state.is_final else None
+                else:
+                    summary.add(event)
+                    show(summary)
+                if summary.num_events == num_expected:
+                    break
+    return summary
+
+
+@contextlib.contextmanager
+def _showing() -> Iterator[Callable[[StreamSummary], None]]:
+    """A live table on a terminal; a line now and then elsewhere."""
+    if not screen.is_terminal:
+
+        def print_line(summary: StreamSummary) -> None:
+            if summary.last_event is not None and summary.num_events % _PRINT_EVERY_EVENTS == 1:
+                screen.print(event_line(summary.last_event))
+
+        yield print_line
+        return
+    with Live(console=screen, transient=True, refresh_per_second=8) as live:
+        yield lambda summary: live.update(summary_table(summary, title=f"{summary.num_events} events from Redis"))
+
+
+def _print_closing(
+    summary: StreamSummary, *, spec: StreamSpec, annotated: Path, output: Path, is_embedded: bool
+) -> None:
+    screen.print(summary_table(summary, title=f"read back from Redis: {summary.num_events} events of {spec.stream_id}"))
+    _tell(f"{summary.num_events} events with {summary.num_faces} faces at {events_key(spec.stream_id)}")
+    _tell(f"annotated video: {annotated}")
+    if is_embedded:
+        screen.print(f"The server is stopped; its data stays in {output / 'redis'} for the next demo.", markup=False)
+    screen.print("With your own video: [bold]make demo SOURCE=my-video.mp4[/]")
+
+
+def _tell(done: str) -> None:
+    screen.print(f"[green]✓[/] {as_markup(done)}")

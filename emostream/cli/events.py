@@ -1,0 +1,25 @@
+"""`emostream events`: what events look like."""
+
+from __future__ import annotations
+
+import json as json_format
+from typing import Annotated
+
+import typer
+
+from emostream.wire.schema import EventKind, schema_of
+
+events_app = typer.Typer(help="What events look like.", no_args_is_help=True)
+
+
+@events_app.callback()
+def _events() -> None:
+    """What events look like."""
+
+
+@events_app.command()
+def schema(
+    *, kind: Annotated[EventKind, typer.Option(help="Which kind of event: emotion, status or summary.")] = "emotion"
+) -> None:
+    """Print the JSON Schema (draft 2020-12) of events."""
+    typer.echo(json_format.dumps(schema_of(kind), indent=2))

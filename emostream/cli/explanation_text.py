@@ -1,0 +1,59 @@
+"""Explanations in words and as a table (Rich markup)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from emostream.cli.tables import as_markup, coloured
+from emostream.vision.explain.explanation import Explanation
+
+_NUM_REGIONS_TOLD = 3
+
+
+def probabilities_table(explanations: Sequence[Explanation]) -> Table:
+    """One row per face; there must be at least one."""
+    table = Table("face", "answer")
+    for label in explanations[0].scores.labels:
+        table.add_column(as_markup(label), justify="right")
+    for explanation in explanations:
+        scores = explanation.scores
+        cells = [f"{value:.0%}" for value in scores.probabilities]
+        table.add_row(str(explanation.face.track_id), coloured(scores.dominant), *cells)
+    return table
+
+
+def words_of_explanation(explanation: Explanation) -> list[str]:
+    """What the answer comes from, what it hangs on, and whether the map can be believed: a line each."""
+    emotion, probability = explanation.emotion, explanation.probability
+    told = [region for region in explanation.regions if region.evidence > region.area][:_NUM_REGIONS_TOLD]
+    places = ", ".join(
+        f"{region.name} ({region.evidence:.0%} of it on {region.area:.0%} of the crop)" for region in told
+    )
+    lines = [
+        f"[bold]{explanation.face.track_id}[/] {coloured(emotion)} {probability:.0%}",
+        f"  evidence: {places or 'spread over the crop, no part of the face stands out'}",
+        f"  {_dependence(explanation)}",
+    ]
+    check = explanation.check
+    verdict = (
+        "it shows what the model uses" if check.is_passed else "[yellow]no better than chance: do not rely on it[/]"
+    )
+    lines.append(
+        f"  map: deletion {check.deletion:.2f} (chance {check.random_deletion:.2f}), insertion {check.insertion:.2f} "
+        f"(chance {check.random_insertion:.2f}): {verdict}"
+    )
+    return lines
+
+
+def _dependence(explanation: Explanation) -> str:
+    """The part of the face without which the emotion is least probable."""
+    emotion = explanation.emotion
+    weakest = min(explanation.regions, key=lambda region: region.probability_hidden)
+    if weakest.probability_hidden >= explanation.probability:
+        return f"no part of the face is needed: without any one of them {emotion} is as probable or more"
+    change = f"without the {weakest.name}: {emotion} {weakest.probability_hidden:.0%}"
+    if weakest.answer_hidden != explanation.scores.dominant:
+        change += f", and the answer would be {coloured(weakest.answer_hidden)}"
+    return change

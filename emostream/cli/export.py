@@ -1,0 +1,89 @@
+"""`emostream export`: events in Redis → a table file."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from emostream.client import EmotionEvent, EmotionEvents, Start
+from emostream.cli.options import ConfigOption, RedisOption, notes, settings_for_command
+from emostream.errors import ConfigError
+from emostream.publish.files.table_writer import open_table_writer
+
+_EVENTS_PER_WRITE = 4096
+
+
+def export(
+    output: Annotated[Path, typer.Argument(help="File to write: .csv, .jsonl or .parquet.", metavar="FILE")],
+    stream_ids: Annotated[
+        list[str] | None, typer.Argument(help="Streams; all when none is given.", metavar="[STREAM]...")
+    ] = None,
+    *,
+    redis: RedisOption = None,
+    start: Annotated[
+        str, typer.Option("--from", help="start, an entry id, or a time such as 2026-11-23T10:00:00+00:00.")
+    ] = "start",
+    config: ConfigOption = None,
+) -> None:
+    """Write the events kept in Redis to a file: one row per face, or whole events as JSON lines."""
+    settings = settings_for_command(config, redis=redis)
+    if settings.publish.redis_url is None:
+        raise ConfigError("export needs a Redis server: give --redis URL or set EMOSTREAM_PUBLISH__REDIS_URL")
+    events = EmotionEvents(
+        settings.publish.redis_url.get_secret_value(),
+        streams=stream_ids or None,
+        start=start_from_text(start),
+        follow=False,
+        connect_timeout_seconds=settings.publish.connect_timeout_seconds,
+        max_retry_seconds=settings.publish.max_retry_seconds,
+    )
+    num_events = _write(events, output)
+    notes.print(f"{num_events} events in {output}", markup=False, soft_wrap=True)
+    if events.num_rejected:
+        notes.print(f"left out {events.num_rejected} entries that are no events of this version")
+
+
+def start_from_text(text: str) -> Start:
+    """What a user gives as a beginning: the text itself, or the time it names.
+
+    >>> start_from_text("now"), start_from_text("1790000000000-3")
+    ('now', '1790000000000-3')
+    >>> start_from_text("2026-11-23T10:00:00Z").year
+    2026
+
+    Raises:
+        ConfigError: it is a time without its zone.
+    """
+    try:
+        at = datetime.fromisoformat(text) if "T" in text else None
+    except ValueError:
+        at = None
+    if at is not None and at.tzinfo is None:
+        raise ConfigError(f"time {text!r} has no zone; write for example {text}+00:00 or {text}Z")
+    return text if at is None else at
+
+
+def _write(events: EmotionEvents, output: Path) -> int:
+    writer = open_table_writer(output)
+    num_events = 0
+    columns = (TextColumn("{task.completed} events"), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=notes, disable=not notes.is_terminal, transient=True) as progress:
+            bar = progress.add_task("export", total=None)
+            waiting: list[EmotionEvent] = []
+            for event in events:
+                waiting.append(event)
+                if len(waiting) == _EVENTS_PER_WRITE:
+                    writer.write(waiting)
+                    num_events += len(waiting)
+                    waiting.clear()
+                    progress.update(bar, completed=num_events)
+            writer.write(waiting)
+            num_events += len(waiting)
+    finally:
+        writer.close()
+    return num_events

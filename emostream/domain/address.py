@@ -1,0 +1,269 @@
+"""Pure: the one reading of addresses that people write. Every door gives what it was told to `parse_address` first.
+
+What is shown, asked of the source policy and opened is made of the parts found here, so no two readers disagree about
+where a password ends and a host begins.
+
+Where user and password end
+    They reach to the last `@`, so a password may hold `/ ? # @ % :` and blanks as they are. An `@` in a path or a query
+    ends nothing where what stands before the first `/ ? #` can only be a place: it holds neither `:` nor `@`
+    (`http://host/@name`), or its host is an IP address or `localhost`, or it has a dot and what follows the last `@` is
+    no IP address (`http://cdn.example:8080/?mail=a@b.c`), or a path of HTTP begins with it (`http://host:80/@name`).
+    Elsewhere such an `@` is written `%40`.
+
+`%XX` in user and password is decoded; a `%` that begins no such thing stands for itself. What is opened holds them
+encoded, every character but letters, digits and `- . _ ~`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote, unquote, unquote_to_bytes
+
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_PLACE = re.compile(r"(?P<host>\[[^\]/?#@]*\]|[\w.-]*)(?::(?P<port>[0-9]{0,5}))?")
+_NAME = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?")
+_DELIMITERS = re.compile(r"[/?#]")
+_MAX_PORT = 65535
+# FFmpeg writes their path into a request as it is.
+_REQUEST_SCHEMES = frozenset({"rtsp", "rtsps", "http", "https"})
+_IN_LOGIN = "/ # ? @ % are written %2F %23 %3F %40 %25"
+
+
+class AddressError(ValueError):
+    """A text is no usable address; the message holds nothing of the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The parts of `scheme://user:password@host:port/path?query#fragment`.
+
+    Attributes:
+        scheme: in lower case.
+        login: `user:password`, or `user` alone, percent-encoded; None without one.
+        host: without brackets; may be empty.
+        port: None when none is named.
+        rest: all that follows host and port.
+        is_rewritten: whether the login was not written as RFC 3986 wants it.
+    """
+
+    scheme: str
+    login: str | None = field(repr=False)
+    host: str
+    port: int | None
+    rest: str = field(repr=False)
+    is_rewritten: bool = False
+
+    @property
+    def url(self) -> str:
+        """To be opened: every program finds the same parts in it."""
+        login = "" if self.login is None else f"{self.login}@"
+        rest = self.rest.replace(" ", "%20") if self.scheme in _REQUEST_SCHEMES else self.rest
+        return f"{self.scheme}://{login}{self.place}{rest}"
+
+    @property
+    def place(self) -> str:
+        """Host and port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port is None else f"{host}:{self.port}"
+
+    @property
+    def path(self) -> str:
+        """Up to the query."""
+        return re.split(r"[?#]", self.rest, maxsplit=1)[0]
+
+    @property
+    def user(self) -> str | None:
+        """Decoded; None without a login."""
+        return None if self.login is None else unquote(self.login.partition(":")[0])
+
+    @property
+    def password(self) -> str | None:
+        """Decoded; None without one."""
+        _, colon, password = (self.login or "").partition(":")
+        return unquote(password) if colon else None
+
+    @property
+    def login_bytes(self) -> bytes:
+        """`user:password` decoded, as basic authentication wants it."""
+        user, _, password = (self.login or "").partition(":")
+        return unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
+
+    @property
+    def hint(self) -> str:
+        """How the login was read, where that may surprise; empty otherwise."""
+        return f" (user and password were read up to the last @; in them {_IN_LOGIN})" if self.is_rewritten else ""
+
+    def at(self, host: str, port: int | None) -> Address:
+        """The same at another place."""
+        return replace(self, host=host, port=port)
+
+    def without_login(self) -> Address:
+        """The same without user and password."""
+        return replace(self, login=None, is_rewritten=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSplit:
+    """Where the parts of an address are, whatever they hold.
+
+    Attributes:
+        login: as written; None without one.
+        place: host and port as written.
+        rest: what follows.
+        is_ambiguous: there is an `@` in `rest`, which may be the end of a login after all.
+    """
+
+    login: str | None
+    place: str
+    rest: str
+    is_ambiguous: bool = False
+
+
+def split_address(scheme: str, after: str) -> AddressSplit:
+    """The parts of an address of which `after` follows `scheme://`.
+
+    >>> split_address("rtsp", "admin:1234#5secret@camera/x").place
+    'camera'
+    >>> split_address("http", "10.0.0.7:8080/x?mail=a@b.c").place
+    '10.0.0.7:8080'
+    """
+    authority, rest = cut_place(after)
+    login, at, place = authority.rpartition("@")
+    strict = AddressSplit(login if at else None, place, rest)
+    if "@" not in rest or not (at or ":" in authority):
+        return strict
+    wide_login, _, tail = after.rpartition("@")
+    wide = AddressSplit(wide_login, *cut_place(tail))
+    certainty, of_wide = place_certainty(place), place_certainty(wide.place)
+    is_handle = scheme.lower() in ("http", "https") and not at and rest.startswith("/@") and rest.count("@") == 1
+    if certainty >= max(_DOTTED, of_wide) or (certainty and (not of_wide or (is_handle and of_wide < _DOTTED))):
+        return replace(strict, is_ambiguous=not is_handle)
+    return wide
+
+
+_DOTTED = 2
+CERTAIN = 3
+
+
+def place_certainty(place: str) -> int:
+    """How certain a text is a host with or without a port, or several with commas: 3 an address, 2 a name with a dot,
+    1 a name, 0 not at all."""
+    return min(_certainty_of_one(one) for one in place.split(","))
+
+
+def _certainty_of_one(place: str) -> int:
+    match = _PLACE.fullmatch(place)
+    if match is None or match["port"] == "" or int(match["port"] or 1) > _MAX_PORT:
+        return 0
+    host = match["host"]
+    try:
+        ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        pass
+    else:
+        return CERTAIN
+    if host.lower() == "localhost":
+        return CERTAIN
+    if not _NAME.fullmatch(host):
+        return 0
+    return _DOTTED if "." in host.strip(".") else 1
+
+
+def parse_address(text: str) -> Address:
+    """The parts of an address.
+
+    >>> address = parse_address("rtsp://admin:pa/ss word@camera:554/front door?x=1")
+    >>> address.url, address.password
+    ('rtsp://admin:pa%2Fss%20word@camera:554/front%20door?x=1', 'pa/ss word')
+    >>> parse_address("rtsp://a%0d%0aSET:b@camera/")
+    Traceback (most recent call last):
+    emostream.domain.address.AddressError: there are control characters in its user or password
+
+    Raises:
+        AddressError: it has no scheme, its host or port cannot be one, or a part holds characters that could end a line
+            of a request (user and password also when decoded, however often).
+    """
+    scheme, separator, after = text.partition("://")
+    if not separator or not SCHEME.fullmatch(scheme):
+        raise AddressError("it is not a URL")
+    scheme = scheme.lower()
+    parts = split_address(scheme, after)
+    if parts.login is not None and holds_control_characters(parts.login):
+        raise AddressError("there are control characters in its user or password")
+    if _has_controls(parts.place) or _has_controls(parts.rest):
+        raise AddressError("there are control characters in it")
+    match = _PLACE.fullmatch(parts.place)
+    if match is None:
+        raise AddressError(f"its host or port cannot be one; in user and password {_IN_LOGIN}")
+    port = int(match["port"]) if match["port"] else None
+    if port is not None and port > _MAX_PORT:
+        raise AddressError("its port is not a number up to 65535")
+    host = match["host"]
+    if host.startswith("["):
+        host = _address_in(host)
+    login = None if parts.login is None else encoded_login(parts.login)
+    return Address(scheme, login, host, port, parts.rest, is_rewritten=_is_unusual(parts.login))
+
+
+def encoded_login(login: str) -> str:
+    """`user:password` as it stands in a URL for other programs."""
+    user, colon, password = login.partition(":")
+    return f"{_encoded(user)}{colon}{_encoded(password)}"
+
+
+def holds_control_characters(text: str) -> bool:
+    """Whether there are some, also after decoding `%XX` once or more often, as one program behind another may do."""
+    while True:
+        if _has_controls(text):
+            return True
+        decoded = _decoded(text)
+        if decoded == text:
+            return False
+        text = decoded
+
+
+def cut_place(text: str) -> tuple[str, str]:
+    """What stands before the first `/ ? #`, and the rest."""
+    found = _DELIMITERS.search(text)
+    return (text, "") if found is None else (text[: found.start()], text[found.start() :])
+
+
+def _address_in(host: str) -> str:
+    inside = host[1:-1]
+    try:
+        ipaddress.IPv6Address(inside.replace("%25", "%"))
+    except ValueError as exc:
+        raise AddressError("what stands in brackets is no IPv6 address") from exc
+    return inside
+
+
+def _is_unusual(login: str | None) -> bool:
+    return login is not None and re.search(r"[/?#@\s]|%(?![0-9A-Fa-f]{2})", login) is not None
+
+
+def _encoded(text: str) -> str:
+    return quote(unquote_to_bytes(_bytes(text)), safe="")
+
+
+def _decoded(text: str) -> str:
+    content = unquote_to_bytes(_bytes(text))
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape" if _is_escaped(text) else "surrogatepass")
+
+
+def _is_escaped(text: str) -> bool:
+    """Whether bytes that are no text are in it, as Python reads them from a command line."""
+    return any("\udc80" <= character <= "\udcff" for character in text)
+
+
+def _has_controls(text: str) -> bool:
+    return any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text)

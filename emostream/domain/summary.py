@@ -1,0 +1,155 @@
+"""Pure: events → what happened, per person."""
+
+from __future__ import annotations
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from emostream.domain.event import EmotionEvent
+from collections import Counter
+from emostream.domain.event import EmotionEvent, SummaryEvent
+
+
+@dataclass(slots=True)
+class TrackSummary:
+    """One person in one stream.
+
+    Attributes:
+        track_id: which person.
+        first_seen_seconds, last_seen_seconds: time in the source.
+        num_frames: frames with this face.
+        dominant_counts: frames per dominant emotion.
+        probability_sums: sum of smoothed probabilities per emotion.
+    """
+
+    track_id: int
+    first_seen_seconds: float
+    last_seen_seconds: float
+    num_frames: int = 0
+    dominant_counts: Counter[str] = field(default_factory=Counter)
+    probability_sums: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def dominant(self) -> str:
+        """The emotion that was dominant in most frames."""
+        return self.dominant_counts.most_common(1)[0][0]
+
+    @property
+    def dominant_share(self) -> float:
+        """The share of frames in which it was dominant, 0…1."""
+        return self.dominant_counts[self.dominant] / self.num_frames
+
+    @property
+    def mean_probabilities(self) -> dict[str, float]:
+        """Mean smoothed probability per emotion."""
+        return {emotion: total / self.num_frames for emotion, total in self.probability_sums.items()}
+
+
+@dataclass(slots=True)
+class StreamSummary:
+    """All persons of one stream so far, in its latest epoch: an older one's track ids mean other people."""
+
+    num_events: int = 0
+    num_faces: int = 0
+    last_event: EmotionEvent | None = None
+    _tracks: dict[int, TrackSummary] = field(default_factory=dict)
+
+    @property
+    def tracks(self) -> Mapping[int, TrackSummary]:
+        """By track id, in order of appearance."""
+        return self._tracks
+
+    def add(self, event: EmotionEvent) -> None:
+        """Count an event of the stream; events come in order. A new epoch begins anew."""
+        if self.last_event is not None and self.last_event.epoch != event.epoch:
+            self.num_events = self.num_faces = 0
+            self._tracks = {}
+        self.num_events += 1
+        self.num_faces += len(event.faces)
+        self.last_event = event
+        for face in event.faces:
+            track_id = face.face.track_id
+            if track_id is None:
+                continue
+            track = self._tracks.get(track_id)
+            if track is None:
+                track = self._tracks[track_id] = TrackSummary(track_id, event.pts_seconds, event.pts_seconds)
+            track.last_seen_seconds = event.pts_seconds
+            track.num_frames += 1
+            track.dominant_counts[face.dominant] += 1
+            track.probability_sums.update(face.smoothed.as_dict())
+
+
+class RollingSummary:
+    """Sums up the events of one run of one stream, interval after interval. Not thread-safe.
+
+    The first interval begins with the first event; an event that is `interval_seconds` or more after the beginning
+    closes it and begins the next. Time that runs backwards in the source begins a new one as well. Every event is in
+    exactly one summary.
+
+    Args:
+        interval_seconds: length in source time; above 0.
+    """
+
+    def __init__(self, *, interval_seconds: float) -> None:
+        if interval_seconds <= 0:
+            raise ValueError(f"expected interval_seconds > 0, got {interval_seconds}")
+        self._interval_seconds = interval_seconds
+        self._num_summaries = 0
+        self._first: EmotionEvent | None = None
+        self._last: EmotionEvent | None = None
+        self._num_frames = 0
+        self._num_dropped = 0
+        self._track_ids: set[int | None] = set()
+        self._dominant_counts: Counter[str] = Counter()
+        self._probability_sums: Counter[str] = Counter()
+
+    def add(self, event: EmotionEvent) -> SummaryEvent | None:
+        """Count an event; the summary of the interval before it, when it begins a new one."""
+        summary = None
+        if self._first is not None and self._last is not None:
+            elapsed = event.pts_seconds - self._first.pts_seconds
+            if elapsed >= self._interval_seconds or event.pts_seconds < self._last.pts_seconds:
+                summary = self.finish()
+        if self._first is None:
+            self._first = event
+        self._last = event
+        self._num_frames += 1
+        self._num_dropped += event.num_dropped
+        for face in event.faces:
+            self._track_ids.add(face.face.track_id)
+            self._dominant_counts[face.dominant] += 1
+            self._probability_sums.update(face.smoothed.as_dict())
+        return summary
+
+    def finish(self) -> SummaryEvent | None:
+        """The summary of the interval that is open; None when no event came since the last one."""
+        if self._first is None or self._last is None:
+            return None
+        num_faces = self._dominant_counts.total()
+        summary = SummaryEvent(
+            stream_id=self._first.stream_id,
+            epoch=self._first.epoch,
+            summary_index=self._num_summaries,
+            started_at=self._first.captured_at,
+            ended_at=self._last.captured_at,
+            started_pts_seconds=self._first.pts_seconds,
+            ended_pts_seconds=self._last.pts_seconds,
+            num_frames=self._num_frames,
+            num_faces=num_faces,
+            num_tracks=len(self._track_ids),
+            num_dropped=self._num_dropped,
+            dominant_counts=dict(self._dominant_counts),
+            mean_probabilities={
+                label: min(1.0, max(0.0, total / num_faces)) for label, total in self._probability_sums.items()
+            },
+        )
+        self._num_summaries += 1
+        self._begin()
+        return summary
+
+    def _begin(self) -> None:
+        self._first = self._last = None
+        self._num_frames = self._num_dropped = 0
+        self._track_ids = set()
+        self._dominant_counts = Counter()
+        self._probability_sums = Counter()

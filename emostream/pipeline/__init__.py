@@ -1,0 +1,5 @@
+"""The flow from a source to events: `pipeline.py` describes it, the other modules are its parts."""
+
+from emostream.pipeline.pipeline import MAX_CHUNK_FRAMES, EventObserver, Pipeline, PipelineStats
+
+__all__ = ["MAX_CHUNK_FRAMES", "EventObserver", "Pipeline", "PipelineStats"]

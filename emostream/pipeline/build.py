@@ -1,0 +1,223 @@
+"""Settings → the parts of a pipeline. The only place below the entry points that reads the settings tree."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from zlib import crc32
+
+import numpy as np
+
+from emostream.vision.classify.batcher import CropBatcher
+from emostream.vision.classify.classifier import SharedClassifier
+from emostream.vision.classify.load import load_classifier
+from emostream.config import MAX_FACES, MIN_FACE_PIXELS, Settings, ZoneSettings
+from emostream.decode.pyav_source import PyAVSource
+from emostream.decode.source import FrameSource
+from emostream.vision.detect.detector import FaceDetector
+from emostream.vision.detect.load import BUILT_IN, load_detector, load_plugin_detector, load_trt_detector
+from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, fastest
+from emostream.errors import ConfigError
+from emostream.domain.face import Face
+from emostream.domain.frame import Luma
+from emostream.machine_limits import num_usable_cores
+from emostream.vision.models.store import ModelStore
+from emostream.pipeline.pipeline import EventObserver, Pipeline
+from emostream.pipeline.process_tuning import tune_process
+from emostream.vision.engines.processor import has_int8_instructions, processor_name
+from emostream.publish.sink import EventSink
+from emostream.domain.summary import RollingSummary
+from emostream.domain.stream import StreamSpec
+from emostream.telemetry.tracing import FrameTracer
+from emostream.vision.classify.hysteresis import DominantEmotion
+from emostream.vision.track.follower import FaceFollower
+from emostream.vision.classify.smoothing import EmotionSmoother
+from emostream.domain.zones import Zone, check_zones, zone_from
+
+_FP32_DETECTOR, _INT8_DETECTOR = "centerface", "centerface-int8"
+_KEEN_SCORE = 0.2  # nothing but faces reached it in 227 frames of seven clips
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The models of a process, shared by all its pipelines, and the threads in which they follow faces."""
+
+    detector: FaceDetector
+    classifier: SharedClassifier
+    workers: Executor = field(default_factory=lambda: ThreadPoolExecutor(num_usable_cores(), "emostream-follow"))
+
+    def close(self) -> None:
+        """Release the engines."""
+        self.workers.shutdown()
+        self.classifier.close()
+
+
+def load_models(settings: Settings) -> Models:
+    """Load detector and classifier, and tune the process for them.
+
+    The detector is pulled into the model store when it is not there yet.
+
+    Raises:
+        ModelError: a model is missing, damaged or does not fit.
+        ConfigError: the settings name no usable model.
+    """
+    tune_process()
+    classifier = load_batched_classifier(settings)
+    return Models(load_chosen_detector(settings), classifier)
+
+
+def load_batched_classifier(settings: Settings) -> CropBatcher:
+    """The classifier of the settings, which puts the crops of all pipelines of this process into batches.
+
+    Raises:
+        ModelError: it is missing, damaged or does not fit.
+        ConfigError: the settings name no usable model.
+    """
+    classifier = load_classifier(settings.classify, cache_dir=settings.models.cache_dir)
+    has_own_processor = classifier.wanted_batch_size > 1
+    return CropBatcher(
+        classifier,
+        # A GPU computes one batch while the next is brought to it; on CPUs every core computes one.
+        num_workers=2 if has_own_processor else num_usable_cores(),
+        max_batch_size=settings.classify.max_batch_size,
+        wanted_crops=classifier.wanted_batch_size,
+    )
+
+
+def load_keen_detector(settings: Settings) -> FaceDetector:
+    """A detector for hiding people: as the settings say, but it looks for faces of half the size and weaker ones too.
+
+    A place covered in vain does little harm; that cannot be said of an event.
+
+    Raises:
+        ConfigError, ModelError: as `load_chosen_detector`.
+    """
+    detect = settings.detect
+    keen = {
+        "min_face_pixels": max(detect.min_face_pixels // 2, MIN_FACE_PIXELS),
+        "min_score": min(detect.min_score, _KEEN_SCORE),
+        "max_faces": MAX_FACES,
+    }
+    return load_chosen_detector(settings.model_copy(update={"detect": detect.model_copy(update=keen)}))
+
+
+def load_chosen_detector(settings: Settings) -> FaceDetector:
+    """The detector of the settings, in the arithmetic that is faster on this processor unless they say which.
+
+    Raises:
+        ConfigError: the detector needs a file and the settings name none.
+        ModelError: it is missing, damaged or does not fit.
+    """
+    detect = settings.detect
+    if detect.kind not in BUILT_IN:
+        return load_plugin_detector(detect)
+    store = ModelStore(settings.models)
+    if detect.kind == "yunet" and detect.path is None:
+        raise ConfigError("detector yunet needs its model file: set detect.path to face_detection_yunet_*.onnx")
+    if detect.engine != "onnxruntime":
+        path = detect.path or store.path_of(_FP32_DETECTOR)
+        return load_trt_detector(detect, model_path=path, cache_dir=settings.models.cache_dir)
+    if detect.path is not None:
+        return load_detector(detect, model_path=detect.path)
+
+    def load(name: str) -> FaceDetector:
+        return load_detector(detect, model_path=store.path_of(name))
+
+    if detect.precision == "int8":
+        return load(_INT8_DETECTOR)
+    if detect.precision == "fp32" or not has_int8_instructions():
+        return load(_FP32_DETECTOR)
+    frame = np.random.default_rng(0).integers(0, 256, (360, 640), dtype=np.uint8)
+    chosen = fastest(
+        {name: partial(_search_with, load, name, frame) for name in (_FP32_DETECTOR, _INT8_DETECTOR)},
+        key=f"{store.entry(_INT8_DETECTOR).path.stem} on {processor_name()}, onnxruntime {version('onnxruntime')}",
+        cache_file=settings.models.cache_dir / ENGINE_CHOICES_FILE,
+    )
+    return load(chosen)
+
+
+def _search_with(load: Callable[[str], FaceDetector], name: str, frame: Luma) -> Callable[[], object]:
+    """A search by a detector that is loaded now, because only a measurement needs it."""
+    return partial(load(name).detect, frame)
+
+
+def new_epoch() -> int:
+    """A number for a run of a stream on one machine: milliseconds since 1970, so later runs have larger ones."""
+    return time.time_ns() // 1_000_000
+
+
+def zones_from(zones: Sequence[ZoneSettings]) -> tuple[Zone, ...]:
+    """The zones that the settings give a stream.
+
+    Raises:
+        ConfigError: one of them is none, or two have the same name.
+    """
+    made = tuple(zone_from(zone.model_dump()) for zone in zones)
+    check_zones(made)
+    return made
+
+
+def _rolling_summary(interval_seconds: float) -> RollingSummary | None:
+    return RollingSummary(interval_seconds=interval_seconds) if interval_seconds else None
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What one stream does with faces; each keeps the state of its tracks."""
+
+    detect: Callable[[Luma], list[Face]]
+    smoother: EmotionSmoother
+    dominance: DominantEmotion
+
+
+def build_stages(settings: Settings, *, detect: Callable[[Luma], list[Face]]) -> Stages:
+    """Fresh stages for one stream."""
+    classify = settings.classify
+    return Stages(
+        detect,
+        EmotionSmoother(time_constant_seconds=classify.smoothing_seconds),
+        DominantEmotion(hold_seconds=classify.hold_seconds, margin=classify.switch_margin),
+    )
+
+
+def build_pipeline(
+    spec: StreamSpec,
+    *,
+    settings: Settings,
+    models: Models,
+    sink: EventSink,
+    epoch: int,
+    source: FrameSource | None = None,
+    stages: Stages | None = None,
+    on_event: EventObserver | None = None,
+    tracer: FrameTracer | None = None,
+) -> Pipeline:
+    """The pipeline of one stream.
+
+    `source` replaces the one that the spec's URL asks for, `stages` those that the settings ask for.
+    """
+    stages = stages or build_stages(settings, detect=models.detector.detect)
+    return Pipeline(
+        source or PyAVSource(spec, settings=settings.decode),
+        stream_id=spec.stream_id,
+        epoch=epoch,
+        follower=FaceFollower(
+            stages.detect,
+            settings=settings.track,
+            detections_per_second=settings.track.detections_per_second,
+            phase=crc32(spec.stream_id.encode()) / (1 << 32),
+        ),
+        classifier=models.classifier,
+        smoother=stages.smoother,
+        dominance=stages.dominance,
+        zones=spec.zones or zones_from(settings.zones.get(spec.stream_id, ())),
+        summary=_rolling_summary(settings.publish.summary_seconds),
+        sink=sink,
+        workers=models.workers,
+        on_event=on_event,
+        tracer=tracer,
+    )

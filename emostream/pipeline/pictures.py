@@ -1,0 +1,112 @@
+"""The faces of one picture, through the same pipeline as a stream: for the command line and the HTTP interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from emostream.pipeline.build import Models, build_pipeline, build_stages, new_epoch
+from emostream.config import Settings
+from emostream.decode.picture import open_picture, open_picture_content, picture_spec
+from emostream.decode.source import FrameSource
+from emostream.vision.detect.align import CROP_SIZE_PIXELS, TEMPLATE_BOX, TEMPLATE_LANDMARKS
+from emostream.errors import SourceRejectedError
+from emostream.domain.event import EmotionEvent, StatusEvent
+from emostream.domain.face import Face
+from emostream.domain.frame import Frame, Luma
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassifiedPicture:
+    """A picture with its faces.
+
+    Attributes:
+        frame: the picture, upright.
+        event: its faces.
+        is_first_of_many: whether the file holds more pictures (an animation, a video), of which this is the first.
+    """
+
+    frame: Frame
+    event: EmotionEvent
+    is_first_of_many: bool
+
+
+async def classify_picture(
+    url: str, *, settings: Settings, models: Models, is_whole_face: bool = False
+) -> ClassifiedPicture:
+    """The faces of a picture file or URL, in any format FFmpeg knows, or HEIC, AVIF and TIFF.
+
+    Args:
+        url: path or URL; of a video or an animation, the first picture is taken.
+        settings: all settings. Weak detections count as well (`track.confirm_score` does not): there is no next frame
+            that could confirm them.
+        models: shared, not closed.
+        is_whole_face: the picture is one face, framed as the model's training pictures are: search for none.
+
+    Raises:
+        SourceError: it is no picture, damaged, or too large.
+        ModelError: it could not be classified.
+    """
+    opening = open_picture(url, settings=settings.decode)
+    return await _classify(opening, settings=settings, models=models, is_whole_face=is_whole_face)
+
+
+async def event_of_picture(content: bytes, *, settings: Settings, models: Models) -> EmotionEvent:
+    """The event for a picture in memory; otherwise as `classify_picture`."""
+    if not content:
+        raise SourceRejectedError("expected a picture, got an empty body")
+    opening = open_picture_content(content, name="the picture", settings=settings.decode)
+    return (await _classify(opening, settings=settings, models=models)).event
+
+
+async def _classify(
+    opening: AbstractContextManager[tuple[FrameSource, bool]],
+    *,
+    settings: Settings,
+    models: Models,
+    is_whole_face: bool = False,
+) -> ClassifiedPicture:
+    confirm_score = min(settings.track.confirm_score, settings.detect.min_score)
+    track = settings.track.model_copy(update={"confirm_score": confirm_score})
+    detect: Callable[[Luma], list[Face]] = _whole_face if is_whole_face else models.detector.detect
+    kept: list[tuple[Frame, EmotionEvent]] = []
+    with opening as (source, is_animated):
+        pipeline = build_pipeline(
+            picture_spec("picture"),
+            settings=settings.model_copy(update={"track": track}),
+            models=models,
+            sink=_Nowhere(),
+            epoch=new_epoch(),
+            source=source,
+            stages=build_stages(settings, detect=detect),
+            on_event=lambda frame, event: kept.append((frame, event)),
+        )
+        await pipeline.run()
+        num_frames = source.info.num_frames or 1
+    if not kept:
+        raise SourceRejectedError("expected a picture, got nothing that can be decoded")
+    frame, event = kept[-1]
+    return ClassifiedPicture(frame, event, is_animated or num_frames > 1)
+
+
+def _whole_face(luma: Luma) -> list[Face]:
+    """The one face of a picture framed like the training pictures: where the detector finds it in those."""
+    height, width = luma.shape
+    scale = (width / CROP_SIZE_PIXELS, height / CROP_SIZE_PIXELS)
+    x0, y0, x1, y1 = (TEMPLATE_BOX.reshape(2, 2) * scale).ravel().tolist()
+    landmarks = tuple((float(x), float(y)) for x, y in TEMPLATE_LANDMARKS * scale)
+    return [Face((x0, y0, x1, y1), 1.0, landmarks)]
+
+
+class _Nowhere:
+    """A sink for events that somebody keeps already."""
+
+    async def publish(self, events: Sequence[EmotionEvent]) -> None:
+        """Nothing."""
+
+    async def publish_status(self, event: StatusEvent) -> None:
+        """Nothing."""
+
+    async def close(self) -> None:
+        """Nothing."""

@@ -1,0 +1,364 @@
+"""frame → faces → crops → scores → events: the one description of the flow.
+
+It runs unchanged under the command line on a file, in tests with fakes, and inside a service. Decoding, following and
+classifying block, so they run in threads and overlap: while the model looks at the faces of one chunk of frames, the
+next chunk is followed and the one after that is decoded. Decoding has a thread per stream; following and classifying
+share a few threads, one per core, among all streams, so that no more searches run at once than cores can. Frames keep
+their order throughout, because each stage of a stream does one thing at a time and hands on through a bounded queue.
+The event loop only hands on, but it also writes events, so workers that follow a file find their next chunk put up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import ParamSpec, TypeVar
+
+from emostream.pipeline.chunk import EventMaker, FollowedChunk, ScoredChunk
+from emostream.vision.classify.classifier import SharedClassifier
+from emostream.vision.classify.load_shedding import ClassifyPace
+from emostream.decode.buffer import FrameBuffer, OverflowPolicy
+from emostream.decode.source import FrameSource
+from emostream.vision.detect.align import crop_faces
+from emostream.errors import EmostreamError, PublishError, SourceError
+from emostream.domain.event import EmotionEvent, StatusEvent
+from emostream.domain.frame import Frame
+from emostream.publish.sink import EventSink, publish_summary
+from emostream.domain.summary import RollingSummary
+from emostream.pipeline.serial_executor import Strand
+from emostream.domain.stream import StreamKind, StreamState
+from emostream.telemetry.tracing import FrameTracer, stage
+from emostream.vision.classify.hysteresis import DominantEmotion
+from emostream.vision.track.follower import FaceFollower, FollowedFaces
+from emostream.vision.classify.smoothing import EmotionSmoother
+from emostream.domain.zones import Zone
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MAX_CHUNK_FRAMES = 8
+"""Frames handed from stage to stage at once. More amortises thread switches, fewer keeps latency and memory low."""
+
+# Of the frames in a chunk: as many of 1080p, fewer of larger ones. Some seven chunks of a stream are on their way at
+# once: 175 MB of 4K, 350 MB of 8K.
+_MAX_CHUNK_PIXELS = MAX_CHUNK_FRAMES * 1920 * 1088
+
+# Chunks that may wait between two stages; with the chunk in work on either side this bounds memory.
+_MAX_WAITING_CHUNKS = 1
+
+EventObserver = Callable[[Frame, EmotionEvent], None]
+"""Sees each frame with its event, in order, in a worker thread; for annotated video and progress bars."""
+
+
+@dataclass(slots=True)
+class PipelineStats:
+    """What one run did.
+
+    Attributes:
+        num_frames: frames processed and published.
+        num_faces: faces published, over all frames.
+        num_dropped: frames lost because a live source was faster than the processing.
+        num_unclassified: frames with faces that a live source sent faster than they could be classified.
+        num_detections: frames in which the detector searched.
+        stage_seconds: time spent per stage; stages overlap, so their sum may exceed the wall time.
+        track_ids: every track seen.
+    """
+
+    num_frames: int = 0
+    num_faces: int = 0
+    num_dropped: int = 0
+    num_unclassified: int = 0
+    num_detections: int = 0
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    track_ids: set[int] = field(default_factory=set)
+
+    def add_time(self, stage: str, seconds: float) -> None:
+        """Count time spent in a stage."""
+        self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
+
+
+def utc_now() -> datetime:
+    """The current instant, aware UTC."""
+    return datetime.now(UTC)
+
+
+class Pipeline:
+    """One stream on its way from source to sink. Build it, await `run` once.
+
+    Args:
+        source: opened and closed by `run`.
+        stream_id: carried by every event.
+        epoch: which run of the stream this is.
+        follower: finds and follows faces.
+        classifier: shared between pipelines; not closed here.
+        smoother: state per track.
+        dominance: names the emotion of each track; None names the most probable one of each frame.
+        zones: named parts of the picture.
+        summary: sums up intervals for sinks that take summary events; None makes none.
+        sink: shared between pipelines; not closed here.
+        workers: threads in which frames are followed, shared between pipelines, not shut down here; None means a thread
+            of its own.
+        on_event: sees each frame with its event after it was published.
+        tracer: traces some of the frames, shared between pipelines, not closed here; None traces none.
+        now: wall clock, aware UTC.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        *,
+        stream_id: str,
+        epoch: int,
+        follower: FaceFollower,
+        classifier: SharedClassifier,
+        smoother: EmotionSmoother,
+        sink: EventSink,
+        dominance: DominantEmotion | None = None,
+        zones: Sequence[Zone] = (),
+        summary: RollingSummary | None = None,
+        workers: Executor | None = None,
+        on_event: EventObserver | None = None,
+        tracer: FrameTracer | None = None,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.stats = PipelineStats()
+        self._source = source
+        self._stream_id = stream_id
+        self._epoch = epoch
+        self._follower = follower
+        self._classifier = classifier
+        self._events = EventMaker(
+            stream_id=stream_id,
+            epoch=epoch,
+            manifest=classifier.manifest,
+            smoother=smoother,
+            dominance=dominance,
+            zones=zones,
+        )
+        self._pace = ClassifyPace()
+        self._classified_track_ids: set[int | None] = set()
+        self._summary = summary
+        self._sink = sink
+        self._on_event = on_event
+        self._tracer = tracer
+        self._now = now
+        self._executor = ThreadPoolExecutor(max_workers=3, thread_name_prefix=f"emostream-{stream_id}")
+        self._strand = Strand(workers or self._executor)
+        self._last_following: Future[FollowedChunk] | None = None
+
+    async def run(self) -> PipelineStats:
+        """Process the source to its end, or until cancelled.
+
+        Frames that were decoded before an error are published before it is raised.
+
+        Raises:
+            SourceError: the source ended badly.
+            ModelError: a batch could not be computed.
+            PublishError: events could not be delivered.
+        """
+        try:
+            await self._run_source()
+        except PublishError:
+            raise  # there is nowhere to report it
+        except EmostreamError as exc:
+            try:
+                await self._publish_status(StreamState.FAILED, detail=str(exc))
+            except PublishError as publish_error:
+                exc.add_note(f"that it failed could not be published: {publish_error}")
+            raise
+        else:
+            await self._publish_status(StreamState.ENDED)
+        finally:
+            # Not on the event loop: a blocked read of one stream must not stop the others.
+            await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
+        return self.stats
+
+    async def _run_source(self) -> None:
+        try:
+            await self._in_thread(self._source.__enter__)
+            await self._publish_status(StreamState.RUNNING, detail=self._source.info.notice)
+            await self._run_stages()
+        finally:
+            self._source.close()
+
+    async def _run_stages(self) -> None:
+        policy = OverflowPolicy.WAIT if self._source.kind is StreamKind.FILE else OverflowPolicy.DROP_OLDEST
+        buffer = FrameBuffer(policy=policy)
+        followed: asyncio.Queue[asyncio.Future[FollowedChunk] | None] = asyncio.Queue(_MAX_WAITING_CHUNKS)
+        classified: asyncio.Queue[asyncio.Task[ScoredChunk] | None] = asyncio.Queue(_MAX_WAITING_CHUNKS)
+        source_error: SourceError | None = None
+        try:
+            async with asyncio.TaskGroup() as stages:
+                stages.create_task(self._in_thread(self._decode, buffer))
+                following = stages.create_task(self._follow_all(buffer, followed))
+                stages.create_task(self._classify_all(stages, followed, classified))
+                stages.create_task(self._publish_all(classified))
+            source_error = following.result()
+        except* EmostreamError as group:
+            raise _first_of(group) from group
+        finally:
+            buffer.close()
+            if self._last_following is not None:  # threads that others use as well are done with what is closed next
+                await asyncio.to_thread(wait, [self._last_following])
+        if source_error is not None:
+            raise source_error
+
+    def _decode(self, buffer: FrameBuffer) -> None:
+        """Runs in a thread until the source ends or the buffer is closed."""
+        error: BaseException | None = None
+        try:
+            for frame in self._source:
+                if not buffer.put(frame):
+                    return
+        except SourceError as exc:
+            error = exc
+        finally:
+            buffer.finish(error)
+
+    async def _follow_all(
+        self, buffer: FrameBuffer, followed: asyncio.Queue[asyncio.Future[FollowedChunk] | None]
+    ) -> SourceError | None:
+        """Puts up chunks of a file before the last one is followed, so that workers need not wait for the event loop.
+
+        Returns the error the source ended with, so that the frames before it still reach the sink.
+        """
+        source_error: SourceError | None = None
+        is_live = self._source.kind is StreamKind.LIVE
+        min_frames = 1 if is_live else MAX_CHUNK_FRAMES
+        try:
+            while frames := await buffer.get_many(
+                MAX_CHUNK_FRAMES, max_pixels=_MAX_CHUNK_PIXELS, min_frames=min_frames
+            ):
+                num_dropped = buffer.num_dropped - self.stats.num_dropped
+                self.stats.num_dropped += num_dropped
+                work = self._strand.submit(self._follow, frames, num_dropped, buffer.wait_seconds)
+                del frames  # their pictures are not held while the next ones are waited for
+                self._last_following, following = work, asyncio.wrap_future(work)
+                following.add_done_callback(_note_error)
+                if is_live:  # the next frames are not taken before they can be looked at: here they would grow old
+                    await asyncio.wait([following])
+                await followed.put(following)
+        except SourceError as exc:
+            source_error = exc
+        await followed.put(None)
+        return source_error
+
+    def _follow(self, frames: Sequence[Frame], num_dropped: int, wait_seconds: float) -> FollowedChunk:
+        """Runs in a thread."""
+        # Crops are all that is needed of the pictures from here on, unless somebody looks. Held until they are
+        # published, they were two thirds of the decoder's buffers when a live stream had to catch up.
+        known = frames if self._on_event is not None else [frame.without_picture() for frame in frames]
+        trace = None if self._tracer is None else self._tracer.begin(known, epoch=self._epoch)
+        with stage(trace, "follow"):
+            followed = [self._follower.follow(frame) for frame in frames]
+        started = time.perf_counter()
+        is_classified = [self._is_classified(found, wait_seconds) for found in followed]
+        faces = [found.faces if due else () for found, due in zip(followed, is_classified, strict=True)]
+        crops = crop_faces(frames, faces, size=self._classifier.manifest.input_size_pixels)
+        return FollowedChunk(known, followed, crops, time.perf_counter() - started, num_dropped, is_classified, trace)
+
+    def _is_classified(self, found: FollowedFaces, wait_seconds: float) -> bool:
+        """Whether the faces of the next frame are classified: those of files are, and so are all when one is new."""
+        is_due = self._source.kind is StreamKind.FILE or self._pace.is_due(
+            wait_seconds=wait_seconds, now_seconds=time.monotonic()
+        )
+        track_ids = {face.track_id for face in found.faces}
+        if not is_due and track_ids and track_ids <= self._classified_track_ids:
+            return False
+        self._classified_track_ids = track_ids
+        return True
+
+    async def _classify_all(
+        self,
+        stages: asyncio.TaskGroup,
+        followed: asyncio.Queue[asyncio.Future[FollowedChunk] | None],
+        classified: asyncio.Queue[asyncio.Task[ScoredChunk] | None],
+    ) -> None:
+        """Starts chunks without waiting for the last one, so that all cores classify; the queue keeps their order."""
+        while (following := await followed.get()) is not None:
+            await classified.put(stages.create_task(self._classify(await following)))
+        await classified.put(None)
+
+    async def _classify(self, chunk: FollowedChunk) -> ScoredChunk:
+        may_wait = self._source.kind is StreamKind.LIVE
+        with stage(chunk.trace, "classify"):
+            return ScoredChunk(chunk, await self._classifier.classify(chunk.crops, may_wait=may_wait))
+
+    async def _publish_all(self, classified: asyncio.Queue[asyncio.Task[ScoredChunk] | None]) -> None:
+        while (classifying := await classified.get()) is not None:
+            scored = await classifying
+            events = self._events.events_from(scored, now=self._now())
+            started, trace = time.perf_counter(), scored.chunk.trace
+            with stage(trace, "publish"):
+                await self._sink.publish(events)
+            if trace is not None:
+                trace.published(events)
+            await self._summarize(events)
+            self.stats.add_time("publish", time.perf_counter() - started)
+            self._count(scored)
+            if self._on_event is not None:
+                await self._in_thread(_observe, self._on_event, scored.chunk.frames, events)
+        await self._publish_last_summary()
+
+    def _count(self, scored: ScoredChunk) -> None:
+        chunk = scored.chunk
+        self.stats.num_frames += len(chunk.frames)
+        self.stats.num_faces += sum(len(found.faces) for found in chunk.followed)
+        self.stats.num_unclassified += sum(not is_classified for is_classified in chunk.is_classified)
+        self.stats.track_ids.update(
+            face.track_id for found in chunk.followed for face in found.faces if face.track_id is not None
+        )
+        self.stats.num_detections += sum(found.was_detected for found in chunk.followed)
+        self.stats.add_time("detect", sum(found.detect_seconds for found in chunk.followed))
+        self.stats.add_time("follow", sum(found.follow_seconds for found in chunk.followed))
+        self.stats.add_time("crop", chunk.crop_seconds)
+        self.stats.add_time("classify", scored.classified.compute_seconds)
+        self.stats.stage_seconds["decode"] = self._source.stats.decode_seconds
+
+    async def _summarize(self, events: Sequence[EmotionEvent]) -> None:
+        if self._summary is not None:
+            for event in events:
+                if (summary := self._summary.add(event)) is not None:
+                    await publish_summary(self._sink, summary)
+
+    async def _publish_last_summary(self) -> None:
+        if self._summary is not None and (summary := self._summary.finish()) is not None:
+            await publish_summary(self._sink, summary)
+
+    async def _publish_status(self, state: StreamState, *, detail: str = "") -> None:
+        event = StatusEvent(
+            stream_id=self._stream_id,
+            epoch=self._epoch,
+            state=state,
+            at=self._now(),
+            detail=detail,
+            num_events=self.stats.num_frames,
+        )
+        await self._sink.publish_status(event)
+
+    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        call = functools.partial(function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+
+def _note_error(following: asyncio.Future[FollowedChunk]) -> None:
+    """The error of a chunk that nobody waits for, because one before it failed, is no news to asyncio."""
+    if not following.cancelled():
+        following.exception()
+
+
+def _observe(on_event: EventObserver, frames: Sequence[Frame], events: Sequence[EmotionEvent]) -> None:
+    """Runs in a thread."""
+    for frame, event in zip(frames, events, strict=True):
+        on_event(frame, event)
+
+
+def _first_of(group: BaseExceptionGroup[EmostreamError]) -> EmostreamError:
+    """The first error of a group, however deep."""
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,91 @@
+"""Reads several event streams at once, from one server with one command, from a cluster with one per stream."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+
+from emostream.wire.keys import EVENTS_PATTERN
+from emostream.publish.redis.connection import REDIS_ERRORS, is_cluster
+
+RawEntry = tuple[str, str, dict[bytes, bytes]]
+"""(key, entry id, fields); no fields where the entry was trimmed."""
+
+# A cluster cannot wait for several of its nodes in one command, so their streams are asked in turn; the pauses double
+# while nothing comes, which bounds both the delay of an event and what asking costs.
+_FIRST_PAUSE_SECONDS = 0.005
+_LONGEST_PAUSE_SECONDS = 0.08
+
+
+async def event_stream_keys(redis: Redis) -> list[str]:
+    """The event streams there are now."""
+    found = redis.scan_iter(EVENTS_PATTERN, count=1000, _type="stream")
+    return [key.decode() async for key in found if key.isascii()]  # others are not ours
+
+
+async def read_streams(
+    redis: Redis, positions: Mapping[str, str], *, count: int, block_seconds: float, group: Sequence[str] = ()
+) -> list[RawEntry]:
+    """The next entries of event streams; empty when there are none within `block_seconds`.
+
+    Args:
+        redis: from `open_redis`.
+        positions: key → id after which to read, or `>` for what the group was not given yet; not empty.
+        count: at most so many entries of each stream.
+        block_seconds: wait this long for the first; 0 does not wait.
+        group: name of the consumer group and of the consumer; empty reads without one.
+    """
+    command = ["XREADGROUP", "GROUP", *group] if group else ["XREAD"]
+    command += ["COUNT", str(count)]
+    client: Any = redis
+    if is_cluster(redis):
+        replies = await _from_cluster(client, command, positions, block_seconds=block_seconds)
+    else:
+        replies = await client.execute_command(*_words(command, positions, block_seconds))
+    return [(key.decode(), entry.decode(), fields or {}) for key, of_key in replies or () for entry, fields in of_key]
+
+
+def _words(command: Sequence[str], positions: Mapping[str, str], block_seconds: float) -> list[str]:
+    block = ["BLOCK", str(int(1000 * block_seconds))] if block_seconds else []
+    return [*command, *block, "STREAMS", *positions, *positions.values()]
+
+
+async def _from_cluster(
+    cluster: Any, command: Sequence[str], positions: Mapping[str, str], *, block_seconds: float
+) -> list[Any]:
+    await cluster.initialize()
+    if len(positions) == 1:
+        node = node_of(cluster, next(iter(positions)))
+        reply: list[Any] = await cluster.execute_command(*_words(command, positions, block_seconds), target_nodes=node)
+        return reply
+    pause = _FIRST_PAUSE_SECONDS
+    ends_at = time.monotonic() + block_seconds
+    while True:
+        replies = await _ask_each(cluster, command, positions)
+        if replies or time.monotonic() + pause > ends_at:
+            return replies
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+async def _ask_each(cluster: Any, command: Sequence[str], positions: Mapping[str, str]) -> list[Any]:
+    """One round trip per node, which answers for all its streams."""
+    asking = cluster.pipeline()
+    for key, position in positions.items():
+        # Named, because finding the node from the command would be a question to the server for each.
+        asking.execute_command(*_words(command, {key: position}, 0), target_nodes=node_of(cluster, key))
+    try:
+        replies = await asking.execute()
+    except REDIS_ERRORS:
+        await cluster.aclose()  # the nodes may have other roles now: ask for them before the next command
+        raise
+    return [of_key for reply in replies for of_key in reply or ()]
+
+
+def node_of(cluster: Any, key: str) -> Any:
+    """The node of a cluster that holds a key, as far as its client knows; the client must be initialized."""
+    return cluster.nodes_manager.get_node_from_slot(cluster.keyslot(key))

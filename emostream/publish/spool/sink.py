@@ -1,0 +1,289 @@
+"""Keeps events while their sink is away, on disk, and sends them in order afterwards (decision D8)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Self
+
+from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
+from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.private_files import make_private_file, make_private_folder
+from emostream.publish.redis.connection import retry_delays
+from emostream.publish.spool.segments import Record
+from emostream.publish.sink import EventSink, publish_summary
+from emostream.publish.spool.stream import EVENT, STATUS, SUMMARY
+from emostream.publish.spool.stream import Batch, SpoolStats, StreamSpool
+from emostream.wire.events import (
+    event_from_json,
+    json_from_event,
+    json_from_status,
+    json_from_summary,
+    status_from_json,
+    summary_from_json,
+)
+from emostream.domain.stream import StreamKind, StreamState
+
+logger = logging.getLogger(__name__)
+
+_FULL_PAUSE_SECONDS = 0.2  # how often a file stream looks whether a full disk has room again
+_LOCK, _STREAMS = "lock", "streams"
+
+
+class SpoolBusyError(ConfigError):
+    """Another process spools to this folder."""
+
+
+class SpoolSink:
+    """Wraps a sink. While it is reachable events go through; while it is not they wait here, and `publish` returns.
+
+    Events of a stream keep their order, status and summary events between them. The spool is on disk as soon as
+    `publish` returns, so it survives the process; the next one with the same folder sends it. When a stream's part is
+    full, a live stream loses its oldest events (an eighth of the bound at once) and its next event says how many in
+    `num_dropped`; a file stream waits. A full disk counts as full; live streams then go on in memory, up to
+    `max_memory_events`.
+
+    The wrapped sink should give up soon (`max_retry_seconds` of about a second): `publish` waits for it once, when it
+    goes away. With a sink that tells repeated events (Redis) nothing is published twice; with others the last events
+    sent before a crash may be.
+
+    Args:
+        sink: closed with this.
+        folder: for this process alone; made when missing.
+        max_bytes_per_stream: bound per stream on disk.
+        max_memory_events: bound per stream in memory, used when the disk is full.
+        kind_of: live or file, by stream id; None means that no stream may lose events.
+    """
+
+    def __init__(
+        self,
+        sink: EventSink,
+        *,
+        folder: Path,
+        max_bytes_per_stream: int = 64 << 20,
+        max_memory_events: int = 1000,
+        kind_of: Callable[[str], StreamKind] | None = None,
+    ) -> None:
+        """Takes over what an earlier process left in the folder.
+
+        Raises:
+            SpoolBusyError: another process uses the folder.
+            ConfigError: it cannot be used.
+        """
+        self.stats = SpoolStats()
+        self._sink = sink
+        self._folder = folder
+        self._max_bytes = max_bytes_per_stream
+        self._max_memory_events = max_memory_events
+        self._kind_of = kind_of or (lambda _: StreamKind.FILE)
+        self._streams: dict[str, StreamSpool] = {}
+        self._draining: asyncio.Task[None] | None = None
+        self._has_room = asyncio.Event()
+        self._is_away = False
+        try:
+            make_private_folder(folder, is_ours=(_LOCK, _STREAMS).__contains__)
+            make_private_folder(folder / _STREAMS)
+            self._lock_file = _locked(folder / _LOCK)
+            for path in folder.joinpath(_STREAMS).glob("*"):
+                if not _is_removed(path):
+                    self._spool_of(path.name)
+        except BlockingIOError as exc:
+            raise SpoolBusyError(f"another process spools to {folder}; give each its own folder") from exc
+        except OSError as exc:
+            raise ConfigError(f"cannot spool to {folder}: {exc.strerror}; name a folder you may write") from exc
+
+    @property
+    def inner(self) -> EventSink:
+        """The wrapped sink, whose counters are of interest as well."""
+        return self._sink
+
+    @property
+    def num_waiting(self) -> int:
+        """Records that wait, over all streams."""
+        return sum(len(spool) for spool in self._streams.values())
+
+    async def publish(self, events: Sequence[EmotionEvent]) -> None:
+        """Deliver events of one stream, or keep them; a file stream waits while there is no room."""
+        if not events:
+            return
+
+        def records() -> list[Record]:
+            return [Record(EVENT, json_from_event(event).encode()) for event in events]
+
+        if await self._pass_on(events[0].stream_id, lambda: self._sink.publish(events), records):
+            return
+        self.stats.num_spooled += len(events)
+
+    async def publish_status(self, event: StatusEvent) -> None:
+        """Deliver or keep a status event."""
+
+        def records() -> list[Record]:
+            return [Record(STATUS, json_from_status(event).encode())]
+
+        was_sent = await self._pass_on(event.stream_id, lambda: self._sink.publish_status(event), records)
+        if was_sent and event.state in (StreamState.ENDED, StreamState.FAILED):
+            self._streams.pop(event.stream_id, None)  # nothing waits, and no more comes
+
+    async def publish_summary(self, event: SummaryEvent) -> None:
+        """Deliver or keep a summary event."""
+
+        def records() -> list[Record]:
+            return [Record(SUMMARY, json_from_summary(event).encode())]
+
+        await self._pass_on(event.stream_id, lambda: publish_summary(self._sink, event), records)
+
+    async def drain(self) -> None:
+        """Wait until nothing waits any more."""
+        self._start_draining()
+        while self._draining is not None and not self._draining.done():
+            await asyncio.wait([self._draining])
+            self._start_draining()
+
+    async def close(self) -> None:
+        """Close the sink. What waits stays on disk; what waits in memory for a full disk is lost."""
+        if self._draining is not None:
+            self._draining.cancel()
+            await asyncio.gather(self._draining, return_exceptions=True)
+        self._lock_file.close()
+        await self._sink.close()
+
+    async def __aenter__(self) -> Self:
+        """Begin to send what an earlier process left."""
+        self._start_draining()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close."""
+        await self.close()
+
+    # --- in -----------------------------------------------------------------------------------------------------------
+
+    def _spool_of(self, stream_id: str) -> StreamSpool:
+        spool = self._streams.get(stream_id)
+        if spool is None:
+            spool = self._streams[stream_id] = StreamSpool(
+                self._folder / _STREAMS / stream_id,
+                max_bytes=self._max_bytes,
+                max_memory_events=self._max_memory_events,
+                stats=self.stats,
+            )
+        return spool
+
+    async def _pass_on(
+        self, stream_id: str, send: Callable[[], Awaitable[None]], records: Callable[[], list[Record]]
+    ) -> bool:
+        """Send now if nothing waits before it and the sink is there, else keep `records()`; whether it was sent."""
+        spool = self._spool_of(stream_id)
+        is_live = self._kind_of(stream_id) is StreamKind.LIVE
+        to_keep: list[Record] = []  # made when they have to wait, which is seldom, and once
+        while True:
+            async with spool.lock:
+                if not len(spool) and not spool.num_lost and not self._is_away:
+                    try:
+                        await send()
+                    except SinkUnavailableError as exc:
+                        logger.warning("events wait in %s: %s", self._folder, exc)
+                        self._is_away = True
+                    else:
+                        return True
+                to_keep = to_keep or records()
+                was_kept = spool.keep(to_keep, is_live=is_live)
+            self._start_draining()
+            if was_kept:
+                return False
+            # Where nothing waits (the disk was full from the beginning) nobody else finds out that the sink is back.
+            self._is_away = self._is_away and self.num_waiting > 0
+            self._has_room.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FULL_PAUSE_SECONDS):
+                    await self._has_room.wait()
+
+    # --- out ----------------------------------------------------------------------------------------------------------
+
+    def _start_draining(self) -> None:
+        if self.num_waiting and (self._draining is None or self._draining.done()):
+            self._draining = asyncio.get_running_loop().create_task(self._drain(), name="emostream-spool")
+
+    async def _drain(self) -> None:
+        delays = retry_delays()
+        while self.num_waiting:
+            try:
+                is_all_readable = True
+                for stream_id in [stream_id for stream_id, spool in self._streams.items() if len(spool)]:
+                    is_all_readable &= await self._send_some_readable(self._streams[stream_id])
+                self._is_away = False
+            except (SinkUnavailableError, ConfigError):  # a login that is refused now may be accepted again
+                self._is_away = True
+                await asyncio.sleep(next(delays))
+            else:
+                if is_all_readable:
+                    delays = retry_delays()
+                else:
+                    await asyncio.sleep(next(delays))
+        self._is_away = False
+
+    async def _send_some_readable(self, spool: StreamSpool) -> bool:
+        """False when the disk does not give them now; that holds up no other stream."""
+        try:
+            batch = spool.oldest()
+        except OSError as exc:
+            logger.warning("cannot read what waits in %s (%s); trying again", spool.folder, exc.strerror)
+            return False
+        if batch is not None:
+            await self._send_and_settle(spool, batch)
+        return True
+
+    async def _send_and_settle(self, spool: StreamSpool, batch: Batch) -> None:
+        try:
+            was_sent = await self._send(batch.records, num_lost=batch.num_lost)
+        except BaseException:
+            spool.give_back()
+            raise
+        async with spool.lock:
+            spool.settle(batch, was_sent=was_sent)
+        if was_sent and batch.records[0].kind == EVENT:
+            self.stats.num_sent += len(batch.records)
+        self._has_room.set()
+
+    async def _send(self, records: Sequence[Record], *, num_lost: int) -> bool:
+        """Whether the sink took them; those it will never take are counted."""
+        try:
+            if records[0].kind == EVENT:
+                events = [event_from_json(record.content) for record in records]
+                events[0] = replace(events[0], num_dropped=events[0].num_dropped + num_lost)
+                await self._sink.publish(events)
+            elif records[0].kind == STATUS:
+                await self._sink.publish_status(status_from_json(records[0].content))
+            else:
+                await publish_summary(self._sink, summary_from_json(records[0].content))
+        except EventRejectedError as exc:
+            logger.warning("spooled events are dropped: %s", exc)
+            self.stats.num_rejected += len(records)
+            return False
+        return True
+
+
+def _is_removed(folder: Path) -> bool:
+    """Whether nothing was in it."""
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """Raises `BlockingIOError` when another process, or another spool of this one, has the lock."""
+    make_private_file(path)
+    file = path.open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        file.close()
+        raise
+    return file

@@ -1,0 +1,234 @@
+"""What waits for one stream: on disk, and behind it in memory what the disk did not take."""
+
+from __future__ import annotations
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from emostream.private_files import make_private_file
+from emostream.publish.spool.segments import Peeked, QueueFullError, Record, SegmentQueue
+from collections.abc import Sequence
+from emostream.errors import EventRejectedError
+from emostream.domain.event import EmotionEvent
+from emostream.publish.spool.segments import Record
+from emostream.wire.events import event_from_json
+
+
+EVENT, STATUS, SUMMARY = b"e", b"s", b"u"
+"""The kinds of records; their content is the JSON of an event."""
+
+
+def num_alike(records: Sequence[Record]) -> int:
+    """How many records from the first one can be sent in one call: events of one epoch, or one other record."""
+    first_epoch = _epoch_of(records[0])
+    if first_epoch is None:
+        return 1
+    return next((number for number, record in enumerate(records) if _epoch_of(record) != first_epoch), len(records))
+
+
+def num_announced(record: Record) -> int:
+    """How many lost frames an event announces; 0 for other records."""
+    event = _event_of(record)
+    return 0 if event is None else event.num_dropped
+
+
+def _epoch_of(record: Record) -> int | None:
+    event = _event_of(record)
+    return None if event is None else event.epoch
+
+
+def _event_of(record: Record) -> EmotionEvent | None:
+    """None for other records, and for what another version wrote and this one cannot read."""
+    if record.kind != EVENT:
+        return None
+    try:
+        return event_from_json(record.content)
+    except EventRejectedError:
+        return None
+
+
+logger = logging.getLogger(__name__)
+
+_MAX_RECORDS_PER_BATCH = 256
+_LOST_FILE = "lost"
+
+
+@dataclass(slots=True)
+class SpoolStats:
+    """Counted by a spool while it runs.
+
+    Attributes:
+        num_spooled: events that had to wait.
+        num_sent: events sent from the spool.
+        num_dropped: events of live streams dropped because the spool was full, and records that were damaged there.
+        num_rejected: events the sink refused for ever, for example because another owner has the stream.
+    """
+
+    num_spooled: int = 0
+    num_sent: int = 0
+    num_dropped: int = 0
+    num_rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """The oldest records, alike enough for one call of the sink.
+
+    Attributes:
+        records: one at least.
+        num_lost: events that were lost before these and are not announced yet.
+        peeked: where they lie on disk; None for records from memory.
+    """
+
+    records: list[Record]
+    num_lost: int
+    peeked: Peeked | None
+
+
+class StreamSpool:
+    """The queue of one stream, and how many of its events were lost. The disk is asked first and read first.
+
+    Whoever sends takes `oldest`, and then says how it went with `settle` or `give_back`; records may be kept, and the
+    oldest dropped, in between.
+
+    Args:
+        folder: of this stream alone; made with the first record.
+        max_bytes: bound on disk.
+        max_memory_events: bound in memory, used when the disk is full.
+        stats: dropped events are added there.
+
+    Attributes:
+        num_lost: events that are lost and not announced yet; remembered over a restart.
+        lock: held by whoever changes what waits, so that order is kept.
+    """
+
+    def __init__(self, folder: Path, *, max_bytes: int, max_memory_events: int, stats: SpoolStats) -> None:
+        self.num_lost = 0
+        self.lock = asyncio.Lock()
+        self._folder = folder
+        self._disk = SegmentQueue(folder, max_bytes=max_bytes)
+        self._memory: deque[Record] = deque()
+        self._max_memory_events = max_memory_events
+        self._stats = stats
+        self._on_their_way: frozenset[Record] = frozenset()  # given to the sink, which has not answered yet
+        self._undecided: list[Record] = []  # of those, dropped here: lost only if they do not arrive
+        with contextlib.suppress(OSError, ValueError):
+            self.num_lost = int((folder / _LOST_FILE).read_text(encoding="utf-8"))
+
+    def __len__(self) -> int:
+        """How many records wait."""
+        return len(self._disk) + len(self._memory)
+
+    @property
+    def folder(self) -> Path:
+        """For messages."""
+        return self._folder
+
+    # --- in -----------------------------------------------------------------------------------------------------------
+
+    def keep(self, records: Sequence[Record], *, is_live: bool) -> bool:
+        """Add records; a live stream drops its oldest for them. False when there is no room and nothing may be lost."""
+        while True:
+            try:
+                self._disk.append([*self._memory, *records])
+            except QueueFullError:
+                if not is_live:
+                    return False
+                try:
+                    self._leave_out_unreadable()
+                    num_waiting = len(self._disk)
+                    oldest = self._disk.drop_oldest()
+                except OSError:  # what would be lost cannot be read now
+                    break
+                if not oldest:
+                    break
+                self._drop(oldest)
+                self._note_unreadable(num_waiting - len(self._disk) - len(oldest))
+            else:
+                self._memory.clear()
+                return True
+        self._memory.extend(records)
+        for _ in range(len(self._memory) - self._max_memory_events):
+            self._drop([self._memory.popleft()])
+        return True
+
+    def _leave_out_unreadable(self) -> None:
+        self._note_unreadable(self._disk.drop_unreadable())
+
+    def _note_unreadable(self, num_records: int) -> None:
+        if num_records:
+            logger.error(
+                "%d events that waited in %s are lost: expected the files that were written there, got damaged or "
+                "removed ones; check the disk, and that nothing else works in that folder",
+                num_records,
+                self._folder,
+            )
+            self._stats.num_dropped += num_records
+            self._note_lost(num_records)
+
+    def _drop(self, records: Sequence[Record]) -> None:
+        """Count lost events; changes of state are too important to lose and go to the end of what waits."""
+        self._undecided += [record for record in records if record in self._on_their_way]
+        lost = [record for record in records if record not in self._on_their_way]
+        num_events = sum(record.kind == EVENT for record in lost)
+        self._stats.num_dropped += num_events
+        # What those events announced themselves is announced by the next one as well.
+        self._note_lost(num_events + sum(map(num_announced, lost)))
+        self._memory.extend(record for record in lost if record.kind == STATUS)
+
+    def _note_lost(self, num_events: int) -> None:
+        self.num_lost = max(0, self.num_lost + num_events)
+        path = self._folder / _LOST_FILE
+        with contextlib.suppress(OSError):  # the disk may be full
+            if self.num_lost:
+                make_private_file(path)
+                path.write_text(str(self.num_lost), encoding="utf-8")
+            else:
+                path.unlink(missing_ok=True)
+
+    # --- out ----------------------------------------------------------------------------------------------------------
+
+    def oldest(self) -> Batch | None:
+        """The oldest records, up to a change of their kind or epoch; None after damaged ones were left out.
+
+        Raises:
+            OSError: the disk does not give them now.
+        """
+        peeked: Peeked | None = self._disk.peek(_MAX_RECORDS_PER_BATCH)
+        if peeked is not None and peeked.records:
+            peeked = self._disk.peek(num_alike(peeked.records))
+            records = peeked.records
+        elif len(self._disk):
+            self._leave_out_unreadable()
+            return None
+        else:
+            peeked = None
+            records = list(self._memory)[:_MAX_RECORDS_PER_BATCH]
+            records = records[: num_alike(records)]
+        self._on_their_way = frozenset(records)
+        return Batch(records, self.num_lost, peeked)
+
+    def settle(self, batch: Batch, *, was_sent: bool) -> None:
+        """The sink has answered: these wait no more, whether it took them or refuses them for ever."""
+        self._on_their_way, self._undecided = frozenset(), []
+        if batch.peeked is not None:
+            self._disk.take(batch.peeked)  # takes nothing if they were dropped meanwhile
+        else:
+            _take_from(self._memory, batch.records)
+        if was_sent and batch.num_lost and batch.records[0].kind == EVENT:
+            self._note_lost(-batch.num_lost)
+
+    def give_back(self) -> None:
+        """The sink did not take them: they wait again, and those that were dropped meanwhile are lost."""
+        undecided, self._on_their_way, self._undecided = self._undecided, frozenset(), []
+        self._drop(undecided)
+
+
+def _take_from(memory: deque[Record], records: Sequence[Record]) -> None:
+    """Take records off the front, as far as they are still there: some may have been dropped, or moved to the disk."""
+    for record in records:
+        if memory and memory[0] is record:
+            memory.popleft()

@@ -1,0 +1,150 @@
+"""Pure: events → what each person showed over time, in bounded memory however long the stream is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from emostream.domain.event import EmotionEvent, FaceEmotion
+
+MAX_BINS = 240
+"""Bins of a stream's time; when there would be more, each becomes twice as long."""
+_FIRST_BIN_SECONDS = 0.1
+_MAX_GAP_SECONDS = 1.0  # a face that is away for longer begins a new span
+_MAX_SPANS = 400  # per person; then the shortest half goes
+
+
+@dataclass(slots=True)
+class Span:
+    """A time in which a person's face kept one dominant emotion.
+
+    Attributes:
+        emotion: the dominant one.
+        start_seconds, end_seconds: in source time.
+        num_frames: frames in it.
+        confidence_sum: of the dominant emotion over the frames.
+    """
+
+    emotion: str
+    start_seconds: float
+    end_seconds: float
+    num_frames: int = 0
+    confidence_sum: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long."""
+        return self.end_seconds - self.start_seconds
+
+    @property
+    def confidence(self) -> float:
+        """Mean confidence, 0…1."""
+        return self.confidence_sum / self.num_frames
+
+
+@dataclass(slots=True)
+class Bin:
+    """A person in one interval.
+
+    Attributes:
+        num_frames: frames with this face.
+        probability_sums: of the smoothed probabilities, per emotion.
+        dominant_counts: frames per dominant emotion.
+    """
+
+    num_frames: int = 0
+    probability_sums: Counter[str] = field(default_factory=Counter)
+    dominant_counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Bin) -> None:
+        """Take in another one."""
+        self.num_frames += other.num_frames
+        self.probability_sums.update(other.probability_sums)
+        self.dominant_counts.update(other.dominant_counts)
+
+    @property
+    def dominant(self) -> str:
+        """The emotion that was dominant in most frames."""
+        return self.dominant_counts.most_common(1)[0][0]
+
+    def mean_of(self, emotion: str) -> float:
+        """Mean smoothed probability."""
+        return self.probability_sums[emotion] / self.num_frames
+
+
+@dataclass(slots=True)
+class PersonTimeline:
+    """One person.
+
+    Attributes:
+        spans: in order of time.
+        bins: index of the interval → what was seen in it; intervals without the face are absent.
+        num_lost_spans: short spans that were let go to bound memory.
+    """
+
+    spans: list[Span] = field(default_factory=list)
+    bins: dict[int, Bin] = field(default_factory=dict)
+    num_lost_spans: int = 0
+
+    def add(self, face: FaceEmotion, *, pts_seconds: float, bin_index: int) -> None:
+        """Count a frame."""
+        span = self.spans[-1] if self.spans else None
+        is_near = span is not None and pts_seconds - span.end_seconds <= _MAX_GAP_SECONDS
+        if span is not None and is_near:
+            span.end_seconds = pts_seconds  # a span lasts until the next one begins
+        if span is None or not is_near or span.emotion != face.dominant:
+            if len(self.spans) >= _MAX_SPANS:
+                self._forget_short()
+            span = Span(face.dominant, pts_seconds, pts_seconds)
+            self.spans.append(span)
+        span.num_frames += 1
+        span.confidence_sum += face.confidence
+        seen = Bin(1, Counter(face.smoothed.as_dict()), Counter({face.dominant: 1}))
+        self.bins.setdefault(bin_index, Bin()).add(seen)
+
+    def _forget_short(self) -> None:
+        *past, last = self.spans
+        kept = sorted(past, key=lambda span: -span.seconds)[: _MAX_SPANS // 2]
+        self.num_lost_spans += len(past) - len(kept)
+        self.spans = [*sorted(kept, key=lambda span: span.start_seconds), last]
+
+    def double_bins(self) -> None:
+        """Two neighbouring intervals become one."""
+        merged: dict[int, Bin] = {}
+        for index, one in self.bins.items():
+            merged.setdefault(index // 2, Bin()).add(one)
+        self.bins = merged
+
+
+class StreamTimeline:
+    """All persons of one run of a stream."""
+
+    def __init__(self) -> None:
+        self.bin_seconds = _FIRST_BIN_SECONDS
+        self.start_seconds = 0.0
+        self.end_seconds = 0.0
+        self._persons: dict[int, PersonTimeline] = {}
+        self._has_begun = False
+
+    @property
+    def persons(self) -> Mapping[int, PersonTimeline]:
+        """By track id, in order of appearance."""
+        return self._persons
+
+    def add(self, event: EmotionEvent) -> None:
+        """Count an event; events come in order."""
+        if not self._has_begun:
+            self._has_begun, self.start_seconds = True, event.pts_seconds
+        self.end_seconds = max(self.end_seconds, event.pts_seconds)
+        while self._bin_of(event.pts_seconds) >= MAX_BINS:
+            self.bin_seconds *= 2
+            for person in self._persons.values():
+                person.double_bins()
+        for face in event.faces:
+            if face.face.track_id is not None:
+                person = self._persons.setdefault(face.face.track_id, PersonTimeline())
+                person.add(face, pts_seconds=event.pts_seconds, bin_index=self._bin_of(event.pts_seconds))
+
+    def _bin_of(self, pts_seconds: float) -> int:
+        return int((pts_seconds - self.start_seconds) / self.bin_seconds)

@@ -1,0 +1,133 @@
+"""The HTTP interface: what every path has in common. The paths are in `api_streams.py` and its neighbours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, HTTPException, Response, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from emostream.config import ServiceSettings, Settings
+from emostream.service.console.pages import add_console
+from emostream.errors import EmostreamError
+from emostream.service.api.answer_window import AnswerWindow
+from emostream.service.api.context import ApiContext, Context
+from emostream.service.api.events import add_events
+from emostream.service.api.jobs import add_jobs
+from emostream.service.api.metrics import add_metrics, recording
+from emostream.wire.http_models import Alive, Readiness
+from emostream.service.api.pictures import add_pictures
+from emostream.service.api.previews import add_previews
+from emostream.service.api.streams import add_streams
+from emostream.service.api.limits import BodyLimit
+from emostream.service.registry.metrics import Recorder
+from emostream.service.api.problems import add_problem_handlers
+from emostream.service.api.limits import RateLimit
+from emostream.service.api.request_limit import RequestLimit
+from emostream.service.api.tokens import Scope, allows, find_token
+
+_READY_SECONDS = 2.0
+_HEALTH = ("/livez", "/readyz")
+_ALWAYS = (*_HEALTH, "/metrics")  # whoever watches the service must see it when it has too much to do
+
+
+def build_api(
+    settings: Settings, *, redis_url: str, record: Recorder | None = None, max_untold_bytes: int | None = None
+) -> FastAPI:
+    """The interface as an ASGI app; it connects when its server starts it.
+
+    Args:
+        settings: all settings.
+        redis_url: registry and events.
+        record: gets the figures of the interface as well.
+        max_untold_bytes: bound on one answer where the server neither holds it back nor tells of its reader.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with ApiContext(settings, redis_url=redis_url) as context, recording(context, record):
+            app.state.context = context
+            yield
+
+    service = settings.service
+    app = FastAPI(
+        title="emostream",
+        version=version("emostream"),
+        summary="Watch video, follow every face, publish its expression as events.",
+        lifespan=lifespan,
+    )
+    _add_limits(app, service, max_untold_bytes=max_untold_bytes)
+    add_problem_handlers(app)
+    reading, writing = [Depends(_allowed("read", settings))], [Depends(_allowed("write", settings))]
+    _add_health(app)
+    add_metrics(app, reading=reading)
+    add_streams(app, reading=reading, writing=writing)
+    add_jobs(app, reading=reading, writing=writing)
+    add_events(app, reading=reading)
+    add_previews(app, reading=reading)
+    add_pictures(app, reading=reading)
+    add_console(app)
+    return app
+
+
+def _add_limits(app: FastAPI, service: ServiceSettings, *, max_untold_bytes: int | None) -> None:
+    """Each is asked before those above it."""
+    tokens = service.tokens
+    app.add_middleware(BodyLimit, max_bytes=service.max_body_bytes, max_seconds=service.max_body_seconds, tokens=tokens)
+    app.add_middleware(
+        RequestLimit,
+        max_requests=service.max_requests,
+        max_requests_per_client=service.max_requests_per_client,
+        tokens=tokens,
+        unlimited=_ALWAYS,
+    )
+    app.add_middleware(RateLimit, per_second=service.max_requests_per_second, tokens=tokens, unlimited=_HEALTH)
+    app.add_middleware(AnswerWindow, max_untold_bytes=max_untold_bytes)
+
+
+_bearer = HTTPBearer(auto_error=False, description="A token of `service.tokens` in the settings.")
+
+
+def _allowed(scope: Scope, settings: Settings) -> Callable[..., Awaitable[None]]:
+    """A dependency that lets through who may do this; without any token in the settings, everybody."""
+    known = settings.service.tokens
+
+    async def check(credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]) -> None:
+        if not known:
+            return
+        entry = find_token(credentials.credentials, known) if credentials is not None else None
+        if entry is None:
+            raise HTTPException(401, "a valid bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
+        if not allows(entry, scope):
+            raise HTTPException(403, f"the token {entry.name!r} may not {scope}")
+
+    return check
+
+
+def _add_health(app: FastAPI) -> None:
+    @app.get("/livez", tags=["health"])
+    async def livez() -> Alive:
+        """The process answers."""
+        return Alive()
+
+    @app.get("/readyz", tags=["health"], responses={503: {"model": Readiness, "description": "Not ready"}})
+    async def readyz(context: Context, response: Response) -> Readiness:
+        """Redis answers, and at least one stream worker renewed its leases lately."""
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                view = await context.look()
+        except (EmostreamError, TimeoutError):
+            response.status_code = 503
+            return Readiness(ready=False, num_workers=0, num_streams=0, capacity=0)
+        takers = [worker for worker in view.workers.values() if not worker.is_draining]
+        response.status_code = 200 if takers else 503
+        return Readiness(
+            ready=bool(takers),
+            num_workers=len(takers),
+            num_streams=len(view.unfinished_ids()),
+            capacity=sum(worker.max_streams for worker in takers),
+        )

@@ -1,0 +1,121 @@
+"""What the HTTP interface works with: opened when its server starts, closed when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Annotated, Self
+
+from fastapi import Depends, Path, Request
+
+from emostream.pipeline.build import Models, load_models
+from emostream.vision.classify.engines import model_path
+from emostream.vision.models.manifest import ModelManifest, load_manifest
+from emostream.config import Settings
+from emostream.domain.event import EmotionEvent
+from emostream.pipeline.pictures import event_of_picture
+from emostream.service.egress.fetch import fetch
+from emostream.service.registry.jobs import JobRegistry
+from emostream.service.registry.leases import StreamLeases
+from emostream.service.registry.records import RegistryView
+from emostream.service.registry.streams import StreamRegistry, StreamStatus, UnknownStreamError, UnreadableRecordError
+from emostream.service.egress.policy import SourcePolicy
+from emostream.service.registry.store import RegistryStore
+
+_MAX_RETRY_SECONDS = 1.0  # a caller waits; 503 tells it to come again
+_MAX_PICTURES_AT_ONCE = 2
+_MAX_FETCHES_AT_ONCE = 4  # in threads of their own: a server that says nothing must not hold up other calls
+
+
+class ApiContext:
+    """An async context manager.
+
+    Args:
+        settings: all settings.
+        redis_url: registry and events.
+    """
+
+    def __init__(self, settings: Settings, *, redis_url: str) -> None:
+        self.settings = settings
+        self.redis_url = redis_url
+        self.policy = SourcePolicy(settings.service)
+        self._models: Models | None = None
+        self._loading = asyncio.Lock()
+        self._pictures = asyncio.Semaphore(_MAX_PICTURES_AT_ONCE)
+        self._fetching = ThreadPoolExecutor(_MAX_FETCHES_AT_ONCE, "emostream-fetch")
+
+    async def __aenter__(self) -> Self:
+        """Connect at the first call."""
+        self.store = RegistryStore(
+            self.settings.publish, redis_url=self.redis_url, max_retry_seconds=_MAX_RETRY_SECONDS
+        )
+        self.jobs = JobRegistry(self.store)
+        self.registry = StreamRegistry(self.store, max_streams=self.settings.service.max_streams)
+        self._looking = StreamLeases(self.store, worker_id="api", max_streams=0, ttl_seconds=1.0)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close everything."""
+        await self.store.close()
+        self._fetching.shutdown(wait=False, cancel_futures=True)
+        if self._models is not None:
+            self._models.close()
+
+    async def look(self) -> RegistryView:
+        """The registry now; raises `SinkUnavailableError`."""
+        return await self._looking.look()
+
+    async def status(self, stream_id: str) -> StreamStatus:
+        """How a stream is doing; raises `UnknownStreamError`, `SinkUnavailableError`."""
+        return await self.registry.status(stream_id, await self.look())
+
+    async def is_over(self, stream_id: str) -> bool:
+        """Whether a stream has ended for good, or is not wanted any more; raises `SinkUnavailableError`."""
+        try:
+            return (await self.status(stream_id)).state.is_final
+        except UnknownStreamError:
+            return True
+        except UnreadableRecordError:  # a newer process may be at it
+            return False
+
+    def manifest(self) -> ModelManifest:
+        """Of the emotion model that is in use; raises `ModelError`."""
+        return load_manifest(model_path(self.settings.classify))
+
+    async def fetch_picture(self, url: str) -> bytes:
+        """The content behind an untrusted URL. See `fetch`."""
+        call = functools.partial(
+            fetch,
+            url,
+            policy=self.policy,
+            max_bytes=self.settings.service.max_body_bytes,
+            timeout_seconds=self.settings.decode.open_timeout_seconds,
+        )
+        return await asyncio.get_running_loop().run_in_executor(self._fetching, call)
+
+    async def classify_picture(self, content: bytes) -> EmotionEvent:
+        """See `event_of_picture`; the models are loaded at the first picture."""
+        async with self._loading:
+            if self._models is None:
+                self._models = await asyncio.to_thread(load_models, self.settings)
+        # What is sent as a picture may be a list of other files.
+        decode = self.settings.decode.model_copy(update={"references": "none"})
+        settings = self.settings.model_copy(update={"decode": decode})
+        async with self._pictures:
+            return await event_of_picture(content, settings=settings, models=self._models)
+
+
+def _context_of(request: Request) -> ApiContext:
+    context: ApiContext = request.app.state.context
+    return context
+
+
+Context = Annotated[ApiContext, Depends(_context_of)]
+"""The context as an argument of a path's function."""
+
+StreamId = Annotated[str, Path(max_length=64, description="Names the stream.", examples=["door"])]
+"""The id of a stream as a part of the path."""

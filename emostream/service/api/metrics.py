@@ -1,0 +1,71 @@
+"""`/metrics` of the HTTP interface: the figures of all workers at one address."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+
+from emostream.telemetry.prometheus import CONTENT_TYPE, Process, exposition
+from emostream.telemetry.values import Family, Figures, families_from_json
+from emostream.telemetry.metrics import BUILD_INFO, STREAMS, WANTED_STREAMS
+from emostream.service.api.context import ApiContext
+from emostream.service.registry.metrics import MetricsLoop, Recorder, figures_of
+from emostream.service.registry.records import RegistryView
+from emostream.domain.stream import StreamState
+
+INTERFACE = "interface"
+"""In place of a worker's id."""
+
+
+def add_metrics(app: FastAPI, *, reading: Sequence[Any]) -> None:
+    """Add the path; names of streams are in what it tells, so it needs the right to read."""
+
+    @app.get("/metrics", dependencies=list(reading), tags=["health"], response_class=Response)
+    async def metrics(request: Request) -> Response:
+        """For Prometheus: the figures of every worker and shared classifier that lives, told apart by `worker_id`."""
+        context: ApiContext = request.app.state.context
+        view = await context.look()
+        found = await figures_of(context.store, [*sorted(view.workers), *await context.store.helpers()])
+        processes: list[Process] = [({"worker_id": INTERFACE}, interface_figures(view).families())]
+        processes += [({"worker_id": worker_id}, families_from_json(text)) for worker_id, text in found.items()]
+        return Response(exposition(processes), media_type=CONTENT_TYPE)
+
+
+@contextlib.asynccontextmanager
+async def recording(context: ApiContext, record: Recorder | None) -> AsyncIterator[None]:
+    """Tell a recorder again and again what only the interface knows, until the context is left.
+
+    Under Ray this is how the numbers of streams that failed, and of those that nobody has, get to Ray's metrics also
+    when no worker lives.
+    """
+    if record is None:
+        yield
+        return
+
+    async def collect() -> Sequence[Family]:
+        return interface_figures(await context.look()).families()
+
+    loop = MetricsLoop(INTERFACE, collect, interval_seconds=context.settings.metrics.interval_seconds, record=record)
+    measuring = asyncio.create_task(loop.run(), name="metrics of the interface")
+    try:
+        yield
+    finally:
+        measuring.cancel()
+        await asyncio.wait([measuring])
+
+
+def interface_figures(view: RegistryView) -> Figures:
+    """What there is to say also when no worker lives; every process of the interface says the same."""
+    figures = Figures()
+    figures.set(BUILD_INFO, 1, version=version("emostream"), python=platform.python_version())
+    figures.set(WANTED_STREAMS, len(view.unfinished_ids()))
+    states = Counter(state for stream_id, state in view.finished.items() if stream_id in view.records)
+    figures.replace(STREAMS, [({"state": state.value}, states[state]) for state in StreamState if state.is_final])
+    return figures

@@ -1,0 +1,111 @@
+"""Single pictures and the models over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from emostream.vision.models.manifest import ModelManifest
+from emostream.errors import SourceRejectedError
+from emostream.wire.events import json_from_event
+from emostream.wire.event_models import EventWire
+from emostream.service.api.context import ApiContext, Context
+from emostream.wire.http_models import SourceUrl, problem_responses
+
+_MAX_URL_LENGTH = 2048
+_MAX_PICTURES = 32  # each is in memory while it waits for its turn
+
+
+class PictureUrl(BaseModel):
+    """Where a picture is."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"url": "https://www.example.org/picture.jpg"}]}
+    )
+
+    url: SourceUrl = Field(
+        min_length=1, max_length=_MAX_URL_LENGTH, description="HTTP, HTTPS or a file of the media root."
+    )
+
+
+_BINARY = {"type": "string", "format": "binary"}
+_REQUEST_BODY = {
+    "required": True,
+    "content": {
+        "image/*": {"schema": _BINARY},
+        "multipart/form-data": {
+            "schema": {"type": "object", "properties": {"file": _BINARY}, "required": ["file"]},
+        },
+        "application/json": {"schema": PictureUrl.model_json_schema()},
+    },
+}
+
+
+def add_pictures(app: FastAPI, *, reading: list[Any]) -> None:
+    """The paths of `/v1/images` and `/v1/models`; the number of pictures at once is bounded."""
+    pictures = asyncio.Semaphore(_MAX_PICTURES)
+
+    @app.get("/v1/models", dependencies=reading, tags=["models"], responses=problem_responses())
+    async def list_models(context: Context) -> list[ModelManifest]:
+        """What classifies the faces, with what was measured of it."""
+        return [await asyncio.to_thread(context.manifest)]
+
+    @app.post(
+        "/v1/images",
+        dependencies=reading,
+        tags=["models"],
+        response_model=EventWire,
+        responses=problem_responses(400, 413),
+        openapi_extra={"requestBody": _REQUEST_BODY},
+    )
+    async def classify_picture(request: Request, context: Context) -> Response:
+        """The faces of one picture, as an event; nothing is stored.
+
+        The picture (JPEG, PNG, …; of a video its first frame) is the body, or the part `file` of a form, or at a URL.
+        """
+        if pictures.locked():
+            raise HTTPException(503, "too many pictures at once", headers={"Retry-After": "2"})
+        async with pictures:
+            event = await context.classify_picture(await _picture_of(request, context))
+        return Response(json_from_event(event), media_type="application/json")
+
+
+async def _picture_of(request: Request, context: ApiContext) -> bytes:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return await _uploaded(request, max_bytes=context.settings.service.max_body_bytes)
+    if kind == "application/json":
+        return await context.fetch_picture(_url_of(await request.body()))
+    return await request.body()
+
+
+def _url_of(body: bytes) -> str:
+    try:
+        return PictureUrl.model_validate(json.loads(body)).url
+    except ValidationError as exc:
+        # Not from `exc`, which holds the URL.
+        raise SourceRejectedError(f"expected a picture's URL: {exc.errors()[0]['msg']}") from None
+    except ValueError as exc:
+        raise SourceRejectedError('expected JSON like {"url": "https://www.example.org/picture.jpg"}') from exc
+
+
+async def _uploaded(request: Request, *, max_bytes: int) -> bytes:
+    parser = MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=1)
+    parser.spool_max_size = max_bytes  # the body is no longer, so it reaches no disk
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, ValueError) as exc:  # KeyError: there is no boundary
+        raise SourceRejectedError("expected a form with the picture as its part `file`") from exc
+    try:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise SourceRejectedError("expected a form with the picture as its part `file`")
+        return await file.read()
+    finally:
+        await form.close()

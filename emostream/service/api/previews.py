@@ -1,0 +1,181 @@
+"""Previews over HTTP: JPEGs for a browser's `<img>`, one at a time, and many streams with their events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, HTTPException, Query, Response
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+
+from emostream.service.api.context import Context, StreamId
+from emostream.wire.http_models import problem_responses
+from emostream.wire.preview import PreviewKind, PreviewPicture, preview_channel, preview_kind
+from emostream.service.api.preview_feed import PreviewFeed
+
+_BOUNDARY = "frame"
+_MAX_VIEWERS = 50  # each holds a connection to Redis and up to a megabyte a second of the network
+_MAX_STREAMS = 48  # of one page
+_ONE_PICTURE_SECONDS = 5.0
+_CHECK_SECONDS = 2.0  # how often a viewer of a stream that stands still asks whether it is over
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # proxies would hold pictures back
+}
+
+Boxes = Annotated[bool, Query(description="Draw boxes, track ids and emotions; false to draw them from the events.")]
+Blur = Annotated[bool, Query(description="Make faces unrecognisable; the operator may have asked for that always.")]
+
+
+def add_previews(app: FastAPI, *, reading: list[Any]) -> None:
+    """The paths; the number of those who look at once is bounded."""
+    viewers = asyncio.Semaphore(_MAX_VIEWERS)
+    _add_page_of_previews(app, viewers, reading=reading)
+
+    @app.get(
+        "/v1/streams/{stream_id}/preview.mjpeg",
+        dependencies=reading,
+        tags=["previews"],
+        response_class=StreamingResponse,
+        responses={
+            200: {"content": {f"multipart/x-mixed-replace; boundary={_BOUNDARY}": {}}, "description": "JPEGs"},
+            **problem_responses(403, 404, 409),
+        },
+    )
+    async def preview_stream(
+        stream_id: StreamId, context: Context, boxes: Boxes = True, blur: Blur = False
+    ) -> StreamingResponse:
+        """Small pictures as they are processed, up to 10 a second, until the stream is over; nothing is stored.
+
+        Each part says in its headers which frame it is (`X-Epoch`, `X-Frame-Index`, `X-Pts-Seconds`, `X-Captured-At`)
+        and how large that frame was (`X-Frame-Width`, `X-Frame-Height`; boxes in events are in its pixels).
+        """
+        kind = await _kind_to_show(context, stream_id, has_boxes=boxes, is_blurred=blur)
+        _check_room(viewers)
+
+        async def parts() -> AsyncIterator[bytes]:
+            async with viewers, PreviewFeed(context.store, channels=[preview_channel(stream_id, kind)]) as feed:
+                while True:
+                    picture = await feed.next(timeout_seconds=_CHECK_SECONDS)
+                    if picture is not None:
+                        yield _part("image/jpeg", picture.jpeg, _headers_of(picture))
+                    elif await context.is_over(stream_id):
+                        return
+
+        media_type = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
+        return StreamingResponse(parts(), media_type=media_type, headers=_HEADERS)
+
+    @app.get(
+        "/v1/streams/{stream_id}/preview.jpg",
+        dependencies=reading,
+        tags=["previews"],
+        response_class=Response,
+        responses={200: {"content": {"image/jpeg": {}}, "description": "A JPEG"}, **problem_responses(403, 404, 409)},
+    )
+    async def preview_picture(
+        stream_id: StreamId, context: Context, boxes: Boxes = True, blur: Blur = False
+    ) -> Response:
+        """The next picture, with the same headers; 503 where none comes within a few seconds."""
+        kind = await _kind_to_show(context, stream_id, has_boxes=boxes, is_blurred=blur)
+        _check_room(viewers)
+        async with viewers, PreviewFeed(context.store, channels=[preview_channel(stream_id, kind)]) as feed:
+            picture = await feed.next(timeout_seconds=_ONE_PICTURE_SECONDS)
+        if picture is None:
+            raise HTTPException(503, f"stream {stream_id} shows no picture now", headers={"Retry-After": "2"})
+        return Response(picture.jpeg, media_type="image/jpeg", headers=_HEADERS | _headers_of(picture))
+
+
+def _add_page_of_previews(app: FastAPI, viewers: asyncio.Semaphore, *, reading: list[Any]) -> None:
+    @app.get(
+        "/v1/previews",
+        dependencies=reading,
+        tags=["previews"],
+        response_class=StreamingResponse,
+        responses={
+            200: {"content": {f"multipart/mixed; boundary={_BOUNDARY}": {}}, "description": "Events and JPEGs"},
+            **problem_responses(403),
+        },
+    )
+    async def page_of_previews(
+        context: Context,
+        stream: Annotated[
+            list[Annotated[str, Field(max_length=64)]],
+            Query(min_length=1, max_length=_MAX_STREAMS, description="Which streams; give it once for each."),
+        ],
+        size: Annotated[
+            Literal["full", "small"],
+            Query(description="`full`: 640 pixels, up to 10 a second; `small`: 320 pixels, up to 2 a second."),
+        ] = "full",
+        blur: Blur = False,
+    ) -> StreamingResponse:
+        """Pictures of several streams over one connection, each after the event of its frame, until all are over.
+
+        Two parts belong together: `application/json` is the event as in docs/events.md without landmarks, and the
+        `image/jpeg` that follows is its picture, nothing drawn on it. Boxes are in pixels of the frame
+        (`frame_width`, `frame_height`), of which the picture is a smaller copy. Streams that are unknown or over are
+        left out.
+        """
+        is_blurred = _is_blurred(context, is_wanted=blur)
+        kind = preview_kind(has_boxes=False, is_blurred=is_blurred, is_small=size == "small")
+        _check_room(viewers)
+
+        async def parts() -> AsyncIterator[bytes]:
+            channels = [preview_channel(stream_id, kind) for stream_id in stream]
+            async with viewers, PreviewFeed(context.store, channels=channels) as feed:
+                yield b"\r\n"  # headers go out before the first picture
+                while True:
+                    picture = await feed.next(timeout_seconds=_CHECK_SECONDS)
+                    if picture is not None:
+                        yield _part("application/json", picture.event_json) + _part("image/jpeg", picture.jpeg)
+                    elif await _are_over(context, stream):
+                        yield f"--{_BOUNDARY}--\r\n".encode()
+                        return
+                    else:
+                        yield b"\r\n"  # so that a reader who went away is noticed
+
+        return StreamingResponse(parts(), media_type=f"multipart/mixed; boundary={_BOUNDARY}", headers=_HEADERS)
+
+
+async def _are_over(context: Context, stream_ids: list[str]) -> bool:
+    statuses = await context.registry.statuses(await context.look())
+    going_on = {status.record.stream_id for status in statuses if not status.state.is_final}
+    return going_on.isdisjoint(stream_ids)
+
+
+async def _kind_to_show(context: Context, stream_id: str, *, has_boxes: bool, is_blurred: bool) -> PreviewKind:
+    is_blurred = _is_blurred(context, is_wanted=is_blurred)
+    if (await context.status(stream_id)).state.is_final:
+        raise HTTPException(409, f"stream {stream_id} is over: there is nothing to see")
+    return preview_kind(has_boxes=has_boxes, is_blurred=is_blurred)
+
+
+def _is_blurred(context: Context, *, is_wanted: bool) -> bool:
+    allowed = context.settings.service.previews
+    if allowed == "off":
+        raise HTTPException(403, "previews are switched off here; the operator can set service.previews")
+    return is_wanted or allowed == "blurred"
+
+
+def _check_room(viewers: asyncio.Semaphore) -> None:
+    if viewers.locked():
+        raise HTTPException(503, "too many look at previews", headers={"Retry-After": "5"})
+
+
+def _headers_of(picture: PreviewPicture) -> dict[str, str]:
+    return {
+        "X-Epoch": str(picture.epoch),
+        "X-Frame-Index": str(picture.frame_index),
+        "X-Pts-Seconds": f"{picture.pts_seconds:.6f}",
+        "X-Captured-At": picture.captured_at.isoformat(),
+        "X-Frame-Width": str(picture.frame_width),
+        "X-Frame-Height": str(picture.frame_height),
+    }
+
+
+def _part(media_type: str, content: bytes, headers: dict[str, str] | None = None) -> bytes:
+    named = {"Content-Type": media_type, "Content-Length": str(len(content))} | (headers or {})
+    head = "".join(f"{name}: {value}\r\n" for name, value in named.items())
+    return f"--{_BOUNDARY}\r\n{head}\r\n".encode() + content + b"\r\n"

@@ -1,0 +1,62 @@
+"""Bounds how many requests are in progress: of one client, so that it leaves room for others, and in all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from emostream.config import TokenSettings
+from emostream.service.api.client_places import ClientPlaces, Place
+from emostream.service.api.problems import problem
+from emostream.service.api.tokens import client_of
+
+
+def has_body(scope: Scope) -> bool:
+    """Whether a request announces a body; one that does not has none."""
+    headers = dict(scope["headers"])
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"").strip(b" 0") != b""
+
+
+class RequestLimit:
+    """ASGI middleware: what is too many is refused at once, and does not wait for a place.
+
+    A request counts from its head to the end of its answer, so each reader of events counts for as long as it reads.
+
+    Args:
+        app: what is protected.
+        max_requests: in all (503).
+        max_requests_per_client: of one client (429).
+        tokens: those that are known.
+        unlimited: paths that are always answered, when no body comes with the request.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_requests: int,
+        max_requests_per_client: int,
+        tokens: Sequence[TokenSettings] = (),
+        unlimited: Collection[str] = (),
+    ) -> None:
+        self._app = app
+        self._places = ClientPlaces(max_requests, per_client=max_requests_per_client)
+        self._tokens = tokens
+        self._unlimited = unlimited
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] != "http" or (scope["path"] in self._unlimited and not has_body(scope)):
+            await self._app(scope, receive, send)
+            return
+        with self._places.asked_for(client_of(scope, self._tokens)) as place:
+            await (self._app if place is Place.TAKEN else no_place(place))(scope, receive, send)
+
+
+def no_place(place: Place) -> ASGIApp:
+    """The refusal of a request for which there is no place."""
+    headers = {"Retry-After": "2", "Connection": "close"}
+    if place is Place.CLIENT_HAS_TOO_MANY:
+        return problem(429, "too many requests at once; wait for answers", headers=headers)
+    return problem(503, "the service has too many requests at once; try again later", headers=headers)

@@ -1,0 +1,110 @@
+"""Streams over HTTP: ask for one, see how they are doing, change and remove them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Query, Response
+
+from emostream.errors import SourceUnavailableError
+from emostream.service.api.context import Context, StreamId
+from emostream.wire.http_models import (
+    StreamChange,
+    StreamList,
+    StreamRequest,
+    StreamView,
+    problem_responses,
+)
+from emostream.domain.stream import StreamState
+
+_MAX_PAGE = 500
+
+
+def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None:
+    """The paths of `/v1/streams` that answer at once."""
+
+    @app.post(
+        "/v1/streams",
+        status_code=201,
+        dependencies=writing,
+        tags=["streams"],
+        responses={
+            200: {"model": StreamView, "description": "It was there already"},
+            **problem_responses(400, 409, 413),
+        },
+    )
+    async def create_stream(body: StreamRequest, context: Context, response: Response) -> StreamView:
+        """Ask for a stream. Asking again for the very same changes nothing and answers 200."""
+        record = body.record()
+        try:
+            await asyncio.to_thread(context.policy.check, body.url)
+        except SourceUnavailableError as exc:  # whether it may be watched cannot be said now
+            raise HTTPException(503, str(exc), headers={"Retry-After": "2"}) from exc
+        record, is_new = await context.registry.create(record)
+        response.status_code = 201 if is_new else 200
+        response.headers["Location"] = f"/v1/streams/{record.stream_id}"
+        return StreamView.of(await context.status(record.stream_id))
+
+    @app.get("/v1/streams", dependencies=reading, tags=["streams"], responses=problem_responses())
+    async def list_streams(
+        context: Context,
+        state: Annotated[list[StreamState] | None, Query(description="Only streams in one of these states.")] = None,
+        prefix: Annotated[str, Query(max_length=64, description="Only ids that begin with this.")] = "",
+        cursor: Annotated[str, Query(max_length=64, description="`next_cursor` of the page before.")] = "",
+        limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 100,
+    ) -> StreamList:
+        """All streams, by id, page by page."""
+        view = await context.look()
+        statuses = [
+            status
+            for status in await context.registry.statuses(view)
+            if status.record.stream_id.startswith(prefix) and (not state or status.state in state)
+        ]
+        after = [status for status in statuses if status.record.stream_id > cursor]
+        page = [StreamView.of(status) for status in after[:limit]]
+        return StreamList(
+            streams=page,
+            next_cursor=page[-1].id if len(after) > limit else None,
+            num_matching=len(statuses),
+            unreadable=sorted(name for name in view.unreadable if name.startswith(prefix)),
+        )
+
+    @app.get("/v1/streams/{stream_id}", dependencies=reading, tags=["streams"], responses=problem_responses(404, 409))
+    async def show_stream(stream_id: StreamId, context: Context) -> StreamView:
+        """One stream and how it is doing."""
+        return StreamView.of(await context.status(stream_id))
+
+    @app.patch(
+        "/v1/streams/{stream_id}",
+        dependencies=writing,
+        tags=["streams"],
+        responses=problem_responses(400, 404, 409, 413),
+    )
+    async def change_stream(stream_id: StreamId, body: StreamChange, context: Context) -> StreamView:
+        """Change a stream in place: its source stays open (a change of zones opens it again)."""
+        await context.registry.change(stream_id, body.apply)
+        return StreamView.of(await context.status(stream_id))
+
+    @app.post(
+        "/v1/streams/{stream_id}/retry",
+        dependencies=writing,
+        tags=["streams"],
+        responses=problem_responses(404, 409),
+    )
+    async def retry_stream(stream_id: StreamId, context: Context) -> StreamView:
+        """Try a stream again that failed, for whatever reason; 409 when it did not fail. A file goes on after the last
+        frame that was published."""
+        await context.registry.retry(stream_id)
+        return StreamView.of(await context.status(stream_id))
+
+    @app.delete(
+        "/v1/streams/{stream_id}",
+        status_code=204,
+        dependencies=writing,
+        tags=["streams"],
+        responses=problem_responses(404),
+    )
+    async def remove_stream(stream_id: StreamId, context: Context) -> None:
+        """Ask for a stream no more. Events published stay until they are trimmed."""
+        await context.registry.remove(stream_id)

@@ -1,0 +1,100 @@
+"""Serves the console: a page at `/` and its files below `/console/`, from memory, and nothing of any other host."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI, HTTPException, Request, Response
+
+from emostream.render.palette import EMOTION_COLOURS, OTHER_COLOUR, hex_of
+
+_FOLDER = Path(__file__).parent / "static"
+_INDEX = "index.html"
+
+_MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+}
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        # No text can become a script by mistake: browsers that know this refuse `innerHTML` and its relatives.
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+"""The page may load and ask this service only, has no scripts or styles in its markup, and stands in no frame."""
+
+_HEADERS = {
+    "Cache-Control": "no-cache",  # kept, but asked for each time: after an upgrade no old file stays beside new ones
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleFile:
+    """One file of the console.
+
+    Attributes:
+        content: its bytes.
+        media_type: what they are.
+        etag: changes with them.
+    """
+
+    content: bytes
+    media_type: str
+    etag: str
+
+
+def console_files() -> dict[str, ConsoleFile]:
+    """All files by name, with `palette.json`: the colours of emotions are those of annotated videos."""
+    found = {path.name: path.read_bytes() for path in sorted(_FOLDER.iterdir()) if path.suffix in _MEDIA_TYPES}
+    found["palette.json"] = json.dumps(
+        {"emotions": {name: hex_of(colour) for name, colour in EMOTION_COLOURS.items()}, "other": hex_of(OTHER_COLOUR)}
+    ).encode()
+    return {
+        name: ConsoleFile(content, _MEDIA_TYPES[Path(name).suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+        for name, content in found.items()
+    }
+
+
+def add_console(app: FastAPI) -> None:
+    """The paths of the console. No token is needed: there is nothing in these files that is not in the package."""
+    files = console_files()
+
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    async def console(request: Request) -> Response:
+        return _answer(files[_INDEX], request)
+
+    @app.api_route("/console/{name}", methods=["GET", "HEAD"], include_in_schema=False)
+    async def console_file(name: str, request: Request) -> Response:
+        if name not in files or name == _INDEX:
+            raise HTTPException(404, "the console has no such file; was it of another version? Load the page again")
+        return _answer(files[name], request)
+
+
+def _answer(file: ConsoleFile, request: Request) -> Response:
+    headers = _HEADERS | {"ETag": file.etag}
+    # Proxies that compress on the way make the tag a weak one.
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    if file.etag in known:
+        return Response(status_code=304, headers=headers)
+    return Response(file.content, media_type=file.media_type, headers=headers)

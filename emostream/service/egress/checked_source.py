@@ -1,0 +1,161 @@
+"""A source at an untrusted place: the policy is asked in the moment it is opened, and what it says is opened."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+from pydantic import SecretStr
+
+from emostream.domain.address import parse_address
+from emostream.config import DecodeSettings
+from emostream.decode.pyav_source import PyAVSource
+from emostream.decode.source import DecodeStats, SourceInfo
+from emostream.errors import SourceError, SourceUnavailableError
+from emostream.domain.frame import Frame
+from emostream.domain.redact import shown_address
+from emostream.service.egress.proxy import Egress
+from emostream.service.egress.policy import SourcePolicy
+from emostream.domain.stream import StreamKind, StreamSpec
+
+_PLAIN_OF = {"rtsps": "rtsp", "rtmps": "rtmp"}
+_DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "rtmps": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRules:
+    """How sources of the service are opened.
+
+    Attributes:
+        settings: time-outs and limits.
+        policy: which addresses may be opened.
+        egress: the way to those that are not under the operator's eyes.
+    """
+
+    settings: DecodeSettings
+    policy: SourcePolicy
+    egress: Egress
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What FFmpeg is given.
+
+    Attributes:
+        url: to open.
+        settings: for it.
+        relay_port: of the relay it leads through; None without one.
+    """
+
+    url: str
+    settings: DecodeSettings
+    relay_port: int | None = None
+
+
+class CheckedSource:
+    """A `FrameSource` for the service."""
+
+    def __init__(self, spec: StreamSpec, *, rules: SourceRules) -> None:
+        self._spec = spec
+        self._rules = rules
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._source: PyAVSource | None = None
+        self._way: _Way | None = None
+
+    @property
+    def kind(self) -> StreamKind:
+        """Live or file, as the spec says."""
+        return self._spec.kind
+
+    @property
+    def info(self) -> SourceInfo:
+        """Available once opened."""
+        return self._opened().info
+
+    @property
+    def stats(self) -> DecodeStats:
+        """Counters so far."""
+        return DecodeStats() if self._source is None else self._source.stats
+
+    @property
+    def num_discontinuities(self) -> int:
+        """How often the source's clock jumped so far."""
+        return 0 if self._source is None else self._source.num_discontinuities
+
+    def __enter__(self) -> Self:
+        """Ask, then open; raises `SourceError`."""
+        way = self._way = self._find_way()
+        source = PyAVSource(replace(self._spec, url=way.url), settings=way.settings)
+        with self._lock:
+            if self._is_closed:
+                raise SourceUnavailableError("the source was closed before it could be opened")
+            self._source = source
+        with self._named():
+            source.__enter__()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Release everything. Safe to call twice and from another thread."""
+        with self._lock:
+            self._is_closed = True
+            source = self._source
+        if source is not None:
+            source.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames of the source."""
+        with self._named():
+            yield from self._opened()
+
+    def _opened(self) -> PyAVSource:
+        if self._source is None:
+            raise RuntimeError("expected an open source: use it in a `with` statement")
+        return self._source
+
+    def _find_way(self) -> _Way:
+        rules, settings = self._rules, self._rules.settings
+        url = rules.policy.check(self._spec.url)
+        address = parse_address(self._spec.url)
+        if address.scheme in ("http", "https") and settings.http_proxy is None:
+            return _Way(url, settings.model_copy(update={"http_proxy": SecretStr(rules.egress.proxy_url)}))
+        is_tls = address.scheme in _PLAIN_OF
+        # Media over UDP passes no relay; its operator answers for the cameras.
+        is_direct = settings.rtsp_transport == "udp" and rules.policy.is_inside(url)
+        if not is_tls and (address.scheme != "rtsp" or is_direct):
+            return _Way(url, settings)
+        scheme = _PLAIN_OF.get(address.scheme, address.scheme)
+        port = rules.egress.relay(
+            address.host,
+            address.port or _DEFAULT_PORTS[address.scheme],
+            is_tls=is_tls,
+            is_rtsp=scheme == "rtsp",
+        )
+        # A relay carries one connection, so the media must be in it as well.
+        over_tcp = settings.model_copy(update={"rtsp_transport": "tcp"})
+        return _Way(replace(address, scheme=scheme).at("127.0.0.1", port).url, over_tcp, port)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors name the source as it was submitted, and say why its relay ended."""
+        try:
+            yield
+        except SourceError as exc:
+            way = self._way
+            if way is None or way.relay_port is None:
+                raise
+            name = shown_address(self._spec.url)
+            message = str(exc).replace(shown_address(way.url), name)
+            if reason := self._rules.egress.why_closed(way.relay_port):
+                message = f"{name}: {reason}"
+            raise type(exc)(message, **exc.fields) from exc

@@ -1,0 +1,62 @@
+"""The files of a job: all under a folder or a prefix of an object store that match, held to the source policy."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from emostream.decode.remote_file import is_remote, list_remote
+from emostream.errors import SourceRejectedError
+from emostream.domain.redact import shown_address
+from emostream.service.egress.policy import SourcePolicy
+
+VIDEO_PATTERNS = tuple(
+    f"*.{ending}"
+    for ending in ("mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "flv", "3gp", "wmv")
+)
+
+
+def find_files(url: str, *, patterns: Sequence[str], policy: SourcePolicy, max_files: int) -> list[str]:
+    """URLs of the files, by name; blocks.
+
+    Args:
+        url: of a folder (`file:///…`) or of a prefix (`s3://…`).
+        patterns: of names, as in a shell, without regard to case.
+        policy: asked for the folder and for each file; files that it refuses are left out.
+        max_files: more are refused.
+
+    Raises:
+        SourceRejectedError: the folder may not be read, or there are no such files, or too many.
+        SourceUnavailableError: the store cannot be reached.
+    """
+    policy.check_folder(url)
+    lowered = [pattern.lower() for pattern in patterns]
+    found = []
+    for file in _all_files(url):
+        name = file.rpartition("/")[2].lower()
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in lowered) and _is_allowed(file, policy):
+            found.append(file)
+        if len(found) > max_files:
+            raise SourceRejectedError(
+                f"{shown_address(url)}: more than {max_files} files; give a smaller folder, or raise "
+                "service.max_job_files"
+            )
+    if not found:
+        raise SourceRejectedError(f"{shown_address(url)}: there is no file that matches {', '.join(patterns)}")
+    return found
+
+
+def _all_files(url: str) -> Iterator[str]:
+    if is_remote(url):
+        yield from list_remote(url)
+    else:
+        yield from (f"file://{path}" for path in sorted(Path(url.removeprefix("file://")).rglob("*")) if path.is_file())
+
+
+def _is_allowed(url: str, policy: SourcePolicy) -> bool:
+    try:  # a link may lead out of the folder
+        policy.check(url)
+    except SourceRejectedError:
+        return False
+    return True

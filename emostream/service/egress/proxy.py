@@ -1,0 +1,268 @@
+"""The way out for FFmpeg: every connection passes the source policy and goes to the address that was checked.
+
+FFmpeg looks names up by itself, follows redirects and opens what playlists name. So in the service it reaches no source
+at an unknown place by itself:
+
+- HTTP and HTTPS go through a proxy on loopback that asks the policy for each connection. FFmpeg uses its proxy for
+  redirects and for every part of a playlist as well. TLS stays end to end, so certificates and names are FFmpeg's.
+- RTSP (but not where media comes over UDP from the operator's networks) and everything over TLS (rtsps, rtmps) goes
+  through a relay on loopback for one connection. It speaks TLS to the server. Of RTSP it passes on one message after
+  the other, written anew, and ends the connection when the server redirects or what is said is not RTSP
+  (`rtsp_guard.py`).
+
+All of it runs in one thread with an event loop of its own, so a busy worker does not slow sources down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import os
+import secrets
+import ssl
+import threading
+from base64 import b64encode
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from emostream.errors import SourceError, SourceUnavailableError
+from emostream.domain.redact import redact
+from emostream.service.egress.proxy_request import HEAD_END, MAX_HEAD_BYTES, ProxyRequest, parse_proxy_request
+from emostream.service.egress.rtsp_guard import RtspGuard, RtspGuardError
+from emostream.service.egress.policy import SourcePolicy
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_CHUNK_BYTES = 1 << 16
+_CONNECT_SECONDS = 10.0
+_ACCEPTED_SECONDS = 0.02  # connections that are being accepted become tasks meanwhile
+_MAX_REASONS = 1000
+_ACCEPT_SECONDS = 30.0  # FFmpeg connects to a relay at once; a relay nobody connects to is given up
+
+_FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_UNREACHABLE = b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_LOGIN_WANTED = (
+    b'HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="emostream"\r\n'
+    b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+)
+_CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Egress:
+    """A context manager; leaving it ends all connections.
+
+    Args:
+        policy: asked for the host of each connection.
+        verify_tls: certificates behind relays must be valid for their name.
+    """
+
+    def __init__(self, policy: SourcePolicy, *, verify_tls: bool = False) -> None:
+        self._policy = policy
+        self._tls = ssl.create_default_context()
+        if not verify_tls:
+            self._tls.check_hostname = False
+            self._tls.verify_mode = ssl.CERT_NONE
+        self._login = f"emostream:{secrets.token_hex(16)}"
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="emostream-egress", daemon=True)
+        self._servers: set[asyncio.Server] = set()
+        self._serving: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._reasons: OrderedDict[int, str] = OrderedDict()
+
+    def __enter__(self) -> Self:
+        """Listen."""
+        if (exceptions := os.environ.pop("no_proxy", None)) is not None:
+            # FFmpeg would go round the proxy for these. Ray's gRPC and Python read the others as well.
+            os.environ.setdefault("no_grpc_proxy", exceptions)
+            os.environ.setdefault("NO_PROXY", exceptions)
+        self._thread.start()
+        self._server = self._run(self._listen(self._proxy, limit=MAX_HEAD_BYTES))
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End everything."""
+        self._run(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def proxy_url(self) -> str:
+        """For FFmpeg's option `http_proxy`; holds a secret, so that only this process can use it."""
+        return f"http://{self._login}@127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def relay(self, host: str, port: int, *, is_tls: bool, is_rtsp: bool) -> int:
+        """A port on loopback that leads one connection to this host; blocks for a moment.
+
+        Args:
+            host: asked of the policy when the connection comes.
+            port: on that host.
+            is_tls: speak TLS to it, with its name.
+            is_rtsp: pass on RTSP only, and end the connection when the server redirects.
+        """
+        return self._run(self._open_relay(host, port, is_tls=is_tls, is_rtsp=is_rtsp))
+
+    def why_closed(self, port: int) -> str:
+        """Why the relay at this port ended a connection; empty when it did not."""
+        return self._reasons.get(port, "")
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _stop(self) -> None:
+        await asyncio.sleep(_ACCEPTED_SECONDS)
+        for server in list(self._servers):
+            server.close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+        for writer in self._writers:  # of tasks that were cancelled before they began
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+    async def _listen(self, serve: Callable[..., Coroutine[Any, Any, None]], *, limit: int) -> asyncio.Server:
+        """A listener on loopback; each connection is closed when it was served."""
+
+        async def serve_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                try:
+                    async with _closing(writer):
+                        await serve(reader, writer)
+                finally:
+                    self._writers.discard(writer)
+
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self._writers.add(writer)
+            task = self._loop.create_task(serve_and_close(reader, writer))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=limit)
+        self._servers.add(server)
+        return server
+
+    # --- the proxy for HTTP -------------------------------------------------------------------------------------------
+
+    async def _proxy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                head = await reader.readuntil(HEAD_END)
+        except (TimeoutError, asyncio.LimitOverrunError):
+            return
+        request = parse_proxy_request(head)
+        if request is None or not self._knows(request):
+            writer.write(_LOGIN_WANTED if request is not None else _FORBIDDEN)
+            return
+        try:
+            upstream = await self._connect(request.host, request.port)
+        except SourceUnavailableError as exc:
+            logger.info("a source is not reached: %s", exc)
+            writer.write(_UNREACHABLE)
+            return
+        except SourceError as exc:
+            logger.warning("a source leads where it must not: %s", exc)
+            writer.write(_FORBIDDEN)
+            return
+        async with _closing(upstream[1]):
+            if request.is_tunnel:
+                writer.write(_CONNECTED)
+            else:
+                upstream[1].write(request.head_for_server)
+            await _splice((reader, writer), upstream, is_tunnel=request.is_tunnel)
+
+    def _knows(self, request: ProxyRequest) -> bool:
+        expected = b"Basic " + b64encode(self._login.encode())
+        return hmac.compare_digest(request.authorization, expected)
+
+    # --- relays -------------------------------------------------------------------------------------------------------
+
+    async def _open_relay(self, host: str, port: int, *, is_tls: bool, is_rtsp: bool) -> int:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            close()  # one connection only
+            try:
+                upstream = await self._connect(host, port, is_tls=is_tls)
+            except SourceError as exc:
+                self._note(local_port, str(exc))
+                return
+            async with _closing(upstream[1]):
+                guard = RtspGuard(f"127.0.0.1:{local_port}") if is_rtsp else None
+                try:
+                    await _splice((reader, writer), upstream, is_tunnel=True, guard=guard)
+                except RtspGuardError as exc:
+                    self._note(local_port, str(exc))
+
+        def close() -> None:
+            server.close()
+            self._servers.discard(server)
+
+        server = await self._listen(serve, limit=_CHUNK_BYTES)
+        self._loop.call_later(_ACCEPT_SECONDS, close)
+        local_port: int = server.sockets[0].getsockname()[1]
+        self._reasons.pop(local_port, None)
+        return local_port
+
+    def _note(self, local_port: int, reason: str) -> None:
+        self._reasons[local_port] = reason
+        if len(self._reasons) > _MAX_REASONS:
+            self._reasons.popitem(last=False)
+
+    async def _connect(self, host: str, port: int, *, is_tls: bool = False) -> Streams:
+        """Raises `SourceRejectedError` where one may not connect, `SourceUnavailableError` where nobody answers."""
+        address = await asyncio.to_thread(self._policy.address_of, host, name=host)
+        tls: dict[str, Any] = {"ssl": self._tls, "server_hostname": host} if is_tls else {}
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                return await asyncio.open_connection(address, port, limit=_CHUNK_BYTES, **tls)
+        except ConnectionRefusedError as exc:
+            raise SourceUnavailableError("connection refused; is it running, and is the port right?") from exc
+        except TimeoutError as exc:
+            raise SourceUnavailableError("it does not answer in time; check the address and the network") from exc
+        except OSError as exc:  # includes errors of TLS
+            raise SourceUnavailableError(f"it cannot be reached: {redact(exc.strerror or str(exc))}") from exc
+
+
+@contextlib.asynccontextmanager
+async def _closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError, ssl.SSLError):
+            await writer.wait_closed()
+
+
+async def _splice(client: Streams, server: Streams, *, is_tunnel: bool, guard: RtspGuard | None = None) -> None:
+    """Bytes both ways until one side ends. Of a plain HTTP request nothing more of the client is passed on: its next
+    one may be for another host, so it has to come on another connection."""
+
+    async def from_client() -> None:
+        while data := await client[0].read(_CHUNK_BYTES):
+            if is_tunnel:
+                server[1].write(data if guard is None else guard.sent(data))
+                await server[1].drain()
+
+    async def from_server() -> None:
+        while data := await server[0].read(_CHUNK_BYTES):
+            client[1].write(data if guard is None else guard.received(data))
+            await client[1].drain()
+
+    ways = [asyncio.create_task(from_client()), asyncio.create_task(from_server())]
+    try:
+        done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for way in done:
+            way.result()
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)

@@ -1,0 +1,240 @@
+"""Pure: passes an RTSP conversation on message by message, without what leads a client to another host.
+
+FFmpeg follows redirects without asking anybody, and understands lines that no server should write. So nothing is passed
+on as it came: each message is taken apart where it begins and ends, and written anew in one form that cannot be read in
+two ways. That holds for the whole session; only what is in `$` frames (media) is passed on without a look.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_LONGEST_LINE_BYTES = 4000  # FFmpeg cuts lines at 4095
+_LONGEST_HEAD_BYTES = 1 << 16
+_LONGEST_BODY_BYTES = 1 << 20
+_FRAME = 0x24  # "$", a channel, two bytes of length
+_FRAME_HEAD_BYTES = 4
+_LEAST_FRAME_BYTES = 8  # FFmpeg takes what is in a shorter one for text
+
+_STATUS = re.compile(rb"([1-6][0-9][0-9])(?![0-9])(.*)")
+_METHOD = re.compile(rb"[A-Z_]{3,20}")
+_REQUEST_LINE = re.compile(rb"[A-Z_]{3,20} [ -~\x80-\xff]+ RTSP/[12]\.[0-9]")
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_LENGTH = re.compile(rb"[0-9]{1,8}")
+_URL = re.compile(rb"rtsps?://[^/?#\s;,\"<>]*", re.IGNORECASE)
+_CONTROL_LINE = re.compile(rb"(?im)^(a=control:[ \t]*)rtsps?://[^/?#\s]*")
+# They name other places for a client to go to. Of a redirect nothing is passed on at all.
+_LEADING_AWAY = frozenset({b"location", b"content-location"})
+_WITH_URLS = frozenset({b"content-base", b"rtp-info"})
+
+
+class RtspGuardError(Exception):
+    """This conversation must not go on; the message says why."""
+
+
+class RtspRedirectError(RtspGuardError):
+    """The server redirects."""
+
+
+class RtspGuard:
+    """Between a client and a server: each way gets bytes and gives those to pass on, complete messages only.
+
+    >>> guard = RtspGuard("127.0.0.1:5000")
+    >>> guard.received(b"RTSP/1.0 200 OK\\nContent-Base: rtsp://10.0.0.1/x/\\nCSeq: 1\\n\\nRTSP/1")
+    b'RTSP/1.0 200 OK\\r\\nContent-Base: rtsp://127.0.0.1:5000/x/\\r\\nCSeq: 1\\r\\n\\r\\n'
+    >>> guard.received(b".0 302 Moved\\r\\nLocation: rtsp://inside/\\r\\n\\r\\n")
+    Traceback (most recent call last):
+    emostream.service.egress.rtsp_guard.RtspRedirectError: its server redirects, which is not followed; ...
+
+    Args:
+        place: host and port that the client asked for. Other ones that the server names in `Content-Base`, `RTP-Info`
+            and control URLs of its description are replaced by it; None leaves them.
+    """
+
+    def __init__(self, place: str | None = None) -> None:
+        self._place = None if place is None else b"rtsp://" + place.encode("ascii")
+        self._from_client = _Messages(self._checked_request)
+        self._from_server = _Messages(self._rewritten_answer, passes_over_noise=True)
+
+    def sent(self, data: bytes) -> bytes:
+        """What the client sent → what the server is given.
+
+        Raises:
+            RtspGuardError: it is no request, or more than that.
+        """
+        return self._from_client.take(data)
+
+    def received(self, data: bytes) -> bytes:
+        """What the server sent → what the client is given.
+
+        Raises:
+            RtspGuardError: it must not be passed on.
+            RtspRedirectError: because the server redirects.
+        """
+        return self._from_server.take(data)
+
+    def _checked_request(self, first: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
+        """As it came: a client of ours writes what is right, unless an address put lines into it."""
+        return _written(first, headers, body)
+
+    def _rewritten_answer(self, first: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
+        kept = [(name, value) for name, value in headers if name.lower() not in _LEADING_AWAY]
+        if (place := self._place) is not None:
+            kept = [(name, _URL.sub(place, value) if name.lower() in _WITH_URLS else value) for name, value in kept]
+            body = _CONTROL_LINE.sub(rb"\1" + place, body)
+        return _written(first, kept, body)
+
+
+_Rewrite = Callable[[bytes, list[tuple[bytes, bytes]], bytes], bytes]
+
+
+class _Messages:
+    """One way of a conversation.
+
+    Args:
+        rewrite: first line, headers but `Content-Length`, and body of a message → the message to pass on.
+        passes_over_noise: leave out what is neither message nor frame. Some cameras send such between frames; what a
+            client sends must be right.
+    """
+
+    def __init__(self, rewrite: _Rewrite, *, passes_over_noise: bool = False) -> None:
+        self._rewrite = rewrite
+        self._passes_over_noise = passes_over_noise
+        self._waiting = bytearray()
+
+    def take(self, data: bytes) -> bytes:
+        """What is complete now."""
+        waiting = self._waiting
+        waiting += data
+        passed_on = bytearray()
+        position = 0  # up to here all is done
+        while (end := self._frames_end(position, passed_on)) < len(waiting):
+            position = end
+            taken = self._message_at(position)
+            if taken is None:
+                break
+            message, position = taken
+            passed_on += message
+        else:
+            position = end
+        del waiting[:position]
+        return bytes(passed_on)
+
+    def _frames_end(self, position: int, passed_on: bytearray) -> int:
+        """Pass on complete frames from here on; where the first other thing begins."""
+        waiting, start = self._waiting, position
+        while position + _FRAME_HEAD_BYTES <= len(waiting) and waiting[position] == _FRAME:
+            length = waiting[position + 2] << 8 | waiting[position + 3]
+            end = position + _FRAME_HEAD_BYTES + length
+            if end > len(waiting):
+                break
+            if 0 < length < _LEAST_FRAME_BYTES:
+                passed_on += waiting[start:position]
+                start = end
+            position = end
+        passed_on += waiting[start:position]
+        return position
+
+    def _message_at(self, position: int) -> tuple[bytes, int] | None:
+        """The message that begins here, rewritten, and where it ends; empty for an empty line and noise; None when more
+        must come first."""
+        waiting = self._waiting
+        if waiting[position] in b"\r\n":
+            return b"", position + 1
+        line_end = waiting.find(b"\n", position)
+        if waiting[position] == _FRAME or (line_end < 0 and len(waiting) - position <= _LONGEST_LINE_BYTES):
+            return None
+        first = self._first_line(bytes(waiting[position:line_end])) if line_end >= 0 else None
+        if first is None:
+            return self._noise(line_end + 1 if line_end >= 0 else len(waiting))
+        return self._after_first_line(first, line_end + 1)
+
+    def _after_first_line(self, first: bytes, position: int) -> tuple[bytes, int] | None:
+        waiting = self._waiting
+        head_end = _head_end(waiting, position)
+        if head_end is None:
+            if len(waiting) - position > _LONGEST_HEAD_BYTES:
+                raise RtspGuardError("its RTSP messages have no end")
+            return None
+        headers, length = _headers(bytes(waiting[position:head_end]), is_strict=not self._passes_over_noise)
+        end = head_end + length
+        if end > len(waiting):
+            return None
+        return self._rewrite(first, headers, bytes(waiting[head_end:end])), end
+
+    def _noise(self, end: int) -> tuple[bytes, int]:
+        if not self._passes_over_noise:
+            raise RtspGuardError("what would be sent to it is not RTSP; check user and password in the URL")
+        return b"", end
+
+    def _first_line(self, line: bytes) -> bytes | None:
+        """In one form; None when no message begins so."""
+        if not self._passes_over_noise:
+            line = line.removesuffix(b"\r")
+            return line if _REQUEST_LINE.fullmatch(line) or _answer_line(line.split()) else None
+        words = line.replace(b"\r", b"").split()
+        if not words or len(line) > _LONGEST_LINE_BYTES:
+            return None
+        if words[0].startswith(b"RTSP/"):
+            return _answer_line(words)
+        if words[0] == b"REDIRECT":
+            raise _redirect()
+        if len(words) == 3 and _METHOD.fullmatch(words[0]) and words[2].startswith(b"RTSP/"):
+            return _printable(b" ".join(words))
+        return None
+
+
+def _answer_line(words: list[bytes]) -> bytes | None:
+    """The first line of an answer. A status that is no plain number could be read as a redirect."""
+    if not words or not words[0].startswith(b"RTSP/"):
+        return None
+    status = _STATUS.fullmatch(words[1]) if len(words) > 1 else None
+    if status is None or status[1].startswith(b"3"):
+        raise _redirect()
+    return _printable(b" ".join((b"RTSP/1.0", status[1], status[2], *words[2:]))).replace(b"  ", b" ")
+
+
+def _redirect() -> RtspRedirectError:
+    return RtspRedirectError("its server redirects, which is not followed; give the URL it leads to")
+
+
+def _head_end(data: bytearray, position: int) -> int | None:
+    """Where the body begins: after the next line with nothing on it; None when it is not there yet."""
+    while True:
+        line_end = data.find(b"\n", position)
+        if line_end < 0:
+            return None
+        if not data[position:line_end].strip(b"\r"):
+            return line_end + 1
+        position = line_end + 1
+
+
+def _headers(head: bytes, *, is_strict: bool) -> tuple[list[tuple[bytes, bytes]], int]:
+    """Headers but the length, which comes after them; lines that are none are left out, or refused."""
+    headers: list[tuple[bytes, bytes]] = []
+    lengths: set[bytes] = set()
+    for line in head.split(b"\n")[:-1]:
+        match = _HEADER.fullmatch(line.replace(b"\r", b"") if not is_strict else line.removesuffix(b"\r"))
+        if match is None or len(line) > _LONGEST_LINE_BYTES:
+            if is_strict and line.strip(b"\r"):
+                raise RtspGuardError("what would be sent to it is not RTSP; check user and password in the URL")
+        elif match[1].lower() == b"content-length":
+            lengths.add(match[2].strip())
+        else:
+            headers.append((match[1], match[2].strip()))
+    length = lengths.pop() if lengths else b"0"
+    if lengths or not _LENGTH.fullmatch(length) or int(length) > _LONGEST_BODY_BYTES:
+        raise RtspGuardError("its RTSP messages have lengths that cannot be")
+    return headers, int(length)
+
+
+def _written(first: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
+    lines = [first, *(name + b": " + value for name, value in headers)]
+    if body:
+        lines.append(b"Content-Length: %d" % len(body))
+    return b"\r\n".join((*lines, b"", body))
+
+
+def _printable(line: bytes) -> bytes:
+    return bytes(byte for byte in line if 0x20 <= byte != 0x7F)

@@ -1,0 +1,292 @@
+"""Streams are owned by leases with growing fencing tokens (decision D7); the token is the epoch of events."""
+
+from __future__ import annotations
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from emostream.service.registry.records import RegistryView, StreamReport, json_from_record, json_from_report
+from emostream.service.registry.store import RegistryStore, text_pairs
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeVar
+from emostream.errors import EventRejectedError
+from emostream.service.registry.records import Lease, RegistryView, StreamRecord, WorkerEntry, record_from_json
+from emostream.domain.stream import StreamState
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """One answer of the registry.
+
+    Attributes:
+        now_ms: the server's clock.
+        generation: changes when the server lost its data.
+        version: to be named at the next question.
+        is_all: whether this is everything there is; otherwise what is not named is as it was.
+        records, finished, leases, workers: by id; None is what is not there any more.
+        unreadable: texts of records that this version cannot read, by id; None for all other records.
+        lost: streams that the asking worker does not own any more.
+        previews: channels of the previews that somebody looks at.
+    """
+
+    now_ms: int
+    generation: str
+    version: int
+    is_all: bool
+    records: Mapping[str, StreamRecord | None]
+    unreadable: Mapping[str, str | None]
+    finished: Mapping[str, StreamState | None]
+    leases: Mapping[str, Lease | None]
+    workers: Mapping[str, WorkerEntry | None]
+    lost: tuple[str, ...]
+    previews: frozenset[str]
+
+    @classmethod
+    def from_reply(cls, reply: Sequence[Any]) -> Self:
+        """As `heartbeat.lua` answers. Each thing is read for itself: one that was written by another version, or is
+        damaged, stands in the way of no other."""
+        now_ms, generation, version, is_all, records, states, workers, lost, looked_at = reply
+        ids = [_text(name) for name in states[::3]]
+        read = {name: _record(text) for name, text in _pairs(records).items()}
+        return cls(
+            now_ms=int(now_ms),
+            generation=generation.decode(),
+            version=int(version),
+            is_all=bool(is_all),
+            records={name: found if isinstance(found, StreamRecord) else None for name, found in read.items()},
+            unreadable={name: found if isinstance(found, str) else None for name, found in read.items()},
+            finished={name: _state(_text(text)) for name, text in zip(ids, states[1::3], strict=True)},
+            leases={name: _lease(_text(text)) for name, text in zip(ids, states[2::3], strict=True)},
+            workers={name: _worker(name, text) for name, text in _pairs(workers).items()},
+            lost=tuple(_text(stream_id) for stream_id in lost),
+            previews=frozenset(_text(name) for name in looked_at),
+        )
+
+    def after(self, view: RegistryView) -> RegistryView:
+        """The registry now; `view` is how it was at the version that was named, and stays as it is."""
+        if self.is_all:
+            view = RegistryView(0, "")
+        gone = {
+            stream_id: None
+            for stream_id, record in self.records.items()
+            if record is None and self.unreadable.get(stream_id) is None
+        }
+        return replace(
+            view,
+            now_ms=self.now_ms,
+            generation=self.generation,
+            records=_changed(view.records, self.records),
+            unreadable=_changed_unreadable(view.unreadable, self.unreadable),
+            # Of a stream that is not wanted any more nothing else is told.
+            finished=_changed(view.finished, {**gone, **self.finished}),
+            leases=_changed(view.leases, {**gone, **self.leases}),
+            workers=_changed(view.workers, self.workers),
+            previews=self.previews,
+        )
+
+
+def _changed(before: dict[str, T], changes: Mapping[str, T | None]) -> dict[str, T]:
+    """A new dictionary, or the same when nothing changed."""
+    if not changes:
+        return before
+    return {name: value for name, value in {**before, **changes}.items() if value is not None}
+
+
+def _changed_unreadable(before: dict[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    return _changed(before, {name: text for name, text in changes.items() if text is not None or name in before})
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[str, str]:
+    return {_text(name): _text(text) for name, text in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _record(text: str) -> StreamRecord | str | None:
+    """A record, or its text where it cannot be read; None when there is none any more."""
+    if not text:
+        return None
+    try:
+        return record_from_json(text)
+    except EventRejectedError:
+        return text
+
+
+def _state(text: str) -> StreamState | None:
+    """A final state; one that only newer versions know is an end as well."""
+    if not text:
+        return None
+    try:
+        return StreamState(text)
+    except ValueError:
+        return StreamState.ENDED
+
+
+def _lease(text: str) -> Lease | None:
+    """An owner is one, whatever else is said of it."""
+    if not text:
+        return None
+    worker_id, _, rest = text.partition(" ")
+    epoch = rest.partition(" ")[0]
+    return Lease(worker_id, int(epoch) if epoch.isdecimal() else 0)
+
+
+def _worker(worker_id: str, text: str) -> WorkerEntry | None:
+    """Newer workers may say more of themselves; of one that says nothing that can be read, nothing is known."""
+    said = text.split(" ")[:3]
+    if len(said) < 3 or not all(word.isdecimal() for word in said):
+        return None
+    return WorkerEntry(worker_id, int(said[0]), int(said[1]), said[2] == "1")
+
+
+logger = logging.getLogger(__name__)
+
+LOOKS_BETWEEN_ALL = 500
+"""So often everything is asked for anyway: a server that came back with somewhat older data could reach a version again
+that is known already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a worker learned from one heartbeat.
+
+    Attributes:
+        view: the registry.
+        lost: streams it held that are not its own any more.
+        is_new_generation: whether the server lost its data since the last heartbeat.
+    """
+
+    view: RegistryView
+    lost: tuple[str, ...]
+    is_new_generation: bool
+
+
+@dataclass(slots=True)
+class LeaseStats:
+    """Counted by a worker's leases while it runs: streams claimed, given back, and lost to other workers."""
+
+    num_claimed: int = 0
+    num_released: int = 0
+    num_lost: int = 0
+
+
+class StreamLeases:
+    """The leases of one worker. `look` may be awaited several times at once, the rest one call at a time.
+
+    Args:
+        store: connection; not closed here.
+        worker_id: unique for each start of a worker; without white space.
+        max_streams: hard cap; the server refuses more.
+        ttl_seconds: others may claim a stream when its owner was silent for this long.
+    """
+
+    def __init__(self, store: RegistryStore, *, worker_id: str, max_streams: int, ttl_seconds: float) -> None:
+        self.stats = LeaseStats()
+        self.ttl_seconds = ttl_seconds
+        self._store = store
+        self._worker_id = worker_id
+        self._max_streams = max_streams
+        self._limit = max_streams
+        self._ttl_ms = round(ttl_seconds * 1000)
+        self._version: int | None = None
+        self._view = RegistryView(0, "")
+        self._num_looks = 0
+        self._lock = asyncio.Lock()
+
+    def limit(self, num_streams: int | None) -> None:
+        """Own no more than so many from now on, and tell the others so; None for the cap."""
+        self._limit = self._max_streams if num_streams is None else min(num_streams, self._max_streams)
+
+    async def heartbeat(self, held: Mapping[str, int], *, is_draining: bool = False) -> Heartbeat:
+        """Renew the leases held (stream id → epoch) and look at the registry.
+
+        When the server lost its data, the records known from before are written back first.
+
+        Raises:
+            SinkUnavailableError: the server is away; leases may expire meanwhile.
+        """
+        before = self._view
+        view, lost = await self._call(held, ttl_ms=self._ttl_ms, is_draining=is_draining)
+        is_new_generation = before.generation not in ("", view.generation)
+        if is_new_generation:
+            await self._restore(before)
+            view, lost = await self._call(held, ttl_ms=self._ttl_ms, is_draining=is_draining)
+        self.stats.num_lost += len(lost)
+        return Heartbeat(view, lost, is_new_generation)
+
+    async def look(self) -> RegistryView:
+        """The registry as it is now, without being a worker; errors as in `heartbeat`."""
+        view, _ = await self._call({}, ttl_ms=0, is_draining=False)
+        return view
+
+    async def claim(self, stream_ids: Sequence[str]) -> dict[str, int]:
+        """Claim streams that nobody holds, or anew those held already: stream id → epoch of those won."""
+        if not stream_ids:
+            return {}
+        won = await self._store.run("claim", [self._worker_id, self._ttl_ms, self._limit, *stream_ids])
+        epochs = {stream_id: int(epoch) for stream_id, epoch in text_pairs(won).items()}
+        self.stats.num_claimed += len(epochs)
+        return epochs
+
+    async def release(self, held: Mapping[str, int]) -> None:
+        """Give leases back, so that others may claim these streams at once."""
+        if held:
+            arguments = [item for pair in held.items() for item in pair]
+            await self._store.run("release", [self._worker_id, *arguments])
+            self.stats.num_released += len(held)
+
+    async def sign_off(self) -> None:
+        """Tell the others that this worker is gone; its leases must have been given back."""
+        await self._store.run("release", [self._worker_id])
+
+    async def report(self, reports: Mapping[str, StreamReport]) -> None:
+        """Write what was seen of streams held; a final state gives the lease back as well."""
+        arguments: list[str | int] = [self._worker_id]
+        for stream_id, report in reports.items():
+            final = report.state.value if report.state.is_final else ""
+            arguments += [stream_id, report.epoch, json_from_report(report), final]
+        if reports:
+            await self._store.run("report", arguments)
+            self.stats.num_released += sum(report.state.is_final for report in reports.values())
+
+    async def _call(
+        self, held: Mapping[str, int], *, ttl_ms: int, is_draining: bool
+    ) -> tuple[RegistryView, tuple[str, ...]]:
+        async with self._lock:  # an answer tells what changed since the one before
+            self._num_looks += 1
+            is_known = self._version is not None and self._num_looks % LOOKS_BETWEEN_ALL
+            arguments: list[str | int] = [self._worker_id, ttl_ms, self._limit, len(held), int(is_draining)]
+            arguments += [self._view.generation, self._version or 0] if is_known else ["", ""]
+            pairs: list[str | int] = [item for pair in held.items() for item in pair]
+            reply = await self._store.run("heartbeat", [*arguments, secrets.token_hex(8), *pairs])
+            changes = Changes.from_reply(reply)
+            before, self._view, self._version = self._view, changes.after(self._view), changes.version
+            _warn_of_unreadable(before, self._view)
+            return self._view, changes.lost
+
+    async def _restore(self, view: RegistryView) -> None:
+        for stream_id in view.unfinished_ids():
+            await self._store.run("put", [stream_id, "", json_from_record(view.records[stream_id]), 0])
+        for stream_id, text in view.unreadable.items():
+            if stream_id not in view.finished:
+                await self._store.run("put", [stream_id, "", text, 0])
+
+
+def _warn_of_unreadable(before: RegistryView, view: RegistryView) -> None:
+    if view.unreadable is before.unreadable:
+        return
+    for stream_id, text in view.unreadable.items():
+        if before.unreadable.get(stream_id) != text:
+            logger.warning(
+                "the record of stream %s cannot be read: it is damaged, or of a newer version; it is left alone, and "
+                "can be removed",
+                stream_id,
+                extra={"stream_id": stream_id},
+            )

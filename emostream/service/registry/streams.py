@@ -1,0 +1,217 @@
+"""The registry of wanted streams in Redis (decision D7): what is asked for outlives every process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from emostream.errors import EmostreamError, EventRejectedError
+from emostream.service.registry.records import (
+    Lease,
+    RegistryView,
+    StreamRecord,
+    StreamReport,
+    json_from_record,
+    read_report,
+    record_from_json,
+)
+from emostream.service.registry.store import RECORDS, REPORTS, RegistryStore
+from emostream.domain.stream import StreamState
+
+_MAX_CHANGE_ATTEMPTS = 20  # of a change that others overtake each time; more would mean a defect
+
+
+class StreamExistsError(EmostreamError, ValueError):
+    """Another stream has this id already."""
+
+
+class UnknownStreamError(EmostreamError, KeyError):
+    """There is no stream with this id."""
+
+
+class UnreadableRecordError(EmostreamError):
+    """There is such a thing, but a newer version wrote it, or it is damaged: this version can only remove it."""
+
+
+class NotFailedError(EmostreamError):
+    """Only streams that failed are tried again."""
+
+
+class RegistryFullError(EmostreamError):
+    """No more streams are accepted until some are removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """A wanted stream and how it is doing.
+
+    Attributes:
+        record: what is wanted.
+        state: where it is in its life.
+        detail: one sentence for people.
+        report: what its owner saw last; None when nobody worked on it yet.
+        lease: who works on it; None when nobody does.
+    """
+
+    record: StreamRecord
+    state: StreamState
+    detail: str
+    report: StreamReport | None
+    lease: Lease | None
+
+
+class StreamRegistry:
+    """Create, read, change and remove wanted streams. Safe to use from several processes at once."""
+
+    def __init__(self, store: RegistryStore, *, max_streams: int = 0) -> None:
+        """Nothing is read yet.
+
+        Args:
+            store: connection; not closed here.
+            max_streams: refuse more than this many; 0 means no limit.
+        """
+        self._store = store
+        self._max_streams = max_streams
+
+    async def create(self, record: StreamRecord) -> tuple[StreamRecord, bool]:
+        """Ask for a stream; asking for the very same again changes nothing.
+
+        Returns:
+            The record as stored, and whether it is new.
+
+        Raises:
+            StreamExistsError: the id is taken by a different stream.
+            UnreadableRecordError: it is taken by one that this version cannot read.
+            RegistryFullError: there are `max_streams` already.
+        """
+        wanted = json_from_record(replace(record, created_epoch=0))
+        verdict, found = await self._put(record.stream_id, "", wanted)
+        if verdict == "full":
+            raise RegistryFullError(f"there are {self._max_streams} streams already; remove one first")
+        stored = _read(record.stream_id, found)
+        if verdict == "exists" and not stored.same_wish_as(record):
+            raise StreamExistsError(
+                f"stream {record.stream_id} exists with another source or other options; change or remove it, or "
+                "choose another id",
+                stream_id=record.stream_id,
+            )
+        return stored, verdict == "ok"
+
+    async def change(self, stream_id: str, change: Callable[[StreamRecord], StreamRecord]) -> StreamRecord:
+        """Replace a record by `change(record)`; called again when somebody else was faster.
+
+        Raises:
+            UnknownStreamError: there is no such stream.
+            UnreadableRecordError: this version cannot read it.
+        """
+        for _ in range(_MAX_CHANGE_ATTEMPTS):
+            found = await self._store.field_of(RECORDS, stream_id)
+            if found is None:
+                raise _unknown(stream_id)
+            changed = change(_read(stream_id, found))
+            verdict, _ = await self._put(stream_id, found.decode(), json_from_record(changed))
+            if verdict == "ok":
+                return changed
+        raise EmostreamError(f"stream {stream_id} is being changed by others all the time; try again")
+
+    async def remove(self, stream_id: str) -> None:
+        """Ask for a stream no more; its owner stops it at its next heartbeat.
+
+        Raises:
+            UnknownStreamError: there is no such stream.
+        """
+        if not await self._store.run("remove", [stream_id]):
+            raise _unknown(stream_id)
+
+    async def retry(self, stream_id: str) -> None:
+        """Try a stream again that failed, for whatever reason. A file goes on after the last frame that was published.
+
+        Raises:
+            UnknownStreamError: there is no such stream.
+            NotFailedError: it did not fail.
+        """
+        verdict = (await self._store.run("retry", [stream_id])).decode()
+        if verdict == "gone":
+            raise _unknown(stream_id)
+        if verdict != "ok":
+            raise NotFailedError(
+                f"stream {stream_id} {'has ended' if verdict else 'goes on'}; only one that failed is tried again",
+                stream_id=stream_id,
+            )
+
+    async def status(self, stream_id: str, view: RegistryView) -> StreamStatus:
+        """How one stream is doing.
+
+        Args:
+            stream_id: which.
+            view: leases and workers as of now, from `StreamLeases.look`.
+
+        Raises:
+            UnknownStreamError: there is no such stream.
+            UnreadableRecordError: this version cannot read it.
+        """
+        if stream_id in view.unreadable:
+            raise _unreadable(stream_id)
+        record = view.records.get(stream_id)
+        if record is None:
+            raise _unknown(stream_id)
+        return status_of(record, view=view, report=read_report(await self._store.field_of(REPORTS, stream_id)))
+
+    async def statuses(self, view: RegistryView) -> list[StreamStatus]:
+        """How all streams are doing, by id; those that this version cannot read are in `view.unreadable`."""
+        reports = await self._store.hash_of(REPORTS)
+        decoded = {name: read_report(text) for name, text in reports.items() if name in view.records}
+        return [
+            status_of(record, view=view, report=decoded.get(stream_id))
+            for stream_id, record in sorted(view.records.items())
+        ]
+
+    async def _put(self, stream_id: str, expected: str, wanted: str) -> tuple[str, str]:
+        verdict, found = await self._store.run("put", [stream_id, expected, wanted, self._max_streams])
+        return verdict.decode(), found.decode(errors="replace")
+
+
+def status_of(record: StreamRecord, *, view: RegistryView, report: StreamReport | None) -> StreamStatus:
+    """Pure: what to say of a stream, given its lease and its last report."""
+    lease = view.owner_of(record.stream_id)
+    final = view.finished.get(record.stream_id)
+    if final is not None:
+        return StreamStatus(record, final, report.detail if report else "", report, None)
+    if lease is None:
+        return StreamStatus(record, StreamState.PENDING, _why_pending(view, report), report, None)
+    if report is None or report.epoch != lease.epoch:
+        return StreamStatus(record, StreamState.CONNECTING, "its worker opens the source", report, lease)
+    return StreamStatus(record, report.state, report.detail, report, lease)
+
+
+def _why_pending(view: RegistryView, report: StreamReport | None) -> str:
+    takers = [worker for worker in view.workers.values() if not worker.is_draining]
+    if not takers:
+        return "no stream worker is running"
+    if report is not None and report.state is StreamState.PENDING and report.detail:
+        return f"a worker gave it back, and it is tried again: {report.detail}"
+    if all(worker.num_streams >= worker.max_streams for worker in takers):
+        capacity = sum(worker.max_streams for worker in takers)
+        return f"all {len(takers)} stream workers are full ({capacity} streams); add workers or remove streams"
+    if report is None or report.state is StreamState.FAILED:
+        return "a worker is about to take it"
+    return "its worker went away; another one takes it over"
+
+
+def _read(stream_id: str, text: str | bytes) -> StreamRecord:
+    try:
+        return record_from_json(text)
+    except EventRejectedError as exc:
+        raise _unreadable(stream_id) from exc
+
+
+def _unreadable(stream_id: str) -> UnreadableRecordError:
+    return UnreadableRecordError(
+        f"the record of stream {stream_id} cannot be read: it is damaged, or of a newer version of emostream; use that "
+        "version, or remove the stream",
+        stream_id=stream_id,
+    )
+
+
+def _unknown(stream_id: str) -> UnknownStreamError:
+    return UnknownStreamError(f"there is no stream {stream_id}", stream_id=stream_id)

@@ -1,0 +1,125 @@
+"""A source whose pace can be changed while it runs: pause, resume, frame rate, and where to go on after a restart."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from emostream.decode.sampling import FrameSampler
+from emostream.decode.source import DecodeStats, FrameSource, SourceInfo
+from emostream.domain.frame import Frame
+from emostream.domain.stream import StreamKind, StreamSpec
+
+
+def without_sampling(spec: StreamSpec) -> StreamSpec:
+    """The spec for the source inside a gate, which does the sampling itself."""
+    return replace(spec, every=1, target_fps=None, max_frames=None)
+
+
+class GatedSource:
+    """Lets through the frames that the spec asks for, as it is at that moment.
+
+    While paused, a live source stays connected and its frames are left out; a file waits where it is.
+
+    Args:
+        source: yields all frames; opened and closed by this one.
+        spec: `every`, `target_fps` and `max_frames` apply here.
+        is_paused: begin paused.
+        after_index: frames up to this index were published by an earlier run and are left out; None for none.
+        on_frame: sees each frame that is let through, in the decode thread.
+        on_first: called once, in the decode thread, when the first picture is decoded, before it is looked at.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        *,
+        spec: StreamSpec,
+        is_paused: bool = False,
+        after_index: int | None = None,
+        on_frame: Callable[[Frame], None] = lambda frame: None,
+        on_first: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._source = source
+        self._on_first = on_first
+        self._on_frame = on_frame
+        self._after_index = -1 if after_index is None else after_index
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._num_skipped = 0
+        self._is_paused = is_paused
+        self._spec = spec
+        self._sampler = FrameSampler(every=spec.every, target_fps=spec.target_fps)
+
+    @property
+    def kind(self) -> StreamKind:
+        """That of the source inside."""
+        return self._source.kind
+
+    @property
+    def info(self) -> SourceInfo:
+        """That of the source inside."""
+        return self._source.info
+
+    @property
+    def stats(self) -> DecodeStats:
+        """Those of the source inside, with the frames left out here."""
+        stats = self._source.stats
+        return replace(stats, num_skipped=stats.num_skipped + self._num_skipped)
+
+    def adjust(self, spec: StreamSpec, *, is_paused: bool) -> None:
+        """Change the pace from the next frame on. Callable from any thread."""
+        with self._changed:
+            if (spec.every, spec.target_fps) != (self._spec.every, self._spec.target_fps):
+                self._sampler = FrameSampler(every=spec.every, target_fps=spec.target_fps)
+            self._spec = spec
+            self._is_paused = is_paused
+            self._changed.notify_all()
+
+    def __enter__(self) -> Self:
+        """Open the source inside; raises `SourceError`."""
+        self._source.__enter__()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the source inside, and end waiting. Safe to call twice and from any thread."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        self._source.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Runs in the decode thread, once."""
+        num_kept = 0
+        is_first = True
+        for frame in self._source:
+            if is_first:
+                is_first = False
+                self._on_first()
+            if not self._lets_through(frame):
+                self._num_skipped += 1
+                continue
+            if self._is_closed:
+                return
+            num_kept += 1
+            if frame.frame_index > self._after_index:
+                self._on_frame(frame)
+                yield frame
+            if num_kept == self._spec.max_frames:
+                return
+
+    def _lets_through(self, frame: Frame) -> bool:
+        with self._changed:
+            if self._is_paused and self._source.kind is StreamKind.LIVE:
+                return False
+            self._changed.wait_for(lambda: not self._is_paused or self._is_closed)
+            return self._sampler.keep(frame.pts_seconds)

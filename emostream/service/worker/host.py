@@ -1,0 +1,426 @@
+"""Runs many streams in one event loop, each on its own: the failure of one touches no other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Protocol
+
+from emostream.decode.live_source import LiveSource, StateObserver
+from emostream.decode.source import FrameSource, SourceInfo
+from emostream.errors import DecodeError, EmostreamError, EventRejectedError
+from emostream.domain.event import StatusEvent
+from emostream.domain.face import Face
+from emostream.domain.frame import Luma
+from emostream.telemetry.logs import STREAM_ID
+from emostream.pipeline.pipeline import Pipeline, utc_now
+from emostream.publish.sink import EventSink
+from emostream.domain.redact import redact
+from emostream.service.worker.controllable_source import GatedSource, without_sampling
+from emostream.wire.preview import PreviewKind, preview_channel
+from emostream.service.worker.preview_tap import PreviewTap, SendPreview
+from emostream.service.registry.records import StreamRecord, StreamReport, StreamTuning
+from emostream.service.worker.stream_stats import MeteredSink, StreamMeter
+from emostream.service.verdicts import Verdict, verdict_of
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+
+logger = logging.getLogger(__name__)
+
+
+OnFirstPicture = Callable[[str], Coroutine[Any, Any, None]]
+"""Awaited with the id of the stream."""
+
+_FIRST_PICTURE_SECONDS = 2.0  # a registry that is away must not hold up the pictures
+
+
+class PipelineParts(Protocol):
+    """Makes the parts of a stream; what they share (models, batcher) is in here."""
+
+    def source(self, spec: StreamSpec, *, on_state: StateObserver, has_worked: bool) -> FrameSource:
+        """A source, not opened yet; a live one reconnects by itself and tells its states.
+
+        A live one that has worked before, here or elsewhere, is tried again whatever goes wrong.
+        """
+        ...
+
+    def pipeline(self, record: StreamRecord, *, epoch: int, source: FrameSource, sink: EventSink) -> TunablePipeline:
+        """The pipeline of one run."""
+        ...
+
+    def detect(self, luma: Luma) -> list[Face]:
+        """Every face of a picture, whatever a stream's tuning leaves out; blocks, so it is called in threads."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TunablePipeline:
+    """A pipeline, and how to change it while it runs."""
+
+    pipeline: Pipeline
+    tune: Callable[[StreamTuning], None] = lambda tuning: None
+
+
+class StopReason(Enum):
+    """Why a stream is stopped from outside."""
+
+    REMOVED = "the stream was removed"
+    MOVED = "the stream moves to another worker"
+    CHANGED = "the stream starts again with its new settings"
+    LOST = "another worker owns the stream"
+
+    @property
+    def state(self) -> StreamState | None:
+        """What consumers are told; None when that is for the new owner to say."""
+        if self is StopReason.LOST:
+            return None
+        return StreamState.ENDED if self is StopReason.REMOVED else StreamState.PENDING
+
+
+class Outcome(Enum):
+    """How a run ended by itself."""
+
+    ENDED = "ended"
+    FAILED = "failed"
+    """Nothing more can come of it, wherever it is started."""
+    RETRY = "retry"
+    """It may work here when it is started again, with a new epoch."""
+    GIVE_BACK = "give back"
+    """It cannot work here, or not now; another worker may be able to."""
+    DEPOSED = "deposed"
+    """A newer run publishes this stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run that ended by itself.
+
+    Attributes:
+        outcome: what to do with the stream.
+        report: the last one.
+        verdict: why it could not be run, as far as that says something of the stream.
+        is_own_trouble: it says something of this worker: its engine, its memory, its descriptors.
+    """
+
+    outcome: Outcome
+    report: StreamReport
+    verdict: Verdict | None = None
+    is_own_trouble: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Hosted:
+    record: StreamRecord
+    epoch: int
+    has_worked: bool
+    tap: PreviewTap
+    meter: StreamMeter = field(default_factory=StreamMeter)
+    state: StreamState = StreamState.CONNECTING
+    detail: str = "its worker opens the source"
+    outcome: Outcome | None = None
+    verdict: Verdict | None = None
+    is_stopping: bool = False
+    last_error: str = ""
+    gate: GatedSource | None = None
+    source: FrameSource | None = None
+    tune: Callable[[StreamTuning], None] = lambda tuning: None
+    task: asyncio.Task[None] | None = None
+    statuses: asyncio.Queue[StatusEvent] = field(default_factory=asyncio.Queue)
+
+
+async def _send_nowhere(channel: str, message: bytes) -> None:
+    """For hosts without viewers."""
+
+
+class StreamHost:
+    """The streams of one worker. All methods belong to one event loop.
+
+    Args:
+        parts: makes sources and pipelines.
+        sink: shared by all streams; not closed here.
+        worker_id: named in reports.
+        send_preview: delivers previews; by default nobody gets any.
+        now: wall clock, aware UTC.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        parts: PipelineParts,
+        *,
+        sink: EventSink,
+        worker_id: str,
+        send_preview: SendPreview = _send_nowhere,
+        now: Callable[[], datetime] = utc_now,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._parts = parts
+        self._sink = sink
+        self._worker_id = worker_id
+        self._send_preview = send_preview
+        self._now = now
+        self._clock = clock
+        self._streams: dict[str, _Hosted] = {}
+
+    @property
+    def held(self) -> dict[str, int]:
+        """Epoch by stream id, in the order of their start; those that are being stopped count."""
+        return {stream_id: hosted.epoch for stream_id, hosted in self._streams.items()}
+
+    def kind_of(self, stream_id: str) -> StreamKind:
+        """Live or file; streams that do not run here are live: whoever runs them publishes anew what a file needs."""
+        hosted = self._streams.get(stream_id)
+        return StreamKind.LIVE if hosted is None else hosted.record.spec.kind
+
+    def record_of(self, stream_id: str) -> StreamRecord:
+        """What a stream was started or adjusted with."""
+        return self._streams[stream_id].record
+
+    def start(
+        self,
+        record: StreamRecord,
+        *,
+        epoch: int,
+        after_index: int | None = None,
+        has_worked: bool = False,
+        on_first_picture: OnFirstPicture | None = None,
+    ) -> None:
+        """Start a stream that does not run here.
+
+        Args:
+            record: what is wanted.
+            epoch: its fencing token.
+            after_index: frames up to this index of a file are published already.
+            has_worked: its source was open in an earlier run.
+            on_first_picture: awaited when the first picture is decoded, before it is looked at; for 2 s at most.
+        """
+        stream_id = record.stream_id
+        if stream_id in self._streams:
+            raise ValueError(f"expected a stream that does not run yet, got {stream_id}")
+        tap = PreviewTap(stream_id, send=self._send_preview, detect=self._parts.detect, clock=self._clock)
+        hosted = _Hosted(record, epoch, has_worked, tap)
+        loop = asyncio.get_running_loop()
+
+        def on_state(state: StreamState, detail: str) -> None:  # runs in the decode thread
+            loop.call_soon_threadsafe(self._state_changed, hosted, state, detail)
+
+        spec = without_sampling(record.spec)
+        hosted.source = self._parts.source(spec, on_state=on_state, has_worked=has_worked)
+        hosted.gate = GatedSource(
+            hosted.source,
+            spec=record.spec,
+            is_paused=record.is_paused,
+            after_index=after_index,
+            on_frame=hosted.tap.offer,
+            on_first=_waiting_for(on_first_picture, stream_id, loop=loop),
+        )
+        sink = MeteredSink(
+            self._sink,
+            meter=hosted.meter,
+            on_status=lambda event: _note(hosted, event.state, event.detail),
+            on_published=hosted.tap.published,
+            now=self._now,
+            clock=self._clock,
+        )
+        made = self._parts.pipeline(record, epoch=epoch, source=hosted.gate, sink=sink)
+        hosted.tune = made.tune
+        self._streams[stream_id] = hosted
+        hosted.task = asyncio.create_task(self._run(hosted, made.pipeline), name=f"stream {stream_id}")
+
+    def adjust(self, record: StreamRecord) -> bool:
+        """Change a running stream in place; False when it must be started again (another source, other zones)."""
+        hosted = self._streams[record.stream_id]
+        if _what_needs_a_restart(hosted.record) != _what_needs_a_restart(record):
+            return False
+        if hosted.gate is not None:
+            hosted.gate.adjust(record.spec, is_paused=record.is_paused)
+        hosted.tune(record.tuning)
+        hosted.record = record
+        return True
+
+    def show_previews(self, channels: frozenset[str]) -> None:
+        """Make the previews that somebody looks at, and no others, until the next call."""
+        for stream_id, hosted in self._streams.items():
+            hosted.tap.kinds = frozenset(kind for kind in PreviewKind if preview_channel(stream_id, kind) in channels)
+
+    async def stop(self, stream_id: str, reason: StopReason) -> None:
+        """Stop a stream and wait until it is gone; nothing happens when it does not run or is being stopped."""
+        hosted = self._streams.get(stream_id)
+        if hosted is None or hosted.task is None or hosted.is_stopping:
+            return
+        hosted.is_stopping = True
+        has_ended = hosted.outcome is not None
+        hosted.task.cancel()
+        await asyncio.wait([hosted.task])
+        self._streams.pop(stream_id, None)
+        if reason.state is not None and not has_ended:
+            await self._tell(self._status(hosted, reason.state, reason.value))
+
+    async def tell(self, report: StreamReport, *, stream_id: str) -> None:
+        """Publish the state that a report says."""
+        await self._tell(
+            StatusEvent(
+                stream_id=stream_id,
+                epoch=report.epoch,
+                state=report.state,
+                at=self._now(),
+                detail=report.detail,
+                num_events=report.num_frames,
+            )
+        )
+
+    def take_ended(self) -> dict[str, Ended]:
+        """Streams that ended by themselves since the last call; they are forgotten here."""
+        ended = {
+            stream_id: Ended(
+                hosted.outcome,
+                self._report(hosted),
+                hosted.verdict,
+                is_own_trouble=hosted.outcome is Outcome.GIVE_BACK and hosted.verdict is None,
+            )
+            for stream_id, hosted in self._streams.items()
+            if hosted.outcome is not None and not hosted.is_stopping
+        }
+        for stream_id in ended:
+            del self._streams[stream_id]
+        return ended
+
+    def reports(self) -> dict[str, StreamReport]:
+        """What is to be said of each running stream now."""
+        return {stream_id: self._report(hosted) for stream_id, hosted in self._streams.items()}
+
+    async def stop_all(self, reason: StopReason) -> None:
+        """Stop every stream at once."""
+        async with asyncio.TaskGroup() as stopping:
+            for stream_id in list(self._streams):
+                stopping.create_task(self.stop(stream_id, reason))
+
+    async def _run(self, hosted: _Hosted, pipeline: Pipeline) -> None:
+        stream_id = hosted.record.stream_id
+        STREAM_ID.set(stream_id)  # of this task and those it starts
+        telling = asyncio.create_task(self._tell_all(hosted))
+        try:
+            await pipeline.run()
+            hosted.outcome, hosted.state, hosted.detail = Outcome.ENDED, StreamState.ENDED, "the source is finished"
+        except EventRejectedError as exc:
+            logger.warning("stream %s: %s", stream_id, exc, extra=_trace_of(exc))
+            hosted.outcome = Outcome.DEPOSED
+        except EmostreamError as exc:
+            logger.warning("stream %s: %s", stream_id, exc, extra=_trace_of(exc))
+            self._failed(hosted, exc, redact(str(exc)))
+        except Exception as exc:  # the top of a stream's task: a defect here must not touch other streams
+            logger.exception("stream %s: internal error", stream_id)
+            self._failed(hosted, exc, f"internal error: {type(exc).__name__}: {redact(str(exc))}")
+        finally:
+            hosted.tap.close()
+            telling.cancel()
+            await asyncio.wait([telling])
+
+    def _failed(self, hosted: _Hosted, exc: Exception, detail: str) -> None:
+        hosted.detail = hosted.last_error = detail
+        hosted.verdict = verdict_of(exc)
+        if isinstance(exc, EmostreamError) and exc.retryable:
+            hosted.outcome, hosted.state = Outcome.RETRY, StreamState.RECONNECTING
+        elif isinstance(exc, DecodeError):  # a file that was read as far as it goes
+            hosted.outcome, hosted.state = Outcome.FAILED, StreamState.FAILED
+        else:
+            hosted.outcome, hosted.state = Outcome.GIVE_BACK, StreamState.PENDING
+
+    def _state_changed(self, hosted: _Hosted, state: StreamState, detail: str) -> None:
+        is_news = state is not hosted.state
+        _note(hosted, state, detail)
+        if is_news:
+            hosted.statuses.put_nowait(self._status(hosted, state, hosted.detail))
+
+    async def _tell_all(self, hosted: _Hosted) -> None:
+        while True:
+            await self._tell(await hosted.statuses.get())
+
+    async def _tell(self, event: StatusEvent) -> None:
+        try:
+            await self._sink.publish_status(event)
+        except EmostreamError as exc:  # the report in the registry says the same
+            logger.warning("status %s of stream %s is not published: %s", event.state, event.stream_id, exc)
+
+    def _status(self, hosted: _Hosted, state: StreamState, detail: str) -> StatusEvent:
+        return StatusEvent(
+            stream_id=hosted.record.stream_id,
+            epoch=hosted.epoch,
+            state=state,
+            at=self._now(),
+            detail=detail,
+            num_events=hosted.meter.num_frames,
+        )
+
+    def _report(self, hosted: _Hosted) -> StreamReport:
+        meter, now_seconds = hosted.meter, self._clock()
+        live_stats = hosted.source.live_stats if isinstance(hosted.source, LiveSource) else None
+        latency_ms, lag_ms = meter.latency_ms(now_seconds=now_seconds), meter.lag_ms(now=self._now())
+        info = None if hosted.source is None else _info_of(hosted.source)
+        stats = None if hosted.source is None else hosted.source.stats
+        delay_seconds = None if stats is None else stats.source_delay_seconds
+        return StreamReport(
+            state=hosted.state,
+            detail=hosted.detail,
+            worker_id=self._worker_id,
+            epoch=hosted.epoch,
+            at_ms=round(self._now().timestamp() * 1000),
+            num_frames=meter.num_frames,
+            num_faces=meter.num_faces,
+            num_dropped=meter.num_dropped,
+            num_reconnects=live_stats.num_reconnects if live_stats else 0,
+            num_corrupt=stats.num_corrupt if stats else 0,
+            measured_fps=round(meter.measured_fps(now_seconds=now_seconds), 2),
+            latency_ms=None if latency_ms is None else round(latency_ms, 1),
+            lag_ms=None if lag_ms is None else round(lag_ms, 1),
+            source_delay_ms=None if delay_seconds is None else round(1000 * delay_seconds, 1),
+            last_error=hosted.last_error,
+            has_worked=hosted.has_worked or info is not None,
+            decoder=info.decoder if info else "",
+            width=info.width if info else 0,
+            height=info.height if info else 0,
+        )
+
+
+def _note(hosted: _Hosted, state: StreamState, detail: str) -> None:
+    hosted.state, hosted.detail = state, redact(detail)
+    if state in (StreamState.RECONNECTING, StreamState.FAILED):
+        hosted.last_error = hosted.detail
+
+
+def _waiting_for(
+    on_first_picture: OnFirstPicture | None, stream_id: str, *, loop: asyncio.AbstractEventLoop
+) -> Callable[[], None]:
+    """For the decode thread: let the event loop do something, and wait until it is done."""
+
+    def wait() -> None:
+        if on_first_picture is None or loop.is_closed():
+            return
+        doing = asyncio.run_coroutine_threadsafe(on_first_picture(stream_id), loop)
+        try:
+            doing.result(timeout=_FIRST_PICTURE_SECONDS)
+        except (EmostreamError, TimeoutError, CancelledError) as exc:
+            logger.info("stream %s: its first picture could not be noted yet: %s", stream_id, exc)
+
+    return wait
+
+
+def _trace_of(error: EmostreamError) -> dict[str, str]:
+    """For the log: the trace that the error ended, if one of its frames was traced."""
+    return {"trace_id": error.fields.get("trace_id", "")}
+
+
+def _info_of(source: FrameSource) -> SourceInfo | None:
+    try:
+        return source.info
+    except RuntimeError:  # not open yet
+        return None
+
+
+def _what_needs_a_restart(record: StreamRecord) -> tuple[object, ...]:
+    return record.spec.url, record.spec.kind, record.spec.zones, record.created_epoch

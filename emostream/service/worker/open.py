@@ -1,0 +1,108 @@
+"""Settings → a stream worker with everything it holds, released in order at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+from emostream.pipeline.build import Models, load_models
+from emostream.config import Settings
+from emostream.telemetry.collector import Measurement
+from emostream.telemetry.tracing import open_tracer
+from emostream.service.egress.proxy import Egress
+from emostream.service.registry.leases import StreamLeases
+from emostream.service.registry.metrics import MetricsLoop, Recorder
+from emostream.service.worker.stream_factory import WorkerParts
+from emostream.service.egress.policy import SourcePolicy
+from emostream.service.registry.store import RegistryStore
+from emostream.service.worker.host import StreamHost
+from emostream.service.worker.worker import StreamWorker
+from emostream.service.worker.metrics import MeasuredParts, WorkerMetrics
+from emostream.service.worker.sink import open_worker_sink
+from emostream.domain.stream import StreamKind
+
+
+@contextlib.asynccontextmanager
+async def open_worker(
+    settings: Settings,
+    *,
+    redis_url: str,
+    worker_id: str,
+    models: Models | None = None,
+    record: Recorder | None = None,
+) -> AsyncIterator[StreamWorker]:
+    """A worker that runs until the context is left; then it hands its streams over.
+
+    Args:
+        settings: all settings.
+        redis_url: registry and events.
+        worker_id: unique for each start of a worker.
+        models: shared with others, not closed here; None loads them.
+        record: gets the worker's figures again and again, beside the HTTP interface.
+
+    Raises:
+        ModelError: a model is missing or does not fit.
+        SinkUnavailableError, ConfigError: Redis cannot be used.
+        ConfigError: frames are to be traced and the packages for it are missing.
+    """
+    async with AsyncExitStack() as stack:
+        tracer = stack.enter_context(open_tracer(settings.tracing, instance_id=worker_id))  # the last to be closed
+        if models is None:
+            models = await asyncio.to_thread(load_models, settings)
+            stack.callback(models.close)
+        measurement = Measurement(has_stream_label=settings.metrics.stream_label)
+        measurement.watch_classifier(models.classifier)
+
+        def kind_of(stream_id: str) -> StreamKind:
+            return host.kind_of(stream_id)  # made below; asked when events come
+
+        to_redis = open_worker_sink(settings.publish, redis_url=redis_url, kind_of=kind_of)
+        sink = measurement.measured(await stack.enter_async_context(to_redis))
+        # Heartbeats try once and come again by themselves.
+        store = await stack.enter_async_context(
+            RegistryStore(settings.publish, redis_url=redis_url, max_retry_seconds=0)
+        )
+        service = settings.service
+        leases = StreamLeases(
+            store,
+            worker_id=worker_id,
+            max_streams=service.max_streams_per_worker,
+            ttl_seconds=service.lease_seconds,
+        )
+        policy = SourcePolicy(service)
+        egress = stack.enter_context(Egress(policy, verify_tls=settings.decode.verify_tls))
+        parts = MeasuredParts(
+            WorkerParts(settings, models=models, policy=policy, egress=egress, tracer=tracer), measurement=measurement
+        )
+        host = StreamHost(parts, sink=sink, worker_id=worker_id, send_preview=store.publish)
+        worker = StreamWorker(
+            store,
+            leases=leases,
+            host=host,
+            worker_id=worker_id,
+            heartbeat_seconds=service.heartbeat_seconds,
+        )
+        metrics = WorkerMetrics(
+            measurement,
+            worker=worker,
+            host=host,
+            leases=leases,
+            max_streams=service.max_streams_per_worker,
+        )
+        loop = MetricsLoop(
+            worker_id,
+            metrics.collect,
+            interval_seconds=settings.metrics.interval_seconds,
+            store=store,
+            record=record,
+        )
+        running = asyncio.create_task(worker.run(), name=f"worker {worker_id}")
+        measuring = asyncio.create_task(loop.run(), name=f"metrics of {worker_id}")
+        try:
+            yield worker
+        finally:
+            measuring.cancel()
+            await worker.drain(timeout_seconds=service.drain_seconds)
+            await running

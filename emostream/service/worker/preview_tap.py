@@ -1,0 +1,150 @@
+"""Takes a frame out of a running stream now and then and makes a preview of it, while somebody looks."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from emostream.errors import EmostreamError, PublishError
+from emostream.domain.event import EmotionEvent
+from emostream.domain.face import BoxXyxy, Face
+from emostream.domain.frame import Frame, Luma
+from emostream.wire.events import WireOptions, json_from_event
+from emostream.render.preview import preview_jpeg, whole_picture
+from emostream.wire.preview import PreviewKind, PreviewPicture, bytes_from_preview, preview_channel
+from emostream.vision.track.covers import FaceCovers
+
+_MAX_WAITING_FRAMES = 4  # each holds a buffer of the decoder until its event is known
+_EARLY = 0.1  # of the interval
+_TO_DRAW = WireOptions(has_landmarks=False, probability_digits=3)
+
+SendPreview = Callable[[str, bytes], Awaitable[None]]
+"""Channel and message → whoever listens, or nobody; raises `PublishError`."""
+
+
+class PreviewTap:
+    """One per stream. Costs nothing while nobody looks.
+
+    Frames are taken before the pipeline and wait here for their events, so the pipeline knows nothing of previews.
+    Those that are shown blurred are searched here, each of them: the pipeline searches some frames only, and keeps
+    weak detections to itself.
+
+    Args:
+        stream_id: whose.
+        send: delivers a message.
+        detect: finds every face of a picture; called in threads.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        stream_id: str,
+        *,
+        send: SendPreview,
+        detect: Callable[[Luma], list[Face]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.kinds: frozenset[PreviewKind] = frozenset()
+        """What somebody looks at; set from the event loop."""
+        self._stream_id = stream_id
+        self._send = send
+        self._detect = detect
+        self._covers: FaceCovers | None = None
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[Frame, frozenset[PreviewKind]]] = deque(maxlen=_MAX_WAITING_FRAMES)
+        self._due_seconds: dict[PreviewKind, float] = {}
+        self._making: asyncio.Task[None] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a preview is being made."""
+        return self._making is not None and not self._making.done()
+
+    def offer(self, frame: Frame) -> None:
+        """Runs in the decode thread, for each frame."""
+        if not self.kinds:
+            self._covers = None  # it holds the last frame
+            return
+        now_seconds = self._clock()
+        due = frozenset(kind for kind in self.kinds if self._is_due(kind, now_seconds))
+        if due:
+            with self._lock:
+                self._waiting.append((frame, due))
+
+    def published(self, events: Sequence[EmotionEvent]) -> None:
+        """Makes a preview of the newest frame that waits for one of these; runs in the event loop."""
+        if not self._waiting:
+            return
+        by_index = {event.frame_index: event for event in events}
+        with self._lock:
+            found = [(frame, due) for frame, due in self._waiting if frame.frame_index in by_index]
+            while self._waiting and self._waiting[0][0].frame_index <= events[-1].frame_index:
+                self._waiting.popleft()
+        # One at a time: where pictures take longer than their interval, some are left out.
+        kinds = self.kinds & {kind for _, due in found for kind in due}
+        if kinds and not self.is_busy:
+            frame = found[-1][0]
+            self._making = asyncio.create_task(self._make(frame, by_index[frame.frame_index], kinds))
+
+    def close(self) -> None:
+        """Drop what waits and what is being made."""
+        with self._lock:
+            self._waiting.clear()
+        if self._making is not None:
+            self._making.cancel()
+
+    def _is_due(self, kind: PreviewKind, now_seconds: float) -> bool:
+        """Counts on when it says so. A little early will do: frames of ten a second are not exactly 0.1 s apart."""
+        due_seconds = self._due_seconds.get(kind, now_seconds)
+        if now_seconds < due_seconds - _EARLY * kind.interval_seconds:
+            return False
+        self._due_seconds[kind] = max(due_seconds + kind.interval_seconds, now_seconds)
+        return True
+
+    async def _make(self, frame: Frame, event: EmotionEvent, kinds: frozenset[PreviewKind]) -> None:
+        for kind, picture in (await asyncio.to_thread(self._pictures, frame, event, kinds)).items():
+            try:
+                await self._send(preview_channel(self._stream_id, kind), bytes_from_preview(picture))
+            except PublishError:
+                return  # the next one may arrive; events matter more, and say so
+
+    def _pictures(
+        self, frame: Frame, event: EmotionEvent, kinds: frozenset[PreviewKind]
+    ) -> dict[PreviewKind, PreviewPicture]:
+        """Runs in a thread."""
+        rgb = frame.rgb()
+        event_json = json_from_event(event, _TO_DRAW).encode()
+        covered = self._covered(frame, event) if any(kind.is_blurred for kind in kinds) else []
+        return {
+            kind: PreviewPicture(
+                stream_id=event.stream_id,
+                epoch=event.epoch,
+                frame_index=event.frame_index,
+                pts_seconds=event.pts_seconds,
+                captured_at=event.captured_at,
+                frame_width=event.frame_width,
+                frame_height=event.frame_height,
+                jpeg=preview_jpeg(
+                    rgb,
+                    event,
+                    has_boxes=kind.has_boxes,
+                    covered=covered if kind.is_blurred else (),
+                    max_side=kind.max_side,
+                ),
+                event_json=event_json,
+            )
+            for kind in kinds
+        }
+
+    def _covered(self, frame: Frame, event: EmotionEvent) -> list[BoxXyxy]:
+        """What nobody may see of this frame: the faces in it, or all of it where they cannot be looked for."""
+        covers = self._covers = self._covers or FaceCovers(is_live=True)
+        try:
+            (covered,) = covers.add(frame, self._detect(frame.luma))
+        except EmostreamError:
+            return [whole_picture(frame.luma)]
+        return [*covered.boxes, *(item.face.box_xyxy for item in event.faces)]

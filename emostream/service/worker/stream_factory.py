@@ -1,0 +1,89 @@
+"""The parts of real streams: sources on PyAV, live ones behind a watchdog, pipelines on the models of this process."""
+
+from __future__ import annotations
+
+import random
+
+from emostream.pipeline.build import Models, build_pipeline
+from emostream.config import Settings
+from emostream.decode.backoff import Backoff
+from emostream.decode.live_source import LiveSource, StateObserver
+from emostream.decode.source import FrameSource
+from emostream.domain.face import Face
+from emostream.domain.frame import Luma
+from emostream.publish.sink import EventSink
+from emostream.service.egress.checked_source import CheckedSource, SourceRules
+from emostream.service.egress.proxy import Egress
+from emostream.service.registry.records import StreamRecord
+from emostream.service.egress.policy import SourcePolicy
+from emostream.service.worker.host import TunablePipeline
+from emostream.service.worker.tuning import TunedStages
+from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.telemetry.tracing import FrameTracer
+
+_WATCHDOG_GRACE_SECONDS = 5.0  # FFmpeg's own time-outs come first and say more
+
+
+class WorkerParts:
+    """What the streams of a worker share.
+
+    Args:
+        settings: all settings.
+        models: detector and classifier; not closed here.
+        policy: which addresses may be opened; asked again at each opening, because names may point elsewhere by then.
+        egress: the way out; not closed here.
+        tracer: traces some frames; not closed here.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        models: Models,
+        policy: SourcePolicy,
+        egress: Egress,
+        tracer: FrameTracer | None = None,
+    ) -> None:
+        self._settings = settings
+        self._tracer = tracer
+        self._models = models
+        references = "hls" if settings.service.allow_playlists else "none"
+        decode = settings.decode.model_copy(update={"references": references})
+        self._rules = SourceRules(decode, policy, egress)
+
+    def source(self, spec: StreamSpec, *, on_state: StateObserver, has_worked: bool) -> FrameSource:
+        """See `PipelineParts.source`."""
+        decode = self._rules.settings
+        if spec.kind is StreamKind.FILE:
+            return self._open_source(spec)
+        return LiveSource(
+            lambda: self._open_source(spec),
+            # Not security: it spreads reconnections.
+            backoff=Backoff(random.Random()),  # noqa: S311
+            open_stall_seconds=decode.open_timeout_seconds + _WATCHDOG_GRACE_SECONDS,
+            read_stall_seconds=decode.read_timeout_seconds + _WATCHDOG_GRACE_SECONDS,
+            on_state=on_state,
+            is_known_good=has_worked,
+        )
+
+    def pipeline(self, record: StreamRecord, *, epoch: int, source: FrameSource, sink: EventSink) -> TunablePipeline:
+        """See `PipelineParts.pipeline`."""
+        tuned = TunedStages(self._settings, detector=self._models.detector, tuning=record.tuning)
+        pipeline = build_pipeline(
+            record.spec,
+            settings=self._settings,
+            models=self._models,
+            sink=sink,
+            epoch=epoch,
+            source=source,
+            stages=tuned.stages,
+            tracer=self._tracer,
+        )
+        return TunablePipeline(pipeline, tuned.tune)
+
+    def detect(self, luma: Luma) -> list[Face]:
+        """See `PipelineParts.detect`."""
+        return self._models.detector.detect(luma)
+
+    def _open_source(self, spec: StreamSpec) -> FrameSource:
+        return CheckedSource(spec, rules=self._rules)

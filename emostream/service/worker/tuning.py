@@ -1,0 +1,58 @@
+"""What can be changed of a stream's processing while it runs, and the stages that take the change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emostream.pipeline.build import Stages, build_stages
+from emostream.config import Settings
+from emostream.vision.detect.detector import FaceDetector
+from emostream.domain.face import Face
+from emostream.domain.frame import Luma
+from emostream.service.registry.records import StreamTuning
+
+
+@dataclass(frozen=True, slots=True)
+class _FaceFilter:
+    min_score: float
+    min_face_pixels: float
+
+    def keeps(self, face: Face) -> bool:
+        return face.score >= self.min_score and face.height >= self.min_face_pixels
+
+
+class TunedStages:
+    """The stages of one stream that follow its `StreamTuning`; what that leaves open is as the settings say.
+
+    Args:
+        settings: all settings.
+        detector: shared between streams.
+        tuning: to begin with.
+    """
+
+    def __init__(self, settings: Settings, *, detector: FaceDetector, tuning: StreamTuning) -> None:
+        self._settings = settings
+        self._detector = detector
+        self._stages = build_stages(settings, detect=self._detect)
+        self.tune(tuning)
+
+    @property
+    def stages(self) -> Stages:
+        """For the pipeline; they stay the same objects."""
+        return self._stages
+
+    def tune(self, tuning: StreamTuning) -> None:
+        """Change from the next frame on. Each value is set at once, so it may be called from another thread."""
+        classify, stages = self._settings.classify, self._stages
+        stages.smoother.time_constant_seconds = _first(tuning.smoothing_seconds, classify.smoothing_seconds)
+        stages.dominance.hold_seconds = _first(tuning.hold_seconds, classify.hold_seconds)
+        stages.dominance.margin = _first(tuning.switch_margin, classify.switch_margin)
+        self._filter = _FaceFilter(_first(tuning.min_score, 0.0), _first(tuning.min_face_pixels, 0.0))
+
+    def _detect(self, luma: Luma) -> list[Face]:
+        faces = self._detector.detect(luma)
+        return [face for face in faces if self._filter.keeps(face)]
+
+
+def _first(wanted: float | None, otherwise: float) -> float:
+    return otherwise if wanted is None else wanted

@@ -1,0 +1,467 @@
+"""A stream worker: claims streams by lease, hosts them, reports on them, and hands them over when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from emostream.decode.backoff import Backoff
+from emostream.errors import ConfigError, EmostreamError, EventRejectedError, PublishError
+from emostream.domain.redact import redact
+from emostream.service.registry.jobs import JobRegistry
+from emostream.service.registry.leases import StreamLeases
+from emostream.service.worker.crash_guard import MAX_DEATHS, Opening, Openings
+from emostream.service.registry.placement import files_capacity, place
+from emostream.service.registry.records import RegistryView, StreamRecord, StreamReport, read_report, record_from_json
+from emostream.service.registry.placement import ReturningWorkers
+from emostream.service.registry.store import RECORDS, REPORTS, RegistryStore
+from emostream.service.worker.host import Ended, Outcome, StopReason, StreamHost
+from emostream.service.worker.trouble import StepWatch, Trouble
+from emostream.service.verdicts import Judges, Verdicts, are_final, verdict_of
+from emostream.domain.stream import StreamKind, StreamState
+
+logger = logging.getLogger(__name__)
+
+_REPORT_SECONDS = 1.0
+_BEATS_FOR_OTHERS = 4  # a stream that is given back is left to others for so many heartbeats at least
+
+
+@dataclass(slots=True)
+class _Retry:
+    """A stream that waits here, under its lease, to be started again."""
+
+    epoch: int
+    due_seconds: float
+
+
+@dataclass(slots=True)
+class _Runs:
+    """The runs of a stream here."""
+
+    backoff: Backoff
+    started_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLoad:
+    """What autoscaling looks at.
+
+    Attributes:
+        num_streams: streams of this worker.
+        num_wanted: streams of the whole service that need a worker.
+        is_overloaded: it lost frames of live sources in the last second, and has more than one stream.
+    """
+
+    num_streams: int = 0
+    num_wanted: int = 0
+    is_overloaded: bool = False
+
+
+class StreamWorker:
+    """Await `run` once; it ends after `drain`. All methods belong to one event loop.
+
+    Args:
+        store: connection to the registry; not closed here.
+        leases: of this worker.
+        host: runs the streams.
+        worker_id: as in `leases`.
+        heartbeat_seconds: pause between heartbeats; a fraction of the leases' life.
+        host_name: of the machine it is on; by default that of this one.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        store: RegistryStore,
+        *,
+        leases: StreamLeases,
+        host: StreamHost,
+        worker_id: str,
+        heartbeat_seconds: float,
+        host_name: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.worker_id = worker_id
+        self.load = WorkerLoad()
+        """As of the last heartbeat."""
+        self._store = store
+        self._jobs = JobRegistry(store)
+        self._openings = Openings(store, worker_id=worker_id, host=host_name, clock=clock)
+        self._verdicts = Verdicts(store, worker_id=worker_id)
+        self._refusals: dict[str, Judges] = {}  # of all workers, as of the last time that streams were free
+        self._avoided: dict[str, float] = {}  # streams left to others, until when
+        self._leases = leases
+        self._host = host
+        self._heartbeat_seconds = heartbeat_seconds
+        self._clock = clock
+        self._is_draining = asyncio.Event()
+        self._retries: dict[str, _Retry] = {}
+        self._runs: dict[str, _Runs] = {}
+        self._unreported: dict[str, Ended] = {}  # streams that ended, until Redis knows
+        # Not security: they spread what is tried again.
+        self._trouble = Trouble(random.Random(), clock=clock)  # noqa: S311
+        self._watch = StepWatch(clock=clock)
+        self._stopping: set[asyncio.Task[None]] = set()
+        self._stepping = asyncio.Lock()
+        self._returning = ReturningWorkers(lease_seconds=leases.ttl_seconds)
+        self._reported_seconds = float("-inf")
+        self._is_registry_away = False
+        self._num_dropped = 0
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether its models failed lately: then they should be looked at."""
+        return self._trouble.is_recent
+
+    def check(self) -> None:
+        """Whether it makes progress.
+
+        Raises:
+            EmostreamError: for a while its steps failed, or none came to its end. Another process may do better.
+        """
+        if not self._is_draining.is_set():
+            self._watch.check()
+
+    async def run(self) -> None:
+        """Work until `drain` is called. Streams go on while the registry is away."""
+        while not self._is_draining.is_set():
+            try:
+                async with self._stepping:
+                    await self._step()
+                self._registry_answered()
+                self._watch.progressed()
+            except (PublishError, ConfigError) as exc:  # a login that is refused now may be accepted again
+                self._registry_failed(exc)
+                self._watch.progressed()
+            except Exception as exc:  # the top of the worker's loop: a defect in one step must not end all streams
+                logger.exception("worker %s: internal error in a step", self.worker_id)
+                self._watch.failed(exc)
+            try:
+                async with asyncio.timeout(self._heartbeat_seconds):
+                    await self._is_draining.wait()
+            except TimeoutError:
+                continue
+
+    async def drain(self, *, timeout_seconds: float) -> None:
+        """Hand all streams over and sign off; streams that do not stop in time are left to their fencing token.
+
+        Each may be claimed by others as soon as it has stopped, however long the rest takes.
+        """
+        self._is_draining.set()
+        for stream_id in self._host.held:
+            self._stop(stream_id, StopReason.MOVED)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                async with self._stepping:  # a step that is under way starts nothing more
+                    await self._say_draining()
+                await asyncio.gather(*self._stopping, return_exceptions=True)
+        except TimeoutError:
+            logger.warning("worker %s: streams did not stop within %g s", self.worker_id, timeout_seconds)
+        try:
+            await self._openings.close()
+            await self._leases.release(self._held())
+            await self._leases.sign_off()
+        except EmostreamError as exc:
+            logger.warning("worker %s could not sign off, its leases run out by themselves: %s", self.worker_id, exc)
+
+    async def _say_draining(self) -> None:
+        """So that the others count on one worker less, and take more than their share until now."""
+        try:
+            await self._leases.heartbeat(self._held(), is_draining=True)
+            await self._leases.release({stream_id: retry.epoch for stream_id, retry in self._retries.items()})
+            self._retries.clear()
+        except EmostreamError as exc:
+            self._registry_failed(exc)
+
+    def _held(self) -> dict[str, int]:
+        waiting = {stream_id: retry.epoch for stream_id, retry in self._retries.items()}
+        ended = {stream_id: it.report.epoch for stream_id, it in self._unreported.items()}
+        return ended | waiting | self._host.held
+
+    async def _step(self) -> None:
+        self._limit_itself()
+        beat = await self._leases.heartbeat(self._held())
+        self._returning.note(
+            beat.view.workers.keys(),
+            was_away=self._is_registry_away and not beat.is_new_generation,
+            now_seconds=self._clock(),
+        )
+        for stream_id in beat.lost:
+            self._retries.pop(stream_id, None)
+            self._unreported.pop(stream_id, None)
+            self._stop(stream_id, StopReason.LOST)
+        self._follow_records(beat.view)
+        self._host.show_previews(beat.view.previews)
+        await self._settle_ended(beat.view)
+        self._limit_itself()
+        await self._openings.settle(self._host.reports())
+        await self._restart_due(beat.view)
+        if not self._returning.are_awaited:
+            await self._place(beat.view)
+        await self._report(beat.view)
+
+    def _limit_itself(self) -> None:
+        """In trouble a worker takes no streams; the others see that and take them."""
+        self._leases.limit(len(self._held()) if self._trouble.is_now else None)
+
+    def _follow_records(self, view: RegistryView) -> None:
+        """Stop what is not wanted any more, change what is wanted otherwise."""
+        for stream_id in self._host.held:
+            record = view.records.get(stream_id)
+            if record is None:  # what cannot be read is for others to work on
+                self._stop(stream_id, StopReason.MOVED if stream_id in view.unreadable else StopReason.REMOVED)
+            elif record != self._host.record_of(stream_id) and not self._host.adjust(record):
+                self._stop(stream_id, StopReason.CHANGED)
+        for stream_id in list(self._retries):
+            if stream_id not in view.records:
+                self._background(self._leases.release({stream_id: self._retries.pop(stream_id).epoch}))
+        for stream_id in self._runs.keys() - view.records.keys():
+            del self._runs[stream_id]
+
+    async def _settle_ended(self, view: RegistryView) -> None:
+        """Report streams that ended by themselves, put them on the list for another try, or give them back.
+
+        All is noted before Redis is asked for anything: when it is away, nothing of it is forgotten.
+        """
+        for stream_id, ended in self._host.take_ended().items():
+            if ended.outcome is not Outcome.DEPOSED:
+                self._note_ended(stream_id, ended)
+        for stream_id, ended in list(self._unreported.items()):
+            if ended.outcome is Outcome.GIVE_BACK and ended.verdict is not None:
+                self._unreported[stream_id] = await self._judged(stream_id, ended, view)
+        await self._leases.report({stream_id: ended.report for stream_id, ended in self._unreported.items()})
+        given_back = {
+            stream_id: ended.report.epoch
+            for stream_id, ended in self._unreported.items()
+            if ended.outcome is Outcome.GIVE_BACK
+        }
+        await self._leases.release(given_back)
+        if self._unreported:
+            self._reported_seconds = float("-inf")  # jobs are moved on at once
+        told, self._unreported = self._unreported, {}
+        for stream_id, ended in told.items():
+            if ended.outcome is not Outcome.ENDED:  # which its pipeline says
+                await self._host.tell(ended.report, stream_id=stream_id)
+
+    def _note_ended(self, stream_id: str, ended: Ended) -> None:
+        now_seconds = self._clock()
+        if ended.outcome is Outcome.RETRY:
+            due_seconds = now_seconds + self._delay_seconds(stream_id, ended.report)
+            self._retries[stream_id] = _Retry(ended.report.epoch, due_seconds)
+        elif ended.outcome is Outcome.GIVE_BACK:
+            delay_seconds = self._delay_seconds(stream_id, ended.report)
+            for_others_seconds = _BEATS_FOR_OTHERS * self._heartbeat_seconds
+            self._avoided[stream_id] = now_seconds + max(delay_seconds, for_others_seconds)
+            if ended.is_own_trouble:
+                self._trouble.came()
+        self._unreported[stream_id] = ended
+
+    async def _judged(self, stream_id: str, ended: Ended, view: RegistryView) -> Ended:
+        """What becomes of a stream that this worker cannot run, after all that was said of it by others."""
+        record = view.records.get(stream_id)
+        if ended.verdict is None or record is None:
+            return ended
+        judges = await self._verdicts.add(stream_id, ended.verdict, epoch=ended.report.epoch)
+        is_final = are_final(
+            judges,
+            worker_id=self.worker_id,
+            workers=view.workers.values(),
+            kind=record.spec.kind,
+            has_worked=ended.report.has_worked,
+        )
+        if not is_final:
+            return ended
+        return replace(ended, outcome=Outcome.FAILED, report=replace(ended.report, state=StreamState.FAILED))
+
+    def _delay_seconds(self, stream_id: str, report: StreamReport) -> float:
+        runs = self._runs_of(stream_id)
+        ran_for_seconds = self._clock() - runs.started_seconds if report.num_frames else 0.0
+        return runs.backoff.next_delay_seconds(ran_for_seconds=ran_for_seconds)
+
+    def _runs_of(self, stream_id: str) -> _Runs:
+        # Not security: it spreads the streams over time.
+        return self._runs.setdefault(stream_id, _Runs(Backoff(random.Random()), self._clock()))  # noqa: S311
+
+    async def _restart_due(self, view: RegistryView) -> None:
+        due = [stream_id for stream_id, retry in self._retries.items() if retry.due_seconds <= self._clock()]
+        for stream_id, epoch in (await self._leases.claim(due)).items():
+            del self._retries[stream_id]
+            await self._start(stream_id, epoch=epoch, living=view.workers)
+
+    async def _place(self, view: RegistryView) -> None:
+        # Those that are not wanted any more are being stopped: they do not push others out.
+        owned = [stream_id for stream_id in self._held() if stream_id in view.records]
+        now_seconds = self._clock()
+        self._avoided = {name: until for name, until in self._avoided.items() if until > now_seconds}
+        if view.free_ids():
+            self._refusals = await self._verdicts.all()
+        placement = place(view, worker_id=self.worker_id, owned=owned, refusals=self._refusals, avoided=self._avoided)
+        for stream_id, epoch in (await self._leases.claim(placement.claim)).items():
+            await self._start(stream_id, epoch=epoch, living=view.workers)
+        for stream_id in placement.give_back:
+            retry = self._retries.pop(stream_id, None)
+            if retry is not None:
+                await self._leases.release({stream_id: retry.epoch})
+            self._stop(stream_id, StopReason.MOVED)
+
+    async def _start(self, stream_id: str, *, epoch: int, living: Collection[str]) -> None:
+        """Start a stream that was claimed, or give it back."""
+        last: StreamReport | None = None
+        try:
+            last = read_report(await self._store.field_of(REPORTS, stream_id))
+            has_worked = last is not None and last.has_worked
+            opening = await self._openings.begin(stream_id, living=living, has_worked=has_worked)
+            if opening is Opening.LATER:
+                await self._open_later(stream_id, epoch=epoch, last=last)
+                return
+            record = await self._wanted(stream_id, epoch=epoch)
+            if record is not None and opening is Opening.NEVER:
+                self._note_ended(stream_id, Ended(Outcome.FAILED, _given_up(epoch, self.worker_id)))
+                return
+            after_index = None if record is None else await self._last_published(record, epoch=epoch)
+            if record is None or self._is_draining.is_set():  # since this step began: nobody would stop it any more
+                await self._leases.release({stream_id: epoch})
+                return
+            self._host.start(
+                record,
+                epoch=epoch,
+                after_index=after_index,
+                has_worked=has_worked,
+                on_first_picture=self._openings.opened,
+            )
+            self._runs_of(stream_id).started_seconds = self._clock()
+            self._watch.progressed()
+            logger.info("stream %s starts in epoch %d", stream_id, epoch, extra={"stream_id": stream_id})
+        except PublishError:
+            await self._leases.release({stream_id: epoch})
+            raise
+        except Exception as exc:  # what one stream meets must not keep the others from starting
+            self._refuse(stream_id, exc, epoch=epoch, last=last)
+
+    def _refuse(self, stream_id: str, exc: Exception, *, epoch: int, last: StreamReport | None) -> None:
+        """A stream that could not even be started."""
+        detail = redact(str(exc))
+        if isinstance(exc, EmostreamError):
+            logger.warning("stream %s: %s", stream_id, exc, extra={"stream_id": stream_id})
+        else:
+            logger.error("stream %s: internal error", stream_id, exc_info=exc)
+            detail = f"internal error: {type(exc).__name__}: {detail}"
+        is_passing = isinstance(exc, EmostreamError) and exc.retryable
+        report = replace(
+            last or StreamReport(StreamState.PENDING),
+            state=StreamState.RECONNECTING if is_passing else StreamState.PENDING,
+            detail=detail,
+            last_error=detail,
+            worker_id=self.worker_id,
+            epoch=epoch,
+            num_frames=0,
+        )
+        outcome, verdict = Outcome.RETRY if is_passing else Outcome.GIVE_BACK, verdict_of(exc)
+        is_own_trouble = outcome is Outcome.GIVE_BACK and verdict is None
+        self._note_ended(stream_id, Ended(outcome, report, verdict, is_own_trouble=is_own_trouble))
+
+    async def _open_later(self, stream_id: str, *, epoch: int, last: StreamReport | None) -> None:
+        pause_seconds = self._openings.pause_seconds(stream_id)
+        due_seconds = self._clock() + max(self._heartbeat_seconds, pause_seconds)
+        self._retries[stream_id] = _Retry(epoch, due_seconds)
+        if pause_seconds > self._heartbeat_seconds:
+            detail = (
+                f"workers died while they opened it; it is opened again, alone, when this one has lived for another "
+                f"{math.ceil(pause_seconds)} s"
+            )
+            report = replace(
+                last or StreamReport(StreamState.RECONNECTING),
+                state=StreamState.RECONNECTING,
+                detail=detail,
+                last_error=detail,
+                worker_id=self.worker_id,
+                epoch=epoch,
+            )
+            await self._leases.report({stream_id: report})
+
+    async def _wanted(self, stream_id: str, *, epoch: int) -> StreamRecord | None:
+        """The record as it is now; None when it is gone, cannot be read, or was made anew after the claim."""
+        found = await self._store.field_of(RECORDS, stream_id)
+        try:
+            record = None if found is None else record_from_json(found)
+        except EventRejectedError:
+            return None
+        return None if record is None or record.created_epoch > epoch else record
+
+    async def _last_published(self, record: StreamRecord, *, epoch: int) -> int | None:
+        """Files go on after the last frame published since they were asked for; the event stream is the checkpoint."""
+        if record.spec.kind is not StreamKind.FILE:
+            return None
+        last = await self._store.last_event_before(epoch, stream_id=record.stream_id)
+        return last[1] if last is not None and last[0] > record.created_epoch else None
+
+    async def _report(self, view: RegistryView) -> None:
+        if self._clock() - self._reported_seconds < _REPORT_SECONDS:
+            return
+        self._reported_seconds = self._clock()
+        reports = self._host.reports()
+        num_dropped = sum(report.num_dropped for report in reports.values())
+        self.load = WorkerLoad(
+            num_streams=len(reports),
+            num_wanted=len(view.unfinished_ids()),
+            is_overloaded=len(reports) > 1 and num_dropped > self._num_dropped,
+        )
+        self._num_dropped = num_dropped
+        await self._leases.report({name: report for name, report in reports.items() if not report.state.is_final})
+        await self._withdraw_verdicts(reports)
+        await self._jobs.feed(max_streams=files_capacity(view))
+
+    async def _withdraw_verdicts(self, reports: Mapping[str, StreamReport]) -> None:
+        """Streams that run here after all."""
+        for stream_id, report in reports.items():
+            judges = self._refusals.get(stream_id, {})
+            if report.num_frames and self.worker_id in judges:
+                await self._verdicts.withdraw(stream_id, epoch=report.epoch)
+                self._refusals[stream_id] = {name: said for name, said in judges.items() if name != self.worker_id}
+
+    def _stop(self, stream_id: str, reason: StopReason) -> None:
+        """Stop in the background, so that heartbeats go on meanwhile; then give the lease back."""
+        epoch = self._host.held.get(stream_id)
+        if epoch is None:
+            return
+
+        async def stop() -> None:
+            await self._host.stop(stream_id, reason)
+            if reason is not StopReason.LOST and stream_id not in self._host.held:
+                await self._leases.release({stream_id: epoch})
+
+        self._background(stop())
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._stopping.add(task)
+        task.add_done_callback(self._stopped)
+
+    def _stopped(self, task: asyncio.Task[None]) -> None:
+        self._stopping.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            logger.warning("worker %s: %s; the lease runs out by itself", self.worker_id, exc)
+
+    def _registry_failed(self, exc: Exception) -> None:
+        if not self._is_registry_away:
+            logger.warning("worker %s: %s; its streams go on", self.worker_id, exc)
+        self._is_registry_away = True
+
+    def _registry_answered(self) -> None:
+        if self._is_registry_away:
+            logger.warning("worker %s: the registry answers again", self.worker_id)
+        self._is_registry_away = False
+
+
+def _given_up(epoch: int, worker_id: str) -> StreamReport:
+    detail = (
+        f"{MAX_DEATHS} workers died while they opened it: its video may crash the decoder; it is not opened again "
+        "unless that is asked for (emostream streams retry)"
+    )
+    return StreamReport(StreamState.FAILED, detail, worker_id, epoch, last_error=detail)

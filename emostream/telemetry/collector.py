@@ -1,0 +1,214 @@
+"""The counters of a process's parts → its figures. Parts only count; this reads them whenever somebody asks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from emostream.vision.classify.batcher import BatchStats, CropBatcher
+from emostream.vision.classify.classifier import SharedClassifier
+from emostream.vision.models.manifest import ModelManifest
+from emostream.decode.live_source import LiveSource
+from emostream.decode.source import FrameSource
+from emostream.telemetry.values import Family, Figures, Growth
+from emostream.telemetry.metrics import (
+    BATCH_COMPUTE,
+    BATCH_SIZE,
+    BATCH_WAIT,
+    BEHIND_WARNINGS,
+    CORRUPT_PACKETS,
+    DECODED_FRAMES,
+    DECODER_INFO,
+    DROPPED_FRAMES,
+    GROUP_LAG,
+    LOST_EVENTS,
+    MODEL_INFO,
+    RECONNECTS,
+    REDIS_EVENTS,
+    REDIS_MEMORY_LIMIT,
+    REDIS_MEMORY_USED,
+    REDIS_RETRIES,
+    SOURCE_LAG,
+    SPOOLED_EVENTS,
+    STAGE_SECONDS,
+    STALLS,
+    TRIMMED_EVENTS,
+    WAITING_EVENTS,
+    Metric,
+)
+from emostream.pipeline.pipeline import utc_now
+from emostream.telemetry.process import ProcessFigures
+from emostream.telemetry.metrics_sink import MeasuredSink
+from emostream.publish.redis.sink import RedisSink
+from emostream.publish.sink import EventSink
+from emostream.publish.spool.sink import SpoolSink
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    source: FrameSource
+    live: LiveSource | None
+
+
+class Measurement:
+    """All figures of a process that runs pipelines.
+
+    Args:
+        has_stream_label: see `Figures`.
+        now: wall clock, aware UTC.
+    """
+
+    def __init__(self, *, has_stream_label: bool = True, now: Callable[[], datetime] = utc_now) -> None:
+        self.figures = Figures(has_stream_label=has_stream_label)
+        self._now = now
+        self._growth = Growth()
+        self._process = ProcessFigures(self.figures)
+        self._sources: dict[str, _Watched] = {}
+        self._sinks: list[EventSink] = []
+        self._measured: list[MeasuredSink] = []
+        self._manifest: ModelManifest | None = None
+        self._batches: BatchStats | None = None
+        self._lock = threading.Lock()
+
+    def measured(self, sink: EventSink) -> MeasuredSink:
+        """The sink to give to pipelines instead of this one."""
+        self._sinks.append(sink)
+        self._measured.append(MeasuredSink(sink, figures=self.figures, now=self._now))
+        return self._measured[-1]
+
+    def watch_sink(self, sink: EventSink) -> None:
+        """Read the counters of a sink that stands behind another."""
+        self._sinks.append(sink)
+
+    def watch_classifier(self, classifier: SharedClassifier) -> None:
+        """Read its batches, if it makes them in this process."""
+        self._manifest = classifier.manifest
+        self._batches = classifier.stats if isinstance(classifier, CropBatcher) else None
+
+    def watch_batches(self, stats: BatchStats, *, manifest: ModelManifest) -> None:
+        """Read batches that a classifier without streams makes in this process."""
+        self._manifest, self._batches = manifest, stats
+
+    def watch_source(self, stream_id: str, source: FrameSource, *, live: LiveSource | None = None) -> None:
+        """Read the counters of a stream's source from now on; `live` is the live source inside it."""
+        self._read_source(stream_id)  # what the one before counted last
+        for count in ("decoded", "sampled", "corrupt", "seconds", "reconnects", "stalls"):
+            self._growth.forget((stream_id, count))
+        self._sources[stream_id] = _Watched(source, live)
+
+    def keep_streams(self, stream_ids: Collection[str]) -> None:
+        """Forget all other streams; what they counted stays in sums."""
+        for stream_id in self._sources.keys() - stream_ids:
+            self._read_source(stream_id)
+            del self._sources[stream_id]
+            for measured in self._measured:
+                measured.forget(stream_id)
+        self.figures.keep_streams(stream_ids)
+
+    def collect(self, *, resting_ids: Collection[str] = ()) -> list[Family]:
+        """Look at everything now; `resting_ids` are streams that are paused and so have no lag. From any thread."""
+        with self._lock:
+            self._look(resting_ids)
+            return self.figures.families()
+
+    def _look(self, resting_ids: Collection[str]) -> None:
+        self._process.collect()
+        for stream_id in self._sources:
+            self._read_source(stream_id)
+        self._set_stream_gauges(resting_ids)
+        if self._batches is not None:
+            self._read_batches(self._batches)
+        if self._manifest is not None:
+            self.figures.set(MODEL_INFO, 1, model=self._manifest.name, version=self._manifest.version)
+        for sink in self._sinks:
+            self._read_sink(sink)
+
+    def _grow(self, metric: Metric, key: tuple[object, ...], count: float, **labels: str) -> None:
+        self.figures.add(metric, self._growth.of(key, count), **labels)
+
+    def _read_source(self, stream_id: str) -> None:
+        watched = self._sources.get(stream_id)
+        if watched is None:
+            return
+        stats = watched.source.stats
+        self._grow(DECODED_FRAMES, (stream_id, "decoded"), stats.num_decoded, stream_id=stream_id)
+        self._grow(DROPPED_FRAMES, (stream_id, "sampled"), stats.num_skipped, stream_id=stream_id, reason="sampled")
+        self._grow(CORRUPT_PACKETS, (stream_id, "corrupt"), stats.num_corrupt, stream_id=stream_id)
+        self._grow(STAGE_SECONDS, (stream_id, "seconds"), stats.decode_seconds, stage="decode")
+        if watched.live is not None:
+            live_stats = watched.live.live_stats
+            self._grow(RECONNECTS, (stream_id, "reconnects"), live_stats.num_reconnects, stream_id=stream_id)
+            self._grow(STALLS, (stream_id, "stalls"), live_stats.num_stalls, stream_id=stream_id)
+
+    def _set_stream_gauges(self, resting_ids: Collection[str]) -> None:
+        decoders = {stream_id: _decoder_of(watched.source) for stream_id, watched in self._sources.items()}
+        self.figures.replace(
+            DECODER_INFO,
+            [({"stream_id": name, "decoder": decoder}, 1) for name, decoder in decoders.items() if decoder],
+        )
+        now, lags = self._now(), []
+        for measured in self._measured:
+            measured.collect()
+            lags += [
+                ({"stream_id": name}, (now - event.captured_at).total_seconds())
+                for name, event in measured.newest().items()
+                if name not in resting_ids
+            ]
+        self.figures.replace(SOURCE_LAG, lags)
+
+    def _read_batches(self, stats: BatchStats) -> None:
+        self._grow(BATCH_WAIT, ("wait",), stats.wait_seconds)
+        self._grow(BATCH_COMPUTE, ("compute",), stats.compute_seconds)
+        for size, count in list(stats.batch_sizes.items()):
+            if grown := self._growth.of(("size", size), count):
+                self.figures.observe(BATCH_SIZE, size, count=int(grown))
+
+    def _read_sink(self, sink: EventSink) -> None:
+        if isinstance(sink, SpoolSink):
+            self._read_spool(sink)
+        elif isinstance(sink, RedisSink):
+            self._read_redis(sink)
+
+    def _read_spool(self, spool: SpoolSink) -> None:
+        stats = spool.stats
+        self._grow(SPOOLED_EVENTS, (spool, "spooled"), stats.num_spooled, result="spooled")
+        self._grow(SPOOLED_EVENTS, (spool, "sent"), stats.num_sent, result="sent")
+        self._grow(LOST_EVENTS, (spool, "dropped"), stats.num_dropped, reason="spool_full")
+        self._grow(LOST_EVENTS, (spool, "rejected"), stats.num_rejected, reason="rejected")
+        self.figures.set(WAITING_EVENTS, spool.num_waiting)
+        self._read_sink(spool.inner)
+
+    def _read_redis(self, sink: RedisSink) -> None:
+        stats = sink.stats
+        self._grow(REDIS_EVENTS, (sink, "new"), stats.num_published, result="new")
+        self._grow(REDIS_EVENTS, (sink, "repeated"), stats.num_repeated, result="repeated")
+        self._grow(REDIS_RETRIES, (sink, "retries"), stats.num_retries)
+        self._grow(BEHIND_WARNINGS, (sink, "behind"), stats.num_behind_warnings)
+        memory = sink.memory.stats
+        self._grow(TRIMMED_EVENTS, (sink, "trimmed"), memory.num_trimmed)
+        if memory.max_bytes:
+            self.figures.set(REDIS_MEMORY_USED, memory.used_bytes)
+            self.figures.set(REDIS_MEMORY_LIMIT, memory.max_bytes)
+        self.figures.replace(
+            GROUP_LAG,
+            [
+                ({"stream_id": stream_id, "group": group}, lag)
+                for stream_id, groups in list(stats.group_lags.items())
+                if stream_id in self._sources
+                for group, lag in groups.items()
+            ],
+        )
+
+
+def live_source_of(source: FrameSource) -> LiveSource | None:
+    """The source itself, if it is a live one."""
+    return source if isinstance(source, LiveSource) else None
+
+
+def _decoder_of(source: FrameSource) -> str:
+    try:
+        return source.info.decoder
+    except RuntimeError:  # not open yet
+        return ""

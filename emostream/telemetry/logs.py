@@ -1,0 +1,133 @@
+"""Logging set-up, called by entry points only, and the stream that a line is about."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from emostream.domain.redact import redact
+
+LogFormat = Literal["text", "json"]
+
+STREAM_ID: ContextVar[str] = ContextVar("emostream_stream_id", default="")
+"""Set at the top of a stream's task; every line that is written below it carries the id."""
+TRACE_ID: ContextVar[str] = ContextVar("emostream_trace_id", default="")
+"""Set while frames that are traced are in a stage (`tracing.py`), in hex; lines that are written meanwhile carry it."""
+
+# OpenTelemetry writes a line when traces cannot be sent.
+_OTHER_LOGGERS = ("opentelemetry",)
+
+_WINDOW_SECONDS = 60.0
+_MAX_ALIKE_PER_WINDOW = 5  # shows whether it goes on, and cannot fill a disk
+_MAX_KINDS = 1000  # kinds of lines remembered at once
+
+
+class _NameStream(logging.Filter):
+    """Gives each record the stream and the trace that it is about, unless it brings them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not hasattr(record, "stream_id"):
+            record.stream_id = STREAM_ID.get()
+        if not hasattr(record, "trace_id"):
+            record.trace_id = TRACE_ID.get()
+        return True
+
+
+@dataclass(slots=True)
+class _Alike:
+    started_seconds: float
+    num_passed: int = 0
+    num_left_out: int = 0
+
+
+class RepeatLimit(logging.Filter):
+    """Lets lines of one kind through five times a minute; the next one after that says how many were left out.
+
+    Lines are of one kind when logger, level, text before its arguments, and stream are the same.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._alike: dict[tuple[str, int, str, str], _Alike] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is written; logging calls it under the handler's lock."""
+        key = (record.name, record.levelno, str(record.msg), getattr(record, "stream_id", ""))
+        now = self._clock()
+        alike = self._alike.get(key)
+        record.num_left_out = 0
+        if alike is None or now - alike.started_seconds >= _WINDOW_SECONDS:
+            record.num_left_out = 0 if alike is None else alike.num_left_out
+            self._forget(now)
+            alike = self._alike[key] = _Alike(now)
+        alike.num_passed += 1
+        if alike.num_passed <= _MAX_ALIKE_PER_WINDOW:
+            return True
+        alike.num_left_out += 1
+        return False
+
+    def _forget(self, now: float) -> None:
+        if len(self._alike) >= _MAX_KINDS:
+            self._alike = {
+                key: alike for key, alike in self._alike.items() if now - alike.started_seconds < _WINDOW_SECONDS
+            }
+        if len(self._alike) >= _MAX_KINDS:  # that many kinds in one minute: begin again
+            self._alike.clear()
+
+
+class _TextFormatter(logging.Formatter):
+    """For people. Removes credentials from whatever is about to be written, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        stream_id = getattr(record, "stream_id", "")
+        record.of_stream = f" [{stream_id}]" if stream_id else ""
+        text = redact(super().format(record))
+        if trace_id := getattr(record, "trace_id", ""):
+            text = f"{text} (trace {trace_id})"
+        num_left_out = getattr(record, "num_left_out", 0)
+        return f"{text} (and {num_left_out} more like it before)" if num_left_out else text
+
+
+class _JsonFormatter(logging.Formatter):
+    """For machines: one JSON object a line. Credentials are removed as well."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, str | int] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+        }
+        if stream_id := getattr(record, "stream_id", ""):
+            line["stream_id"] = stream_id
+        if trace_id := getattr(record, "trace_id", ""):
+            line["trace_id"] = trace_id
+        if num_left_out := getattr(record, "num_left_out", 0):
+            line["num_left_out"] = num_left_out
+        if record.exc_info:
+            line["exception"] = redact(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False)
+
+
+def configure_logging(level: str, *, log_format: LogFormat = "text") -> None:
+    """Send records of this package at or above `level` to standard error, and warnings of the libraries it runs."""
+    handler = logging.StreamHandler()
+    handler.addFilter(_NameStream())
+    handler.addFilter(RepeatLimit())
+    text_format = "%(asctime)s %(levelname)s %(name)s%(of_stream)s: %(message)s"
+    handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter(text_format))
+    for name in ("emostream", *_OTHER_LOGGERS):
+        known = logging.getLogger(name)
+        known.handlers = [handler]
+        known.setLevel(level.upper() if name == "emostream" else logging.WARNING)
+        known.propagate = False

@@ -1,0 +1,407 @@
+"""Every metric of the product: name, type, unit, labels, help, and what to do when it moves.
+
+Nothing else declares one; `docs/metrics.md` is made of this file (`python -m emostream.metrics`), and a test holds the
+names in `deploy/` and `helm/` against it. Names, labels and types are the same wherever the figures are read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from emostream.domain.emotion import EMOTIONS
+from emostream.domain.event import UNKNOWN
+from emostream.domain.stream import StreamState
+
+STREAM_LABEL = "stream_id"
+"""The only label whose number of values grows with the load; the setting `metrics.stream_label` switches it off."""
+
+
+class MetricType(StrEnum):
+    """As Prometheus has them."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        name: with its unit, and `_total` for counters.
+        help: what it counts or measures.
+        action: what you would do if it moves.
+        type: counter, gauge or histogram.
+        labels: names of its labels, in order.
+        values: of a label other than `stream_id`, where they are known.
+        label_values: how many values such a label can have, in words.
+        buckets: upper bounds, for histograms; +Inf is understood.
+        takes_maximum: how values meet when the stream label is off: the greatest counts, otherwise their sum.
+    """
+
+    name: str
+    help: str
+    action: str
+    type: MetricType = MetricType.COUNTER
+    labels: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    label_values: str = ""
+    buckets: tuple[float, ...] = ()
+    takes_maximum: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.type is MetricType.COUNTER) != self.name.endswith("_total"):
+            raise ValueError(f"expected `_total` at the end of counters and of nothing else, got {self.name}")
+        if (self.type is MetricType.HISTOGRAM) != bool(self.buckets):
+            raise ValueError(f"expected buckets for histograms and nothing else, got {self.buckets} for {self.name}")
+        if self.values and not self.label_values:
+            words = f"{len(self.values)} {self.labels[-1]}s: {', '.join(self.values)}"
+            object.__setattr__(self, "label_values", words)
+
+
+_GAUGE, _HISTOGRAM = MetricType.GAUGE, MetricType.HISTOGRAM
+_STREAM = (STREAM_LABEL,)
+
+# --- sources and decoding ---------------------------------------------------------------------------------------------
+
+DECODED_FRAMES = Metric(
+    "emostream_decode_frames_total",
+    "Pictures that came out of the decoder.",
+    "Falls to 0: the camera is away or stands still; look at the stream's state and last error.",
+    labels=_STREAM,
+)
+DROPPED_FRAMES = Metric(
+    "emostream_decode_dropped_frames_total",
+    "Frames that were decoded and not processed.",
+    "Reason `late` grows: the machine is too slow for its streams; add a worker or lower `target_fps`. "
+    "`sampled` is what the stream's own pace leaves out.",
+    labels=(STREAM_LABEL, "reason"),
+    values=("late", "sampled"),
+)
+CORRUPT_PACKETS = Metric(
+    "emostream_decode_corrupt_total",
+    "Packets that could not be decoded, and pictures that came out damaged or not at all (missing HLS segments).",
+    "Grows steadily: the network loses packets; use `rtsp_transport: tcp`, look at the cable or the camera.",
+    labels=_STREAM,
+)
+DECODER_INFO = Metric(
+    "emostream_decode_info",
+    "1 for each open source, with what really decodes it.",
+    "A decoder that you did not expect: the camera was set to another codec, or the GPU's decoder is not used.",
+    type=_GAUGE,
+    labels=(STREAM_LABEL, "decoder"),
+    label_values="a few decoders",
+)
+SOURCE_LAG = Metric(
+    "emostream_source_lag_seconds",
+    "Age of the newest frame that was published.",
+    "Grows: nothing arrives, or publishing is stuck; compare with frames decoded.",
+    type=_GAUGE,
+    labels=_STREAM,
+    takes_maximum=True,
+)
+RECONNECTS = Metric(
+    "emostream_source_reconnects_total",
+    "Openings of a live source after it had gone away.",
+    "Grows for one stream: its camera or its line; for all: the network, or too many connections.",
+    labels=_STREAM,
+)
+STALLS = Metric(
+    "emostream_source_stalls_total",
+    "Calls into a source that were left behind because they did not come back.",
+    "Grows: a server accepts connections and says nothing; restart the camera, report the source.",
+    labels=_STREAM,
+)
+
+# --- streams and workers ----------------------------------------------------------------------------------------------
+
+STREAMS = Metric(
+    "emostream_streams",
+    "Streams that this worker has, by state; those that `ended` or `failed` only the HTTP interface tells, each of its "
+    "processes of the whole service: take their greatest, and the sum of all others.",
+    "`reconnecting` grows: cameras are away; `failed`: they can never work as given, see their detail.",
+    type=_GAUGE,
+    labels=("state",),
+    values=tuple(StreamState),
+)
+WANTED_STREAMS = Metric(
+    "emostream_streams_wanted",
+    "Streams of the whole service that need a worker, as this process sees it.",
+    "More than all workers have: they wait; add workers or raise `service.max_streams_per_worker`.",
+    type=_GAUGE,
+    takes_maximum=True,
+)
+MAX_STREAMS = Metric(
+    "emostream_worker_max_streams",
+    "Most streams that this worker takes.",
+    "Its sum is the capacity of the service.",
+    type=_GAUGE,
+)
+LEASE_CHANGES = Metric(
+    "emostream_lease_changes_total",
+    "Streams that this worker claimed, gave back or lost to another.",
+    "`lost` grows: a worker was silent for `service.lease_seconds`; it is overloaded, or cut off from Redis.",
+    labels=("change",),
+    values=("claimed", "released", "lost"),
+)
+
+# --- faces and emotions -----------------------------------------------------------------------------------------------
+
+FACES = Metric(
+    "emostream_track_faces_total",
+    "Faces published, over all frames.",
+    "Falls to 0 while frames arrive: nobody is there, or the camera was turned or is dirty.",
+    labels=_STREAM,
+)
+TRACKS = Metric(
+    "emostream_track_tracks_total",
+    "Faces that were followed, each counted once.",
+    "Grows much faster than people come by: tracks break; look at light, frame rate and `track.*`.",
+    labels=_STREAM,
+)
+VISIBLE_FACES = Metric(
+    "emostream_track_visible_faces",
+    "Faces in the newest frame.",
+    "At `detect.max_faces`: further faces of a crowd are left out.",
+    type=_GAUGE,
+    labels=_STREAM,
+)
+EMOTION_FACES = Metric(
+    "emostream_emotion_faces_total",
+    "Faces published, by dominant emotion.",
+    "One emotion takes over everywhere at once: look at the model's version and at the light first, then at people.",
+    labels=(STREAM_LABEL, "emotion"),
+    values=(*EMOTIONS, UNKNOWN),
+    label_values="the model's labels and `unknown`",
+)
+
+# --- stages and models ------------------------------------------------------------------------------------------------
+
+STAGE_SECONDS = Metric(
+    "emostream_stage_seconds_total",
+    "Seconds spent in a stage, summed over its threads and streams; waiting for a batch is a stage of its own.",
+    "Its rate is the number of cores (or streams, for `wait` and `publish`) that a stage keeps busy: start there.",
+    labels=("stage",),
+    values=("decode", "detect", "follow", "wait", "classify", "publish"),
+)
+BATCH_SIZE = Metric(
+    "emostream_classify_batch_size",
+    "Crops in a batch of the classifier.",
+    "Always 1 on a GPU: batches do not fill; look at `wait` and the number of streams per worker.",
+    type=_HISTOGRAM,
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128),
+)
+BATCH_WAIT = Metric(
+    "emostream_classify_wait_seconds_total",
+    "Seconds that requests waited for their batch to start.",
+    "Per batch more than a few milliseconds: all threads of the classifier are busy; add cores, a GPU or a worker.",
+)
+BATCH_COMPUTE = Metric(
+    "emostream_classify_compute_seconds_total",
+    "Seconds that batches took to compute.",
+    "Per crop more than before: another engine or precision is in use, or the machine is throttled or shared.",
+)
+REPEATED_FRAMES = Metric(
+    "emostream_classify_repeated_frames_total",
+    "Frames published with the emotions of an earlier frame, because there was too much work to classify their faces.",
+    "Grows: the machine is nearly full, and scores are given up before frames; add a worker or lower `target_fps`.",
+    labels=_STREAM,
+)
+MODEL_INFO = Metric(
+    "emostream_model_info",
+    "1, with name and version of the emotion model.",
+    "Two versions at once outside an upgrade: some workers were not replaced.",
+    type=_GAUGE,
+    labels=("model", "version"),
+    label_values="one model, two during an upgrade",
+    takes_maximum=True,
+)
+
+# --- delivery ---------------------------------------------------------------------------------------------------------
+
+EVENT_LATENCY = Metric(
+    "emostream_event_latency_seconds",
+    "From the arrival of a frame to the delivery of its event.",
+    "Its upper quantiles grow: some stage queues; compare the stages, then frames dropped as `late`.",
+    type=_HISTOGRAM,
+    buckets=(0.01, 0.02, 0.04, 0.06, 0.08, 0.12, 0.2, 0.35, 0.5, 1, 2, 5, 10, 30, 60),
+)
+LAST_LATENCY = Metric(
+    "emostream_event_last_latency_seconds",
+    "The same for the newest event of a stream.",
+    "High for one stream only: its frames are large or full of faces.",
+    type=_GAUGE,
+    labels=_STREAM,
+    takes_maximum=True,
+)
+PUBLISHED_EVENTS = Metric(
+    "emostream_publish_events_total",
+    "Events that the pipeline handed over: delivered, or safe in the spool.",
+    "Falls below frames decoded less those dropped: a sink is slow or away.",
+    labels=_STREAM,
+)
+REDIS_EVENTS = Metric(
+    "emostream_redis_events_total",
+    "Events and status events that Redis acknowledged.",
+    "`repeated` grows: answers are lost on the way; nothing was published twice, but the connection is bad.",
+    labels=("result",),
+    values=("new", "repeated"),
+)
+REDIS_RETRIES = Metric(
+    "emostream_redis_retries_total",
+    "Calls to Redis that had to be tried again.",
+    "Grows: Redis is away, restarts, or its network is bad.",
+)
+GROUP_LAG = Metric(
+    "emostream_redis_group_lag_events",
+    "Events that a consumer group has not finished: not read, or read and not acknowledged.",
+    "Grows: the consumers of this group are too slow or gone; what it has not read is trimmed in the end.",
+    type=_GAUGE,
+    labels=(STREAM_LABEL, "group"),
+    label_values="consumer groups per stream: as many as your consumers make",
+    takes_maximum=True,
+)
+BEHIND_WARNINGS = Metric(
+    "emostream_redis_behind_warnings_total",
+    "Warnings that trimming is about to overtake a consumer group.",
+    "Any: speed the group up or keep more events (`publish.max_events_per_stream`), or it loses some.",
+)
+REDIS_MEMORY_USED = Metric(
+    "emostream_redis_memory_used_bytes",
+    "Memory that Redis uses, of a cluster its fullest primary; looked at every ten seconds while events come.",
+    "Near its limit: new events are refused next; find what else fills it, or give it more.",
+    type=_GAUGE,
+    takes_maximum=True,
+)
+REDIS_MEMORY_LIMIT = Metric(
+    "emostream_redis_memory_limit_bytes",
+    "Memory that it may use: its `maxmemory`, or where it has none that of its machine.",
+    "Does not move.",
+    type=_GAUGE,
+    takes_maximum=True,
+)
+TRIMMED_EVENTS = Metric(
+    "emostream_redis_trimmed_events_total",
+    "Events removed before their time because those of all streams took their share of Redis.",
+    "Grows: events are kept for a shorter time than the settings say; give Redis more memory, or keep fewer.",
+)
+SPOOLED_EVENTS = Metric(
+    "emostream_spool_events_total",
+    "Events that had to wait on disk, and events sent from there.",
+    "`spooled` grows: the sink is away; `sent` catches up once it is back.",
+    labels=("result",),
+    values=("spooled", "sent"),
+)
+WAITING_EVENTS = Metric(
+    "emostream_spool_waiting_events",
+    "Records that wait in the spool.",
+    "Grows: the sink is still away; falls after it came back. Mind the disk.",
+    type=_GAUGE,
+)
+LOST_EVENTS = Metric(
+    "emostream_events_lost_total",
+    "Events that will never be delivered.",
+    "`spool_full`: the sink was away for too long; `rejected`: another owner published the stream meanwhile.",
+    labels=("reason",),
+    values=("spool_full", "rejected"),
+)
+
+# --- the process and its machine --------------------------------------------------------------------------------------
+
+MEMORY = Metric(
+    "emostream_process_resident_memory_bytes",
+    "Memory of this process.",
+    "Grows for hours with the same streams: a leak; note the streams' codecs and report it.",
+    type=_GAUGE,
+)
+CPU_SECONDS = Metric(
+    "emostream_process_cpu_seconds_total",
+    "Processor time of this process.",
+    "Its rate is at the number of cores: the machine is full; frames will be dropped next.",
+)
+BUILD_INFO = Metric(
+    "emostream_build_info",
+    "1, with the version of emostream and of Python.",
+    "Absent: nothing is scraped. Two versions outside an upgrade: some processes were not replaced.",
+    type=_GAUGE,
+    labels=("version", "python"),
+    label_values="one each, two during an upgrade",
+    takes_maximum=True,
+)
+GPU_MEMORY_USED = Metric(
+    "emostream_gpu_memory_used_bytes",
+    "Memory in use on a GPU of this machine, by all programs.",
+    "Near the total: engines of larger batches do not fit; lower `classify.batches`.",
+    type=_GAUGE,
+    labels=("gpu",),
+    label_values="GPUs of the machine",
+    takes_maximum=True,
+)
+GPU_MEMORY_TOTAL = Metric(
+    "emostream_gpu_memory_total_bytes",
+    "Memory of a GPU of this machine.",
+    "Does not move.",
+    type=_GAUGE,
+    labels=("gpu",),
+    label_values="GPUs of the machine",
+    takes_maximum=True,
+)
+GPU_UTILIZATION = Metric(
+    "emostream_gpu_utilization_ratio",
+    "Share of the last moments in which the GPU computed, 0…1.",
+    "Near 1: add a GPU. Near 0 with late frames: the CPU side is the bottleneck.",
+    type=_GAUGE,
+    labels=("gpu",),
+    label_values="GPUs of the machine",
+    takes_maximum=True,
+)
+
+METRICS: dict[str, Metric] = {found.name: found for found in list(globals().values()) if isinstance(found, Metric)}
+"""Every metric above, by name."""
+
+
+_PAGE_HEAD = """# Metrics
+
+Made of `emostream/telemetry/metrics.py` by `python -m emostream.metrics > docs/metrics.md`. How to read and scrape them is in
+[operations](operations.md#metrics).
+
+| metric | type | labels | meaning | if it moves |
+|---|---|---|---|---|"""
+
+_PAGE_TAIL = """
+## Cardinality
+
+Only `stream_id` grows with the load. {num_metrics} metrics carry it. A stream has one series of each, but {several} and
+one of `{per_group}` per consumer group: at most {num_series} series with the shipped model, and one
+per group. The histograms are per process. Tracks, faces and URLs are never labels. The series of a stream go when it
+leaves the process.
+
+`metrics.stream_label: false` (or `EMOSTREAM_METRICS__STREAM_LABEL=false`) leaves the label out: counters and most
+gauges are then sums over the streams of a process, lag and latency the greatest of them. Switch it off above some
+thousand streams per Prometheus, or where stream names must not leave the service.
+"""
+
+
+def metrics_page() -> str:
+    """The text of `docs/metrics.md`."""
+    lines = [_PAGE_HEAD]
+    for metric in METRICS.values():
+        labels = ", ".join(f"`{label}`" for label in metric.labels) or "–"
+        values = f" ({metric.label_values})" if metric.label_values else ""
+        lines.append(f"| `{metric.name}` | {metric.type} | {labels}{values} | {metric.help} | {metric.action} |")
+    per_stream = [metric for metric in METRICS.values() if STREAM_LABEL in metric.labels]
+    with_values = [metric for metric in per_stream if metric.values]
+    tail = _PAGE_TAIL.format(
+        num_metrics=len(per_stream),
+        several=", ".join(f"{len(metric.values)} of `{metric.name}`" for metric in with_values),
+        per_group=GROUP_LAG.name,
+        num_series=sum(len(metric.values) or 1 for metric in per_stream if metric is not GROUP_LAG),
+    )
+    lines.append(tail)
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(metrics_page(), end="")

@@ -1,0 +1,92 @@
+"""Figures → the text that Prometheus reads, and a small server for it. The only user of prometheus-client."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, start_http_server
+from prometheus_client.core import Metric as Exposed
+from prometheus_client.registry import Collector
+
+from emostream.errors import ConfigError
+from emostream.telemetry.values import Distribution, Family, Labels
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+"""Of what `exposition` returns."""
+
+Process = tuple[dict[str, str], Sequence[Family]]
+"""Labels that tell a process from others at the same address, and its figures."""
+
+
+class _FiguresCollector(Collector):
+    """Asks for the figures at each scrape."""
+
+    def __init__(self, processes: Callable[[], Iterable[Process]]) -> None:
+        self._processes = processes
+
+    def collect(self) -> Iterable[Exposed]:
+        exposed: dict[str, Exposed] = {}
+        for labels, families in self._processes():
+            for family in families:
+                metric = family.metric
+                found = exposed.setdefault(
+                    metric.name, Exposed(metric.name.removesuffix("_total"), metric.help, metric.type.value)
+                )
+                _add_samples(found, family, labels)
+        return list(exposed.values())
+
+
+def exposition(processes: Iterable[Process]) -> bytes:
+    """The figures of several processes as one text."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_FiguresCollector(lambda: processes))
+    return generate_latest(registry)
+
+
+@contextlib.contextmanager
+def serving_metrics(figures: Callable[[], Sequence[Family]], *, host: str, port: int) -> Iterator[int]:
+    """Serve `/metrics` over HTTP in a thread until the context is left; yields the port (0 asks for a free one).
+
+    Raises:
+        ConfigError: the address is taken or not of this machine.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_FiguresCollector(lambda: [({}, figures())]))
+    try:
+        server, thread = start_http_server(port, addr=host, registry=registry)
+    except OSError as exc:
+        raise ConfigError(f"cannot serve metrics on {host}:{port}: {exc.strerror}; choose another port") from exc
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _add_samples(exposed: Exposed, family: Family, labels: dict[str, str]) -> None:
+    for series, value in family.values.items():
+        exposed.add_sample(family.metric.name, _labels(family, series, labels), value)
+    for series, found in family.distributions.items():
+        of_series = _labels(family, series, labels)
+        for bound, count in zip(_bounds(family), _added_up(found), strict=True):
+            exposed.add_sample(f"{family.metric.name}_bucket", {**of_series, "le": bound}, count)
+        exposed.add_sample(f"{family.metric.name}_count", of_series, sum(found.counts))
+        exposed.add_sample(f"{family.metric.name}_sum", of_series, sum(found.sums))
+
+
+def _labels(family: Family, series: Labels, labels: dict[str, str]) -> dict[str, str]:
+    return {**labels, **dict(zip(family.names, series, strict=True))}
+
+
+def _bounds(family: Family) -> list[str]:
+    return [*(str(float(bound)) for bound in family.metric.buckets), "+Inf"]
+
+
+def _added_up(found: Distribution) -> list[int]:
+    total, totals = 0, []
+    for count in found.counts:
+        total += count
+        totals.append(total)
+    return totals

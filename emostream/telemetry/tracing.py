@@ -1,0 +1,268 @@
+"""A frame's way as a trace: which frames are traced, and the spans that tell of one.
+
+Pure but for the clock; `otel_exporter.py` sends what is made here. Nothing is measured that the pipeline does not
+measure anyway: chunks of frames note when they entered and left a stage, and the events say how long each frame took.
+"""
+
+from __future__ import annotations
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import blake2b
+from typing import Protocol
+from emostream.errors import EmostreamError
+from emostream.domain.event import EmotionEvent
+from emostream.domain.frame import Frame
+from emostream.telemetry.logs import TRACE_ID
+from emostream.domain.redact import redact
+import contextlib
+from collections.abc import Iterator
+from emostream.config import TracingSettings
+from emostream.errors import ConfigError
+
+
+logger = logging.getLogger(__name__)
+
+_TRACE_ID_BYTES = 16  # W3C Trace Context
+_SAMPLED_BITS = 64  # as many as OpenTelemetry's TraceIdRatioBased looks at
+
+AttributeValue = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One stretch of a frame's way.
+
+    Attributes:
+        name: what was done.
+        started_ns, ended_ns: nanoseconds since 1970.
+        attributes: names as OpenTelemetry has them, with dots.
+        children: what it consists of, in order of time.
+        error: what went wrong, credentials removed; empty when nothing did.
+    """
+
+    name: str
+    started_ns: int
+    ended_ns: int
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    children: tuple[Span, ...] = ()
+    error: str = ""
+
+
+class SpanExporter(Protocol):
+    """Where finished traces go."""
+
+    def export(self, trace_id: int, root: Span) -> None:
+        """Take one trace. Called from event loops and threads, so it must not block; what is too much it may drop."""
+        ...
+
+    def close(self) -> None:
+        """Send what is left, within seconds. Blocks."""
+        ...
+
+
+def trace_id_of(stream_id: str, *, epoch: int, frame_index: int) -> int:
+    """The trace of a frame, 128 bits: whoever has its event can work it out.
+
+    >>> f"{trace_id_of('door', epoch=7, frame_index=12):032x}"
+    '5f13695224a2a7da6129e524c73e0bca'
+    """
+    name = f"{epoch} {frame_index} {stream_id}".encode()
+    return int.from_bytes(blake2b(name, digest_size=_TRACE_ID_BYTES).digest(), "big") or 1  # 0 is no valid id
+
+
+def is_sampled(trace_id: int, *, ratio: float) -> bool:
+    """Whether a trace is among the share that is told of; the same answer everywhere, by the id alone."""
+    return trace_id % (1 << _SAMPLED_BITS) < round(ratio * (1 << _SAMPLED_BITS))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    name: str
+    started_ns: int
+    ended_ns: int
+
+
+class ChunkTrace:
+    """The frames of one chunk that are traced, and the stages that the chunk passed.
+
+    Args:
+        sampled: position in the chunk → trace id; at least one.
+        frames: all frames of the chunk.
+        epoch: which run of the stream.
+        exporter: gets the traces.
+    """
+
+    def __init__(
+        self, sampled: Mapping[int, int], *, frames: Sequence[Frame], epoch: int, exporter: SpanExporter
+    ) -> None:
+        self._sampled = sampled
+        self._frames = frames
+        self._epoch = epoch
+        self._exporter = exporter
+        self._stages: dict[str, _Stage] = {}
+
+    @property
+    def name(self) -> str:
+        """The first of its trace ids, in hex: what lines of the log carry."""
+        return f"{next(iter(self._sampled.values())):032x}"
+
+    def passed(self, name: str, *, started_ns: int, ended_ns: int) -> None:
+        """The chunk left a stage."""
+        self._stages[name] = _Stage(name, started_ns, ended_ns)
+
+    def failed(self, name: str, error: Exception, *, started_ns: int, ended_ns: int) -> None:
+        """The chunk got no further than this stage: tell of what there is."""
+        if isinstance(error, EmostreamError):
+            error.fields.setdefault("trace_id", self.name)
+        broken = Span(name, started_ns, ended_ns, error=f"{type(error).__name__}: {redact(str(error))}")
+        before = [Span(stage.name, stage.started_ns, stage.ended_ns) for stage in self._stages.values()]
+        for position, trace_id in self._sampled.items():
+            frame = self._frames[position]
+            began_ns, decode = _decoded(frame)
+            attributes = _identity(frame.stream_id, self._epoch, frame.frame_index)
+            root = Span("frame", began_ns, ended_ns, attributes, (decode, *before, broken), broken.error)
+            self._exporter.export(trace_id, root)
+
+    def published(self, events: Sequence[EmotionEvent]) -> None:
+        """The events of all frames of the chunk were delivered."""
+        for position, trace_id in self._sampled.items():
+            frame = self._frames[position]
+            logger.debug(
+                "frame %d of epoch %d is traced", frame.frame_index, self._epoch, extra={"trace_id": f"{trace_id:032x}"}
+            )
+            self._exporter.export(trace_id, self._root(position, frame, events))
+
+    def _root(self, position: int, frame: Frame, events: Sequence[EmotionEvent]) -> Span:
+        event = events[position]
+        publish = self._stages["publish"]
+        began_ns, decode = _decoded(frame)
+        attributes = _identity(event.stream_id, event.epoch, event.frame_index) | {
+            "emostream.num_faces": len(event.faces),
+            "emostream.num_dropped": event.num_dropped,
+            "emostream.is_classified": event.is_classified,
+            "emostream.model": f"{event.model_name} {event.model_version}",
+        }
+        children = [decode, *self._searched(position, events), *self._classified(event)]
+        children.append(Span("publish", publish.started_ns, publish.ended_ns, {"emostream.num_events": len(events)}))
+        return Span("frame", began_ns, publish.ended_ns, attributes, tuple(children))
+
+    def _searched(self, position: int, events: Sequence[EmotionEvent]) -> list[Span]:
+        """Frames of a chunk are followed one after the other, in one thread."""
+        before_ms = sum(_milliseconds(event, "detect") + _milliseconds(event, "follow") for event in events[:position])
+        started_ns = self._stages["follow"].started_ns + round(1e6 * before_ms)
+        detected_ns = started_ns + round(1e6 * _milliseconds(events[position], "detect"))
+        followed_ns = detected_ns + round(1e6 * _milliseconds(events[position], "follow"))
+        follow = Span("follow", detected_ns, followed_ns)
+        return [Span("detect", started_ns, detected_ns), follow] if detected_ns > started_ns else [follow]
+
+    def _classified(self, event: EmotionEvent) -> list[Span]:
+        """Nothing for a frame whose faces were not looked at."""
+        if not event.faces or not event.is_classified:
+            return []
+        stage = self._stages["classify"]
+        infers_ns = min(stage.started_ns + round(1e6 * _milliseconds(event, "wait")), stage.ended_ns)
+        parts = (Span("wait", stage.started_ns, infers_ns), Span("inference", infers_ns, stage.ended_ns))
+        return [Span("classify", stage.started_ns, stage.ended_ns, children=parts)]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTracer:
+    """Decides which frames are traced; shared by all streams of a process.
+
+    Attributes:
+        exporter: gets the traces; closed by whoever opened it.
+        ratio: share of frames, 0…1.
+    """
+
+    exporter: SpanExporter
+    ratio: float
+
+    def begin(self, frames: Sequence[Frame], *, epoch: int) -> ChunkTrace | None:
+        """The trace of a chunk; None when none of its frames is traced."""
+        ids = (trace_id_of(frame.stream_id, epoch=epoch, frame_index=frame.frame_index) for frame in frames)
+        sampled = {
+            position: trace_id for position, trace_id in enumerate(ids) if is_sampled(trace_id, ratio=self.ratio)
+        }
+        return ChunkTrace(sampled, frames=frames, epoch=epoch, exporter=self.exporter) if sampled else None
+
+
+@contextlib.contextmanager
+def stage(trace: ChunkTrace | None, name: str) -> Iterator[None]:
+    """What a chunk does in here is a stage of its way; lines of the log that are written meanwhile carry its id."""
+    if trace is None:
+        yield
+        return
+    started_ns = time.time_ns()
+    token = TRACE_ID.set(trace.name)
+    try:
+        yield
+        trace.passed(name, started_ns=started_ns, ended_ns=time.time_ns())
+    except Exception as exc:
+        trace.failed(name, exc, started_ns=started_ns, ended_ns=time.time_ns())
+        raise
+    finally:
+        TRACE_ID.reset(token)
+
+
+def _identity(stream_id: str, epoch: int, frame_index: int) -> dict[str, AttributeValue]:
+    return {"emostream.stream_id": stream_id, "emostream.epoch": epoch, "emostream.frame_index": frame_index}
+
+
+def _decoded(frame: Frame) -> tuple[int, Span]:
+    """When the decoder began with a frame, and that stretch."""
+    captured_ns = _nanoseconds(frame.captured_at)
+    began_ns = captured_ns - round(1e9 * frame.decode_seconds)
+    return began_ns, Span("decode", began_ns, captured_ns)
+
+
+def _milliseconds(event: EmotionEvent, stage_name: str) -> float:
+    return event.latency_ms.get(stage_name, 0.0)
+
+
+def _nanoseconds(instant: datetime) -> int:
+    return 1000 * round(1e6 * instant.timestamp())
+
+
+def check_tracing(settings: TracingSettings) -> None:
+    """Whether frames can be traced as the settings ask for.
+
+    Raises:
+        ConfigError: the packages for it are not installed.
+    """
+    if settings.ratio == 0:
+        return
+    try:
+        import emostream.telemetry.otlp  # noqa: F401
+    except ImportError as exc:
+        raise ConfigError(
+            f"tracing.ratio is {settings.ratio:g}, but traces need a package that is not installed ({exc.name}): "
+            "pip install 'emostream[tracing]', or set tracing.ratio to 0"
+        ) from exc
+
+
+@contextlib.contextmanager
+def open_tracer(settings: TracingSettings, *, instance_id: str) -> Iterator[FrameTracer | None]:
+    """The tracer, which sends what is left when the context is left; None when `tracing.ratio` is 0.
+
+    Args:
+        settings: what is traced, and where it goes.
+        instance_id: tells this process from others of the service.
+
+    Raises:
+        ConfigError: the packages for it are not installed.
+    """
+    check_tracing(settings)
+    if settings.ratio == 0:
+        yield None
+        return
+    from emostream.telemetry.otlp import OtlpExporter
+
+    exporter = OtlpExporter(endpoint=settings.endpoint, instance_id=instance_id)
+    try:
+        yield FrameTracer(exporter, settings.ratio)
+    finally:
+        exporter.close()

@@ -1,0 +1,97 @@
+"""Which ONNX model an engine is compiled from, and which one it is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from emostream.vision.models.manifest import ModelManifest, load_manifest
+from emostream.config import ClassifySettings
+from emostream.errors import ConfigError
+
+Precision = Literal["fp32", "fp16", "int8"]
+PackagedForm = Literal["int8", "fp32", "fp16", "int8-tensorrt"]
+
+PACKAGED_FORMS: dict[PackagedForm, str] = {
+    "int8": "emotions.onnx",
+    "fp32": "emotions-fp32.onnx",
+    "fp16": "emotions-fp16.onnx",
+    "int8-tensorrt": "emotions-int8-tensorrt.onnx",
+}
+"""Form → file in `emostream/models`; `python -m training.export --all` writes these names."""
+
+
+def packaged_form_path(form: PackagedForm) -> Path:
+    """Where a form of the model inside this package lies, or would: not every form ships."""
+    return Path(str(files("emostream.models").joinpath(PACKAGED_FORMS[form])))
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSource:
+    """What an engine is compiled from.
+
+    Attributes:
+        manifest: of the model, with the precision of the engine.
+        onnx_model: the model in that precision.
+        reference: the model file that ONNX Runtime runs for comparison; its manifest lies beside it.
+        is_derived: whether the model was made from the reference just now, so that no export has proved it.
+    """
+
+    manifest: ModelManifest
+    onnx_model: bytes
+    reference: Path
+    is_derived: bool
+
+    def __repr__(self) -> str:
+        return f"EngineSource({self.manifest.name} {self.manifest.precision}, reference {self.reference})"
+
+
+def engine_source(settings: ClassifySettings) -> EngineSource:
+    """The model that the settings name, in the precision that they ask for; FP16 when they leave it open.
+
+    FP16 is made from the FP32 form, by the same conversion that the export uses. INT8 needs the ranges of real crops
+    and so a form that was exported for TensorRT.
+
+    Raises:
+        ModelUnavailableError: a file does not exist.
+        ManifestError: it is damaged, or cannot be converted.
+        ConfigError: the model does not come in this precision.
+    """
+    path = settings.model or packaged_form_path("int8-tensorrt" if settings.precision == "int8" else "fp32")
+    if settings.model is None and not path.is_file():
+        raise ConfigError(
+            "this package has no INT8 form for TensorRT; set classify.precision to fp16, or classify.model to a file "
+            "made by `python -m training.export --form int8-tensorrt`"
+        )
+    manifest = load_manifest(path)
+    wanted = _wanted_precision(settings, manifest, path)
+    if manifest.precision == "int8" and manifest.layout != "tensorrt":
+        raise ConfigError(
+            f"model {path} is INT8 laid out for CPUs, which TensorRT refuses; set classify.model to the FP32 form, or "
+            "to one made by `python -m training.export --form int8-tensorrt`"
+        )
+    reference = path if settings.model is not None else packaged_form_path("fp32")
+    if wanted == manifest.precision:
+        return EngineSource(manifest, path.read_bytes(), reference, is_derived=False)
+    return EngineSource(manifest.model_copy(update={"precision": wanted}), _half_of(path), reference, is_derived=True)
+
+
+def _wanted_precision(settings: ClassifySettings, manifest: ModelManifest, path: Path) -> Precision:
+    if settings.precision == "auto":
+        return "fp16" if manifest.precision == "fp32" else manifest.precision
+    if settings.precision in (manifest.precision, "fp16" if manifest.precision == "fp32" else ""):
+        return settings.precision
+    raise ConfigError(
+        f"model {path} is {manifest.precision}, settings ask for {settings.precision} (classify.precision); export "
+        "that form with `python -m training.export --form` and name it in classify.model"
+    )
+
+
+def _half_of(path: Path) -> bytes:
+    import onnx
+
+    from emostream.vision.engines.half_precision import half_from_full
+
+    return bytes(half_from_full(onnx.load(path)).SerializeToString(deterministic=True))

@@ -1,0 +1,184 @@
+"""The classifier on TensorRT and TensorRT-RTX."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from emostream.vision.classify.packaged_models import EngineSource, engine_source
+from emostream.vision.models.manifest import ModelManifest, save_manifest, sha256_of
+from emostream.vision.classify.ort_classifier import OrtClassifier
+from emostream.vision.classify.parity import Parity, compare, require_parity
+from emostream.config import ClassifySettings
+from emostream.errors import InferenceError
+from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, golden_crops
+from emostream.vision.engines.trt.compile import CompileReport, EngineRecipe, Progress, Proof, compile_engine, open_engine
+from emostream.vision.engines.trt.engine import TrtEngine
+from emostream.vision.engines.trt.package import TrtName
+from emostream.vision.engines.trt.profile import fixed, plan_batches
+
+logger = logging.getLogger(__name__)
+
+Probabilities = npt.NDArray[np.float32]
+
+
+class TrtClassifier:
+    """A compiled model on the GPU. Thread-safe; `close` must not race with `classify`.
+
+    A batch is cut into the sizes that the engine was compiled for. Each has kernels chosen for exactly that size and
+    one CUDA graph, so that a batch costs one launch; empty places of the last one are computed and thrown away.
+
+    Args:
+        engine: closed with the classifier.
+        manifest: of the model it was compiled from.
+        batches: the sizes of its profiles, in growing order.
+    """
+
+    def __init__(self, engine: TrtEngine, *, manifest: ModelManifest, batches: Sequence[int]) -> None:
+        self._engine = engine
+        self._manifest = manifest
+        self._batches = tuple(batches)
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """The contract of the model."""
+        return self._manifest
+
+    @property
+    def wanted_batch_size(self) -> int:
+        """See `EmotionClassifier.wanted_batch_size`: a GPU computes a few crops as fast as one."""
+        return next((size for size in self._batches if size > 1), 1)
+
+    def classify(self, crops: npt.NDArray[np.uint8]) -> Probabilities:
+        """Probabilities by the manifest's first output, what events carry; see `EmotionClassifier`."""
+        return self.classify_all(crops)[self._manifest.outputs[0]]
+
+    def classify_all(self, crops: npt.NDArray[np.uint8]) -> dict[str, Probabilities]:
+        """Probabilities by each output of the manifest, for comparison."""
+        size = self._manifest.input_size_pixels
+        if crops.dtype != np.uint8 or crops.shape[1:] != (size, size):
+            raise InferenceError(f"expected crops uint8 n×{size}×{size}, got {crops.dtype} {crops.shape}")
+        results = {
+            name: np.empty((len(crops), len(self._manifest.labels)), np.float32) for name in self._manifest.outputs
+        }
+        start = 0
+        for bucket in plan_batches(len(crops), self._batches):
+            rows = min(bucket, len(crops) - start)
+            outputs = self._engine.run(_padded(crops[start : start + rows], bucket))
+            for name, result in results.items():
+                result[start : start + rows] = outputs[name][:rows]
+            start += rows
+        for name, result in results.items():
+            if not np.isfinite(result).all():
+                raise InferenceError(f"{self._manifest.name} gave values that are not finite in output {name}")
+        return results
+
+    def close(self) -> None:
+        """Release the engine. Safe to call twice."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        """Loaded already."""
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+def _padded(crops: npt.NDArray[np.uint8], bucket: int) -> npt.NDArray[np.uint8]:
+    if len(crops) == bucket:
+        return crops
+    batch = np.zeros((bucket, *crops.shape[1:]), np.uint8)
+    batch[: len(crops)] = crops
+    return batch
+
+
+def compile_classifier(
+    name: TrtName, settings: ClassifySettings, *, cache_dir: Path, progress: Progress = logger.info
+) -> CompileReport:
+    """Compile the classifier of the settings and prove it, as far as this machine can.
+
+    Raises:
+        EngineUnavailableError: the package is not installed, or it needs a GPU that is not there.
+        ModelError: the model cannot be used, or the engine answers differently from its reference.
+        ConfigError: settings that do not fit the model.
+    """
+    source = engine_source(settings)
+    recipe = _recipe(source, settings)
+    return compile_engine(
+        name,
+        recipe,
+        cache_dir=cache_dir,
+        prove=partial(_prove_engine, source, recipe),
+        source_proof=asdict(_prove_source(source)) if source.is_derived else None,
+        progress=progress,
+    )
+
+
+def load_trt_classifier(name: TrtName, settings: ClassifySettings, *, cache_dir: Path) -> TrtClassifier:
+    """The classifier of the settings on the GPU; compiled first where it is not in the cache.
+
+    Raises:
+        EngineUnavailableError: package or GPU is missing.
+        ModelError: the model cannot be used, or the engine answers differently from its reference.
+        ConfigError: settings that do not fit the model.
+    """
+    source = engine_source(settings)
+    recipe = _recipe(source, settings)
+    engine = open_engine(name, recipe, cache_dir=cache_dir, prove=partial(_prove_engine, source, recipe))
+    return TrtClassifier(engine, manifest=source.manifest, batches=_batches(recipe))
+
+
+def _recipe(source: EngineSource, settings: ClassifySettings) -> EngineRecipe:
+    """One profile for each batch size, of exactly that size.
+
+    A single profile from 1 to the largest size would be tuned for one size in the middle, and every batch would be a
+    shape of its own to record a graph for. The weights are shared, so that further profiles cost little.
+    """
+    size, allowed = source.manifest.input_size_pixels, source.manifest.max_batch_size
+    batches = sorted({min(batch, allowed) for batch in settings.batches})
+    profiles = tuple(fixed((batch, size, size)) for batch in batches)
+    return EngineRecipe(source.manifest.name, source.onnx_model, source.manifest.precision, profiles)
+
+
+def _batches(recipe: EngineRecipe) -> tuple[int, ...]:
+    return tuple(profile.best[0] for profile in recipe.profiles)
+
+
+def _prove_engine(source: EngineSource, recipe: EngineRecipe, engine: TrtEngine) -> Proof:
+    """Compare an engine with ONNX Runtime."""
+    classifier = TrtClassifier(engine, manifest=source.manifest, batches=_batches(recipe))
+    return asdict(_prove(classifier, source, what=f"the {source.manifest.precision} engine of {source.reference}"))
+
+
+def _prove_source(source: EngineSource) -> Parity:
+    """Compare the model that is compiled with what it was made from, both in ONNX Runtime."""
+    with tempfile.TemporaryDirectory(prefix="emostream-") as folder:
+        path = Path(folder) / source.reference.name
+        path.write_bytes(source.onnx_model)
+        save_manifest(source.manifest.model_copy(update={"sha256": sha256_of(path)}), model_path=path)
+        with OrtClassifier(path) as converted:
+            return _prove(converted, source, what=f"the {source.manifest.precision} form of {source.reference}")
+
+
+def _prove(classifier: TrtClassifier | OrtClassifier, source: EngineSource, *, what: str) -> Parity:
+    """Compare with the reference on the golden crops; raises `ManifestError` when it does not match."""
+    crops = golden_crops(size=source.manifest.input_size_pixels)
+    with OrtClassifier(source.reference) as reference:
+        expected = reference.classify_all(crops)
+    answers = classifier.classify_all(crops)
+    parity = compare(tuple(expected.values()), tuple(answers.values()), min_margin=GOLDEN_MARGIN)
+    require_parity(parity, precision=source.manifest.precision, what=what)
+    return parity

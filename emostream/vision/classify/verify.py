@@ -1,0 +1,62 @@
+"""Compares every form of the emotion model in this package with the FP32 form, on the golden crops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from emostream.vision.classify.packaged_models import PACKAGED_FORMS, packaged_form_path
+from emostream.vision.classify.ort_classifier import OrtClassifier, Probabilities
+from emostream.vision.classify.parity import compare, require_parity
+from emostream.errors import ModelError
+from emostream.vision.engines.verify import FormCheck, processor_milliseconds
+from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, golden_crops
+
+_BATCH_SIZE = 8
+
+
+def packaged_forms() -> list[Path]:
+    """The files of all forms that ship; the first is the reference, FP32."""
+    others = (form for form in PACKAGED_FORMS if form != "fp32")
+    return [packaged_form_path("fp32"), *(path for path in map(packaged_form_path, others) if path.is_file())]
+
+
+def check_forms(paths: Sequence[Path]) -> list[FormCheck]:
+    """Compare each form with the first, which is measured as well.
+
+    Raises:
+        ModelError: the first cannot be used, so there is nothing to compare with.
+    """
+    with OrtClassifier(paths[0]) as reference:
+        crops = golden_crops(size=reference.manifest.input_size_pixels)
+        expected = list(reference.classify_all(crops).values())
+        version = reference.manifest.version
+    return [_check(path, expected, version=version) for path in paths]
+
+
+def _check(path: Path, expected: Sequence[Probabilities], *, version: str) -> FormCheck:
+    size = path.stat().st_size
+    try:
+        with OrtClassifier(path) as classifier:
+            manifest = classifier.manifest
+            form = manifest.precision if manifest.layout == "cpu" else f"{manifest.precision} for {manifest.layout}"
+            crops = golden_crops(size=manifest.input_size_pixels)
+            parity = compare(expected, list(classifier.classify_all(crops).values()), min_margin=GOLDEN_MARGIN)
+            milliseconds = processor_milliseconds(lambda: classifier.classify_all(crops[:_BATCH_SIZE])) / _BATCH_SIZE
+    except ModelError as exc:
+        return FormCheck("emotions", "?", path.name, size, problem=str(exc))
+    problem = "" if manifest.version == version else f"it is version {manifest.version}, the reference is {version}"
+    try:
+        require_parity(parity, precision=manifest.precision, what=f"the {form} form")
+    except ModelError as exc:
+        problem = str(exc)
+    return FormCheck(
+        model="emotions",
+        form=form,
+        file=path.name,
+        size_bytes=size,
+        agreement=parity.argmax_agreement,
+        max_difference=parity.max_difference,
+        milliseconds=milliseconds,
+        problem=problem,
+    )

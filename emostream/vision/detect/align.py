@@ -1,0 +1,128 @@
+"""Pure: a face → the aligned crop the classifier sees, framed as its training pictures are.
+
+The classifier was trained on FER2013 pictures resized to the side its manifest names. The constants below say where the
+detector finds box and landmarks in such a picture of 64×64; a crop that puts a face's box there, turned upright by its
+landmarks, has the framing of FER2013 (`python -m training.framing` proves it). Other sides are the same crop, scaled.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from emostream.domain.face import Face
+from emostream.domain.frame import Frame, Luma, full_range_from_limited
+from emostream.vision.geometry.downscale import halved
+from emostream.vision.geometry.similarity import PlaneSimilarity, Similarity, fit_plane_similarity, matrices_from, plane_from_points
+
+CROP_SIZE_PIXELS = 64
+"""The side that the template below is written for, and of a crop where nobody asks for another."""
+
+# Medians over 4,000 FER2013 Training pictures (a face was found in 3,846), made symmetric:
+#   python -m training.template --data ../shared/data/fer2013
+# CenterFace and YuNet learned their boxes from the same annotations (WIDER FACE), so both share them.
+TEMPLATE_BOX = np.array([6.7, 4.2, 57.3, 61.9])
+"""x0, y0, x1, y1 of the box in a 64×64 crop, in pixels; pixel centres lie at whole numbers plus ½."""
+TEMPLATE_LANDMARKS = np.array([[20.5, 25.6], [43.5, 25.6], [32.0, 38.0], [22.9, 47.5], [41.1, 47.5]])
+"""(x, y) of the five landmarks in a 64×64 crop, in pixels."""
+
+_TEMPLATE_POINTS = plane_from_points(TEMPLATE_LANDMARKS)
+_TEMPLATE_CENTRE = complex(*(TEMPLATE_BOX[:2] + TEMPLATE_BOX[2:]) / 2)
+_TEMPLATE_SIDES = float((TEMPLATE_BOX[2:] - TEMPLATE_BOX[:2]).sum())
+
+
+def crop_similarities(faces: Sequence[Face], *, size: int = CROP_SIZE_PIXELS) -> Similarity:
+    """The transforms from frame pixels to pixels of a crop of side `size`, n×2×3."""
+    return matrices_from(_crop_placements(faces, size=size))
+
+
+def _crop_placements(faces: Sequence[Face], *, size: int) -> PlaneSimilarity:
+    """The transforms from frame pixels to pixels of a crop of side `size`, one per face.
+
+    The landmarks give the turn; the box gives place and size. Landmarks alone would do, but they wander with the pose:
+    on FER2013 pictures the middle of such a crop strays by 5.4 × 3.7 pixels (standard deviation), with the box by
+    3.4 × 2.6, its size by 13 against 11 %, and accuracy on PublicTest is about one point higher with the box.
+    """
+    corners = np.array([face.box_xyxy for face in faces], dtype=np.float64).reshape(-1, 4).view(np.complex128)
+    landmarks = plane_from_points(np.array([face.landmarks for face in faces]).reshape(-1, 5, 2))
+    turns = fit_plane_similarity(landmarks, _TEMPLATE_POINTS, weights=np.ones(landmarks.shape)).factor
+    lengths = np.abs(turns)
+    turns = np.where(lengths > 0, turns / np.where(lengths > 0, lengths, 1), 1)
+    sides = corners[:, 1] - corners[:, 0]
+    scale = size / CROP_SIZE_PIXELS
+    factors = turns * (scale * _TEMPLATE_SIDES / (sides.real + sides.imag))
+    return PlaneSimilarity(factors, scale * _TEMPLATE_CENTRE - factors * corners.mean(axis=1))
+
+
+def crop_face(luma: Luma, face: Face, *, size: int = CROP_SIZE_PIXELS, out: Luma | None = None) -> Luma:
+    """The aligned crop of one face: uint8, size×size, the range of `luma`; outside the frame its border is repeated.
+
+    Args:
+        luma: the frame the face was found in.
+        face: where.
+        size: side of the crop; `out` overrides it.
+        out: written and returned when given, for example a row of a batch (C order); otherwise a new array is returned.
+    """
+    if out is None:
+        out = np.empty((size, size), dtype=np.uint8)
+    ((factor, shift),) = _crop_to_frame(_crop_placements([face], size=len(out)))
+    _cut(luma, factor, shift, out=out)
+    return out
+
+
+def crop_faces(frames: Sequence[Frame], faces: Sequence[Sequence[Face]], *, size: int = CROP_SIZE_PIXELS) -> Luma:
+    """The crops of all faces of several frames, in order, as one full-range uint8 batch n×size×size."""
+    placements = _crop_placements([face for found in faces for face in found], size=size)
+    batch = np.empty((len(placements.factor), size, size), dtype=np.uint8)
+    rows = iter(zip(batch, _crop_to_frame(placements), strict=True))
+    for frame, found in zip(frames, faces, strict=True):
+        for out, (factor, shift) in itertools.islice(rows, len(found)):
+            _cut(frame.luma, factor, shift, out=out)
+    is_limited = np.repeat([not frame.is_full_range for frame in frames], [len(found) for found in faces])
+    if is_limited.any():
+        batch[is_limited] = full_range_from_limited(batch[is_limited])
+    return batch
+
+
+def _crop_to_frame(placements: PlaneSimilarity) -> list[tuple[complex, complex]]:
+    """(factor, shift) of each transform back, from crop pixels to frame pixels."""
+    factors = 1 / placements.factor
+    shifts = -factors * placements.shift
+    return list(zip(factors.tolist(), shifts.tolist(), strict=True))
+
+
+def _cut(luma: Luma, factor: complex, shift: complex, *, out: Luma) -> None:
+    """Write what a crop shows of the frame; `factor` and `shift` lead from crop pixels to frame pixels."""
+    # Bilinear sampling would skip pixels of a large face, so that is first halved to about the size of the crop.
+    num_halvings = max(round(math.log2(abs(factor))), 0)
+    if num_halvings > 0:
+        luma, factor, shift = _halved_around(luma, factor, shift, side=len(out), times=num_halvings)
+    # OpenCV counts pixel centres in whole numbers, this package counts pixel edges.
+    shift += factor * (0.5 + 0.5j) - (0.5 + 0.5j)
+    matrix = np.array(((factor.real, -factor.imag, shift.real), (factor.imag, factor.real, shift.imag)))
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    cv2.warpAffine(luma, matrix, out.shape[::-1], dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _halved_around(
+    luma: Luma, factor: complex, shift: complex, *, side: int, times: int
+) -> tuple[Luma, complex, complex]:
+    """The part of the frame a crop of this side shows, halved so many times, and the transform into it."""
+    block = 1 << times
+    corners = [factor * corner * side + shift for corner in (0, 1, 1j, 1 + 1j)]
+    height, width = luma.shape
+    left, right = _span([corner.real for corner in corners], block=block, limit=width)
+    top, bottom = _span([corner.imag for corner in corners], block=block, limit=height)
+    part = halved(luma[top:bottom, left:right], times=times)
+    return part, factor / block, (shift - complex(left, top)) / block
+
+
+def _span(values: Sequence[float], *, block: int, limit: int) -> tuple[int, int]:
+    """From the smallest to the largest value, one block more on each side, for bilinear sampling at the rim, and at
+    least one block inside the frame."""
+    start = min(max(int(min(values)) - block, 0), max(limit - block, 0))
+    return start, max(min(int(max(values)) + 2 * block, limit), start + block)

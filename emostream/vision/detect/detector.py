@@ -1,0 +1,77 @@
+"""The role of a face detector."""
+
+from __future__ import annotations
+from typing import Protocol
+from emostream.domain.face import Face
+from emostream.domain.frame import Luma
+from dataclasses import dataclass
+import numpy as np
+import numpy.typing as npt
+from emostream.vision.detect.letterbox import Letterbox
+from emostream.domain.face import Face
+from collections.abc import Sequence
+from typing import Any, Protocol
+import numpy as np
+import numpy.typing as npt
+
+
+class FaceDetector(Protocol):
+    """Finds faces in one gray picture.
+
+    Called by the pipeline from worker threads, possibly several at once, so `detect` must be thread-safe. It may block
+    for the length of one inference and must not keep a reference to the picture. An empty list means: no face.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short name for logs and reports."""
+        ...
+
+    def detect(self, luma: Luma) -> list[Face]:
+        """Faces in a full-range or limited-range gray picture (uint8, H×W), best score first.
+
+        Boxes and landmarks are in pixels of that picture. Raises `InferenceError` when this picture cannot be searched.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Faces in a detector's input, best score first.
+
+    Attributes:
+        boxes: float, n×4, x0, y0, x1, y1 in input pixels.
+        scores: float, n, 0…1.
+        landmarks: float, n×5×2, x and y in input pixels, in the order of `emostream.domain.face.Landmarks`.
+    """
+
+    boxes: npt.NDArray[np.floating]
+    scores: npt.NDArray[np.floating]
+    landmarks: npt.NDArray[np.floating]
+
+    def to_faces(self, letterbox: Letterbox) -> list[Face]:
+        """The same faces in pixels of the frame; degenerate boxes and numbers that are none are left out."""
+        boxes = letterbox.to_frame(self.boxes)
+        landmarks = letterbox.to_frame(self.landmarks)
+        is_finite = np.isfinite(boxes).all(axis=1) & np.isfinite(landmarks).all(axis=(1, 2))
+        has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        return [
+            Face(
+                box_xyxy=tuple(boxes[index].tolist()),
+                score=float(self.scores[index]),
+                landmarks=tuple((x, y) for x, y in landmarks[index].tolist()),
+            )
+            for index in np.flatnonzero(is_finite & has_area)
+        ]
+
+
+class DetectorNetwork(Protocol):
+    """Computes outputs for pictures. Called from worker threads, possibly several at once."""
+
+    def check(self, *, input_name: str | None, output_names: Sequence[str]) -> None:
+        """Raise `ManifestError` unless there is one input (of this name, if given) and these outputs."""
+        ...
+
+    def run(self, pictures: npt.NDArray[Any], *, output_names: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+        """The outputs for one batch; raises `InferenceError`."""
+        ...

@@ -1,0 +1,146 @@
+"""CenterFace on TensorRT and TensorRT-RTX: compiled as the classifier is, and proved on the golden frame."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from emostream.vision.detect.centerface.detector import INPUT_NAME, OUTPUT_CHANNELS, STRIDE_PIXELS
+from emostream.vision.detect.parity import compare_maps, require_map_parity
+from emostream.vision.detect.detector import DetectorNetwork
+from emostream.vision.detect.ort_network import OrtNetwork
+from emostream.errors import InferenceError, ManifestError
+from emostream.vision.engines.reference_inputs import golden_frame
+from emostream.vision.engines.half_precision import half_from_full
+from emostream.vision.engines.trt.compile import CompileReport, EngineRecipe, Progress, Proof, compile_engine, open_engine
+from emostream.vision.engines.trt.engine import TrtEngine
+from emostream.vision.engines.trt.package import TrtName
+from emostream.vision.engines.trt.profile import ShapeProfile
+
+logger = logging.getLogger(__name__)
+
+Precision = Literal["fp32", "fp16"]
+MAX_SIDE_PIXELS = 1280
+"""Longest side that engines take: a frame of 5:1 of the detector's largest number of pixels fits."""
+
+# Frames have all sorts of sides, so there is one profile for all of them, best at what a small 16:9 frame becomes.
+_SHAPES = ShapeProfile((1, STRIDE_PIXELS, STRIDE_PIXELS), (1, 288, 480), (1, MAX_SIDE_PIXELS, MAX_SIDE_PIXELS))
+
+
+class TrtNetwork:
+    """CenterFace's maps, computed on the GPU. Thread-safe.
+
+    Args:
+        engine: closed with the network.
+    """
+
+    def __init__(self, engine: TrtEngine) -> None:
+        self._engine = engine
+
+    def check(self, *, input_name: str | None, output_names: Sequence[str]) -> None:
+        """See `DetectorNetwork.check`; the engine was compiled from a file that was checked."""
+        if missing := [name for name in output_names if name not in self._engine.output_names]:
+            raise ManifestError(f"the engine has no output {', '.join(missing)}")
+
+    def run(self, pictures: npt.NDArray[Any], *, output_names: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+        """See `DetectorNetwork.run`; the engine gets as many pictures at a time as it was made for."""
+        if not _SHAPES.takes((1, *pictures.shape[1:])):
+            raise InferenceError(f"expected an input of shape {_SHAPES}, got {pictures.shape}")
+        step = _SHAPES.largest[0]
+        answers = [self._engine.run(pictures[start : start + step]) for start in range(0, len(pictures), step)]
+        return [np.concatenate([answer[name] for answer in answers]) for name in output_names]
+
+    def close(self) -> None:
+        """Release the engine. Safe to call twice."""
+        self._engine.close()
+
+
+def compile_detector(
+    name: TrtName, model_path: Path, *, precision: Precision, cache_dir: Path, progress: Progress = logger.info
+) -> CompileReport:
+    """Compile the prepared CenterFace file and prove it, as far as this machine can.
+
+    Raises:
+        EngineUnavailableError: the package is not installed, or it needs a GPU that is not there.
+        ManifestError: the file is damaged, or the engine answers differently from it.
+    """
+    recipe = _recipe(model_path, precision)
+    source_proof = None
+    if precision != "fp32":
+        converted = OrtNetwork(recipe.onnx_model, path=model_path, kind="the prepared CenterFace detector")
+        source_proof = _prove(model_path, precision, f"the {precision} form of {model_path}", converted)
+    return compile_engine(
+        name,
+        recipe,
+        cache_dir=cache_dir,
+        prove=partial(_prove_engine, model_path, precision),
+        source_proof=source_proof,
+        progress=progress,
+    )
+
+
+def load_trt_network(name: TrtName, model_path: Path, *, precision: Precision, cache_dir: Path) -> TrtNetwork:
+    """The prepared CenterFace file on the GPU; compiled first where it is not in the cache.
+
+    Raises:
+        EngineUnavailableError: package or GPU is missing.
+        ManifestError: the file is damaged, or the engine answers differently from it.
+    """
+    recipe = _recipe(model_path, precision)
+    prove = partial(_prove_engine, model_path, precision)
+    return TrtNetwork(open_engine(name, recipe, cache_dir=cache_dir, prove=prove))
+
+
+def with_cast_first(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which the uint8 picture is cast before it is given its channel: TensorRT takes uint8 only so."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    nodes = list(result.graph.node)
+    picture = result.graph.input[0].name
+    by_input = {(node.op_type, node.input[0]): node for node in nodes if node.input}
+    first = by_input.get(("Unsqueeze", picture))
+    second = by_input.get(("Cast", first.output[0])) if first is not None else None
+    if first is None or second is None:
+        return result
+    between, end = first.output[0], second.output[0]
+    cast = onnx.helper.make_node("Cast", [picture], [between], to=onnx.TensorProto.FLOAT)
+    unsqueeze = onnx.NodeProto.FromString(first.SerializeToString())
+    unsqueeze.input[0], unsqueeze.output[0] = between, end
+    nodes[nodes.index(second)] = unsqueeze
+    nodes[nodes.index(first)] = cast
+    del result.graph.node[:], result.graph.value_info[:]  # the types between the two are others now
+    result.graph.node.extend(nodes)
+    return result
+
+
+def _recipe(model_path: Path, precision: Precision) -> EngineRecipe:
+    try:
+        model = with_cast_first(onnx.load(model_path))
+    except Exception as exc:  # protobuf's own classes
+        raise ManifestError(f"model file {model_path} is not an ONNX model; pull the detector again") from exc
+    if precision == "fp16":
+        model = half_from_full(model)
+    content = bytes(model.SerializeToString(deterministic=True))
+    return EngineRecipe("centerface", content, precision, (_SHAPES,))
+
+
+def _prove_engine(model_path: Path, precision: Precision, engine: TrtEngine) -> Proof:
+    return _prove(model_path, precision, f"the {precision} engine of {model_path}", TrtNetwork(engine))
+
+
+def _prove(model_path: Path, precision: Precision, what: str, network: DetectorNetwork) -> Proof:
+    """Compare with ONNX Runtime on the golden frame; raises `ManifestError` when it does not match."""
+    frame, outputs = golden_frame()[None], list(OUTPUT_CHANNELS)
+    reference = OrtNetwork(model_path, path=model_path, kind="the prepared CenterFace detector")
+    reference.check(input_name=INPUT_NAME, output_names=outputs)
+    parity = compare_maps(reference.run(frame, output_names=outputs), network.run(frame, output_names=outputs))
+    require_map_parity(parity, precision=precision, what=what)
+    return asdict(parity)

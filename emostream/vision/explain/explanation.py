@@ -1,0 +1,119 @@
+"""What a classifier looked at in one face: the vocabulary of `explain/` and of the pictures drawn of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emostream.domain.emotion import EmotionScores
+from emostream.domain.face import Face
+
+SaliencyMap = npt.NDArray[np.float32]
+"""float32, S×S over a crop: by how much showing the surroundings of a pixel raises the probability of an emotion.
+Below 0 they speak against it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionEffect:
+    """What one part of the face does to the probability of an emotion.
+
+    Attributes:
+        name: for example "mouth".
+        area: share of the crop it covers, in 0…1.
+        evidence: share of the map's evidence for the emotion that lies in it, in 0…1; all regions together have 1.
+        probability_hidden: of the emotion when this part is painted over.
+        answer_hidden: the most probable label then.
+    """
+
+    name: str
+    area: float
+    evidence: float
+    probability_hidden: float
+    answer_hidden: str
+
+    @property
+    def density(self) -> float:
+        """Evidence for its size: 1 where the part has as much as any part of its size would have by chance."""
+        return self.evidence / self.area if self.area else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MapCheck:
+    """Whether a map tells what the model really uses (deletion and insertion, Petsiuk et al. 2018).
+
+    Attributes:
+        deletion: mean probability of the emotion while the crop is wiped out from the strongest pixel of the map to the
+            weakest; low is good.
+        insertion: the same while a blurred crop is made sharp in that order; high is good.
+        random_deletion, random_insertion: the same for maps of chance, on average.
+    """
+
+    deletion: float
+    insertion: float
+    random_deletion: float
+    random_insertion: float
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether the map beats chance in both."""
+        return self.deletion < self.random_deletion and self.insertion > self.random_insertion
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanation:
+    """One face, its answer, and where that comes from.
+
+    Attributes:
+        face: in pixels of the picture.
+        crop: uint8, S×S, gray: what the model saw.
+        scores: its answer.
+        emotion: the label that is explained.
+        saliency: the map for that label.
+        regions: parts of the face, those with most evidence for their size first.
+        check: of the map.
+    """
+
+    face: Face
+    crop: npt.NDArray[np.uint8]
+    scores: EmotionScores
+    emotion: str
+    saliency: SaliencyMap
+    regions: tuple[RegionEffect, ...]
+    check: MapCheck
+
+    def __post_init__(self) -> None:
+        if self.saliency.shape != self.crop.shape or self.crop.ndim != 2:
+            raise ValueError(f"expected a map of the crop's shape {self.crop.shape}, got {self.saliency.shape}")
+        if self.emotion not in self.scores.labels:
+            raise ValueError(f"expected one of {self.scores.labels}, got {self.emotion!r}")
+
+    @property
+    def probability(self) -> float:
+        """Of the emotion that is explained."""
+        return self.scores.as_dict()[self.emotion]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but pixels and map, ready for JSON; figures rounded to four digits."""
+        check = {name: round(getattr(self.check, name), 4) for name in MapCheck.__slots__}
+        return {
+            "box_xyxy": [round(value, 1) for value in self.face.box_xyxy],
+            "landmarks": [[round(x, 1), round(y, 1)] for x, y in self.face.landmarks],
+            "score": round(self.face.score, 4),
+            "probabilities": {label: round(value, 4) for label, value in self.scores.as_dict().items()},
+            "dominant": self.scores.dominant,
+            "explained": self.emotion,
+            "regions": [
+                {
+                    "name": region.name,
+                    "area": round(region.area, 4),
+                    "evidence": round(region.evidence, 4),
+                    "probability_hidden": round(region.probability_hidden, 4),
+                    "answer_hidden": region.answer_hidden,
+                }
+                for region in self.regions
+            ],
+            "check": {**check, "passed": self.check.is_passed},
+        }

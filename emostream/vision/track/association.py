@@ -1,0 +1,133 @@
+"""Pure: which detected box belongs to which predicted one."""
+
+from __future__ import annotations
+from collections.abc import Sequence
+import numpy as np
+import numpy.typing as npt
+from emostream.vision.geometry.boxes import iou_matrix
+from emostream.vision.track.motion import BoxMotion
+import math
+from collections.abc import Sequence
+
+
+def cheapest_pairs(costs: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
+    """One column for each row (one row for each column, where there are fewer of them), with the least sum of costs.
+
+    Shortest augmenting paths over dual prices (Kuhn, 1955; Jonker and Volgenant, 1987): rows come in one by one, and
+    each may push others to another column. In plain Python, because a picture has a few faces, for which arrays cost
+    more than they save, and the package that has this function costs 50 MB of memory.
+
+    Args:
+        costs: rows of equal length, finite numbers.
+
+    Returns:
+        Pairs (row, column) in order of rows; as many as the shorter side has.
+    """
+    if not costs or not costs[0]:
+        return []
+    if len(costs) > len(costs[0]):
+        columns = list(zip(*costs, strict=True))
+        return sorted((row, column) for column, row in cheapest_pairs(columns))
+    num_columns = len(costs[0])
+    row_prices = [0.0] * len(costs)
+    column_prices = [0.0] * num_columns
+    row_of = [-1] * num_columns
+    for row in range(len(costs)):
+        _let_in(row, costs, row_prices, column_prices, row_of)
+    return sorted((row, column) for column, row in enumerate(row_of) if row >= 0)
+
+
+def _let_in(
+    newcomer: int,
+    costs: Sequence[Sequence[float]],
+    row_prices: list[float],
+    column_prices: list[float],
+    row_of: list[int],
+) -> None:
+    """Give the newcomer a column, along the cheapest path of changes; updates the last three."""
+    num_columns = len(row_of)
+    distances = [math.inf] * num_columns
+    came_from = [-1] * num_columns
+    visited: list[int] = []
+    unvisited = set(range(num_columns))
+    row, at, reached = newcomer, -1, 0.0
+    while row >= 0:
+        price = row_prices[row]
+        for column in unvisited:
+            distance = reached + costs[row][column] - price - column_prices[column]
+            if distance < distances[column]:
+                distances[column], came_from[column] = distance, at
+        at = min(unvisited, key=distances.__getitem__)
+        reached = distances[at]
+        unvisited.remove(at)
+        visited.append(at)
+        row = row_of[at]
+    row_prices[newcomer] += reached
+    for column in visited[:-1]:
+        row_prices[row_of[column]] += reached - distances[column]
+        column_prices[column] -= reached - distances[column]
+    while at >= 0:
+        before = came_from[at]
+        row_of[at] = newcomer if before < 0 else row_of[before]
+        at = before
+
+
+# Overlap says most; distance decides among boxes that do not overlap; size keeps near and far faces apart.
+_DISTANCE_WEIGHT = 0.5
+_SIZE_WEIGHT = 0.5
+_MISSED_WEIGHT = 0.3
+# A box may lie this many standard deviations from its prediction, but never further than this many sizes, and one more
+# for each second between frames: people pass whole places in it.
+_MAX_DEVIATIONS = 2.5
+_MAX_DISTANCE_SIZES = 1.5
+_MAX_FURTHER_SIZES = 1.0
+_MAX_LOG_SIZE_RATIO = np.log(2.0)
+_FORBIDDEN = 1e6
+
+
+def associate(
+    predicted: Sequence[BoxMotion],
+    boxes: npt.NDArray[np.float64],
+    *,
+    min_iou: float,
+    is_missed: Sequence[bool] = (),
+    gap_seconds: float = 0.0,
+) -> list[tuple[int, int]]:
+    """Pairs (index of a prediction, index of a box) with the least total cost; each index at most once.
+
+    A pair is possible when the boxes overlap by `min_iou`, or when the box lies where the motion may have carried it
+    and has about the same size.
+
+    Args:
+        predicted: where faces are expected.
+        boxes: where some were found.
+        min_iou: as above.
+        is_missed: for each prediction, whether the last search missed the face; none by default. Of two faces in one
+            place, the one in front is found, and it is seldom the one that was missed.
+        gap_seconds: between the frames that are looked at.
+    """
+    if not predicted or len(boxes) == 0:
+        return []
+    expected = np.stack([motion.box_xyxy for motion in predicted])
+    iou = iou_matrix(expected, boxes)
+    sizes = np.array([motion.size for motion in predicted])
+    distance = np.linalg.norm(_centres(expected)[:, None] - _centres(boxes)[None], axis=2) / sizes[:, None]
+    log_size_ratio = np.abs(np.log(_sizes(boxes)[None] / sizes[:, None]))
+
+    deviations = np.array([motion.position_deviation for motion in predicted])
+    furthest = _MAX_DISTANCE_SIZES + min(gap_seconds, _MAX_FURTHER_SIZES)
+    reach = np.minimum(_MAX_DEVIATIONS * deviations, furthest)[:, None]
+    is_possible = (iou >= min_iou) | ((distance <= reach) & (log_size_ratio <= _MAX_LOG_SIZE_RATIO))
+    cost = (1 - iou) + _DISTANCE_WEIGHT * distance + _SIZE_WEIGHT * log_size_ratio
+    if any(is_missed):
+        cost += _MISSED_WEIGHT * np.array(is_missed, dtype=np.float64)[:, None]
+    pairs = cheapest_pairs(np.where(is_possible, cost, _FORBIDDEN).tolist())
+    return [(row, column) for row, column in pairs if is_possible[row, column]]
+
+
+def _centres(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+def _sizes(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray((boxes[:, 2:] - boxes[:, :2]).mean(axis=1))

@@ -1,0 +1,232 @@
+"""From frames to faces with track ids: search now and then, follow in between (decision D2)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emostream.vision.geometry.boxes import iou_matrix
+from emostream.config import TrackSettings
+from emostream.domain.face import Face
+from emostream.domain.frame import Frame, Luma
+from emostream.vision.track.flow import FacePatch, follow_faces, patch_of
+from emostream.vision.track.kept_scenes import KeptScenes, Scene
+from emostream.vision.track.scene import has_new_motion, is_cut, is_cut_around, thumbnail_of
+from emostream.vision.track.tracker import FaceTracker, TrackUpdate
+
+# While nothing speaks for another look, frames are searched this many times less often.
+_CALM_FACTOR = 2
+# A face that changed by more than this since it was found, in face sizes, is looked at again. On the test clips the
+# landmarks' error grows with it (correlation 0.6), hardly with the time that passed; half of it costs 15 % more
+# searches and agrees no better with searching every frame.
+_MAX_DRIFT = 0.006
+# Two boxes on one face: one of them follows the wrong person.
+_MAX_OVERLAP = 0.4
+# After so long without a picture nobody is taken for the same person, unless pictures usually come so seldom.
+_MAX_PAUSE_SECONDS = 10.0
+_PAUSE_PER_GAP = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedFaces:
+    """The faces of one frame.
+
+    Attributes:
+        faces: each with its track id, in order of track id.
+        ended_track_ids: tracks that will not come back; drop what is kept for them.
+        was_detected: whether the detector searched this frame.
+        detect_seconds: time spent in the detector.
+        follow_seconds: time spent on everything else.
+    """
+
+    faces: tuple[Face, ...]
+    ended_track_ids: tuple[int, ...]
+    was_detected: bool
+    detect_seconds: float
+    follow_seconds: float
+
+
+class FaceFollower:
+    """Follows all faces of one stream. Called from one thread at a time, frame by frame in order.
+
+    The detector searches a frame when its time has come, when the scene changed, and when a face cannot be followed
+    with certainty. That time is half as long when the last look missed a known face, when a face changes (it turns, it
+    speaks) and when something new moves. A face missed once is followed until that next look; missed twice, it is gone.
+
+    A cut sets all tracks aside; they go on when the picture returns within a moment, so that a flash, a fade or a
+    damaged frame ends nobody.
+
+    Args:
+        detect: finds the faces in a gray picture, weak ones included; shared between streams, so thread-safe.
+        settings: how faces are followed.
+        detections_per_second: searches per second of source time while something speaks for them; half as many else.
+        phase: 0…1, the share of an interval by which the second search comes early. Streams that start together must
+            not search together for ever: their searches would wait for each other.
+        clock: monotonic seconds, for the figures only.
+    """
+
+    def __init__(
+        self,
+        detect: Callable[[Luma], list[Face]],
+        *,
+        settings: TrackSettings,
+        detections_per_second: float = 6.0,
+        phase: float = 0.0,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._detect = detect
+        self._clock = clock
+        self._interval_seconds = 1 / detections_per_second
+        self._phase = phase
+        self._tracker = FaceTracker(
+            max_lost_seconds=settings.max_lost_seconds,
+            min_iou=settings.min_iou,
+            confirm_score=settings.confirm_score,
+        )
+        self._patches: dict[int, FacePatch] = {}
+        self._missed: set[int | None] = set()
+        self._kept = KeptScenes(max_away_seconds=3 * settings.max_lost_seconds)
+        self._thumbnail: Luma | None = None
+        self._shape: tuple[int, ...] = ()
+        self._at_seconds = -math.inf
+        self._gap_seconds = math.inf
+        self._searched_thumbnail: Luma | None = None
+        self._searched_at_seconds = -math.inf
+
+    def follow(self, frame: Frame) -> FollowedFaces:
+        """The faces of the next frame.
+
+        Raises:
+            InferenceError: the detector could not search this frame.
+        """
+        started = self._clock()
+        thumbnail = thumbnail_of(frame.luma)
+        ended = self._end_what_cannot_go_on(frame)
+        differs = self._thumbnail is not None and is_cut(self._thumbnail, thumbnail)
+
+        detect_seconds = 0.0
+        moved = None if differs or self._is_due(frame, thumbnail) else self._moved(frame.luma)
+        if moved is None:
+            detecting = self._clock()
+            detections = self._detect(frame.luma)
+            detect_seconds = self._clock() - detecting
+            if differs:
+                self._change_scene(frame, thumbnail, detections)
+            update = self._searched(frame, detections)
+            is_first = self._searched_thumbnail is None
+            early = self._phase * _CALM_FACTOR * self._interval_seconds if is_first else 0.0
+            self._searched_at_seconds, self._searched_thumbnail = frame.pts_seconds - early, thumbnail
+        else:
+            update = self._tracker.move([patch.face for patch in moved], pts_seconds=frame.pts_seconds)
+            self._remember(update, {patch.face.track_id: patch for patch in moved}, frame.luma)
+        ended += update.ended_track_ids + self._kept.ended(pts_seconds=frame.pts_seconds)
+        self._thumbnail, self._shape = thumbnail, frame.luma.shape
+        self._at_seconds, self._gap_seconds = frame.pts_seconds, frame.pts_seconds - self._at_seconds
+        return FollowedFaces(
+            faces=update.faces,
+            ended_track_ids=ended,
+            was_detected=moved is None,
+            detect_seconds=detect_seconds,
+            follow_seconds=self._clock() - started - detect_seconds,
+        )
+
+    def _end_what_cannot_go_on(self, frame: Frame) -> tuple[int, ...]:
+        """The tracks that end because pictures have another size now, or stayed away for long: what is known of faces
+        is in pixels of the picture before."""
+        if self._thumbnail is None:
+            return ()
+        pause = max(_MAX_PAUSE_SECONDS, _PAUSE_PER_GAP * self._gap_seconds)
+        if frame.luma.shape == self._shape and frame.pts_seconds - self._at_seconds <= pause:
+            return ()
+        self._patches.clear()
+        self._missed.clear()
+        self._thumbnail = self._searched_thumbnail = None
+        return tuple(track.track_id for track in self._tracker.set_aside()) + self._kept.end_all()
+
+    def _change_scene(self, frame: Frame, thumbnail: Luma, detections: Sequence[Face]) -> None:
+        """Where the picture shows something else: set its people aside, and go on with those who were there before."""
+        assert self._thumbnail is not None  # noqa: S101  # for the type checker
+        faces = tuple(patch.face for patch in self._patches.values())
+        if not is_cut_around(
+            self._thumbnail,
+            thumbnail,
+            elapsed_seconds=frame.pts_seconds - self._at_seconds,
+            faces=[*faces, *detections],
+            frame_width=frame.width,
+        ):
+            return
+        left = Scene(self._thumbnail, self._at_seconds, faces, self._tracker.set_aside())
+        self._patches.clear()
+        self._missed.clear()
+        back = self._kept.take(thumbnail, pts_seconds=frame.pts_seconds, faces=detections, frame_width=frame.width)
+        if back is not None:
+            self._tracker.give_back(back.tracks)
+        self._kept.add(left)
+
+    def _is_due(self, frame: Frame, thumbnail: Luma) -> bool:
+        elapsed = frame.pts_seconds - self._searched_at_seconds
+        # Time stamps are rounded to the container's time base; a frame must not wait for that.
+        interval = self._interval_seconds * 0.99
+        if elapsed >= _CALM_FACTOR * interval or self._searched_thumbnail is None:
+            return True
+        if elapsed < interval:
+            return False
+        patches = self._patches.values()
+        if self._missed or any(patch.drift > _MAX_DRIFT for patch in patches):
+            return True
+        faces = [patch.face for patch in patches]
+        return has_new_motion(self._searched_thumbnail, thumbnail, faces=faces, frame_width=frame.width)
+
+    def _moved(self, luma: Luma) -> list[FacePatch] | None:
+        """Every known face in this frame, or None when one of them cannot be followed with certainty."""
+        moved = [patch for patch in follow_faces(list(self._patches.values()), luma) if patch is not None]
+        if len(moved) < len(self._patches) or _has_overlap([patch.face for patch in moved]):
+            return None
+        return moved
+
+    def _searched(self, frame: Frame, detections: Sequence[Face]) -> TrackUpdate:
+        """What the detector found, and the faces it missed for the first time, as far as they can be followed."""
+        update = self._tracker.update(detections, pts_seconds=frame.pts_seconds)
+        gone = {face.track_id for face in update.faces} | set(update.ended_track_ids) | self._missed
+        candidates = [patch for track_id, patch in self._patches.items() if track_id not in gone]
+        faces = list(update.faces)
+        kept: dict[int | None, FacePatch] = {}
+        for patch in follow_faces(candidates, frame.luma):
+            if patch is not None and not _has_overlap([*faces, patch.face]):
+                faces.append(patch.face)
+                kept[patch.face.track_id] = patch
+        self._missed = set(kept)
+        faces.sort(key=lambda face: face.track_id or 0)
+        update = TrackUpdate(tuple(faces), update.ended_track_ids)
+        self._remember(update, kept, frame.luma)
+        return update
+
+    def _remember(self, update: TrackUpdate, moved: dict[int | None, FacePatch], luma: Luma) -> None:
+        """Keep the patch of each reported face; detected ones are cut out of this frame."""
+        patches = {}
+        for face in update.faces:
+            if face.track_id is None:
+                continue
+            known = self._patches.get(face.track_id)
+            window = None if known is None else known.window
+            patches[face.track_id] = moved.get(face.track_id) or patch_of(luma, face, window=window)
+        self._patches = patches
+
+
+def _has_overlap(faces: Sequence[Face]) -> bool:
+    """Whether two faces lie on each other."""
+    if not any(_touch(one, other) for one, other in itertools.combinations(faces, 2)):
+        return False  # the usual case, decided cheaply
+    boxes = np.array([face.box_xyxy for face in faces])
+    return bool(np.triu(iou_matrix(boxes, boxes), k=1).max() > _MAX_OVERLAP)
+
+
+def _touch(one: Face, other: Face) -> bool:
+    x0, y0, x1, y1 = one.box_xyxy
+    left, top, right, bottom = other.box_xyxy
+    return x0 < right and left < x1 and y0 < bottom and top < y1

@@ -1,0 +1,120 @@
+"""What the HTTP interface takes and gives for jobs, with examples for its documentation."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from emostream.domain.redact import redact, shown_address
+from emostream.wire.http_models import FileOptions, SourceUrl
+from emostream.service.egress.folder import VIDEO_PATTERNS
+from emostream.service.registry.jobs import MAX_JOB_ID_LENGTH, FileResult, JobProgress
+from emostream.domain.stream import StreamState
+
+_JOB_EXAMPLE: dict[str, Any] = {
+    "id": "archive",
+    "url": "file:///srv/media/2026/",
+    "parallel": 2,
+    "done": False,
+    "num_files": 120,
+    "num_waiting": 100,
+    "num_active": 2,
+    "num_ended": 17,
+    "num_failed": 1,
+    "num_frames": 51_200,
+    "num_faces": 88_100,
+}
+
+
+class JobRequest(FileOptions):
+    """A batch of files that is wanted. Every frame of every file is processed once, also after a worker died."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"id": "archive", "url": "file:///srv/media/2026/", "target_fps": 10},
+                {"id": "uploads", "url": "s3://videos/uploads/", "patterns": ["*.mp4"], "parallel": 8},
+            ]
+        },
+    )
+
+    id: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=MAX_JOB_ID_LENGTH,
+        description="Names the job; the streams of its files are ID.1, ID.2, …",
+    )
+    url: SourceUrl = Field(
+        min_length=1, max_length=2048, description="Folder under the media root, or prefix of an object store."
+    )
+    patterns: list[str] = Field(
+        list(VIDEO_PATTERNS), min_length=1, max_length=32, description="Names of files, as in a shell."
+    )
+    parallel: int = Field(2, ge=1, le=1000, description="So many files at once.")
+
+
+class JobView(BaseModel):
+    """A job and how far it is."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_JOB_EXAMPLE]})
+
+    id: str
+    url: str = Field(description="Credentials masked.")
+    parallel: int
+    done: bool = Field(description="No file is left to be processed.")
+    num_files: int
+    num_waiting: int
+    num_active: int = Field(description="Files that workers are at.")
+    num_ended: int = Field(description="Files that were processed to their end.")
+    num_failed: int
+    num_frames: int = Field(description="Frames published so far.")
+    num_faces: int
+
+    @classmethod
+    def of(cls, progress: JobProgress) -> Self:
+        """What may be shown of a job."""
+        return cls(
+            id=progress.job.job_id,
+            url=shown_address(progress.job.url),
+            parallel=progress.job.max_parallel,
+            done=progress.is_done,
+            num_files=progress.num_files,
+            num_waiting=progress.num_waiting,
+            num_active=progress.num_active,
+            num_ended=progress.num_ended,
+            num_failed=progress.num_failed,
+            num_frames=progress.num_frames,
+            num_faces=progress.num_faces,
+        )
+
+
+class FileView(BaseModel):
+    """What became of one file."""
+
+    stream_id: str = Field(description="Its events are those of this stream.")
+    url: str = Field(description="Credentials masked.")
+    state: StreamState | None = Field(description="ended or failed; null when its stream was removed before.")
+    detail: str
+    num_frames: int
+    num_faces: int
+
+    @classmethod
+    def of(cls, result: FileResult) -> Self:
+        """What may be shown of a file."""
+        return cls(
+            stream_id=result.stream_id,
+            url=shown_address(result.url),
+            state=result.state,
+            detail=redact(result.detail),
+            num_frames=result.num_frames,
+            num_faces=result.num_faces,
+        )
+
+
+class JobFiles(BaseModel):
+    """Finished files of a job, in the order in which they were finished."""
+
+    job: JobView
+    files: list[FileView]
+    next_start: int | None = Field(description="Give it as `start` for the next page; null on the last one.")
