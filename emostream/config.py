@@ -22,8 +22,8 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from emostream.errors import ConfigError
 from emostream.domain.redact import redact
+from emostream.errors import ConfigError
 
 _PREFIX, _DELIMITER = "EMOSTREAM_", "__"
 _SECRETS = ("redis_url", "http_proxy", "tokens")

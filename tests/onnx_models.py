@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from emostream.vision.models.manifest import ModelManifest, save_manifest
 from emostream.domain.emotion import EMOTIONS
+from emostream.vision.models.manifest import ModelManifest, save_manifest
 
 CROP_SIZE_PIXELS = 8
 OUTPUTS = ("probabilities", "fer2013_probabilities")

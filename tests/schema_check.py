@@ -10,9 +10,9 @@ import jsonschema_rs
 import pytest
 
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.testing.fakes import CollectingSink
 from emostream.wire import events as wire
 from emostream.wire.schema import EventKind, schema_of
-from emostream.testing.fakes import CollectingSink
 
 
 @functools.cache

@@ -15,17 +15,16 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from emostream.cli.bench.engine import bench_classifier, bench_detector
-from emostream.cli.bench.live import search_limit
-from emostream.cli.bench.live import LiveBenchmark, Load, Share, benchmark_from
+from emostream.cli.bench.live import LiveBenchmark, Load, Share, benchmark_from, search_limit
 from emostream.cli.bench.paced_source import PacedSource
 from emostream.cli.bench.plot import plot_sweep
 from emostream.cli.bench.scaling import WAYS, bench_scaling
-from emostream.vision.classify.batcher import BatchStats
 from emostream.cli.bench.tables import live_table, scaling_table
 from emostream.config import DecodeSettings, Settings
+from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.errors import ConfigError
 from emostream.pipeline.pipeline import PipelineStats
-from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.vision.classify.batcher import BatchStats
 from tests import media
 from tests.detect.real_model import centerface_path
 

@@ -12,8 +12,8 @@ import pytest
 from emostream.cli.bench.camera import NetworkCamera
 from emostream.config import DecodeSettings
 from emostream.decode.pyav_source import PyAVSource
-from emostream.errors import SourceRejectedError
 from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.errors import SourceRejectedError
 from tests.integration.command_line import run_emostream
 from tests.media import make_clip
 from tests.ports import unused_port

@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from emostream.vision.classify.packaged_models import packaged_form_path
-from emostream.vision.classify.ort_classifier import OrtClassifier
-from emostream.vision.classify.trt_classifier import TrtClassifier
 from emostream.cli.bench.demo_clip import make_demo_clip
-from emostream.testing.detector_contract import check_detector
-from emostream.testing.engine_contract import check_engine
-from emostream.errors import ManifestError
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
+from emostream.errors import ManifestError
+from emostream.testing.detector_contract import check_detector
+from emostream.testing.engine_contract import check_engine
 from emostream.testing.fakes import face_at
+from emostream.vision.classify.ort_classifier import OrtClassifier
+from emostream.vision.classify.packaged_models import packaged_form_path
+from emostream.vision.classify.trt_classifier import TrtClassifier
 from tests.classify.test_trt_classifier import BATCHES, OrtEngine
 from tests.conftest import REPOSITORY
 from tests.detect.real_model import real_detector

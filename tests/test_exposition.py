@@ -9,9 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from emostream.errors import ConfigError
+from emostream.telemetry.metrics import BATCH_SIZE, DECODED_FRAMES, VISIBLE_FACES
 from emostream.telemetry.prometheus import exposition, serving_metrics
 from emostream.telemetry.values import Figures
-from emostream.telemetry.metrics import BATCH_SIZE, DECODED_FRAMES, VISIBLE_FACES
 
 
 def filled(*, num_frames: int) -> Figures:

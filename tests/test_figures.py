@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.telemetry.values import Figures, Growth, families_from_json, json_from_families
 from emostream.telemetry.metrics import (
     BATCH_SIZE,
     DECODED_FRAMES,
@@ -16,6 +15,7 @@ from emostream.telemetry.metrics import (
     VISIBLE_FACES,
     Metric,
 )
+from emostream.telemetry.values import Figures, Growth, families_from_json, json_from_families
 
 
 def values_of(figures: Figures, metric: Metric) -> dict[tuple[str, ...], float]:

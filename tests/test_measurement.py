@@ -10,16 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from emostream.vision.classify.batcher import CropBatcher
 from emostream.client import ConsumerGroup
 from emostream.config import PublishSettings, TrackSettings
-from emostream.telemetry.values import Family
-from emostream.telemetry.collector import Measurement
 from emostream.pipeline.pipeline import Pipeline
-from emostream.telemetry.process import resident_memory_bytes
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
 from emostream.publish.spool.sink import SpoolSink
+from emostream.telemetry.collector import Measurement
+from emostream.telemetry.process import resident_memory_bytes
+from emostream.telemetry.values import Family
 from emostream.testing.fakes import (
     CollectingSink,
     ConstantClassifier,
@@ -28,8 +27,9 @@ from emostream.testing.fakes import (
     face_at,
     gray_frames,
 )
-from emostream.vision.track.follower import FaceFollower
+from emostream.vision.classify.batcher import CropBatcher
 from emostream.vision.classify.smoothing import EmotionSmoother
+from emostream.vision.track.follower import FaceFollower
 from tests.media import make_clip, wait_until
 from tests.ports import unused_port
 from tests.publish.samples import events_of

@@ -17,24 +17,24 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from emostream.cli.app import app, run_guarded
+from emostream.client.http.apply import read_streams
 from emostream.client.http.calls import checked_url
 from emostream.config import DecodeSettings, PublishSettings, ServiceSettings, load_settings
 from emostream.decode.location import parse_location
 from emostream.decode.picture import read_picture
 from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.remote_file import open_remote
+from emostream.domain.redact import redact, shown_address
+from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url
 from emostream.errors import EmostreamError
 from emostream.publish.redis.connection import open_redis, translate
 from emostream.publish.registry import open_sink
-from emostream.domain.redact import redact, shown_address
-from emostream.wire.http_models import StreamRequest
 from emostream.service.api.pictures import PictureUrl
-from emostream.client.http.apply import read_streams
-from emostream.service.egress.fetch import fetch
-from emostream.wire.job_models import JobRequest
 from emostream.service.api.problems import add_problem_handlers
+from emostream.service.egress.fetch import fetch
 from emostream.service.egress.policy import SourcePolicy
-from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url
+from emostream.wire.http_models import StreamRequest
+from emostream.wire.job_models import JobRequest
 
 CORE = "zebra"
 AROUND = st.text(alphabet="0123456789/?#@:%&=;+ .,'\"\\[]()é<>{}|^`~!$*-_", max_size=8)

@@ -14,22 +14,29 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from emostream.vision.classify.batcher import CropBatcher
-from emostream.vision.classify.classifier import Classified, SharedClassifier
 from emostream.config import TrackSettings
-from emostream.errors import DecodeError, EmostreamError, InferenceError, SinkUnavailableError, SourceRejectedError
 from emostream.domain.event import EmotionEvent, StatusEvent
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
+from emostream.domain.stream import StreamKind, StreamState
+from emostream.domain.summary import RollingSummary
+from emostream.domain.zones import Zone
+from emostream.errors import DecodeError, EmostreamError, InferenceError, SinkUnavailableError, SourceRejectedError
 from emostream.pipeline.pipeline import MAX_CHUNK_FRAMES, EventObserver, Pipeline
 from emostream.publish.sink import EventSink
-from emostream.domain.summary import RollingSummary
-from emostream.domain.stream import StreamKind, StreamState
-from emostream.testing.fakes import CollectingSink, ConstantClassifier, ScriptedDetector, ScriptedSource, face_at, gray_frames
+from emostream.testing.fakes import (
+    CollectingSink,
+    ConstantClassifier,
+    ScriptedDetector,
+    ScriptedSource,
+    face_at,
+    gray_frames,
+)
+from emostream.vision.classify.batcher import CropBatcher
+from emostream.vision.classify.classifier import Classified, SharedClassifier
 from emostream.vision.classify.hysteresis import DominantEmotion
-from emostream.vision.track.follower import FaceFollower, FollowedFaces
 from emostream.vision.classify.smoothing import EmotionSmoother
-from emostream.domain.zones import Zone
+from emostream.vision.track.follower import FaceFollower, FollowedFaces
 from tests.media import wait_until
 
 NUM_FRAMES = 40

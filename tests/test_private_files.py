@@ -10,11 +10,11 @@ import pytest
 import redis
 
 from emostream.config import PublishSettings
+from emostream.domain.stream import StreamKind
 from emostream.private_files import make_private_folder
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.spool.sink import SpoolSink
 from emostream.service.worker.sink import open_worker_sink
-from emostream.domain.stream import StreamKind
 from tests.ports import unused_port
 from tests.publish.samples import events_of
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.errors import ConfigError
 from emostream.domain.stream import (
     TRANSITIONS,
     StreamKind,
@@ -19,6 +18,7 @@ from emostream.domain.stream import (
     stream_id_from_url,
     stream_kind_of,
 )
+from emostream.errors import ConfigError
 from tests.strategies import stream_ids
 
 FINAL = {StreamState.ENDED, StreamState.FAILED}

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emostream.vision.classify.classifier import EmotionClassifier
 from emostream.decode.source import FrameSource
-from emostream.vision.detect.detector import FaceDetector
+from emostream.domain.stream import StreamKind
 from emostream.errors import SinkUnavailableError, SourceRejectedError, SourceUnavailableError
 from emostream.publish.sink import EventSink
-from emostream.domain.stream import StreamKind
 from emostream.testing.fakes import (
     START,
     CollectingSink,
@@ -21,6 +19,8 @@ from emostream.testing.fakes import (
     face_at,
     gray_frames,
 )
+from emostream.vision.classify.classifier import EmotionClassifier
+from emostream.vision.detect.detector import FaceDetector
 from tests.publish.samples import EVENT, STATUS
 
 

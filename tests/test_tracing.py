@@ -16,16 +16,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.vision.classify.batcher import CropBatcher
 from emostream.config import TracingSettings, TrackSettings
 from emostream.errors import ConfigError, InferenceError
-from emostream.telemetry.logs import configure_logging
-from emostream.telemetry.tracing import open_tracer
 from emostream.pipeline.pipeline import Pipeline
-from emostream.testing.fakes import CollectingSink, ConstantClassifier, ScriptedDetector, ScriptedSource, face_at, gray_frames
-from emostream.telemetry.tracing import FrameTracer, Span, is_sampled, trace_id_of
-from emostream.vision.track.follower import FaceFollower
+from emostream.telemetry.logs import configure_logging
+from emostream.telemetry.tracing import FrameTracer, Span, is_sampled, open_tracer, trace_id_of
+from emostream.testing.fakes import (
+    CollectingSink,
+    ConstantClassifier,
+    ScriptedDetector,
+    ScriptedSource,
+    face_at,
+    gray_frames,
+)
+from emostream.vision.classify.batcher import CropBatcher
 from emostream.vision.classify.smoothing import EmotionSmoother
+from emostream.vision.track.follower import FaceFollower
 from tests.integration.command_line import run_emostream
 from tests.media import make_clip
 from tests.otlp_receiver import OtlpReceiver, attributes_of, otlp_receiver

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.errors import ConfigError
 from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.domain.zones import Zone, zone_from, zones_of
+from emostream.errors import ConfigError
 
 LEFT = Zone("left", ((0, 0), (0.5, 0), (0.5, 1), (0, 1)))
 TRIANGLE = Zone("triangle", ((0.5, 0.1), (0.9, 0.9), (0.1, 0.9)))

@@ -20,16 +20,15 @@ import onnx
 import torch
 
 from emostream.errors import ConfigError, EmostreamError, ManifestError
-from training.checkpoint import load_checkpoint
-from training.config import TrainConfig, config_as_dict, load_config
-from training.config_tree import differences
-from training.fit import fit
-from training.inference import HeadOutputs, milliseconds_per_crop, open_session, run_session
-from training.model import build_model, num_multiply_adds, num_parameters
-from training.onnx_graph import INPUT_NAME, HeadScalings, ServedModel, onnx_from_model, output_names_of
-from training.quantize import int8_from_onnx
-from training.state import LAST_NAME
-from training.train_set import TrainSet, load_sets
+from training.config import TrainConfig, config_as_dict, differences, load_config
+from training.convert.onnx_graph import INPUT_NAME, HeadScalings, ServedModel, onnx_from_model, output_names_of
+from training.convert.quantize import int8_from_onnx
+from training.loop.checkpoint import load_checkpoint
+from training.loop.run import fit
+from training.loop.state import LAST_NAME
+from training.loop.train_set import TrainSet, load_sets
+from training.measure.inference import HeadOutputs, milliseconds_per_crop, open_session, run_session
+from training.nets.build import build_model, num_multiply_adds, num_parameters
 
 _NUM_RANGE_CROPS = 512
 _BATCH_SIZE = 64

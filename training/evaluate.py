@@ -1,7 +1,7 @@
 """Measure a model: `python -m training.evaluate --data ../shared/data/fer2013 --split publictest [--report out.html]`.
 
-What is measured is told in `training.evaluation`, `training.vote_figures`, `training.calibration` and
-`training.robustness`. Where the data has a split `training` and another one is measured, the photographs that both have
+What is measured is told in `training.measure.evaluation`, `training.vote_figures`, `training.measure.calibration` and
+`training.measure.robustness`. Where the data has a split `training` and another one is measured, the photographs that both have
 are found and a row of figures does without them. A report is one HTML file that asks no host for anything; it holds
 pictures of the data set, so mind their licence.
 """
@@ -15,16 +15,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from emostream.errors import EmostreamError
-from training.evaluation import Evaluation, asked_and_answered, evaluate
-from training.evaluation_tables import print_evaluation, print_robustness
-from training.explanation_folder import load_explanation
-from training.faces import FaceSet
-from training.figures_card import markdown_figures
-from training.inference import SHIPPED_MODEL, OnnxModel
+from training.data.face_set import FaceSet
+from training.explain.folder import load_explanation
+from training.measure.evaluation import Evaluation, asked_and_answered, evaluate
+from training.measure.inference import SHIPPED_MODEL, OnnxModel
+from training.measure.robustness import measure_robustness, spread_subset
+from training.measure.robustness_figures import Robustness
+from training.measure.tables import print_evaluation, print_robustness
 from training.overlap import load_with_overlap
 from training.report import ReportContent, write_report
-from training.robustness import measure_robustness, spread_subset
-from training.robustness_figures import Robustness
+from training.report.card import markdown_figures
 
 __all__ = ["SHIPPED_MODEL", "Evaluation", "evaluate", "evaluate_model", "main"]
 
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--robustness-pictures", type=int, metavar="N", help="on N pictures spread over the set")
     parser.add_argument(
-        "--explanation", type=Path, metavar="FOLDER", help="put what `training.explain` wrote there into the report"
+        "--explanation", type=Path, metavar="FOLDER", help="put what `training.explain.run` wrote there into the report"
     )
     return parser
 

@@ -23,17 +23,17 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from emostream.vision.models.manifest import ModelManifest, save_manifest, sha256_of
-from emostream.vision.classify.parity import Parity
 from emostream.errors import EmostreamError
-from training.activation_ranges import RangePolicy
+from emostream.vision.classify.parity import Parity
+from emostream.vision.models.manifest import ModelManifest, save_manifest, sha256_of
+from training.convert.activation_ranges import RangePolicy
+from training.convert.onnx_graph import INPUT_NAME, set_metadata
+from training.convert.parity import AccuracyDrop, accuracy_drop, compare_heads, require_same_model
+from training.convert.trained_model import ExportOptions, TrainedModel, load_trained
+from training.convert.variants import FORMS, Form, write_form
 from training.evaluate import Evaluation, evaluate
-from training.forms import FORMS, Form, write_form
-from training.inference import HeadOutputs, milliseconds_per_crop, open_session, run_session
-from training.onnx_graph import INPUT_NAME, set_metadata
-from training.parity import AccuracyDrop, accuracy_drop, compare_heads, require_same_model
-from training.scalings import FerplusTarget
-from training.trained_model import ExportOptions, TrainedModel, load_trained
+from training.measure.inference import HeadOutputs, milliseconds_per_crop, open_session, run_session
+from training.measure.scalings import FerplusTarget
 
 
 @dataclass(frozen=True, slots=True)

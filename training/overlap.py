@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.errors import ConfigError
-from training.data import open_data_set
-from training.duplicates import duplicate_groups, near_duplicates
-from training.faces import FaceSet, join_face_sets
+from training.data.duplicates import duplicate_groups, near_duplicates
+from training.data.face_set import FaceSet, join_face_sets
+from training.data.load import open_data_set
 from training.vote_figures import VoteStatistics, vote_statistics
 
 TRAINING_SPLIT = "training"

@@ -21,27 +21,27 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from emostream.vision.classify.packaged_models import PACKAGED_FORMS
-from emostream.vision.models.manifest import ModelManifest, manifest_path_for, save_manifest, sha256_of
 from emostream.domain.emotion import EMOTIONS
 from emostream.errors import ConfigError, EmostreamError, ManifestError
-from training.calibrate import Fit, fit_distribution, fit_temperature, logits_from_probabilities
+from emostream.vision.classify.packaged_models import PACKAGED_FORMS
+from emostream.vision.models.manifest import ModelManifest, manifest_path_for, save_manifest, sha256_of
 from training.config import DataConfig
-from training.data import load_faces
+from training.convert.onnx_graph import HeadScalings, set_metadata
+from training.convert.parity import accuracy_drop, compare_heads, require_same_model
+from training.convert.trained_model import scalings_digest
+from training.data.face_set import FaceSet
+from training.data.labels import majority_labels, vote_distributions
+from training.data.load import load_faces
+from training.data.splits import split_faces
 from training.evaluate import add_near_duplicates
-from training.evaluation import Evaluation, asked_and_answered, evaluate
 from training.export import evaluation_figures
-from training.faces import FaceSet
-from training.inference import SHIPPED_MODEL, HeadOutputs, OnnxModel
-from training.labels import majority_labels, vote_distributions
-from training.model_card import manifests_in
-from training.onnx_graph import HeadScalings, set_metadata
+from training.measure.evaluation import Evaluation, asked_and_answered, evaluate
+from training.measure.inference import SHIPPED_MODEL, HeadOutputs, OnnxModel
+from training.measure.scalings import probabilities_at, scaling_of
+from training.measure.temperature import Fit, fit_distribution, fit_temperature, logits_from_probabilities
 from training.overlap import TRAINING_SPLIT, TrainingOverlap, load_with_overlap
-from training.parity import accuracy_drop, compare_heads, require_same_model
 from training.scaled_graph import with_scalings
-from training.scalings import probabilities_at, scaling_of
-from training.splits import split_faces
-from training.trained_model import scalings_digest
+from training.tools.model_card import manifests_in
 
 _MAX_DIFFERENCE = 1e-4
 """Of a probability, from what the file answered before, scaled anew: float32 through a softmax and back."""

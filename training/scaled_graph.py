@@ -1,4 +1,4 @@
-"""Pure: the scalings of the heads in an ONNX model that `training.onnx_graph` made, taken out and put in anew.
+"""Pure: the scalings of the heads in an ONNX model that `training.convert.onnx_graph` made, taken out and put in anew.
 
 Between the last layer of a head and its softmax there is nothing but `logits / temperature − (−shifts)`, so another
 scaling needs no trained net: two constants are replaced, in whatever form the rest of the model is.
@@ -11,8 +11,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from emostream.errors import ManifestError
-from training.calibrate import Scaling
-from training.onnx_graph import OUTPUT_NAMES, HeadScalings
+from training.convert.onnx_graph import OUTPUT_NAMES, HeadScalings
+from training.measure.temperature import Scaling
 
 _SCALING_OPERATORS = ("Div", "Mul", "Sub", "Add")
 

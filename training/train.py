@@ -1,6 +1,6 @@
 """Train a model: `python -m training.train --config training/configs/first.yaml --run runs/first`.
 
-What the run folder gets, and how a run goes on, stands in `training.fit`.
+What the run folder gets, and how a run goes on, stands in `training.loop.run`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from emostream.errors import ConfigError, EmostreamError
 from training.config import TrainConfig, load_config
-from training.fit import fit
+from training.loop.run import fit
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _fit_distributed(config: TrainConfig, run: Path, *, num_workers: int) -> None:
     try:
-        from training.distributed import fit_distributed
+        from training.loop.distributed import fit_distributed
     except ImportError as exc:
         raise ConfigError(
             "--workers needs Ray Train: pip install -e '.[train,distributed]' -c deploy/constraints.txt"

@@ -20,8 +20,8 @@ import numpy.typing as npt
 from scipy.stats import binomtest
 
 from emostream.domain.emotion import EMOTIONS
-from training.labels import CONTEMPT, NO_MAJORITY, majority_labels, majority_mode_labels, vote_distributions
-from training.metrics import HeadMetrics, Interval, head_metrics
+from training.data.labels import CONTEMPT, NO_MAJORITY, majority_labels, majority_mode_labels, vote_distributions
+from training.measure.metrics import HeadMetrics, Interval, head_metrics
 
 Votes = npt.NDArray[np.float32]
 

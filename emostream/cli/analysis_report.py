@@ -13,21 +13,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from emostream.vision.classify.engines import model_path
-from emostream.vision.models.manifest import ModelManifest, load_manifest, sha256_of
 from emostream.cli.options import notes
 from emostream.config import Settings
 from emostream.decode.source import FrameSource
-from emostream.errors import ConfigError, EmostreamError
 from emostream.domain.event import EmotionEvent, FaceEmotion
 from emostream.domain.frame import Frame
-from emostream.vision.models.store import ModelStore
+from emostream.domain.redact import redact, shown_address, shown_source
+from emostream.domain.stream import StreamSpec
+from emostream.errors import ConfigError, EmostreamError
 from emostream.pipeline.pipeline import EventObserver
 from emostream.publish.files.table_writer import TableWriter, open_table_writer
-from emostream.domain.redact import redact, shown_address, shown_source
-from emostream.render.thumbnail import face_jpeg
 from emostream.render.report.report import Facts, Recording, RunRecord, report_page
-from emostream.domain.stream import StreamSpec
+from emostream.render.thumbnail import face_jpeg
+from emostream.vision.classify.engines import model_path
+from emostream.vision.models.manifest import ModelManifest, load_manifest, sha256_of
+from emostream.vision.models.store import ModelStore
 
 _EVENTS_PER_WRITE = 2000
 

@@ -14,7 +14,6 @@ from typing import Annotated, Protocol
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from emostream.pipeline.build import build_pipeline, load_models, new_epoch
 from emostream.cli.analysis_report import AnalysisReport, ReportPictures
 from emostream.cli.annotated_video import AnnotatedVideo
 from emostream.cli.options import (
@@ -32,23 +31,23 @@ from emostream.decode.backoff import Backoff
 from emostream.decode.live_source import LiveSource
 from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import FrameSource
-from emostream.errors import ConfigError
 from emostream.domain.event import EmotionEvent
 from emostream.domain.frame import Frame
-from emostream.telemetry.logs import STREAM_ID
-from emostream.telemetry.collector import Measurement, live_source_of
-from emostream.telemetry.tracing import open_tracer
-from emostream.pipeline.pipeline import EventObserver, PipelineStats
-from emostream.publish.files.jsonl_sink import JsonlSink
-from emostream.publish.registry import open_redis_sink
-from emostream.publish.redis.sink import RedisSink
-from emostream.publish.sink import EventSink
-from emostream.publish.sink_group import SinkGroup
-from emostream.publish.registry import open_sink
 from emostream.domain.redact import redact
-from emostream.render.encoder import ENCODERS
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState, stream_id_from_url, stream_kind_of
 from emostream.domain.summary import StreamSummary
+from emostream.errors import ConfigError
+from emostream.pipeline.build import build_pipeline, load_models, new_epoch
+from emostream.pipeline.pipeline import EventObserver, PipelineStats
+from emostream.publish.files.jsonl_sink import JsonlSink
+from emostream.publish.redis.sink import RedisSink
+from emostream.publish.registry import open_redis_sink, open_sink
+from emostream.publish.sink import EventSink
+from emostream.publish.sink_group import SinkGroup
+from emostream.render.encoder import ENCODERS
+from emostream.telemetry.collector import Measurement, live_source_of
+from emostream.telemetry.logs import STREAM_ID
+from emostream.telemetry.tracing import open_tracer
 
 _WATCHDOG_GRACE_SECONDS = 5.0  # FFmpeg's own time-outs come first and say more
 

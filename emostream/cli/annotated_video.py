@@ -7,20 +7,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from emostream.pipeline.build import load_keen_detector
 from emostream.cli.options import check_is_not_source, notes
 from emostream.config import DecodeSettings, Settings
 from emostream.decode.sound import SoundReader
 from emostream.decode.source import FrameSource, SourceInfo
-from emostream.errors import ConfigError, SourceError
 from emostream.domain.event import EmotionEvent
 from emostream.domain.face import BoxXyxy, Face
 from emostream.domain.frame import Frame, Luma
+from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.errors import ConfigError, SourceError
+from emostream.pipeline.build import load_keen_detector
 from emostream.pipeline.pipeline import EventObserver
 from emostream.render.overlay import draw_event
 from emostream.render.preview import blur_boxes
 from emostream.render.video_writer import VideoWriter
-from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.vision.track.covers import CoveredFrame, FaceCovers
 
 

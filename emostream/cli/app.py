@@ -27,8 +27,8 @@ from emostream.cli.models import models_app
 from emostream.cli.serve import serve
 from emostream.cli.streams import streams_app
 from emostream.cli.tail import tail
-from emostream.errors import EmostreamError
 from emostream.domain.redact import MASK, redact
+from emostream.errors import EmostreamError
 
 app = typer.Typer(
     name="emostream",

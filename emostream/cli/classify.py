@@ -13,21 +13,20 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
-from emostream.pipeline.build import Models, load_keen_detector, load_models
 from emostream.cli.options import ConfigOption, JsonOption, notes, screen, settings_for_command
 from emostream.cli.picture_list import list_pictures
 from emostream.cli.tables import as_markup, coloured
 from emostream.config import Settings
-from emostream.vision.detect.detector import FaceDetector
+from emostream.domain.redact import printable, redact, shown_address, shown_source
+from emostream.domain.stream import stream_id_from_url
 from emostream.errors import ConfigError, SourceError
+from emostream.pipeline.build import Models, load_keen_detector, load_models
 from emostream.pipeline.pictures import ClassifiedPicture, classify_picture
-from emostream.domain.redact import printable
-from emostream.wire.events import json_from_event
-from emostream.domain.redact import redact, shown_address, shown_source
 from emostream.render.overlay import draw_event
 from emostream.render.png import write_png
 from emostream.render.preview import blur_boxes
-from emostream.domain.stream import stream_id_from_url
+from emostream.vision.detect.detector import FaceDetector
+from emostream.wire.events import json_from_event
 
 _NUM_PROBABILITIES_SHOWN = 3
 _LEAST_PROBABILITY_SHOWN = 0.01

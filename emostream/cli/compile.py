@@ -14,10 +14,10 @@ from emostream.cli.options import ConfigOption, JsonOption, notes, screen, setti
 from emostream.cli.tables import as_markup
 from emostream.config import Settings
 from emostream.errors import ConfigError, EngineUnavailableError
-from emostream.vision.models.store import ModelStore
 from emostream.vision.engines.trt.compile import CompileReport
 from emostream.vision.engines.trt.cuda import find_gpu
 from emostream.vision.engines.trt.package import TRT_NAMES, TrtName, load_package
+from emostream.vision.models.store import ModelStore
 
 _CLASSIFIER, _DETECTOR = "emotions", "centerface"
 

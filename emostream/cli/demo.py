@@ -12,21 +12,21 @@ import typer
 from rich.live import Live
 from rich.progress import Progress
 
-from emostream.pipeline.build import new_epoch
 from emostream.cli.analyze import run_analysis
 from emostream.cli.annotated_video import AnnotatedVideo
+from emostream.cli.bench.demo_clip import make_demo_clip
 from emostream.cli.options import ConfigOption, RedisOption, screen, settings_for_command
 from emostream.cli.tables import as_markup, event_line, summary_table
 from emostream.config import Settings
-from emostream.cli.bench.demo_clip import make_demo_clip
 from emostream.domain.event import StatusEvent
-from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.wire.keys import events_key
-from emostream.publish.redis.reader import RedisReader
-from emostream.publish.redis.sink import RedisSink
 from emostream.domain.redact import shown_address
 from emostream.domain.stream import StreamSpec, stream_id_from_url, stream_kind_of
 from emostream.domain.summary import StreamSummary
+from emostream.pipeline.build import new_epoch
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.reader import RedisReader
+from emostream.publish.redis.sink import RedisSink
+from emostream.wire.keys import events_key
 
 _DEMO_FRAMES = 200
 _PRINT_EVERY_EVENTS = 25  # where the output is no terminal, a line for each event would be noise

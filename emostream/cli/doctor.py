@@ -9,16 +9,16 @@ import typer
 from rich.table import Table
 
 from emostream.cli.bench.machine import describe_machine
-from emostream.vision.classify.engines import DEFAULT_ENGINE, check_available, choose_engine
-from emostream.vision.classify.load import load_classifier
 from emostream.cli.options import ConfigOption, JsonOption, screen, settings_for_command
 from emostream.cli.tables import as_markup
 from emostream.config import Settings
-from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, remembered_choices
-from emostream.errors import EmostreamError, EngineUnavailableError
-from emostream.vision.models.store import ModelStore
 from emostream.domain.redact import redact
+from emostream.errors import EmostreamError, EngineUnavailableError
+from emostream.vision.classify.engines import DEFAULT_ENGINE, check_available, choose_engine
+from emostream.vision.classify.load import load_classifier
+from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, remembered_choices
 from emostream.vision.engines.trt.package import TRT_NAMES
+from emostream.vision.models.store import ModelStore
 
 
 def doctor(*, json: JsonOption = False, config: ConfigOption = None) -> None:

@@ -12,10 +12,6 @@ import numpy as np
 import typer
 from rich.progress import track
 
-from emostream.pipeline.build import load_chosen_detector
-from emostream.vision.classify.classifier import EmotionClassifier
-from emostream.vision.classify.load import load_classifier
-from emostream.vision.classify.preprocess import crop_from_picture
 from emostream.cli.explanation_text import probabilities_table, words_of_explanation
 from emostream.cli.options import (
     ConfigOption,
@@ -27,18 +23,22 @@ from emostream.cli.options import (
 )
 from emostream.config import Settings
 from emostream.decode.picture import read_picture
-from emostream.vision.detect.align import CROP_SIZE_PIXELS, TEMPLATE_LANDMARKS, crop_face, crop_similarities
-from emostream.errors import ConfigError, SourceRejectedError
-from emostream.vision.explain.explainer import explain_face
-from emostream.vision.explain.rise import random_masks
-from emostream.vision.explain.explanation import Explanation
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
 from emostream.domain.redact import shown_source
+from emostream.domain.stream import stream_id_from_url
+from emostream.errors import ConfigError, SourceRejectedError
+from emostream.pipeline.build import load_chosen_detector
 from emostream.render.explanation import draw_explanations
 from emostream.render.png import write_png
+from emostream.vision.classify.classifier import EmotionClassifier
+from emostream.vision.classify.load import load_classifier
+from emostream.vision.classify.preprocess import crop_from_picture
+from emostream.vision.detect.align import CROP_SIZE_PIXELS, TEMPLATE_LANDMARKS, crop_face, crop_similarities
+from emostream.vision.explain.explainer import explain_face
+from emostream.vision.explain.explanation import Explanation
+from emostream.vision.explain.rise import random_masks
 from emostream.vision.geometry.similarity import transform_points
-from emostream.domain.stream import stream_id_from_url
 
 _MAX_FACES = 8  # about a second each
 

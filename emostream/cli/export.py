@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from emostream.client import EmotionEvent, EmotionEvents, Start
 from emostream.cli.options import ConfigOption, RedisOption, notes, settings_for_command
+from emostream.client import EmotionEvent, EmotionEvents, Start
 from emostream.errors import ConfigError
 from emostream.publish.files.table_writer import open_table_writer
 

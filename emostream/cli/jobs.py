@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from emostream.cli.options import JsonOption, notes
 from emostream.cli.streams import LOCAL_SERVICE, ServiceOption, TokenOption
 from emostream.cli.tables import print_record, print_records
-from emostream.errors import EmostreamError
 from emostream.client.http.json_client import ApiClient
+from emostream.errors import EmostreamError
 
 jobs_app = typer.Typer(help="Process whole folders with a running service.", no_args_is_help=True)
 

@@ -20,10 +20,10 @@ from pydantic import SecretStr
 
 from emostream.cli.options import ConfigOption, RedisOption, notes, settings_for_command
 from emostream.config import Settings
+from emostream.domain.redact import redact, shown_address
 from emostream.errors import ConfigError, EmostreamError, SinkUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
-from emostream.domain.redact import redact, shown_address
 from emostream.service.egress.policy import SourcePolicy
 
 if TYPE_CHECKING:  # an extra

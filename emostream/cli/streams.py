@@ -9,8 +9,8 @@ import typer
 
 from emostream.cli.options import JsonOption
 from emostream.cli.tables import print_record, print_records
-from emostream.client.http.json_client import ApiClient
 from emostream.client.http.apply import apply_streams, read_streams, wait_until_ready
+from emostream.client.http.json_client import ApiClient
 from emostream.domain.stream import StreamKind
 
 streams_app = typer.Typer(help="Add, list, change and remove streams of a running service.", no_args_is_help=True)

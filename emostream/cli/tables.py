@@ -10,12 +10,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from emostream.client import Change
 from emostream.cli.options import screen
+from emostream.client import Change
 from emostream.domain.event import EmotionEvent, StatusEvent
-from emostream.render.palette import colour_of
 from emostream.domain.redact import printable
 from emostream.domain.summary import StreamSummary
+from emostream.render.palette import colour_of
 
 
 def as_markup(text: str) -> str:

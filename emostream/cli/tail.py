@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from emostream.client import ChangeFinder
 from emostream.cli.export import start_from_text
 from emostream.cli.options import ConfigOption, JsonOption, RedisOption, notes, screen, settings_for_command
 from emostream.cli.tables import change_line, event_line, status_line
-from emostream.errors import ConfigError
+from emostream.client import ChangeFinder
 from emostream.domain.event import EmotionEvent, StatusEvent
+from emostream.errors import ConfigError
 from emostream.publish.redis.reader import RedisReader
 from emostream.wire.events import json_from_event, json_from_status
 

@@ -13,19 +13,15 @@ their events over HTTP, classify pictures.
 
 from typing import TYPE_CHECKING, Any
 
-from emostream.client.group import BlockingConsumerGroup
-from emostream.client.derived import Change, ChangeFinder
-from emostream.client.group import Delivery, GroupStats
+from emostream.client.derived import Change, ChangeFinder, DominantWindow, RepeatFilter
 from emostream.client.events import EmotionEvents
-from emostream.client.group import ConsumerGroup
-from emostream.client.derived import RepeatFilter
-from emostream.client.http.client import ServiceClient
+from emostream.client.group import BlockingConsumerGroup, ConsumerGroup, Delivery, GroupStats
 from emostream.client.http.calls import ApiError
-from emostream.client.derived import DominantWindow
+from emostream.client.http.client import ServiceClient
 from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
-from emostream.publish.redis.reader import EventEntry, Start
-from emostream.publish.files.table_writer import frame_from_events, open_table_writer
 from emostream.domain.summary import StreamSummary, TrackSummary
+from emostream.publish.files.table_writer import frame_from_events, open_table_writer
+from emostream.publish.redis.reader import EventEntry, Start
 
 if TYPE_CHECKING:
     from emostream.client.http.async_client import AsyncServiceClient

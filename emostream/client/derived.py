@@ -1,12 +1,11 @@
 """Pure: only what changes."""
 
 from __future__ import annotations
-from dataclasses import dataclass
-from emostream.domain.event import EmotionEvent, FaceEmotion
-from emostream.domain.event import EmotionEvent
-from collections import Counter, deque
-from emostream.domain.event import UNKNOWN, EmotionEvent
 
+from collections import Counter, deque
+from dataclasses import dataclass
+
+from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion
 
 Person = tuple[str, int, int]
 """(stream id, epoch, track id)."""

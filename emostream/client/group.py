@@ -1,6 +1,7 @@
 """Share streams between programs: each event goes to one of them, and to another one if that crashes."""
 
 from __future__ import annotations
+
 import asyncio
 import logging
 import os
@@ -8,21 +9,18 @@ import socket
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from types import MappingProxyType
-from typing import Self
+from typing import Any, Self
+
 from emostream.client.group_commands import Entry, Fields, GroupCommands, is_group_missing
+from emostream.domain.event import EmotionEvent
 from emostream.errors import ConfigError, EventRejectedError
-from emostream.wire.keys import events_key
 from emostream.publish.redis.reader import Start, id_from_start
 from emostream.wire.events import decode_event
-import asyncio
-from collections.abc import Iterator
-from typing import Any, Self
-from dataclasses import dataclass
-from emostream.domain.event import EmotionEvent
-
+from emostream.wire.keys import events_key
 
 logger = logging.getLogger(__name__)
 

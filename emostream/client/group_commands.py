@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from emostream.errors import EventRejectedError
-from emostream.wire.keys import dead_letter_key
 from emostream.publish.redis.connection import REDIS_ERRORS, close_redis, is_full, open_redis, with_retries
 from emostream.publish.redis.reads import RawEntry, event_stream_keys, read_streams
+from emostream.wire.keys import dead_letter_key
 
 T = TypeVar("T")
 Fields = dict[bytes, bytes]

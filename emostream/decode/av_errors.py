@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from av import error
 
+from emostream.domain.redact import redact
+from emostream.domain.stream import StreamKind
 from emostream.errors import (
     DecodeError,
     SourceError,
@@ -15,8 +17,6 @@ from emostream.errors import (
     SourceTimeoutError,
     SourceUnavailableError,
 )
-from emostream.domain.redact import redact
-from emostream.domain.stream import StreamKind
 
 # (PyAV's types, ours, what to say); the first that fits counts.
 _RULES: tuple[tuple[tuple[type[Exception], ...], type[SourceError], str], ...] = (

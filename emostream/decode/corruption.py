@@ -7,9 +7,9 @@ from typing import Protocol, TypeVar
 
 from emostream.decode.formats.file_structure import FileStructure
 from emostream.decode.source import DecodeStats
-from emostream.errors import DecodeError, SourceUnavailableError
 from emostream.domain.redact import redact
 from emostream.domain.stream import StreamKind
+from emostream.errors import DecodeError, SourceUnavailableError
 
 _MAX_PACKETS_BEFORE_KEY_FRAME = 600  # streams with gradual refresh have none: the decoder sorts them out itself
 

@@ -24,9 +24,9 @@ from typing import Self
 
 from emostream.decode.backoff import Backoff
 from emostream.decode.source import DecodeStats, FrameSource, SourceInfo
-from emostream.errors import Cause, SourceError, SourceTimeoutError, SourceUnavailableError
 from emostream.domain.frame import Frame
 from emostream.domain.stream import StreamKind, StreamState
+from emostream.errors import Cause, SourceError, SourceTimeoutError, SourceUnavailableError
 
 _MAX_WAITING_FRAMES = 2  # between two threads only; the buffer that absorbs jitter comes after
 _ABANDONED_CHECK_SECONDS = 0.5

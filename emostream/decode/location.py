@@ -8,12 +8,12 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emostream.domain.address import SCHEME, Address, AddressError, parse_address
 from emostream.config import DecodeSettings
 from emostream.decode.formats.file_structure import FileStructure, read_file_structure
 from emostream.decode.remote_file import is_remote
-from emostream.errors import ConfigError, SourceNotHereError, SourceRejectedError
+from emostream.domain.address import SCHEME, Address, AddressError, parse_address
 from emostream.domain.redact import shown_address
+from emostream.errors import ConfigError, SourceNotHereError, SourceRejectedError
 
 _SOCKET_GRACE_SECONDS = 2.0
 _UDP_BUFFER_BYTES = str(1 << 21)  # what the system keeps for us; key frames arrive in a burst

@@ -21,10 +21,10 @@ from emostream.decode.formats.picture_structure import (
 from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import DecodeStats, FrameSource, SourceInfo
 from emostream.decode.still_picture import StillPictureSource, is_read_by_pillow
-from emostream.errors import DecodeError, SourceError, SourceRejectedError
 from emostream.domain.frame import Frame
 from emostream.domain.redact import shown_address
 from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.errors import DecodeError, SourceError, SourceRejectedError
 
 PICTURE_ID = "picture"
 """The stream id of a picture's frame and event."""

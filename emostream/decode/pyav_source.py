@@ -25,16 +25,19 @@ from av.video.stream import VideoStream
 from emostream.config import DecodeSettings
 from emostream.decode.av_errors import source_error
 from emostream.decode.corruption import CorruptionLimit, check_file_end, decodable_packets
+from emostream.decode.formats.picture_structure import PICTURE_CODECS
 from emostream.decode.gaps import GapMeter
 from emostream.decode.hardware import decoder_name, hardware_of, usable_hardware
 from emostream.decode.location import Location, parse_location
-from emostream.decode.formats.picture_structure import PICTURE_CODECS
 from emostream.decode.pixels import PictureReader
 from emostream.decode.remote_file import is_remote, open_remote
 from emostream.decode.sampling import FrameSampler
 from emostream.decode.source import DecodeStats, SourceInfo
 from emostream.decode.timestamps import SourceClock
 from emostream.decode.video_track import VideoTrack, choose_track, told_of_tracks
+from emostream.domain.frame import Frame
+from emostream.domain.redact import shown_address
+from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.errors import (
     DecodeError,
     SourceCutShortError,
@@ -43,9 +46,6 @@ from emostream.errors import (
     SourceTimeoutError,
     SourceUnavailableError,
 )
-from emostream.domain.frame import Frame
-from emostream.domain.redact import shown_address
-from emostream.domain.stream import StreamKind, StreamSpec
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import io
 from typing import Any, BinaryIO, cast
 
 from emostream.domain.address import AddressError, parse_address
-from emostream.errors import SourceError, SourceNotHereError, SourceRejectedError, SourceUnavailableError
 from emostream.domain.redact import redact, shown_address
+from emostream.errors import SourceError, SourceNotHereError, SourceRejectedError, SourceUnavailableError
 
 SCHEMES = frozenset(
     {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "hdfs", "webhdfs", "sftp", "ssh", "smb", "oss", "memory"}

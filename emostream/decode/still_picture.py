@@ -22,9 +22,9 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from emostream.config import DecodeSettings
 from emostream.decode.formats.picture_structure import is_heif, is_tiff
 from emostream.decode.source import DecodeStats, SourceInfo
-from emostream.errors import DecodeError, SourceRejectedError
 from emostream.domain.frame import Frame
 from emostream.domain.stream import StreamKind
+from emostream.errors import DecodeError, SourceRejectedError
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -1,11 +1,13 @@
 """The number of worker replicas follows the number of streams and the load they make."""
 
 from __future__ import annotations
-from typing import Any
-from ray.serve.config import AutoscalingContext
-from emostream.config import ServiceSettings
-import math
 
+import math
+from typing import Any
+
+from ray.serve.config import AutoscalingContext
+
+from emostream.config import ServiceSettings
 
 # A worker less only when the rest would be at most this full, so that one more stream does not bring it back at once.
 _SCALE_DOWN_FILL = 0.8

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
-from emostream.vision.classify.batcher import BatchStats
-from emostream.vision.models.manifest import ModelManifest
 from emostream.config import Settings
-from emostream.telemetry.values import Family
-from emostream.telemetry.collector import Measurement
 from emostream.service.registry.metrics import MetricsLoop, Recorder
 from emostream.service.registry.store import RegistryStore
+from emostream.telemetry.collector import Measurement
+from emostream.telemetry.values import Family
+from emostream.vision.classify.batcher import BatchStats
+from emostream.vision.models.manifest import ModelManifest
 
 
 @contextlib.asynccontextmanager

@@ -15,18 +15,18 @@ import numpy.typing as npt
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from emostream.config import Settings
+from emostream.deployments.call_by_call import answer_or_raise, answers_of
+from emostream.deployments.classifier_metrics import measured_classifier
+from emostream.deployments.ray_metrics import RayRecorder
+from emostream.deployments.reference_input import ReferenceAnswer
+from emostream.deployments.remote_call import MAX_RETRY_SECONDS, answer_of
+from emostream.errors import ClassifierUnavailableError
+from emostream.telemetry.logs import configure_logging
 from emostream.vision.classify.batcher import BatchStats
 from emostream.vision.classify.classifier import Classified
 from emostream.vision.classify.load import load_classifier
 from emostream.vision.models.manifest import ModelManifest
-from emostream.config import Settings
-from emostream.deployments.call_by_call import answer_or_raise, answers_of
-from emostream.deployments.ray_metrics import RayRecorder
-from emostream.deployments.remote_call import MAX_RETRY_SECONDS, answer_of
-from emostream.errors import ClassifierUnavailableError
-from emostream.telemetry.logs import configure_logging
-from emostream.deployments.classifier_metrics import measured_classifier
-from emostream.deployments.reference_input import ReferenceAnswer
 
 Crops = npt.NDArray[np.uint8]
 

@@ -8,18 +8,18 @@ from typing import Any
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from emostream.pipeline.build import load_chosen_detector
 from emostream.config import DetectSettings, Settings
 from emostream.deployments.call_by_call import answer_or_raise, answers_of
+from emostream.deployments.reference_input import reference_picture
 from emostream.deployments.remote_call import MAX_RETRY_SECONDS, answer_of
-from emostream.vision.detect.detector import Candidates
-from emostream.vision.detect.centerface.detector import CenterFaceDetector, centerface_letterbox
-from emostream.errors import ConfigError, DetectorUnavailableError
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
-from emostream.telemetry.logs import configure_logging
+from emostream.errors import ConfigError, DetectorUnavailableError
+from emostream.pipeline.build import load_chosen_detector
 from emostream.pipeline.process_tuning import tune_process
-from emostream.deployments.reference_input import reference_picture
+from emostream.telemetry.logs import configure_logging
+from emostream.vision.detect.centerface.detector import CenterFaceDetector, centerface_letterbox
+from emostream.vision.detect.detector import Candidates
 
 _MAX_BATCH_SIZE = 16  # pictures; the time for one batch of this size is what a stream waits for at most
 

@@ -13,8 +13,8 @@ from ray.serve.handle import DeploymentHandle
 from emostream.config import Settings
 from emostream.deployments.http_proxy import ENVIRONMENT
 from emostream.deployments.ray_metrics import RayRecorder
-from emostream.telemetry.logs import configure_logging
 from emostream.service.api.app import build_api
+from emostream.telemetry.logs import configure_logging
 
 logger = logging.getLogger(__name__)
 

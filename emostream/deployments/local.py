@@ -1,32 +1,32 @@
 """Runs the application from a program: on a Ray of its own, or on one that runs already."""
 
 from __future__ import annotations
+
 import contextlib
 import errno
 import logging
 import os
+import re
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, wait
 from pathlib import Path
+
 import ray
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve import Application
 from ray.serve.config import HTTPOptions
 from ray.serve.exceptions import RayServeException
+
 from emostream.config import Settings
 from emostream.deployments.app import bind_app
 from emostream.deployments.http_proxy import ENVIRONMENT as PROXY_ENVIRONMENT
 from emostream.deployments.ray_watch import RayWatch
-from emostream.errors import ConfigError
-import re
-from collections.abc import Mapping
 from emostream.errors import ConfigError, EmostreamError
-
 
 # How Ray words it when a node did not join in time; it raises a plain `Exception`.
 _SLOW = "timed out during startup"

@@ -7,8 +7,8 @@ from typing import Any
 
 from ray.serve import metrics as ray_metrics
 
-from emostream.telemetry.values import Distribution, Family, Growth, Labels
 from emostream.telemetry.metrics import MetricType
+from emostream.telemetry.values import Distribution, Family, Growth, Labels
 
 # Ray refuses to add 0, and a series exists from the first addition on. Whatever is counted later, its sum is exact.
 _AS_GOOD_AS_NOTHING = 1e-300

@@ -7,10 +7,10 @@ import asyncio
 import numpy as np
 import numpy.typing as npt
 
+from emostream.errors import EmostreamError, InferenceError
 from emostream.pipeline.build import Models
 from emostream.vision.classify.classifier import EmotionClassifier
 from emostream.vision.models.manifest import ModelManifest
-from emostream.errors import EmostreamError, InferenceError
 
 _MAX_DIFFERENCE = 0.05  # the same engine gives the same; other batches differ in the last digits
 _SIDE_PIXELS = 128

@@ -11,18 +11,18 @@ from typing import Any
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from emostream.pipeline.build import Models, load_batched_classifier, load_chosen_detector
-from emostream.vision.classify.classifier import SharedClassifier
-from emostream.vision.classify.engines import model_path
-from emostream.vision.models.manifest import load_manifest
 from emostream.config import Settings
 from emostream.deployments.emotion_classification import RemoteClassifier
 from emostream.deployments.face_detection import RemoteDetector
 from emostream.deployments.ray_metrics import RayRecorder
-from emostream.telemetry.logs import configure_logging
+from emostream.deployments.reference_input import check_models
+from emostream.pipeline.build import Models, load_batched_classifier, load_chosen_detector
 from emostream.pipeline.process_tuning import tune_process
 from emostream.service.worker.open import open_worker
-from emostream.deployments.reference_input import check_models
+from emostream.telemetry.logs import configure_logging
+from emostream.vision.classify.classifier import SharedClassifier
+from emostream.vision.classify.engines import model_path
+from emostream.vision.models.manifest import load_manifest
 
 # Of a worker whose searches are made elsewhere: its threads mostly wait for answers.
 _NUM_WAITING_THREADS = 16

@@ -6,9 +6,10 @@ address, `redact` for a text that may hold some.
 """
 
 from __future__ import annotations
-import re
-from emostream.domain.address import CERTAIN, AddressSplit, cut_place, place_certainty, split_address
 
+import re
+
+from emostream.domain.address import CERTAIN, AddressSplit, cut_place, place_certainty, split_address
 
 MASK = "***"
 

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from emostream.errors import ConfigError
 from emostream.domain.redact import MASK, shown_address
 from emostream.domain.zones import Zone, check_zones, zone_from
+from emostream.errors import ConfigError
 
 _STREAM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp", "tcp", "v4l2"})

@@ -1,11 +1,11 @@
 """Pure: events → what happened, per person."""
 
 from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from emostream.domain.event import EmotionEvent
-from collections import Counter
+
 from emostream.domain.event import EmotionEvent, SummaryEvent
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emostream.errors import ConfigError
 from emostream.domain.face import BoxXyxy
+from emostream.errors import ConfigError
 
 Point = tuple[float, float]
 

@@ -12,31 +12,31 @@ from zlib import crc32
 
 import numpy as np
 
-from emostream.vision.classify.batcher import CropBatcher
-from emostream.vision.classify.classifier import SharedClassifier
-from emostream.vision.classify.load import load_classifier
 from emostream.config import MAX_FACES, MIN_FACE_PIXELS, Settings, ZoneSettings
 from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import FrameSource
+from emostream.domain.face import Face
+from emostream.domain.frame import Luma
+from emostream.domain.stream import StreamSpec
+from emostream.domain.summary import RollingSummary
+from emostream.domain.zones import Zone, check_zones, zone_from
+from emostream.errors import ConfigError
+from emostream.machine_limits import num_usable_cores
+from emostream.pipeline.pipeline import EventObserver, Pipeline
+from emostream.pipeline.process_tuning import tune_process
+from emostream.publish.sink import EventSink
+from emostream.telemetry.tracing import FrameTracer
+from emostream.vision.classify.batcher import CropBatcher
+from emostream.vision.classify.classifier import SharedClassifier
+from emostream.vision.classify.hysteresis import DominantEmotion
+from emostream.vision.classify.load import load_classifier
+from emostream.vision.classify.smoothing import EmotionSmoother
 from emostream.vision.detect.detector import FaceDetector
 from emostream.vision.detect.load import BUILT_IN, load_detector, load_plugin_detector, load_trt_detector
 from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, fastest
-from emostream.errors import ConfigError
-from emostream.domain.face import Face
-from emostream.domain.frame import Luma
-from emostream.machine_limits import num_usable_cores
-from emostream.vision.models.store import ModelStore
-from emostream.pipeline.pipeline import EventObserver, Pipeline
-from emostream.pipeline.process_tuning import tune_process
 from emostream.vision.engines.processor import has_int8_instructions, processor_name
-from emostream.publish.sink import EventSink
-from emostream.domain.summary import RollingSummary
-from emostream.domain.stream import StreamSpec
-from emostream.telemetry.tracing import FrameTracer
-from emostream.vision.classify.hysteresis import DominantEmotion
+from emostream.vision.models.store import ModelStore
 from emostream.vision.track.follower import FaceFollower
-from emostream.vision.classify.smoothing import EmotionSmoother
-from emostream.domain.zones import Zone, check_zones, zone_from
 
 _FP32_DETECTOR, _INT8_DETECTOR = "centerface", "centerface-int8"
 _KEEN_SCORE = 0.2  # nothing but faces reached it in 227 frames of seven clips

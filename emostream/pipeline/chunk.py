@@ -9,18 +9,18 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from emostream.vision.classify.classifier import Classified
-from emostream.vision.models.manifest import ModelManifest
 from emostream.domain.emotion import EmotionScores
 from emostream.domain.event import EmotionEvent, FaceEmotion
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame
+from emostream.domain.zones import Zone, zones_of
 from emostream.telemetry.tracing import ChunkTrace
+from emostream.vision.classify.classifier import Classified
 from emostream.vision.classify.hysteresis import DominantEmotion
-from emostream.vision.track.follower import FollowedFaces
 from emostream.vision.classify.quality import quality_flags
 from emostream.vision.classify.smoothing import EmotionSmoother
-from emostream.domain.zones import Zone, zones_of
+from emostream.vision.models.manifest import ModelManifest
+from emostream.vision.track.follower import FollowedFaces
 
 
 @dataclass(frozen=True, slots=True, eq=False)

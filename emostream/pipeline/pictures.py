@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from emostream.pipeline.build import Models, build_pipeline, build_stages, new_epoch
 from emostream.config import Settings
 from emostream.decode.picture import open_picture, open_picture_content, picture_spec
 from emostream.decode.source import FrameSource
-from emostream.vision.detect.align import CROP_SIZE_PIXELS, TEMPLATE_BOX, TEMPLATE_LANDMARKS
-from emostream.errors import SourceRejectedError
 from emostream.domain.event import EmotionEvent, StatusEvent
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
+from emostream.errors import SourceRejectedError
+from emostream.pipeline.build import Models, build_pipeline, build_stages, new_epoch
+from emostream.vision.detect.align import CROP_SIZE_PIXELS, TEMPLATE_BOX, TEMPLATE_LANDMARKS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,24 +19,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
-from emostream.pipeline.chunk import EventMaker, FollowedChunk, ScoredChunk
-from emostream.vision.classify.classifier import SharedClassifier
-from emostream.vision.classify.load_shedding import ClassifyPace
 from emostream.decode.buffer import FrameBuffer, OverflowPolicy
 from emostream.decode.source import FrameSource
-from emostream.vision.detect.align import crop_faces
-from emostream.errors import EmostreamError, PublishError, SourceError
 from emostream.domain.event import EmotionEvent, StatusEvent
 from emostream.domain.frame import Frame
-from emostream.publish.sink import EventSink, publish_summary
-from emostream.domain.summary import RollingSummary
-from emostream.pipeline.serial_executor import Strand
 from emostream.domain.stream import StreamKind, StreamState
-from emostream.telemetry.tracing import FrameTracer, stage
-from emostream.vision.classify.hysteresis import DominantEmotion
-from emostream.vision.track.follower import FaceFollower, FollowedFaces
-from emostream.vision.classify.smoothing import EmotionSmoother
+from emostream.domain.summary import RollingSummary
 from emostream.domain.zones import Zone
+from emostream.errors import EmostreamError, PublishError, SourceError
+from emostream.pipeline.chunk import EventMaker, FollowedChunk, ScoredChunk
+from emostream.pipeline.serial_executor import Strand
+from emostream.publish.sink import EventSink, publish_summary
+from emostream.telemetry.tracing import FrameTracer, stage
+from emostream.vision.classify.classifier import SharedClassifier
+from emostream.vision.classify.hysteresis import DominantEmotion
+from emostream.vision.classify.load_shedding import ClassifyPace
+from emostream.vision.classify.smoothing import EmotionSmoother
+from emostream.vision.detect.align import crop_faces
+from emostream.vision.track.follower import FaceFollower, FollowedFaces
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,28 +1,27 @@
 """Finds a sink by its URL, built in or from an installed package (entry points `emostream.sinks`)."""
 
 from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import parse_qsl
-from emostream.domain.address import AddressError, parse_address
+
 from emostream.config import PublishSettings
+from emostream.domain.address import AddressError, parse_address
+from emostream.domain.redact import shown_address
+from emostream.domain.stream import StreamKind
 from emostream.errors import ConfigError
 from emostream.publish.files.jsonl_sink import JsonlSink
+from emostream.publish.files.parquet_sink import ParquetSink
 from emostream.publish.kafka_sink import KafkaSink
 from emostream.publish.mqtt_sink import MqttSink
-from emostream.publish.files.parquet_sink import ParquetSink
 from emostream.publish.redis.address import SCHEMES
-from emostream.publish.sink import EventSink
-from emostream.publish.webhook_sink import WebhookSink
-from emostream.domain.redact import shown_address
-from collections.abc import Callable
-from emostream.config import PublishSettings
 from emostream.publish.redis.sink import RedisSink
+from emostream.publish.sink import EventSink
 from emostream.publish.spool.sink import SpoolSink
-from emostream.domain.stream import StreamKind
-
+from emostream.publish.webhook_sink import WebhookSink
 
 # With a spool behind it, waiting longer for an absent server only holds up the pipeline.
 _MAX_RETRY_SECONDS_BEFORE_SPOOL = 1.0

@@ -15,11 +15,11 @@ import urllib.request
 from collections.abc import Sequence
 
 from emostream.domain.address import AddressError, parse_address
-from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.domain.redact import redact, shown_address
+from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.publish.redis.connection import retry_delays
 from emostream.wire.events import json_from_event, json_from_status, json_from_summary
-from emostream.domain.redact import redact, shown_address
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from emostream.vision.explain.explanation import Explanation
 from emostream.domain.face import Face
-from emostream.render.palette import colour_of
 from emostream.render.fitted_text import fitted_text
 from emostream.render.heat_map import draw_heat_map, draw_scale
+from emostream.render.palette import colour_of
+from emostream.vision.explain.explanation import Explanation
 
 Rgb = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]

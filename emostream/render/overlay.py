@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion
-from emostream.render.palette import DARK_INK, LIGHT_INK, Rgb, colour_of, ink_on
 from emostream.render.fitted_text import fitted_text, text_width
+from emostream.render.palette import DARK_INK, LIGHT_INK, Rgb, colour_of, ink_on
 
 Picture = npt.NDArray[np.uint8]
 

@@ -10,10 +10,10 @@ import json
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 
+from emostream.domain.stream import StreamKind
 from emostream.errors import Cause, EmostreamError, SourceNotHereError
 from emostream.service.registry.records import WorkerEntry
 from emostream.service.registry.store import VERDICTS, RegistryStore
-from emostream.domain.stream import StreamKind
 
 Judges = Mapping[str, "Verdict"]
 """Worker id → what it said of one stream."""

@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from emostream.vision.classify.batcher import BatchStats, CropBatcher
-from emostream.vision.classify.classifier import SharedClassifier
-from emostream.vision.models.manifest import ModelManifest
 from emostream.decode.live_source import LiveSource
 from emostream.decode.source import FrameSource
-from emostream.telemetry.values import Family, Figures, Growth
+from emostream.pipeline.pipeline import utc_now
+from emostream.publish.redis.sink import RedisSink
+from emostream.publish.sink import EventSink
+from emostream.publish.spool.sink import SpoolSink
 from emostream.telemetry.metrics import (
     BATCH_COMPUTE,
     BATCH_SIZE,
@@ -38,12 +38,12 @@ from emostream.telemetry.metrics import (
     WAITING_EVENTS,
     Metric,
 )
-from emostream.pipeline.pipeline import utc_now
-from emostream.telemetry.process import ProcessFigures
 from emostream.telemetry.metrics_sink import MeasuredSink
-from emostream.publish.redis.sink import RedisSink
-from emostream.publish.sink import EventSink
-from emostream.publish.spool.sink import SpoolSink
+from emostream.telemetry.process import ProcessFigures
+from emostream.telemetry.values import Family, Figures, Growth
+from emostream.vision.classify.batcher import BatchStats, CropBatcher
+from emostream.vision.classify.classifier import SharedClassifier
+from emostream.vision.models.manifest import ModelManifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
-from emostream.telemetry.values import Figures
+from emostream.publish.sink import EventSink, publish_summary
 from emostream.telemetry.metrics import (
     DROPPED_FRAMES,
     EMOTION_FACES,
@@ -20,7 +20,7 @@ from emostream.telemetry.metrics import (
     TRACKS,
     VISIBLE_FACES,
 )
-from emostream.publish.sink import EventSink, publish_summary
+from emostream.telemetry.values import Figures
 
 _STAGES = ("detect", "follow", "wait", "classify")  # of an event's `latency_ms`
 

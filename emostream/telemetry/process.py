@@ -10,7 +10,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from emostream.telemetry.values import Figures, Growth
+from emostream.telemetry.gpu import gpu_loads
 from emostream.telemetry.metrics import (
     BUILD_INFO,
     CPU_SECONDS,
@@ -19,7 +19,7 @@ from emostream.telemetry.metrics import (
     GPU_UTILIZATION,
     MEMORY,
 )
-from emostream.telemetry.gpu import gpu_loads
+from emostream.telemetry.values import Figures, Growth
 
 _STATM = Path("/proc/self/statm")
 

@@ -5,6 +5,7 @@ measure anyway: chunks of frames note when they entered and left a stage, and th
 """
 
 from __future__ import annotations
+
 import contextlib
 import logging
 import time
@@ -13,16 +14,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 from typing import Protocol
-from emostream.errors import EmostreamError
+
+from emostream.config import TracingSettings
 from emostream.domain.event import EmotionEvent
 from emostream.domain.frame import Frame
-from emostream.telemetry.logs import TRACE_ID
 from emostream.domain.redact import redact
-import contextlib
-from collections.abc import Iterator
-from emostream.config import TracingSettings
-from emostream.errors import ConfigError
-
+from emostream.errors import ConfigError, EmostreamError
+from emostream.telemetry.logs import TRACE_ID
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from emostream.vision.detect.detector import FaceDetector
 from emostream.domain.frame import Luma
+from emostream.vision.detect.detector import FaceDetector
 from emostream.vision.engines.reference_inputs import golden_frame
 
 # Height×width of pictures that occur and must not break a detector.

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emostream.errors import InferenceError, ManifestError
 from emostream.vision.classify.classifier import EmotionClassifier
 from emostream.vision.classify.parity import compare, require_parity
-from emostream.errors import InferenceError, ManifestError
 from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, golden_crops
 
 Array = npt.NDArray[Any]

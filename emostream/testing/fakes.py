@@ -15,14 +15,14 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from emostream.vision.models.manifest import ModelManifest
 from emostream.decode.source import DecodeStats, SourceInfo
 from emostream.domain.emotion import EMOTIONS
-from emostream.errors import SourceError
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
 from emostream.domain.stream import StreamKind
+from emostream.errors import SourceError
+from emostream.vision.models.manifest import ModelManifest
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 """When time begins in tests."""

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from emostream.domain.emotion import EMOTIONS, EmotionScores
 from emostream.domain.event import EmotionEvent, FaceEmotion, StatusEvent
-from emostream.publish.sink import EventSink
 from emostream.domain.stream import StreamState
+from emostream.publish.sink import EventSink
 from emostream.testing.fakes import START, face_at
 
 ReadBack = Callable[[], Awaitable[Sequence[EmotionEvent]]]

@@ -19,11 +19,11 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from emostream.domain.emotion import EmotionScores
-from emostream.errors import EventRejectedError
 from emostream.domain.event import EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
 from emostream.domain.face import Face
-from emostream.wire.msgpack import json_from_packed, pack
+from emostream.errors import EventRejectedError
 from emostream.wire.event_models import MAX_EXACT_INTEGER, EventWire, StatusWire, SummaryWire
+from emostream.wire.msgpack import json_from_packed, pack
 
 SCHEMA_VERSION: Literal[1] = 1
 

@@ -13,10 +13,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from emostream.domain.address import AddressError, parse_address
 from emostream.domain.redact import redact, shown_address
-from emostream.service.registry.records import StreamRecord, StreamReport, StreamTuning
-from emostream.service.registry.streams import StreamStatus
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState, stream_id_from_url, stream_kind_of
 from emostream.domain.zones import zone_from
+from emostream.service.registry.records import StreamRecord, StreamReport, StreamTuning
+from emostream.service.registry.streams import StreamStatus
 
 _MAX_URL_LENGTH = 2048
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")

@@ -7,10 +7,10 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from emostream.domain.redact import redact, shown_address
-from emostream.wire.http_models import FileOptions, SourceUrl
+from emostream.domain.stream import StreamState
 from emostream.service.egress.folder import VIDEO_PATTERNS
 from emostream.service.registry.jobs import MAX_JOB_ID_LENGTH, FileResult, JobProgress
-from emostream.domain.stream import StreamState
+from emostream.wire.http_models import FileOptions, SourceUrl
 
 _JOB_EXAMPLE: dict[str, Any] = {
     "id": "archive",

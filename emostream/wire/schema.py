@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from emostream.wire.events import SCHEMA_VERSION
 from emostream.wire.event_models import EventWire, StatusWire, SummaryWire
+from emostream.wire.events import SCHEMA_VERSION
 
 EventKind = Literal["emotion", "status", "summary"]
 """The three kinds of events."""

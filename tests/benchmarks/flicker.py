@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from emostream.pipeline.build import build_pipeline, load_models, new_epoch
 from emostream.config import ClassifySettings, load_settings
 from emostream.domain.event import UNKNOWN, EmotionEvent
 from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url
+from emostream.pipeline.build import build_pipeline, load_models, new_epoch
 from emostream.testing.fakes import CollectingSink
 from emostream.vision.classify.hysteresis import DominantEmotion
 from emostream.vision.classify.smoothing import EmotionSmoother

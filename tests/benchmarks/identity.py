@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from emostream.pipeline.build import load_chosen_detector
 from emostream.config import load_settings
+from emostream.pipeline.build import load_chosen_detector
 from emostream.vision.track.follower import FaceFollower
 from tests.track.crossings import crossings
 from tests.track.identity import Identity, identity_on

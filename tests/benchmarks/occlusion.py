@@ -18,12 +18,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from emostream.vision.geometry.boxes import iou_matrix
-from emostream.vision.detect.align import crop_face
-from emostream.vision.detect.detector import FaceDetector
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
 from emostream.vision.classify.quality import quality_flags
+from emostream.vision.detect.align import crop_face
+from emostream.vision.detect.detector import FaceDetector
+from emostream.vision.geometry.boxes import iou_matrix
 from tests.detect.real_model import real_detector
 from tests.detect.test_on_pictures import load_pictures
 

@@ -27,8 +27,8 @@ from emostream.config import PublishSettings
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.placement import place
-from emostream.service.registry.streams import StreamRegistry
 from emostream.service.registry.store import RegistryStore
+from emostream.service.registry.streams import StreamRegistry
 from tests.benchmarks.simulated_cluster import SimulatedCluster, record_of
 
 

@@ -24,14 +24,14 @@ from emostream.config import EventSettings, PublishSettings
 from emostream.domain.emotion import EMOTIONS, EmotionScores
 from emostream.domain.event import EmotionEvent, FaceEmotion
 from emostream.domain.face import Face
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.wire.keys import events_key
 from emostream.publish.redis.sink import RedisSink
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.records import StreamRecord, StreamReport
-from emostream.service.registry.streams import StreamRegistry
 from emostream.service.registry.store import RegistryStore
-from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.service.registry.streams import StreamRegistry
+from emostream.wire.keys import events_key
 from tests.publish.samples import events_of
 
 _EVENTS_PER_CALL = 8  # a few streams' worth of what gathers while one call is on its way

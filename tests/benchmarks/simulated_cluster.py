@@ -7,9 +7,9 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
+from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.service.registry.placement import place
 from emostream.service.registry.records import Lease, RegistryView, StreamRecord, WorkerEntry
-from emostream.domain.stream import StreamKind, StreamSpec
 
 HEARTBEAT_SECONDS = 0.5
 LEASE_SECONDS = 5.0

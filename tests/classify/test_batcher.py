@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from emostream.vision.classify.batcher import CropBatcher
 from emostream.domain.emotion import EMOTIONS
 from emostream.errors import InferenceError
 from emostream.testing.fakes import ConstantClassifier
+from emostream.vision.classify.batcher import CropBatcher
 
 
 class EchoClassifier(ConstantClassifier):

@@ -9,10 +9,10 @@ from typing import Any
 import onnx
 import pytest
 
-from emostream.vision.classify.packaged_models import engine_source, packaged_form_path
-from emostream.vision.models.manifest import load_manifest
 from emostream.config import ClassifySettings
 from emostream.errors import ConfigError, ManifestError, ModelUnavailableError
+from emostream.vision.classify.packaged_models import engine_source, packaged_form_path
+from emostream.vision.models.manifest import load_manifest
 from tests.onnx_models import save_classifier
 
 

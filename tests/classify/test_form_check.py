@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from emostream.vision.classify.verify import check_forms, packaged_forms
 from emostream.errors import ModelUnavailableError
+from emostream.vision.classify.verify import check_forms, packaged_forms
 from tests.onnx_models import classifier_model, save_classifier
 
 

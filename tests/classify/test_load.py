@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emostream.config import ClassifySettings
+from emostream.errors import ConfigError, EngineUnavailableError, ManifestError, ModelUnavailableError
 from emostream.vision.classify import engines
 from emostream.vision.classify.engines import EngineContext, choose_engine, model_path, open_engine
 from emostream.vision.classify.load import load_classifier
-from emostream.config import ClassifySettings
 from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, remembered_choices
-from emostream.errors import ConfigError, EngineUnavailableError, ManifestError, ModelUnavailableError
 from tests.onnx_models import CROP_SIZE_PIXELS, save_classifier
 
 

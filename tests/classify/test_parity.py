@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.vision.classify.parity import TOLERANCES, compare, require_parity
 from emostream.errors import ManifestError
+from emostream.vision.classify.parity import TOLERANCES, compare, require_parity
 
 Array = npt.NDArray[np.float32]
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emostream.vision.classify.ort_classifier import OrtClassifier
-from emostream.vision.classify.trt_classifier import TrtClassifier, compile_classifier, load_trt_classifier
 from emostream.config import ClassifySettings
 from emostream.errors import EngineUnavailableError, InferenceError, ManifestError
+from emostream.vision.classify.ort_classifier import OrtClassifier
+from emostream.vision.classify.trt_classifier import TrtClassifier, compile_classifier, load_trt_classifier
 from emostream.vision.engines.trt.cuda import Gpu, find_gpu
 from emostream.vision.engines.trt.engine import TrtEngine
 from emostream.vision.engines.trt.package import load_package

@@ -11,10 +11,10 @@ import pytest
 from emostream.client import BlockingConsumerGroup, ConsumerGroup, Delivery, RepeatFilter
 from emostream.config import PublishSettings
 from emostream.errors import ConfigError
-from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.wire.keys import dead_letter_key, events_key
 from emostream.publish.redis.connection import open_redis
+from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
+from emostream.wire.keys import dead_letter_key, events_key
 from tests.publish.samples import events_of
 
 pytestmark = pytest.mark.integration

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from emostream.client import ConsumerGroup, EmotionEvents
 from emostream.config import PublishSettings
-from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.wire.keys import events_key
 from emostream.publish.redis.connection import open_redis
+from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
 from emostream.wire.events import json_from_event
+from emostream.wire.keys import events_key
 from tests.publish.samples import EVENT, events_of
 
 pytestmark = pytest.mark.integration

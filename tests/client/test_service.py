@@ -12,11 +12,11 @@ import pytest
 
 from emostream.client import ApiError, AsyncServiceClient, ServiceClient
 from emostream.config import load_settings
+from emostream.domain.stream import StreamState
 from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
 from emostream.service.registry.store import RegistryStore
-from emostream.domain.stream import StreamState
 from tests.media import make_clip
 from tests.ports import unused_port
 from tests.service.conftest import SETTINGS, redis_server, store

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from emostream.client import EmotionEvent, frame_from_events, open_table_writer
 from emostream.domain.emotion import EMOTIONS, EmotionScores
-from emostream.errors import ConfigError
 from emostream.domain.event import FaceEmotion
+from emostream.errors import ConfigError
 from emostream.publish.files.table import columns_of, rows_from_events
 from emostream.wire.events import event_from_json
 from tests.publish.samples import EVENT, events_of

@@ -13,8 +13,8 @@ import redis
 
 from emostream.config import PublishSettings
 from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.wire.keys import events_key
 from emostream.publish.redis.sink import RedisSink
+from emostream.wire.keys import events_key
 from tests.integration.command_line import run_emostream
 from tests.publish.samples import CAPTURED_AT, events_of
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from emostream.client import Change
 from emostream.cli.tables import change_line, event_line, print_record, print_records, status_line
+from emostream.client import Change
 from emostream.domain.emotion import EmotionScores
 from emostream.domain.stream import StreamState
 from tests.publish.samples import EVENT, STATUS

@@ -16,9 +16,9 @@ import pytest
 from fastapi import FastAPI
 
 from emostream.config import load_settings
-from emostream.service.console.pages import add_console, console_files
 from emostream.render.palette import EMOTION_COLOURS, OTHER_COLOUR, hex_of
 from emostream.service.api.app import build_api
+from emostream.service.console.pages import add_console, console_files
 from tests.conftest import REPOSITORY
 
 STATIC = REPOSITORY / "emostream" / "console" / "static"

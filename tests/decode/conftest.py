@@ -12,9 +12,9 @@ import pytest
 from emostream.config import DecodeSettings
 from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import DecodeStats, SourceInfo
-from emostream.errors import SourceError
 from emostream.domain.frame import Frame
 from emostream.domain.stream import StreamKind, StreamSpec, stream_kind_of
+from emostream.errors import SourceError
 
 
 @dataclass

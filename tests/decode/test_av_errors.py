@@ -9,8 +9,8 @@ import pytest
 from av import error
 
 from emostream.decode.av_errors import source_error
-from emostream.errors import DecodeError, SourceError, SourceRejectedError, SourceTimeoutError, SourceUnavailableError
 from emostream.domain.stream import StreamKind
+from emostream.errors import DecodeError, SourceError, SourceRejectedError, SourceTimeoutError, SourceUnavailableError
 
 URL = "rtsp://admin:hunter2@camera/1?token=hunter2"
 LIVE, FILE = StreamKind.LIVE, StreamKind.FILE

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emostream.domain.stream import StreamKind
 from emostream.errors import (
     DecodeError,
     SourceCutShortError,
@@ -17,7 +18,6 @@ from emostream.errors import (
     SourceTimeoutError,
     SourceUnavailableError,
 )
-from emostream.domain.stream import StreamKind
 from tests.decode.conftest import Read
 from tests.media import (
     LOSSY_TOLERANCE,

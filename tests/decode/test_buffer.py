@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emostream.decode.buffer import FrameBuffer, OverflowPolicy
-from emostream.errors import DecodeError
 from emostream.domain.frame import Frame
+from emostream.errors import DecodeError
 from tests.media import wait_until
 
 LUMA = np.zeros((1, 1), np.uint8)

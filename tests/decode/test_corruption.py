@@ -10,8 +10,8 @@ import pytest
 from emostream.decode.corruption import CorruptionLimit, check_file_end, decodable_packets
 from emostream.decode.formats.file_structure import FileStructure
 from emostream.decode.source import DecodeStats
-from emostream.errors import DecodeError, SourceError, SourceUnavailableError
 from emostream.domain.stream import StreamKind
+from emostream.errors import DecodeError, SourceError, SourceUnavailableError
 
 
 @dataclass(frozen=True)

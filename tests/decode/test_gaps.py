@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.decode.gaps import GapMeter
-from emostream.errors import DecodeError
 from emostream.domain.stream import StreamKind
+from emostream.errors import DecodeError
 from tests.decode.conftest import Read
 from tests.media import gray_level, http_server, video_frame
 

@@ -13,9 +13,9 @@ import pytest
 from emostream.decode.backoff import Backoff
 from emostream.decode.live_source import LiveSource
 from emostream.decode.source import FrameSource
-from emostream.errors import SourceError, SourceRejectedError, SourceUnavailableError
 from emostream.domain.frame import Frame
 from emostream.domain.stream import StreamKind, StreamState
+from emostream.errors import SourceError, SourceRejectedError, SourceUnavailableError
 from emostream.testing.fakes import ScriptedSource, gray_frames
 
 GONE = SourceUnavailableError("the camera is gone")

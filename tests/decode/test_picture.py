@@ -9,8 +9,8 @@ import pytest
 
 from emostream.config import DecodeSettings
 from emostream.decode.picture import open_picture_content, picture_path, read_picture
-from emostream.errors import DecodeError, SourceError, SourceRejectedError
 from emostream.domain.frame import Frame
+from emostream.errors import DecodeError, SourceError, SourceRejectedError
 from tests.media import LOSSY_TOLERANCE, corner_picture, cut_file, make_clip, textured_picture
 
 SETTINGS = DecodeSettings()

@@ -12,8 +12,8 @@ import pytest
 from emostream.config import DecodeSettings
 from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.remote_file import is_remote, list_remote, open_remote
-from emostream.errors import SourceError, SourceRejectedError, SourceUnavailableError
 from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.errors import SourceError, SourceRejectedError, SourceUnavailableError
 from tests.media import make_clip
 
 

@@ -17,8 +17,8 @@ from pillow_heif import register_heif_opener
 
 from emostream.config import DecodeSettings
 from emostream.decode.picture import open_picture_content, read_picture
-from emostream.errors import DecodeError, SourceError, SourceRejectedError
 from emostream.domain.frame import Frame
+from emostream.errors import DecodeError, SourceError, SourceRejectedError
 from tests.decode.conftest import Read
 from tests.media import corner_picture, mp4_box
 

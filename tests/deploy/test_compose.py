@@ -16,8 +16,8 @@ import typer
 import yaml
 
 from emostream.cli.app import app
-from emostream.config import load_settings
 from emostream.client.http.apply import read_streams
+from emostream.config import load_settings
 from emostream.service.egress.policy import SourcePolicy
 from tests.conftest import REPOSITORY
 from tests.deploy.dockerfile import read_dockerfile

@@ -25,12 +25,12 @@ from emostream.cli.bench.paced_source import PacedSource
 from emostream.config import DecodeSettings, load_settings
 from emostream.decode.backoff import Backoff
 from emostream.decode.live_source import LiveSource
+from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.registry import open_redis_sink
 from emostream.service.api.app import build_api
-from emostream.service.registry.streams import StreamRegistry
 from emostream.service.registry.store import RegistryStore
-from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.service.registry.streams import StreamRegistry
 from emostream.telemetry.gpu import gpu_loads
 from tests.conftest import REPOSITORY
 from tests.media import make_clip, textured_picture, wait_until

@@ -21,14 +21,14 @@ import ray
 from prometheus_client.parser import text_string_to_metric_families
 from ray import serve
 
-from emostream.config import Settings, load_settings
 from emostream.cli.bench.demo_clip import make_demo_clip
+from emostream.config import Settings, load_settings
 from emostream.deployments.app import bind_app
+from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.service.registry.records import StreamRecord
-from emostream.service.registry.streams import StreamRegistry
 from emostream.service.registry.store import RegistryStore
-from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.service.registry.streams import StreamRegistry
 from tests.otlp_receiver import OtlpReceiver, otlp_receiver
 from tests.ports import unused_port
 

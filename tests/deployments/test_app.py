@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import yaml
 
-from emostream.vision.classify.classifier import Classified
 from emostream.errors import Cause, ClassifierUnavailableError, ConfigError, InferenceError
 from emostream.testing.fakes import ConstantClassifier
+from emostream.vision.classify.classifier import Classified
 
 pytest.importorskip("ray")
 

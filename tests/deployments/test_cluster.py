@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from emostream.client.http.client import ServiceClient
+from emostream.domain.stream import StreamState
 from emostream.errors import EmostreamError
 from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.domain.stream import StreamState
 from tests.conftest import REPOSITORY
 from tests.deployments.ray_cluster import OPEN, RayCluster, ray_cluster
 from tests.deployments.service_process import running_service, wait_for

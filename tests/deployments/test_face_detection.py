@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from emostream.config import DetectSettings, load_settings
-from emostream.vision.detect.detector import Candidates
-from emostream.vision.detect.centerface.detector import CenterFaceDetector
-from emostream.vision.detect.load import load_detector
-from emostream.testing.detector_contract import check_detector
-from emostream.errors import ConfigError, DetectorUnavailableError, InferenceError
 from emostream.domain.frame import Luma
+from emostream.errors import ConfigError, DetectorUnavailableError, InferenceError
+from emostream.testing.detector_contract import check_detector
+from emostream.vision.detect.centerface.detector import CenterFaceDetector
+from emostream.vision.detect.detector import Candidates
+from emostream.vision.detect.load import load_detector
 from tests.detect.real_model import real_detector
 from tests.detect.test_detectors import frame_with_spots
 from tests.detect.tiny_models import tiny_centerface

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from emostream.errors import EmostreamError, SinkUnavailableError
+from emostream.client.http.json_client import ApiClient
 from emostream.domain.event import EmotionEvent
+from emostream.errors import EmostreamError, SinkUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.reader import RedisReader
-from emostream.client.http.json_client import ApiClient
 from emostream.service.registry.store import LEASES, RegistryStore
 from tests.deployments.service_process import running_service, wait_for
 from tests.service.conftest import SETTINGS

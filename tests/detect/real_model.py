@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from emostream.config import DetectSettings, ModelSettings
+from emostream.errors import ModelError
 from emostream.vision.detect.detector import FaceDetector
 from emostream.vision.detect.load import load_detector
-from emostream.errors import ModelError
 
 
 @cache

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emostream.domain.face import Face
+from emostream.domain.frame import Frame, Luma
 from emostream.vision.classify import preprocess
 from emostream.vision.detect.align import (
     CROP_SIZE_PIXELS,
@@ -18,8 +20,6 @@ from emostream.vision.detect.align import (
     crop_faces,
     crop_similarities,
 )
-from emostream.domain.face import Face
-from emostream.domain.frame import Frame, Luma
 from emostream.vision.geometry.similarity import scale_of, transform_points
 from tests.test_similarity import similarities
 

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from emostream.vision.geometry.boxes import iou_matrix
-from emostream.config import ModelSettings
 from emostream.cli.bench.demo_clip import load_portraits
+from emostream.config import ModelSettings
+from emostream.errors import ManifestError
 from emostream.vision.detect.centerface.detector import CenterFaceDetector
 from emostream.vision.detect.centerface.int8 import fused, quantized
 from emostream.vision.detect.centerface.model import prepare_centerface
-from emostream.errors import ManifestError
+from emostream.vision.geometry.boxes import iou_matrix
 from emostream.vision.models.store import ModelStore
 
 pytestmark = pytest.mark.integration  # pulls the detector where it is not there yet

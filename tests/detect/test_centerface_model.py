@@ -9,9 +9,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from emostream.errors import ManifestError
 from emostream.vision.detect.centerface.detector import INPUT_NAME, OUTPUT_CHANNELS
 from emostream.vision.detect.centerface.model import prepare_centerface
-from emostream.errors import ManifestError
 
 PUBLISHED_OUTPUTS = dict(zip(("537", "538", "539", "540"), OUTPUT_CHANNELS.values(), strict=True))
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from emostream.config import DetectSettings
+from emostream.domain.frame import Luma
+from emostream.errors import ManifestError
 from emostream.vision.detect.centerface.detector import CenterFaceDetector
 from emostream.vision.detect.detector import FaceDetector
 from emostream.vision.detect.load import load_detector
 from emostream.vision.detect.yunet_detector import YuNetDetector
-from emostream.errors import ManifestError
-from emostream.domain.frame import Luma
 from tests.detect.tiny_models import FACE_SIDE_PIXELS, LANDMARKS_IN_BOX, tiny_centerface, tiny_yunet
 
 Build = Callable[..., FaceDetector]

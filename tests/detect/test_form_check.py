@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from emostream.config import ModelSettings
-from emostream.vision.detect.verify import check_detector_forms
 from emostream.errors import ManifestError
+from emostream.vision.detect.verify import check_detector_forms
 from emostream.vision.models.store import ModelStore
 from tests.detect.real_model import centerface_path
 from tests.detect.tiny_models import tiny_centerface

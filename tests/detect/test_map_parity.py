@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from emostream.vision.detect.parity import MapParity, compare_maps, require_map_parity
 from emostream.errors import ManifestError
+from emostream.vision.detect.parity import MapParity, compare_maps, require_map_parity
 
 
 def maps(*, heat: float = 0.9, box: float = 0.5) -> list[npt.NDArray[np.float32]]:

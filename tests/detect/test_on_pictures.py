@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from emostream.vision.geometry.boxes import Boxes, iou_matrix
 from emostream.domain.frame import Luma
+from emostream.vision.geometry.boxes import Boxes, iou_matrix
 from tests.detect.real_model import real_detector
 
 # The annotations are squares from brows to chin; the detector's boxes reach from hairline to chin.

@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 from emostream.config import DetectSettings
+from emostream.errors import ConfigError, EngineUnavailableError, ManifestError
 from emostream.vision.detect.centerface.detector import CenterFaceDetector
 from emostream.vision.detect.load import load_trt_detector
 from emostream.vision.detect.ort_network import OrtNetwork
@@ -20,7 +21,6 @@ from emostream.vision.detect.trt_network import (
     compile_detector,
     with_cast_first,
 )
-from emostream.errors import ConfigError, EngineUnavailableError, ManifestError
 from emostream.vision.engines.trt.package import load_package
 from tests.detect.test_detectors import LIMITS, frame_with_spots
 from tests.detect.tiny_models import tiny_centerface

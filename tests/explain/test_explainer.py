@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pytest
 
-from emostream.vision.detect.align import TEMPLATE_LANDMARKS
 from emostream.domain.emotion import EmotionScores
 from emostream.errors import ConfigError
-from emostream.vision.explain.explainer import explain_face
-from emostream.vision.explain.rise import random_masks
-from emostream.vision.explain.explanation import Explanation
 from emostream.testing.fakes import face_at
+from emostream.vision.detect.align import TEMPLATE_LANDMARKS
+from emostream.vision.explain.explainer import explain_face
+from emostream.vision.explain.explanation import Explanation
+from emostream.vision.explain.rise import random_masks
 from tests.explain.patch_classifier import LABELS, SIDE, classify_patch, crop_with_bright_patch
 
 MASKS = random_masks(SIDE)

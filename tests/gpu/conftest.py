@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from emostream.vision.classify.engines import check_available
 from emostream.errors import EngineUnavailableError
+from emostream.vision.classify.engines import check_available
 from emostream.vision.engines.trt.package import TRT_NAMES, TrtName
 
 

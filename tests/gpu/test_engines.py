@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emostream.vision.classify.packaged_models import packaged_form_path
-from emostream.vision.classify.load import load_classifier
-from emostream.vision.classify.ort_classifier import OrtClassifier
-from emostream.vision.classify.parity import compare, require_parity
-from emostream.vision.classify.trt_classifier import compile_classifier, load_trt_classifier
 from emostream.config import ClassifySettings, DetectSettings
-from emostream.vision.detect.load import load_trt_detector
+from emostream.errors import InferenceError
 from emostream.testing.detector_contract import check_detector
 from emostream.testing.engine_contract import check_engine
-from emostream.errors import InferenceError
+from emostream.vision.classify.load import load_classifier
+from emostream.vision.classify.ort_classifier import OrtClassifier
+from emostream.vision.classify.packaged_models import packaged_form_path
+from emostream.vision.classify.parity import compare, require_parity
+from emostream.vision.classify.trt_classifier import compile_classifier, load_trt_classifier
+from emostream.vision.detect.load import load_trt_detector
 from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, golden_crops, golden_frame
 from emostream.vision.engines.trt.engine_cache import FOLDER_NAME
 from emostream.vision.engines.trt.package import TrtName

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from emostream.vision.classify.packaged_models import packaged_form_path
-from emostream.vision.models.manifest import load_manifest
 from emostream.config import ModelSettings
 from emostream.errors import ModelUnavailableError
+from emostream.vision.classify.packaged_models import packaged_form_path
 from emostream.vision.models.lock import PackagedModel, PulledModel, locked_models
+from emostream.vision.models.manifest import load_manifest
 from emostream.vision.models.store import ModelStore
 
 

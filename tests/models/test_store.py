@@ -17,7 +17,14 @@ import pytest
 
 from emostream.config import ModelSettings
 from emostream.errors import ConfigError, ModelUnavailableError
-from emostream.vision.models.lock import LockedModel, PackagedModel, PackageSource, Preparation, PulledModel, WheelSource
+from emostream.vision.models.lock import (
+    LockedModel,
+    PackagedModel,
+    PackageSource,
+    Preparation,
+    PulledModel,
+    WheelSource,
+)
 from emostream.vision.models.store import ModelStore
 
 PUBLISHED = b"the published model" * 1000

@@ -30,10 +30,10 @@ from pathlib import Path
 from emostream.client import ConsumerGroup
 from emostream.config import PublishSettings
 from emostream.errors import EventRejectedError
-from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.wire.keys import events_key
 from emostream.publish.redis.connection import open_redis
+from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
+from emostream.wire.keys import events_key
 from tests.ports import unused_port
 from tests.publish.samples import events_of
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from emostream.errors import SinkUnavailableError
 from emostream.domain.event import EmotionEvent, StatusEvent
-from emostream.publish.spool.sink import SpoolSink
 from emostream.domain.stream import StreamKind
+from emostream.errors import SinkUnavailableError
+from emostream.publish.spool.sink import SpoolSink
 from emostream.testing.fakes import CollectingSink
 
 

@@ -17,15 +17,15 @@ from redis.exceptions import OutOfMemoryError
 
 from emostream.client import ConsumerGroup
 from emostream.config import PublishSettings, RetentionSettings
-from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.domain.event import SummaryEvent
-from emostream.machine_limits import usable_memory_bytes
-from emostream.publish.redis.embedded import EmbeddedRedis, find_server
-from emostream.wire.keys import STATUS_KEY, SUMMARIES_KEY, events_key
-from emostream.publish.redis.connection import open_redis, with_retries
-from emostream.publish.redis.sink import RedisSink
-from emostream.publish.redis.groups import ServerMemory, StoredEvents, bytes_for_events, cut_for
 from emostream.domain.stream import StreamState
+from emostream.errors import ConfigError, SinkUnavailableError
+from emostream.machine_limits import usable_memory_bytes
+from emostream.publish.redis.connection import open_redis, with_retries
+from emostream.publish.redis.embedded import EmbeddedRedis, find_server
+from emostream.publish.redis.groups import ServerMemory, StoredEvents, bytes_for_events, cut_for
+from emostream.publish.redis.sink import RedisSink
+from emostream.wire.keys import STATUS_KEY, SUMMARIES_KEY, events_key
 from tests.client.test_group import indexes_of, take
 from tests.integration.command_line import run_emostream
 from tests.media import make_clip

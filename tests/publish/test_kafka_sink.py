@@ -17,12 +17,12 @@ import aiokafka
 import pytest
 
 from emostream.config import PublishSettings
-from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.domain.event import EmotionEvent
+from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.publish.kafka_sink import KafkaSink
 from emostream.publish.registry import open_sink
-from emostream.wire.events import event_from_json, status_from_json
 from emostream.testing.sink_contract import check_sink
+from emostream.wire.events import event_from_json, status_from_json
 from tests.ports import unused_port
 from tests.publish.samples import CAPTURED_AT, STATUS, events_of
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 
 from emostream.errors import SinkUnavailableError
-from emostream.telemetry.values import Figures
 from emostream.telemetry.metrics import (
     DROPPED_FRAMES,
     EMOTION_FACES,
@@ -23,6 +22,7 @@ from emostream.telemetry.metrics import (
     Metric,
 )
 from emostream.telemetry.metrics_sink import MeasuredSink
+from emostream.telemetry.values import Figures
 from emostream.testing.fakes import CollectingSink, FakeClock
 from tests.publish.samples import EVENT, STATUS
 

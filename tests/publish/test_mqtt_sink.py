@@ -17,12 +17,12 @@ import aiomqtt
 import pytest
 
 from emostream.config import PublishSettings
-from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.domain.event import EmotionEvent
+from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.publish.mqtt_sink import MqttSink
 from emostream.publish.registry import open_sink
-from emostream.wire.events import event_from_json, status_from_json
 from emostream.testing.sink_contract import check_sink
+from emostream.wire.events import event_from_json, status_from_json
 from tests.ports import unused_port
 from tests.publish.samples import STATUS, events_of
 from tests.publish.test_servers import make_certificate

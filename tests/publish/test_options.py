@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.config import EventSettings, PublishSettings
-from emostream.errors import EventRejectedError
 from emostream.domain.event import EmotionEvent
+from emostream.errors import EventRejectedError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.reader import RedisReader
-from emostream.publish.redis.sink import RedisSink
-from emostream.publish.redis.sink import without_empty_frames
+from emostream.publish.redis.sink import RedisSink, without_empty_frames
 from emostream.wire.events import (
     WireOptions,
     decode_event,

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from emostream.config import PublishSettings
-from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.domain.event import EmotionEvent, StatusEvent
-from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.wire.keys import events_key
+from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.publish.redis.connection import open_redis
+from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.reader import EventEntry, RedisReader, Start
 from emostream.publish.redis.sink import RedisSink
+from emostream.wire.keys import events_key
 from tests.publish.samples import CAPTURED_AT, STATUS, events_of
 
 pytestmark = pytest.mark.integration

@@ -14,14 +14,14 @@ import pytest
 from redis.asyncio import Redis
 
 from emostream.config import PublishSettings
-from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.domain.event import EmotionEvent
-from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.wire.keys import STATUS_KEY, events_key, fence_key
+from emostream.domain.stream import StreamState
+from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.publish.redis.connection import close_redis, open_redis
+from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.reader import RedisReader
 from emostream.publish.redis.sink import RedisSink
-from emostream.domain.stream import StreamState
+from emostream.wire.keys import STATUS_KEY, events_key, fence_key
 from tests.publish.samples import CAPTURED_AT, EPOCH, EVENT, STATUS, events_of
 
 pytestmark = pytest.mark.integration

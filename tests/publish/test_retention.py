@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from emostream.client import ConsumerGroup
 from emostream.config import PublishSettings, RetentionSettings
 from emostream.domain.event import StatusEvent
-from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.wire.keys import events_key
 from emostream.publish.redis.connection import open_redis
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.redis.groups import BehindWarnings, GroupPosition, StreamExtent, num_behind, used_share
 from emostream.publish.redis.reader import RedisReader
 from emostream.publish.redis.sink import RedisSink
-from emostream.publish.redis.groups import BehindWarnings, GroupPosition, StreamExtent, num_behind, used_share
+from emostream.wire.keys import events_key
 from tests.publish.samples import events_of
 from tests.publish.test_redis_sink import read_indexes
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
-from emostream.wire.schema import EVENT_KINDS, EventKind, schema_of
 from emostream.wire.events import (
     SCHEMA_VERSION,
     event_from_json,
@@ -21,6 +20,7 @@ from emostream.wire.events import (
     status_from_json,
     summary_from_json,
 )
+from emostream.wire.schema import EVENT_KINDS, EventKind, schema_of
 from tests.conftest import REPOSITORY
 from tests.schema_check import check_schema, kind_of, validator_of
 from tests.strategies import emotion_events, status_events, summary_events

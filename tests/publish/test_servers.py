@@ -17,8 +17,8 @@ from emostream.client import ConsumerGroup, EmotionEvents
 from emostream.config import PublishSettings
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.publish.redis.embedded import find_server
-from emostream.wire.keys import events_key
 from emostream.publish.redis.sink import RedisSink
+from emostream.wire.keys import events_key
 from tests.conftest import REPOSITORY
 from tests.ports import unused_port
 from tests.publish.connection_rights import assert_only_its_own_connection

@@ -11,15 +11,15 @@ import pytest
 
 from emostream.config import PublishSettings
 from emostream.domain.event import EmotionEvent, StatusEvent
-from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.domain.stream import StreamState
 from emostream.publish.files.jsonl_sink import JsonlSink
+from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.reader import RedisReader
 from emostream.publish.redis.sink import RedisSink
 from emostream.publish.sink import EventSink
 from emostream.publish.sink_group import SinkGroup
-from emostream.wire.events import event_from_json, status_from_json
-from emostream.domain.stream import StreamState
 from emostream.testing.fakes import CollectingSink
+from emostream.wire.events import event_from_json, status_from_json
 from tests.publish.samples import STATUS, events_of
 
 Delivered = tuple[list[EmotionEvent], list[StatusEvent]]

@@ -13,16 +13,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from emostream.config import PublishSettings
 from emostream.cli.bench.demo_clip import make_demo_clip
-from emostream.errors import ConfigError
+from emostream.config import PublishSettings
 from emostream.domain.event import EmotionEvent
+from emostream.errors import ConfigError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.reader import RedisReader
 from emostream.publish.registry import open_sink
-from emostream.wire.events import event_from_json
-from emostream.testing.sink_contract import check_sink, contract_events
 from emostream.testing.fakes import CollectingSink
+from emostream.testing.sink_contract import check_sink, contract_events
+from emostream.wire.events import event_from_json
 from tests.conftest import REPOSITORY
 
 SETTINGS = PublishSettings()

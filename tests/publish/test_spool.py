@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 from emostream.config import PublishSettings
-from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.domain.event import EmotionEvent
-from emostream.publish.spool import segments
+from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.publish.registry import open_redis_sink
 from emostream.publish.redis.sink import RedisSink
+from emostream.publish.registry import open_redis_sink
+from emostream.publish.spool import segments
 from emostream.publish.spool.segments import Record, SegmentQueue
 from emostream.publish.spool.sink import SpoolSink
 from emostream.publish.spool.stream import EVENT
-from emostream.wire.events import json_from_event
 from emostream.testing.fakes import CollectingSink
+from emostream.wire.events import json_from_event
 from tests.publish.samples import EPOCH, STATUS, events_of
 from tests.publish.switchable_sink import Switchable, drained, indexes_of, live
 from tests.publish.test_redis_sink import read_indexes

@@ -13,16 +13,16 @@ import pytest
 
 from emostream.client import ConsumerGroup, EmotionEvents
 from emostream.config import PublishSettings
-from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.domain.event import EmotionEvent, StatusEvent
-from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.wire.keys import events_key
+from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.publish.redis.connection import close_redis, open_redis
+from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.reader import RedisReader
 from emostream.publish.redis.sink import RedisSink
 from emostream.service.registry.leases import StreamLeases
-from emostream.service.registry.streams import StreamRegistry
 from emostream.service.registry.store import RegistryStore
+from emostream.service.registry.streams import StreamRegistry
+from emostream.wire.keys import events_key
 from tests.publish.redis_topologies import (
     PASSWORD,
     Cluster,

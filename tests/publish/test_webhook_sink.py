@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.domain.event import EmotionEvent
+from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.publish.webhook_sink import WebhookSink, sign, verify_signature
-from emostream.wire.events import event_from_json
 from emostream.testing.sink_contract import check_sink
+from emostream.wire.events import event_from_json
 from tests.publish.samples import STATUS, events_of
 
 SECRET = "s3cret"

@@ -13,9 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from emostream.domain.emotion import EMOTIONS, EmotionScores
-from emostream.errors import EventRejectedError
 from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
 from emostream.domain.face import Face
+from emostream.domain.stream import StreamState
+from emostream.errors import EventRejectedError
 from emostream.wire.events import (
     MAX_EVENT_BYTES,
     WireOptions,
@@ -32,7 +33,6 @@ from emostream.wire.events import (
     status_from_json,
     summary_from_json,
 )
-from emostream.domain.stream import StreamState
 from tests.strategies import distributions, emotion_events, status_events, summary_events
 
 HAPPY = EmotionScores(EMOTIONS, (0.01234, 0.0, 0.0, 0.9, 0.0, 0.0, 0.08766))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from emostream.errors import ConfigError
-from emostream.vision.explain.explanation import Explanation
 from emostream.render.explanation import draw_explanations
 from emostream.render.heat_map import draw_heat_map, draw_scale
 from emostream.render.png import png_bytes, write_png
+from emostream.vision.explain.explanation import Explanation
 from tests.explain.test_explainer import explain
 
 

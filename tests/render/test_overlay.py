@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from emostream.domain.emotion import EMOTIONS, EmotionScores
 from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion
 from emostream.domain.face import BoxXyxy, Face
-from emostream.render.palette import EMOTION_COLOURS, OTHER_COLOUR, colour_of
 from emostream.render.fitted_text import fitted_text, text_width
 from emostream.render.overlay import draw_event
+from emostream.render.palette import EMOTION_COLOURS, OTHER_COLOUR, colour_of
 from tests.strategies import boxes
 
 

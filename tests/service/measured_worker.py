@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from emostream.telemetry.collector import Measurement
 from emostream.publish.sink import EventSink
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.metrics import MetricsLoop, Recorder
 from emostream.service.registry.store import RegistryStore
 from emostream.service.worker.host import StreamHost
-from emostream.service.worker.worker import StreamWorker
 from emostream.service.worker.metrics import MeasuredParts, WorkerMetrics
+from emostream.service.worker.worker import StreamWorker
+from emostream.telemetry.collector import Measurement
 from tests.service.streams import ScriptedParts
 
 

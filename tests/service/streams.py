@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from emostream.vision.classify.batcher import CropBatcher
 from emostream.config import TrackSettings
 from emostream.decode.live_source import StateObserver
 from emostream.decode.source import FrameSource
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
+from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.pipeline.pipeline import Pipeline, utc_now
 from emostream.publish.sink import EventSink
 from emostream.service.registry.records import StreamRecord
 from emostream.service.worker.host import TunablePipeline
-from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.testing.fakes import ConstantClassifier, ScriptedDetector, ScriptedSource, face_at, gray_frames
-from emostream.vision.track.follower import FaceFollower
+from emostream.vision.classify.batcher import CropBatcher
 from emostream.vision.classify.smoothing import EmotionSmoother
+from emostream.vision.track.follower import FaceFollower
 
 
 class EndlessSource(ScriptedSource):

@@ -20,12 +20,12 @@ from PIL import Image
 from pillow_heif import register_heif_opener
 
 from emostream.config import Settings, load_settings
+from emostream.domain.stream import StreamState
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
 from emostream.service.api.app import build_api
 from emostream.service.registry.records import StreamReport
 from emostream.service.registry.store import RegistryStore
-from emostream.domain.stream import StreamState
 from tests.media import corner_picture, http_server, make_clip
 from tests.publish.samples import events_of
 from tests.service.conftest import SETTINGS, LeasesOf

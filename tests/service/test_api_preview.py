@@ -12,14 +12,14 @@ import httpx
 import pytest
 
 from emostream.config import load_settings
+from emostream.domain.stream import StreamState
 from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.service.api.preview_feed import PreviewFeed
+from emostream.service.registry.store import RegistryStore
+from emostream.service.registry.streams import StreamRegistry
+from emostream.testing.fakes import CollectingSink
 from emostream.wire.events import event_from_json
 from emostream.wire.preview import PreviewKind, PreviewPicture, bytes_from_preview, preview_channel
-from emostream.service.api.preview_feed import PreviewFeed
-from emostream.service.registry.streams import StreamRegistry
-from emostream.service.registry.store import RegistryStore
-from emostream.domain.stream import StreamState
-from emostream.testing.fakes import CollectingSink
 from tests.service.http_service import served_api
 from tests.service.streams import live_record
 from tests.service.test_api import Clients, assert_problem, clients

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import uvicorn
 
+from emostream.client.http.apply import Applied, apply_streams, read_streams, wait_until_ready
+from emostream.client.http.json_client import ApiClient, ApiError
 from emostream.config import load_settings
 from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.service.api.app import build_api
-from emostream.client.http.json_client import ApiClient, ApiError
-from emostream.client.http.apply import Applied, apply_streams, read_streams, wait_until_ready
 from tests.integration.command_line import run_emostream
 from tests.ports import unused_port
 

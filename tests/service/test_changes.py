@@ -6,11 +6,11 @@ import random
 
 import pytest
 
+from emostream.domain.stream import StreamState
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.records import RegistryView, StreamReport
-from emostream.service.registry.streams import StreamExistsError, StreamRegistry, UnknownStreamError
 from emostream.service.registry.store import CHANGES, GONE, LEASES, RECORDS, WORKERS, RegistryStore
-from emostream.domain.stream import StreamState
+from emostream.service.registry.streams import StreamExistsError, StreamRegistry, UnknownStreamError
 from tests.service.conftest import LeasesOf
 from tests.service.test_registry import record_of
 

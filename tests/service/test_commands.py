@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from emostream.client.http.json_client import ApiClient, ApiError
 from emostream.config import load_settings
 from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.client.http.json_client import ApiClient, ApiError
 from emostream.service.api.tokens import token_hash
 from tests.integration.command_line import run_emostream
 from tests.ports import unused_port

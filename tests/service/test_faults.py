@@ -18,17 +18,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from emostream.pipeline.build import Models
-from emostream.vision.classify.batcher import CropBatcher
 from emostream.config import PublishSettings, Settings, load_settings
 from emostream.domain.event import EmotionEvent
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.pipeline.build import Models
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.reader import RedisReader
-from emostream.service.worker.open import open_worker
 from emostream.service.registry.records import StreamRecord
 from emostream.service.registry.store import RegistryStore
-from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.service.worker.open import open_worker
 from emostream.testing.fakes import ConstantClassifier, ScriptedDetector, face_at
+from emostream.vision.classify.batcher import CropBatcher
 from tests.ports import unused_port
 from tests.service.conftest import SETTINGS
 from tests.service.http_service import served_api

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from emostream.domain.stream import StreamState
 from emostream.errors import SinkUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.service.registry.jobs import Job
-from emostream.service.registry.jobs import JobRegistry, UnknownJobError
+from emostream.service.registry.jobs import Job, JobRegistry, UnknownJobError
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.metrics import figures_of, put_figures
-from emostream.service.worker.crash_guard import Opening, Openings
 from emostream.service.registry.records import StreamReport
-from emostream.service.registry.streams import StreamRegistry
 from emostream.service.registry.store import RegistryStore
-from emostream.domain.stream import StreamState
+from emostream.service.registry.streams import StreamRegistry
+from emostream.service.worker.crash_guard import Opening, Openings
 from tests.publish.test_full_redis import fill
 from tests.service.conftest import SETTINGS
 from tests.service.test_api import Clients

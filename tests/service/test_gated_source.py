@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from emostream.domain.frame import Frame
-from emostream.service.worker.controllable_source import GatedSource, without_sampling
 from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.service.worker.controllable_source import GatedSource, without_sampling
 from emostream.testing.fakes import ScriptedSource, gray_frames
 from tests.media import wait_until
 

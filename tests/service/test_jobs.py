@@ -13,15 +13,14 @@ import httpx
 import pytest
 
 from emostream.config import ServiceSettings
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.errors import SourceRejectedError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
 from emostream.service.egress.folder import VIDEO_PATTERNS, find_files
-from emostream.service.registry.jobs import Job, records_of
-from emostream.service.registry.jobs import JobExistsError, JobRegistry, UnknownJobError
-from emostream.service.registry.records import StreamRecord
 from emostream.service.egress.policy import SourcePolicy
-from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.service.registry.jobs import Job, JobExistsError, JobRegistry, UnknownJobError, records_of
+from emostream.service.registry.records import StreamRecord
 from emostream.testing.fakes import CollectingSink, ScriptedSource, gray_frames
 from tests.media import make_clip
 from tests.service.conftest import SETTINGS

@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
+from emostream.domain.stream import StreamState
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.placement import place
 from emostream.service.registry.records import StreamReport
-from emostream.service.registry.streams import StreamRegistry
 from emostream.service.registry.store import LEASES, RegistryStore
-from emostream.domain.stream import StreamState
+from emostream.service.registry.streams import StreamRegistry
 from tests.service.conftest import LeasesOf
 from tests.service.test_registry import record_of
 

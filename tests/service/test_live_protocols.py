@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from emostream.config import load_settings
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.service.egress.policy import SourcePolicy
 from emostream.service.egress.proxy import Egress
 from emostream.service.registry.records import StreamRecord
-from emostream.service.egress.policy import SourcePolicy
 from emostream.service.worker.host import StopReason, StreamHost
-from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.testing.fakes import CollectingSink
 from tests.media import http_server, wait_until
 from tests.ports import unused_port

@@ -9,11 +9,11 @@ import signal
 
 import pytest
 
+from emostream.domain.stream import StreamState
 from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.service.worker.crash_guard import MAX_DEATHS, Opening, Openings
 from emostream.service.registry.records import StreamReport
 from emostream.service.registry.store import OPENINGS, RegistryStore
-from emostream.domain.stream import StreamState
+from emostream.service.worker.crash_guard import MAX_DEATHS, Opening, Openings
 from tests.service.streams import live_record
 from tests.service.worker_bench import Bench, bench, until, worker_process
 from tests.service.worker_process import CRASHING

@@ -9,12 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.service.registry.jobs import Job
-from emostream.service.registry.jobs import JobRegistry
-from emostream.service.registry.streams import StreamExistsError, StreamRegistry, UnreadableRecordError
-from emostream.service.registry.store import FINISHED, JOBS, RECORDS, REPORTS, WORKERS, RegistryStore
 from emostream.domain.stream import StreamState
+from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.service.registry.jobs import Job, JobRegistry
+from emostream.service.registry.store import FINISHED, JOBS, RECORDS, REPORTS, WORKERS, RegistryStore
+from emostream.service.registry.streams import StreamExistsError, StreamRegistry, UnreadableRecordError
 from emostream.testing.fakes import CollectingSink, ScriptedSource, gray_frames
 from tests.service.conftest import LeasesOf
 from tests.service.streams import live_record

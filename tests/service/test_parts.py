@@ -17,11 +17,11 @@ import pytest
 from emostream.config import ServiceSettings, Settings, load_settings
 from emostream.decode.live_source import StateObserver
 from emostream.decode.source import FrameSource
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.errors import SourceError, SourceRejectedError
+from emostream.service.egress.policy import IpAddress, Resolver, SourcePolicy
 from emostream.service.egress.proxy import Egress
 from emostream.service.worker.stream_factory import WorkerParts
-from emostream.service.egress.policy import IpAddress, Resolver, SourcePolicy
-from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from tests.media import http_server, make_clip, rtsp_responder
 from tests.publish.test_servers import make_certificate
 

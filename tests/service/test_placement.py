@@ -7,9 +7,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.service.registry.placement import Placement, fair_share, place
 from emostream.service.registry.records import Lease, RegistryView, StreamRecord, WorkerEntry
-from emostream.domain.stream import StreamKind, StreamSpec
 
 
 class Cluster:

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.errors import EventRejectedError, InferenceError, SinkUnavailableError
 from emostream.domain.event import EmotionEvent
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
+from emostream.errors import EventRejectedError, InferenceError, SinkUnavailableError
+from emostream.service.worker.preview_tap import PreviewTap
+from emostream.testing.fakes import face_at, gray_frames
 from emostream.wire.events import event_from_json
 from emostream.wire.preview import (
     PreviewKind,
@@ -26,8 +28,6 @@ from emostream.wire.preview import (
     preview_from_bytes,
     preview_kind,
 )
-from emostream.service.worker.preview_tap import PreviewTap
-from emostream.testing.fakes import face_at, gray_frames
 from tests.media import textured_picture
 from tests.publish.samples import events_of
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from emostream.wire.preview import PreviewKind, preview_channel
 from emostream.service.api.preview_feed import PreviewFeed
 from emostream.service.registry.store import RegistryStore
+from emostream.wire.preview import PreviewKind, preview_channel
 from tests.publish.redis_topologies import Cluster, Watched, running, server_binaries, start_cluster, start_sentinels
 from tests.service.conftest import SETTINGS
 from tests.service.test_api_preview import message_of

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.errors import EventRejectedError
 from emostream.service.registry.records import (
     StreamRecord,
@@ -16,7 +17,6 @@ from emostream.service.registry.records import (
     record_from_json,
     report_from_json,
 )
-from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 
 records = st.builds(
     StreamRecord,

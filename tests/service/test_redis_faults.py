@@ -15,14 +15,14 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from emostream.config import PublishSettings
+from emostream.domain.stream import StreamState
 from emostream.errors import PublishError
 from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.publish.redis.sink import RedisSink
 from emostream.publish.redis.server_guard import PREVIOUS_LOG_FILE
-from emostream.wire.preview import PreviewKind, preview_channel
-from emostream.service.registry.streams import StreamRegistry
+from emostream.publish.redis.sink import RedisSink
 from emostream.service.registry.store import RECORDS, RegistryStore
-from emostream.domain.stream import StreamState
+from emostream.service.registry.streams import StreamRegistry
+from emostream.wire.preview import PreviewKind, preview_channel
 from tests.ports import unused_port
 from tests.service.streams import live_record
 from tests.service.worker_bench import Bench, events_of, until

@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from emostream.pipeline.build import Models
-from emostream.vision.classify.batcher import CropBatcher
-from emostream.errors import DetectorUnavailableError, InferenceError
+from emostream.deployments.reference_input import ReferenceAnswer, check_models
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
-from emostream.deployments.reference_input import ReferenceAnswer, check_models
+from emostream.errors import DetectorUnavailableError, InferenceError
+from emostream.pipeline.build import Models
 from emostream.testing.fakes import ConstantClassifier, ScriptedDetector
+from emostream.vision.classify.batcher import CropBatcher
 
 
 class AgeingClassifier(ConstantClassifier):

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from emostream.service.registry.records import StreamRecord, StreamReport
-from emostream.service.registry.streams import RegistryFullError, StreamExistsError, StreamRegistry, UnknownStreamError
-from emostream.service.registry.store import RegistryStore
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.service.registry.records import StreamRecord, StreamReport
+from emostream.service.registry.store import RegistryStore
+from emostream.service.registry.streams import RegistryFullError, StreamExistsError, StreamRegistry, UnknownStreamError
 from tests.service.conftest import LeasesOf
 
 pytestmark = pytest.mark.integration

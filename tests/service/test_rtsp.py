@@ -15,16 +15,16 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from emostream.pipeline.build import Models
-from emostream.vision.classify.batcher import CropBatcher
 from emostream.config import ServiceSettings, Settings, load_settings
-from emostream.service.egress.proxy import Egress
-from emostream.service.worker.stream_factory import WorkerParts
-from emostream.service.registry.records import StreamRecord
-from emostream.service.egress.policy import SourcePolicy
-from emostream.service.worker.host import StopReason, StreamHost
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.pipeline.build import Models
+from emostream.service.egress.policy import SourcePolicy
+from emostream.service.egress.proxy import Egress
+from emostream.service.registry.records import StreamRecord
+from emostream.service.worker.host import StopReason, StreamHost
+from emostream.service.worker.stream_factory import WorkerParts
 from emostream.testing.fakes import CollectingSink, ConstantClassifier, ScriptedDetector
+from emostream.vision.classify.batcher import CropBatcher
 from tests.ports import unused_port
 from tests.publish.test_servers import make_certificate
 from tests.service.rtsp import need_gstreamer, rtsp_server

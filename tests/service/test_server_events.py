@@ -10,9 +10,9 @@ import pytest
 
 from emostream.config import load_settings
 from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.service.registry.streams import StreamRegistry
 from emostream.service.api.server_sent import Thinning
 from emostream.service.registry.store import RegistryStore
+from emostream.service.registry.streams import StreamRegistry
 from tests.publish.samples import events_of
 from tests.service.http_service import served_api
 from tests.service.streams import live_record

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from emostream.decode.source import FrameSource
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.errors import ConfigError, DecodeError, EventRejectedError, SinkUnavailableError
 from emostream.service.registry.records import StreamRecord
 from emostream.service.worker.host import Outcome, StopReason, StreamHost
-from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.testing.fakes import CollectingSink, ScriptedSource, gray_frames
 from tests.service.streams import EndlessSource, ScriptedParts, live_record
 

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.vision.classify.batcher import CropBatcher
 from emostream.client import ApiError, AsyncServiceClient, ServiceClient
 from emostream.config import load_settings
 from emostream.decode.backoff import Backoff
 from emostream.decode.live_source import LiveSource
 from emostream.decode.source import FrameSource, SourceInfo
+from emostream.domain.frame import Frame
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.errors import (
     ClassifierUnavailableError,
     ConfigError,
@@ -32,15 +33,14 @@ from emostream.errors import (
     SourceRejectedError,
     SourceUnavailableError,
 )
-from emostream.domain.frame import Frame
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.service.registry.records import WorkerEntry
-from emostream.service.registry.streams import NotFailedError, UnknownStreamError
 from emostream.service.registry.store import FINISHED, HOSTS, OPENINGS, VERDICTS
-from emostream.service.worker.trouble import StepWatch, Trouble
+from emostream.service.registry.streams import NotFailedError, UnknownStreamError
 from emostream.service.verdicts import Verdict, are_final, verdict_of
-from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.service.worker.trouble import StepWatch, Trouble
 from emostream.testing.fakes import CollectingSink, ConstantClassifier, ScriptedSource, gray_frames
+from emostream.vision.classify.batcher import CropBatcher
 from tests.integration.command_line import run_emostream
 from tests.service.http_service import served_api
 from tests.service.streams import EndlessSource, ScriptedParts, live_record

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 from emostream.decode.source import FrameSource
-from emostream.errors import SinkUnavailableError
 from emostream.domain.event import StatusEvent
+from emostream.domain.stream import StreamSpec, StreamState
+from emostream.errors import SinkUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.reader import RedisReader
 from emostream.publish.redis.sink import RedisSink
 from emostream.service.registry.leases import StreamLeases
-from emostream.domain.stream import StreamSpec, StreamState
 from emostream.testing.fakes import CollectingSink, ScriptedSource, gray_frames
 from tests.service.conftest import SETTINGS
 from tests.service.streams import EndlessSource, live_record

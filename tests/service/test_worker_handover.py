@@ -13,13 +13,13 @@ from dataclasses import replace
 import pytest
 
 from emostream.decode.source import FrameSource
-from emostream.errors import EventRejectedError, SourceRejectedError, SourceUnavailableError
 from emostream.domain.frame import Frame
+from emostream.domain.stream import StreamSpec, StreamState
+from emostream.errors import EventRejectedError, SourceRejectedError, SourceUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.store import LEASES, RegistryStore
-from emostream.domain.stream import StreamSpec, StreamState
 from emostream.testing.fakes import CollectingSink, ScriptedSource, gray_frames
 from tests.publish import samples
 from tests.service.conftest import SETTINGS

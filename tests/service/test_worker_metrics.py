@@ -12,20 +12,20 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from emostream.vision.classify.batcher import BatchStats
 from emostream.config import load_settings
-from emostream.telemetry.values import Family
+from emostream.deployments.classifier_metrics import measured_classifier
+from emostream.domain.stream import StreamState
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
 from emostream.service.api.app import build_api
-from emostream.deployments.classifier_metrics import measured_classifier
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.metrics import Recorder
 from emostream.service.registry.records import StreamReport
-from emostream.service.registry.streams import StreamRegistry
 from emostream.service.registry.store import RegistryStore
-from emostream.domain.stream import StreamState
+from emostream.service.registry.streams import StreamRegistry
+from emostream.telemetry.values import Family
 from emostream.testing.fakes import ConstantClassifier
+from emostream.vision.classify.batcher import BatchStats
 from tests.service.conftest import SETTINGS
 from tests.service.measured_worker import measured_worker
 from tests.service.streams import live_record

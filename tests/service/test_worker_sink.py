@@ -9,13 +9,13 @@ import pytest
 
 from emostream.config import PublishSettings
 from emostream.domain.event import EmotionEvent
+from emostream.domain.stream import StreamKind
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.reader import RedisReader
 from emostream.publish.redis.sink import RedisSink
 from emostream.publish.spool.sink import SpoolSink
 from emostream.service.registry.store import RegistryStore
 from emostream.service.worker.sink import open_worker_sink
-from emostream.domain.stream import StreamKind
 from tests.ports import unused_port
 from tests.publish.samples import events_of
 

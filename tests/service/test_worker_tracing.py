@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.service.registry.records import StreamRecord
-from emostream.service.registry.streams import StreamRegistry
 from emostream.service.registry.store import RegistryStore
-from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.service.registry.streams import StreamRegistry
 from emostream.telemetry.tracing import trace_id_of
 from tests.media import make_clip
 from tests.service.test_faults import a_worker, settings_of

@@ -12,15 +12,15 @@ import pytest
 
 from emostream.decode.source import FrameSource
 from emostream.domain.event import EmotionEvent
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.publish.redis.reader import RedisReader
 from emostream.publish.sink import EventSink
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.records import RegistryView, StreamRecord
-from emostream.service.registry.streams import StreamRegistry, StreamStatus
 from emostream.service.registry.store import RegistryStore
+from emostream.service.registry.streams import StreamRegistry, StreamStatus
 from emostream.service.worker.host import StreamHost
 from emostream.service.worker.worker import StreamWorker
-from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from tests.service.conftest import SETTINGS
 from tests.service.streams import EndlessSource, ScriptedParts
 

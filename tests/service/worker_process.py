@@ -13,12 +13,12 @@ import sys
 from emostream.decode.source import FrameSource
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
+from emostream.domain.stream import StreamSpec
 from emostream.publish.redis.sink import RedisSink
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.store import RegistryStore
 from emostream.service.worker.host import StreamHost
 from emostream.service.worker.worker import StreamWorker
-from emostream.domain.stream import StreamSpec
 from tests.service.conftest import SETTINGS
 from tests.service.streams import CrashingSource, EndlessSource, ScriptedParts
 

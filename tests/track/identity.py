@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emostream.vision.geometry.boxes import iou_matrix
 from emostream.domain.face import BoxXyxy
+from emostream.vision.geometry.boxes import iou_matrix
 from emostream.vision.track.association import cheapest_pairs
 from emostream.vision.track.follower import FaceFollower
 from tests.track.people_clips import FPS, Shot, frames_from

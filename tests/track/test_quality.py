@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.vision.detect.align import crop_face, crop_similarities
 from emostream.domain.face import Face
 from emostream.vision.classify.quality import covered_measures, points_in_crop, quality_flags, turn
+from emostream.vision.detect.align import crop_face, crop_similarities
 
 # Large shapes with fine detail, as a face has.
 GOOD_CROP = (np.indices((64, 64)).sum(axis=0) + np.random.default_rng(5).integers(0, 100, (64, 64))).astype(np.uint8)

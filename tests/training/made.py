@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from training.config import TrainConfig, load_config
-from training.faces import FaceSet, build_face_set
-from training.labels import FERPLUS_COLUMNS
+from training.data.face_set import FaceSet, build_face_set
+from training.data.labels import FERPLUS_COLUMNS
 
 # FER+ column of each class, as in training.labels but written out again: a slip there must fail here.
 VOTE_COLUMN = {0: 4, 1: 5, 2: 6, 3: 1, 4: 3, 5: 2, 6: 0}

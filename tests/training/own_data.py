@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.cli.bench.demo_clip import load_portraits
-from emostream.vision.detect.align import TEMPLATE_LANDMARKS, crop_face
-from emostream.vision.detect.detector import FaceDetector
 from emostream.domain.emotion import EMOTIONS
 from emostream.domain.face import Face
+from emostream.vision.detect.align import TEMPLATE_LANDMARKS, crop_face
+from emostream.vision.detect.detector import FaceDetector
 from tests.training.test_published_sets import AFFECTNET_HEADER, points_68, save, write
-from training.labels import FERPLUS_COLUMNS
+from training.data.labels import FERPLUS_COLUMNS
 
 Picture = npt.NDArray[np.uint8]
 NUM_OF_EACH = 6

@@ -9,9 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.balance import balanced, effective_number_weights, logit_offsets
 from training.config import BalanceConfig
-from training.loss import Targets, one_hot, soft_cross_entropy
+from training.loop.loss import Targets, balanced, effective_number_weights, logit_offsets, one_hot, soft_cross_entropy
 
 
 def made_targets() -> Targets:

@@ -8,8 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from training.calibrate import Scaling, cross_fitted_probabilities, fit_confidence, fit_distribution, fit_temperature
-from training.metrics import expected_calibration_error
+from training.measure.metrics import expected_calibration_error
+from training.measure.temperature import (
+    Scaling,
+    cross_fitted_probabilities,
+    fit_confidence,
+    fit_distribution,
+    fit_temperature,
+)
 
 
 def overconfident(num: int = 6000, *, temperature: float = 2.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,9 +10,9 @@ from scipy.special import softmax
 
 from emostream.vision.models.manifest import ModelManifest
 from tests.onnx_models import manifest_for
-from training.calibration import calibrations, ferplus_question, majority_exponent
-from training.inference import HeadOutputs
-from training.labels import FERPLUS_COLUMNS, majority_labels
+from training.data.labels import FERPLUS_COLUMNS, majority_labels
+from training.measure.calibration import calibrations, ferplus_question, majority_exponent
+from training.measure.inference import HeadOutputs
 
 FERPLUS_OF_EMOTION = [4, 5, 6, 1, 3, 2, 0]
 TEMPERATURES = {"temperature_fer2013": 1.6, "temperature_ferplus": 0.7}

@@ -10,7 +10,7 @@ from torch.nn import functional
 from emostream.vision.classify.preprocess import batch_from_pictures
 from tests.training.made import made_faces
 from tests.training.trained_nets import tiny_net
-from training.cam import Head, grad_cam, layer_cam
+from training.explain.cam import Head, grad_cam, layer_cam
 
 CROPS = batch_from_pictures(made_faces(70, seed=9).pictures)
 CLASSES = (np.arange(70) % 7).astype(np.int64)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from emostream.errors import EmostreamError, ManifestError, ModelUnavailableError
-from training.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
 from training.config import ModelConfig, TrainConfig
-from training.model import build_model
+from training.loop.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
+from training.nets.build import build_model
 
 
 def made_checkpoint() -> Checkpoint:

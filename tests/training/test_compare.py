@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from emostream.errors import ConfigError
-from training.checkpoint import load_checkpoint
 from training.compare import Form, Row, main, markdown_table, notes_on, read_configs
 from training.config import TrainConfig, TransferConfig, load_config, save_config
+from training.loop.checkpoint import load_checkpoint
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 

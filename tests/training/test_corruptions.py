@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.corruptions import CORRUPTIONS, FACE_SIZES_PIXELS, Corruption, shrink_faces
+from training.measure.corruptions import CORRUPTIONS, FACE_SIZES_PIXELS, Corruption, shrink_faces
 
 NAMES = [corruption.name for corruption in CORRUPTIONS]
 LIGHT = {"light from a side", "low contrast", "darkness", "overexposure"}

@@ -10,16 +10,16 @@ import cv2
 import numpy as np
 import pytest
 
-from emostream.vision.classify.preprocess import batch_from_pictures
 from emostream.domain.emotion import EMOTIONS
 from emostream.errors import ConfigError, EmostreamError, SourceRejectedError
+from emostream.vision.classify.preprocess import batch_from_pictures
 from tests.training.made import made_faces, save_npz
 from tests.training.test_duplicates import scenes
 from training.config import DataConfig
-from training.data import load_faces, load_splits, open_data_set
-from training.duplicates import near_duplicates
-from training.faces import FaceSet, join_face_sets
-from training.labels import FERPLUS_COLUMNS
+from training.data.duplicates import near_duplicates
+from training.data.face_set import FaceSet, join_face_sets
+from training.data.labels import FERPLUS_COLUMNS
+from training.data.load import load_faces, load_splits, open_data_set
 
 
 def save_contact_sheet(faces: FaceSet, folder: Path, *, split: str, columns: int = 5) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from emostream.errors import ConfigError
 from training.config import TrainConfig
-from training.device import CPU, Compute, open_compute
+from training.loop.device import CPU, Compute, open_compute
 
 has_gpu = torch.cuda.is_available()
 
@@ -64,7 +64,7 @@ def test_trains_on_a_gpu(tmp_path: Path, tiny_config: TrainConfig, precision: st
     if not has_gpu:
         pytest.skip("needs a GPU")
 
-    from training.fit import fit
+    from training.loop.run import fit
 
     optim = dataclasses.replace(tiny_config.optim, epochs=12)
     config = dataclasses.replace(tiny_config, optim=optim, device="cuda", precision=precision)  # type: ignore[arg-type]

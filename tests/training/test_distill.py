@@ -13,11 +13,11 @@ import torch
 from emostream.errors import ModelUnavailableError
 from tests.training.made import made_faces, save_npz
 from training.config import DistillConfig, TrainConfig
-from training.distill import Teacher, Teachers, load_teachers, taught_targets
-from training.fit import fit
-from training.model import build_model
-from training.state import LAST_NAME
-from training.train_set import prepare
+from training.loop.distill import Teacher, Teachers, load_teachers, taught_targets
+from training.loop.run import fit
+from training.loop.state import LAST_NAME
+from training.loop.train_set import prepare
+from training.nets.build import build_model
 
 
 @pytest.mark.parametrize("num_views", [0, 4], ids=["each-batch", "once"])

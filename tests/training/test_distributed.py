@@ -16,11 +16,11 @@ import torch
 
 from emostream.errors import ConfigError
 from tests.training.made import made_faces, save_npz
-from training.checkpoint import load_checkpoint
 from training.config import TrainConfig, TransferConfig, save_config
-from training.fit import fit
-from training.metrics_file import read_metrics
-from training.world import World
+from training.loop.checkpoint import load_checkpoint
+from training.loop.curves import read_metrics
+from training.loop.process_group import World
+from training.loop.run import fit
 
 pytest.importorskip("ray")
 REPOSITORY = Path(__file__).parents[2]

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data import load_faces
-from training.duplicates import (
+from training.data.duplicates import (
     duplicate_groups,
     exact_groups,
     joined_groups,
     near_duplicates,
     perceptual_hashes,
 )
+from training.data.load import load_faces
 
 Pictures = npt.NDArray[np.uint8]
 

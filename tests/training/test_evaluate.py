@@ -11,12 +11,12 @@ import pytest
 from onnx import TensorProto, helper
 from sklearn.metrics import accuracy_score
 
-from emostream.vision.models.manifest import ModelManifest, save_manifest, sha256_of
 from emostream.domain.emotion import EMOTIONS
+from emostream.vision.models.manifest import ModelManifest, save_manifest, sha256_of
 from tests.training.made import made_faces, save_npz
+from training.data.face_set import FaceSet
 from training.evaluate import SHIPPED_MODEL, evaluate, evaluate_model, main
-from training.faces import FaceSet
-from training.inference import OnnxModel
+from training.measure.inference import OnnxModel
 from training.overlap import load_with_overlap
 
 
@@ -97,7 +97,7 @@ def test_counts_and_accuracies_of_known_answers(tmp_path: Path, model: Path) -> 
 
 
 def faces_from(path: Path) -> FaceSet:
-    from training.data import load_faces
+    from training.data.load import load_faces
 
     return load_faces(path)
 

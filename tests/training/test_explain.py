@@ -13,9 +13,9 @@ import pytest
 from emostream.errors import ManifestError, ModelUnavailableError
 from tests.training.made import made_faces, save_npz
 from tests.training.trained_nets import TINY, save_tiny_run
-from training.checkpoint import load_checkpoint, save_checkpoint
-from training.explain import main
-from training.explanation_folder import FIGURES_FILE, PICTURES_FILE, load_explanation
+from training.explain.folder import FIGURES_FILE, PICTURES_FILE, load_explanation
+from training.explain.run import main
+from training.loop.checkpoint import load_checkpoint, save_checkpoint
 
 
 @pytest.fixture(scope="module")

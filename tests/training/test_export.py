@@ -10,21 +10,21 @@ import numpy as np
 import onnx
 import pytest
 
-from emostream.vision.models.manifest import load_manifest
-from emostream.vision.classify.ort_classifier import OrtClassifier
 from emostream.domain.emotion import EMOTIONS
 from emostream.errors import ManifestError
+from emostream.vision.classify.ort_classifier import OrtClassifier
+from emostream.vision.models.manifest import load_manifest
 from tests.onnx_models import manifest_for
 from tests.training.made import made_faces, save_npz, tiny_config_in
 from tests.training.nets import CROPS
 from tests.training.trained_nets import save_tiny_run
 from training import export as module
+from training.convert.parity import accuracy_drop, compare_heads, require_same_model
+from training.convert.variants import FORMS
 from training.evaluate import Evaluation, evaluate
 from training.export import export, main
-from training.fit import fit
-from training.forms import FORMS
-from training.inference import HeadOutputs
-from training.parity import accuracy_drop, compare_heads, require_same_model
+from training.loop.run import fit
+from training.measure.inference import HeadOutputs
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from tests.training.made import made_faces, save_npz
-from training.checkpoint import load_checkpoint
 from training.config import TrainConfig, save_config
-from training.fit import fit
-from training.metrics_file import read_metrics
+from training.loop.checkpoint import load_checkpoint
+from training.loop.curves import read_metrics
+from training.loop.run import fit
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration, pytest.mark.timeout(600)]
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emostream.vision.detect.align import TEMPLATE_BOX, TEMPLATE_LANDMARKS
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
+from emostream.vision.detect.align import TEMPLATE_BOX, TEMPLATE_LANDMARKS
 from tests.detect.real_model import centerface_path
-from training.data import load_faces
-from training.faces import FaceSet
-from training.framing import MAX_LOSS, main, through_detector
-from training.template import PICTURE_SIDE_PIXELS, frame_with_picture, picture_corner
+from training.data.face_set import FaceSet
+from training.data.load import load_faces
+from training.tools.framing import MAX_LOSS, main, through_detector
+from training.tools.template import PICTURE_SIDE_PIXELS, frame_with_picture, picture_corner
 
 
 class HalfTheTime:

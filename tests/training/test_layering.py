@@ -35,5 +35,5 @@ def test_ray_has_two_doors(path: Path) -> None:
         + ([node.module or ""] if isinstance(node, ast.ImportFrom) else [])
     }
     assert not any(name == "ray" or name.startswith("ray.") for name in everywhere), f"{relative} imports ray"
-    behind = {"training.distributed", "training.search"} & imports_at_the_top(path)
+    behind = {"training.loop.distributed", "training.search.run"} & imports_at_the_top(path)
     assert not behind, f"{relative} needs Ray to be imported"

@@ -10,10 +10,10 @@ import torch
 
 from emostream.errors import InferenceError
 from training.config import TrainConfig
-from training.device import CPU, Compute
-from training.loop import RunContext, progress_of, train_one_epoch
-from training.state import TrainState, start_or_resume
-from training.train_set import TrainSet, load_sets
+from training.loop.device import CPU, Compute
+from training.loop.run import RunContext, progress_of, train_one_epoch
+from training.loop.state import TrainState, start_or_resume
+from training.loop.train_set import TrainSet, load_sets
 
 # fit() refuses this on a CPU because it is slow there, not because it is wrong.
 HALF = Compute(torch.device("cpu"), "fp16")

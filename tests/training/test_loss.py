@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from training.loss import Targets, one_hot, smoothed, soft_cross_entropy, two_head_loss
+from training.loop.loss import Targets, one_hot, smoothed, soft_cross_entropy, two_head_loss
 
 
 def test_equals_cross_entropy_of_hard_labels() -> None:

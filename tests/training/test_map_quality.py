@@ -11,9 +11,9 @@ from emostream.vision.explain.faithfulness import random_maps
 from tests.explain.patch_classifier import PATCH, SIDE, classify_patch, crop_with_bright_patch
 from tests.training.test_cam import CLASSES, CROPS
 from tests.training.trained_nets import TINY, tiny_net
-from training.cam import grad_cam
-from training.map_quality import CHANCE, classifier_of, mean_rank_correlation, measure_maps, randomisation_test
-from training.model import build_model
+from training.explain.cam import grad_cam
+from training.explain.map_quality import CHANCE, classifier_of, mean_rank_correlation, measure_maps, randomisation_test
+from training.nets.build import build_model
 
 NUM = 6
 

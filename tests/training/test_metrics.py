@@ -9,7 +9,7 @@ import pytest
 from sklearn import metrics as reference
 
 from emostream.domain.emotion import EMOTIONS
-from training.metrics import bootstrap_intervals, expected_calibration_error, head_metrics, reliability
+from training.measure.metrics import bootstrap_intervals, expected_calibration_error, head_metrics, reliability
 
 
 def made_outputs(num: int = 500) -> tuple[np.ndarray, np.ndarray]:

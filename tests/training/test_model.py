@@ -7,7 +7,7 @@ import torch
 
 from emostream.errors import ConfigError
 from training.config import ModelConfig
-from training.model import Standardise, build_model
+from training.nets.build import Standardise, build_model
 
 SMALL = ModelConfig(widths=(4, 8), depths=(1, 1))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from emostream.errors import ConfigError
 from tests.onnx_models import save_classifier
 from tests.training.made import made_faces, save_npz
-from training.model_card import CARD, card_with, main, manifests_in
+from training.tools.model_card import CARD, card_with, main, manifests_in
 
 TEXT = """# Card
 prose

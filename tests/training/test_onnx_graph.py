@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.training.nets import CROPS, expected_of, outputs_of, tiny_graph, tiny_net
-from training.calibrate import Scaling
-from training.onnx_graph import OPSET, HeadScalings, ServedModel, onnx_from_model
-from training.parity import compare_heads
+from training.convert.onnx_graph import OPSET, HeadScalings, ServedModel, onnx_from_model
+from training.convert.parity import compare_heads
+from training.measure.temperature import Scaling
 
 
 def test_the_graph_computes_what_the_net_computes(tmp_path: Path) -> None:

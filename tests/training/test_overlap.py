@@ -14,10 +14,10 @@ from tests.training.test_data import save_contact_sheet
 from tests.training.test_duplicates import scenes
 from tests.training.test_evaluate import save_brightness_model
 from training import overlap
+from training.data.face_set import FaceSet, build_face_set
 from training.evaluate import main
-from training.faces import FaceSet, build_face_set
-from training.model_card import main as write_card
 from training.overlap import load_with_overlap, overlap_with
+from training.tools.model_card import main as write_card
 
 NUM_COPIES, NUM_NEAR = 4, 6
 

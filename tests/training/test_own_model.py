@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from emostream.vision.models.manifest import load_manifest
 from emostream.domain.emotion import EMOTIONS
 from emostream.errors import ConfigError, ManifestError, SourceRejectedError
+from emostream.vision.models.manifest import load_manifest
 from tests.detect.real_model import real_detector
 from tests.training.made import made_faces, save_npz, tiny_config_in
 from tests.training.own_data import (
@@ -29,24 +29,24 @@ from tests.training.own_data import (
     whole_pictures,
     write_settings,
 )
-from training.checkpoint import load_checkpoint, save_checkpoint
 from training.compare import main as compare_main
 from training.config import TrainConfig, load_config
-from training.data import load_faces, load_splits
+from training.convert.onnx_graph import OUTPUT_NAMES
+from training.convert.trained_model import ExportOptions
+from training.convert.variants import FORMS
+from training.data.face_set import join_face_sets
+from training.data.labels import Task
+from training.data.load import load_faces, load_splits
 from training.data_report.__main__ import main as data_report_main
 from training.evaluate import SHIPPED_MODEL, evaluate_model
 from training.evaluate import main as evaluate_main
 from training.export import export
 from training.export import main as export_main
-from training.faces import join_face_sets
-from training.fit import fit
-from training.forms import FORMS
-from training.inference import OnnxModel
-from training.labels import Task
-from training.model import build_model
-from training.onnx_graph import OUTPUT_NAMES
-from training.train_set import load_sets, task_of
-from training.trained_model import ExportOptions
+from training.loop.checkpoint import load_checkpoint, save_checkpoint
+from training.loop.run import fit
+from training.loop.train_set import load_sets, task_of
+from training.measure.inference import OnnxModel
+from training.nets.build import build_model
 
 
 def settings_for(layout: str, folder: Path, *, epochs: int) -> tuple[TrainConfig, Path]:
@@ -133,10 +133,12 @@ def test_from_a_folder_to_the_command_line(tmp_path: Path, class_names: tuple[st
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "challenge" not in page.partition("<h2>Limits")[0]
     assert "müde &amp; &#x27;tired&#x27;" in page or class_names == EMOTIONS
-    explained = json.loads(run_module(tmp_path, "training.explain", "--run", "runs/mine", "--pictures", "20", "--json"))
+    explained = json.loads(
+        run_module(tmp_path, "training.explain.run", "--run", "runs/mine", "--pictures", "20", "--json")
+    )
     assert explained["head"] == "probabilities"
     assert set(explained["classes"]) == set(class_names)
-    bent = json.loads(run_module(tmp_path, "training.robustness", *measured, "--pictures", "12", "--json"))
+    bent = json.loads(run_module(tmp_path, "training.measure.robustness", *measured, "--pictures", "12", "--json"))
     assert (bent["clean"]["fer2013"], bent["clean"]["ferplus"]) == (1.0, None)
 
     told = run_module(

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from training.pool_folding import fold_pools, pool_before_first_activation
+from training.convert.pool_folding import fold_pools, pool_before_first_activation
 
 
 def pooled(*, kernel: int = 2, pads: int = 0, conv_side: int = 1, has_second_reader: bool = False) -> onnx.ModelProto:

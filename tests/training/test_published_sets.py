@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from emostream.vision.classify.preprocess import crop_from_picture
-from emostream.vision.detect.align import TEMPLATE_LANDMARKS
 from emostream.domain.emotion import EMOTIONS
 from emostream.errors import ConfigError, EmostreamError, SourceRejectedError
-from training.data import load_faces, open_data_set
-from training.datasets.listed_faces import face_from_landmarks, square_around
-from training.faces import FaceSet
+from emostream.vision.classify.preprocess import crop_from_picture
+from emostream.vision.detect.align import TEMPLATE_LANDMARKS
+from training.data.face_set import FaceSet
+from training.data.formats.listed_faces import face_from_landmarks, square_around
+from training.data.load import load_faces, open_data_set
 
 
 def save(path: Path, picture: npt.NDArray[np.uint8]) -> None:

@@ -17,12 +17,12 @@ from emostream.vision.engines.trt.build import build_engine
 from emostream.vision.engines.trt.package import load_package
 from emostream.vision.engines.trt.profile import fixed
 from tests.training.nets import CROPS, outputs_of, tiny_graph, tiny_net
-from training.activation_ranges import RangePolicy, largest_half_value, measure_ranges
 from training.config import ModelConfig
-from training.forms import FORMS, FormName, write_form
-from training.onnx_graph import HeadScalings, ServedModel, onnx_from_model
-from training.parity import compare_heads
-from training.quantize import QuantizedLayout, int8_from_onnx
+from training.convert.activation_ranges import RangePolicy, largest_half_value, measure_ranges
+from training.convert.onnx_graph import HeadScalings, ServedModel, onnx_from_model
+from training.convert.parity import compare_heads
+from training.convert.quantize import QuantizedLayout, int8_from_onnx
+from training.convert.variants import FORMS, FormName, write_form
 
 
 @pytest.fixture(scope="module")

@@ -10,17 +10,17 @@ import numpy as np
 import onnx
 import pytest
 
-from emostream.vision.models.manifest import load_manifest
-from emostream.vision.classify.preprocess import batch_from_pictures
 from emostream.domain.emotion import EMOTIONS
+from emostream.vision.classify.preprocess import batch_from_pictures
+from emostream.vision.models.manifest import load_manifest
 from tests.training.made import VOTE_COLUMN, made_faces, save_npz
 from tests.training.nets import outputs_of
 from tests.training.test_data import save_contact_sheet
 from tests.training.trained_nets import save_tiny_run
+from training.convert.onnx_graph import HeadScalings
+from training.convert.variants import FORMS
+from training.data.face_set import FaceSet
 from training.export import export
-from training.faces import FaceSet
-from training.forms import FORMS
-from training.onnx_graph import HeadScalings
 from training.rescale import main
 from training.scaled_graph import with_scalings
 

@@ -12,10 +12,10 @@ import pytest
 from emostream.errors import ConfigError
 from tests.training.made import made_faces, save_npz
 from tests.training.test_evaluate import save_brightness_model
-from training.corruptions import CORRUPTIONS
-from training.inference import OnnxModel
-from training.robustness import main, measure_robustness, spread_subset
-from training.robustness_figures import Accuracy, mean_accuracy
+from training.measure.corruptions import CORRUPTIONS
+from training.measure.inference import OnnxModel
+from training.measure.robustness import main, measure_robustness, spread_subset
+from training.measure.robustness_figures import Accuracy, mean_accuracy
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ def test_command_prints_json_or_tables(tmp_path: Path, model_path: Path, capsys:
 
 @pytest.mark.slow
 def test_the_shipped_model_bears_weak_corruptions(shared_data: Path) -> None:
-    from training.data import load_faces
-    from training.inference import SHIPPED_MODEL
+    from training.data.load import load_faces
+    from training.measure.inference import SHIPPED_MODEL
 
     faces = spread_subset(load_faces(shared_data / "fer2013", split="publictest"), 400)
     result = measure_robustness(OnnxModel(SHIPPED_MODEL, num_threads=1), faces)

@@ -9,10 +9,9 @@ import cv2
 import pytest
 
 from emostream.errors import ConfigError
-from training.curves import main as curves_main
-from training.curves import plot_curves
-from training.metrics_file import read_metrics
-from training.runlog import RunLog
+from training.loop.curves import main as curves_main
+from training.loop.curves import plot_curves, read_metrics
+from training.loop.runlog import RunLog
 
 HAS_TENSORBOARD = find_spec("tensorboard") is not None
 

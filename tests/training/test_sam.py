@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.sam import unchanged_batch_statistics, worst_neighbour
+from training.loop.sam import unchanged_batch_statistics, worst_neighbour
 
 
 def test_the_neighbour_lies_up_the_gradient_and_the_way_back_is_exact() -> None:

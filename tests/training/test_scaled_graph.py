@@ -13,10 +13,10 @@ from scipy.special import softmax
 from emostream.errors import ManifestError
 from tests.onnx_models import classifier_model
 from tests.training.nets import CROPS, outputs_of, tiny_net
-from training.calibrate import Scaling
-from training.forms import FORMS, FormName, write_form
-from training.inference import HeadOutputs
-from training.onnx_graph import HeadScalings, ServedModel, onnx_from_model
+from training.convert.onnx_graph import HeadScalings, ServedModel, onnx_from_model
+from training.convert.variants import FORMS, FormName, write_form
+from training.measure.inference import HeadOutputs
+from training.measure.temperature import Scaling
 from training.scaled_graph import with_scalings
 
 SHIFTED = Scaling(0.7, (0.3, -0.1, 0.2, 0.0, -0.4, 0.1, -0.1))

@@ -10,9 +10,9 @@ import pytest
 from scipy.special import softmax
 
 from tests.training.made import VOTE_COLUMN
-from training.faces import FaceSet, build_face_set
-from training.inference import HeadOutputs
-from training.scalings import FerplusTarget, fit_scalings, probabilities_at, scaling_of
+from training.data.face_set import FaceSet, build_face_set
+from training.measure.inference import HeadOutputs
+from training.measure.scalings import FerplusTarget, fit_scalings, probabilities_at, scaling_of
 
 NUM = 3000
 

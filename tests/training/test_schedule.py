@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.schedule import ema_decay_at, learning_rate_at, training_progress
+from training.loop.schedule import ema_decay_at, learning_rate_at, training_progress
 
 
 def rate(progress: float) -> float:

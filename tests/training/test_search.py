@@ -12,7 +12,7 @@ import pytest
 
 from tests.training.test_distributed import config_for_two, start_command
 from training.config import TrainConfig, load_config, save_config
-from training.metrics_file import read_metrics
+from training.loop.curves import read_metrics
 from training.train import main as train_main
 
 pytest.importorskip("ray")

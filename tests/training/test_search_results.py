@@ -9,9 +9,9 @@ import pytest
 
 from emostream.errors import EmostreamError
 from training.config import TrainConfig, load_config, save_config
-from training.runlog import RunLog
-from training.search_results import collect_trials, print_results, write_results
-from training.search_space import Draw, SearchSpace, with_settings
+from training.loop.runlog import RunLog
+from training.search.results import collect_trials, print_results, write_results
+from training.search.space import Draw, SearchSpace, with_settings
 
 SPACE = SearchSpace({"optim.epochs": 3}, {"optim.momentum": Draw("uniform", (0.1, 0.9))})
 

@@ -8,7 +8,7 @@ import pytest
 
 from emostream.errors import ConfigError
 from training.config import TrainConfig, load_config
-from training.search_space import Draw, load_space, with_settings
+from training.search.space import Draw, load_space, with_settings
 
 COMMITTED = Path(__file__).parents[2] / "training" / "configs" / "search.yaml"
 

@@ -14,7 +14,7 @@ from emostream.vision.classify.verify import check_forms
 from tests.conftest import REPOSITORY
 from tests.training.made import made_faces, save_npz
 from training.config import TrainConfig, save_config
-from training.forms import FORMS
+from training.convert.variants import FORMS
 
 
 def stage(name: str, *arguments: str | Path) -> str:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from emostream.errors import ConfigError
 from tests.training.made import made_faces
-from training.faces import FaceSet
-from training.splits import assign_groups, leak_groups, split_faces, without_leaks
+from training.data.face_set import FaceSet
+from training.data.splits import assign_groups, leak_groups, split_faces, without_leaks
 
 SHARES = (0.6, 0.3, 0.1)
 

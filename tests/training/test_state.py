@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from emostream.errors import ManifestError
-from training.checkpoint import load_checkpoint, save_checkpoint
 from training.config import TrainConfig
-from training.state import open_run_folder, save_state, start_or_resume, update_average
+from training.loop.checkpoint import load_checkpoint, save_checkpoint
+from training.loop.state import open_run_folder, save_state, start_or_resume, update_average
 
 
 def with_widths(config: TrainConfig, *widths: int, **changes: object) -> TrainConfig:

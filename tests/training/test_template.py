@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from emostream.vision.detect.align import TEMPLATE_BOX, TEMPLATE_LANDMARKS
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
-from training.template import (
+from emostream.vision.detect.align import TEMPLATE_BOX, TEMPLATE_LANDMARKS
+from training.tools.template import (
     PICTURE_SIDE_PIXELS,
     find_face,
     frame_with_picture,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from training.torchvision_import import torchvision, v2
+from training.nets.torchvision_import import torchvision, v2
 
 
 def test_models_work() -> None:

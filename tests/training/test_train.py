@@ -10,12 +10,11 @@ import pytest
 import torch
 
 from emostream.errors import ConfigError, InferenceError
-from training.checkpoint import load_checkpoint
 from training.config import BalanceConfig, TrainConfig, TransferConfig, ValidationConfig
-from training.fit import fit
-from training.loop import train_one_epoch
-from training.metrics_file import read_metrics
-from training.state import TrainState
+from training.loop.checkpoint import load_checkpoint
+from training.loop.curves import read_metrics
+from training.loop.run import fit, train_one_epoch
+from training.loop.state import TrainState
 from training.train import main
 
 
@@ -49,7 +48,7 @@ def test_a_resumed_run_ends_with_the_same_weights(
             raise KeyboardInterrupt
         return original(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("training.fit.train_one_epoch", stop_in_second_epoch)
+    monkeypatch.setattr("training.loop.run.train_one_epoch", stop_in_second_epoch)
     with pytest.raises(KeyboardInterrupt):
         fit(tiny_config, tmp_path / "parts", show_progress=False)
     assert load_checkpoint(tmp_path / "parts" / "last.pt").epoch == 1
@@ -98,7 +97,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
                 state.model.fer2013_head.bias.fill_(float("nan"))
         return original(state, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("training.fit.train_one_epoch", broken_after_first)
+    monkeypatch.setattr("training.loop.run.train_one_epoch", broken_after_first)
     with pytest.raises(InferenceError, match="the loss became nan in epoch 2"):
         fit(tiny_config, tmp_path / "run", show_progress=False)
     checkpoint = load_checkpoint(tmp_path / "run" / "last.pt")

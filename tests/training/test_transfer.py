@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.errors import ConfigError, ModelUnavailableError
-from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.config import ModelConfig, TrainConfig, TransferConfig
-from training.fit import fit
-from training.model import FaceNet, build_model
-from training.transfer import (
+from training.loop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from training.loop.run import fit
+from training.loop.transfer import (
     freeze_stages,
     load_pretrained,
     num_free_stages,
@@ -24,6 +23,7 @@ from training.transfer import (
     rate_factors,
     set_learning_rate,
 )
+from training.nets.build import FaceNet, build_model
 
 SMALL = ModelConfig(widths=(4, 8), depths=(1, 1))
 points = st.lists(st.floats(0, 1), max_size=5).map(lambda values: tuple(sorted(values)))

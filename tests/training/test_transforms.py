@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emostream.errors import ConfigError
+from training.augment.photometry import add_noise, blur, compress, light_from_one_side, lower_resolution, occlude
+from training.augment.warp import augment, draw_matrices, mix, mixup_shares, warp
 from training.config import AugmentConfig
-from training.photometry import add_noise, blur, compress, light_from_one_side, lower_resolution, occlude
-from training.transforms import augment, draw_matrices, mix, mixup_shares, warp
 
 NOTHING = AugmentConfig(
     flip_probability=0,

@@ -10,9 +10,9 @@ import torch
 from emostream.errors import ConfigError, InferenceError
 from tests.training.made import made_faces
 from training.config import TrainConfig, ValidationConfig
-from training.model import build_model
-from training.train_set import load_sets, prepare
-from training.validation import predict, require_measurable, score_of, validate
+from training.loop.train_set import load_sets, prepare
+from training.loop.validation import predict, require_measurable, score_of, validate
+from training.nets.build import build_model
 
 MEASURES = {"accuracy": 0.5, "ferplus_accuracy": 0.7, "fer2013_loss": 1.5, "ferplus_loss": 1.0}
 

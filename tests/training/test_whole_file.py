@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emostream.errors import EmostreamError
-from training.whole_file import whole_file
+from emostream.files import whole_file
 
 
 def test_takes_the_place_only_when_the_block_ends_well(tmp_path: Path) -> None:

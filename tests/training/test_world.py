@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import distributed, nn
 from torch.multiprocessing.spawn import spawn
 
-from training.world import ALONE, World
+from training.loop.process_group import ALONE, World
 
 CPU = torch.device("cpu")
 

@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from emostream.vision.classify.preprocess import batch_from_pictures
 from tests.training.made import made_faces
-from training.checkpoint import Checkpoint, save_checkpoint
 from training.config import DataConfig, ModelConfig, TrainConfig
-from training.model import FaceNet, build_model
+from training.loop.checkpoint import Checkpoint, save_checkpoint
+from training.nets.build import FaceNet, build_model
 
 TINY = ModelConfig(widths=(8, 16), depths=(1, 1), dropout=0.0)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from emostream.telemetry.values import Figures
-from emostream.telemetry.process import ProcessFigures
 from emostream.telemetry.gpu import gpu_loads
+from emostream.telemetry.process import ProcessFigures
+from emostream.telemetry.values import Figures
 
 _HAS_DRIVER = Path("/proc/driver/nvidia/version").exists()
 

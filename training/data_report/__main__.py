@@ -15,10 +15,10 @@ from pathlib import Path
 
 from emostream.errors import ConfigError, EmostreamError
 from training.config import load_config
-from training.data import ALL, open_data_set
+from training.data.face_set import FaceSet, common_classes
+from training.data.load import ALL, open_data_set
 from training.data_report.report import report_page
 from training.data_report.statistics import data_statistics, find_duplicates
-from training.faces import FaceSet, common_classes
 
 PAGE_NAME = "index.html"
 NUMBERS_NAME = "statistics.json"
@@ -39,7 +39,9 @@ def load_all_splits(path: Path, *, show_progress: bool) -> dict[str, FaceSet]:
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m training.data_report", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--data", type=Path, required=True, help="labelled pictures in any form `training.data` reads")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="labelled pictures in any form `training.data.load` reads"
+    )
     parser.add_argument("--out", type=Path, help=f"folder for {PAGE_NAME} and {NUMBERS_NAME}")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     parser.add_argument("--config", type=Path, help="settings whose augmentation is shown; default: those of config.py")

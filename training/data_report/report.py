@@ -9,6 +9,8 @@ import numpy as np
 
 from emostream.render.report.html import page, section, table
 from training.config import AugmentConfig
+from training.data.face_set import FaceSet
+from training.data.labels import FERPLUS_COLUMNS, NO_MAJORITY, majority_labels, vote_distributions
 from training.data_report import plots
 from training.data_report.page import STYLE_FILE, paragraph, picture, row, subheading, tiles
 from training.data_report.sheets import (
@@ -29,8 +31,6 @@ from training.data_report.statistics import (
     measures,
     vote_entropy_bits,
 )
-from training.faces import FaceSet
-from training.labels import FERPLUS_COLUMNS, NO_MAJORITY, majority_labels, vote_distributions
 
 _UNITS = {
     "brightness": "mean level of 255",

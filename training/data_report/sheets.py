@@ -11,10 +11,18 @@ import numpy.typing as npt
 import torch
 
 from emostream.vision.classify.preprocess import batch_from_pictures, crop_from_picture
+from training.augment.photometry import (
+    add_noise,
+    blur,
+    change_light,
+    compress,
+    light_from_one_side,
+    lower_resolution,
+    occlude,
+)
+from training.augment.warp import augment, mix, warp
 from training.config import AugmentConfig
-from training.faces import FaceSet
-from training.photometry import add_noise, blur, change_light, compress, light_from_one_side, lower_resolution, occlude
-from training.transforms import augment, mix, warp
+from training.data.face_set import FaceSet
 
 SIDE_PIXELS = 64
 _GAP_PIXELS = 3

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.domain.emotion import EMOTIONS
-from training.duplicates import DuplicatePairs, duplicate_groups, exact_groups, near_duplicates
-from training.faces import FaceSet, join_face_sets
-from training.labels import FERPLUS_COLUMNS, NO_MAJORITY, majority_labels, vote_distributions
+from training.data.duplicates import DuplicatePairs, duplicate_groups, exact_groups, near_duplicates
+from training.data.face_set import FaceSet, join_face_sets
+from training.data.labels import FERPLUS_COLUMNS, NO_MAJORITY, majority_labels, vote_distributions
 
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 Values = npt.NDArray[np.float64]

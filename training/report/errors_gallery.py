@@ -8,10 +8,10 @@ import numpy as np
 
 from emostream.domain.emotion import EMOTIONS
 from emostream.render.report.html import figure, section
-from training.evaluation import votes_and_majority
-from training.faces import FaceSet
-from training.inference import HeadOutputs
-from training.labels import EMOTION_OF_NAME, FERPLUS_COLUMNS
+from training.data.face_set import FaceSet
+from training.data.labels import EMOTION_OF_NAME, FERPLUS_COLUMNS
+from training.measure.evaluation import votes_and_majority
+from training.measure.inference import HeadOutputs
 from training.report.page import picture
 
 _NUM_SHOWN = 8

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
-from emostream.render.report.html import figure, section
 from emostream.render.heat_map import draw_heat_map
-from training.explanation_folder import ClassExamples, NetExplanation
-from training.map_quality import CHANCE, MapQuality
+from emostream.render.report.html import figure, section
+from training.explain.folder import ClassExamples, NetExplanation
+from training.explain.map_quality import CHANCE, MapQuality
 from training.report.charts import Series, line_chart
 from training.report.page import grid, legend, picture, table
 

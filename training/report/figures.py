@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from html import escape
 
 from emostream.render.report.html import figure, section
-from training.calibration import Calibration
-from training.evaluation import Evaluation
-from training.metrics import HeadMetrics, Interval
+from training.measure.calibration import Calibration
+from training.measure.evaluation import Evaluation
+from training.measure.metrics import HeadMetrics, Interval
+from training.measure.robustness_figures import Robustness
 from training.report.charts import reliability_diagram
 from training.report.page import grid, legend, table
-from training.robustness_figures import Robustness
 from training.vote_figures import VoteFigures, VoteStatistics
 
 _QUESTIONS = {

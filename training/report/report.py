@@ -7,12 +7,14 @@ from datetime import date
 from html import escape
 from pathlib import Path
 
-from emostream.vision.models.manifest import ModelManifest
+from emostream.files import whole_file
 from emostream.render.report.html import page, section
-from training.evaluation import Evaluation
-from training.explanation_folder import NetExplanation
-from training.faces import FaceSet
-from training.inference import HeadOutputs
+from emostream.vision.models.manifest import ModelManifest
+from training.data.face_set import FaceSet
+from training.explain.folder import NetExplanation
+from training.measure.evaluation import Evaluation
+from training.measure.inference import HeadOutputs
+from training.measure.robustness_figures import Robustness
 from training.report.errors_gallery import errors_section
 from training.report.explanation import explanation_section
 from training.report.figures import (
@@ -24,8 +26,6 @@ from training.report.figures import (
 )
 from training.report.page import STYLE_FILE, table
 from training.report.robustness import robustness_section
-from training.robustness_figures import Robustness
-from training.whole_file import whole_file
 
 
 @dataclass(frozen=True, slots=True, eq=False)

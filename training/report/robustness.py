@@ -6,9 +6,9 @@ import math
 from html import escape
 
 from emostream.render.report.html import figure, section
+from training.measure.robustness_figures import Accuracy, Robustness, RobustnessCurve, head_names, mean_accuracy
 from training.report.charts import Series, line_chart
 from training.report.page import grid, legend, table
-from training.robustness_figures import Accuracy, Robustness, RobustnessCurve, head_names, mean_accuracy
 
 
 def robustness_section(robustness: Robustness) -> str:

@@ -9,22 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from emostream.pipeline.build import load_chosen_detector
-from emostream.vision.geometry.boxes import iou_matrix
-from emostream.pipeline.chunk import EventMaker, FollowedChunk, ScoredChunk
-from emostream.vision.classify.classifier import Classified, EmotionClassifier
-from emostream.vision.classify.load import load_classifier
 from emostream.config import DetectSettings, Settings, TrackSettings
 from emostream.decode.pyav_source import PyAVSource
-from emostream.vision.detect.align import crop_faces
 from emostream.domain.event import EmotionEvent, FaceEmotion
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
-from emostream.pipeline.pipeline import utc_now
 from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.pipeline.build import load_chosen_detector
+from emostream.pipeline.chunk import EventMaker, FollowedChunk, ScoredChunk
+from emostream.pipeline.pipeline import utc_now
+from emostream.vision.classify.classifier import Classified, EmotionClassifier
 from emostream.vision.classify.hysteresis import DominantEmotion
-from emostream.vision.track.follower import FaceFollower
+from emostream.vision.classify.load import load_classifier
 from emostream.vision.classify.smoothing import EmotionSmoother
+from emostream.vision.detect.align import crop_faces
+from emostream.vision.geometry.boxes import iou_matrix
+from emostream.vision.track.follower import FaceFollower
 
 _EVERY_FRAME = 1e6  # searches per second
 _SAME_FACE_IOU = 0.3

@@ -15,14 +15,13 @@ import typer
 from rich.console import Console
 
 from emostream.cli.bench.agreement import measure_agreement
+from emostream.cli.bench.demo_clip import make_demo_clip
 from emostream.cli.bench.engine import EngineFigure, bench_classifier, bench_detector
-from emostream.cli.bench.live import bench_live, sweep_live
-from emostream.cli.bench.live import LiveBenchmark
+from emostream.cli.bench.live import LiveBenchmark, bench_live, sweep_live
 from emostream.cli.bench.machine import describe_detector, describe_machine
 from emostream.cli.bench.plot import plot_pipeline, plot_sweep
 from emostream.cli.bench.scaling import bench_scaling
 from emostream.cli.bench.service import bench_service
-from emostream.cli.bench.throughput import PipelineBenchmark, bench_pipeline
 from emostream.cli.bench.tables import (
     agreement_table,
     engine_table,
@@ -31,9 +30,9 @@ from emostream.cli.bench.tables import (
     scaling_table,
     service_table,
 )
+from emostream.cli.bench.throughput import PipelineBenchmark, bench_pipeline
 from emostream.cli.options import ConfigOption, JsonOption, notes, settings_for_command
 from emostream.config import Settings
-from emostream.cli.bench.demo_clip import make_demo_clip
 
 bench_app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 console = Console(highlight=False)

@@ -12,11 +12,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from emostream.pipeline.build import load_chosen_detector
-from emostream.vision.classify.load import load_classifier
-from emostream.config import Settings
 from emostream.cli.bench.demo_clip import load_portraits
+from emostream.config import Settings
+from emostream.pipeline.build import load_chosen_detector
 from emostream.pipeline.process_tuning import tune_process
+from emostream.vision.classify.load import load_classifier
 from emostream.vision.engines.processor import has_int8_instructions
 
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32)

@@ -1,6 +1,7 @@
 """How many live streams this machine sustains, and how long a frame takes from capture to Redis."""
 
 from __future__ import annotations
+
 import asyncio
 import contextlib
 import multiprocessing
@@ -8,34 +9,26 @@ import time
 from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from threading import BrokenBarrierError
-from typing import Protocol
-from emostream.pipeline.build import Models, build_pipeline, load_models, new_epoch
-from emostream.cli.bench.machine import describe_models
+from typing import Any, Protocol
+
+import numpy as np
+
+from emostream.cli.bench.machine import describe_machine, describe_models
 from emostream.cli.bench.paced_source import PacedSource
-from emostream.vision.classify.batcher import BatchStats, CropBatcher
 from emostream.config import Settings
 from emostream.domain.event import EmotionEvent, StatusEvent
+from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.pipeline.build import Models, build_pipeline, load_models, new_epoch
 from emostream.pipeline.pipeline import PipelineStats
-from emostream.telemetry.process import resident_memory_bytes
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
-from emostream.domain.stream import StreamKind, StreamSpec
-from array import array
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
-import numpy as np
-from emostream.cli.bench.machine import describe_machine
-from emostream.vision.classify.batcher import BatchStats
-from emostream.config import Settings
-from emostream.pipeline.pipeline import PipelineStats
-
+from emostream.telemetry.process import resident_memory_bytes
+from emostream.vision.classify.batcher import BatchStats, CropBatcher
 
 MAX_P99_MS = 120.0
 """A machine is said to sustain so many streams when the 99th percentile of latency stays below this, without drops."""

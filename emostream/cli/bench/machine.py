@@ -7,12 +7,12 @@ import platform
 from importlib.metadata import version
 from typing import Any
 
-from emostream.pipeline.build import Models
-from emostream.vision.models.manifest import ModelManifest
 from emostream.config import Settings
 from emostream.machine_limits import num_usable_cores
-from emostream.vision.models.store import ModelStore
+from emostream.pipeline.build import Models
 from emostream.vision.engines.processor import cpu_features, processor_name
+from emostream.vision.models.manifest import ModelManifest
+from emostream.vision.models.store import ModelStore
 
 
 def describe_machine() -> dict[str, Any]:

@@ -10,23 +10,23 @@ from typing import TypeVar
 
 import numpy as np
 
-from emostream.pipeline.build import load_chosen_detector
-from emostream.pipeline.chunk import EventMaker, FollowedChunk, ScoredChunk
-from emostream.vision.classify.classifier import Classified, EmotionClassifier
-from emostream.vision.classify.load import load_classifier
 from emostream.config import Settings
 from emostream.decode.pyav_source import PyAVSource
-from emostream.vision.detect.align import crop_faces
-from emostream.vision.detect.detector import FaceDetector
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
+from emostream.domain.stream import StreamSpec
+from emostream.pipeline.build import load_chosen_detector
+from emostream.pipeline.chunk import EventMaker, FollowedChunk, ScoredChunk
 from emostream.pipeline.pipeline import MAX_CHUNK_FRAMES, utc_now
 from emostream.pipeline.process_tuning import tune_process
-from emostream.wire.events import json_from_event
-from emostream.domain.stream import StreamSpec
+from emostream.vision.classify.classifier import Classified, EmotionClassifier
 from emostream.vision.classify.hysteresis import DominantEmotion
-from emostream.vision.track.follower import FaceFollower
+from emostream.vision.classify.load import load_classifier
 from emostream.vision.classify.smoothing import EmotionSmoother
+from emostream.vision.detect.align import crop_faces
+from emostream.vision.detect.detector import FaceDetector
+from emostream.vision.track.follower import FaceFollower
+from emostream.wire.events import json_from_event
 
 T = TypeVar("T")
 

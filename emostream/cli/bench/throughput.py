@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from emostream.pipeline.build import Models, build_pipeline, load_models, new_epoch
 from emostream.cli.bench.machine import describe_machine, describe_models
 from emostream.cli.bench.stages import StageCost, profile_stages
 from emostream.config import Settings
 from emostream.decode.pyav_source import PyAVSource
 from emostream.domain.event import EmotionEvent, StatusEvent
-from emostream.publish.files.jsonl_sink import JsonlSink
 from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url
+from emostream.pipeline.build import Models, build_pipeline, load_models, new_epoch
+from emostream.publish.files.jsonl_sink import JsonlSink
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.client.http.json_client import ApiClient, ApiError
+from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.wire.http_models import StreamChange, StreamRequest, place_of_error
 
 _CHANGEABLE = tuple(StreamChange.model_fields)

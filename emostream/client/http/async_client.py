@@ -10,18 +10,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from emostream.vision.models.manifest import ModelManifest
 from emostream.client.http import calls
-from emostream.client.http.server_sent import ServerSentEvents
 from emostream.client.http.calls import ApiError, Call, checked_url, error_of, headers_for
-from emostream.errors import ConfigError, SinkUnavailableError
+from emostream.client.http.server_sent import ServerSentEvents
 from emostream.domain.event import EmotionEvent
-from emostream.publish.redis.connection import retry_delays
 from emostream.domain.redact import redact, shown_address
+from emostream.domain.stream import StreamState
+from emostream.errors import ConfigError, SinkUnavailableError
+from emostream.publish.redis.connection import retry_delays
+from emostream.vision.models.manifest import ModelManifest
 from emostream.wire.http_models import Readiness, StreamView
 from emostream.wire.job_models import FileView, JobView
 from emostream.wire.preview import PreviewPicture
-from emostream.domain.stream import StreamState
 
 try:
     import httpx

@@ -13,11 +13,12 @@ from urllib.parse import quote, urlencode
 from pydantic import TypeAdapter, ValidationError
 
 from emostream.domain.address import AddressError, parse_address
-from emostream.vision.models.manifest import ModelManifest
-from emostream.errors import ConfigError, EmostreamError
 from emostream.domain.event import EmotionEvent
-from emostream.wire.events import event_from_json
 from emostream.domain.redact import shown_address
+from emostream.domain.stream import StreamState
+from emostream.errors import ConfigError, EmostreamError
+from emostream.vision.models.manifest import ModelManifest
+from emostream.wire.events import event_from_json
 from emostream.wire.http_models import (
     Readiness,
     StreamChange,
@@ -28,7 +29,6 @@ from emostream.wire.http_models import (
 )
 from emostream.wire.job_models import JobFiles, JobRequest, JobView
 from emostream.wire.preview import PreviewPicture
-from emostream.domain.stream import StreamState
 
 T = TypeVar("T")
 Headers = dict[str, str]

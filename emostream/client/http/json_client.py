@@ -8,8 +8,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from emostream.client.http.client import ServiceClient
 from emostream.client.http.calls import ApiError, Call
+from emostream.client.http.client import ServiceClient
 
 __all__ = ["ApiClient", "ApiError"]
 

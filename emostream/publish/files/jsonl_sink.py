@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.wire.events import json_from_event, json_from_status, json_from_summary
 
 

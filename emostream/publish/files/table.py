@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from emostream.domain.emotion import EMOTIONS
-from emostream.errors import ConfigError
 from emostream.domain.event import EmotionEvent, FaceEmotion
+from emostream.errors import ConfigError
 
 Row = dict[str, Any]
 """Column → value; None where a frame has no face."""

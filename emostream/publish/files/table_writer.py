@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from emostream.errors import ConfigError
 from emostream.domain.event import EmotionEvent
+from emostream.errors import ConfigError
 from emostream.publish.files.table import EVENT_COLUMNS, Row, columns_of, labels_of, rows_from_events
 from emostream.wire.events import json_from_event
 

@@ -7,9 +7,9 @@ from enum import Enum
 from urllib.parse import urlencode
 
 from emostream.domain.address import AddressError, parse_address
+from emostream.domain.redact import shown_address
 from emostream.errors import ConfigError
 from emostream.publish.multi_host_url import parse_multi_host_url
-from emostream.domain.redact import shown_address
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 """Of all URLs that name a Redis; `rediss` is TLS."""

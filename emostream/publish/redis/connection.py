@@ -16,9 +16,9 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
+from emostream.domain.redact import redact, shown_address
 from emostream.errors import ConfigError, EventRejectedError, PublishError, SinkUnavailableError
 from emostream.publish.redis.address import RedisAddress, Topology, parse_redis_url
-from emostream.domain.redact import redact, shown_address
 
 logger = logging.getLogger(__name__)
 

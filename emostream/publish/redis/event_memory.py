@@ -14,11 +14,11 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from emostream.config import PublishSettings
+from emostream.domain.redact import shown_address
 from emostream.errors import ConfigError
 from emostream.publish.redis.connection import REDIS_ERRORS, is_cluster
 from emostream.publish.redis.groups import ServerMemory, StoredEvents, bytes_for_events, cut_for, entry_id
 from emostream.publish.redis.reads import event_stream_keys, node_of
-from emostream.domain.redact import shown_address
 
 logger = logging.getLogger(__name__)
 

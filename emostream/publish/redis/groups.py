@@ -1,11 +1,12 @@
 """Pure: how long events stay, and which consumer groups are about to lose some."""
 
 from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from redis.asyncio import Redis
 
+from redis.asyncio import Redis
 
 EntryId = tuple[int, int]
 """(milliseconds, sequence)."""

@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, Self, TypeVar, cast
 
 from emostream.config import PublishSettings
-from emostream.errors import ConfigError, EventRejectedError
 from emostream.domain.event import EmotionEvent, StatusEvent
-from emostream.wire.keys import STATUS_KEY, events_key
+from emostream.errors import ConfigError, EventRejectedError
 from emostream.publish.redis.connection import close_redis, open_redis, with_retries
 from emostream.publish.redis.reads import RawEntry, event_stream_keys, read_streams
 from emostream.wire.events import decode_event, decode_status
+from emostream.wire.keys import STATUS_KEY, events_key
 
 T = TypeVar("T")
 

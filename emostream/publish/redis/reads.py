@@ -9,8 +9,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from emostream.wire.keys import EVENTS_PATTERN
 from emostream.publish.redis.connection import REDIS_ERRORS, is_cluster
+from emostream.wire.keys import EVENTS_PATTERN
 
 RawEntry = tuple[str, str, dict[bytes, bytes]]
 """(key, entry id, fields); no fields where the entry was trimmed."""

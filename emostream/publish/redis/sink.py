@@ -1,32 +1,31 @@
 """Publishes events to Redis Streams, each once and in order, also when the connection breaks (decision D8)."""
 
 from __future__ import annotations
+
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.resources import files
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Self, TypeVar
+
 from redis.exceptions import ResponseError
+
 from emostream.config import EventSettings, PublishSettings, RetentionSettings
-from emostream.errors import ConfigError, EventRejectedError
 from emostream.domain.event import EmotionEvent, StatusEvent, StatusKind, SummaryEvent
+from emostream.domain.stream import StreamState
+from emostream.errors import ConfigError, EventRejectedError
 from emostream.publish.redis.bounded_script import BoundedScript
+from emostream.publish.redis.connection import close_redis, is_full, open_redis, with_retries
 from emostream.publish.redis.event_memory import EventMemory
 from emostream.publish.redis.fence import FENCE_MS, Fence
-from emostream.publish.redis.groups import group_positions
-from emostream.wire.keys import STATUS_KEY, SUMMARIES_KEY, events_key, fence_key
-from emostream.publish.redis.connection import close_redis, is_full, open_redis, with_retries
+from emostream.publish.redis.groups import BehindWarnings, group_positions, used_share
 from emostream.publish.redis.replicated import run_script
-from emostream.publish.redis.groups import BehindWarnings, used_share
 from emostream.wire.events import WireOptions, encode_event, json_from_status, json_from_summary
-from emostream.domain.stream import StreamState
-from collections.abc import Sequence
-from dataclasses import replace
-from emostream.domain.event import EmotionEvent
+from emostream.wire.keys import STATUS_KEY, SUMMARIES_KEY, events_key, fence_key
 
 
 def without_empty_frames(events: Sequence[EmotionEvent], *, num_carried: int) -> tuple[list[EmotionEvent], int]:

@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Self
 
-from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.domain.stream import StreamKind, StreamState
+from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.private_files import make_private_file, make_private_folder
 from emostream.publish.redis.connection import retry_delays
-from emostream.publish.spool.segments import Record
 from emostream.publish.sink import EventSink, publish_summary
-from emostream.publish.spool.stream import EVENT, STATUS, SUMMARY
-from emostream.publish.spool.stream import Batch, SpoolStats, StreamSpool
+from emostream.publish.spool.segments import Record
+from emostream.publish.spool.stream import EVENT, STATUS, SUMMARY, Batch, SpoolStats, StreamSpool
 from emostream.wire.events import (
     event_from_json,
     json_from_event,
@@ -27,7 +27,6 @@ from emostream.wire.events import (
     status_from_json,
     summary_from_json,
 )
-from emostream.domain.stream import StreamKind, StreamState
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
 """What waits for one stream: on disk, and behind it in memory what the disk did not take."""
 
 from __future__ import annotations
+
 import asyncio
 import contextlib
 import logging
@@ -8,14 +9,12 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from emostream.domain.event import EmotionEvent
+from emostream.errors import EventRejectedError
 from emostream.private_files import make_private_file
 from emostream.publish.spool.segments import Peeked, QueueFullError, Record, SegmentQueue
-from collections.abc import Sequence
-from emostream.errors import EventRejectedError
-from emostream.domain.event import EmotionEvent
-from emostream.publish.spool.segments import Record
 from emostream.wire.events import event_from_json
-
 
 EVENT, STATUS, SUMMARY = b"e", b"s", b"u"
 """The kinds of records; their content is the JSON of an event."""

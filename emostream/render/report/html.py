@@ -5,13 +5,14 @@ even a name that slipped through unescaped could do nothing.
 """
 
 from __future__ import annotations
+
 import base64
 import hashlib
 from collections.abc import Sequence
 from html import escape
-from emostream.domain.redact import printable
-from collections.abc import Sequence
 from pathlib import Path
+
+from emostream.domain.redact import printable
 
 
 def page(*, title: str, sections: Sequence[str], style: str, has_styled_elements: bool = False) -> str:

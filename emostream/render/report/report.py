@@ -8,14 +8,13 @@ from datetime import datetime
 
 from emostream.domain.event import UNKNOWN, EmotionEvent
 from emostream.domain.frame import Frame
-from emostream.render.report.html import figure, page, picture, section, table, text
+from emostream.domain.summary import StreamSummary, TrackSummary
 from emostream.render.palette import colour_of, hex_of
 from emostream.render.report.charts import Block, Lane, TimeAxis, area_chart, lanes_chart, share_bar, time_text
+from emostream.render.report.html import STYLE_FILE, chart, figure, folded, items, page, picture, section, table, text
 from emostream.render.report.moments import KeyMoments, PictureOf
-from emostream.render.report.html import STYLE_FILE, chart, folded, items
 from emostream.render.report.quality import QualityCounts, quality_notes
 from emostream.render.report.timeline import PersonTimeline, Span, StreamTimeline
-from emostream.domain.summary import StreamSummary, TrackSummary
 
 Facts = Sequence[tuple[str, str]]
 """Names and values, in the order in which they are shown."""

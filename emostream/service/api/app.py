@@ -12,23 +12,22 @@ from fastapi import Depends, FastAPI, HTTPException, Response, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from emostream.config import ServiceSettings, Settings
-from emostream.service.console.pages import add_console
 from emostream.errors import EmostreamError
 from emostream.service.api.answer_window import AnswerWindow
 from emostream.service.api.context import ApiContext, Context
 from emostream.service.api.events import add_events
 from emostream.service.api.jobs import add_jobs
+from emostream.service.api.limits import BodyLimit, RateLimit
 from emostream.service.api.metrics import add_metrics, recording
-from emostream.wire.http_models import Alive, Readiness
 from emostream.service.api.pictures import add_pictures
 from emostream.service.api.previews import add_previews
-from emostream.service.api.streams import add_streams
-from emostream.service.api.limits import BodyLimit
-from emostream.service.registry.metrics import Recorder
 from emostream.service.api.problems import add_problem_handlers
-from emostream.service.api.limits import RateLimit
 from emostream.service.api.request_limit import RequestLimit
+from emostream.service.api.streams import add_streams
 from emostream.service.api.tokens import Scope, allows, find_token
+from emostream.service.console.pages import add_console
+from emostream.service.registry.metrics import Recorder
+from emostream.wire.http_models import Alive, Readiness
 
 _READY_SECONDS = 2.0
 _HEALTH = ("/livez", "/readyz")

@@ -10,19 +10,19 @@ from typing import Annotated, Self
 
 from fastapi import Depends, Path, Request
 
-from emostream.pipeline.build import Models, load_models
-from emostream.vision.classify.engines import model_path
-from emostream.vision.models.manifest import ModelManifest, load_manifest
 from emostream.config import Settings
 from emostream.domain.event import EmotionEvent
+from emostream.pipeline.build import Models, load_models
 from emostream.pipeline.pictures import event_of_picture
 from emostream.service.egress.fetch import fetch
+from emostream.service.egress.policy import SourcePolicy
 from emostream.service.registry.jobs import JobRegistry
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.records import RegistryView
-from emostream.service.registry.streams import StreamRegistry, StreamStatus, UnknownStreamError, UnreadableRecordError
-from emostream.service.egress.policy import SourcePolicy
 from emostream.service.registry.store import RegistryStore
+from emostream.service.registry.streams import StreamRegistry, StreamStatus, UnknownStreamError, UnreadableRecordError
+from emostream.vision.classify.engines import model_path
+from emostream.vision.models.manifest import ModelManifest, load_manifest
 
 _MAX_RETRY_SECONDS = 1.0  # a caller waits; 503 tells it to come again
 _MAX_PICTURES_AT_ONCE = 2

@@ -11,8 +11,8 @@ from fastapi import FastAPI, Header, HTTPException, Query
 from fastapi.responses import StreamingResponse
 
 from emostream.service.api.context import Context, StreamId
-from emostream.wire.http_models import problem_responses
 from emostream.service.api.server_sent import server_events
+from emostream.wire.http_models import problem_responses
 
 _MAX_READERS = 200  # each holds a connection to Redis
 

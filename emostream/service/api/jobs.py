@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Query, Response
 
 from emostream.service.api.context import Context
-from emostream.wire.http_models import problem_responses
 from emostream.service.egress.folder import find_files
 from emostream.service.registry.jobs import Job, records_of
+from emostream.wire.http_models import problem_responses
 from emostream.wire.job_models import FileView, JobFiles, JobRequest, JobView
 
 _MAX_PAGE = 500

@@ -1,25 +1,22 @@
 """Bounds how often one client may ask: a token bucket each."""
 
 from __future__ import annotations
+
+import asyncio
+import contextlib
 import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
-from starlette.types import ASGIApp, Receive, Scope, Send
-from emostream.config import TokenSettings
-from emostream.service.api.problems import problem
-from emostream.service.api.tokens import client_of
-import asyncio
-import contextlib
-from collections.abc import Sequence
+
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from emostream.config import TokenSettings
 from emostream.service.api.client_places import ClientPlaces, Place
 from emostream.service.api.problems import problem
 from emostream.service.api.request_limit import has_body, no_place
 from emostream.service.api.tokens import client_of, token_of
-
 
 _BURST_SECONDS = 2.0  # so much of the rate may come at once: a page that loads asks for many things
 _MAX_CLIENTS = 10_000  # the one not seen for longest is forgotten; its bucket would be full again anyway

@@ -12,13 +12,13 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from emostream.telemetry.prometheus import CONTENT_TYPE, Process, exposition
-from emostream.telemetry.values import Family, Figures, families_from_json
-from emostream.telemetry.metrics import BUILD_INFO, STREAMS, WANTED_STREAMS
+from emostream.domain.stream import StreamState
 from emostream.service.api.context import ApiContext
 from emostream.service.registry.metrics import MetricsLoop, Recorder, figures_of
 from emostream.service.registry.records import RegistryView
-from emostream.domain.stream import StreamState
+from emostream.telemetry.metrics import BUILD_INFO, STREAMS, WANTED_STREAMS
+from emostream.telemetry.prometheus import CONTENT_TYPE, Process, exposition
+from emostream.telemetry.values import Family, Figures, families_from_json
 
 INTERFACE = "interface"
 """In place of a worker's id."""

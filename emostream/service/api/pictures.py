@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from emostream.vision.models.manifest import ModelManifest
 from emostream.errors import SourceRejectedError
-from emostream.wire.events import json_from_event
-from emostream.wire.event_models import EventWire
 from emostream.service.api.context import ApiContext, Context
+from emostream.vision.models.manifest import ModelManifest
+from emostream.wire.event_models import EventWire
+from emostream.wire.events import json_from_event
 from emostream.wire.http_models import SourceUrl, problem_responses
 
 _MAX_URL_LENGTH = 2048

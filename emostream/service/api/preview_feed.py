@@ -9,8 +9,8 @@ from typing import Any
 
 from emostream.errors import EventRejectedError
 from emostream.publish.redis.connection import REDIS_ERRORS, translate
-from emostream.wire.preview import PREVIEW_LIFE_SECONDS, PreviewPicture, preview_from_bytes
 from emostream.service.registry.store import RegistryStore
+from emostream.wire.preview import PREVIEW_LIFE_SECONDS, PreviewPicture, preview_from_bytes
 
 _POLL_SECONDS = 1.0  # bound on one wait for a message; then the connection is looked after
 

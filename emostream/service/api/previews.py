@@ -11,9 +11,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from emostream.service.api.context import Context, StreamId
+from emostream.service.api.preview_feed import PreviewFeed
 from emostream.wire.http_models import problem_responses
 from emostream.wire.preview import PreviewKind, PreviewPicture, preview_channel, preview_kind
-from emostream.service.api.preview_feed import PreviewFeed
 
 _BOUNDARY = "frame"
 _MAX_VIEWERS = 50  # each holds a connection to Redis and up to a megabyte a second of the network

@@ -11,9 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from emostream.errors import ConfigError, DecodeError, EmostreamError, ModelError, PublishError, SourceError
 from emostream.domain.redact import redact
-from emostream.wire.http_models import PROBLEM_TYPE, place_of_error
+from emostream.errors import ConfigError, DecodeError, EmostreamError, ModelError, PublishError, SourceError
 from emostream.service.registry.jobs import JobExistsError, UnknownJobError
 from emostream.service.registry.streams import (
     NotFailedError,
@@ -22,6 +21,7 @@ from emostream.service.registry.streams import (
     UnknownStreamError,
     UnreadableRecordError,
 )
+from emostream.wire.http_models import PROBLEM_TYPE, place_of_error
 
 logger = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Response
 
+from emostream.domain.stream import StreamState
 from emostream.errors import SourceUnavailableError
 from emostream.service.api.context import Context, StreamId
 from emostream.wire.http_models import (
@@ -16,7 +17,6 @@ from emostream.wire.http_models import (
     StreamView,
     problem_responses,
 )
-from emostream.domain.stream import StreamState
 
 _MAX_PAGE = 500
 

@@ -11,16 +11,16 @@ from typing import Self
 
 from pydantic import SecretStr
 
-from emostream.domain.address import parse_address
 from emostream.config import DecodeSettings
 from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import DecodeStats, SourceInfo
-from emostream.errors import SourceError, SourceUnavailableError
+from emostream.domain.address import parse_address
 from emostream.domain.frame import Frame
 from emostream.domain.redact import shown_address
-from emostream.service.egress.proxy import Egress
-from emostream.service.egress.policy import SourcePolicy
 from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.errors import SourceError, SourceUnavailableError
+from emostream.service.egress.policy import SourcePolicy
+from emostream.service.egress.proxy import Egress
 
 _PLAIN_OF = {"rtsps": "rtsp", "rtmps": "rtmp"}
 _DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "rtmps": 443}

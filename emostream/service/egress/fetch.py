@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import quote, urljoin
 
 from emostream.domain.address import Address
-from emostream.errors import SourceRejectedError, SourceTimeoutError, SourceUnavailableError
 from emostream.domain.redact import redact, shown_address
+from emostream.errors import SourceRejectedError, SourceTimeoutError, SourceUnavailableError
 from emostream.service.egress.policy import SourcePolicy
 
 _MAX_REDIRECTS = 5

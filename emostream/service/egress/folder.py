@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from emostream.decode.remote_file import is_remote, list_remote
-from emostream.errors import SourceRejectedError
 from emostream.domain.redact import shown_address
+from emostream.errors import SourceRejectedError
 from emostream.service.egress.policy import SourcePolicy
 
 VIDEO_PATTERNS = tuple(

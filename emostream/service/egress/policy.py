@@ -7,12 +7,12 @@ import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from emostream.domain.address import Address, AddressError, parse_address
 from emostream.config import ServiceSettings
 from emostream.decode.location import is_gone
 from emostream.decode.remote_file import is_remote
-from emostream.errors import ConfigError, SourceNotHereError, SourceRejectedError, SourceUnavailableError
+from emostream.domain.address import Address, AddressError, parse_address
 from emostream.domain.redact import shown_address
+from emostream.errors import ConfigError, SourceNotHereError, SourceRejectedError, SourceUnavailableError
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str], Sequence[str]]

@@ -29,11 +29,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from emostream.errors import SourceError, SourceUnavailableError
 from emostream.domain.redact import redact
+from emostream.errors import SourceError, SourceUnavailableError
+from emostream.service.egress.policy import SourcePolicy
 from emostream.service.egress.proxy_request import HEAD_END, MAX_HEAD_BYTES, ProxyRequest, parse_proxy_request
 from emostream.service.egress.rtsp_guard import RtspGuard, RtspGuardError
-from emostream.service.egress.policy import SourcePolicy
 
 logger = logging.getLogger(__name__)
 

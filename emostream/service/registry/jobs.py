@@ -1,20 +1,18 @@
 """The jobs of the service in Redis: each a list of files that become streams as workers have room for them."""
 
 from __future__ import annotations
-import logging
-from collections.abc import Sequence
-from emostream.errors import EmostreamError, EventRejectedError
-from emostream.service.registry.records import StreamRecord, json_from_record, read_report
-from emostream.service.registry.streams import UnreadableRecordError
-from emostream.service.registry.store import JOBS, RegistryStore, text_pairs
+
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
-from emostream.errors import ConfigError, EventRejectedError
-from emostream.service.registry.records import StreamRecord
-from emostream.domain.stream import StreamKind, StreamState
 
+from emostream.domain.stream import StreamKind, StreamState
+from emostream.errors import ConfigError, EmostreamError, EventRejectedError
+from emostream.service.registry.records import StreamRecord, json_from_record, read_report
+from emostream.service.registry.store import JOBS, RegistryStore, text_pairs
+from emostream.service.registry.streams import UnreadableRecordError
 
 MAX_JOB_ID_LENGTH = 48
 """Leaves room for the number of a file in the id of its stream."""

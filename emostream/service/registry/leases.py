@@ -1,20 +1,27 @@
 """Streams are owned by leases with growing fencing tokens (decision D7); the token is the epoch of events."""
 
 from __future__ import annotations
+
 import asyncio
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from emostream.service.registry.records import RegistryView, StreamReport, json_from_record, json_from_report
-from emostream.service.registry.store import RegistryStore, text_pairs
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
-from emostream.errors import EventRejectedError
-from emostream.service.registry.records import Lease, RegistryView, StreamRecord, WorkerEntry, record_from_json
-from emostream.domain.stream import StreamState
 
+from emostream.domain.stream import StreamState
+from emostream.errors import EventRejectedError
+from emostream.service.registry.records import (
+    Lease,
+    RegistryView,
+    StreamRecord,
+    StreamReport,
+    WorkerEntry,
+    json_from_record,
+    json_from_report,
+    record_from_json,
+)
+from emostream.service.registry.store import RegistryStore, text_pairs
 
 T = TypeVar("T")
 

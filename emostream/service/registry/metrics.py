@@ -12,9 +12,9 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from emostream.errors import PublishError
+from emostream.service.registry.store import RegistryStore
 from emostream.telemetry.values import Family, json_from_families
 from emostream.wire.keys import registry_key
-from emostream.service.registry.store import RegistryStore
 
 logger = logging.getLogger(__name__)
 

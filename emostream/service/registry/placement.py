@@ -7,6 +7,7 @@ even out a difference of two or more, so streams do not wander to and fro.
 """
 
 from __future__ import annotations
+
 import hashlib
 import math
 from collections import Counter
@@ -14,9 +15,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
-from emostream.service.registry.records import RegistryView, WorkerEntry
-from collections.abc import Collection
 
+from emostream.service.registry.records import RegistryView, WorkerEntry
 
 _FREE_FOR_LIVE = 4  # one in so many places
 

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field, replace
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.errors import EventRejectedError
 from emostream.service.registry.unknown_fields import unknown_in, with_unknown
-from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 
 
 @dataclass(frozen=True, slots=True)

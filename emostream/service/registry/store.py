@@ -11,9 +11,9 @@ from redis.commands.core import AsyncScript
 
 from emostream.config import PublishSettings
 from emostream.publish.redis.bounded_script import BoundedScript
+from emostream.publish.redis.connection import close_redis, open_redis, with_retries
 from emostream.publish.redis.fence import Fence
 from emostream.wire.keys import events_key, registry_key
-from emostream.publish.redis.connection import close_redis, open_redis, with_retries
 
 RECORDS = registry_key("records")
 """Hash: stream id → JSON of what is wanted, with the URL as given."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from emostream.domain.stream import StreamState
 from emostream.errors import EmostreamError, EventRejectedError
 from emostream.service.registry.records import (
     Lease,
@@ -16,7 +17,6 @@ from emostream.service.registry.records import (
     record_from_json,
 )
 from emostream.service.registry.store import RECORDS, REPORTS, RegistryStore
-from emostream.domain.stream import StreamState
 
 _MAX_CHANGE_ATTEMPTS = 20  # of a change that others overtake each time; more would mean a defect
 

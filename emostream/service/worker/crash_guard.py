@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 
+from emostream.domain.stream import StreamState
 from emostream.service.registry.records import StreamReport
 from emostream.service.registry.store import HOSTS, OPENINGS, RegistryStore
-from emostream.domain.stream import StreamState
 
 MAX_DEATHS = 3
 """A stream during whose opening so many workers died is not opened again, when it is plain that it was the stream. The

@@ -14,21 +14,21 @@ from typing import Any, Protocol
 
 from emostream.decode.live_source import LiveSource, StateObserver
 from emostream.decode.source import FrameSource, SourceInfo
-from emostream.errors import DecodeError, EmostreamError, EventRejectedError
 from emostream.domain.event import StatusEvent
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
-from emostream.telemetry.logs import STREAM_ID
+from emostream.domain.redact import redact
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.errors import DecodeError, EmostreamError, EventRejectedError
 from emostream.pipeline.pipeline import Pipeline, utc_now
 from emostream.publish.sink import EventSink
-from emostream.domain.redact import redact
-from emostream.service.worker.controllable_source import GatedSource, without_sampling
-from emostream.wire.preview import PreviewKind, preview_channel
-from emostream.service.worker.preview_tap import PreviewTap, SendPreview
 from emostream.service.registry.records import StreamRecord, StreamReport, StreamTuning
-from emostream.service.worker.stream_stats import MeteredSink, StreamMeter
 from emostream.service.verdicts import Verdict, verdict_of
-from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.service.worker.controllable_source import GatedSource, without_sampling
+from emostream.service.worker.preview_tap import PreviewTap, SendPreview
+from emostream.service.worker.stream_stats import MeteredSink, StreamMeter
+from emostream.telemetry.logs import STREAM_ID
+from emostream.wire.preview import PreviewKind, preview_channel
 
 logger = logging.getLogger(__name__)
 

@@ -7,16 +7,16 @@ from collections import Counter
 from emostream.decode.live_source import StateObserver
 from emostream.decode.source import FrameSource
 from emostream.domain.face import Face
-from emostream.telemetry.values import Family, Growth
 from emostream.domain.frame import Luma
-from emostream.telemetry.collector import Measurement, live_source_of
-from emostream.telemetry.metrics import LEASE_CHANGES, MAX_STREAMS, STREAMS, WANTED_STREAMS
+from emostream.domain.stream import StreamSpec, StreamState
 from emostream.publish.sink import EventSink
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.records import StreamRecord
 from emostream.service.worker.host import PipelineParts, StreamHost, TunablePipeline
 from emostream.service.worker.worker import StreamWorker
-from emostream.domain.stream import StreamSpec, StreamState
+from emostream.telemetry.collector import Measurement, live_source_of
+from emostream.telemetry.metrics import LEASE_CHANGES, MAX_STREAMS, STREAMS, WANTED_STREAMS
+from emostream.telemetry.values import Family, Growth
 
 
 class MeasuredParts:

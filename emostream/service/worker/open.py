@@ -7,21 +7,21 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
-from emostream.pipeline.build import Models, load_models
 from emostream.config import Settings
-from emostream.telemetry.collector import Measurement
-from emostream.telemetry.tracing import open_tracer
+from emostream.domain.stream import StreamKind
+from emostream.pipeline.build import Models, load_models
+from emostream.service.egress.policy import SourcePolicy
 from emostream.service.egress.proxy import Egress
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.metrics import MetricsLoop, Recorder
-from emostream.service.worker.stream_factory import WorkerParts
-from emostream.service.egress.policy import SourcePolicy
 from emostream.service.registry.store import RegistryStore
 from emostream.service.worker.host import StreamHost
-from emostream.service.worker.worker import StreamWorker
 from emostream.service.worker.metrics import MeasuredParts, WorkerMetrics
 from emostream.service.worker.sink import open_worker_sink
-from emostream.domain.stream import StreamKind
+from emostream.service.worker.stream_factory import WorkerParts
+from emostream.service.worker.worker import StreamWorker
+from emostream.telemetry.collector import Measurement
+from emostream.telemetry.tracing import open_tracer
 
 
 @contextlib.asynccontextmanager

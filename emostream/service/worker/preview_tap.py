@@ -8,14 +8,14 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from emostream.errors import EmostreamError, PublishError
 from emostream.domain.event import EmotionEvent
 from emostream.domain.face import BoxXyxy, Face
 from emostream.domain.frame import Frame, Luma
-from emostream.wire.events import WireOptions, json_from_event
+from emostream.errors import EmostreamError, PublishError
 from emostream.render.preview import preview_jpeg, whole_picture
-from emostream.wire.preview import PreviewKind, PreviewPicture, bytes_from_preview, preview_channel
 from emostream.vision.track.covers import FaceCovers
+from emostream.wire.events import WireOptions, json_from_event
+from emostream.wire.preview import PreviewKind, PreviewPicture, bytes_from_preview, preview_channel
 
 _MAX_WAITING_FRAMES = 4  # each holds a buffer of the decoder until its event is known
 _EARLY = 0.1  # of the interval

@@ -7,12 +7,12 @@ import itertools
 from collections.abc import Callable
 
 from emostream.config import PublishSettings
+from emostream.domain.stream import StreamKind
 from emostream.errors import ConfigError
 from emostream.private_files import make_private_folder
-from emostream.publish.registry import open_redis_sink
 from emostream.publish.redis.sink import RedisSink
+from emostream.publish.registry import open_redis_sink
 from emostream.publish.spool.sink import SpoolBusyError, SpoolSink
-from emostream.domain.stream import StreamKind
 
 _MAX_WORKERS_PER_MACHINE = 256
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import random
 
-from emostream.pipeline.build import Models, build_pipeline
 from emostream.config import Settings
 from emostream.decode.backoff import Backoff
 from emostream.decode.live_source import LiveSource, StateObserver
 from emostream.decode.source import FrameSource
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
+from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.pipeline.build import Models, build_pipeline
 from emostream.publish.sink import EventSink
 from emostream.service.egress.checked_source import CheckedSource, SourceRules
+from emostream.service.egress.policy import SourcePolicy
 from emostream.service.egress.proxy import Egress
 from emostream.service.registry.records import StreamRecord
-from emostream.service.egress.policy import SourcePolicy
 from emostream.service.worker.host import TunablePipeline
 from emostream.service.worker.tuning import TunedStages
-from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.telemetry.tracing import FrameTracer
 
 _WATCHDOG_GRACE_SECONDS = 5.0  # FFmpeg's own time-outs come first and say more

@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
-from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
-from emostream.publish.sink import EventSink, publish_summary
 from emostream.domain.stream import StreamState
+from emostream.errors import ConfigError, SinkUnavailableError
+from emostream.publish.sink import EventSink, publish_summary
 
 _WINDOW_SECONDS = 5.0  # long enough for a steady figure at one frame per second, short enough to show a stop
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emostream.pipeline.build import Stages, build_stages
 from emostream.config import Settings
-from emostream.vision.detect.detector import FaceDetector
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
+from emostream.pipeline.build import Stages, build_stages
 from emostream.service.registry.records import StreamTuning
+from emostream.vision.detect.detector import FaceDetector
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,19 +12,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from emostream.decode.backoff import Backoff
-from emostream.errors import ConfigError, EmostreamError, EventRejectedError, PublishError
 from emostream.domain.redact import redact
+from emostream.domain.stream import StreamKind, StreamState
+from emostream.errors import ConfigError, EmostreamError, EventRejectedError, PublishError
 from emostream.service.registry.jobs import JobRegistry
 from emostream.service.registry.leases import StreamLeases
-from emostream.service.worker.crash_guard import MAX_DEATHS, Opening, Openings
-from emostream.service.registry.placement import files_capacity, place
+from emostream.service.registry.placement import ReturningWorkers, files_capacity, place
 from emostream.service.registry.records import RegistryView, StreamRecord, StreamReport, read_report, record_from_json
-from emostream.service.registry.placement import ReturningWorkers
 from emostream.service.registry.store import RECORDS, REPORTS, RegistryStore
+from emostream.service.verdicts import Judges, Verdicts, are_final, verdict_of
+from emostream.service.worker.crash_guard import MAX_DEATHS, Opening, Openings
 from emostream.service.worker.host import Ended, Outcome, StopReason, StreamHost
 from emostream.service.worker.trouble import StepWatch, Trouble
-from emostream.service.verdicts import Judges, Verdicts, are_final, verdict_of
-from emostream.domain.stream import StreamKind, StreamState
 
 logger = logging.getLogger(__name__)
 

@@ -1,17 +1,19 @@
 """Gathers the crops of all streams of a process into batches for one classifier."""
 
 from __future__ import annotations
+
 import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+
 import numpy as np
 import numpy.typing as npt
+
 from emostream.vision.classify.classifier import Classified, EmotionClassifier
 from emostream.vision.models.manifest import ModelManifest
-
 
 MIN_WINDOW_SECONDS = 0.002
 """Waiting less gathers nothing: it is about what a hand-over between threads takes."""

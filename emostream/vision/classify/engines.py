@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from emostream.vision.classify.classifier import EmotionClassifier
-from emostream.vision.classify.packaged_models import PackagedForm, packaged_form_path
-from emostream.vision.classify.ort_classifier import OrtClassifier
 from emostream.config import ClassifySettings
-from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, fastest
 from emostream.errors import ConfigError, EngineUnavailableError
+from emostream.vision.classify.classifier import EmotionClassifier
+from emostream.vision.classify.ort_classifier import OrtClassifier
+from emostream.vision.classify.packaged_models import PackagedForm, packaged_form_path
+from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, fastest
 from emostream.vision.engines.processor import has_int8_instructions, processor_name
 from emostream.vision.engines.trt.cuda import find_gpu
 from emostream.vision.engines.trt.package import TRT_NAMES, TrtName, load_package

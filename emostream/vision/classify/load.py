@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from emostream.vision.classify.classifier import EmotionClassifier
-from emostream.vision.classify.engines import DEFAULT_ENGINE, EngineContext, choose_engine, open_engine
 from emostream.config import ClassifySettings, ModelSettings
 from emostream.errors import ConfigError, ModelError
+from emostream.vision.classify.classifier import EmotionClassifier
+from emostream.vision.classify.engines import DEFAULT_ENGINE, EngineContext, choose_engine, open_engine
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from emostream.vision.models.manifest import ModelManifest, load_manifest
 from emostream.config import ClassifySettings
 from emostream.errors import ConfigError
+from emostream.vision.models.manifest import ModelManifest, load_manifest
 
 Precision = Literal["fp32", "fp16", "int8"]
 PackagedForm = Literal["int8", "fp32", "fp16", "int8-tensorrt"]

@@ -14,17 +14,24 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from emostream.vision.classify.packaged_models import EngineSource, engine_source
-from emostream.vision.models.manifest import ModelManifest, save_manifest, sha256_of
-from emostream.vision.classify.ort_classifier import OrtClassifier
-from emostream.vision.classify.parity import Parity, compare, require_parity
 from emostream.config import ClassifySettings
 from emostream.errors import InferenceError
+from emostream.vision.classify.ort_classifier import OrtClassifier
+from emostream.vision.classify.packaged_models import EngineSource, engine_source
+from emostream.vision.classify.parity import Parity, compare, require_parity
 from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, golden_crops
-from emostream.vision.engines.trt.compile import CompileReport, EngineRecipe, Progress, Proof, compile_engine, open_engine
+from emostream.vision.engines.trt.compile import (
+    CompileReport,
+    EngineRecipe,
+    Progress,
+    Proof,
+    compile_engine,
+    open_engine,
+)
 from emostream.vision.engines.trt.engine import TrtEngine
 from emostream.vision.engines.trt.package import TrtName
 from emostream.vision.engines.trt.profile import fixed, plan_batches
+from emostream.vision.models.manifest import ModelManifest, save_manifest, sha256_of
 
 logger = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from emostream.vision.classify.packaged_models import PACKAGED_FORMS, packaged_form_path
-from emostream.vision.classify.ort_classifier import OrtClassifier, Probabilities
-from emostream.vision.classify.parity import compare, require_parity
 from emostream.errors import ModelError
-from emostream.vision.engines.verify import FormCheck, processor_milliseconds
+from emostream.vision.classify.ort_classifier import OrtClassifier, Probabilities
+from emostream.vision.classify.packaged_models import PACKAGED_FORMS, packaged_form_path
+from emostream.vision.classify.parity import compare, require_parity
 from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, golden_crops
+from emostream.vision.engines.verify import FormCheck, processor_milliseconds
 
 _BATCH_SIZE = 8
 

@@ -17,7 +17,13 @@ import numpy as np
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma, full_range_from_limited
 from emostream.vision.geometry.downscale import halved
-from emostream.vision.geometry.similarity import PlaneSimilarity, Similarity, fit_plane_similarity, matrices_from, plane_from_points
+from emostream.vision.geometry.similarity import (
+    PlaneSimilarity,
+    Similarity,
+    fit_plane_similarity,
+    matrices_from,
+    plane_from_points,
+)
 
 CROP_SIZE_PIXELS = 64
 """The side that the template below is written for, and of a crop where nobody asks for another."""

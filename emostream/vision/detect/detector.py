@@ -1,18 +1,17 @@
 """The role of a face detector."""
 
 from __future__ import annotations
-from typing import Protocol
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
-from dataclasses import dataclass
-import numpy as np
-import numpy.typing as npt
 from emostream.vision.detect.letterbox import Letterbox
-from emostream.domain.face import Face
-from collections.abc import Sequence
-from typing import Any, Protocol
-import numpy as np
-import numpy.typing as npt
 
 
 class FaceDetector(Protocol):

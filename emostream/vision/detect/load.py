@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from emostream.config import DetectSettings
+from emostream.errors import ConfigError
 from emostream.vision.detect.centerface.detector import CenterFaceDetector
 from emostream.vision.detect.detector import FaceDetector
 from emostream.vision.detect.yunet_detector import YuNetDetector
-from emostream.errors import ConfigError
 
 ENTRY_POINTS = "emostream.detectors"
 """The group under which packages name their detectors: kind = factory."""

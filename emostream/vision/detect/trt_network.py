@@ -13,14 +13,21 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from emostream.errors import InferenceError, ManifestError
 from emostream.vision.detect.centerface.detector import INPUT_NAME, OUTPUT_CHANNELS, STRIDE_PIXELS
-from emostream.vision.detect.parity import compare_maps, require_map_parity
 from emostream.vision.detect.detector import DetectorNetwork
 from emostream.vision.detect.ort_network import OrtNetwork
-from emostream.errors import InferenceError, ManifestError
-from emostream.vision.engines.reference_inputs import golden_frame
+from emostream.vision.detect.parity import compare_maps, require_map_parity
 from emostream.vision.engines.half_precision import half_from_full
-from emostream.vision.engines.trt.compile import CompileReport, EngineRecipe, Progress, Proof, compile_engine, open_engine
+from emostream.vision.engines.reference_inputs import golden_frame
+from emostream.vision.engines.trt.compile import (
+    CompileReport,
+    EngineRecipe,
+    Progress,
+    Proof,
+    compile_engine,
+    open_engine,
+)
 from emostream.vision.engines.trt.engine import TrtEngine
 from emostream.vision.engines.trt.package import TrtName
 from emostream.vision.engines.trt.profile import ShapeProfile

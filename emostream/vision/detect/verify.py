@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from emostream.vision.geometry.boxes import iou_matrix
-from emostream.vision.detect.centerface.detector import OUTPUT_CHANNELS
-from emostream.vision.detect.centerface.detector import CenterFaceDetector
-from emostream.vision.detect.parity import Maps, compare_maps, require_map_parity
-from emostream.vision.detect.ort_network import OrtNetwork
-from emostream.errors import ModelError
 from emostream.domain.face import Face
-from emostream.vision.engines.verify import FormCheck, processor_milliseconds
+from emostream.errors import ModelError
+from emostream.vision.detect.centerface.detector import OUTPUT_CHANNELS, CenterFaceDetector
+from emostream.vision.detect.ort_network import OrtNetwork
+from emostream.vision.detect.parity import Maps, compare_maps, require_map_parity
 from emostream.vision.engines.reference_inputs import golden_frame
+from emostream.vision.engines.verify import FormCheck, processor_milliseconds
+from emostream.vision.geometry.boxes import iou_matrix
 
 _MIN_SAME_FACE_IOU = 0.8
 # Faces that the reference is sure of; a weak one may fall to either side.

@@ -1,19 +1,20 @@
 """YuNet in ONNX Runtime, for a model file the user supplies (OpenCV Zoo, MIT)."""
 
 from __future__ import annotations
-from pathlib import Path
-import numpy as np
-from emostream.vision.detect.letterbox import Letterbox, choose_letterbox
-from emostream.vision.detect.ort_network import OrtNetwork
-from emostream.errors import InferenceError
-from emostream.domain.face import Face
-from emostream.domain.frame import Luma
+
 from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
-from emostream.vision.geometry.boxes import non_maximum_suppression
-from emostream.vision.detect.detector import Candidates
 
+from emostream.domain.face import Face
+from emostream.domain.frame import Luma
+from emostream.errors import InferenceError
+from emostream.vision.detect.detector import Candidates
+from emostream.vision.detect.letterbox import Letterbox, choose_letterbox
+from emostream.vision.detect.ort_network import OrtNetwork
+from emostream.vision.geometry.boxes import non_maximum_suppression
 
 STRIDES_PIXELS = (8, 16, 32)
 OUTPUT_NAMES = tuple(f"{part}_{stride}" for part in ("cls", "obj", "bbox", "kps") for stride in STRIDES_PIXELS)

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.domain.emotion import EmotionScores
+from emostream.domain.face import Face
 from emostream.errors import ConfigError
+from emostream.vision.explain.explanation import Explanation, RegionEffect, SaliencyMap
 from emostream.vision.explain.faithfulness import check_map
 from emostream.vision.explain.regions import hide, region_masks
 from emostream.vision.explain.rise import Classify, Crops, Masks, saliency_maps
-from emostream.vision.explain.explanation import Explanation, RegionEffect, SaliencyMap
-from emostream.domain.face import Face
 
 
 def explain_face(

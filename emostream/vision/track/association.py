@@ -1,13 +1,15 @@
 """Pure: which detected box belongs to which predicted one."""
 
 from __future__ import annotations
-from collections.abc import Sequence
-import numpy as np
-import numpy.typing as npt
-from emostream.vision.geometry.boxes import iou_matrix
-from emostream.vision.track.motion import BoxMotion
+
 import math
 from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from emostream.vision.geometry.boxes import iou_matrix
+from emostream.vision.track.motion import BoxMotion
 
 
 def cheapest_pairs(costs: Sequence[Sequence[float]]) -> list[tuple[int, int]]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from emostream.vision.geometry.boxes import iou_matrix
 from emostream.domain.face import BoxXyxy, Face
 from emostream.domain.frame import Frame
+from emostream.vision.geometry.boxes import iou_matrix
 from emostream.vision.track.flow import FacePatch, follow_faces, patch_of
 
 HOLD_SECONDS = 0.5

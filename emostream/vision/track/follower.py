@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emostream.vision.geometry.boxes import iou_matrix
 from emostream.config import TrackSettings
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
+from emostream.vision.geometry.boxes import iou_matrix
 from emostream.vision.track.flow import FacePatch, follow_faces, patch_of
 from emostream.vision.track.kept_scenes import KeptScenes, Scene
 from emostream.vision.track.scene import has_new_motion, is_cut, is_cut_around, thumbnail_of

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emostream.config import PublishSettings
-from emostream.errors import ConfigError
 from emostream.domain.event import EmotionEvent, StatusEvent
+from emostream.errors import ConfigError
 
 
 class CountSink:

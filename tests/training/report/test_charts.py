@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from training.metrics import reliability
+from training.measure.metrics import reliability
 from training.report.charts import Series, line_chart, reliability_diagram
 
 

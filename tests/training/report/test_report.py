@@ -14,15 +14,15 @@ from emostream.errors import EmostreamError
 from tests.training.made import made_faces, save_npz
 from tests.training.test_evaluate import save_brightness_model
 from tests.training.trained_nets import save_tiny_run
-from training.corruptions import CORRUPTIONS
 from training.evaluate import main
-from training.evaluation import evaluate
-from training.explain import main as explain
-from training.explanation_folder import load_explanation
-from training.inference import OnnxModel
+from training.explain.folder import load_explanation
+from training.explain.run import main as explain
+from training.measure.corruptions import CORRUPTIONS
+from training.measure.evaluation import evaluate
+from training.measure.inference import OnnxModel
+from training.measure.robustness import measure_robustness
 from training.report import ReportContent, write_report
 from training.report.report import build_report
-from training.robustness import measure_robustness
 
 _VOID = {"meta", "img", "link", "br", "rect", "line", "polyline", "circle"}
 
@@ -147,4 +147,4 @@ def test_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "Spoiled pictures" not in Structure(report.read_text(encoding="utf-8")).headings
     capsys.readouterr()
     assert main([*arguments, "--explanation", str(tmp_path)]) == 5
-    assert "training.explain" in capsys.readouterr().err
+    assert "training.explain.run" in capsys.readouterr().err

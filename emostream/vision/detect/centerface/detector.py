@@ -1,21 +1,19 @@
 """CenterFace: the default detector."""
 
 from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
-from emostream.vision.detect.detector import Candidates
-from emostream.vision.detect.letterbox import Letterbox, choose_letterbox
-from emostream.vision.detect.detector import DetectorNetwork
-from emostream.vision.detect.ort_network import OrtNetwork
+
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
-import numpy as np
-import numpy.typing as npt
+from emostream.vision.detect.detector import Candidates, DetectorNetwork
+from emostream.vision.detect.letterbox import Letterbox, choose_letterbox
+from emostream.vision.detect.ort_network import OrtNetwork
 from emostream.vision.geometry.boxes import non_maximum_suppression
-from emostream.vision.detect.detector import Candidates
-
 
 INPUT_NAME = "luma"
 """Prepared input: uint8, n×H×W, gray; H and W multiples of `STRIDE_PIXELS`."""

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from emostream.vision.detect.centerface.model import prepare_centerface
 from emostream.errors import ManifestError
+from emostream.vision.detect.centerface.model import prepare_centerface
 
 Ranges = Mapping[str, tuple[float, float]]
 """Tensor name → smallest and largest value seen."""

@@ -15,8 +15,8 @@ import onnx
 from google.protobuf.message import DecodeError as ProtobufDecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
-from emostream.vision.detect.centerface.detector import INPUT_NAME, OUTPUT_CHANNELS
 from emostream.errors import ManifestError
+from emostream.vision.detect.centerface.detector import INPUT_NAME, OUTPUT_CHANNELS
 
 HEAD_NODE = "heads"
 """Name of the last convolution, which makes all outputs, and of its output."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from emostream.vision.classify.engines import EngineContext
-from emostream.vision.models.manifest import ModelManifest
 from emostream.config import ClassifySettings, DetectSettings
 from emostream.domain.emotion import EMOTIONS
-from emostream.errors import InferenceError
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
+from emostream.errors import InferenceError
+from emostream.vision.classify.engines import EngineContext
+from emostream.vision.models.manifest import ModelManifest
 
 
 class BrightnessEngine:

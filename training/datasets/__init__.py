@@ -1,1 +1,0 @@
-"""One file for each form in which labelled pictures come; `training.data.load_faces` picks one."""
