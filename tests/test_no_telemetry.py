@@ -17,9 +17,9 @@ import pytest
 from emostream.config import ModelSettings
 from emostream.no_telemetry import TELEMETRY_SWITCHES
 from tests.conftest import REPOSITORY
-from tests.detect.real_model import centerface_path
 from tests.isolated_network import Isolated, can_isolate, run_isolated
 from tests.media import make_clip
+from tests.vision.detect.real_model import centerface_path
 
 LINGER_SECONDS = 12  # ONNX Runtime 1.32 asked for its host within eight
 LINGERING = f"import atexit, time; atexit.register(time.sleep, {LINGER_SECONDS})\n"

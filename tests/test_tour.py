@@ -14,9 +14,9 @@ from emostream.client import ServiceClient
 from emostream.domain.emotion import EMOTIONS
 from tests.conftest import REPOSITORY
 from tests.deployments.service_process import running_service
-from tests.detect.real_model import centerface_path
 from tests.service.rtsp import need_gstreamer, rtsp_server
 from tests.tour import PICTURES, Block, run_block, sections_of_tour
+from tests.vision.detect.real_model import centerface_path
 
 pytestmark = pytest.mark.integration
 

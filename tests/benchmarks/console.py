@@ -27,7 +27,7 @@ from playwright.sync_api import sync_playwright
 from emostream.cli.bench.demo_clip import make_demo_clip
 from emostream.publish.redis.embedded import EmbeddedRedis
 from tests.browser import launch_chromium
-from tests.console.service_process import Service, running_service
+from tests.service.console.service_process import Service, running_service
 from tests.service.mjpeg_server import jpegs_of, mjpeg_server
 
 _CAMERAS = ("door", "hall", "lobby", "yard")

@@ -14,8 +14,8 @@ import json
 from emostream.config import load_settings
 from emostream.pipeline.build import load_chosen_detector
 from emostream.vision.track.follower import FaceFollower
-from tests.track.crossings import crossings
-from tests.track.identity import Identity, identity_on
+from tests.vision.track.crossings import crossings
+from tests.vision.track.identity import Identity, identity_on
 
 _NOTHING = Identity(0, 0, 0, 0, 0, 0)
 # Name, searches per second, phases, one of so many frames.

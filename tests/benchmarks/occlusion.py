@@ -24,8 +24,8 @@ from emostream.vision.classify.quality import quality_flags
 from emostream.vision.detect.align import crop_face
 from emostream.vision.detect.detector import FaceDetector
 from emostream.vision.geometry.boxes import iou_matrix
-from tests.detect.real_model import real_detector
-from tests.detect.test_on_pictures import load_pictures
+from tests.vision.detect.real_model import real_detector
+from tests.vision.detect.test_on_pictures import load_pictures
 
 Points = npt.NDArray[np.float64]
 Cover = Callable[[Luma, Face, np.random.Generator], Luma]

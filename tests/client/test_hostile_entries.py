@@ -67,7 +67,7 @@ async def _check(url: str, hostile: list[dict[bytes, bytes]]) -> None:
     async with open_redis(url, timeout_seconds=5) as client, RedisSink(SETTINGS, redis_url=url) as sink:
         for number, fields in enumerate(hostile):
             await client.xadd(key, fields, id=f"{number + 1}-0")  # type: ignore[arg-type]
-        # The publisher looks at the last entry only; tests/publish/test_redis_sink.py forges that one.
+        # The publisher looks at the last entry only; tests/publish/redis/test_sink.py forges that one.
         await client.xadd(key, {b"end": b"of what is hostile"}, id=f"{len(hostile) + 1}-0")
         await sink.publish(events_of(stream_id, range(3)))
         assert sink.stats.num_published == 3

@@ -18,9 +18,9 @@ from emostream.testing.detector_contract import check_detector
 from emostream.vision.detect.centerface.detector import CenterFaceDetector
 from emostream.vision.detect.detector import Candidates
 from emostream.vision.detect.load import load_detector
-from tests.detect.real_model import real_detector
-from tests.detect.test_detectors import frame_with_spots
-from tests.detect.tiny_models import tiny_centerface
+from tests.vision.detect.real_model import real_detector
+from tests.vision.detect.test_detectors import frame_with_spots
+from tests.vision.detect.tiny_models import tiny_centerface
 
 pytest.importorskip("ray")
 

@@ -19,7 +19,7 @@ from tests.deployments.service_process import running_service, serve_process, wa
 from tests.integration.command_line import run_emostream
 from tests.media import make_clip, textured_picture
 from tests.ports import has_ipv6_loopback, unused_port
-from tests.publish.test_servers import make_certificate
+from tests.publish.redis.test_servers import make_certificate
 from tests.service.conftest import SETTINGS
 
 pytest.importorskip("ray")

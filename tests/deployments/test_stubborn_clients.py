@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from tests.deployments.service_process import Service, running_service, wait_for
-from tests.detect.real_model import centerface_path
 from tests.media import textured_picture
 from tests.service.mjpeg_server import mjpeg_server
+from tests.vision.detect.real_model import centerface_path
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]

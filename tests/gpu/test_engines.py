@@ -23,7 +23,7 @@ from emostream.vision.detect.load import load_trt_detector
 from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, golden_crops, golden_frame
 from emostream.vision.engines.trt.engine_cache import FOLDER_NAME
 from emostream.vision.engines.trt.package import TrtName
-from tests.detect.real_model import centerface_path, real_detector
+from tests.vision.detect.real_model import centerface_path, real_detector
 
 
 @pytest.fixture(scope="module")

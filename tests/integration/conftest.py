@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.detect.real_model import centerface_path
+from tests.vision.detect.real_model import centerface_path
 
 
 @pytest.fixture(scope="module")

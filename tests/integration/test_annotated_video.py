@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from emostream.cli.bench.demo_clip import make_demo_clip
-from tests.detect.real_model import centerface_path, real_detector
 from tests.integration.command_line import run_emostream
 from tests.media import cut_file, make_clip
-from tests.track.people_clips import (
+from tests.vision.detect.real_model import centerface_path, real_detector
+from tests.vision.track.people_clips import (
     FPS,
     Person,
     Place,

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.detect.real_model import centerface_path
 from tests.integration.command_line import run_emostream
 from tests.media import cut_file
+from tests.vision.detect.real_model import centerface_path
 
 pytestmark = pytest.mark.integration
 

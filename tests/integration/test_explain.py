@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.decode.test_exif import png_with_exif
-from tests.detect.real_model import centerface_path
+from tests.decode.formats.test_exif import png_with_exif
 from tests.integration.command_line import run_emostream
+from tests.vision.detect.real_model import centerface_path
 
 pytestmark = pytest.mark.integration
 

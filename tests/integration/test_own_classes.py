@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from emostream.cli.bench.demo_clip import make_demo_clip
-from tests.detect.real_model import centerface_path
 from tests.integration.command_line import run_emostream
 from tests.onnx_models import classifier_model, save_classifier
+from tests.vision.detect.real_model import centerface_path
 
 pytestmark = pytest.mark.integration
 

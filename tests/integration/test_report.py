@@ -13,8 +13,8 @@ from emostream.cli.bench.demo_clip import make_demo_clip
 from tests import media
 from tests.browser import assert_accessible, keep_screenshot, launch_chromium
 from tests.conftest import REPOSITORY
-from tests.detect.real_model import centerface_path
 from tests.integration.command_line import run_emostream
+from tests.vision.detect.real_model import centerface_path
 
 pytestmark = pytest.mark.integration
 

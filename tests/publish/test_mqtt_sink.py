@@ -24,8 +24,8 @@ from emostream.publish.registry import open_sink
 from emostream.testing.sink_contract import check_sink
 from emostream.wire.events import event_from_json, status_from_json
 from tests.ports import unused_port
+from tests.publish.redis.test_servers import make_certificate
 from tests.publish.samples import STATUS, events_of
-from tests.publish.test_servers import make_certificate
 
 BROKER = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 

@@ -14,7 +14,7 @@ from emostream.render.explanation import draw_explanations
 from emostream.render.heat_map import draw_heat_map, draw_scale
 from emostream.render.png import png_bytes, write_png
 from emostream.vision.explain.explanation import Explanation
-from tests.explain.test_explainer import explain
+from tests.vision.explain.test_explainer import explain
 
 
 def numbered(number: int) -> Explanation:

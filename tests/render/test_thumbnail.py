@@ -9,7 +9,7 @@ import pytest
 from emostream.domain.event import FaceEmotion
 from emostream.domain.face import Face
 from emostream.render.thumbnail import face_jpeg
-from tests.report.events import scores
+from tests.render.report.events import scores
 
 
 def face_in(box: tuple[float, float, float, float]) -> FaceEmotion:

@@ -19,11 +19,11 @@ from emostream.service.registry.records import StreamReport
 from emostream.service.registry.store import RegistryStore
 from emostream.service.registry.streams import StreamRegistry
 from emostream.service.worker.crash_guard import Opening, Openings
-from tests.publish.test_full_redis import fill
+from tests.publish.redis.test_full import fill
+from tests.service.api.test_app import Clients
 from tests.service.conftest import SETTINGS
-from tests.service.test_api import Clients
-from tests.service.test_jobs import records
-from tests.service.test_registry import record_of
+from tests.service.registry.test_jobs import records
+from tests.service.registry.test_streams import record_of
 
 pytestmark = pytest.mark.integration
 

@@ -16,7 +16,7 @@ from emostream.decode.location import parse_location
 from emostream.errors import SourceError, SourceRejectedError
 from emostream.service.egress.fetch import fetch
 from emostream.service.egress.policy import SourcePolicy
-from tests.service.test_parts import LOOPBACK, AnywherePolicy, Sources, settings_of
+from tests.service.worker.test_stream_factory import LOOPBACK, AnywherePolicy, Sources, settings_of
 
 pytestmark = pytest.mark.integration
 

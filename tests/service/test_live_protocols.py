@@ -19,12 +19,12 @@ from emostream.service.worker.host import StopReason, StreamHost
 from emostream.testing.fakes import CollectingSink
 from tests.media import http_server, wait_until
 from tests.ports import unused_port
+from tests.service.egress.test_rtsp import host_on
 from tests.service.live_sender import LiveSender, sending
 from tests.service.lossy_udp import lossy_udp
 from tests.service.mjpeg_server import mjpeg_server
 from tests.service.rtmp_server import rtmp_server
-from tests.service.test_rtsp import host_on
-from tests.service.test_stream_host import until
+from tests.service.worker.test_host import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -15,11 +15,11 @@ from emostream.service.registry.jobs import Job, JobRegistry
 from emostream.service.registry.store import FINISHED, JOBS, RECORDS, REPORTS, WORKERS, RegistryStore
 from emostream.service.registry.streams import StreamExistsError, StreamRegistry, UnreadableRecordError
 from emostream.testing.fakes import CollectingSink, ScriptedSource, gray_frames
+from tests.service.api.test_app import Clients, assert_problem, clients
 from tests.service.conftest import LeasesOf
+from tests.service.registry.test_jobs import records as job_records
+from tests.service.registry.test_unknown_fields import content
 from tests.service.streams import live_record
-from tests.service.test_api import Clients, assert_problem, clients
-from tests.service.test_jobs import records as job_records
-from tests.service.test_unknown_fields import content
 from tests.service.worker_bench import Bench, bench, file_record, until
 
 __all__ = ["bench", "clients"]

@@ -15,7 +15,7 @@ from emostream.domain.emotion import EMOTIONS
 from emostream.domain.face import Face
 from emostream.vision.detect.align import TEMPLATE_LANDMARKS, crop_face
 from emostream.vision.detect.detector import FaceDetector
-from tests.training.test_published_sets import AFFECTNET_HEADER, points_68, save, write
+from tests.training.data.test_published_sets import AFFECTNET_HEADER, points_68, save, write
 from training.data.labels import FERPLUS_COLUMNS
 
 Picture = npt.NDArray[np.uint8]

@@ -16,7 +16,7 @@ from emostream.vision.classify.ort_classifier import OrtClassifier
 from emostream.vision.models.manifest import load_manifest
 from tests.onnx_models import manifest_for
 from tests.training.made import made_faces, save_npz, tiny_config_in
-from tests.training.nets import CROPS
+from tests.training.tiny_nets import CROPS
 from tests.training.trained_nets import save_tiny_run
 from training import export as module
 from training.convert.parity import accuracy_drop, compare_heads, require_same_model

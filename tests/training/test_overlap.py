@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from emostream.errors import ConfigError
+from tests.training.data.test_duplicates import scenes
+from tests.training.data.test_load import save_contact_sheet
 from tests.training.made import made_faces, save_npz
-from tests.training.test_data import save_contact_sheet
-from tests.training.test_duplicates import scenes
 from tests.training.test_evaluate import save_brightness_model
 from training import overlap
 from training.data.face_set import FaceSet, build_face_set

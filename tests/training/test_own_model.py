@@ -16,7 +16,6 @@ import torch
 from emostream.domain.emotion import EMOTIONS
 from emostream.errors import ConfigError, ManifestError, SourceRejectedError
 from emostream.vision.models.manifest import load_manifest
-from tests.detect.real_model import real_detector
 from tests.training.made import made_faces, save_npz, tiny_config_in
 from tests.training.own_data import (
     LAYOUTS,
@@ -29,6 +28,7 @@ from tests.training.own_data import (
     whole_pictures,
     write_settings,
 )
+from tests.vision.detect.real_model import real_detector
 from training.compare import main as compare_main
 from training.config import TrainConfig, load_config
 from training.convert.onnx_graph import OUTPUT_NAMES

@@ -13,9 +13,9 @@ import pytest
 from emostream.domain.emotion import EMOTIONS
 from emostream.vision.classify.preprocess import batch_from_pictures
 from emostream.vision.models.manifest import load_manifest
+from tests.training.data.test_load import save_contact_sheet
 from tests.training.made import VOTE_COLUMN, made_faces, save_npz
-from tests.training.nets import outputs_of
-from tests.training.test_data import save_contact_sheet
+from tests.training.tiny_nets import outputs_of
 from tests.training.trained_nets import save_tiny_run
 from training.convert.onnx_graph import HeadScalings
 from training.convert.variants import FORMS

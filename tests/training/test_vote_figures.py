@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from emostream.domain.emotion import EMOTIONS
-from tests.training.test_labels import votes_for
+from tests.training.data.test_labels import votes_for
 from training.data.labels import majority_labels, vote_distributions
 from training.vote_figures import vote_figures, vote_statistics
 

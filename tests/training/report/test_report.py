@@ -147,4 +147,4 @@ def test_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "Spoiled pictures" not in Structure(report.read_text(encoding="utf-8")).headings
     capsys.readouterr()
     assert main([*arguments, "--explanation", str(tmp_path)]) == 5
-    assert "training.explain.run" in capsys.readouterr().err
+    assert "training.explain" in capsys.readouterr().err

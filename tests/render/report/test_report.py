@@ -1,0 +1,133 @@
+"""The page: whole, closed in itself, safe with any name, and readable without seeing it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emostream.domain.emotion import EMOTIONS
+from emostream.domain.event import EmotionEvent
+from emostream.render.report.html import text
+from emostream.render.report.report import Recording, RunRecord, report_page
+from tests.render.report.events import NOW, acted, event_of, face_of, frame_of
+from tests.strategies import emotion_events
+
+_VOID = {"meta", "img"}
+_JPEG = b"\xff\xd8 no real picture \xff\xd9"
+
+
+class Document(HTMLParser):
+    """Checks that elements are closed in order; keeps attributes and headings."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.headings: list[str] = []
+        self.feed(content)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in _VOID:
+            self.open.append(tag)
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def record_of(events: list[EmotionEvent], *, name: str = "clip.mp4", has_pictures: bool = True) -> RunRecord:
+    recording = Recording((lambda frame, event, face: _JPEG) if has_pictures else None)
+    for event in events:
+        recording.add(frame_of(event), event)
+    return RunRecord(
+        source_name=name,
+        created_at=NOW,
+        labels=EMOTIONS,
+        recording=recording,
+        source_facts=[("name", name)],
+        model_facts=[("classifier", "model 1")],
+        settings_facts=[("detect.kind", "centerface")],
+        files=["clip.csv"],
+    )
+
+
+def test_the_page_tells_who_showed_what_and_when() -> None:
+    page = report_page(record_of(acted(["happy"] * 50 + ["sad"] * 50)))
+    document = Document(page)
+    assert document.headings[0] == "h1"
+    assert document.headings.count("h1") == 1
+    for expected in ("Expressions in clip.mp4", "4.0 s", "happy 50%", "0.0 s: happy 94%", "detect.kind", "clip.csv"):
+        assert expected in page, expected
+    pictures = [value for tag, name, value in document.attributes if (tag, name) == ("img", "alt")]
+    assert pictures == ["Person #0 at 0.0 s: happy", "Person #0 at 2.0 s: sad"]
+    assert len(re.findall('role="img" aria-label="', page)) == 3, "each chart has a name"
+    assert "When person #0 showed what" in page, "and a table"
+
+
+def test_without_pictures_there_are_none() -> None:
+    page = report_page(record_of(acted(["happy"] * 50), has_pictures=False))
+    assert "<img" not in page
+    assert "key moment" in page
+
+
+def test_nothing_is_asked_for_from_anywhere_and_the_policy_fits_the_page() -> None:
+    page = report_page(record_of(acted(["happy"] * 50)))
+    document = Document(page)
+    for tag, name, value in document.attributes:
+        assert name not in ("style", "href", "onload", "onclick"), (tag, name)
+        if name == "src":
+            assert value.startswith("data:image/jpeg;base64,")
+    assert "url(" not in page
+    assert "<script" not in page
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', page)
+    (style,) = re.findall("<style>(.*?)</style>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none';")
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize("name", ['<script>alert("1")</script>.mp4', "a'\"><img src=x>.mp4", "\x1b[31m\udce9\x00.mp4"])
+def test_any_name_is_text(name: str) -> None:
+    page = report_page(record_of(acted(["happy"] * 5), name=name))
+    Document(page.encode("utf-8").decode())
+    assert "<script" not in page
+    assert "<img src=x" not in page
+    assert page.count(text(name)) >= 2
+
+
+def test_a_crowd_is_summed_up() -> None:
+    events = [event_of(0, *(face_of(number, "happy") for number in range(400)))]
+    page = report_page(record_of(events))
+    Document(page)
+    assert "370 more people" in page
+    assert "The 12 of 400 people who were seen longest." in page
+
+
+def test_nobody_was_there() -> None:
+    page = report_page(record_of([event_of(index) for index in range(3)]))
+    Document(page)
+    assert "No face was found in 3 frames." in page
+
+
+@settings(max_examples=30)
+@given(st.lists(emotion_events, max_size=4))
+def test_any_events_make_a_page(events: list[EmotionEvent]) -> None:
+    recording = Recording(None)
+    for event in sorted(events, key=lambda event: event.pts_seconds):
+        recording.add(frame_of(event), event)
+    labels = next((face.smoothed.labels for event in events for face in event.faces), EMOTIONS)
+    Document(report_page(RunRecord("clip", NOW, labels, recording)))

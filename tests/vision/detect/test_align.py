@@ -1,0 +1,153 @@
+"""Transforms obey their laws; crops show what they should, at any size of face."""
+
+from datetime import UTC, datetime
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emostream.domain.face import Face
+from emostream.domain.frame import Frame, Luma
+from emostream.vision.classify import preprocess
+from emostream.vision.detect.align import (
+    CROP_SIZE_PIXELS,
+    TEMPLATE_BOX,
+    TEMPLATE_LANDMARKS,
+    crop_face,
+    crop_faces,
+    crop_similarities,
+)
+from emostream.vision.geometry.similarity import scale_of, transform_points
+from tests.vision.geometry.test_similarity import similarities
+
+Points = npt.NDArray[np.float64]
+
+
+def face_from(crop_to_frame: Points) -> Face:
+    """The face whose crop is what this transform shows."""
+    landmarks = transform_points(crop_to_frame, TEMPLATE_LANDMARKS)
+    points = tuple((float(x), float(y)) for x, y in landmarks)
+    ((x, y),) = transform_points(crop_to_frame, [(TEMPLATE_BOX[:2] + TEMPLATE_BOX[2:]) / 2])
+    width, height = (TEMPLATE_BOX[2:] - TEMPLATE_BOX[:2]) * scale_of(crop_to_frame)
+    box = (float(x - width / 2), float(y - height / 2), float(x + width / 2), float(y + height / 2))
+    return Face(box_xyxy=box, score=0.9, landmarks=points)
+
+
+def upright(scale: float, x: float, y: float) -> Points:
+    return np.array([[scale, 0, x], [0, scale, y]], dtype=float)
+
+
+def test_template_is_symmetric_and_has_the_classifiers_size() -> None:
+    assert preprocess.CROP_SIZE_PIXELS == CROP_SIZE_PIXELS
+    np.testing.assert_allclose(TEMPLATE_BOX[0] + TEMPLATE_BOX[2], CROP_SIZE_PIXELS)
+    np.testing.assert_allclose(TEMPLATE_LANDMARKS[[0, 3], 0] + TEMPLATE_LANDMARKS[[1, 4], 0], CROP_SIZE_PIXELS)
+    np.testing.assert_allclose(TEMPLATE_LANDMARKS[[0, 3], 1], TEMPLATE_LANDMARKS[[1, 4], 1])
+    assert TEMPLATE_LANDMARKS[2, 0] == CROP_SIZE_PIXELS / 2
+
+
+def test_crop_at_scale_one_is_the_pixels_themselves() -> None:
+    luma = np.random.default_rng(0).integers(0, 256, (120, 160), dtype=np.uint8)
+    crop = crop_face(luma, face_from(upright(1, 30, 20)))
+    np.testing.assert_array_equal(crop, luma[20:84, 30:94])
+
+
+@pytest.mark.parametrize("scale", [1.6, 2.0, 3.3, 7.0, 20.0])
+def test_large_face_is_averaged_not_sampled(scale: float) -> None:
+    """Stripes one pixel wide must become gray; a smooth picture must stay where it is."""
+    side = int(CROP_SIZE_PIXELS * scale) + 200
+    stripes = np.zeros((side, side), np.uint8)
+    stripes[:, ::2] = 200
+    crop = crop_face(stripes, face_from(upright(scale, 90.3, 80.7)))
+    assert abs(crop.astype(float) - 100).max() <= 70  # an odd factor leaves a third of the contrast
+    rows, columns = np.indices((side, side))
+    smooth = ((rows + 2 * columns) * (255 / (3 * side))).astype(np.uint8)
+    crop = crop_face(smooth, face_from(upright(scale, 90.3, 80.7)))
+    y, x = (np.indices(crop.shape) + 0.5) * scale + np.array([80.7, 90.3])[:, None, None] - 0.5
+    np.testing.assert_allclose(crop, (y + 2 * x) * (255 / (3 * side)), atol=2)
+
+
+def test_rotated_face_is_turned_upright() -> None:
+    picture = cv2.GaussianBlur(np.random.default_rng(3).integers(0, 256, (64, 64), dtype=np.uint8), (9, 9), 2)
+    angle, scale = np.deg2rad(30), 1.5
+    a, b = scale * np.cos(angle), scale * np.sin(angle)
+    crop_to_frame = np.array([[a, -b, 120], [b, a, 60]])
+    shift = crop_to_frame.copy()
+    shift[:, 2] += crop_to_frame[:, :2] @ [0.5, 0.5] - 0.5
+    frame = cv2.warpAffine(picture, shift, (300, 250))
+    crop = crop_face(np.asarray(frame, np.uint8), face_from(crop_to_frame))
+    assert abs(crop[4:-4, 4:-4].astype(float) - picture[4:-4, 4:-4]).mean() < 3
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.7, 6.0])
+@pytest.mark.parametrize("size", [48, 96])
+def test_another_side_shows_the_same_part_of_the_frame(size: int, scale: float) -> None:
+    side = int(CROP_SIZE_PIXELS * scale) + 100
+    rows, columns = np.indices((side, side))
+    smooth = ((rows + 2 * columns) * (255 / (3 * side))).astype(np.uint8)
+    crop = crop_face(smooth, face_from(upright(scale, 40.3, 30.7)), size=size)
+    assert crop.shape == (size, size)
+    step = scale * CROP_SIZE_PIXELS / size
+    y, x = (np.indices(crop.shape) + 0.5) * step + np.array([30.7, 40.3])[:, None, None] - 0.5
+    np.testing.assert_allclose(crop, (y + 2 * x) * (255 / (3 * side)), atol=2)
+
+
+def test_border_is_repeated_outside_the_frame() -> None:
+    luma = np.full((100, 100), 30, np.uint8)
+    luma[:, 0] = 200
+    crop = crop_face(luma, face_from(upright(1, -40, 10)))
+    assert (crop[:, :40] == 200).all()
+
+
+@given(similarities(), st.integers(1, 80), st.integers(1, 80))
+def test_any_face_in_any_frame_gives_a_crop(similarity: Points, width: int, height: int) -> None:
+    """Also far outside, also in a frame of one pixel; values never leave the frame's range."""
+    luma = np.full((height, width), 77, np.uint8)
+    crop = crop_face(luma, face_from(similarity))
+    assert crop.shape == (64, 64)
+    assert (crop == 77).all()
+
+
+def test_writes_into_the_row_it_is_given() -> None:
+    luma = np.random.default_rng(0).integers(0, 256, (120, 160), dtype=np.uint8)
+    luma.flags.writeable = False
+    batch = np.zeros((3, 64, 64), np.uint8)
+    face = face_from(upright(1.3, 10, 10))
+    returned = crop_face(luma, face, out=batch[1])
+    assert returned.base is batch
+    np.testing.assert_array_equal(batch[1], crop_face(luma, face))
+    assert not batch[[0, 2]].any()
+
+
+def frame_of(luma: Luma, *, is_full_range: bool) -> Frame:
+    return Frame("s", 0, 0.0, datetime(2026, 1, 1, tzinfo=UTC), luma, is_full_range=is_full_range)
+
+
+def test_batch_holds_all_crops_in_order_and_full_range() -> None:
+    luma = np.random.default_rng(0).integers(16, 236, (120, 160), dtype=np.uint8)
+    faces = [face_from(upright(1, 5, 5)), face_from(upright(1, 60, 30))]
+    full, limited = frame_of(luma, is_full_range=True), frame_of(luma, is_full_range=False)
+    batch = crop_faces([full, limited, full], [faces, faces[:1], []])
+    assert batch.shape == (3, 64, 64)
+    np.testing.assert_array_equal(batch[1], crop_face(luma, faces[1]))
+    np.testing.assert_array_equal(batch[2], limited.full_luma(batch[0]))
+    assert crop_faces([full], [[]]).shape == (0, 64, 64)
+
+
+@given(st.lists(similarities(), max_size=4))
+def test_similarities_undo_how_each_face_stands(crop_to_frame: list[Points]) -> None:
+    found = crop_similarities([face_from(similarity) for similarity in crop_to_frame])
+    assert found.shape == (len(crop_to_frame), 2, 3)
+    for similarity, back in zip(crop_to_frame, found, strict=True):
+        np.testing.assert_allclose(
+            transform_points(back, transform_points(similarity, TEMPLATE_LANDMARKS)), TEMPLATE_LANDMARKS, atol=1e-5
+        )
+
+
+def test_landmarks_in_one_place_leave_the_face_upright() -> None:
+    face = Face(box_xyxy=(10, 10, 60, 70), score=0.9, landmarks=((30, 30),) * 5)
+    (similarity,) = crop_similarities([face])
+    assert similarity[1, 0] == 0
+    assert similarity[0, 0] > 0
