@@ -45,7 +45,7 @@ from emostream.publish.registry import open_redis_sink, open_sink
 from emostream.publish.sink import EventSink
 from emostream.publish.sink_group import SinkGroup
 from emostream.render.encoder import ENCODERS
-from emostream.telemetry.collector import Measurement, live_source_of
+from emostream.telemetry.collector import MetricsCollector, live_source_of
 from emostream.telemetry.logs import STREAM_ID
 from emostream.telemetry.tracing import open_tracer
 
@@ -170,10 +170,10 @@ async def _analyze(
             pass  # a wrong URL is found before work starts
         sinks.append(open_redis_sink(settings.publish, redis_url=redis_url, kind_of=lambda _: spec.kind))
     sinks += [open_sink(url, settings=settings.publish) for url in urls]
-    measurement = Measurement(has_stream_label=settings.metrics.stream_label)
+    collector = MetricsCollector(has_stream_label=settings.metrics.stream_label)
     for single in sinks:
-        measurement.watch_sink(single)
-    with _serving_metrics(measurement, host=settings.metrics.host, port=metrics_port):
+        collector.watch_sink(single)
+    with _serving_metrics(collector, host=settings.metrics.host, port=metrics_port):
         return await run_analysis(
             spec,
             settings=settings,
@@ -181,12 +181,12 @@ async def _analyze(
             summary=summary,
             epoch=new_epoch(),
             observers=observers,
-            measurement=measurement,
+            collector=collector,
         )
 
 
 @contextlib.contextmanager
-def _serving_metrics(measurement: Measurement, *, host: str, port: int | None) -> Iterator[None]:
+def _serving_metrics(collector: MetricsCollector, *, host: str, port: int | None) -> Iterator[None]:
     if port is None:
         yield
         return
@@ -196,7 +196,7 @@ def _serving_metrics(measurement: Measurement, *, host: str, port: int | None) -
         raise ConfigError(
             f"metrics need a package that is not installed ({exc.name}): pip install 'emostream[serve]'"
         ) from exc
-    with serving_metrics(measurement.collect, host=host, port=port) as chosen:
+    with serving_metrics(collector.collect, host=host, port=port) as chosen:
         notes.print(f"metrics: http://{host}:{chosen}/metrics", markup=False)
         yield
 
@@ -210,7 +210,7 @@ async def run_analysis(
     epoch: int,
     observers: Sequence[RunObserver] = (),
     progress: bool = True,
-    measurement: Measurement | None = None,
+    collector: MetricsCollector | None = None,
 ) -> PipelineStats:
     """Run a source to its end into a sink, which is closed afterwards.
 
@@ -229,10 +229,10 @@ async def run_analysis(
         models = load_models(settings)
         try:
             source = _source_of(spec, settings=settings.decode)
-            if measurement is not None:
-                measurement.watch_classifier(models.classifier)
-                measurement.watch_source(spec.stream_id, source, live=live_source_of(source))
-                sink = measurement.measured(sink)
+            if collector is not None:
+                collector.watch_classifier(models.classifier)
+                collector.watch_source(spec.stream_id, source, live=live_source_of(source))
+                sink = collector.measured(sink)
             with (
                 open_tracer(settings.tracing, instance_id=f"analyze-{epoch}") as tracer,
                 contextlib.ExitStack() as stack,

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from emostream.config import Settings
 from emostream.service.registry.metrics import MetricsLoop, Recorder
 from emostream.service.registry.store import RegistryStore
-from emostream.telemetry.collector import Measurement
-from emostream.telemetry.values import Family
+from emostream.telemetry.collector import MetricsCollector
+from emostream.telemetry.values import MetricFamily
 from emostream.vision.classify.batcher import BatchStats
 from emostream.vision.models.manifest import ModelManifest
 
@@ -35,14 +35,14 @@ async def measured_classifier(
         manifest: of its model.
         record: gets the figures as well.
     """
-    measurement = Measurement(has_stream_label=settings.metrics.stream_label)
-    measurement.watch_batches(stats, manifest=manifest)
+    collector = MetricsCollector(has_stream_label=settings.metrics.stream_label)
+    collector.watch_batches(stats, manifest=manifest)
 
     async with RegistryStore(settings.publish, redis_url=redis_url, max_retry_seconds=0) as store:
 
-        async def collect() -> Sequence[Family]:
+        async def collect() -> Sequence[MetricFamily]:
             await store.note_helper(process_id)
-            return measurement.collect()
+            return collector.collect()
 
         loop = MetricsLoop(
             process_id, collect, interval_seconds=settings.metrics.interval_seconds, store=store, record=record

@@ -133,7 +133,7 @@ class RemoteClassifier:
         """The contract of the model."""
         return self._manifest
 
-    async def classify(self, crops: Crops, *, may_wait: bool) -> Classified:
+    async def classify(self, crops: Crops, *, allow_batching_delay: bool) -> Classified:
         """See `SharedClassifier.classify`; arrays are cut to what one batch takes."""
         started = time.perf_counter()
         parts = [crops[start : start + _MAX_BATCH_SIZE] for start in range(0, len(crops), _MAX_BATCH_SIZE)]

@@ -8,7 +8,7 @@ from typing import Any
 from ray.serve import metrics as ray_metrics
 
 from emostream.telemetry.metrics import MetricType
-from emostream.telemetry.values import Distribution, Family, Growth, Labels
+from emostream.telemetry.values import Deltas, Distribution, Labels, MetricFamily
 
 # Ray refuses to add 0, and a series exists from the first addition on. Whatever is counted later, its sum is exact.
 _AS_GOOD_AS_NOTHING = 1e-300
@@ -26,11 +26,11 @@ class RayRecorder:
 
     def __init__(self) -> None:
         self._made: dict[str, Any] = {}  # by name
-        self._growth = Growth()
+        self._deltas = Deltas()
         self._counters: dict[str, set[Labels]] = {}
         self._gauges: dict[str, set[Labels]] = {}
 
-    def __call__(self, families: Sequence[Family]) -> None:
+    def __call__(self, families: Sequence[MetricFamily]) -> None:
         """Hand over."""
         for family in families:
             made = self._made.get(family.metric.name)
@@ -44,17 +44,17 @@ class RayRecorder:
                 for series, distribution in family.distributions.items():
                     self._observe(made, family, series, distribution)
 
-    def _count(self, counter: ray_metrics.Counter, family: Family) -> None:
+    def _count(self, counter: ray_metrics.Counter, family: MetricFamily) -> None:
         begun = self._counters.setdefault(family.metric.name, set())
         for series, value in family.values.items():
-            grown = self._growth.of((family.metric.name, series), value)
+            grown = self._deltas.of((family.metric.name, series), value)
             if series not in begun:
                 counter.inc(_AS_GOOD_AS_NOTHING, tags=_tags(family, series))
                 begun.add(series)
             if grown > 0:
                 counter.inc(grown, tags=_tags(family, series))
 
-    def _set(self, gauge: ray_metrics.Gauge, family: Family) -> None:
+    def _set(self, gauge: ray_metrics.Gauge, family: MetricFamily) -> None:
         gone = self._gauges.get(family.metric.name, set()) - family.values.keys()
         for series in gone:
             gauge.set(0, tags=_tags(family, series))
@@ -63,17 +63,17 @@ class RayRecorder:
         self._gauges[family.metric.name] = set(family.values)
 
     def _observe(
-        self, histogram: ray_metrics.Histogram, family: Family, series: Labels, distribution: Distribution
+        self, histogram: ray_metrics.Histogram, family: MetricFamily, series: Labels, distribution: Distribution
     ) -> None:
         tags = _tags(family, series)
         for bucket, (count, total) in enumerate(zip(distribution.counts, distribution.sums, strict=True)):
             key = (family.metric.name, series, bucket)
-            num_new, new_total = self._growth.of((*key, "n"), count), self._growth.of((*key, "sum"), total)
+            num_new, new_total = self._deltas.of((*key, "n"), count), self._deltas.of((*key, "sum"), total)
             for _ in range(int(num_new)):
                 histogram.observe(new_total / num_new, tags=tags)
 
 
-def _make(family: Family) -> Any:
+def _make(family: MetricFamily) -> Any:
     metric = family.metric
     arguments: dict[str, Any] = {"description": metric.help, "tag_keys": family.names}  # its types allow one tag only
     if metric.type is MetricType.COUNTER:
@@ -83,5 +83,5 @@ def _make(family: Family) -> Any:
     return ray_metrics.Histogram(metric.name, boundaries=list(metric.buckets), **arguments)
 
 
-def _tags(family: Family, series: Labels) -> dict[str, str]:
+def _tags(family: MetricFamily, series: Labels) -> dict[str, str]:
     return dict(zip(family.names, series, strict=True))

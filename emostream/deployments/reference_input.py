@@ -64,7 +64,7 @@ async def check_models(models: Models) -> None:
     """
     try:
         await asyncio.to_thread(models.detector.detect, reference_picture())
-        await models.classifier.classify(reference_crops(models.classifier.manifest), may_wait=False)
+        await models.classifier.classify(reference_crops(models.classifier.manifest), allow_batching_delay=False)
     except EmostreamError as exc:
         if not exc.retryable:
             raise

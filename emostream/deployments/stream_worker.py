@@ -57,7 +57,7 @@ def _load_models(
     health_check_timeout_s=10,
 )
 class StreamWorkers:
-    """Each replica runs one `service/worker.py`. Nobody calls it: it finds its work in the registry."""
+    """Each replica runs one `service/worker/worker.py`. Nobody calls it: it finds its work in the registry."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,

@@ -1,6 +1,6 @@
 """What consumers receive: events of frames, of changes in a stream's life, and summaries of intervals.
 
-How an event looks on the wire is not decided here but in `publish/wire.py`.
+How an event looks on the wire is not decided here but in `wire/events.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ UNKNOWN = "unknown"
 """Stands in place of the dominant emotion where the picture of the face is too bad to name one."""
 
 MAX_NAME_LENGTH = 256
-"""Of classes and models, in characters: what the reader of an event takes (`publish/wire_models.py`)."""
+"""Of classes and models, in characters: what the reader of an event takes (`wire/event_models.py`)."""
 
 
 def class_name_problem(name: str) -> str | None:
@@ -52,7 +52,7 @@ class FaceEmotion:
         smoothed: the same over the recent past of this track.
         quality: flags raised by measurements on this frame.
         dominant: the emotion this face is said to show: one of the labels, or `UNKNOWN`. When not given, the most
-            probable one after smoothing; the pipeline gives one that does not flicker (`track/dominance.py`).
+            probable one after smoothing; the pipeline gives one that does not flicker (`vision/classify/hysteresis.py`).
         zones: names of the zones of the picture that the face is in, in the order of the stream's specification.
     """
 

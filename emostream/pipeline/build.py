@@ -28,7 +28,7 @@ from emostream.publish.sink import EventSink
 from emostream.telemetry.tracing import FrameTracer
 from emostream.vision.classify.batcher import CropBatcher
 from emostream.vision.classify.classifier import SharedClassifier
-from emostream.vision.classify.hysteresis import DominantEmotion
+from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.load import load_classifier
 from emostream.vision.classify.smoothing import EmotionSmoother
 from emostream.vision.detect.detector import FaceDetector
@@ -171,7 +171,7 @@ class Stages:
 
     detect: Callable[[Luma], list[Face]]
     smoother: EmotionSmoother
-    dominance: DominantEmotion
+    hysteresis: EmotionHysteresis
 
 
 def build_stages(settings: Settings, *, detect: Callable[[Luma], list[Face]]) -> Stages:
@@ -180,7 +180,7 @@ def build_stages(settings: Settings, *, detect: Callable[[Luma], list[Face]]) ->
     return Stages(
         detect,
         EmotionSmoother(time_constant_seconds=classify.smoothing_seconds),
-        DominantEmotion(hold_seconds=classify.hold_seconds, margin=classify.switch_margin),
+        EmotionHysteresis(hold_seconds=classify.hold_seconds, margin=classify.switch_margin),
     )
 
 
@@ -213,7 +213,7 @@ def build_pipeline(
         ),
         classifier=models.classifier,
         smoother=stages.smoother,
-        dominance=stages.dominance,
+        hysteresis=stages.hysteresis,
         zones=spec.zones or zones_from(settings.zones.get(spec.stream_id, ())),
         summary=_rolling_summary(settings.publish.summary_seconds),
         sink=sink,

@@ -16,7 +16,7 @@ from emostream.domain.frame import Frame
 from emostream.domain.zones import Zone, zones_of
 from emostream.telemetry.tracing import ChunkTrace
 from emostream.vision.classify.classifier import Classified
-from emostream.vision.classify.hysteresis import DominantEmotion
+from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.quality import quality_flags
 from emostream.vision.classify.smoothing import EmotionSmoother
 from emostream.vision.models.manifest import ModelManifest
@@ -72,14 +72,14 @@ class EventMaker:
         epoch: int,
         manifest: ModelManifest,
         smoother: EmotionSmoother,
-        dominance: DominantEmotion | None = None,
+        hysteresis: EmotionHysteresis | None = None,
         zones: Sequence[Zone] = (),
     ) -> None:
         self._stream_id = stream_id
         self._epoch = epoch
         self._manifest = manifest
         self._smoother = smoother
-        self._dominance = dominance
+        self._hysteresis = hysteresis
         self._zones = tuple(zones)
         self._last: dict[int | None, FaceEmotion] = {}
 
@@ -125,8 +125,8 @@ class EventMaker:
 
     def _forget(self, ended_track_ids: Sequence[int]) -> None:
         self._smoother.forget(ended_track_ids)
-        if self._dominance is not None:
-            self._dominance.forget(ended_track_ids)
+        if self._hysteresis is not None:
+            self._hysteresis.forget(ended_track_ids)
 
     def _scored(
         self, face: Face, crop: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.float32], *, frame: Frame
@@ -137,8 +137,8 @@ class EventMaker:
         smoothed = tuple(self._smoother.smooth(face.track_id, probabilities, pts_seconds=pts_seconds).tolist())
         quality = quality_flags(face, crop)
         dominant = ""
-        if self._dominance is not None:
-            dominant = self._dominance.name(
+        if self._hysteresis is not None:
+            dominant = self._hysteresis.name(
                 face.track_id, smoothed, labels=labels, quality=quality, pts_seconds=pts_seconds
             )
         return FaceEmotion(

@@ -28,12 +28,12 @@ from emostream.domain.summary import RollingSummary
 from emostream.domain.zones import Zone
 from emostream.errors import EmostreamError, PublishError, SourceError
 from emostream.pipeline.chunk import EventMaker, FollowedChunk, ScoredChunk
-from emostream.pipeline.serial_executor import Strand
+from emostream.pipeline.serial_executor import SerialExecutor
 from emostream.publish.sink import EventSink, publish_summary
 from emostream.telemetry.tracing import FrameTracer, stage
 from emostream.vision.classify.classifier import SharedClassifier
-from emostream.vision.classify.hysteresis import DominantEmotion
-from emostream.vision.classify.load_shedding import ClassifyPace
+from emostream.vision.classify.hysteresis import EmotionHysteresis
+from emostream.vision.classify.load_shedding import LoadShedding
 from emostream.vision.classify.smoothing import EmotionSmoother
 from emostream.vision.detect.align import crop_faces
 from emostream.vision.track.follower import FaceFollower, FollowedFaces
@@ -118,7 +118,7 @@ class Pipeline:
         classifier: SharedClassifier,
         smoother: EmotionSmoother,
         sink: EventSink,
-        dominance: DominantEmotion | None = None,
+        hysteresis: EmotionHysteresis | None = None,
         zones: Sequence[Zone] = (),
         summary: RollingSummary | None = None,
         workers: Executor | None = None,
@@ -137,10 +137,10 @@ class Pipeline:
             epoch=epoch,
             manifest=classifier.manifest,
             smoother=smoother,
-            dominance=dominance,
+            hysteresis=hysteresis,
             zones=zones,
         )
-        self._pace = ClassifyPace()
+        self._load_shedding = LoadShedding()
         self._classified_track_ids: set[int | None] = set()
         self._summary = summary
         self._sink = sink
@@ -148,7 +148,7 @@ class Pipeline:
         self._tracer = tracer
         self._now = now
         self._executor = ThreadPoolExecutor(max_workers=3, thread_name_prefix=f"emostream-{stream_id}")
-        self._strand = Strand(workers or self._executor)
+        self._serial_executor = SerialExecutor(workers or self._executor)
         self._last_following: Future[FollowedChunk] | None = None
 
     async def run(self) -> PipelineStats:
@@ -236,7 +236,7 @@ class Pipeline:
             ):
                 num_dropped = buffer.num_dropped - self.stats.num_dropped
                 self.stats.num_dropped += num_dropped
-                work = self._strand.submit(self._follow, frames, num_dropped, buffer.wait_seconds)
+                work = self._serial_executor.submit(self._follow, frames, num_dropped, buffer.wait_seconds)
                 del frames  # their pictures are not held while the next ones are waited for
                 self._last_following, following = work, asyncio.wrap_future(work)
                 following.add_done_callback(_note_error)
@@ -264,7 +264,7 @@ class Pipeline:
 
     def _is_classified(self, found: FollowedFaces, wait_seconds: float) -> bool:
         """Whether the faces of the next frame are classified: those of files are, and so are all when one is new."""
-        is_due = self._source.kind is StreamKind.FILE or self._pace.is_due(
+        is_due = self._source.kind is StreamKind.FILE or self._load_shedding.is_due(
             wait_seconds=wait_seconds, now_seconds=time.monotonic()
         )
         track_ids = {face.track_id for face in found.faces}
@@ -285,9 +285,11 @@ class Pipeline:
         await classified.put(None)
 
     async def _classify(self, chunk: FollowedChunk) -> ScoredChunk:
-        may_wait = self._source.kind is StreamKind.LIVE
+        allow_batching_delay = self._source.kind is StreamKind.LIVE
         with stage(chunk.trace, "classify"):
-            return ScoredChunk(chunk, await self._classifier.classify(chunk.crops, may_wait=may_wait))
+            return ScoredChunk(
+                chunk, await self._classifier.classify(chunk.crops, allow_batching_delay=allow_batching_delay)
+            )
 
     async def _publish_all(self, classified: asyncio.Queue[asyncio.Task[ScoredChunk] | None]) -> None:
         while (classifying := await classified.get()) is not None:

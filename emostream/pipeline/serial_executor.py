@@ -14,7 +14,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Strand:
+class SerialExecutor:
     """Runs calls one at a time, in the order they were submitted, in the threads of an executor.
 
     The thread that ends one call puts the next one up for the executor by itself, so an event loop that is busy holds

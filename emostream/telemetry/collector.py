@@ -38,9 +38,9 @@ from emostream.telemetry.metrics import (
     WAITING_EVENTS,
     Metric,
 )
-from emostream.telemetry.metrics_sink import MeasuredSink
-from emostream.telemetry.process import ProcessFigures
-from emostream.telemetry.values import Family, Figures, Growth
+from emostream.telemetry.metrics_sink import MetricsSink
+from emostream.telemetry.process import ProcessMetrics
+from emostream.telemetry.values import Deltas, MetricFamily, MetricValues
 from emostream.vision.classify.batcher import BatchStats, CropBatcher
 from emostream.vision.classify.classifier import SharedClassifier
 from emostream.vision.models.manifest import ModelManifest
@@ -52,30 +52,30 @@ class _Watched:
     live: LiveSource | None
 
 
-class Measurement:
+class MetricsCollector:
     """All figures of a process that runs pipelines.
 
     Args:
-        has_stream_label: see `Figures`.
+        has_stream_label: see `MetricValues`.
         now: wall clock, aware UTC.
     """
 
     def __init__(self, *, has_stream_label: bool = True, now: Callable[[], datetime] = utc_now) -> None:
-        self.figures = Figures(has_stream_label=has_stream_label)
+        self.metric_values = MetricValues(has_stream_label=has_stream_label)
         self._now = now
-        self._growth = Growth()
-        self._process = ProcessFigures(self.figures)
+        self._deltas = Deltas()
+        self._process = ProcessMetrics(self.metric_values)
         self._sources: dict[str, _Watched] = {}
         self._sinks: list[EventSink] = []
-        self._measured: list[MeasuredSink] = []
+        self._measured: list[MetricsSink] = []
         self._manifest: ModelManifest | None = None
         self._batches: BatchStats | None = None
         self._lock = threading.Lock()
 
-    def measured(self, sink: EventSink) -> MeasuredSink:
+    def measured(self, sink: EventSink) -> MetricsSink:
         """The sink to give to pipelines instead of this one."""
         self._sinks.append(sink)
-        self._measured.append(MeasuredSink(sink, figures=self.figures, now=self._now))
+        self._measured.append(MetricsSink(sink, metric_values=self.metric_values, now=self._now))
         return self._measured[-1]
 
     def watch_sink(self, sink: EventSink) -> None:
@@ -95,7 +95,7 @@ class Measurement:
         """Read the counters of a stream's source from now on; `live` is the live source inside it."""
         self._read_source(stream_id)  # what the one before counted last
         for count in ("decoded", "sampled", "corrupt", "seconds", "reconnects", "stalls"):
-            self._growth.forget((stream_id, count))
+            self._deltas.forget((stream_id, count))
         self._sources[stream_id] = _Watched(source, live)
 
     def keep_streams(self, stream_ids: Collection[str]) -> None:
@@ -105,13 +105,13 @@ class Measurement:
             del self._sources[stream_id]
             for measured in self._measured:
                 measured.forget(stream_id)
-        self.figures.keep_streams(stream_ids)
+        self.metric_values.keep_streams(stream_ids)
 
-    def collect(self, *, resting_ids: Collection[str] = ()) -> list[Family]:
+    def collect(self, *, resting_ids: Collection[str] = ()) -> list[MetricFamily]:
         """Look at everything now; `resting_ids` are streams that are paused and so have no lag. From any thread."""
         with self._lock:
             self._look(resting_ids)
-            return self.figures.families()
+            return self.metric_values.families()
 
     def _look(self, resting_ids: Collection[str]) -> None:
         self._process.collect()
@@ -121,12 +121,12 @@ class Measurement:
         if self._batches is not None:
             self._read_batches(self._batches)
         if self._manifest is not None:
-            self.figures.set(MODEL_INFO, 1, model=self._manifest.name, version=self._manifest.version)
+            self.metric_values.set(MODEL_INFO, 1, model=self._manifest.name, version=self._manifest.version)
         for sink in self._sinks:
             self._read_sink(sink)
 
     def _grow(self, metric: Metric, key: tuple[object, ...], count: float, **labels: str) -> None:
-        self.figures.add(metric, self._growth.of(key, count), **labels)
+        self.metric_values.add(metric, self._deltas.of(key, count), **labels)
 
     def _read_source(self, stream_id: str) -> None:
         watched = self._sources.get(stream_id)
@@ -144,7 +144,7 @@ class Measurement:
 
     def _set_stream_gauges(self, resting_ids: Collection[str]) -> None:
         decoders = {stream_id: _decoder_of(watched.source) for stream_id, watched in self._sources.items()}
-        self.figures.replace(
+        self.metric_values.replace(
             DECODER_INFO,
             [({"stream_id": name, "decoder": decoder}, 1) for name, decoder in decoders.items() if decoder],
         )
@@ -156,14 +156,14 @@ class Measurement:
                 for name, event in measured.newest().items()
                 if name not in resting_ids
             ]
-        self.figures.replace(SOURCE_LAG, lags)
+        self.metric_values.replace(SOURCE_LAG, lags)
 
     def _read_batches(self, stats: BatchStats) -> None:
         self._grow(BATCH_WAIT, ("wait",), stats.wait_seconds)
         self._grow(BATCH_COMPUTE, ("compute",), stats.compute_seconds)
         for size, count in list(stats.batch_sizes.items()):
-            if grown := self._growth.of(("size", size), count):
-                self.figures.observe(BATCH_SIZE, size, count=int(grown))
+            if grown := self._deltas.of(("size", size), count):
+                self.metric_values.observe(BATCH_SIZE, size, count=int(grown))
 
     def _read_sink(self, sink: EventSink) -> None:
         if isinstance(sink, SpoolSink):
@@ -177,7 +177,7 @@ class Measurement:
         self._grow(SPOOLED_EVENTS, (spool, "sent"), stats.num_sent, result="sent")
         self._grow(LOST_EVENTS, (spool, "dropped"), stats.num_dropped, reason="spool_full")
         self._grow(LOST_EVENTS, (spool, "rejected"), stats.num_rejected, reason="rejected")
-        self.figures.set(WAITING_EVENTS, spool.num_waiting)
+        self.metric_values.set(WAITING_EVENTS, spool.num_waiting)
         self._read_sink(spool.inner)
 
     def _read_redis(self, sink: RedisSink) -> None:
@@ -189,9 +189,9 @@ class Measurement:
         memory = sink.memory.stats
         self._grow(TRIMMED_EVENTS, (sink, "trimmed"), memory.num_trimmed)
         if memory.max_bytes:
-            self.figures.set(REDIS_MEMORY_USED, memory.used_bytes)
-            self.figures.set(REDIS_MEMORY_LIMIT, memory.max_bytes)
-        self.figures.replace(
+            self.metric_values.set(REDIS_MEMORY_USED, memory.used_bytes)
+            self.metric_values.set(REDIS_MEMORY_LIMIT, memory.max_bytes)
+        self.metric_values.replace(
             GROUP_LAG,
             [
                 ({"stream_id": stream_id, "group": group}, lag)

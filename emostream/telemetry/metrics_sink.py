@@ -20,12 +20,12 @@ from emostream.telemetry.metrics import (
     TRACKS,
     VISIBLE_FACES,
 )
-from emostream.telemetry.values import Figures
+from emostream.telemetry.values import MetricValues
 
 _STAGES = ("detect", "follow", "wait", "classify")  # of an event's `latency_ms`
 
 
-class MeasuredSink:
+class MetricsSink:
     """Delivers, then counts: frames, faces, emotions, tracks, stage times, and the time from capture to delivery.
 
     Args:
@@ -39,12 +39,12 @@ class MeasuredSink:
         self,
         sink: EventSink,
         *,
-        figures: Figures,
+        metric_values: MetricValues,
         now: Callable[[], datetime],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._sink = sink
-        self._figures = figures
+        self._metric_values = metric_values
         self._now = now
         self._clock = clock
         self._newest: dict[str, EmotionEvent] = {}
@@ -56,7 +56,7 @@ class MeasuredSink:
         started = self._clock()
         await self._sink.publish(events)
         if events:
-            self._figures.add(STAGE_SECONDS, self._clock() - started, stage="publish")
+            self._metric_values.add(STAGE_SECONDS, self._clock() - started, stage="publish")
             self._count(events)
 
     async def publish_status(self, event: StatusEvent) -> None:
@@ -78,10 +78,10 @@ class MeasuredSink:
     def collect(self) -> None:
         """Bring the gauges of streams up to date. Callable from any thread."""
         newest, latencies = self.newest(), dict(self._latencies)
-        self._figures.replace(
+        self._metric_values.replace(
             VISIBLE_FACES, [({"stream_id": name}, len(event.faces)) for name, event in newest.items()]
         )
-        self._figures.replace(LAST_LATENCY, [({"stream_id": name}, late) for name, late in latencies.items()])
+        self._metric_values.replace(LAST_LATENCY, [({"stream_id": name}, late) for name, late in latencies.items()])
 
     def forget(self, stream_id: str) -> None:
         """A stream is not here any more."""
@@ -89,22 +89,22 @@ class MeasuredSink:
             known.pop(stream_id, None)
 
     def _count(self, events: Sequence[EmotionEvent]) -> None:
-        figures, now, stream_id = self._figures, self._now(), events[-1].stream_id
-        figures.add(PUBLISHED_EVENTS, len(events), stream_id=stream_id)
-        figures.add(FACES, sum(len(event.faces) for event in events), stream_id=stream_id)
+        metric_values, now, stream_id = self._metric_values, self._now(), events[-1].stream_id
+        metric_values.add(PUBLISHED_EVENTS, len(events), stream_id=stream_id)
+        metric_values.add(FACES, sum(len(event.faces) for event in events), stream_id=stream_id)
         num_dropped = sum(event.num_dropped for event in events)
-        figures.add(DROPPED_FRAMES, num_dropped, stream_id=stream_id, reason="late")
+        metric_values.add(DROPPED_FRAMES, num_dropped, stream_id=stream_id, reason="late")
         num_repeated = sum(not event.is_classified for event in events)
-        figures.add(REPEATED_FRAMES, num_repeated, stream_id=stream_id)
+        metric_values.add(REPEATED_FRAMES, num_repeated, stream_id=stream_id)
         for stage in _STAGES:
             seconds = sum(event.latency_ms.get(stage, 0.0) for event in events) / 1000
-            figures.add(STAGE_SECONDS, seconds, stage=stage)
+            metric_values.add(STAGE_SECONDS, seconds, stage=stage)
         for event in events:
             self._latencies[stream_id] = (now - event.captured_at).total_seconds()
-            figures.observe(EVENT_LATENCY, self._latencies[stream_id])
+            metric_values.observe(EVENT_LATENCY, self._latencies[stream_id])
             for face in event.faces:
-                figures.add(EMOTION_FACES, 1, stream_id=stream_id, emotion=face.dominant)
-        figures.add(TRACKS, sum(self._num_new_tracks(event) for event in events), stream_id=stream_id)
+                metric_values.add(EMOTION_FACES, 1, stream_id=stream_id, emotion=face.dominant)
+        metric_values.add(TRACKS, sum(self._num_new_tracks(event) for event in events), stream_id=stream_id)
         self._newest[stream_id] = events[-1]
 
     def _num_new_tracks(self, event: EmotionEvent) -> int:

@@ -19,28 +19,28 @@ from emostream.telemetry.metrics import (
     GPU_UTILIZATION,
     MEMORY,
 )
-from emostream.telemetry.values import Figures, Growth
+from emostream.telemetry.values import Deltas, MetricValues
 
 _STATM = Path("/proc/self/statm")
 
 
-class ProcessFigures:
+class ProcessMetrics:
     """Brings memory, processor time, versions and GPUs up to date at each `collect`."""
 
-    def __init__(self, figures: Figures) -> None:
-        self._figures = figures
-        self._growth = Growth()
+    def __init__(self, metric_values: MetricValues) -> None:
+        self._metric_values = metric_values
+        self._deltas = Deltas()
 
     def collect(self) -> None:
         """Look now."""
-        figures = self._figures
-        figures.set(BUILD_INFO, 1, version=version("emostream"), python=platform.python_version())
-        figures.set(MEMORY, resident_memory_bytes())
-        figures.add(CPU_SECONDS, self._growth.of("cpu", time.process_time()))
+        metric_values = self._metric_values
+        metric_values.set(BUILD_INFO, 1, version=version("emostream"), python=platform.python_version())
+        metric_values.set(MEMORY, resident_memory_bytes())
+        metric_values.add(CPU_SECONDS, self._deltas.of("cpu", time.process_time()))
         for load in gpu_loads():
-            figures.set(GPU_MEMORY_USED, load.used_bytes, gpu=load.name)
-            figures.set(GPU_MEMORY_TOTAL, load.total_bytes, gpu=load.name)
-            figures.set(GPU_UTILIZATION, load.utilization_ratio, gpu=load.name)
+            metric_values.set(GPU_MEMORY_USED, load.used_bytes, gpu=load.name)
+            metric_values.set(GPU_MEMORY_TOTAL, load.total_bytes, gpu=load.name)
+            metric_values.set(GPU_UTILIZATION, load.utilization_ratio, gpu=load.name)
 
 
 def resident_memory_bytes() -> int:

@@ -10,16 +10,16 @@ from prometheus_client.core import Metric as Exposed
 from prometheus_client.registry import Collector
 
 from emostream.errors import ConfigError
-from emostream.telemetry.values import Distribution, Family, Labels
+from emostream.telemetry.values import Distribution, Labels, MetricFamily
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """Of what `exposition` returns."""
 
-Process = tuple[dict[str, str], Sequence[Family]]
+Process = tuple[dict[str, str], Sequence[MetricFamily]]
 """Labels that tell a process from others at the same address, and its figures."""
 
 
-class _FiguresCollector(Collector):
+class _ValuesCollector(Collector):
     """Asks for the figures at each scrape."""
 
     def __init__(self, processes: Callable[[], Iterable[Process]]) -> None:
@@ -40,19 +40,19 @@ class _FiguresCollector(Collector):
 def exposition(processes: Iterable[Process]) -> bytes:
     """The figures of several processes as one text."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_FiguresCollector(lambda: processes))
+    registry.register(_ValuesCollector(lambda: processes))
     return generate_latest(registry)
 
 
 @contextlib.contextmanager
-def serving_metrics(figures: Callable[[], Sequence[Family]], *, host: str, port: int) -> Iterator[int]:
+def serving_metrics(metric_values: Callable[[], Sequence[MetricFamily]], *, host: str, port: int) -> Iterator[int]:
     """Serve `/metrics` over HTTP in a thread until the context is left; yields the port (0 asks for a free one).
 
     Raises:
         ConfigError: the address is taken or not of this machine.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_FiguresCollector(lambda: [({}, figures())]))
+    registry.register(_ValuesCollector(lambda: [({}, metric_values())]))
     try:
         server, thread = start_http_server(port, addr=host, registry=registry)
     except OSError as exc:
@@ -65,7 +65,7 @@ def serving_metrics(figures: Callable[[], Sequence[Family]], *, host: str, port:
         thread.join()
 
 
-def _add_samples(exposed: Exposed, family: Family, labels: dict[str, str]) -> None:
+def _add_samples(exposed: Exposed, family: MetricFamily, labels: dict[str, str]) -> None:
     for series, value in family.values.items():
         exposed.add_sample(family.metric.name, _labels(family, series, labels), value)
     for series, found in family.distributions.items():
@@ -76,11 +76,11 @@ def _add_samples(exposed: Exposed, family: Family, labels: dict[str, str]) -> No
         exposed.add_sample(f"{family.metric.name}_sum", of_series, sum(found.sums))
 
 
-def _labels(family: Family, series: Labels, labels: dict[str, str]) -> dict[str, str]:
+def _labels(family: MetricFamily, series: Labels, labels: dict[str, str]) -> dict[str, str]:
     return {**labels, **dict(zip(family.names, series, strict=True))}
 
 
-def _bounds(family: Family) -> list[str]:
+def _bounds(family: MetricFamily) -> list[str]:
     return [*(str(float(bound)) for bound in family.metric.buckets), "+Inf"]
 
 

@@ -1,6 +1,6 @@
 """A frame's way as a trace: which frames are traced, and the spans that tell of one.
 
-Pure but for the clock; `otel_exporter.py` sends what is made here. Nothing is measured that the pipeline does not
+Pure but for the clock; `otlp.py` sends what is made here. Nothing is measured that the pipeline does not
 measure anyway: chunks of frames note when they entered and left a stage, and the events say how long each frame took.
 """
 

@@ -23,7 +23,7 @@ class Distribution:
 
 
 @dataclass(slots=True)
-class Family:
+class MetricFamily:
     """A metric and its series; `names` are the labels they have here (one fewer when the stream label is off)."""
 
     metric: Metric
@@ -32,7 +32,7 @@ class Family:
     distributions: dict[Labels, Distribution] = field(default_factory=dict)
 
 
-class Figures:
+class MetricValues:
     """Takes values in one thread, gives them out in any.
 
     Args:
@@ -42,7 +42,7 @@ class Figures:
     def __init__(self, *, has_stream_label: bool = True) -> None:
         self._has_stream_label = has_stream_label
         self._lock = threading.Lock()
-        self._families: dict[str, Family] = {}
+        self._families: dict[str, MetricFamily] = {}
 
     def add(self, metric: Metric, amount: float, **labels: str) -> None:
         """Let a counter grow; a series exists from the first time on, also when the amount is 0."""
@@ -89,23 +89,23 @@ class Figures:
                     for series in gone:
                         del family.values[series]
 
-    def families(self) -> list[Family]:
+    def families(self) -> list[MetricFamily]:
         """All metrics that have a value, as they are now; copies."""
         with self._lock:
             return [_copy(family) for family in self._families.values()]
 
-    def _family(self, metric: Metric) -> Family:
+    def _family(self, metric: Metric) -> MetricFamily:
         found = self._families.get(metric.name)
         if found is None:
             names = tuple(name for name in metric.labels if self._has_stream_label or name != STREAM_LABEL)
-            found = self._families[metric.name] = Family(metric, names)
+            found = self._families[metric.name] = MetricFamily(metric, names)
         return found
 
 
-class Growth:
+class Deltas:
     """Counts that only grow → what they grew by since the last look. A smaller count means that it began again.
 
-    >>> growth = Growth()
+    >>> growth = Deltas()
     >>> [growth.of("door", count) for count in (3, 5, 5, 1)]
     [3, 2, 0, 1]
     """
@@ -124,7 +124,7 @@ class Growth:
         self._last.pop(key, None)
 
 
-def json_from_families(families: Iterable[Family]) -> str:
+def json_from_families(families: Iterable[MetricFamily]) -> str:
     """One line, for another process of the service."""
     content = [
         {
@@ -138,10 +138,10 @@ def json_from_families(families: Iterable[Family]) -> str:
     return json.dumps(content, separators=(",", ":"))
 
 
-def families_from_json(text: str | bytes) -> list[Family]:
+def families_from_json(text: str | bytes) -> list[MetricFamily]:
     """The inverse of `json_from_families`; metrics that this version does not know are left out."""
     return [
-        Family(
+        MetricFamily(
             METRICS[item["name"]],
             tuple(item["labels"]),
             {tuple(series): float(value) for series, value in item["values"]},
@@ -152,14 +152,14 @@ def families_from_json(text: str | bytes) -> list[Family]:
     ]
 
 
-def _series(family: Family, labels: Mapping[str, str]) -> Labels:
+def _series(family: MetricFamily, labels: Mapping[str, str]) -> Labels:
     if labels.keys() != set(family.metric.labels):
         raise ValueError(f"{family.metric.name}: expected the labels {family.metric.labels}, got {sorted(labels)}")
     return tuple(labels[name] for name in family.names)
 
 
-def _copy(family: Family) -> Family:
+def _copy(family: MetricFamily) -> MetricFamily:
     distributions = {
         series: Distribution(list(found.counts), list(found.sums)) for series, found in family.distributions.items()
     }
-    return Family(family.metric, family.names, dict(family.values), distributions)
+    return MetricFamily(family.metric, family.names, dict(family.values), distributions)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from emostream.errors import InferenceError, ManifestError
 from emostream.vision.classify.classifier import EmotionClassifier
 from emostream.vision.classify.parity import compare, require_parity
-from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, golden_crops
+from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, reference_crops
 
 Array = npt.NDArray[Any]
 
@@ -38,7 +38,7 @@ def check_engine(classifier: EmotionClassifier, *, reference: EmotionClassifier 
     """
     if reference is not None:
         _check_sizes(classifier, reference)
-    crops = golden_crops(size=classifier.manifest.input_size_pixels)
+    crops = reference_crops(size=classifier.manifest.input_size_pixels)
     answers = _check_answers(classifier, crops[:50])
     _check_batches(classifier, crops)
     _check_input(classifier, crops[:7], answers[:7])

@@ -25,7 +25,7 @@ from emostream.domain.event import UNKNOWN, EmotionEvent
 from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url
 from emostream.pipeline.build import build_pipeline, load_models, new_epoch
 from emostream.testing.fakes import CollectingSink
-from emostream.vision.classify.hysteresis import DominantEmotion
+from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.smoothing import EmotionSmoother
 
 _MAX_LAG_SECONDS = 1.5
@@ -122,12 +122,12 @@ def step_lag_ms(*, fps: float = 25.0) -> float:
     """Milliseconds from a step (0.8 happy to 0.8 sad) to the carried name, with the default settings."""
     settings = ClassifySettings()
     smoother = EmotionSmoother(time_constant_seconds=settings.smoothing_seconds)
-    dominance = DominantEmotion(hold_seconds=settings.hold_seconds, margin=settings.switch_margin)
+    hysteresis = EmotionHysteresis(hold_seconds=settings.hold_seconds, margin=settings.switch_margin)
     for frame in range(1000):
         at = frame / fps
         value = np.array([0.8, 0.1, 0.1] if at < 10 else [0.1, 0.8, 0.1])
         smoothed = smoother.smooth(1, value, pts_seconds=at).tolist()
-        name = dominance.name(1, smoothed, labels=("happy", "sad", "neutral"), quality=(), pts_seconds=at)
+        name = hysteresis.name(1, smoothed, labels=("happy", "sad", "neutral"), quality=(), pts_seconds=at)
         if name == "sad":
             return 1000 * (at - 10)
     raise AssertionError("the step was never named")

@@ -102,7 +102,7 @@ def remote_classifier(handle: Any, *, max_retry_seconds: float = 5.0) -> RemoteC
 async def test_the_remote_classifier_cuts_and_joins(num_crops: int) -> None:
     handle = _Handle()
     crops = np.zeros((num_crops, 64, 64), np.uint8)
-    classified = await remote_classifier(handle).classify(crops, may_wait=True)
+    classified = await remote_classifier(handle).classify(crops, allow_batching_delay=True)
     assert classified.probabilities.shape == (num_crops, 7)
     assert sum(handle.batch_sizes) == num_crops
     assert all(size <= 64 for size in handle.batch_sizes)
@@ -110,7 +110,7 @@ async def test_the_remote_classifier_cuts_and_joins(num_crops: int) -> None:
 
 async def test_a_replica_that_dies_is_asked_again_elsewhere() -> None:
     handle = _Handle(ActorDiedError(), ReplicaUnavailableError("no replica"))
-    classified = await remote_classifier(handle).classify(np.zeros((3, 64, 64), np.uint8), may_wait=True)
+    classified = await remote_classifier(handle).classify(np.zeros((3, 64, 64), np.uint8), allow_batching_delay=True)
     assert len(classified.probabilities) == 3
     assert handle.batch_sizes == [3, 3, 3]
 
@@ -118,14 +118,14 @@ async def test_a_replica_that_dies_is_asked_again_elsewhere() -> None:
 async def test_a_classifier_that_stays_away_lets_its_streams_start_again() -> None:
     remote = remote_classifier(_Handle(is_gone=True), max_retry_seconds=0.3)
     with pytest.raises(ClassifierUnavailableError, match="did not answer") as caught:
-        await remote.classify(np.zeros((1, 64, 64), np.uint8), may_wait=True)
+        await remote.classify(np.zeros((1, 64, 64), np.uint8), allow_batching_delay=True)
     assert caught.value.retryable
 
 
 async def test_a_model_that_fails_for_a_moment_is_asked_again() -> None:
     failed = RayTaskError("classify", "traceback", InferenceError("too hot"))  # type: ignore[no-untyped-call]
     handle = _Handle(failed, failed)
-    classified = await remote_classifier(handle).classify(np.zeros((1, 64, 64), np.uint8), may_wait=True)
+    classified = await remote_classifier(handle).classify(np.zeros((1, 64, 64), np.uint8), allow_batching_delay=True)
     assert len(classified.probabilities) == 1
     assert handle.batch_sizes == [1, 1, 1]
 
@@ -134,7 +134,7 @@ async def test_a_model_that_goes_on_failing_is_no_fault_of_the_worker_that_asks(
     failed = RayTaskError("classify", "traceback", InferenceError("too hot"))  # type: ignore[no-untyped-call]
     handle = _Handle(*3 * [failed])
     with pytest.raises(ClassifierUnavailableError, match="too hot") as caught:
-        await remote_classifier(handle).classify(np.zeros((1, 64, 64), np.uint8), may_wait=True)
+        await remote_classifier(handle).classify(np.zeros((1, 64, 64), np.uint8), allow_batching_delay=True)
     assert caught.value.cause is Cause.PASSING
     assert handle.batch_sizes == [1, 1, 1]
 

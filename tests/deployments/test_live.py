@@ -115,14 +115,14 @@ def test_eight_cameras_over_a_killed_worker(tmp_path: Path) -> None:
         failover_seconds = wait_for(
             lambda: watcher.num_publishing(since_seconds=killed_at + 0.5) == NUM_STREAMS, timeout_seconds=120
         )
-        figures = {
+        metric_values = {
             "ready": service.start_seconds,
             "first event": first_seconds,
             "interface answers after its kill": answers_seconds,
             "all publish after a worker's kill": failover_seconds + 0.5,
         }
         # Within 10 s on a machine of its own; how long it takes beside other programs says nothing about us.
-        print({name: f"{seconds:.1f} s" for name, seconds in figures.items()})
+        print({name: f"{seconds:.1f} s" for name, seconds in metric_values.items()})
         for stream_id, entries in watcher.entries.items():
             assert entries == sorted(set(entries)), f"{stream_id}: an event twice, or out of order"
         stop_seconds = service.stop()

@@ -20,7 +20,7 @@ from emostream.vision.classify.packaged_models import packaged_form_path
 from emostream.vision.classify.parity import compare, require_parity
 from emostream.vision.classify.trt_classifier import compile_classifier, load_trt_classifier
 from emostream.vision.detect.load import load_trt_detector
-from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, golden_crops, golden_frame
+from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, reference_crops, reference_frame
 from emostream.vision.engines.trt.engine_cache import FOLDER_NAME
 from emostream.vision.engines.trt.package import TrtName
 from tests.vision.detect.real_model import centerface_path, real_detector
@@ -49,7 +49,7 @@ def test_int8_answers_as_its_reference(engine: TrtName, cache_dir: Path) -> None
         load_trt_classifier(engine, ClassifySettings(precision="int8"), cache_dir=cache_dir) as classifier,
         OrtClassifier(packaged_form_path("fp32")) as reference,
     ):
-        crops = golden_crops(size=reference.manifest.input_size_pixels)
+        crops = reference_crops(size=reference.manifest.input_size_pixels)
         parity = compare((reference.classify(crops),), (classifier.classify(crops),), min_margin=GOLDEN_MARGIN)
         require_parity(parity, precision="int8", what="the engine")
 
@@ -80,13 +80,13 @@ def test_an_engine_that_does_not_load_is_built_again(engine: TrtName, tmp_path: 
     content = json.loads(details.read_text()) | {"sha256": hashlib.sha256(damage).hexdigest()}
     details.write_text(json.dumps(content))
     with load_trt_classifier(engine, settings, cache_dir=tmp_path) as classifier:
-        crops = golden_crops(size=classifier.manifest.input_size_pixels)[:5]
+        crops = reference_crops(size=classifier.manifest.input_size_pixels)[:5]
         assert classifier.classify(crops).shape == (5, len(classifier.manifest.labels))
 
 
 def test_many_threads_get_their_own_rows(engine: TrtName, cache_dir: Path) -> None:
     with load_trt_classifier(engine, ClassifySettings(), cache_dir=cache_dir) as classifier:
-        crops = golden_crops(size=classifier.manifest.input_size_pixels)
+        crops = reference_crops(size=classifier.manifest.input_size_pixels)
         expected = classifier.classify(crops)
         failures: list[float] = []
 
@@ -117,14 +117,14 @@ def test_a_closed_classifier_refuses(engine: TrtName, cache_dir: Path) -> None:
     classifier = load_trt_classifier(engine, ClassifySettings(), cache_dir=cache_dir)
     classifier.close()
     with pytest.raises(InferenceError, match="closed"):
-        classifier.classify(golden_crops(size=classifier.manifest.input_size_pixels)[:1])
+        classifier.classify(reference_crops(size=classifier.manifest.input_size_pixels)[:1])
 
 
 def test_the_detector_keeps_the_contract_and_finds_the_same_faces(engine: TrtName, cache_dir: Path) -> None:
     settings = DetectSettings(engine=engine, min_face_pixels=20)
     detector = load_trt_detector(settings, model_path=centerface_path(), cache_dir=cache_dir)
     check_detector(detector)
-    expected = real_detector(min_face_pixels=20, min_score=0.5).detect(golden_frame())
-    found = detector.detect(golden_frame())
+    expected = real_detector(min_face_pixels=20, min_score=0.5).detect(reference_frame())
+    found = detector.detect(reference_frame())
     for face in expected:
         assert min(np.abs(np.subtract(face.box_xyxy, other.box_xyxy)).max() for other in found) < 2

@@ -34,7 +34,7 @@ from emostream.testing.fakes import (
 )
 from emostream.vision.classify.batcher import CropBatcher
 from emostream.vision.classify.classifier import Classified, SharedClassifier
-from emostream.vision.classify.hysteresis import DominantEmotion
+from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.smoothing import EmotionSmoother
 from emostream.vision.track.follower import FaceFollower, FollowedFaces
 from tests.media import wait_until
@@ -112,7 +112,7 @@ async def test_nobody_asks_for_colour_and_few_requests_of_a_stream_wait_for_the_
             self._classifier, self.manifest = classifier, classifier.manifest
             self._has_three = asyncio.Event()
 
-        async def classify(self, crops: npt.NDArray[np.uint8], *, may_wait: bool) -> Classified:
+        async def classify(self, crops: npt.NDArray[np.uint8], *, allow_batching_delay: bool) -> Classified:
             self.num_now += 1
             self.most = max(self.most, self.num_now)
             if self.num_now == 3:
@@ -120,7 +120,7 @@ async def test_nobody_asks_for_colour_and_few_requests_of_a_stream_wait_for_the_
                 self._has_three.set()
             await asyncio.wait_for(self._has_three.wait(), 20)
             self.num_now -= 1
-            return await self._classifier.classify(crops, may_wait=may_wait)
+            return await self._classifier.classify(crops, allow_batching_delay=allow_batching_delay)
 
         def close(self) -> None:
             self._classifier.close()
@@ -352,9 +352,9 @@ class _WithoutSummaries:
 async def test_faces_carry_their_zones_and_a_name_that_holds() -> None:
     sink = CollectingSink()
     zones = (Zone("all", ((0, 0), (1, 0), (1, 1), (0, 1))), Zone("corner", ((0, 0), (0.1, 0), (0, 0.1))))
-    dominance = DominantEmotion(hold_seconds=0.4, margin=0.2)
+    hysteresis = EmotionHysteresis(hold_seconds=0.4, margin=0.2)
     source = ScriptedSource(gray_frames(NUM_FRAMES, width=200, height=160))
-    await _pipeline(source, sink=sink, zones=zones, dominance=dominance).run()
+    await _pipeline(source, sink=sink, zones=zones, hysteresis=hysteresis).run()
     faces = [face for event in sink.events for face in event.faces]
     assert {face.zones for face in faces} == {("all",)}
     # Gray frames are flat (blurred) and get bright and dark: unknown where both are wrong for long.

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.pipeline.serial_executor import Strand
+from emostream.pipeline.serial_executor import SerialExecutor
 
 
 @pytest.fixture
@@ -32,15 +32,15 @@ def test_calls_are_made_one_at_a_time_and_in_order(delays_ms: list[int]) -> None
         return number
 
     with ThreadPoolExecutor(3) as executor:
-        strand = Strand(executor)
-        results = [strand.submit(call, number, delay_ms).result for number, delay_ms in enumerate(delays_ms)]
+        serial_executor = SerialExecutor(executor)
+        results = [serial_executor.submit(call, number, delay_ms).result for number, delay_ms in enumerate(delays_ms)]
         assert [result(timeout=10) for result in results] == list(range(len(delays_ms)))
     assert seen == list(range(len(delays_ms)))
 
 
 def test_strands_run_beside_each_other(executor: ThreadPoolExecutor) -> None:
     meeting = threading.Barrier(3, timeout=10)
-    calls = [Strand(executor).submit(meeting.wait) for _ in range(3)]
+    calls = [SerialExecutor(executor).submit(meeting.wait) for _ in range(3)]
     assert sorted(call.result(timeout=10) for call in calls) == [0, 1, 2]
 
 
@@ -49,8 +49,11 @@ def test_each_strand_has_its_turn() -> None:
         may_begin = threading.Event()
         executor.submit(may_begin.wait, 10)
         seen: list[str] = []
-        one, other = Strand(executor), Strand(executor)
-        calls = [strand.submit(seen.append, name) for name, strand in (("a1", one), ("a2", one), ("b1", other))]
+        one, other = SerialExecutor(executor), SerialExecutor(executor)
+        calls = [
+            serial_executor.submit(seen.append, name)
+            for name, serial_executor in (("a1", one), ("a2", one), ("b1", other))
+        ]
         may_begin.set()
         for call in calls:
             call.result(timeout=10)
@@ -61,17 +64,17 @@ def test_an_error_is_that_of_its_call_alone(executor: ThreadPoolExecutor) -> Non
     def fail() -> None:
         raise ValueError("of this call")
 
-    strand = Strand(executor)
-    failing, following = strand.submit(fail), strand.submit(len, "after it")
+    serial_executor = SerialExecutor(executor)
+    failing, following = serial_executor.submit(fail), serial_executor.submit(len, "after it")
     with pytest.raises(ValueError, match="of this call"):
         failing.result(timeout=10)
     assert following.result(timeout=10) == 8
 
 
 def test_a_cancelled_call_is_left_out(executor: ThreadPoolExecutor) -> None:
-    strand, may_go_on, seen = Strand(executor), threading.Event(), list[str]()
-    first = strand.submit(may_go_on.wait, 10)
-    second, third = strand.submit(seen.append, "second"), strand.submit(seen.append, "third")
+    serial_executor, may_go_on, seen = SerialExecutor(executor), threading.Event(), list[str]()
+    first = serial_executor.submit(may_go_on.wait, 10)
+    second, third = serial_executor.submit(seen.append, "second"), serial_executor.submit(seen.append, "third")
     assert second.cancel()
     may_go_on.set()
     assert first.result(timeout=10) and third.result(timeout=10) is None
@@ -80,14 +83,14 @@ def test_a_cancelled_call_is_left_out(executor: ThreadPoolExecutor) -> None:
 
 def test_nobody_waits_for_ever_for_an_executor_that_is_shut_down() -> None:
     executor, has_begun, may_go_on = ThreadPoolExecutor(1), threading.Event(), threading.Event()
-    strand = Strand(executor)
+    serial_executor = SerialExecutor(executor)
 
     def first_call() -> str:
         has_begun.set()
         may_go_on.wait(10)
         return "done"
 
-    first, second = strand.submit(first_call), strand.submit(len, "never")
+    first, second = serial_executor.submit(first_call), serial_executor.submit(len, "never")
     assert has_begun.wait(10)
     executor.shutdown(wait=False)
     may_go_on.set()
@@ -95,4 +98,4 @@ def test_nobody_waits_for_ever_for_an_executor_that_is_shut_down() -> None:
     with pytest.raises(CancelledError):
         second.result(timeout=10)
     with pytest.raises(RuntimeError, match="shutdown"):
-        strand.submit(len, "late")
+        serial_executor.submit(len, "late")

@@ -11,9 +11,9 @@ from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.metrics import MetricsLoop, Recorder
 from emostream.service.registry.store import RegistryStore
 from emostream.service.worker.host import StreamHost
-from emostream.service.worker.metrics import MeasuredParts, WorkerMetrics
+from emostream.service.worker.metrics import MeasuredStreamFactory, WorkerMetrics
 from emostream.service.worker.worker import StreamWorker
-from emostream.telemetry.collector import Measurement
+from emostream.telemetry.collector import MetricsCollector
 from tests.service.streams import ScriptedParts
 
 
@@ -22,13 +22,13 @@ async def measured_worker(
     store: RegistryStore, *, sink: EventSink, parts: ScriptedParts | None = None, record: Recorder | None = None
 ) -> AsyncIterator[StreamWorker]:
     """Worker `w1`, looked at ten times a second; `sink` is not closed."""
-    parts, measurement = parts or ScriptedParts(), Measurement()
-    measurement.watch_classifier(parts.batcher)
+    parts, collector = parts or ScriptedParts(), MetricsCollector()
+    collector.watch_classifier(parts.batcher)
     leases = StreamLeases(store, worker_id="w1", max_streams=7, ttl_seconds=2.0)
-    host = StreamHost(MeasuredParts(parts, measurement=measurement), sink=measurement.measured(sink), worker_id="w1")
+    host = StreamHost(MeasuredStreamFactory(parts, collector=collector), sink=collector.measured(sink), worker_id="w1")
     worker = StreamWorker(store, leases=leases, host=host, worker_id="w1", heartbeat_seconds=0.05)
     metrics = WorkerMetrics(
-        measurement,
+        collector,
         worker=worker,
         host=host,
         leases=leases,

@@ -14,11 +14,11 @@ from emostream.errors import SinkUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.service.registry.jobs import Job, JobRegistry, UnknownJobError
 from emostream.service.registry.leases import StreamLeases
-from emostream.service.registry.metrics import figures_of, put_figures
+from emostream.service.registry.metrics import metric_values_of, put_metrics
 from emostream.service.registry.records import StreamReport
 from emostream.service.registry.store import RegistryStore
 from emostream.service.registry.streams import StreamRegistry
-from emostream.service.worker.crash_guard import Opening, Openings
+from emostream.service.worker.crash_guard import CrashGuard, Opening
 from tests.publish.redis.test_full import fill
 from tests.service.api.test_app import Clients
 from tests.service.conftest import SETTINGS
@@ -45,19 +45,19 @@ def leases_at(store: RegistryStore, worker_id: str = "w") -> StreamLeases:
 
 async def test_a_worker_keeps_its_streams_and_reports(full_store: tuple[RegistryStore, str]) -> None:
     store, _ = full_store
-    leases, openings = leases_at(store), Openings(store, worker_id="w")
+    leases, crash_guard = leases_at(store), CrashGuard(store, worker_id="w")
     await leases.heartbeat({})
     held = await leases.claim(["old"])
-    assert await openings.begin("old", living=["w"]) is Opening.NOW
+    assert await crash_guard.begin("old", living=["w"]) is Opening.NOW
     beat = await leases.heartbeat(held)
     assert (beat.lost, set(beat.view.leases)) == ((), {"old"})
     assert await store.last_event_before(held["old"], stream_id="old") is None
-    await put_figures(store, "w", [], seconds=10)
-    assert await figures_of(store, ["w"]) == {"w": b"[]"}
+    await put_metrics(store, "w", [], seconds=10)
+    assert await metric_values_of(store, ["w"]) == {"w": b"[]"}
     await store.note_helper("classifier")
     assert await store.helpers() == ["classifier"]
     await leases.report({"old": StreamReport(StreamState.ENDED, epoch=held["old"])})
-    await openings.close()
+    await crash_guard.close()
     assert (await leases.look()).finished == {"old": StreamState.ENDED}
 
 

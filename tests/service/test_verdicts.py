@@ -443,7 +443,9 @@ async def test_a_batch_that_fails_is_computed_call_by_call() -> None:
     batcher = CropBatcher(engine, num_workers=1, max_batch_size=32, wanted_crops=32)
     size = engine.manifest.input_size_pixels
     crops = [np.full((2, size, size), 255 if number == 2 else number, np.uint8) for number in range(5)]
-    answers = await asyncio.gather(*(batcher.classify(each, may_wait=True) for each in crops), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(batcher.classify(each, allow_batching_delay=True) for each in crops), return_exceptions=True
+    )
     assert [isinstance(answer, InferenceError) for answer in answers] == [False, False, True, False, False]
     assert engine.num_calls > 5
     batcher.close()

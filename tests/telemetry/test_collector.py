@@ -16,9 +16,9 @@ from emostream.pipeline.pipeline import Pipeline
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
 from emostream.publish.spool.sink import SpoolSink
-from emostream.telemetry.collector import Measurement
+from emostream.telemetry.collector import MetricsCollector
 from emostream.telemetry.process import resident_memory_bytes
-from emostream.telemetry.values import Family
+from emostream.telemetry.values import MetricFamily
 from emostream.testing.fakes import (
     CollectingSink,
     ConstantClassifier,
@@ -35,15 +35,15 @@ from tests.ports import unused_port
 from tests.publish.samples import events_of
 
 
-def by_name(families: list[Family]) -> dict[str, dict[tuple[str, ...], float]]:
+def by_name(families: list[MetricFamily]) -> dict[str, dict[tuple[str, ...], float]]:
     return {family.metric.name: family.values for family in families}
 
 
-async def run_stream(measurement: Measurement, *, stream_id: str = "door", num_frames: int = 6) -> None:
+async def run_stream(collector: MetricsCollector, *, stream_id: str = "door", num_frames: int = 6) -> None:
     source = ScriptedSource(gray_frames(num_frames))
     batcher = CropBatcher(ConstantClassifier(), num_workers=1, max_batch_size=32)
-    measurement.watch_classifier(batcher)
-    measurement.watch_source(stream_id, source)
+    collector.watch_classifier(batcher)
+    collector.watch_source(stream_id, source)
     pipeline = Pipeline(
         source,
         stream_id=stream_id,
@@ -51,16 +51,16 @@ async def run_stream(measurement: Measurement, *, stream_id: str = "door", num_f
         follower=FaceFollower(ScriptedDetector([[face_at(10, 4)]]).detect, settings=TrackSettings()),
         classifier=batcher,
         smoother=EmotionSmoother(time_constant_seconds=0.5),
-        sink=measurement.measured(CollectingSink()),
+        sink=collector.measured(CollectingSink()),
     )
     await pipeline.run()
     batcher.close()
 
 
 async def test_a_pipeline_is_measured_without_knowing_it() -> None:
-    measurement = Measurement()
-    await run_stream(measurement)
-    families = measurement.collect()
+    collector = MetricsCollector()
+    await run_stream(collector)
+    families = collector.collect()
     found = by_name(families)
     (sizes,) = (family for family in families if family.metric.name == "emostream_classify_batch_size")
     assert sum(sizes.distributions[()].sums) == 6, "the crops of all batches"
@@ -78,24 +78,24 @@ async def test_a_pipeline_is_measured_without_knowing_it() -> None:
 
 
 async def test_looking_twice_counts_once() -> None:
-    measurement = Measurement()
-    await run_stream(measurement)
-    measurement.collect()
-    assert by_name(measurement.collect())["emostream_decode_frames_total"] == {("door",): 6}
+    collector = MetricsCollector()
+    await run_stream(collector)
+    collector.collect()
+    assert by_name(collector.collect())["emostream_decode_frames_total"] == {("door",): 6}
 
 
 async def test_sums_stay_when_a_stream_leaves_and_comes_back() -> None:
-    measurement = Measurement(has_stream_label=False)
-    await run_stream(measurement)
-    measurement.keep_streams(())
-    await run_stream(measurement)
-    assert by_name(measurement.collect())["emostream_decode_frames_total"] == {(): 12}
+    collector = MetricsCollector(has_stream_label=False)
+    await run_stream(collector)
+    collector.keep_streams(())
+    await run_stream(collector)
+    assert by_name(collector.collect())["emostream_decode_frames_total"] == {(): 12}
 
 
 async def test_streams_that_rest_have_no_lag() -> None:
-    measurement = Measurement()
-    await run_stream(measurement)
-    assert not by_name(measurement.collect(resting_ids={"door"}))["emostream_source_lag_seconds"]
+    collector = MetricsCollector()
+    await run_stream(collector)
+    assert not by_name(collector.collect(resting_ids={"door"}))["emostream_source_lag_seconds"]
 
 
 @pytest.mark.integration
@@ -103,12 +103,12 @@ async def test_redis_and_its_spool_are_measured(tmp_path: Path) -> None:
     with EmbeddedRedis() as server:
         inner = RedisSink(PublishSettings(group_check_seconds=0), redis_url=server.url)
         async with SpoolSink(inner, folder=tmp_path) as spool:
-            measurement = Measurement()
-            measurement.watch_sink(spool)
+            collector = MetricsCollector()
+            collector.watch_sink(spool)
             source = ScriptedSource(gray_frames(1))
-            measurement.watch_source("door", source)
+            collector.watch_source("door", source)
             await run_stream_into(spool, source)
-            found = by_name(measurement.collect())
+            found = by_name(collector.collect())
     assert found["emostream_redis_events_total"]["new",] == 3, "an event and two changes of state"
     assert found["emostream_spool_waiting_events"] == {(): 0}
     assert found["emostream_events_lost_total"] == {("spool_full",): 0, ("rejected",): 0}
@@ -118,17 +118,17 @@ async def test_redis_and_its_spool_are_measured(tmp_path: Path) -> None:
 async def test_consumer_groups_that_fall_behind_are_measured() -> None:
     settings = PublishSettings(max_events_per_stream=100, group_check_seconds=0)
     with EmbeddedRedis() as server:
-        measurement = Measurement()
-        measurement.watch_source("door", ScriptedSource([]))
+        collector = MetricsCollector()
+        collector.watch_source("door", ScriptedSource([]))
         async with RedisSink(settings, redis_url=server.url) as sink:
-            measurement.watch_sink(sink)
+            collector.watch_sink(sink)
             await sink.publish(events_of("door", [0]))
             async with ConsumerGroup(server.url, group="slow", streams=["door"]) as group:
                 async for batch in group.batches():
                     await group.ack(*batch)
                     break
             await sink.publish(events_of("door", range(1, 91)))
-            found = by_name(measurement.collect())
+            found = by_name(collector.collect())
     assert found["emostream_redis_group_lag_events"] == {("door", "slow"): 90}
     assert found["emostream_redis_behind_warnings_total"] == {(): 1}
 

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from emostream.telemetry.gpu import gpu_loads
-from emostream.telemetry.process import ProcessFigures
-from emostream.telemetry.values import Figures
+from emostream.telemetry.process import ProcessMetrics
+from emostream.telemetry.values import MetricValues
 
 _HAS_DRIVER = Path("/proc/driver/nvidia/version").exists()
 
 
 @pytest.mark.skipif(_HAS_DRIVER, reason="there is an NVIDIA driver")
 def test_without_a_driver_there_are_no_figures() -> None:
-    figures = Figures()
-    ProcessFigures(figures).collect()
+    metric_values = MetricValues()
+    ProcessMetrics(metric_values).collect()
     assert gpu_loads() == []
-    assert not [family for family in figures.families() if family.metric.name.startswith("emostream_gpu_")]
+    assert not [family for family in metric_values.families() if family.metric.name.startswith("emostream_gpu_")]
 
 
 @pytest.mark.gpu

@@ -11,16 +11,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from emostream.errors import ConfigError
 from emostream.telemetry.metrics import BATCH_SIZE, DECODED_FRAMES, VISIBLE_FACES
 from emostream.telemetry.prometheus import exposition, serving_metrics
-from emostream.telemetry.values import Figures
+from emostream.telemetry.values import MetricValues
 
 
-def filled(*, num_frames: int) -> Figures:
-    figures = Figures()
-    figures.add(DECODED_FRAMES, num_frames, stream_id='a"b')
-    figures.replace(VISIBLE_FACES, [({"stream_id": "a"}, 2)])
+def filled(*, num_frames: int) -> MetricValues:
+    metric_values = MetricValues()
+    metric_values.add(DECODED_FRAMES, num_frames, stream_id='a"b')
+    metric_values.replace(VISIBLE_FACES, [({"stream_id": "a"}, 2)])
     for size in (1, 2, 200):
-        figures.observe(BATCH_SIZE, size)
-    return figures
+        metric_values.observe(BATCH_SIZE, size)
+    return metric_values
 
 
 def samples_of(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -43,14 +43,14 @@ def test_processes_share_one_text() -> None:
 
 
 def test_serves_what_is_true_at_the_scrape() -> None:
-    figures = filled(num_frames=1)
-    with serving_metrics(figures.families, host="127.0.0.1", port=0) as port:
-        figures.add(DECODED_FRAMES, 4, stream_id="a")
+    metric_values = filled(num_frames=1)
+    with serving_metrics(metric_values.families, host="127.0.0.1", port=0) as port:
+        metric_values.add(DECODED_FRAMES, 4, stream_id="a")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
             text = response.read().decode()
         with (
             pytest.raises(ConfigError, match="choose another port"),
-            serving_metrics(figures.families, host="127.0.0.1", port=port),
+            serving_metrics(metric_values.families, host="127.0.0.1", port=port),
         ):
             pass
     assert samples_of(text)["emostream_decode_frames_total", (("stream_id", "a"),)] == 4

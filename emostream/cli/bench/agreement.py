@@ -19,7 +19,7 @@ from emostream.pipeline.build import load_chosen_detector
 from emostream.pipeline.chunk import EventMaker, FollowedChunk, ScoredChunk
 from emostream.pipeline.pipeline import utc_now
 from emostream.vision.classify.classifier import Classified, EmotionClassifier
-from emostream.vision.classify.hysteresis import DominantEmotion
+from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.load import load_classifier
 from emostream.vision.classify.smoothing import EmotionSmoother
 from emostream.vision.detect.align import crop_faces
@@ -158,7 +158,9 @@ def _events_of(
         epoch=0,
         manifest=by.manifest,
         smoother=EmotionSmoother(time_constant_seconds=settings.classify.smoothing_seconds),
-        dominance=DominantEmotion(hold_seconds=settings.classify.hold_seconds, margin=settings.classify.switch_margin),
+        hysteresis=EmotionHysteresis(
+            hold_seconds=settings.classify.hold_seconds, margin=settings.classify.switch_margin
+        ),
     )
     events: list[EmotionEvent] = []
     num_searches = 0

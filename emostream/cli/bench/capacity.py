@@ -92,7 +92,7 @@ class Assumptions(_Inputs):
     heartbeat_seconds: _Positive
     """As `service.heartbeat_seconds`."""
     heartbeats_between_all: int = Field(ge=1)
-    """A heartbeat in so many asks for everything (`service/leases.py`)."""
+    """A heartbeat in so many asks for everything (`service/registry/leases.py`)."""
     changes_per_stream_hour: _Positive
     """How often a stream is moved, changed, or started again."""
     streams_per_cell: int = Field(ge=1)

@@ -20,7 +20,7 @@ from emostream.pipeline.chunk import EventMaker, FollowedChunk, ScoredChunk
 from emostream.pipeline.pipeline import MAX_CHUNK_FRAMES, utc_now
 from emostream.pipeline.process_tuning import tune_process
 from emostream.vision.classify.classifier import Classified, EmotionClassifier
-from emostream.vision.classify.hysteresis import DominantEmotion
+from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.load import load_classifier
 from emostream.vision.classify.smoothing import EmotionSmoother
 from emostream.vision.detect.align import crop_faces
@@ -106,7 +106,9 @@ def _profiled(
         epoch=0,
         manifest=classifier.manifest,
         smoother=EmotionSmoother(time_constant_seconds=settings.classify.smoothing_seconds),
-        dominance=DominantEmotion(hold_seconds=settings.classify.hold_seconds, margin=settings.classify.switch_margin),
+        hysteresis=EmotionHysteresis(
+            hold_seconds=settings.classify.hold_seconds, margin=settings.classify.switch_margin
+        ),
     )
 
     def detect(luma: Luma) -> list[Face]:

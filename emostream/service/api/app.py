@@ -1,4 +1,4 @@
-"""The HTTP interface: what every path has in common. The paths are in `api_streams.py` and its neighbours."""
+"""The HTTP interface: what every path has in common. The paths are in `streams.py` and its neighbours."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ from fastapi import FastAPI, Request, Response
 
 from emostream.domain.stream import StreamState
 from emostream.service.api.context import ApiContext
-from emostream.service.registry.metrics import MetricsLoop, Recorder, figures_of
+from emostream.service.registry.metrics import MetricsLoop, Recorder, metric_values_of
 from emostream.service.registry.records import RegistryView
 from emostream.telemetry.metrics import BUILD_INFO, STREAMS, WANTED_STREAMS
 from emostream.telemetry.prometheus import CONTENT_TYPE, Process, exposition
-from emostream.telemetry.values import Family, Figures, families_from_json
+from emostream.telemetry.values import MetricFamily, MetricValues, families_from_json
 
 INTERFACE = "interface"
 """In place of a worker's id."""
@@ -32,8 +32,8 @@ def add_metrics(app: FastAPI, *, reading: Sequence[Any]) -> None:
         """For Prometheus: the figures of every worker and shared classifier that lives, told apart by `worker_id`."""
         context: ApiContext = request.app.state.context
         view = await context.look()
-        found = await figures_of(context.store, [*sorted(view.workers), *await context.store.helpers()])
-        processes: list[Process] = [({"worker_id": INTERFACE}, interface_figures(view).families())]
+        found = await metric_values_of(context.store, [*sorted(view.workers), *await context.store.helpers()])
+        processes: list[Process] = [({"worker_id": INTERFACE}, interface_metrics(view).families())]
         processes += [({"worker_id": worker_id}, families_from_json(text)) for worker_id, text in found.items()]
         return Response(exposition(processes), media_type=CONTENT_TYPE)
 
@@ -49,8 +49,8 @@ async def recording(context: ApiContext, record: Recorder | None) -> AsyncIterat
         yield
         return
 
-    async def collect() -> Sequence[Family]:
-        return interface_figures(await context.look()).families()
+    async def collect() -> Sequence[MetricFamily]:
+        return interface_metrics(await context.look()).families()
 
     loop = MetricsLoop(INTERFACE, collect, interval_seconds=context.settings.metrics.interval_seconds, record=record)
     measuring = asyncio.create_task(loop.run(), name="metrics of the interface")
@@ -61,11 +61,11 @@ async def recording(context: ApiContext, record: Recorder | None) -> AsyncIterat
         await asyncio.wait([measuring])
 
 
-def interface_figures(view: RegistryView) -> Figures:
+def interface_metrics(view: RegistryView) -> MetricValues:
     """What there is to say also when no worker lives; every process of the interface says the same."""
-    figures = Figures()
-    figures.set(BUILD_INFO, 1, version=version("emostream"), python=platform.python_version())
-    figures.set(WANTED_STREAMS, len(view.unfinished_ids()))
+    metric_values = MetricValues()
+    metric_values.set(BUILD_INFO, 1, version=version("emostream"), python=platform.python_version())
+    metric_values.set(WANTED_STREAMS, len(view.unfinished_ids()))
     states = Counter(state for stream_id, state in view.finished.items() if stream_id in view.records)
-    figures.replace(STREAMS, [({"state": state.value}, states[state]) for state in StreamState if state.is_final])
-    return figures
+    metric_values.replace(STREAMS, [({"state": state.value}, states[state]) for state in StreamState if state.is_final])
+    return metric_values

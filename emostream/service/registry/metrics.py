@@ -13,14 +13,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from emostream.errors import PublishError
 from emostream.service.registry.store import RegistryStore
-from emostream.telemetry.values import Family, json_from_families
+from emostream.telemetry.values import MetricFamily, json_from_families
 from emostream.wire.keys import registry_key
 
 logger = logging.getLogger(__name__)
 
 _NUM_INTERVALS_KEPT = 5  # figures of a process that is silent for longer are not shown any more
 
-Recorder = Callable[[Sequence[Family]], None]
+Recorder = Callable[[Sequence[MetricFamily]], None]
 """Takes all figures of a process at every interval."""
 
 
@@ -38,7 +38,7 @@ class MetricsLoop:
     def __init__(
         self,
         process_id: str,
-        collect: Callable[[], Awaitable[Sequence[Family]]],
+        collect: Callable[[], Awaitable[Sequence[MetricFamily]]],
         *,
         interval_seconds: float,
         store: RegistryStore | None = None,
@@ -59,7 +59,7 @@ class MetricsLoop:
                     self._record(families)
                 if self._store is not None:
                     seconds = max(10, round(_NUM_INTERVALS_KEPT * self._interval_seconds))
-                    await put_figures(self._store, self._process_id, families, seconds=seconds)
+                    await put_metrics(self._store, self._process_id, families, seconds=seconds)
             except PublishError as exc:
                 logger.debug("metrics of %s are not shown by the interface: %s", self._process_id, exc)
             except Exception:  # the top of this loop: measuring must not end what is measured
@@ -67,12 +67,12 @@ class MetricsLoop:
             await asyncio.sleep(self._interval_seconds)
 
 
-async def put_figures(store: RegistryStore, process_id: str, families: Sequence[Family], *, seconds: int) -> None:
+async def put_metrics(store: RegistryStore, process_id: str, families: Sequence[MetricFamily], *, seconds: int) -> None:
     """Show the figures of a process at the HTTP interface for so long; errors as in `RegistryStore.run`."""
     await store.put(_key_of(process_id), json_from_families(families), seconds=seconds)
 
 
-async def figures_of(store: RegistryStore, process_ids: Sequence[str]) -> dict[str, bytes]:
+async def metric_values_of(store: RegistryStore, process_ids: Sequence[str]) -> dict[str, bytes]:
     """The figures that processes wrote lately, as JSON, by their id; errors as in `RegistryStore.run`."""
     found = await store.values_of([_key_of(process_id) for process_id in process_ids])
     return {process_id: text for process_id, text in zip(process_ids, found, strict=True) if text is not None}

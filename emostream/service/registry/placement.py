@@ -148,14 +148,14 @@ def _rank(worker_id: str, stream_id: str) -> bytes:
     return hashlib.blake2b(f"{worker_id}\0{stream_id}".encode(), digest_size=8).digest()
 
 
-class ReturningWorkers:
+class RebalanceDelay:
     """Workers that lived before the registry went away and have not said since that they live.
 
     While it was away nobody could renew a lease, so the first worker that reaches it again finds the streams of all
     others free, though they run. Each renews its leases with its first heartbeat; until then, or until the time of a
     lease has passed, what looks free is left alone.
 
-    >>> returning = ReturningWorkers(lease_seconds=5.0)
+    >>> returning = RebalanceDelay(lease_seconds=5.0)
     >>> returning.note({"a", "b"}, was_away=False, now_seconds=0.0)
     >>> returning.note({"a"}, was_away=True, now_seconds=60.0)
     >>> returning.are_awaited

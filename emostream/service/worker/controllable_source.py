@@ -19,7 +19,7 @@ def without_sampling(spec: StreamSpec) -> StreamSpec:
     return replace(spec, every=1, target_fps=None, max_frames=None)
 
 
-class GatedSource:
+class ControllableSource:
     """Lets through the frames that the spec asks for, as it is at that moment.
 
     While paused, a live source stays connected and its frames are left out; a file waits where it is.

@@ -59,7 +59,7 @@ class _Begun:
     at_seconds: float
 
 
-class Openings:
+class CrashGuard:
     """The openings of one worker. What they are is noted in Redis, where the death of the worker leaves it.
 
     A crash in a decoder ends the whole worker, and the next one that takes the stream. So each opening is noted before

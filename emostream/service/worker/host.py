@@ -24,9 +24,9 @@ from emostream.pipeline.pipeline import Pipeline, utc_now
 from emostream.publish.sink import EventSink
 from emostream.service.registry.records import StreamRecord, StreamReport, StreamTuning
 from emostream.service.verdicts import Verdict, verdict_of
-from emostream.service.worker.controllable_source import GatedSource, without_sampling
+from emostream.service.worker.controllable_source import ControllableSource, without_sampling
 from emostream.service.worker.preview_tap import PreviewTap, SendPreview
-from emostream.service.worker.stream_stats import MeteredSink, StreamMeter
+from emostream.service.worker.stream_stats import StreamStats, StreamStatsSink
 from emostream.telemetry.logs import STREAM_ID
 from emostream.wire.preview import PreviewKind, preview_channel
 
@@ -39,7 +39,7 @@ OnFirstPicture = Callable[[str], Coroutine[Any, Any, None]]
 _FIRST_PICTURE_SECONDS = 2.0  # a registry that is away must not hold up the pictures
 
 
-class PipelineParts(Protocol):
+class StreamFactory(Protocol):
     """Makes the parts of a stream; what they share (models, batcher) is in here."""
 
     def source(self, spec: StreamSpec, *, on_state: StateObserver, has_worked: bool) -> FrameSource:
@@ -114,19 +114,19 @@ class Ended:
 
 
 @dataclass(slots=True, eq=False)
-class _Hosted:
+class _RunningStream:
     record: StreamRecord
     epoch: int
     has_worked: bool
     tap: PreviewTap
-    meter: StreamMeter = field(default_factory=StreamMeter)
+    meter: StreamStats = field(default_factory=StreamStats)
     state: StreamState = StreamState.CONNECTING
     detail: str = "its worker opens the source"
     outcome: Outcome | None = None
     verdict: Verdict | None = None
     is_stopping: bool = False
     last_error: str = ""
-    gate: GatedSource | None = None
+    controls: ControllableSource | None = None
     source: FrameSource | None = None
     tune: Callable[[StreamTuning], None] = lambda tuning: None
     task: asyncio.Task[None] | None = None
@@ -151,7 +151,7 @@ class StreamHost:
 
     def __init__(
         self,
-        parts: PipelineParts,
+        parts: StreamFactory,
         *,
         sink: EventSink,
         worker_id: str,
@@ -165,17 +165,17 @@ class StreamHost:
         self._send_preview = send_preview
         self._now = now
         self._clock = clock
-        self._streams: dict[str, _Hosted] = {}
+        self._streams: dict[str, _RunningStream] = {}
 
     @property
     def held(self) -> dict[str, int]:
         """Epoch by stream id, in the order of their start; those that are being stopped count."""
-        return {stream_id: hosted.epoch for stream_id, hosted in self._streams.items()}
+        return {stream_id: running.epoch for stream_id, running in self._streams.items()}
 
     def kind_of(self, stream_id: str) -> StreamKind:
         """Live or file; streams that do not run here are live: whoever runs them publishes anew what a file needs."""
-        hosted = self._streams.get(stream_id)
-        return StreamKind.LIVE if hosted is None else hosted.record.spec.kind
+        running = self._streams.get(stream_id)
+        return StreamKind.LIVE if running is None else running.record.spec.kind
 
     def record_of(self, stream_id: str) -> StreamRecord:
         """What a stream was started or adjusted with."""
@@ -203,63 +203,63 @@ class StreamHost:
         if stream_id in self._streams:
             raise ValueError(f"expected a stream that does not run yet, got {stream_id}")
         tap = PreviewTap(stream_id, send=self._send_preview, detect=self._parts.detect, clock=self._clock)
-        hosted = _Hosted(record, epoch, has_worked, tap)
+        running = _RunningStream(record, epoch, has_worked, tap)
         loop = asyncio.get_running_loop()
 
         def on_state(state: StreamState, detail: str) -> None:  # runs in the decode thread
-            loop.call_soon_threadsafe(self._state_changed, hosted, state, detail)
+            loop.call_soon_threadsafe(self._state_changed, running, state, detail)
 
         spec = without_sampling(record.spec)
-        hosted.source = self._parts.source(spec, on_state=on_state, has_worked=has_worked)
-        hosted.gate = GatedSource(
-            hosted.source,
+        running.source = self._parts.source(spec, on_state=on_state, has_worked=has_worked)
+        running.controls = ControllableSource(
+            running.source,
             spec=record.spec,
             is_paused=record.is_paused,
             after_index=after_index,
-            on_frame=hosted.tap.offer,
+            on_frame=running.tap.offer,
             on_first=_waiting_for(on_first_picture, stream_id, loop=loop),
         )
-        sink = MeteredSink(
+        sink = StreamStatsSink(
             self._sink,
-            meter=hosted.meter,
-            on_status=lambda event: _note(hosted, event.state, event.detail),
-            on_published=hosted.tap.published,
+            meter=running.meter,
+            on_status=lambda event: _note(running, event.state, event.detail),
+            on_published=running.tap.published,
             now=self._now,
             clock=self._clock,
         )
-        made = self._parts.pipeline(record, epoch=epoch, source=hosted.gate, sink=sink)
-        hosted.tune = made.tune
-        self._streams[stream_id] = hosted
-        hosted.task = asyncio.create_task(self._run(hosted, made.pipeline), name=f"stream {stream_id}")
+        made = self._parts.pipeline(record, epoch=epoch, source=running.controls, sink=sink)
+        running.tune = made.tune
+        self._streams[stream_id] = running
+        running.task = asyncio.create_task(self._run(running, made.pipeline), name=f"stream {stream_id}")
 
     def adjust(self, record: StreamRecord) -> bool:
         """Change a running stream in place; False when it must be started again (another source, other zones)."""
-        hosted = self._streams[record.stream_id]
-        if _what_needs_a_restart(hosted.record) != _what_needs_a_restart(record):
+        running = self._streams[record.stream_id]
+        if _what_needs_a_restart(running.record) != _what_needs_a_restart(record):
             return False
-        if hosted.gate is not None:
-            hosted.gate.adjust(record.spec, is_paused=record.is_paused)
-        hosted.tune(record.tuning)
-        hosted.record = record
+        if running.controls is not None:
+            running.controls.adjust(record.spec, is_paused=record.is_paused)
+        running.tune(record.tuning)
+        running.record = record
         return True
 
     def show_previews(self, channels: frozenset[str]) -> None:
         """Make the previews that somebody looks at, and no others, until the next call."""
-        for stream_id, hosted in self._streams.items():
-            hosted.tap.kinds = frozenset(kind for kind in PreviewKind if preview_channel(stream_id, kind) in channels)
+        for stream_id, running in self._streams.items():
+            running.tap.kinds = frozenset(kind for kind in PreviewKind if preview_channel(stream_id, kind) in channels)
 
     async def stop(self, stream_id: str, reason: StopReason) -> None:
         """Stop a stream and wait until it is gone; nothing happens when it does not run or is being stopped."""
-        hosted = self._streams.get(stream_id)
-        if hosted is None or hosted.task is None or hosted.is_stopping:
+        running = self._streams.get(stream_id)
+        if running is None or running.task is None or running.is_stopping:
             return
-        hosted.is_stopping = True
-        has_ended = hosted.outcome is not None
-        hosted.task.cancel()
-        await asyncio.wait([hosted.task])
+        running.is_stopping = True
+        has_ended = running.outcome is not None
+        running.task.cancel()
+        await asyncio.wait([running.task])
         self._streams.pop(stream_id, None)
         if reason.state is not None and not has_ended:
-            await self._tell(self._status(hosted, reason.state, reason.value))
+            await self._tell(self._status(running, reason.state, reason.value))
 
     async def tell(self, report: StreamReport, *, stream_id: str) -> None:
         """Publish the state that a report says."""
@@ -278,13 +278,13 @@ class StreamHost:
         """Streams that ended by themselves since the last call; they are forgotten here."""
         ended = {
             stream_id: Ended(
-                hosted.outcome,
-                self._report(hosted),
-                hosted.verdict,
-                is_own_trouble=hosted.outcome is Outcome.GIVE_BACK and hosted.verdict is None,
+                running.outcome,
+                self._report(running),
+                running.verdict,
+                is_own_trouble=running.outcome is Outcome.GIVE_BACK and running.verdict is None,
             )
-            for stream_id, hosted in self._streams.items()
-            if hosted.outcome is not None and not hosted.is_stopping
+            for stream_id, running in self._streams.items()
+            if running.outcome is not None and not running.is_stopping
         }
         for stream_id in ended:
             del self._streams[stream_id]
@@ -292,7 +292,7 @@ class StreamHost:
 
     def reports(self) -> dict[str, StreamReport]:
         """What is to be said of each running stream now."""
-        return {stream_id: self._report(hosted) for stream_id, hosted in self._streams.items()}
+        return {stream_id: self._report(running) for stream_id, running in self._streams.items()}
 
     async def stop_all(self, reason: StopReason) -> None:
         """Stop every stream at once."""
@@ -300,46 +300,46 @@ class StreamHost:
             for stream_id in list(self._streams):
                 stopping.create_task(self.stop(stream_id, reason))
 
-    async def _run(self, hosted: _Hosted, pipeline: Pipeline) -> None:
-        stream_id = hosted.record.stream_id
+    async def _run(self, running: _RunningStream, pipeline: Pipeline) -> None:
+        stream_id = running.record.stream_id
         STREAM_ID.set(stream_id)  # of this task and those it starts
-        telling = asyncio.create_task(self._tell_all(hosted))
+        telling = asyncio.create_task(self._tell_all(running))
         try:
             await pipeline.run()
-            hosted.outcome, hosted.state, hosted.detail = Outcome.ENDED, StreamState.ENDED, "the source is finished"
+            running.outcome, running.state, running.detail = Outcome.ENDED, StreamState.ENDED, "the source is finished"
         except EventRejectedError as exc:
             logger.warning("stream %s: %s", stream_id, exc, extra=_trace_of(exc))
-            hosted.outcome = Outcome.DEPOSED
+            running.outcome = Outcome.DEPOSED
         except EmostreamError as exc:
             logger.warning("stream %s: %s", stream_id, exc, extra=_trace_of(exc))
-            self._failed(hosted, exc, redact(str(exc)))
+            self._failed(running, exc, redact(str(exc)))
         except Exception as exc:  # the top of a stream's task: a defect here must not touch other streams
             logger.exception("stream %s: internal error", stream_id)
-            self._failed(hosted, exc, f"internal error: {type(exc).__name__}: {redact(str(exc))}")
+            self._failed(running, exc, f"internal error: {type(exc).__name__}: {redact(str(exc))}")
         finally:
-            hosted.tap.close()
+            running.tap.close()
             telling.cancel()
             await asyncio.wait([telling])
 
-    def _failed(self, hosted: _Hosted, exc: Exception, detail: str) -> None:
-        hosted.detail = hosted.last_error = detail
-        hosted.verdict = verdict_of(exc)
+    def _failed(self, running: _RunningStream, exc: Exception, detail: str) -> None:
+        running.detail = running.last_error = detail
+        running.verdict = verdict_of(exc)
         if isinstance(exc, EmostreamError) and exc.retryable:
-            hosted.outcome, hosted.state = Outcome.RETRY, StreamState.RECONNECTING
+            running.outcome, running.state = Outcome.RETRY, StreamState.RECONNECTING
         elif isinstance(exc, DecodeError):  # a file that was read as far as it goes
-            hosted.outcome, hosted.state = Outcome.FAILED, StreamState.FAILED
+            running.outcome, running.state = Outcome.FAILED, StreamState.FAILED
         else:
-            hosted.outcome, hosted.state = Outcome.GIVE_BACK, StreamState.PENDING
+            running.outcome, running.state = Outcome.GIVE_BACK, StreamState.PENDING
 
-    def _state_changed(self, hosted: _Hosted, state: StreamState, detail: str) -> None:
-        is_news = state is not hosted.state
-        _note(hosted, state, detail)
+    def _state_changed(self, running: _RunningStream, state: StreamState, detail: str) -> None:
+        is_news = state is not running.state
+        _note(running, state, detail)
         if is_news:
-            hosted.statuses.put_nowait(self._status(hosted, state, hosted.detail))
+            running.statuses.put_nowait(self._status(running, state, running.detail))
 
-    async def _tell_all(self, hosted: _Hosted) -> None:
+    async def _tell_all(self, running: _RunningStream) -> None:
         while True:
-            await self._tell(await hosted.statuses.get())
+            await self._tell(await running.statuses.get())
 
     async def _tell(self, event: StatusEvent) -> None:
         try:
@@ -347,28 +347,28 @@ class StreamHost:
         except EmostreamError as exc:  # the report in the registry says the same
             logger.warning("status %s of stream %s is not published: %s", event.state, event.stream_id, exc)
 
-    def _status(self, hosted: _Hosted, state: StreamState, detail: str) -> StatusEvent:
+    def _status(self, running: _RunningStream, state: StreamState, detail: str) -> StatusEvent:
         return StatusEvent(
-            stream_id=hosted.record.stream_id,
-            epoch=hosted.epoch,
+            stream_id=running.record.stream_id,
+            epoch=running.epoch,
             state=state,
             at=self._now(),
             detail=detail,
-            num_events=hosted.meter.num_frames,
+            num_events=running.meter.num_frames,
         )
 
-    def _report(self, hosted: _Hosted) -> StreamReport:
-        meter, now_seconds = hosted.meter, self._clock()
-        live_stats = hosted.source.live_stats if isinstance(hosted.source, LiveSource) else None
+    def _report(self, running: _RunningStream) -> StreamReport:
+        meter, now_seconds = running.meter, self._clock()
+        live_stats = running.source.live_stats if isinstance(running.source, LiveSource) else None
         latency_ms, lag_ms = meter.latency_ms(now_seconds=now_seconds), meter.lag_ms(now=self._now())
-        info = None if hosted.source is None else _info_of(hosted.source)
-        stats = None if hosted.source is None else hosted.source.stats
+        info = None if running.source is None else _info_of(running.source)
+        stats = None if running.source is None else running.source.stats
         delay_seconds = None if stats is None else stats.source_delay_seconds
         return StreamReport(
-            state=hosted.state,
-            detail=hosted.detail,
+            state=running.state,
+            detail=running.detail,
             worker_id=self._worker_id,
-            epoch=hosted.epoch,
+            epoch=running.epoch,
             at_ms=round(self._now().timestamp() * 1000),
             num_frames=meter.num_frames,
             num_faces=meter.num_faces,
@@ -379,18 +379,18 @@ class StreamHost:
             latency_ms=None if latency_ms is None else round(latency_ms, 1),
             lag_ms=None if lag_ms is None else round(lag_ms, 1),
             source_delay_ms=None if delay_seconds is None else round(1000 * delay_seconds, 1),
-            last_error=hosted.last_error,
-            has_worked=hosted.has_worked or info is not None,
+            last_error=running.last_error,
+            has_worked=running.has_worked or info is not None,
             decoder=info.decoder if info else "",
             width=info.width if info else 0,
             height=info.height if info else 0,
         )
 
 
-def _note(hosted: _Hosted, state: StreamState, detail: str) -> None:
-    hosted.state, hosted.detail = state, redact(detail)
+def _note(running: _RunningStream, state: StreamState, detail: str) -> None:
+    running.state, running.detail = state, redact(detail)
     if state in (StreamState.RECONNECTING, StreamState.FAILED):
-        hosted.last_error = hosted.detail
+        running.last_error = running.detail
 
 
 def _waiting_for(

@@ -16,11 +16,11 @@ from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.metrics import MetricsLoop, Recorder
 from emostream.service.registry.store import RegistryStore
 from emostream.service.worker.host import StreamHost
-from emostream.service.worker.metrics import MeasuredParts, WorkerMetrics
+from emostream.service.worker.metrics import MeasuredStreamFactory, WorkerMetrics
 from emostream.service.worker.sink import open_worker_sink
-from emostream.service.worker.stream_factory import WorkerParts
+from emostream.service.worker.stream_factory import WorkerStreamFactory
 from emostream.service.worker.worker import StreamWorker
-from emostream.telemetry.collector import Measurement
+from emostream.telemetry.collector import MetricsCollector
 from emostream.telemetry.tracing import open_tracer
 
 
@@ -52,14 +52,14 @@ async def open_worker(
         if models is None:
             models = await asyncio.to_thread(load_models, settings)
             stack.callback(models.close)
-        measurement = Measurement(has_stream_label=settings.metrics.stream_label)
-        measurement.watch_classifier(models.classifier)
+        collector = MetricsCollector(has_stream_label=settings.metrics.stream_label)
+        collector.watch_classifier(models.classifier)
 
         def kind_of(stream_id: str) -> StreamKind:
             return host.kind_of(stream_id)  # made below; asked when events come
 
         to_redis = open_worker_sink(settings.publish, redis_url=redis_url, kind_of=kind_of)
-        sink = measurement.measured(await stack.enter_async_context(to_redis))
+        sink = collector.measured(await stack.enter_async_context(to_redis))
         # Heartbeats try once and come again by themselves.
         store = await stack.enter_async_context(
             RegistryStore(settings.publish, redis_url=redis_url, max_retry_seconds=0)
@@ -73,8 +73,9 @@ async def open_worker(
         )
         policy = SourcePolicy(service)
         egress = stack.enter_context(Egress(policy, verify_tls=settings.decode.verify_tls))
-        parts = MeasuredParts(
-            WorkerParts(settings, models=models, policy=policy, egress=egress, tracer=tracer), measurement=measurement
+        parts = MeasuredStreamFactory(
+            WorkerStreamFactory(settings, models=models, policy=policy, egress=egress, tracer=tracer),
+            collector=collector,
         )
         host = StreamHost(parts, sink=sink, worker_id=worker_id, send_preview=store.publish)
         worker = StreamWorker(
@@ -85,7 +86,7 @@ async def open_worker(
             heartbeat_seconds=service.heartbeat_seconds,
         )
         metrics = WorkerMetrics(
-            measurement,
+            collector,
             worker=worker,
             host=host,
             leases=leases,

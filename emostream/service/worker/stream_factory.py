@@ -24,7 +24,7 @@ from emostream.telemetry.tracing import FrameTracer
 _WATCHDOG_GRACE_SECONDS = 5.0  # FFmpeg's own time-outs come first and say more
 
 
-class WorkerParts:
+class WorkerStreamFactory:
     """What the streams of a worker share.
 
     Args:
@@ -52,7 +52,7 @@ class WorkerParts:
         self._rules = SourceRules(decode, policy, egress)
 
     def source(self, spec: StreamSpec, *, on_state: StateObserver, has_worked: bool) -> FrameSource:
-        """See `PipelineParts.source`."""
+        """See `StreamFactory.source`."""
         decode = self._rules.settings
         if spec.kind is StreamKind.FILE:
             return self._open_source(spec)
@@ -67,7 +67,7 @@ class WorkerParts:
         )
 
     def pipeline(self, record: StreamRecord, *, epoch: int, source: FrameSource, sink: EventSink) -> TunablePipeline:
-        """See `PipelineParts.pipeline`."""
+        """See `StreamFactory.pipeline`."""
         tuned = TunedStages(self._settings, detector=self._models.detector, tuning=record.tuning)
         pipeline = build_pipeline(
             record.spec,
@@ -82,7 +82,7 @@ class WorkerParts:
         return TunablePipeline(pipeline, tuned.tune)
 
     def detect(self, luma: Luma) -> list[Face]:
-        """See `PipelineParts.detect`."""
+        """See `StreamFactory.detect`."""
         return self._models.detector.detect(luma)
 
     def _open_source(self, spec: StreamSpec) -> FrameSource:

@@ -15,10 +15,10 @@ from emostream.publish.sink import EventSink, publish_summary
 _WINDOW_SECONDS = 5.0  # long enough for a steady figure at one frame per second, short enough to show a stop
 
 
-class StreamMeter:
+class StreamStats:
     """Counts what was published. Time is a parameter.
 
-    >>> meter = StreamMeter()
+    >>> meter = StreamStats()
     >>> for second in range(10):
     ...     meter.add(num_frames=25, num_faces=50, num_dropped=0, latency_ms=40.0, now_seconds=float(second))
     >>> meter.measured_fps(now_seconds=9.0), meter.latency_ms(now_seconds=9.0)
@@ -60,7 +60,7 @@ class StreamMeter:
             self._recent.popleft()
 
 
-class MeteredSink:
+class StreamStatsSink:
     """Passes everything on to another sink and counts what it took.
 
     The sink took its settings when the worker began. So where it refuses them now (a password that was changed on one
@@ -79,7 +79,7 @@ class MeteredSink:
         self,
         sink: EventSink,
         *,
-        meter: StreamMeter,
+        meter: StreamStats,
         on_status: Callable[[StatusEvent], None],
         on_published: Callable[[Sequence[EmotionEvent]], None] = lambda events: None,
         now: Callable[[], datetime],

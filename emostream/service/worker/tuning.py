@@ -45,8 +45,8 @@ class TunedStages:
         """Change from the next frame on. Each value is set at once, so it may be called from another thread."""
         classify, stages = self._settings.classify, self._stages
         stages.smoother.time_constant_seconds = _first(tuning.smoothing_seconds, classify.smoothing_seconds)
-        stages.dominance.hold_seconds = _first(tuning.hold_seconds, classify.hold_seconds)
-        stages.dominance.margin = _first(tuning.switch_margin, classify.switch_margin)
+        stages.hysteresis.hold_seconds = _first(tuning.hold_seconds, classify.hold_seconds)
+        stages.hysteresis.margin = _first(tuning.switch_margin, classify.switch_margin)
         self._filter = _FaceFilter(_first(tuning.min_score, 0.0), _first(tuning.min_face_pixels, 0.0))
 
     def _detect(self, luma: Luma) -> list[Face]:

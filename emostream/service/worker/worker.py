@@ -17,11 +17,11 @@ from emostream.domain.stream import StreamKind, StreamState
 from emostream.errors import ConfigError, EmostreamError, EventRejectedError, PublishError
 from emostream.service.registry.jobs import JobRegistry
 from emostream.service.registry.leases import StreamLeases
-from emostream.service.registry.placement import ReturningWorkers, files_capacity, place
+from emostream.service.registry.placement import RebalanceDelay, files_capacity, place
 from emostream.service.registry.records import RegistryView, StreamRecord, StreamReport, read_report, record_from_json
 from emostream.service.registry.store import RECORDS, REPORTS, RegistryStore
 from emostream.service.verdicts import Judges, Verdicts, are_final, verdict_of
-from emostream.service.worker.crash_guard import MAX_DEATHS, Opening, Openings
+from emostream.service.worker.crash_guard import MAX_DEATHS, CrashGuard, Opening
 from emostream.service.worker.host import Ended, Outcome, StopReason, StreamHost
 from emostream.service.worker.trouble import StepWatch, Trouble
 
@@ -91,7 +91,7 @@ class StreamWorker:
         """As of the last heartbeat."""
         self._store = store
         self._jobs = JobRegistry(store)
-        self._openings = Openings(store, worker_id=worker_id, host=host_name, clock=clock)
+        self._crash_guard = CrashGuard(store, worker_id=worker_id, host=host_name, clock=clock)
         self._verdicts = Verdicts(store, worker_id=worker_id)
         self._refusals: dict[str, Judges] = {}  # of all workers, as of the last time that streams were free
         self._avoided: dict[str, float] = {}  # streams left to others, until when
@@ -108,7 +108,7 @@ class StreamWorker:
         self._watch = StepWatch(clock=clock)
         self._stopping: set[asyncio.Task[None]] = set()
         self._stepping = asyncio.Lock()
-        self._returning = ReturningWorkers(lease_seconds=leases.ttl_seconds)
+        self._rebalance_delay = RebalanceDelay(lease_seconds=leases.ttl_seconds)
         self._reported_seconds = float("-inf")
         self._is_registry_away = False
         self._num_dropped = 0
@@ -163,7 +163,7 @@ class StreamWorker:
         except TimeoutError:
             logger.warning("worker %s: streams did not stop within %g s", self.worker_id, timeout_seconds)
         try:
-            await self._openings.close()
+            await self._crash_guard.close()
             await self._leases.release(self._held())
             await self._leases.sign_off()
         except EmostreamError as exc:
@@ -186,7 +186,7 @@ class StreamWorker:
     async def _step(self) -> None:
         self._limit_itself()
         beat = await self._leases.heartbeat(self._held())
-        self._returning.note(
+        self._rebalance_delay.note(
             beat.view.workers.keys(),
             was_away=self._is_registry_away and not beat.is_new_generation,
             now_seconds=self._clock(),
@@ -199,9 +199,9 @@ class StreamWorker:
         self._host.show_previews(beat.view.previews)
         await self._settle_ended(beat.view)
         self._limit_itself()
-        await self._openings.settle(self._host.reports())
+        await self._crash_guard.settle(self._host.reports())
         await self._restart_due(beat.view)
-        if not self._returning.are_awaited:
+        if not self._rebalance_delay.are_awaited:
             await self._place(beat.view)
         await self._report(beat.view)
 
@@ -315,7 +315,7 @@ class StreamWorker:
         try:
             last = read_report(await self._store.field_of(REPORTS, stream_id))
             has_worked = last is not None and last.has_worked
-            opening = await self._openings.begin(stream_id, living=living, has_worked=has_worked)
+            opening = await self._crash_guard.begin(stream_id, living=living, has_worked=has_worked)
             if opening is Opening.LATER:
                 await self._open_later(stream_id, epoch=epoch, last=last)
                 return
@@ -332,7 +332,7 @@ class StreamWorker:
                 epoch=epoch,
                 after_index=after_index,
                 has_worked=has_worked,
-                on_first_picture=self._openings.opened,
+                on_first_picture=self._crash_guard.opened,
             )
             self._runs_of(stream_id).started_seconds = self._clock()
             self._watch.progressed()
@@ -366,7 +366,7 @@ class StreamWorker:
         self._note_ended(stream_id, Ended(outcome, report, verdict, is_own_trouble=is_own_trouble))
 
     async def _open_later(self, stream_id: str, *, epoch: int, last: StreamReport | None) -> None:
-        pause_seconds = self._openings.pause_seconds(stream_id)
+        pause_seconds = self._crash_guard.pause_seconds(stream_id)
         due_seconds = self._clock() + max(self._heartbeat_seconds, pause_seconds)
         self._retries[stream_id] = _Retry(epoch, due_seconds)
         if pause_seconds > self._heartbeat_seconds:

@@ -186,7 +186,7 @@ class CropBatcher:
         """The contract of the model."""
         return self._classifier.manifest
 
-    async def classify(self, crops: npt.NDArray[np.uint8], *, may_wait: bool) -> Classified:
+    async def classify(self, crops: npt.NDArray[np.uint8], *, allow_batching_delay: bool) -> Classified:
         """See `SharedClassifier.classify`."""
         if len(crops) == 0:
             return Classified(np.empty((0, len(self.manifest.labels)), np.float32), 0.0, 0.0)
@@ -195,7 +195,7 @@ class CropBatcher:
             self._window.arrived(len(crops), now_seconds=now)
         answer: asyncio.Future[Classified] = asyncio.get_running_loop().create_future()
         probabilities = np.empty((len(crops), len(self.manifest.labels)), np.float32)
-        self._waiting.append(_Request(crops, not may_wait, now, answer, probabilities))
+        self._waiting.append(_Request(crops, not allow_batching_delay, now, answer, probabilities))
         self._num_waiting_crops += len(crops)
         self._start_what_is_due()
         return await answer

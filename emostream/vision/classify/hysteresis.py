@@ -29,7 +29,7 @@ class _State:
         self.bad_since = None if self.bad_since is None else min(self.bad_since, pts_seconds)
 
 
-class DominantEmotion:
+class EmotionHysteresis:
     """The name per track. One per stream; not thread-safe.
 
     Another emotion takes over when it is more probable by `margin`, or more probable at all for `hold_seconds` without

@@ -9,7 +9,7 @@ _SETTLE_SECONDS = 0.5  # before a change can be judged: what waits already was t
 _MAX_STEP = 8
 
 
-class ClassifyPace:
+class LoadShedding:
     """Gives up scores before frames: of a stream whose frames wait too long only every 2nd, 4th, 8th is classified.
 
     Frames in between keep the last scores of their faces, evenly spaced, and say so. The step doubles while frames are

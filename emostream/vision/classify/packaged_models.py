@@ -29,7 +29,7 @@ def packaged_form_path(form: PackagedForm) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class EngineSource:
+class PackagedModel:
     """What an engine is compiled from.
 
     Attributes:
@@ -48,7 +48,7 @@ class EngineSource:
         return f"EngineSource({self.manifest.name} {self.manifest.precision}, reference {self.reference})"
 
 
-def engine_source(settings: ClassifySettings) -> EngineSource:
+def engine_source(settings: ClassifySettings) -> PackagedModel:
     """The model that the settings name, in the precision that they ask for; FP16 when they leave it open.
 
     FP16 is made from the FP32 form, by the same conversion that the export uses. INT8 needs the ranges of real crops
@@ -74,8 +74,8 @@ def engine_source(settings: ClassifySettings) -> EngineSource:
         )
     reference = path if settings.model is not None else packaged_form_path("fp32")
     if wanted == manifest.precision:
-        return EngineSource(manifest, path.read_bytes(), reference, is_derived=False)
-    return EngineSource(manifest.model_copy(update={"precision": wanted}), _half_of(path), reference, is_derived=True)
+        return PackagedModel(manifest, path.read_bytes(), reference, is_derived=False)
+    return PackagedModel(manifest.model_copy(update={"precision": wanted}), _half_of(path), reference, is_derived=True)
 
 
 def _wanted_precision(settings: ClassifySettings, manifest: ModelManifest, path: Path) -> Precision:

@@ -17,9 +17,9 @@ import numpy.typing as npt
 from emostream.config import ClassifySettings
 from emostream.errors import InferenceError
 from emostream.vision.classify.ort_classifier import OrtClassifier
-from emostream.vision.classify.packaged_models import EngineSource, engine_source
+from emostream.vision.classify.packaged_models import PackagedModel, engine_source
 from emostream.vision.classify.parity import Parity, compare, require_parity
-from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, golden_crops
+from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, reference_crops
 from emostream.vision.engines.trt.compile import (
     CompileReport,
     EngineRecipe,
@@ -148,7 +148,7 @@ def load_trt_classifier(name: TrtName, settings: ClassifySettings, *, cache_dir:
     return TrtClassifier(engine, manifest=source.manifest, batches=_batches(recipe))
 
 
-def _recipe(source: EngineSource, settings: ClassifySettings) -> EngineRecipe:
+def _recipe(source: PackagedModel, settings: ClassifySettings) -> EngineRecipe:
     """One profile for each batch size, of exactly that size.
 
     A single profile from 1 to the largest size would be tuned for one size in the middle, and every batch would be a
@@ -164,13 +164,13 @@ def _batches(recipe: EngineRecipe) -> tuple[int, ...]:
     return tuple(profile.best[0] for profile in recipe.profiles)
 
 
-def _prove_engine(source: EngineSource, recipe: EngineRecipe, engine: TrtEngine) -> Proof:
+def _prove_engine(source: PackagedModel, recipe: EngineRecipe, engine: TrtEngine) -> Proof:
     """Compare an engine with ONNX Runtime."""
     classifier = TrtClassifier(engine, manifest=source.manifest, batches=_batches(recipe))
     return asdict(_prove(classifier, source, what=f"the {source.manifest.precision} engine of {source.reference}"))
 
 
-def _prove_source(source: EngineSource) -> Parity:
+def _prove_source(source: PackagedModel) -> Parity:
     """Compare the model that is compiled with what it was made from, both in ONNX Runtime."""
     with tempfile.TemporaryDirectory(prefix="emostream-") as folder:
         path = Path(folder) / source.reference.name
@@ -180,9 +180,9 @@ def _prove_source(source: EngineSource) -> Parity:
             return _prove(converted, source, what=f"the {source.manifest.precision} form of {source.reference}")
 
 
-def _prove(classifier: TrtClassifier | OrtClassifier, source: EngineSource, *, what: str) -> Parity:
+def _prove(classifier: TrtClassifier | OrtClassifier, source: PackagedModel, *, what: str) -> Parity:
     """Compare with the reference on the golden crops; raises `ManifestError` when it does not match."""
-    crops = golden_crops(size=source.manifest.input_size_pixels)
+    crops = reference_crops(size=source.manifest.input_size_pixels)
     with OrtClassifier(source.reference) as reference:
         expected = reference.classify_all(crops)
     answers = classifier.classify_all(crops)

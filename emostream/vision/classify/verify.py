@@ -9,7 +9,7 @@ from emostream.errors import ModelError
 from emostream.vision.classify.ort_classifier import OrtClassifier, Probabilities
 from emostream.vision.classify.packaged_models import PACKAGED_FORMS, packaged_form_path
 from emostream.vision.classify.parity import compare, require_parity
-from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, golden_crops
+from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, reference_crops
 from emostream.vision.engines.verify import FormCheck, processor_milliseconds
 
 _BATCH_SIZE = 8
@@ -28,7 +28,7 @@ def check_forms(paths: Sequence[Path]) -> list[FormCheck]:
         ModelError: the first cannot be used, so there is nothing to compare with.
     """
     with OrtClassifier(paths[0]) as reference:
-        crops = golden_crops(size=reference.manifest.input_size_pixels)
+        crops = reference_crops(size=reference.manifest.input_size_pixels)
         expected = list(reference.classify_all(crops).values())
         version = reference.manifest.version
     return [_check(path, expected, version=version) for path in paths]
@@ -40,7 +40,7 @@ def _check(path: Path, expected: Sequence[Probabilities], *, version: str) -> Fo
         with OrtClassifier(path) as classifier:
             manifest = classifier.manifest
             form = manifest.precision if manifest.layout == "cpu" else f"{manifest.precision} for {manifest.layout}"
-            crops = golden_crops(size=manifest.input_size_pixels)
+            crops = reference_crops(size=manifest.input_size_pixels)
             parity = compare(expected, list(classifier.classify_all(crops).values()), min_margin=GOLDEN_MARGIN)
             milliseconds = processor_milliseconds(lambda: classifier.classify_all(crops[:_BATCH_SIZE])) / _BATCH_SIZE
     except ModelError as exc:

@@ -19,7 +19,7 @@ from emostream.vision.detect.detector import DetectorNetwork
 from emostream.vision.detect.ort_network import OrtNetwork
 from emostream.vision.detect.parity import compare_maps, require_map_parity
 from emostream.vision.engines.half_precision import half_from_full
-from emostream.vision.engines.reference_inputs import golden_frame
+from emostream.vision.engines.reference_inputs import reference_frame
 from emostream.vision.engines.trt.compile import (
     CompileReport,
     EngineRecipe,
@@ -145,7 +145,7 @@ def _prove_engine(model_path: Path, precision: Precision, engine: TrtEngine) -> 
 
 def _prove(model_path: Path, precision: Precision, what: str, network: DetectorNetwork) -> Proof:
     """Compare with ONNX Runtime on the golden frame; raises `ManifestError` when it does not match."""
-    frame, outputs = golden_frame()[None], list(OUTPUT_CHANNELS)
+    frame, outputs = reference_frame()[None], list(OUTPUT_CHANNELS)
     reference = OrtNetwork(model_path, path=model_path, kind="the prepared CenterFace detector")
     reference.check(input_name=INPUT_NAME, output_names=outputs)
     parity = compare_maps(reference.run(frame, output_names=outputs), network.run(frame, output_names=outputs))

@@ -13,7 +13,7 @@ from emostream.errors import ModelError
 from emostream.vision.detect.centerface.detector import OUTPUT_CHANNELS, CenterFaceDetector
 from emostream.vision.detect.ort_network import OrtNetwork
 from emostream.vision.detect.parity import Maps, compare_maps, require_map_parity
-from emostream.vision.engines.reference_inputs import golden_frame
+from emostream.vision.engines.reference_inputs import reference_frame
 from emostream.vision.engines.verify import FormCheck, processor_milliseconds
 from emostream.vision.geometry.boxes import iou_matrix
 
@@ -59,12 +59,12 @@ def _network(path: Path) -> OrtNetwork:
 
 
 def _maps(network: OrtNetwork) -> Maps:
-    return network.run(golden_frame()[None], output_names=list(OUTPUT_CHANNELS))
+    return network.run(reference_frame()[None], output_names=list(OUTPUT_CHANNELS))
 
 
 def _faces(network: OrtNetwork) -> list[Face]:
     detector = CenterFaceDetector(network, min_face_pixels=20, min_score=_MIN_SCORE, max_iou=0.3, max_faces=20)
-    return detector.detect(golden_frame())
+    return detector.detect(reference_frame())
 
 
 def _share_found(expected: Sequence[Face], found: Sequence[Face]) -> float:

@@ -37,7 +37,7 @@ _MAX_PULL = 0.07
 
 
 @lru_cache(maxsize=2)
-def golden_crops(*, size: int, num_crops: int = NUM_GOLDEN_CROPS) -> Crops:
+def reference_crops(*, size: int, num_crops: int = NUM_GOLDEN_CROPS) -> Crops:
     """uint8 n×size×size, read-only, the same in every call; the first n of any larger number."""
     faces = _faces()
     # A generator for each, so that a crop depends on its number only.
@@ -47,7 +47,7 @@ def golden_crops(*, size: int, num_crops: int = NUM_GOLDEN_CROPS) -> Crops:
     return crops
 
 
-def golden_frame(*, width: int = 640, height: int = 384) -> Luma:
+def reference_frame(*, width: int = 640, height: int = 384) -> Luma:
     """A gray frame with the two faces in several sizes, uint8 height×width: for detectors."""
     columns, rows = np.meshgrid(np.arange(width), np.arange(height))
     texture = 90 + 40 * np.sin(columns / 37) * np.cos(rows / 23)

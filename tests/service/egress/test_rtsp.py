@@ -22,7 +22,7 @@ from emostream.service.egress.policy import SourcePolicy
 from emostream.service.egress.proxy import Egress
 from emostream.service.registry.records import StreamRecord
 from emostream.service.worker.host import StopReason, StreamHost
-from emostream.service.worker.stream_factory import WorkerParts
+from emostream.service.worker.stream_factory import WorkerStreamFactory
 from emostream.testing.fakes import CollectingSink, ConstantClassifier, ScriptedDetector
 from emostream.vision.classify.batcher import CropBatcher
 from tests.ports import unused_port
@@ -45,7 +45,7 @@ def host_on(settings: Settings, *, policy: SourcePolicy, egress: Egress, sink: C
     """Streams as in a worker, with models that find nothing."""
     classifier = CropBatcher(ConstantClassifier(), num_workers=1, max_batch_size=32)
     models = Models(detector=ScriptedDetector([[]]), classifier=classifier)
-    parts = WorkerParts(settings, models=models, policy=policy, egress=egress)
+    parts = WorkerStreamFactory(settings, models=models, policy=policy, egress=egress)
     yield StreamHost(parts, sink=sink, worker_id="w1")
     classifier.close()
 

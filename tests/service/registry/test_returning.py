@@ -5,15 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.service.registry.placement import ReturningWorkers
+from emostream.service.registry.placement import RebalanceDelay
 
 WORKERS = st.frozensets(st.sampled_from("abcd"))
 LEASE_SECONDS = 5.0
 
 
-def after_an_outage(before: frozenset[str], first: frozenset[str]) -> ReturningWorkers:
+def after_an_outage(before: frozenset[str], first: frozenset[str]) -> RebalanceDelay:
     """Who lived before it, and who is seen by the first heartbeat after it, a hundred seconds later."""
-    returning = ReturningWorkers(lease_seconds=LEASE_SECONDS)
+    returning = RebalanceDelay(lease_seconds=LEASE_SECONDS)
     returning.note(before, was_away=False, now_seconds=0.0)
     assert not returning.are_awaited
     returning.note(first, was_away=True, now_seconds=100.0)
@@ -43,7 +43,7 @@ def test_two_outages_in_a_row() -> None:
 
 
 def test_without_an_outage_nobody_is_awaited() -> None:
-    returning = ReturningWorkers(lease_seconds=LEASE_SECONDS)
+    returning = RebalanceDelay(lease_seconds=LEASE_SECONDS)
     for living in ({"a", "b"}, {"a"}, set[str]()):
         returning.note(living, was_away=False, now_seconds=1.0)
         assert not returning.are_awaited

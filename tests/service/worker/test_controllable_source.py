@@ -9,7 +9,7 @@ import pytest
 
 from emostream.domain.frame import Frame
 from emostream.domain.stream import StreamKind, StreamSpec
-from emostream.service.worker.controllable_source import GatedSource, without_sampling
+from emostream.service.worker.controllable_source import ControllableSource, without_sampling
 from emostream.testing.fakes import ScriptedSource, gray_frames
 from tests.media import wait_until
 
@@ -20,12 +20,14 @@ def spec_of(
     return StreamSpec("test", "clip.mp4", kind, every=every, target_fps=fps, max_frames=most)
 
 
-def gated(num_frames: int = 50, *, spec: StreamSpec, is_paused: bool = False, after: int | None = None) -> GatedSource:
+def gated(
+    num_frames: int = 50, *, spec: StreamSpec, is_paused: bool = False, after: int | None = None
+) -> ControllableSource:
     source = ScriptedSource(gray_frames(num_frames, fps=25), kind=spec.kind)
-    return GatedSource(source, spec=spec, is_paused=is_paused, after_index=after)
+    return ControllableSource(source, spec=spec, is_paused=is_paused, after_index=after)
 
 
-def indexes(frames: Iterator[Frame] | GatedSource) -> list[int]:
+def indexes(frames: Iterator[Frame] | ControllableSource) -> list[int]:
     return [frame.frame_index for frame in frames]
 
 

@@ -13,7 +13,7 @@ from emostream.domain.stream import StreamState
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.service.registry.records import StreamReport
 from emostream.service.registry.store import OPENINGS, RegistryStore
-from emostream.service.worker.crash_guard import MAX_DEATHS, Opening, Openings
+from emostream.service.worker.crash_guard import MAX_DEATHS, CrashGuard, Opening
 from tests.service.streams import live_record
 from tests.service.worker_bench import Bench, bench, until, worker_process
 from tests.service.worker_process import CRASHING
@@ -26,7 +26,7 @@ OPENS = StreamReport(StreamState.CONNECTING)
 
 
 async def test_what_was_opened_when_a_worker_died_is_opened_alone(store: RegistryStore) -> None:
-    first, second = Openings(store, worker_id="w1"), Openings(store, worker_id="w2")
+    first, second = CrashGuard(store, worker_id="w1"), CrashGuard(store, worker_id="w2")
     for stream_id in ("a", "b", "c"):
         assert await first.begin(stream_id, living=["w1"]) is Opening.NOW
     await first.settle({"a": RUNS, "b": OPENS, "c": OPENS})  # then it dies
@@ -56,7 +56,7 @@ async def die_of(store: RegistryStore, stream_id: str, *, times: int, host: str 
     """Workers open a stream and die of it, each after it lived long enough."""
     for number in range(first, first + times):
         clock = Clock()
-        worker = Openings(store, worker_id=f"{stream_id}-{number}", host=host, clock=clock)
+        worker = CrashGuard(store, worker_id=f"{stream_id}-{number}", host=host, clock=clock)
         if await worker.begin(stream_id, living=[]) is Opening.LATER:
             clock.seconds += worker.pause_seconds(stream_id)
             assert await worker.begin(stream_id, living=[]) is Opening.NOW
@@ -64,7 +64,7 @@ async def die_of(store: RegistryStore, stream_id: str, *, times: int, host: str 
 
 async def test_after_three_deaths_it_is_given_up_and_may_be_tried_once_more(store: RegistryStore) -> None:
     await die_of(store, "door", times=MAX_DEATHS)
-    last = Openings(store, worker_id="last", host="h1")
+    last = CrashGuard(store, worker_id="last", host="h1")
     assert await last.begin("door", living=[]) is Opening.NEVER
     assert await last.begin("door", living=[]) is Opening.NOW
 
@@ -73,13 +73,13 @@ async def test_workers_that_die_every_few_seconds_blame_no_stream(store: Registr
     """Two deaths may be the stream's; after them a worker proves that it lives by itself before it opens it again."""
     for number in range(12):
         clock = Clock()
-        worker = Openings(store, worker_id=f"w{number}", host="h1", clock=clock)
-        openings = []
+        worker = CrashGuard(store, worker_id=f"w{number}", host="h1", clock=clock)
+        crash_guard = []
         for _ in range(5):
-            openings.append(await worker.begin("door", living=[]))
+            crash_guard.append(await worker.begin("door", living=[]))
             clock.seconds += 1.5
-        assert openings[0] is (Opening.NOW if number < 2 else Opening.LATER)
-        assert Opening.NEVER not in openings
+        assert crash_guard[0] is (Opening.NOW if number < 2 else Opening.LATER)
+        assert Opening.NEVER not in crash_guard
         assert worker.pause_seconds("door") <= 10.0
     clock.seconds += 10.0
     assert await worker.begin("door", living=[]) is Opening.NOW
@@ -89,7 +89,7 @@ async def test_what_has_worked_is_opened_again_after_longer_and_longer_times(sto
     pauses = []
     for number in range(8):
         clock = Clock()
-        worker = Openings(store, worker_id=f"w{number}", host="h1", clock=clock)
+        worker = CrashGuard(store, worker_id=f"w{number}", host="h1", clock=clock)
         opening = await worker.begin("door", living=[], has_worked=True)
         pauses.append(worker.pause_seconds("door"))
         if opening is Opening.LATER:
@@ -102,18 +102,18 @@ async def test_what_has_worked_is_opened_again_after_longer_and_longer_times(sto
 async def test_several_streams_of_which_workers_die_are_not_at_fault(store: RegistryStore) -> None:
     for name in ("a", "b", "c"):
         await die_of(store, name, times=MAX_DEATHS)
-    assert await Openings(store, worker_id="w", host="h1").begin("a", living=[]) is Opening.LATER
+    assert await CrashGuard(store, worker_id="w", host="h1").begin("a", living=[]) is Opening.LATER
     await store.redis.hdel(OPENINGS, "b", "c")
-    assert await Openings(store, worker_id="w", host="h1").begin("a", living=[]) is Opening.NEVER
+    assert await CrashGuard(store, worker_id="w", host="h1").begin("a", living=[]) is Opening.NEVER
 
 
 async def test_another_host_has_to_try_it_as_well(store: RegistryStore) -> None:
-    elsewhere = Openings(store, worker_id="w2", host="h2")
+    elsewhere = CrashGuard(store, worker_id="w2", host="h2")
     assert await elsewhere.begin("other", living=["w2"]) is Opening.NOW
     await elsewhere.opened("other")
     await die_of(store, "door", times=MAX_DEATHS)
     clock = Clock()
-    here = Openings(store, worker_id="w1", host="h1", clock=clock)
+    here = CrashGuard(store, worker_id="w1", host="h1", clock=clock)
     assert await here.begin("door", living=["w1", "w2"]) is Opening.LATER
     await die_of(store, "door", times=1, host="h2", first=9)
     assert await here.begin("door", living=["w1", "w2"]) is Opening.NEVER
@@ -121,7 +121,7 @@ async def test_another_host_has_to_try_it_as_well(store: RegistryStore) -> None:
 
 async def test_the_first_picture_clears_a_stream(store: RegistryStore) -> None:
     for number in range(2 * MAX_DEATHS):
-        worker = Openings(store, worker_id=f"w{number}")
+        worker = CrashGuard(store, worker_id=f"w{number}")
         assert await worker.begin("door", living=[]) is Opening.NOW
         await worker.opened("door")
         await worker.opened("unknown")
@@ -131,13 +131,13 @@ async def test_the_first_picture_clears_a_stream(store: RegistryStore) -> None:
 @pytest.mark.parametrize("note", ["", "{", "[]", "w1 2", '{"worker": 1}', '{"worker": "w", "host": "h", "deaths": 3}'])
 async def test_a_note_of_another_version_is_none(store: RegistryStore, note: str) -> None:
     await store.redis.hset(OPENINGS, "door", note)
-    assert await Openings(store, worker_id="w1").begin("door", living=[]) is Opening.NOW
+    assert await CrashGuard(store, worker_id="w1").begin("door", living=[]) is Opening.NOW
 
 
 async def test_a_hand_over_is_no_death_and_notes_of_others_stay(store: RegistryStore) -> None:
     now = 0.0
-    first = Openings(store, worker_id="w1", clock=lambda: now)
-    second = Openings(store, worker_id="w2")
+    first = CrashGuard(store, worker_id="w1", clock=lambda: now)
+    second = CrashGuard(store, worker_id="w2")
     assert await first.begin("door", living=["w1"]) is Opening.NOW
     for _ in range(MAX_DEATHS + 1):
         assert await second.begin("door", living=["w1", "w2"]) is Opening.NOW

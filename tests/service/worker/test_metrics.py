@@ -23,7 +23,7 @@ from emostream.service.registry.metrics import Recorder
 from emostream.service.registry.records import StreamReport
 from emostream.service.registry.store import RegistryStore
 from emostream.service.registry.streams import StreamRegistry
-from emostream.telemetry.values import Family
+from emostream.telemetry.values import MetricFamily
 from emostream.testing.fakes import ConstantClassifier
 from emostream.vision.classify.batcher import BatchStats
 from tests.service.conftest import SETTINGS
@@ -48,7 +48,7 @@ class Recorded:
     def __init__(self) -> None:
         self.last: Values = {}
 
-    def __call__(self, families: Sequence[Family]) -> None:
+    def __call__(self, families: Sequence[MetricFamily]) -> None:
         self.last = {family.metric.name: family.values for family in families}
 
     async def until(self, is_so: Callable[[Values], bool]) -> None:

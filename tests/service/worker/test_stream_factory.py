@@ -21,7 +21,7 @@ from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.errors import SourceError, SourceRejectedError
 from emostream.service.egress.policy import IpAddress, Resolver, SourcePolicy
 from emostream.service.egress.proxy import Egress
-from emostream.service.worker.stream_factory import WorkerParts
+from emostream.service.worker.stream_factory import WorkerStreamFactory
 from tests.media import http_server, make_clip, rtsp_responder
 from tests.publish.redis.test_servers import make_certificate
 
@@ -47,7 +47,7 @@ class Sources:
     def __init__(self, settings: Settings, *, resolve: Resolver = resolver, policy: SourcePolicy | None = None) -> None:
         policy = policy or SourcePolicy(settings.service, resolver=resolve)
         self.egress = Egress(policy, verify_tls=settings.decode.verify_tls)
-        self._parts = WorkerParts(settings, models=None, policy=policy, egress=self.egress)  # type: ignore[arg-type]
+        self._parts = WorkerStreamFactory(settings, models=None, policy=policy, egress=self.egress)  # type: ignore[arg-type]
 
     def __enter__(self) -> Sources:
         self.egress.__enter__()

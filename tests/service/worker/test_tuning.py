@@ -30,7 +30,7 @@ def test_what_is_left_open_is_as_the_settings_say() -> None:
     classify = load_settings().classify
     stages = tuned().stages
     assert stages.smoother.time_constant_seconds == classify.smoothing_seconds
-    assert (stages.dominance.hold_seconds, stages.dominance.margin) == (classify.hold_seconds, classify.switch_margin)
+    assert (stages.hysteresis.hold_seconds, stages.hysteresis.margin) == (classify.hold_seconds, classify.switch_margin)
 
 
 def test_a_change_keeps_the_tracks_and_can_be_taken_back() -> None:
@@ -40,7 +40,7 @@ def test_a_change_keeps_the_tracks_and_can_be_taken_back() -> None:
     stream.tune(StreamTuning(smoothing_seconds=0.0, hold_seconds=1.0, switch_margin=0.5, min_score=0.95))
     assert len(stages.smoother) == 1
     assert stages.smoother.smooth(1, np.array([0.0, 1.0]), pts_seconds=0.1).tolist() == [0.0, 1.0] != before.tolist()
-    assert (stages.dominance.hold_seconds, stages.dominance.margin) == (1.0, 0.5)
+    assert (stages.hysteresis.hold_seconds, stages.hysteresis.margin) == (1.0, 0.5)
     assert stages.detect(LUMA) == []
     stream.tune(StreamTuning())
     assert stages.smoother.time_constant_seconds == load_settings().classify.smoothing_seconds

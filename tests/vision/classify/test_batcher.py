@@ -60,7 +60,7 @@ async def test_crops_of_many_callers_share_batches_and_come_back_to_their_caller
     classifier = EchoClassifier()
     batcher = make_batcher(classifier)
     levels = [[index, index + 100] for index in range(40)]
-    answers = await asyncio.gather(*(batcher.classify(_crops(*pair), may_wait=True) for pair in levels))
+    answers = await asyncio.gather(*(batcher.classify(_crops(*pair), allow_batching_delay=True) for pair in levels))
 
     assert [answer.probabilities[:, 0].astype(int).tolist() for answer in answers] == levels
     assert max(len(batch) for batch in classifier.batches) == 8
@@ -70,7 +70,7 @@ async def test_crops_of_many_callers_share_batches_and_come_back_to_their_caller
 
 
 async def test_a_single_request_does_not_wait_for_ever(make_batcher: MakeBatcher) -> None:
-    answer = await asyncio.wait_for(make_batcher(EchoClassifier()).classify(_crops(7), may_wait=True), 1)
+    answer = await asyncio.wait_for(make_batcher(EchoClassifier()).classify(_crops(7), allow_batching_delay=True), 1)
     assert answer.probabilities[0, 0] == 7
 
 
@@ -80,9 +80,9 @@ async def test_a_request_larger_than_a_batch_is_computed_in_parts_in_turns_with_
     classifier = EchoClassifier()
     classifier.may_run.clear()
     batcher = make_batcher(classifier)
-    crowd = asyncio.create_task(batcher.classify(_crops(*range(20)), may_wait=False))
+    crowd = asyncio.create_task(batcher.classify(_crops(*range(20)), allow_batching_delay=False))
     await asyncio.sleep(0)
-    single = asyncio.create_task(batcher.classify(_crops(100), may_wait=False))
+    single = asyncio.create_task(batcher.classify(_crops(100), allow_batching_delay=False))
     await asyncio.sleep(0)
     classifier.may_run.set()
     assert (await single).probabilities[:, 0].tolist() == [100]
@@ -101,7 +101,7 @@ async def test_parts_of_a_request_run_at_the_same_time(make_batcher: MakeBatcher
             barrier.wait()  # passes only when two parts are inside
             return super().classify(crops)
 
-    answer = await make_batcher(Meeting(), num_workers=2).classify(_crops(*range(16)), may_wait=False)
+    answer = await make_batcher(Meeting(), num_workers=2).classify(_crops(*range(16)), allow_batching_delay=False)
     assert answer.probabilities[:, 0].tolist() == list(range(16))
 
 
@@ -109,43 +109,43 @@ async def test_an_error_in_a_part_is_the_answer_and_the_rest_is_left_out(make_ba
     classifier = EchoClassifier()
     batcher = make_batcher(classifier)
     with pytest.raises(InferenceError):
-        await batcher.classify(_crops(255, *range(30)), may_wait=False)
-    assert (await batcher.classify(_crops(1), may_wait=False)).probabilities[0, 0] == 1
+        await batcher.classify(_crops(255, *range(30)), allow_batching_delay=False)
+    assert (await batcher.classify(_crops(1), allow_batching_delay=False)).probabilities[0, 0] == 1
     assert classifier.batches == [[1]]
 
 
 async def test_a_request_that_must_not_wait_takes_the_waiting_ones_along() -> None:
     classifier = EchoClassifier()
     batcher = CropBatcher(classifier, num_workers=1, max_batch_size=8, wanted_crops=8, clock=lambda: 0.0)
-    waiting = asyncio.create_task(batcher.classify(_crops(1), may_wait=True))
+    waiting = asyncio.create_task(batcher.classify(_crops(1), allow_batching_delay=True))
     await asyncio.sleep(0.1)
     assert not classifier.batches, "its window never passes: the clock stands still"
-    await batcher.classify(_crops(2), may_wait=False)
+    await batcher.classify(_crops(2), allow_batching_delay=False)
     await waiting
     assert classifier.batches == [[1, 2]]
     batcher.close()
 
 
 async def test_no_crops_give_no_rows(make_batcher: MakeBatcher) -> None:
-    answer = await make_batcher(EchoClassifier()).classify(np.empty((0, 8, 8), np.uint8), may_wait=True)
+    answer = await make_batcher(EchoClassifier()).classify(np.empty((0, 8, 8), np.uint8), allow_batching_delay=True)
     assert answer.probabilities.shape == (0, len(EMOTIONS))
 
 
 async def test_an_error_reaches_the_callers_of_its_batch_only(make_batcher: MakeBatcher) -> None:
     batcher = make_batcher(EchoClassifier())
     with pytest.raises(InferenceError):
-        await batcher.classify(_crops(255), may_wait=False)
-    assert (await batcher.classify(_crops(1), may_wait=False)).probabilities[0, 0] == 1
+        await batcher.classify(_crops(255), allow_batching_delay=False)
+    assert (await batcher.classify(_crops(1), allow_batching_delay=False)).probabilities[0, 0] == 1
 
 
 async def test_a_cancelled_caller_does_not_disturb_the_others(make_batcher: MakeBatcher) -> None:
     classifier = EchoClassifier()
     classifier.may_run.clear()
     batcher = make_batcher(classifier)
-    first = asyncio.create_task(batcher.classify(_crops(1), may_wait=False))
+    first = asyncio.create_task(batcher.classify(_crops(1), allow_batching_delay=False))
     await asyncio.sleep(0)
-    gone = asyncio.create_task(batcher.classify(_crops(255), may_wait=False))
-    last = asyncio.create_task(batcher.classify(_crops(3), may_wait=False))
+    gone = asyncio.create_task(batcher.classify(_crops(255), allow_batching_delay=False))
+    last = asyncio.create_task(batcher.classify(_crops(3), allow_batching_delay=False))
     await asyncio.sleep(0)
     gone.cancel()
     classifier.may_run.set()
@@ -162,13 +162,13 @@ async def test_workers_run_batches_at_the_same_time(make_batcher: MakeBatcher) -
             return super().classify(crops)
 
     batcher = make_batcher(Meeting(), num_workers=2)
-    await asyncio.gather(*(batcher.classify(_crops(*range(8)), may_wait=False) for _ in range(2)))
+    await asyncio.gather(*(batcher.classify(_crops(*range(8)), allow_batching_delay=False) for _ in range(2)))
 
 
 async def test_an_engine_that_gains_nothing_from_batches_is_never_waited_for() -> None:
     classifier = EchoClassifier()
     batcher = CropBatcher(classifier, num_workers=1, max_batch_size=8, wanted_crops=1)
-    first = asyncio.create_task(batcher.classify(_crops(1), may_wait=True))
+    first = asyncio.create_task(batcher.classify(_crops(1), allow_batching_delay=True))
     await asyncio.sleep(0)
     assert not batcher._waiting
     await first

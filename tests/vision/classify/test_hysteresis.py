@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.domain.event import UNKNOWN, QualityFlag
-from emostream.vision.classify.hysteresis import DominantEmotion, is_too_bad
+from emostream.vision.classify.hysteresis import EmotionHysteresis, is_too_bad
 from tests.strategies import distributions
 
 LABELS = ("happy", "sad", "neutral")
@@ -29,12 +29,12 @@ Frames = Sequence[tuple[tuple[float, ...], float, tuple[QualityFlag, ...]]]
 
 def names_of(frames: Frames, *, hold_seconds: float, margin: float = 0.2) -> list[tuple[float, str]]:
     """(time, name) after each frame; each frame comes so long after the one before."""
-    dominance = DominantEmotion(hold_seconds=hold_seconds, margin=margin)
+    hysteresis = EmotionHysteresis(hold_seconds=hold_seconds, margin=margin)
     at = 0.0
     names = []
     for probabilities, step, quality in frames:
         at += step
-        names.append((at, dominance.name(1, probabilities, labels=LABELS, quality=quality, pts_seconds=at)))
+        names.append((at, hysteresis.name(1, probabilities, labels=LABELS, quality=quality, pts_seconds=at)))
     return names
 
 
@@ -101,25 +101,25 @@ def test_a_face_that_is_bad_from_the_beginning_is_unknown() -> None:
 
 
 def test_time_that_goes_back_does_not_freeze_the_name() -> None:
-    dominance = DominantEmotion(hold_seconds=0.4, margin=0.2)
-    dominance.name(1, HAPPY, labels=LABELS, quality=(), pts_seconds=1000)
-    names = [dominance.name(1, SAD, labels=LABELS, quality=(), pts_seconds=index * 0.1) for index in range(10)]
+    hysteresis = EmotionHysteresis(hold_seconds=0.4, margin=0.2)
+    hysteresis.name(1, HAPPY, labels=LABELS, quality=(), pts_seconds=1000)
+    names = [hysteresis.name(1, SAD, labels=LABELS, quality=(), pts_seconds=index * 0.1) for index in range(10)]
     assert names[-1] == "sad"
 
 
 def test_tracks_do_not_mix_and_are_forgotten() -> None:
-    dominance = DominantEmotion(hold_seconds=10, margin=1)
-    assert dominance.name(1, HAPPY, labels=LABELS, quality=(), pts_seconds=0) == "happy"
-    assert dominance.name(2, SAD, labels=LABELS, quality=(), pts_seconds=0) == "sad"
-    assert len(dominance) == 2
-    dominance.forget([1, 9])
-    assert dominance.name(1, NEUTRAL, labels=LABELS, quality=(), pts_seconds=1) == "neutral"
+    hysteresis = EmotionHysteresis(hold_seconds=10, margin=1)
+    assert hysteresis.name(1, HAPPY, labels=LABELS, quality=(), pts_seconds=0) == "happy"
+    assert hysteresis.name(2, SAD, labels=LABELS, quality=(), pts_seconds=0) == "sad"
+    assert len(hysteresis) == 2
+    hysteresis.forget([1, 9])
+    assert hysteresis.name(1, NEUTRAL, labels=LABELS, quality=(), pts_seconds=1) == "neutral"
 
 
 @pytest.mark.parametrize(("hold_seconds", "margin"), [(-1, 0.2), (0.4, -0.1), (0.4, 1.1)])
 def test_impossible_values_are_refused(hold_seconds: float, margin: float) -> None:
     with pytest.raises(ValueError, match="expected"):
-        DominantEmotion(hold_seconds=hold_seconds, margin=margin)
+        EmotionHysteresis(hold_seconds=hold_seconds, margin=margin)
 
 
 def test_one_flag_is_a_warning_only() -> None:

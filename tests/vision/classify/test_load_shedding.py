@@ -8,13 +8,13 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.vision.classify.load_shedding import LATE_SECONDS, ClassifyPace
+from emostream.vision.classify.load_shedding import LATE_SECONDS, LoadShedding
 
 FPS = 25
 
 
 def due_frames(wait_of: Callable[[int], float], *, num_frames: int) -> list[int]:
-    pace = ClassifyPace()
+    pace = LoadShedding()
     return [index for index in range(num_frames) if pace.is_due(wait_seconds=wait_of(index), now_seconds=index / FPS)]
 
 
@@ -39,7 +39,7 @@ def test_a_moment_of_trouble_halves_the_rate_for_two_seconds() -> None:
 
 @given(st.lists(st.floats(0, 1), max_size=300))
 def test_spacing_is_even_within_a_step(waits: list[float]) -> None:
-    pace = ClassifyPace()
+    pace = LoadShedding()
     since = 0
     for index, wait_seconds in enumerate(waits):
         is_due = pace.is_due(wait_seconds=wait_seconds, now_seconds=index / FPS)

@@ -1,4 +1,4 @@
 """TensorRT and TensorRT-RTX: ONNX → engine → answers. One code for both, whose interfaces differ in a few names only.
 
-Features use it (`classify/trt_classifier.py`, `detect/trt_network.py`); it knows no features.
+Features use it (`vision/classify/trt_classifier.py`, `vision/detect/trt_network.py`); it knows no features.
 """
