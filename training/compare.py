@@ -21,13 +21,14 @@ import torch
 
 from emostream.errors import ConfigError, EmostreamError, ManifestError
 from training.config import TrainConfig, config_as_dict, differences, load_config
-from training.convert.onnx_graph import INPUT_NAME, HeadScalings, ServedModel, onnx_from_model, output_names_of
+from training.convert.onnx_graph import INPUT_NAME, ServedModel, onnx_from_model, output_names_of
 from training.convert.quantize import int8_from_onnx
 from training.loop.checkpoint import load_checkpoint
 from training.loop.run import fit
 from training.loop.state import LAST_NAME
 from training.loop.train_set import TrainSet, load_sets
 from training.measure.inference import HeadOutputs, milliseconds_per_crop, open_session, run_session
+from training.measure.scalings import HeadScalings
 from training.nets.build import build_model, num_multiply_adds, num_parameters
 
 _NUM_RANGE_CROPS = 512

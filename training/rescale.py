@@ -26,7 +26,7 @@ from emostream.errors import ConfigError, EmostreamError, ManifestError
 from emostream.vision.classify.packaged_models import PACKAGED_FORMS
 from emostream.vision.models.manifest import ModelManifest, manifest_path_for, save_manifest, sha256_of
 from training.config import DataConfig
-from training.convert.onnx_graph import HeadScalings, set_metadata
+from training.convert.onnx_graph import set_metadata
 from training.convert.parity import accuracy_drop, compare_heads, require_same_model
 from training.convert.trained_model import scalings_digest
 from training.data.face_set import FaceSet
@@ -37,7 +37,7 @@ from training.evaluate import add_near_duplicates
 from training.export import evaluation_figures
 from training.measure.evaluation import Evaluation, asked_and_answered, evaluate
 from training.measure.inference import SHIPPED_MODEL, HeadOutputs, OnnxModel
-from training.measure.scalings import probabilities_at, scaling_of
+from training.measure.scalings import HeadScalings, probabilities_at, scaling_of
 from training.measure.temperature import Fit, fit_distribution, fit_temperature, logits_from_probabilities
 from training.overlap import TRAINING_SPLIT, TrainingOverlap, load_with_overlap
 from training.scaled_graph import with_scalings

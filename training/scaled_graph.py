@@ -11,7 +11,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from emostream.errors import ManifestError
-from training.convert.onnx_graph import OUTPUT_NAMES, HeadScalings
+from training.convert.onnx_graph import OUTPUT_NAMES
+from training.measure.scalings import HeadScalings
 from training.measure.temperature import Scaling
 
 _SCALING_OPERATORS = ("Div", "Mul", "Sub", "Add")

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from emostream.domain.emotion import EmotionScores
-from emostream.domain.event import EmotionEvent, FaceEmotion
-from emostream.domain.face import Face
 from emostream.domain.frame import Frame
-from emostream.domain.zones import Zone, zones_of
 from emostream.telemetry.tracing import ChunkTrace
 from emostream.vision.classify.classifier import Classified
-from emostream.vision.classify.hysteresis import EmotionHysteresis
-from emostream.vision.classify.quality import quality_flags
-from emostream.vision.classify.smoothing import EmotionSmoother
-from emostream.vision.models.manifest import ModelManifest
 from emostream.vision.track.follower import FollowedFaces
 
 
@@ -52,109 +43,3 @@ class ScoredChunk:
 
     chunk: FollowedChunk
     classified: Classified
-
-
-class EventMaker:
-    """Makes the events of one stream from its scored chunks, in order; keeps what each track showed last.
-
-    Args:
-        stream_id, epoch: carried by every event.
-        manifest: of the model that scores.
-        smoother: state per track.
-        dominance: names the emotion of each track; None names the most probable one of each frame.
-        zones: named parts of the picture.
-    """
-
-    def __init__(
-        self,
-        *,
-        stream_id: str,
-        epoch: int,
-        manifest: ModelManifest,
-        smoother: EmotionSmoother,
-        hysteresis: EmotionHysteresis | None = None,
-        zones: Sequence[Zone] = (),
-    ) -> None:
-        self._stream_id = stream_id
-        self._epoch = epoch
-        self._manifest = manifest
-        self._smoother = smoother
-        self._hysteresis = hysteresis
-        self._zones = tuple(zones)
-        self._last: dict[int | None, FaceEmotion] = {}
-
-    def events_from(self, scored: ScoredChunk, *, now: datetime) -> list[EmotionEvent]:
-        """One event per frame, in order."""
-        chunk = scored.chunk
-        rows = iter(zip(chunk.crops, scored.classified.probabilities, strict=True))
-        wait_ms = 1000 * scored.classified.wait_seconds
-        classify_ms = 1000 * scored.classified.compute_seconds / len(chunk.frames)
-        events = []
-        for position, (frame, found) in enumerate(zip(chunk.frames, chunk.followed, strict=True)):
-            is_classified = chunk.is_classified[position]
-            if is_classified:
-                faces = tuple(self._scored(face, *next(rows), frame=frame) for face in found.faces)
-                self._last = {face.face.track_id: face for face in faces}
-            else:
-                faces = tuple(self._repeated(face, frame=frame) for face in found.faces)
-            self._forget(found.ended_track_ids)
-            events.append(
-                EmotionEvent(
-                    stream_id=self._stream_id,
-                    epoch=self._epoch,
-                    frame_index=frame.frame_index,
-                    pts_seconds=frame.pts_seconds,
-                    captured_at=frame.captured_at,
-                    frame_width=frame.width,
-                    frame_height=frame.height,
-                    model_name=self._manifest.name,
-                    model_version=self._manifest.version,
-                    faces=faces,
-                    latency_ms={
-                        "detect": 1000 * found.detect_seconds,
-                        "follow": 1000 * found.follow_seconds,
-                        "wait": wait_ms,
-                        "classify": classify_ms,
-                        "total": 1000 * (now - frame.captured_at).total_seconds(),
-                    },
-                    num_dropped=chunk.num_dropped if position == 0 else 0,
-                    is_classified=is_classified,
-                )
-            )
-        return events
-
-    def _forget(self, ended_track_ids: Sequence[int]) -> None:
-        self._smoother.forget(ended_track_ids)
-        if self._hysteresis is not None:
-            self._hysteresis.forget(ended_track_ids)
-
-    def _scored(
-        self, face: Face, crop: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.float32], *, frame: Frame
-    ) -> FaceEmotion:
-        if face.track_id is None:
-            raise ValueError("expected a face with a track id; the follower gives one to every face")
-        labels, pts_seconds = self._manifest.labels, frame.pts_seconds
-        smoothed = tuple(self._smoother.smooth(face.track_id, probabilities, pts_seconds=pts_seconds).tolist())
-        quality = quality_flags(face, crop)
-        dominant = ""
-        if self._hysteresis is not None:
-            dominant = self._hysteresis.name(
-                face.track_id, smoothed, labels=labels, quality=quality, pts_seconds=pts_seconds
-            )
-        return FaceEmotion(
-            face=face,
-            scores=EmotionScores(labels, tuple(probabilities.tolist())),
-            smoothed=EmotionScores(labels, smoothed),
-            quality=quality,
-            dominant=dominant,
-            zones=self._zones_of(face, frame),
-        )
-
-    def _repeated(self, face: Face, *, frame: Frame) -> FaceEmotion:
-        """The face where it is now, with the emotion it showed when it was last classified."""
-        return replace(self._last[face.track_id], face=face, zones=self._zones_of(face, frame))
-
-    def _zones_of(self, face: Face, frame: Frame) -> tuple[str, ...]:
-        if not self._zones:
-            return ()
-        return zones_of(face.box_xyxy, self._zones, frame_width=frame.width, frame_height=frame.height)

@@ -16,18 +16,20 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import ParamSpec, TypeVar
 
 from emostream.decode.buffer import FrameBuffer, OverflowPolicy
 from emostream.decode.source import FrameSource
+from emostream.domain.clock import utc_now
 from emostream.domain.event import EmotionEvent, StatusEvent
 from emostream.domain.frame import Frame
 from emostream.domain.stream import StreamKind, StreamState
 from emostream.domain.summary import RollingSummary
 from emostream.domain.zones import Zone
 from emostream.errors import EmostreamError, PublishError, SourceError
-from emostream.pipeline.chunk import EventMaker, FollowedChunk, ScoredChunk
+from emostream.pipeline.chunk import FollowedChunk, ScoredChunk
+from emostream.pipeline.event_maker import EventMaker
 from emostream.pipeline.serial_executor import SerialExecutor
 from emostream.publish.sink import EventSink, publish_summary
 from emostream.telemetry.tracing import FrameTracer, stage
@@ -80,11 +82,6 @@ class PipelineStats:
     def add_time(self, stage: str, seconds: float) -> None:
         """Count time spent in a stage."""
         self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
-
-
-def utc_now() -> datetime:
-    """The current instant, aware UTC."""
-    return datetime.now(UTC)
 
 
 class Pipeline:

@@ -12,7 +12,7 @@ from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.redact import redact, shown_address
 from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.publish.multi_host_url import MultiHostUrl, parse_multi_host_url, tls_context
-from emostream.publish.redis.connection import retry_delays
+from emostream.publish.retry import retry_delays
 from emostream.wire.events import json_from_event, json_from_status, json_from_summary
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from emostream.domain.address import AddressError, parse_address
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.redact import redact, shown_address
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
-from emostream.publish.redis.connection import retry_delays
+from emostream.publish.retry import retry_delays
 from emostream.wire.events import json_from_event, json_from_status, json_from_summary
 
 logger = logging.getLogger(__name__)

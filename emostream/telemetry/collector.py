@@ -9,7 +9,7 @@ from datetime import datetime
 
 from emostream.decode.live_source import LiveSource
 from emostream.decode.source import FrameSource
-from emostream.pipeline.pipeline import utc_now
+from emostream.domain.clock import utc_now
 from emostream.publish.redis.sink import RedisSink
 from emostream.publish.sink import EventSink
 from emostream.publish.spool.sink import SpoolSink

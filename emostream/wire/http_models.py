@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from emostream.domain.address import AddressError, parse_address
-from emostream.domain.redact import redact, shown_address
-from emostream.domain.stream import StreamKind, StreamSpec, StreamState, stream_id_from_url, stream_kind_of
-from emostream.domain.zones import zone_from
-from emostream.service.registry.records import StreamRecord, StreamReport, StreamTuning
-from emostream.service.registry.streams import StreamStatus
+from emostream.domain.stream import StreamKind, StreamState
 
 _MAX_URL_LENGTH = 2048
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -98,23 +93,6 @@ class FileOptions(_Tuning):
     max_frames: int | None = Field(None, ge=1, le=2**53, description="End after this many processed frames.")
     zones: list[ZoneBody] = Field(default_factory=list, max_length=64)
 
-    def record_of_file(self) -> StreamRecord:
-        """A record with these options, of a file that is not named yet."""
-        return self._record("file", url="file://", kind=StreamKind.FILE)
-
-    def _record(self, stream_id: str, *, url: str, kind: StreamKind, is_paused: bool = False) -> StreamRecord:
-        spec = StreamSpec(
-            stream_id=stream_id,
-            url=url,
-            kind=kind,
-            every=self.every,
-            target_fps=self.target_fps,
-            max_frames=self.max_frames,
-            zones=tuple(zone_from(zone.model_dump()) for zone in self.zones),
-        )
-        tuning = StreamTuning(**{name: getattr(self, name) for name in _TUNING})
-        return StreamRecord(spec, is_paused=is_paused, tuning=tuning)
-
 
 def place_of_error(item: Mapping[str, Any]) -> str:
     """Which value of a request is wrong, of an error of pydantic's. A name that nobody knows is repeated only where it
@@ -163,19 +141,6 @@ class StreamRequest(FileOptions):
     kind: StreamKind | None = Field(None, description="By default from the URL's scheme.")
     paused: bool = Field(False, description="Keep the source open but process nothing.")
 
-    def record(self) -> StreamRecord:
-        """What the registry keeps.
-
-        Raises:
-            ConfigError: a value does not fit.
-        """
-        return self._record(
-            self.id or stream_id_from_url(self.url),
-            url=self.url,
-            kind=self.kind or stream_kind_of(self.url),
-            is_paused=self.paused,
-        )
-
 
 class StreamChange(_Tuning):
     """What to change in a stream; what is left out stays as it is."""
@@ -198,15 +163,6 @@ class StreamChange(_Tuning):
     zones: list[ZoneBody] = Field(
         default_factory=list, max_length=64, description="A change of zones opens the source again."
     )
-
-    def apply(self, record: StreamRecord) -> StreamRecord:
-        """The record with these changes."""
-        given: dict[str, Any] = {name: getattr(self, name) for name in self.model_fields_set}
-        if "zones" in given:
-            given["zones"] = tuple(zone_from(zone.model_dump()) for zone in self.zones)
-        is_paused = given.pop("paused", record.is_paused)
-        tuning = {name: given.pop(name) for name in _TUNING if name in given}
-        return record.changed(is_paused=is_paused, tuning=tuning, **given)
 
 
 class StreamView(_Tuning):
@@ -244,41 +200,6 @@ class StreamView(_Tuning):
     width: int = Field(description="Pixels of the source's frames; 0 before it is open.")
     height: int
     reported_at: datetime | None = Field(description="When its worker said so.")
-
-    @classmethod
-    def of(cls, status: StreamStatus) -> Self:
-        """What may be shown of a stream."""
-        spec, record, lease = status.record.spec, status.record, status.lease
-        report = status.report or StreamReport(status.state)
-        return cls(
-            id=spec.stream_id,
-            url=shown_address(spec.url),
-            kind=spec.kind,
-            every=spec.every,
-            target_fps=spec.target_fps,
-            max_frames=spec.max_frames,
-            paused=record.is_paused,
-            zones=[ZoneBody(name=zone.name, polygon=list(zone.polygon)) for zone in spec.zones],
-            **asdict(record.tuning),
-            state=status.state,
-            detail=redact(status.detail),
-            last_error=redact(report.last_error),
-            worker_id=lease.worker_id if lease else None,
-            epoch=lease.epoch if lease else report.epoch or None,
-            num_frames=report.num_frames,
-            num_faces=report.num_faces,
-            num_dropped=report.num_dropped,
-            num_corrupt=report.num_corrupt,
-            num_reconnects=report.num_reconnects,
-            measured_fps=report.measured_fps if lease else 0.0,
-            latency_ms=report.latency_ms if lease else None,
-            lag_ms=report.lag_ms if lease else None,
-            source_delay_ms=report.source_delay_ms if lease else None,
-            decoder=report.decoder,
-            width=report.width,
-            height=report.height,
-            reported_at=datetime.fromtimestamp(report.at_ms / 1000, UTC) if report.at_ms else None,
-        )
 
 
 class StreamList(BaseModel):

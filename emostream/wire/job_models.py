@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from emostream.domain.redact import redact, shown_address
 from emostream.domain.stream import StreamState
-from emostream.service.egress.folder import VIDEO_PATTERNS
-from emostream.service.registry.jobs import MAX_JOB_ID_LENGTH, FileResult, JobProgress
 from emostream.wire.http_models import FileOptions, SourceUrl
+
+MAX_JOB_ID_LENGTH = 48
+"""Leaves room for the number of a file in the id of its stream."""
+
+
+VIDEO_PATTERNS = tuple(
+    f"*.{ending}"
+    for ending in ("mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "flv", "3gp", "wmv")
+)
+
 
 _JOB_EXAMPLE: dict[str, Any] = {
     "id": "archive",
@@ -71,23 +78,6 @@ class JobView(BaseModel):
     num_frames: int = Field(description="Frames published so far.")
     num_faces: int
 
-    @classmethod
-    def of(cls, progress: JobProgress) -> Self:
-        """What may be shown of a job."""
-        return cls(
-            id=progress.job.job_id,
-            url=shown_address(progress.job.url),
-            parallel=progress.job.max_parallel,
-            done=progress.is_done,
-            num_files=progress.num_files,
-            num_waiting=progress.num_waiting,
-            num_active=progress.num_active,
-            num_ended=progress.num_ended,
-            num_failed=progress.num_failed,
-            num_frames=progress.num_frames,
-            num_faces=progress.num_faces,
-        )
-
 
 class FileView(BaseModel):
     """What became of one file."""
@@ -98,18 +88,6 @@ class FileView(BaseModel):
     detail: str
     num_frames: int
     num_faces: int
-
-    @classmethod
-    def of(cls, result: FileResult) -> Self:
-        """What may be shown of a file."""
-        return cls(
-            stream_id=result.stream_id,
-            url=shown_address(result.url),
-            state=result.state,
-            detail=redact(result.detail),
-            num_frames=result.num_frames,
-            num_faces=result.num_faces,
-        )
 
 
 class JobFiles(BaseModel):

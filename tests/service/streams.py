@@ -12,10 +12,11 @@ from typing import Protocol
 from emostream.config import TrackSettings
 from emostream.decode.live_source import StateObserver
 from emostream.decode.source import FrameSource
+from emostream.domain.clock import utc_now
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
 from emostream.domain.stream import StreamKind, StreamSpec
-from emostream.pipeline.pipeline import Pipeline, utc_now
+from emostream.pipeline.pipeline import Pipeline
 from emostream.publish.sink import EventSink
 from emostream.service.registry.records import StreamRecord
 from emostream.service.worker.host import TunablePipeline

@@ -29,6 +29,7 @@ from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url
 from emostream.errors import EmostreamError
 from emostream.publish.redis.connection import open_redis, translate
 from emostream.publish.registry import open_sink
+from emostream.service.api.conversions import record_from_request
 from emostream.service.api.pictures import PictureUrl
 from emostream.service.api.problems import add_problem_handlers
 from emostream.service.egress.fetch import fetch
@@ -185,7 +186,7 @@ def interface() -> FastAPI:
     @api.post("/streams")
     def stream(body: StreamRequest) -> str:
         POLICY.check(body.url)
-        return body.record().stream_id
+        return record_from_request(body).stream_id
 
     @api.post("/jobs")
     def job(body: JobRequest) -> None:

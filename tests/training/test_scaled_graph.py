@@ -13,9 +13,10 @@ from scipy.special import softmax
 from emostream.errors import ManifestError
 from tests.onnx_models import classifier_model
 from tests.training.tiny_nets import CROPS, outputs_of, tiny_net
-from training.convert.onnx_graph import HeadScalings, ServedModel, onnx_from_model
+from training.convert.onnx_graph import ServedModel, onnx_from_model
 from training.convert.variants import FORMS, FormName, write_form
 from training.measure.inference import HeadOutputs
+from training.measure.scalings import HeadScalings
 from training.measure.temperature import Scaling
 from training.scaled_graph import with_scalings
 

@@ -13,8 +13,9 @@ from torch import nn
 from emostream.vision.classify.preprocess import batch_from_pictures
 from tests.training.made import made_faces
 from training.config import ModelConfig
-from training.convert.onnx_graph import INPUT_NAME, OUTPUT_NAMES, HeadScalings, ServedModel, onnx_from_model
+from training.convert.onnx_graph import INPUT_NAME, OUTPUT_NAMES, ServedModel, onnx_from_model
 from training.measure.inference import HeadOutputs, open_session, run_session
+from training.measure.scalings import HeadScalings
 from training.nets.build import build_model
 
 CROPS = batch_from_pictures(made_faces(21).pictures)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass, field
 
 import onnx
 import torch
 from torch import Tensor, nn
 
 from training.convert.pool_folding import fold_pools
+from training.measure.scalings import HeadScalings
 from training.measure.temperature import Scaling
 
 OPSET = 17
@@ -18,14 +18,6 @@ OPSET = 17
 INPUT_NAME = "crops"
 OUTPUT_NAMES = ("probabilities", "fer2013_probabilities")
 """Of a net with both heads. The first is what events carry; a net with one head has it alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeadScalings:
-    """What is done to the logits of each head before its softmax."""
-
-    ferplus: Scaling = field(default_factory=Scaling)
-    fer2013: Scaling = field(default_factory=Scaling)
 
 
 class ServedModel(nn.Module):

@@ -20,13 +20,13 @@ from emostream.vision.classify.preprocess import batch_from_pictures
 from emostream.vision.models.manifest import ModelManifest, sha256_of
 from training.config import DataConfig, TrainConfig
 from training.convert.activation_ranges import RangePolicy
-from training.convert.onnx_graph import INPUT_NAME, OUTPUT_NAMES, HeadScalings, ServedModel, onnx_from_model
+from training.convert.onnx_graph import INPUT_NAME, OUTPUT_NAMES, ServedModel, onnx_from_model
 from training.data.face_set import FaceSet
 from training.data.load import load_splits
 from training.loop.checkpoint import Checkpoint, load_checkpoint
 from training.loop.validation import predict
 from training.measure.inference import HeadOutputs
-from training.measure.scalings import FerplusTarget, FittedScalings, fit_scalings, probabilities_at
+from training.measure.scalings import FerplusTarget, FittedScalings, HeadScalings, fit_scalings, probabilities_at
 from training.nets.build import build_model, describe_model, num_multiply_adds, num_parameters
 
 MAX_BATCH_SIZE = 256

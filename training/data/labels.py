@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 from emostream.domain.emotion import EMOTIONS
 from emostream.errors import SourceRejectedError
@@ -165,3 +168,10 @@ def check_labels(labels: npt.NDArray[np.int64], class_names: Sequence[str] = EMO
     first = int(wrong[0])
     names = ", ".join(class_names)
     return f"expected labels 0…{len(class_names) - 1} ({names}), got {int(labels[first])} at picture {first}"
+
+
+def one_hot(labels: Tensor, num_classes: int) -> Tensor:
+    """int64 n → float32 n×c; a negative label gives a row of zeros."""
+    known = labels >= 0
+    rows = functional.one_hot(labels.clamp(min=0), num_classes).to(torch.float32)
+    return rows * known[:, None]

@@ -84,13 +84,6 @@ def two_head_loss(
     return ferplus_weight * ferplus + fer2013_weight * fer2013, ferplus, fer2013
 
 
-def one_hot(labels: Tensor, num_classes: int) -> Tensor:
-    """int64 n → float32 n×c; a negative label gives a row of zeros."""
-    known = labels >= 0
-    rows = functional.one_hot(labels.clamp(min=0), num_classes).to(torch.float32)
-    return rows * known[:, None]
-
-
 def class_counts(target: Tensor, weight: Tensor) -> Tensor:
     """float64 c: how many pictures each class has, from distributions n×c and weights n (0: not known)."""
     return (target * weight[:, None]).sum(dim=0, dtype=torch.float64)

@@ -12,9 +12,9 @@ from emostream.errors import ConfigError
 from emostream.vision.classify.preprocess import CROP_SIZE_PIXELS, batch_from_pictures
 from training.config import TrainConfig
 from training.data.face_set import FaceSet
-from training.data.labels import FERPLUS_COLUMNS, Task, majority_labels, vote_distributions
+from training.data.labels import FERPLUS_COLUMNS, Task, majority_labels, one_hot, vote_distributions
 from training.data.load import load_splits
-from training.loop.loss import Targets, one_hot
+from training.loop.loss import Targets
 
 
 @dataclass(frozen=True, slots=True, eq=False)

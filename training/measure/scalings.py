@@ -9,7 +9,7 @@ votes the head that events carry is fitted to the labels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -18,13 +18,20 @@ import torch
 from scipy.special import softmax
 
 from emostream.domain.emotion import EMOTIONS
-from training.convert.onnx_graph import HeadScalings
 from training.data.face_set import FaceSet
-from training.data.labels import majority_labels, vote_distributions
-from training.loop.loss import one_hot
+from training.data.labels import majority_labels, one_hot, vote_distributions
 from training.measure.inference import HeadOutputs
 from training.measure.metrics import expected_calibration_error
 from training.measure.temperature import Fit, Scaling, cross_fitted_probabilities, fit_confidence, fit_distribution
+
+
+@dataclass(frozen=True, slots=True)
+class HeadScalings:
+    """What is done to the logits of each head before its softmax."""
+
+    ferplus: Scaling = field(default_factory=Scaling)
+    fer2013: Scaling = field(default_factory=Scaling)
+
 
 FerplusTarget = Literal["votes", "majority"]
 """What the FER+ head's probabilities should mean: the share of people who say so, or the chance that most people do."""

@@ -11,13 +11,14 @@ import numpy as np
 
 from emostream.config import DetectSettings, Settings, TrackSettings
 from emostream.decode.pyav_source import PyAVSource
+from emostream.domain.clock import utc_now
 from emostream.domain.event import EmotionEvent, FaceEmotion
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
 from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.pipeline.build import load_chosen_detector
-from emostream.pipeline.chunk import EventMaker, FollowedChunk, ScoredChunk
-from emostream.pipeline.pipeline import utc_now
+from emostream.pipeline.chunk import FollowedChunk, ScoredChunk
+from emostream.pipeline.event_maker import EventMaker
 from emostream.vision.classify.classifier import Classified, EmotionClassifier
 from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.load import load_classifier

@@ -20,11 +20,11 @@ from emostream.cli.bench.camera import NetworkCamera
 from emostream.cli.bench.machine import describe_machine
 from emostream.client.http.client import ServiceClient
 from emostream.config import PublishSettings, Settings
+from emostream.domain.clock import utc_now
 from emostream.domain.event import EmotionEvent, StatusEvent
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.errors import ConfigError, EmostreamError
 from emostream.pipeline.build import Models, build_pipeline, load_models, new_epoch
-from emostream.pipeline.pipeline import utc_now
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.reader import RedisReader
 from emostream.publish.redis.sink import RedisSink

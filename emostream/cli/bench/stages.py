@@ -12,12 +12,14 @@ import numpy as np
 
 from emostream.config import Settings
 from emostream.decode.pyav_source import PyAVSource
+from emostream.domain.clock import utc_now
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
 from emostream.domain.stream import StreamSpec
 from emostream.pipeline.build import load_chosen_detector
-from emostream.pipeline.chunk import EventMaker, FollowedChunk, ScoredChunk
-from emostream.pipeline.pipeline import MAX_CHUNK_FRAMES, utc_now
+from emostream.pipeline.chunk import FollowedChunk, ScoredChunk
+from emostream.pipeline.event_maker import EventMaker
+from emostream.pipeline.pipeline import MAX_CHUNK_FRAMES
 from emostream.pipeline.process_tuning import tune_process
 from emostream.vision.classify.classifier import Classified, EmotionClassifier
 from emostream.vision.classify.hysteresis import EmotionHysteresis

@@ -18,7 +18,7 @@ from emostream.domain.event import EmotionEvent
 from emostream.domain.redact import redact, shown_address
 from emostream.domain.stream import StreamState
 from emostream.errors import SinkUnavailableError
-from emostream.publish.redis.connection import retry_delays
+from emostream.publish.retry import retry_delays
 from emostream.vision.models.manifest import ModelManifest
 from emostream.wire.http_models import Readiness, StreamView
 from emostream.wire.job_models import FileView, JobView

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
 from redis import exceptions as redis_errors
@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from emostream.domain.redact import redact, shown_address
 from emostream.errors import ConfigError, EventRejectedError, PublishError, SinkUnavailableError
 from emostream.publish.redis.address import RedisAddress, Topology, parse_redis_url
+from emostream.publish.retry import retry_delays
 
 logger = logging.getLogger(__name__)
 
@@ -178,19 +179,6 @@ def _first(exc: Exception) -> Exception:
             break
         exc = inner
     return exc
-
-
-def retry_delays(*, first_seconds: float = 0.05, longest_seconds: float = 1.0) -> Iterator[float]:
-    """Pauses between attempts: doubling, bounded, endless.
-
-    >>> from itertools import islice
-    >>> list(islice(retry_delays(), 7))
-    [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
-    """
-    delay = first_seconds
-    while True:
-        yield min(delay, longest_seconds)
-        delay = min(delay * 2, longest_seconds)
 
 
 async def with_retries(

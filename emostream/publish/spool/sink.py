@@ -15,7 +15,7 @@ from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.stream import StreamKind, StreamState
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.private_files import make_private_file, make_private_folder
-from emostream.publish.redis.connection import retry_delays
+from emostream.publish.retry import retry_delays
 from emostream.publish.sink import EventSink, publish_summary
 from emostream.publish.spool.segments import Record
 from emostream.publish.spool.stream import EVENT, STATUS, SUMMARY, Batch, SpoolStats, StreamSpool

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Query, Response
 
 from emostream.service.api.context import Context
+from emostream.service.api.conversions import file_view, job_view, record_of_file
 from emostream.service.egress.folder import find_files
 from emostream.service.registry.jobs import Job, records_of
 from emostream.wire.http_models import problem_responses
-from emostream.wire.job_models import FileView, JobFiles, JobRequest, JobView
+from emostream.wire.job_models import JobFiles, JobRequest, JobView
 
 _MAX_PAGE = 500
 
@@ -37,20 +38,20 @@ def add_jobs(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None:
             urls = await asyncio.to_thread(
                 find_files, body.url, patterns=body.patterns, policy=context.policy, max_files=most
             )
-            is_new = await context.jobs.create(job, records_of(job, urls, like=body.record_of_file()))
+            is_new = await context.jobs.create(job, records_of(job, urls, like=record_of_file(body)))
         response.status_code = 201 if is_new else 200
         response.headers["Location"] = f"/v1/jobs/{job.job_id}"
-        return JobView.of(await context.jobs.progress(job.job_id))
+        return job_view(await context.jobs.progress(job.job_id))
 
     @app.get("/v1/jobs", dependencies=reading, tags=["jobs"], responses=problem_responses())
     async def list_jobs(context: Context) -> list[JobView]:
         """All jobs, by id."""
-        return [JobView.of(progress) for progress in await context.jobs.all()]
+        return [job_view(progress) for progress in await context.jobs.all()]
 
     @app.get("/v1/jobs/{job_id}", dependencies=reading, tags=["jobs"], responses=problem_responses(404, 409))
     async def show_job(job_id: JobId, context: Context) -> JobView:
         """One job and how far it is."""
-        return JobView.of(await context.jobs.progress(job_id))
+        return job_view(await context.jobs.progress(job_id))
 
     @app.get("/v1/jobs/{job_id}/files", dependencies=reading, tags=["jobs"], responses=problem_responses(404, 409))
     async def list_files(
@@ -64,8 +65,8 @@ def add_jobs(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None:
         end = start + len(results)
         has_more = len(results) == limit and end < progress.num_ended + progress.num_failed
         return JobFiles(
-            job=JobView.of(progress),
-            files=[FileView.of(result) for result in results],
+            job=job_view(progress),
+            files=[file_view(result) for result in results],
             next_start=end if has_more else None,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Response
@@ -10,6 +11,7 @@ from fastapi import FastAPI, HTTPException, Query, Response
 from emostream.domain.stream import StreamState
 from emostream.errors import SourceUnavailableError
 from emostream.service.api.context import Context, StreamId
+from emostream.service.api.conversions import changed_record, record_from_request, stream_view
 from emostream.wire.http_models import (
     StreamChange,
     StreamList,
@@ -36,7 +38,7 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
     )
     async def create_stream(body: StreamRequest, context: Context, response: Response) -> StreamView:
         """Ask for a stream. Asking again for the very same changes nothing and answers 200."""
-        record = body.record()
+        record = record_from_request(body)
         try:
             await asyncio.to_thread(context.policy.check, body.url)
         except SourceUnavailableError as exc:  # whether it may be watched cannot be said now
@@ -44,7 +46,7 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
         record, is_new = await context.registry.create(record)
         response.status_code = 201 if is_new else 200
         response.headers["Location"] = f"/v1/streams/{record.stream_id}"
-        return StreamView.of(await context.status(record.stream_id))
+        return stream_view(await context.status(record.stream_id))
 
     @app.get("/v1/streams", dependencies=reading, tags=["streams"], responses=problem_responses())
     async def list_streams(
@@ -62,7 +64,7 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
             if status.record.stream_id.startswith(prefix) and (not state or status.state in state)
         ]
         after = [status for status in statuses if status.record.stream_id > cursor]
-        page = [StreamView.of(status) for status in after[:limit]]
+        page = [stream_view(status) for status in after[:limit]]
         return StreamList(
             streams=page,
             next_cursor=page[-1].id if len(after) > limit else None,
@@ -73,7 +75,7 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
     @app.get("/v1/streams/{stream_id}", dependencies=reading, tags=["streams"], responses=problem_responses(404, 409))
     async def show_stream(stream_id: StreamId, context: Context) -> StreamView:
         """One stream and how it is doing."""
-        return StreamView.of(await context.status(stream_id))
+        return stream_view(await context.status(stream_id))
 
     @app.patch(
         "/v1/streams/{stream_id}",
@@ -83,8 +85,8 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
     )
     async def change_stream(stream_id: StreamId, body: StreamChange, context: Context) -> StreamView:
         """Change a stream in place: its source stays open (a change of zones opens it again)."""
-        await context.registry.change(stream_id, body.apply)
-        return StreamView.of(await context.status(stream_id))
+        await context.registry.change(stream_id, functools.partial(changed_record, body))
+        return stream_view(await context.status(stream_id))
 
     @app.post(
         "/v1/streams/{stream_id}/retry",
@@ -96,7 +98,7 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
         """Try a stream again that failed, for whatever reason; 409 when it did not fail. A file goes on after the last
         frame that was published."""
         await context.registry.retry(stream_id)
-        return StreamView.of(await context.status(stream_id))
+        return stream_view(await context.status(stream_id))
 
     @app.delete(
         "/v1/streams/{stream_id}",

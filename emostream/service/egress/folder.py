@@ -11,11 +11,6 @@ from emostream.domain.redact import shown_address
 from emostream.errors import SourceRejectedError
 from emostream.service.egress.policy import SourcePolicy
 
-VIDEO_PATTERNS = tuple(
-    f"*.{ending}"
-    for ending in ("mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "flv", "3gp", "wmv")
-)
-
 
 def find_files(url: str, *, patterns: Sequence[str], policy: SourcePolicy, max_files: int) -> list[str]:
     """URLs of the files, by name; blocks.

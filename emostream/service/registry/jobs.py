@@ -13,9 +13,7 @@ from emostream.errors import ConfigError, EmostreamError, EventRejectedError
 from emostream.service.registry.records import StreamRecord, json_from_record, read_report
 from emostream.service.registry.store import JOBS, RegistryStore, text_pairs
 from emostream.service.registry.streams import UnreadableRecordError
-
-MAX_JOB_ID_LENGTH = 48
-"""Leaves room for the number of a file in the id of its stream."""
+from emostream.wire.job_models import MAX_JOB_ID_LENGTH
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ from typing import Any, Protocol
 
 from emostream.decode.live_source import LiveSource, StateObserver
 from emostream.decode.source import FrameSource, SourceInfo
+from emostream.domain.clock import utc_now
 from emostream.domain.event import StatusEvent
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
 from emostream.domain.redact import redact
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.errors import DecodeError, EmostreamError, EventRejectedError
-from emostream.pipeline.pipeline import Pipeline, utc_now
+from emostream.pipeline.pipeline import Pipeline
 from emostream.publish.sink import EventSink
 from emostream.service.registry.records import StreamRecord, StreamReport, StreamTuning
 from emostream.service.verdicts import Verdict, verdict_of

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from redis import exceptions as redis_errors
 
 from emostream.errors import ConfigError, EmostreamError, EventRejectedError, SinkUnavailableError
-from emostream.publish.redis.connection import open_redis, retry_delays, translate, with_retries
+from emostream.publish.redis.connection import open_redis, translate, with_retries
 from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.publish.retry import retry_delays
 
 URL = "redis://user:secret@host:6379/0"
 

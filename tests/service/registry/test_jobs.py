@@ -17,11 +17,12 @@ from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.errors import SourceRejectedError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
-from emostream.service.egress.folder import VIDEO_PATTERNS, find_files
+from emostream.service.egress.folder import find_files
 from emostream.service.egress.policy import SourcePolicy
 from emostream.service.registry.jobs import Job, JobExistsError, JobRegistry, UnknownJobError, records_of
 from emostream.service.registry.records import StreamRecord
 from emostream.testing.fakes import CollectingSink, ScriptedSource, gray_frames
+from emostream.wire.job_models import VIDEO_PATTERNS
 from tests.media import make_clip
 from tests.service.api.test_app import Clients, assert_problem, clients
 from tests.service.conftest import SETTINGS

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tests.training.tiny_nets import CROPS, expected_of, outputs_of, tiny_graph, tiny_net
-from training.convert.onnx_graph import OPSET, HeadScalings, ServedModel, onnx_from_model
+from training.convert.onnx_graph import OPSET, ServedModel, onnx_from_model
 from training.convert.parity import compare_heads
+from training.measure.scalings import HeadScalings
 from training.measure.temperature import Scaling
 
 

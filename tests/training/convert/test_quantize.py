@@ -19,10 +19,11 @@ from emostream.vision.engines.trt.profile import fixed
 from tests.training.tiny_nets import CROPS, outputs_of, tiny_graph, tiny_net
 from training.config import ModelConfig
 from training.convert.activation_ranges import RangePolicy, largest_half_value, measure_ranges
-from training.convert.onnx_graph import HeadScalings, ServedModel, onnx_from_model
+from training.convert.onnx_graph import ServedModel, onnx_from_model
 from training.convert.parity import compare_heads
 from training.convert.quantize import QuantizedLayout, int8_from_onnx
 from training.convert.variants import FORMS, FormName, write_form
+from training.measure.scalings import HeadScalings
 
 
 @pytest.fixture(scope="module")

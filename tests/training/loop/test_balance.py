@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.config import BalanceConfig
-from training.loop.loss import Targets, balanced, effective_number_weights, logit_offsets, one_hot, soft_cross_entropy
+from training.data.labels import one_hot
+from training.loop.loss import Targets, balanced, effective_number_weights, logit_offsets, soft_cross_entropy
 
 
 def made_targets() -> Targets:

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from training.loop.loss import Targets, one_hot, smoothed, soft_cross_entropy, two_head_loss
+from training.data.labels import one_hot
+from training.loop.loss import Targets, smoothed, soft_cross_entropy, two_head_loss
 
 
 def test_equals_cross_entropy_of_hard_labels() -> None:

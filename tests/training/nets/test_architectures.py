@@ -14,9 +14,10 @@ from emostream.errors import ConfigError
 from emostream.vision.classify.preprocess import batch_from_pictures
 from tests.training.made import made_faces
 from training.config import ModelConfig
-from training.convert.onnx_graph import INPUT_NAME, OUTPUT_NAMES, HeadScalings, ServedModel, onnx_from_model
+from training.convert.onnx_graph import INPUT_NAME, OUTPUT_NAMES, ServedModel, onnx_from_model
 from training.convert.quantize import int8_from_onnx
 from training.measure.inference import HeadOutputs, open_session, run_session
+from training.measure.scalings import HeadScalings
 from training.nets.build import FaceNet, build_model, num_multiply_adds
 
 CROPS = batch_from_pictures(made_faces(14).pictures)

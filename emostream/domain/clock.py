@@ -1,0 +1,10 @@
+"""The wall clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def utc_now() -> datetime:
+    """The current instant, aware UTC."""
+    return datetime.now(UTC)
