@@ -26,10 +26,11 @@ test: .venv/.dev .venv/.debian .venv/.tools ## Run every test that this machine 
 test-fast: .venv/.dev ## Run the unit layer only (seconds).
 	$(BIN)/python -m pytest -m "not integration and not slow" $(PYTEST_ARGS)
 
-check: .venv/.dev ## Lint, format check, types, spelling.
+check: .venv/.dev ## Lint, format check, types, layers, spelling.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/typos
 
 format: .venv/.dev ## Format and sort the code.
