@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint deploy/constraints.txt
 NEEDS := pyproject.toml deploy/constraints.txt
+# Processes that run tests side by side; tests that load all cores are on one of them.
+TEST_WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
 DATA ?= ../shared/data/fer2013
 IMAGE ?= emostream
 TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -21,10 +23,10 @@ demo: .venv/.demo ## Analyse a clip (SOURCE=video for an own one) into Redis, an
 
 test: .venv/.dev .venv/.debian .venv/.tools ## Run every test that this machine can run.
 	$(BIN)/emostream models pull
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 test-fast: .venv/.dev ## Run the unit layer only (seconds).
-	$(BIN)/python -m pytest -m "not integration and not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadgroup -m "not integration and not slow" $(PYTEST_ARGS)
 
 check: .venv/.dev ## Lint, format check, types, layers, spelling.
 	$(BIN)/ruff check .

@@ -25,6 +25,17 @@ settings.register_profile("explore", settings.get_profile("suite"), derandomize=
 settings.load_profile("suite")
 
 
+# Tests in these folders start a Ray cluster or load all cores: one at a time, on one worker.
+_ONE_AT_A_TIME = ("tests/deployments/", "tests/service/console/", "tests/cli/bench/", "tests/test_tour.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers (pytest-xdist) the tests of a file stay together, so that its fixtures are made once."""
+    for item in items:
+        file = item.path.relative_to(REPOSITORY).as_posix() if item.path.is_relative_to(REPOSITORY) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group("one-at-a-time" if file.startswith(_ONE_AT_A_TIME) else file))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real pictures and clips beside the checkout; the test is skipped where they are absent."""
