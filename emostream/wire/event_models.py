@@ -45,7 +45,8 @@ class FaceWire(_Wire):
     """A followed face and what its expression looks like."""
 
     track_id: _Count | None
-    """Which person in this stream and epoch; never used for another one. Null when faces are not followed."""
+    """One face, followed through this stream and epoch, over missed and bad pictures and gaps; a number that ended is
+    never used again. Who comes back later gets a new one. Null when faces are not followed."""
     box_xyxy: tuple[_Finite, _Finite, _Finite, _Finite]
     """Left, top, right, bottom in pixels of the frame; may reach over its border."""
     # Either five or none (then the name is absent from the entry); `Face` checks the number.
