@@ -101,7 +101,7 @@ def analyze(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Find faces and emotions in a video, frame by frame, and publish an event for each frame."""
+    """Find faces and emotions in a video and publish an event for each frame."""
     settings = settings_for_command(config, redis=redis)
     if blur and annotate is None:
         raise ConfigError("--blur is about the annotated video: give --annotate FILE")

@@ -2,54 +2,115 @@
 
 from __future__ import annotations
 
+import copy
 import errno
+import functools
 import logging
 import os
 import re
 import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from typer.rich_utils import rich_format_error
+from typer.core import TyperCommand, TyperGroup
 
-from emostream.cli.analyze import analyze
-from emostream.cli.bench.command import bench_app
-from emostream.cli.classify import classify
-from emostream.cli.demo import demo
-from emostream.cli.doctor import doctor
-from emostream.cli.events import events_app
-from emostream.cli.explain import explain
-from emostream.cli.export import export
-from emostream.cli.jobs import jobs_app
-from emostream.cli.models import models_app
-from emostream.cli.serve import serve
-from emostream.cli.streams import streams_app
-from emostream.cli.tail import tail
 from emostream.domain.redact import MASK, redact
 from emostream.errors import EmostreamError
 
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "analyze": (
+            "emostream.cli.analyze:analyze",
+            "Find faces and emotions in a video and publish an event for each frame.",
+        ),
+        "classify": (
+            "emostream.cli.classify:classify",
+            "Find the faces of pictures and classify their expressions.",
+        ),
+        "explain": (
+            "emostream.cli.explain:explain",
+            "Show which parts of each face in a picture the model's answer comes from.",
+        ),
+        "demo": (
+            "emostream.cli.demo:demo",
+            "Analyse a demo clip, show its events as they arrive, and write an annotated video.",
+        ),
+        "serve": (
+            "emostream.cli.serve:serve",
+            "Run the service until Ctrl-C.",
+        ),
+        "tail": ("emostream.cli.tail:tail", "Print events of one, several or all streams as they are published."),
+        "export": (
+            "emostream.cli.export:export",
+            "Write the events kept in Redis to a CSV, JSON Lines or Parquet file.",
+        ),
+        "doctor": (
+            "emostream.cli.doctor:doctor",
+            "Show versions, CPU features, engines, models and the effective settings.",
+        ),
+        "streams": ("emostream.cli.streams:streams_app", "Add, list, change and delete streams of a running service."),
+        "jobs": ("emostream.cli.jobs:jobs_app", "Process folders of files with a running service."),
+        "models": ("emostream.cli.models:models_app", "List, pull, verify and compile models."),
+        "events": ("emostream.cli.events:events_app", "Describe the format of events."),
+        "bench": ("emostream.cli.bench.command:bench_app", "Measure the performance of this machine."),
+    }
+)
+"""Command → where it is, and the line about it in `emostream --help`, which imports none of them."""
+
+
+class _Commands(Mapping[str, Any]):
+    """Click's command of each name; the module of a command is imported when the command is looked up."""
+
+    def __getitem__(self, name: str) -> Any:
+        return _imported(name, COMMANDS[name][0])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+@functools.cache
+def _imported(name: str, place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    target = getattr(import_module(module), attribute)
+    parent = typer.Typer()
+    if isinstance(target, typer.Typer):
+        parent.add_typer(target, name=name)
+    else:
+        parent.command(name)(target)
+    return typer.main.get_group(parent).commands[name]
+
+
+class _LazyGroup(TyperGroup):
+    """A group that imports the command that runs, and no other."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Commands()  # type: ignore[assignment]  # nothing adds to it
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        shown = copy.copy(self)
+        shown.commands = {name: TyperCommand(name, help=line) for name, (_, line) in COMMANDS.items()}
+        TyperGroup.format_help(shown, ctx, formatter)
+
+
 app = typer.Typer(
     name="emostream",
+    cls=_LazyGroup,
     help="Watch video, follow every face, publish its expression as events.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command()(analyze)
-app.command()(classify)
-app.command()(explain)
-app.command()(demo)
-app.command()(serve)
-app.add_typer(streams_app, name="streams")
-app.add_typer(jobs_app, name="jobs")
-app.command()(tail)
-app.command()(export)
-app.command()(doctor)
-app.add_typer(models_app, name="models")
-app.add_typer(events_app, name="events")
-app.add_typer(bench_app, name="bench")
 
 _OTHER = 1
 _INTERRUPTED = 130
@@ -96,6 +157,8 @@ def run_guarded(command: typer.Typer) -> int:
 
 def _report_usage(error: Any) -> int:
     """Wrong usage: an address that was typed in the wrong place, or with a blank and without quotes, is masked."""
+    from typer.rich_utils import rich_format_error
+
     error.message = _AFTER_WHICH_A_HOST_FOLLOWS.sub(f"{MASK}@", redact(error.message or ""))
     rich_format_error(error)
     code: int = error.exit_code
@@ -124,6 +187,8 @@ def _report(exc: Exception) -> int:
 
 
 def _print_error(message: str) -> None:
+    from rich.console import Console
+
     console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
     console.print("[bold red]error:[/bold red] ", end="")
     console.print(redact(message), markup=False)

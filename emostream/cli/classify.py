@@ -49,7 +49,10 @@ def classify(
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Find every face in pictures and say what its expression looks like. What cannot be read is said; others go on."""
+    """Find the faces of pictures and classify their expressions.
+
+    A picture that cannot be read is reported; the others are still processed.
+    """
     settings = settings_for_command(config)
     if blur and annotate is None:
         raise ConfigError("--blur is about the annotated pictures: give --annotate FOLDER")

@@ -42,7 +42,10 @@ def demo(
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Analyse a clip into a Redis of its own, show the events as they come back, and write an annotated video."""
+    """Analyse a demo clip, show its events as they arrive, and write an annotated video.
+
+    Events go through a Redis server that is started for the demo, unless --redis names one.
+    """
     settings = settings_for_command(config, redis=redis)
     with contextlib.suppress(FileExistsError):  # a file of that name is reported when something is written into it
         output.mkdir(parents=True, exist_ok=True)

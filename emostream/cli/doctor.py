@@ -22,7 +22,10 @@ from emostream.vision.models.store import ModelStore
 
 
 def doctor(*, json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Show versions, CPU features, engines, models and the effective settings. Exits with 5 when a model is broken."""
+    """Show versions, CPU features, engines, models and the effective settings.
+
+    Exits with 5 when a model cannot be used.
+    """
     settings = settings_for_command(config)
     report = diagnose(settings)
     if json:

@@ -9,12 +9,12 @@ import typer
 
 from emostream.wire.schema import EventKind, schema_of
 
-events_app = typer.Typer(help="What events look like.", no_args_is_help=True)
+events_app = typer.Typer(help="Describe the format of events.", no_args_is_help=True)
 
 
 @events_app.callback()
 def _events() -> None:
-    """What events look like."""
+    """Describe the format of events."""
 
 
 @events_app.command()

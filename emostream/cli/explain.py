@@ -64,7 +64,7 @@ def explain(
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show what the model sees in the faces of a picture, and which parts of each face its answer comes from."""
+    """Show which parts of each face in a picture the model's answer comes from."""
     settings = settings_for_command(config)
     path = out or Path(f"{stream_id_from_url(picture)}-explained.png")
     check_is_not_source(path, picture, what="the overlay")

@@ -29,7 +29,10 @@ def export(
     ] = "start",
     config: ConfigOption = None,
 ) -> None:
-    """Write the events kept in Redis to a file: one row per face, or whole events as JSON lines."""
+    """Write the events kept in Redis to a CSV, JSON Lines or Parquet file.
+
+    CSV and Parquet have one row per face; JSON Lines has whole events.
+    """
     settings = settings_for_command(config, redis=redis)
     if settings.publish.redis_url is None:
         raise ConfigError("export needs a Redis server: give --redis URL or set EMOSTREAM_PUBLISH__REDIS_URL")

@@ -16,7 +16,7 @@ from emostream.cli.tables import print_record, print_records
 from emostream.client.http.json_client import ApiClient
 from emostream.errors import EmostreamError
 
-jobs_app = typer.Typer(help="Process whole folders with a running service.", no_args_is_help=True)
+jobs_app = typer.Typer(help="Process folders of files with a running service.", no_args_is_help=True)
 
 JobIdArgument = Annotated[str, typer.Argument(metavar="JOB", help="Job id.")]
 

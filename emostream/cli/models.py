@@ -18,7 +18,7 @@ from emostream.errors import ConfigError
 from emostream.vision.engines.verify import FormCheck
 from emostream.vision.models.store import ModelEntry, ModelStore
 
-models_app = typer.Typer(help="List, pull, verify and compile model files.", no_args_is_help=True)
+models_app = typer.Typer(help="List, pull, verify and compile models.", no_args_is_help=True)
 
 _NOT_READY = 5
 _STATE_MARKUP = {"ready": "[green]✓ ready[/]", "missing": "[yellow]not pulled[/]", "damaged": "[red]✗ damaged[/]"}

@@ -69,7 +69,10 @@ def serve(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Run the service until Ctrl-C: submit streams over HTTP, receive events by HTTP and Redis."""
+    """Run the service until Ctrl-C.
+
+    Add streams over HTTP; receive events over HTTP or from Redis.
+    """
     if (tls_cert is None) != (tls_key is None):
         raise ConfigError("HTTPS needs both --tls-cert and --tls-key")
     service: dict[str, Any] = {}

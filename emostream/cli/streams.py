@@ -13,7 +13,7 @@ from emostream.client.http.apply import apply_streams, read_streams, wait_until_
 from emostream.client.http.json_client import ApiClient
 from emostream.domain.stream import StreamKind
 
-streams_app = typer.Typer(help="Add, list, change and remove streams of a running service.", no_args_is_help=True)
+streams_app = typer.Typer(help="Add, list, change and delete streams of a running service.", no_args_is_help=True)
 
 ServiceOption = Annotated[
     str, typer.Option("--service", envvar="EMOSTREAM_SERVICE_URL", help="Where the service is.", metavar="URL")

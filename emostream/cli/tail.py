@@ -36,7 +36,7 @@ def tail(
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Print events as they are published, from one, several or all streams."""
+    """Print events of one, several or all streams as they are published."""
     settings = settings_for_command(config, redis=redis)
     if settings.publish.redis_url is None:
         raise ConfigError("tail needs a Redis server: give --redis URL or set EMOSTREAM_PUBLISH__REDIS_URL")

@@ -9,22 +9,54 @@
 
 `ServiceClient` and `AsyncServiceClient` (which needs httpx) speak to a running service: add streams, change them, read
 their events over HTTP, classify pictures.
+
+A name is imported when it is first used, so a program loads the libraries of what it uses: a client of the service
+needs no Redis, and only `AsyncServiceClient` needs its extra.
 """
 
+from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from emostream.client.derived import Change, ChangeFinder, DominantWindow, RepeatFilter
-from emostream.client.events import EmotionEvents
-from emostream.client.group import BlockingConsumerGroup, ConsumerGroup, Delivery, GroupStats
-from emostream.client.http.calls import ApiError
-from emostream.client.http.client import ServiceClient
-from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
-from emostream.domain.summary import StreamSummary, TrackSummary
-from emostream.publish.files.table_writer import frame_from_events, open_table_writer
-from emostream.publish.redis.reader import EventEntry, Start
-
 if TYPE_CHECKING:
+    from emostream.client.derived import Change, ChangeFinder, DominantWindow, RepeatFilter
+    from emostream.client.events import EmotionEvents
+    from emostream.client.group import BlockingConsumerGroup, ConsumerGroup, Delivery, GroupStats
     from emostream.client.http.async_client import AsyncServiceClient
+    from emostream.client.http.calls import ApiError
+    from emostream.client.http.client import ServiceClient
+    from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
+    from emostream.domain.summary import StreamSummary, TrackSummary
+    from emostream.publish.files.table_writer import frame_from_events, open_table_writer
+    from emostream.publish.redis.reader import EventEntry, Start
+
+_MODULE_OF = MappingProxyType(
+    {
+        "UNKNOWN": "emostream.domain.event",
+        "ApiError": "emostream.client.http.calls",
+        "AsyncServiceClient": "emostream.client.http.async_client",
+        "BlockingConsumerGroup": "emostream.client.group",
+        "Change": "emostream.client.derived",
+        "ChangeFinder": "emostream.client.derived",
+        "ConsumerGroup": "emostream.client.group",
+        "Delivery": "emostream.client.group",
+        "DominantWindow": "emostream.client.derived",
+        "EmotionEvent": "emostream.domain.event",
+        "EmotionEvents": "emostream.client.events",
+        "EventEntry": "emostream.publish.redis.reader",
+        "FaceEmotion": "emostream.domain.event",
+        "GroupStats": "emostream.client.group",
+        "RepeatFilter": "emostream.client.derived",
+        "ServiceClient": "emostream.client.http.client",
+        "Start": "emostream.publish.redis.reader",
+        "StatusEvent": "emostream.domain.event",
+        "StreamSummary": "emostream.domain.summary",
+        "SummaryEvent": "emostream.domain.event",
+        "TrackSummary": "emostream.domain.summary",
+        "frame_from_events": "emostream.publish.files.table_writer",
+        "open_table_writer": "emostream.publish.files.table_writer",
+    }
+)
 
 __all__ = [
     "UNKNOWN",
@@ -54,8 +86,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "AsyncServiceClient":  # only now, because it needs an extra
-        from emostream.client.http.async_client import AsyncServiceClient
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULE_OF[name]), name)
+    return value
 
-        return AsyncServiceClient
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

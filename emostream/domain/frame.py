@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +20,8 @@ _BLACK = np.uint8(0)
 
 def full_range_from_limited(pixels: Luma) -> Luma:
     """Limited-range luma (16–235) → full range (0–255), in a new array. Apply to small pictures, not to frames."""
+    import cv2  # here, because programs that read events import this module and convert nothing
+
     if pixels.size == 0:
         return pixels
     rows = pixels.reshape(-1, pixels.shape[-1])

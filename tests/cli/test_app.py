@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from emostream.cli.app import app, run_guarded
+from emostream.cli.app import COMMANDS, app, run_guarded
 from emostream.errors import ConfigError
 
 
@@ -36,6 +36,19 @@ def test_the_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 def test_an_unknown_command_is_wrong_usage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert _ends_with(app, "analyse", monkeypatch=monkeypatch) == 2
     assert "No such command" in capsys.readouterr().err
+
+
+def test_the_help_lists_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _ends_with(app, "--help", monkeypatch=monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert [name for name in COMMANDS if name not in said] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_says_the_first_line_of_each_command(name: str) -> None:
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    assert command.name == name
+    assert command.help.splitlines()[0] == COMMANDS[name][1]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from emostream.cli.bench.throughput import PipelineBenchmark, bench_pipeline
 from emostream.cli.options import ConfigOption, JsonOption, notes, settings_for_command
 from emostream.config import Settings
 
-bench_app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+bench_app = typer.Typer(help="Measure the performance of this machine.", no_args_is_help=True)
 console = Console(highlight=False)
 
 VideosArgument = Annotated[list[Path] | None, typer.Argument(help="Clips; by default one is made.", metavar="VIDEO…")]
