@@ -13,7 +13,7 @@ TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 export ORT_DISABLE_TELEMETRY := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test test-fast check format bench model chart images pin-images sbom clean
+.PHONY: help demo test test-fast check format docs bench model chart images pin-images sbom clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ check: .venv/.dev ## Lint, format check, types, layers, spelling.
 format: .venv/.dev ## Format and sort the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/.dev ## Build the documentation into site/ (open site/index.html); it fails on a broken link or reference.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: .venv/.demo ## Measure the standard set on clips it makes itself (10 minutes); results in bench-output.
 	$(BIN)/emostream bench all
@@ -66,7 +69,7 @@ sbom: ## List what is in the images (SPDX), beside them; needs Docker and Syft.
 	for each in cpu gpu; do syft $(IMAGE):$(TAG)-$$each --output spdx-json=emostream-$(TAG)-$$each.spdx.json || exit 1; done
 
 clean: ## Remove everything that was built or installed here.
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo-output bench-output
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site demo-output bench-output
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.created:

@@ -27,9 +27,9 @@ from emostream.errors import ConfigError
 
 _PREFIX, _DELIMITER = "EMOSTREAM_", "__"
 _SECRETS = ("redis_url", "http_proxy", "tokens")
-MIN_FACE_PIXELS, MAX_FACES = 12, 1000
-"""Bounds of the settings: the smallest face, and faces of one frame."""
 """Their values stand in no error message, whatever is wrong with them."""
+MIN_FACE_PIXELS, MAX_FACES = 12, 1000
+"""Bounds of the settings: the smallest face in pixels, and faces of one frame."""
 
 
 class _Section(BaseModel):

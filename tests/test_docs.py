@@ -121,8 +121,8 @@ def test_each_decision_has_a_number_of_its_own() -> None:
         assert _text(path).startswith(f"# {number}. "), path.name
 
 
-def test_the_exit_codes_of_readme_are_those_of_the_errors() -> None:
-    table = re.findall(r"^\| (\d+) \|", _text(REPOSITORY / "README.md"), flags=re.MULTILINE)
+def test_the_exit_codes_of_the_documents_are_those_of_the_errors() -> None:
+    table = re.findall(r"^\| (\d+) \|", _text(REPOSITORY / "docs" / "cli.md"), flags=re.MULTILINE)
     classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
     raised = {value.exit_code for value in classes if issubclass(value, errors.EmostreamError)}
     assert {int(code) for code in table} == raised | {0, 70, 130}

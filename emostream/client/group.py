@@ -51,7 +51,8 @@ class ConsumerGroup:
         claim_after_seconds: an event that is not acknowledged for this long is abandoned.
         max_deliveries: so often an event is given out before it becomes a dead letter.
         batch_size: at most so many events are fetched at once.
-        connect_timeout_seconds, max_retry_seconds: as in `EmotionEvents`.
+        connect_timeout_seconds: as in `EmotionEvents`.
+        max_retry_seconds: as in `EmotionEvents`.
     """
 
     def __init__(

@@ -94,7 +94,7 @@ class Pipeline:
         follower: finds and follows faces.
         classifier: shared between pipelines; not closed here.
         smoother: state per track.
-        dominance: names the emotion of each track; None names the most probable one of each frame.
+        hysteresis: names the emotion of each track; None names the most probable one of each frame.
         zones: named parts of the picture.
         summary: sums up intervals for sinks that take summary events; None makes none.
         sink: shared between pipelines; not closed here.

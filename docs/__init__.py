@@ -1,0 +1,1 @@
+"""The documents; `generators` makes the pages of the site that follow from the code."""
