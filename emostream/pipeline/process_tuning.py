@@ -8,12 +8,12 @@ import sys
 import cv2
 
 # Threads that come back from FFmpeg, OpenCV or ONNX Runtime wait this long for one that computes in Python, instead of
-# Python's 5 ms: with four streams on two cores 6 to 12 % more frames (docs/performance.md).
+# Python's 5 ms: with four streams on two cores 6 to 12 % more frames (docs/decisions/0010).
 _MAX_TURN_SECONDS = 0.001
 
 # glibc puts large buffers where they go back to the system when they are freed, but after the first of them was freed
 # it puts the next ones of that size into the heap of their thread. Pictures then leave holes there, and a process that
-# had to catch up once stays large (docs/performance.md). Its documented threshold, set by us, is not moved any more.
+# had to catch up once stays large (docs/decisions/0010). Its documented threshold, set by us, is not moved any more.
 _M_MMAP_THRESHOLD = -3
 _MMAP_THRESHOLD_BYTES = 128 * 1024
 

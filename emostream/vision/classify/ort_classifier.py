@@ -58,7 +58,7 @@ class OrtClassifier:
 
     @property
     def wanted_batch_size(self) -> int:
-        """On a CPU a crop costs the same in every batch (docs/performance.md)."""
+        """On a CPU a crop costs the same in every batch (docs/decisions/0010)."""
         return 1
 
     def classify(self, crops: npt.NDArray[np.uint8]) -> Probabilities:
