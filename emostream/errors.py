@@ -8,7 +8,7 @@ in README.md).
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, cast
 
 
 class Cause(Enum):
@@ -22,8 +22,12 @@ class Cause(Enum):
 class EmostreamError(Exception):
     """Base of all errors of this package; the message says what, expected, got and what to do.
 
-    Keyword fields (for example `stream_id`) are kept in `fields` and as attributes. They survive pickling, because Ray
-    carries exceptions between processes that way.
+    A class with more to say takes it as keyword arguments and keeps it in attributes. Attributes survive pickling,
+    because Ray carries exceptions between processes that way.
+
+    Attributes:
+        message: the text.
+        trace_id: the trace that the error ended, in hex; empty where none of its frames was traced.
     """
 
     cause: ClassVar[Cause] = Cause.WORKER
@@ -34,27 +38,29 @@ class EmostreamError(Exception):
         """Whether the same may work here after a while."""
         return self.cause is Cause.PASSING
 
-    def __init__(self, message: str, **fields: Any) -> None:
+    def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
-        self.fields = fields
-
-    def __getattr__(self, name: str) -> Any:
-        fields = self.__dict__.get("fields", {})
-        if name in fields:
-            return fields[name]
-        raise AttributeError(f"{type(self).__name__} has no field {name!r}")
+        self.trace_id = ""
 
     def __str__(self) -> str:
         return self.message
 
+    def saying(self, message: str) -> Self:
+        """The same error, of the same class and attributes, with another text."""
+        error = _rebuild(type(self), (message,), vars(self) | {"message": message})
+        return cast("Self", error)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default would call cls(message) and lose the keyword fields, or fail under a builtin co-base.
-        return (_rebuild, (type(self), self.message, self.fields))
+        # The default calls cls(message), which fails where a keyword argument is required.
+        return (_rebuild, (type(self), self.args, vars(self).copy()))
 
 
-def _rebuild(cls: type[EmostreamError], message: str, fields: dict[str, Any]) -> EmostreamError:
-    return cls(message, **fields)
+def _rebuild(cls: type[EmostreamError], args: tuple[Any, ...], attributes: dict[str, Any]) -> EmostreamError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    vars(error).update(attributes)
+    return error
 
 
 class ConfigError(EmostreamError, ValueError):
@@ -95,11 +101,17 @@ class SourceRejectedError(SourceError, ValueError):
 class SourceNotHereError(SourceRejectedError):
     """This process cannot use the source, for its settings, mounts, rights or network. Others may have others.
 
-    The field `is_forbidden` is set where settings are the reason; `is_gone` where the file is missing among others of
-    its folder: then it is not the mount that is missing.
+    Attributes:
+        is_forbidden: settings are the reason.
+        is_gone: the file is missing among others of its folder, so it is not the mount that is missing.
     """
 
     cause = Cause.WORKER
+
+    def __init__(self, message: str, *, is_forbidden: bool = False, is_gone: bool = False) -> None:
+        super().__init__(message)
+        self.is_forbidden = is_forbidden
+        self.is_gone = is_gone
 
 
 class DecodeError(SourceError, ValueError):
@@ -123,7 +135,15 @@ class ManifestError(ModelError, ValueError):
 
 
 class EngineUnavailableError(ModelError, RuntimeError):
-    """An engine's package or hardware is not on this machine: use another engine, or install what the message names."""
+    """An engine's package or hardware is not on this machine: use another engine, or install what the message names.
+
+    Attributes:
+        engine: name of the engine; empty where the error is about no particular one.
+    """
+
+    def __init__(self, message: str, *, engine: str = "") -> None:
+        super().__init__(message)
+        self.engine = engine
 
 
 class InferenceError(ModelError, RuntimeError):
@@ -143,9 +163,17 @@ class DetectorUnavailableError(ModelError, ConnectionError):
 
 
 class PublishError(EmostreamError):
-    """An event could not be delivered."""
+    """An event could not be delivered, or not be read back.
+
+    Attributes:
+        url: address of the server, credentials masked; empty where there is none.
+    """
 
     exit_code = 6
+
+    def __init__(self, message: str, *, url: str = "") -> None:
+        super().__init__(message)
+        self.url = url
 
 
 class SinkUnavailableError(PublishError, ConnectionError):
@@ -155,4 +183,37 @@ class SinkUnavailableError(PublishError, ConnectionError):
 
 
 class EventRejectedError(PublishError, ValueError):
-    """The sink will never take this event, or an entry read back is not an event: drop and count."""
+    """The sink will never take this event, or an entry read back is not an event: drop and count.
+
+    Attributes:
+        newer_epoch: epoch of the run that publishes this stream by now; None where the reason is another.
+    """
+
+    def __init__(self, message: str, *, url: str = "", newer_epoch: int | None = None) -> None:
+        super().__init__(message, url=url)
+        self.newer_epoch = newer_epoch
+
+
+class ServiceUnavailableError(EmostreamError, ConnectionError):
+    """The service does not answer over HTTP, or ended the connection: back off and call again."""
+
+    cause = Cause.PASSING
+    exit_code = 6
+
+
+class RegistryError(EmostreamError):
+    """The registry refused a command."""
+
+    exit_code = 6
+
+
+class RegistryUnavailableError(RegistryError, ConnectionError):
+    """The registry cannot be reached, or takes nothing new for now: back off and try again."""
+
+    cause = Cause.PASSING
+
+
+class RecordError(EmostreamError, ValueError):
+    """What another process wrote for us is damaged or of another version: a record, a report, a job, a preview."""
+
+    exit_code = 6

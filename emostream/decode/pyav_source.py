@@ -247,7 +247,7 @@ class PyAVSource:
             timeout_seconds=timeout_seconds if self._location.is_network else None,
             waited_seconds=time.monotonic() - started,
         )
-        return type(error)(f"{error}{self._location.hint}", **error.fields)
+        return error.saying(f"{error}{self._location.hint}")
 
     def _check_size(self, width: int, height: int) -> None:
         if width * height > self._settings.max_frame_pixels:

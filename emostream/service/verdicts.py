@@ -37,9 +37,9 @@ class Verdict(StrEnum):
 def verdict_of(exc: Exception) -> Verdict | None:
     """What an error says of the stream; None when it says something of the worker only, or will pass."""
     if isinstance(exc, SourceNotHereError):
-        if exc.fields.get("is_gone"):
+        if exc.is_gone:
             return Verdict.GONE
-        return Verdict.FORBIDDEN if exc.fields.get("is_forbidden") else Verdict.NOT_HERE
+        return Verdict.FORBIDDEN if exc.is_forbidden else Verdict.NOT_HERE
     if isinstance(exc, EmostreamError):
         return Verdict.REFUSED if exc.cause is Cause.SOURCE else None
     return None if isinstance(exc, OSError | MemoryError) else Verdict.DEFECT

@@ -115,7 +115,7 @@ class ChunkTrace:
     def failed(self, name: str, error: Exception, *, started_ns: int, ended_ns: int) -> None:
         """The chunk got no further than this stage: tell of what there is."""
         if isinstance(error, EmostreamError):
-            error.fields.setdefault("trace_id", self.name)
+            error.trace_id = error.trace_id or self.name
         broken = Span(name, started_ns, ended_ns, error=f"{type(error).__name__}: {redact(str(error))}")
         before = [Span(stage.name, stage.started_ns, stage.ended_ns) for stage in self._stages.values()]
         for position, trace_id in self._sampled.items():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from emostream.errors import EventRejectedError
+from emostream.errors import RecordError
 from emostream.wire.keys import registry_key
 
 PREVIEW_LIFE_SECONDS = 3.0
@@ -118,7 +118,7 @@ def preview_from_bytes(message: bytes) -> PreviewPicture:
     """The inverse of `bytes_from_preview`.
 
     Raises:
-        EventRejectedError: it is no preview.
+        RecordError: it is no preview.
     """
     try:
         head, event_json, jpeg = message.split(b"\n", 2)
@@ -126,4 +126,4 @@ def preview_from_bytes(message: bytes) -> PreviewPicture:
         captured_at = datetime.fromisoformat(fields.pop("captured_at"))
         return PreviewPicture(captured_at=captured_at, jpeg=jpeg, event_json=event_json, **fields)
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise EventRejectedError(f"a message is no preview ({exc}); was it sent by another version?") from exc
+        raise RecordError(f"a message is no preview ({exc}); was it sent by another version?") from exc

@@ -10,7 +10,7 @@ import pytest
 
 from emostream.client.http.json_client import ApiClient, ApiError
 from emostream.config import load_settings
-from emostream.errors import ConfigError, SinkUnavailableError
+from emostream.errors import ConfigError, ServiceUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.service.api.tokens import token_hash
 from tests.integration.command_line import run_emostream
@@ -35,7 +35,7 @@ def test_something_else_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(5)
         client = ApiClient(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_seconds=0.2)
-        with pytest.raises(SinkUnavailableError, match="cannot be reached"):
+        with pytest.raises(ServiceUnavailableError, match="cannot be reached"):
             client.show("door")
 
 

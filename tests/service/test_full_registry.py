@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from emostream.domain.stream import StreamState
-from emostream.errors import SinkUnavailableError
+from emostream.errors import RegistryUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.service.registry.jobs import Job, JobRegistry, UnknownJobError
 from emostream.service.registry.leases import StreamLeases
@@ -85,7 +85,7 @@ async def test_jobs_go_on_and_are_deleted_and_new_ones_are_refused_in_words() ->
             await jobs.create(job, records(job, 3))
             await fill(store.redis)
             other = Job("other", "file:///media")
-            with pytest.raises(SinkUnavailableError, match="is full"):
+            with pytest.raises(RegistryUnavailableError, match="is full"):
                 await jobs.create(other, records(other, 1000))
             assert await jobs.feed(max_streams=10) == 2
             assert [progress.num_active for progress in await jobs.all()] == [2]

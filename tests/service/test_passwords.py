@@ -94,7 +94,7 @@ def said_by(door: Callable[[str], Any], url: str) -> str:
     try:
         return repr(door(url))
     except EmostreamError as exc:
-        return f"{exc} {exc.fields}"
+        return f"{exc} {vars(exc)}"
 
 
 @pytest.mark.parametrize(

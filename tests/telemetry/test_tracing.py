@@ -118,7 +118,7 @@ async def test_a_failure_ends_the_trace_and_names_it() -> None:
     classify = receiver.children_of(root)["classify"]
     assert (root.status.code, classify.status.code) == (2, 2)
     assert "InferenceError" in classify.status.message and "secret" not in classify.status.message
-    assert caught.value.fields["trace_id"] == root.trace_id.hex()
+    assert caught.value.trace_id == root.trace_id.hex()
 
 
 class _Telling(CollectingSink):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from emostream.domain.event import EmotionEvent
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
-from emostream.errors import EventRejectedError, InferenceError, SinkUnavailableError
+from emostream.errors import InferenceError, RecordError, RegistryUnavailableError
 from emostream.service.worker.preview_tap import PreviewTap
 from emostream.testing.fakes import face_at, gray_frames
 from emostream.wire.events import event_from_json
@@ -41,7 +41,7 @@ def test_a_picture_comes_back_as_it_was_sent(jpeg: bytes, index: int, pts: float
 
 @pytest.mark.parametrize("message", [b"", b"{}", b"[]\n", b'{"captured_at": "2026-01-01"}\n\nx', b"\xff\xd8\n"])
 def test_what_is_no_preview_is_refused(message: bytes) -> None:
-    with pytest.raises(EventRejectedError, match="no preview"):
+    with pytest.raises(RecordError, match="no preview"):
         preview_from_bytes(message)
 
 
@@ -130,7 +130,7 @@ async def test_frames_without_events_do_not_pile_up() -> None:
 
 
 async def test_a_server_that_is_away_is_no_trouble() -> None:
-    channel = Channel(error=SinkUnavailableError("away"))
+    channel = Channel(error=RegistryUnavailableError("away"))
     stream = Stream(channel)
     stream.tap.kinds = frozenset(PreviewKind)
     stream.decode(0)

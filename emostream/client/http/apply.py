@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from emostream.client.http.json_client import ApiClient, ApiError
-from emostream.errors import ConfigError, SinkUnavailableError
+from emostream.errors import ConfigError, ServiceUnavailableError
 from emostream.wire.http_models import StreamChange, StreamRequest, place_of_error
 
 _CHANGEABLE = tuple(StreamChange.model_fields)
@@ -64,7 +64,7 @@ def apply_streams(client: ApiClient, streams: Sequence[StreamRequest]) -> Iterat
 
     Raises:
         ApiError: the service refused a stream, and says why.
-        SinkUnavailableError: nobody answers.
+        ServiceUnavailableError: nobody answers.
     """
     for stream in streams:
         yield str(stream.id), _apply(client, stream.model_dump(mode="json"))
@@ -74,16 +74,16 @@ def wait_until_ready(client: ApiClient, *, timeout_seconds: float) -> None:
     """Return when streams can run.
 
     Raises:
-        SinkUnavailableError: the service was not ready in time.
+        ServiceUnavailableError: the service was not ready in time.
     """
     deadline = time.monotonic() + timeout_seconds
     while True:
         try:
             client.call("GET", "/readyz")
             return
-        except (SinkUnavailableError, ApiError) as exc:
+        except (ServiceUnavailableError, ApiError) as exc:
             if time.monotonic() >= deadline:
-                raise SinkUnavailableError(f"the service was not ready within {timeout_seconds:g} s: {exc}") from exc
+                raise ServiceUnavailableError(f"the service was not ready within {timeout_seconds:g} s: {exc}") from exc
         time.sleep(_POLL_SECONDS)
 
 

@@ -16,7 +16,7 @@ from emostream.client.http.server_sent import ServerSentEvents
 from emostream.domain.event import EmotionEvent
 from emostream.domain.redact import redact, shown_address
 from emostream.domain.stream import StreamState
-from emostream.errors import ConfigError, SinkUnavailableError
+from emostream.errors import ConfigError, ServiceUnavailableError
 from emostream.publish.retry import retry_delays
 from emostream.vision.models.manifest import ModelManifest
 from emostream.wire.http_models import Readiness, StreamView
@@ -125,7 +125,7 @@ class AsyncServiceClient:
                     async for event in found:
                         failed_seconds, delays = None, retry_delays()
                         yield event
-            except (SinkUnavailableError, ApiError) as exc:
+            except (ServiceUnavailableError, ApiError) as exc:
                 if isinstance(exc, ApiError) and exc.status != _SERVICE_UNAVAILABLE:
                     raise
                 if failed_seconds is None or reading.is_answered:  # it was there until now, with nothing to say
@@ -208,14 +208,14 @@ class AsyncServiceClient:
                     for event in reading.take(data):
                         yield event
         if not reading.is_over:
-            raise SinkUnavailableError(f"the service at {shown_address(self._url)} ended the connection")
+            raise ServiceUnavailableError(f"the service at {shown_address(self._url)} ended the connection")
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except httpx.HTTPError as exc:
-            raise SinkUnavailableError(
+            raise ServiceUnavailableError(
                 f"the service at {shown_address(self._url)} cannot be reached: "
                 f"{redact(str(exc)) or type(exc).__name__}; is `emostream serve` running?"
             ) from exc

@@ -39,7 +39,15 @@ _JSON = "application/json"
 
 
 class ApiError(EmostreamError):
-    """The service refused a call; `status` is the HTTP status."""
+    """The service refused a call.
+
+    Attributes:
+        status: of the answer, as in HTTP.
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from emostream.domain.address import parse_address
 from emostream.domain.event import EmotionEvent
 from emostream.domain.redact import redact, shown_address
 from emostream.domain.stream import StreamState
-from emostream.errors import SinkUnavailableError
+from emostream.errors import ServiceUnavailableError
 from emostream.publish.retry import retry_delays
 from emostream.vision.models.manifest import ModelManifest
 from emostream.wire.http_models import Readiness, StreamView
@@ -35,7 +35,7 @@ class ServiceClient:
     """Calls the HTTP interface.
 
     Every method raises `ApiError` where the service refuses (`status` is the HTTP status, the message its reason) and
-    `SinkUnavailableError` where nobody answers.
+    `ServiceUnavailableError` where nobody answers.
 
     Args:
         url: of the service, for example `http://localhost:8000`.
@@ -124,7 +124,7 @@ class ServiceClient:
                 for event in self._read_events(stream_id, reading, start=start):
                     failed_seconds, delays = None, retry_delays()
                     yield event
-            except (SinkUnavailableError, ApiError) as exc:
+            except (ServiceUnavailableError, ApiError) as exc:
                 if isinstance(exc, ApiError) and exc.status != http.HTTPStatus.SERVICE_UNAVAILABLE:
                     raise
                 if failed_seconds is None or reading.is_answered:  # it was there until now, with nothing to say
@@ -213,7 +213,7 @@ class ServiceClient:
             while not reading.is_over:
                 data = response.read1(_READ_BYTES)
                 if not data:
-                    raise SinkUnavailableError(f"the service at {shown_address(self._url)} ended the connection")
+                    raise ServiceUnavailableError(f"the service at {shown_address(self._url)} ended the connection")
                 yield from reading.take(data)
 
     def _answers(self) -> _Answers:
@@ -233,9 +233,9 @@ class _Answers:
         if isinstance(exc, urllib.error.HTTPError):
             with exc:
                 raise error_of(exc.code, exc.read()) from exc
-        if isinstance(exc, OSError | http.client.HTTPException) and not isinstance(exc, SinkUnavailableError):
+        if isinstance(exc, OSError | http.client.HTTPException) and not isinstance(exc, ServiceUnavailableError):
             reason = getattr(exc, "reason", exc)
-            raise SinkUnavailableError(
+            raise ServiceUnavailableError(
                 f"the service at {shown_address(self._url)} cannot be reached: {redact(str(reason))}; "
                 "is `emostream serve` running?"
             ) from exc

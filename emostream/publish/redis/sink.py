@@ -191,7 +191,6 @@ class RedisSink:
                 f"stream {stream_id} is published by a newer run: its epoch is {newer_epoch}, of this run "
                 f"{events[-1].epoch}; two programs use the same stream id, or the clock went back: stop one or choose "
                 "another stream id",
-                stream_id=stream_id,
                 newer_epoch=newer_epoch,
             )
         await self._check_groups(events[-1])

@@ -66,15 +66,15 @@ class ApiContext:
             self._models.close()
 
     async def look(self) -> RegistryView:
-        """The registry now; raises `SinkUnavailableError`."""
+        """The registry now; raises `RegistryUnavailableError`."""
         return await self._looking.look()
 
     async def status(self, stream_id: str) -> StreamStatus:
-        """How a stream is doing; raises `UnknownStreamError`, `SinkUnavailableError`."""
+        """How a stream is doing; raises `UnknownStreamError`, `RegistryUnavailableError`."""
         return await self.registry.status(stream_id, await self.look())
 
     async def is_over(self, stream_id: str) -> bool:
-        """Whether a stream has ended for good, or is not wanted any more; raises `SinkUnavailableError`."""
+        """Whether a stream has ended for good, or is not wanted any more; raises `RegistryUnavailableError`."""
         try:
             return (await self.status(stream_id)).state.is_final
         except UnknownStreamError:

@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from emostream.errors import EventRejectedError
+from emostream.errors import PublishError
 from emostream.publish.redis.connection import REDIS_ERRORS, translate
-from emostream.service.registry.store import RegistryStore
+from emostream.service.registry.store import RegistryStore, registry_error
 from emostream.wire.preview import PREVIEW_LIFE_SECONDS, PreviewPicture, preview_from_bytes
 
 _POLL_SECONDS = 1.0  # bound on one wait for a message; then the connection is looked after
@@ -34,7 +34,7 @@ class PreviewFeed:
         """Say that somebody looks.
 
         Raises:
-            SinkUnavailableError: Redis is away.
+            RegistryUnavailableError: Redis is away.
         """
         await self._look()
         self._tasks = [asyncio.create_task(self._keep_looking()), asyncio.create_task(self._receive())]
@@ -50,7 +50,7 @@ class PreviewFeed:
         """The newest picture of a stream that was not given out yet, or None when there is none in time.
 
         Raises:
-            SinkUnavailableError: Redis went away.
+            RegistryUnavailableError: Redis went away.
         """
         if not self._newest:
             self._changed.clear()
@@ -80,8 +80,9 @@ class PreviewFeed:
                     picture = preview_from_bytes(message)
                     self._newest[picture.stream_id] = picture
                     self._changed.set()
-        except (*REDIS_ERRORS, EventRejectedError) as exc:
-            raise translate(exc, url="the registry") from exc
+        except REDIS_ERRORS as exc:
+            error = translate(exc, url="the registry")
+            raise registry_error(error) if isinstance(error, PublishError) else error from exc
 
     async def _messages(self) -> AsyncGenerator[bytes, None]:
         listener: Any = self._store.redis.pubsub(ignore_subscribe_messages=True)

@@ -12,7 +12,16 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from emostream.domain.redact import redact
-from emostream.errors import ConfigError, DecodeError, EmostreamError, ModelError, PublishError, SourceError
+from emostream.errors import (
+    ConfigError,
+    DecodeError,
+    EmostreamError,
+    ModelError,
+    PublishError,
+    RecordError,
+    RegistryError,
+    SourceError,
+)
 from emostream.service.registry.jobs import JobExistsError, UnknownJobError
 from emostream.service.registry.streams import (
     NotFailedError,
@@ -40,6 +49,8 @@ _STATUS_OF: tuple[tuple[type[EmostreamError], int], ...] = (
     (DecodeError, 422),
     (SourceError, 422),
     (PublishError, 503),
+    (RegistryError, 503),
+    (RecordError, 503),
     (ModelError, 503),
 )
 

@@ -158,4 +158,4 @@ class CheckedSource:
             message = str(exc).replace(shown_address(way.url), name)
             if reason := self._rules.egress.why_closed(way.relay_port):
                 message = f"{name}: {reason}"
-            raise type(exc)(message, **exc.fields) from exc
+            raise exc.saying(message) from exc

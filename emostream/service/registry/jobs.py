@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from emostream.domain.stream import StreamKind, StreamState
-from emostream.errors import ConfigError, EmostreamError, EventRejectedError
+from emostream.errors import ConfigError, EmostreamError, RecordError
 from emostream.service.registry.records import StreamRecord, json_from_record, read_report
 from emostream.service.registry.store import JOBS, RegistryStore, text_pairs
 from emostream.service.registry.streams import UnreadableRecordError
@@ -108,13 +108,13 @@ def job_from_json(text: str | bytes) -> Job:
     """The inverse of `json_from_job`; what this version does not know is left out.
 
     Raises:
-        EventRejectedError: it is no job.
+        RecordError: it is no job.
     """
     try:
         content: dict[str, Any] = json.loads(text)
         return Job(str(content["job_id"]), str(content["url"]), int(content["max_parallel"]))
     except (ValueError, TypeError, KeyError) as exc:
-        raise EventRejectedError("an entry of the registry is no job; was it written by another version?") from exc
+        raise RecordError("an entry of the registry is no job; was it written by another version?") from exc
 
 
 def read_result(text: str | bytes) -> FileResult:
@@ -149,9 +149,17 @@ logger = logging.getLogger(__name__)
 class JobExistsError(EmostreamError, ValueError):
     """Another job has this id already."""
 
+    def __init__(self, message: str, *, job_id: str) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
 
 class UnknownJobError(EmostreamError, KeyError):
     """There is no job with this id."""
+
+    def __init__(self, message: str, *, job_id: str) -> None:
+        super().__init__(message)
+        self.job_id = job_id
 
 
 class JobRegistry:
@@ -272,17 +280,19 @@ class JobRegistry:
 
 def _check_same(job: Job, found: bytes) -> None:
     if _read(job.job_id, found) != job:
-        raise JobExistsError(f"job {job.job_id} exists with another place or other options; choose another id")
+        raise JobExistsError(
+            f"job {job.job_id} exists with another place or other options; choose another id", job_id=job.job_id
+        )
 
 
 def _read(job_id: str, text: bytes) -> Job:
     try:
         return job_from_json(text)
-    except EventRejectedError as exc:
+    except RecordError as exc:
         raise UnreadableRecordError(
             f"the record of job {job_id} cannot be read: it is damaged, or of a newer version of emostream; use that "
             "version, or remove the job",
-            job_id=job_id,
+            record_id=job_id,
         ) from exc
 
 

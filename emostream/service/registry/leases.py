@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
 from emostream.domain.stream import StreamState
-from emostream.errors import EventRejectedError
+from emostream.errors import RecordError
 from emostream.service.registry.records import (
     Lease,
     RegistryView,
@@ -122,7 +122,7 @@ def _record(text: str) -> StreamRecord | str | None:
         return None
     try:
         return record_from_json(text)
-    except EventRejectedError:
+    except RecordError:
         return text
 
 
@@ -217,7 +217,7 @@ class StreamLeases:
         When the server lost its data, the records known from before are written back first.
 
         Raises:
-            SinkUnavailableError: the server is away; leases may expire meanwhile.
+            RegistryUnavailableError: the server is away; leases may expire meanwhile.
         """
         before = self._view
         view, lost = await self._call(held, ttl_ms=self._ttl_ms, is_draining=is_draining)

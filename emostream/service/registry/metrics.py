@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from emostream.errors import PublishError
+from emostream.errors import RegistryError
 from emostream.service.registry.store import RegistryStore
 from emostream.telemetry.values import MetricFamily, json_from_families
 from emostream.wire.keys import registry_key
@@ -29,7 +29,7 @@ class MetricsLoop:
 
     Args:
         process_id: tells this process from others of the service.
-        collect: the figures now; raises `PublishError` where there are none at the moment.
+        collect: the figures now; raises `RegistryError` where there are none at the moment.
         interval_seconds: pause between looks.
         store: connection to the registry, where the HTTP interface finds the figures; None leaves them out there.
         record: gets the figures as well; under Ray it hands them to Ray's own metrics.
@@ -60,7 +60,7 @@ class MetricsLoop:
                 if self._store is not None:
                     seconds = max(10, round(_NUM_INTERVALS_KEPT * self._interval_seconds))
                     await put_metrics(self._store, self._process_id, families, seconds=seconds)
-            except PublishError as exc:
+            except RegistryError as exc:
                 logger.debug("metrics of %s are not shown by the interface: %s", self._process_id, exc)
             except Exception:  # the top of this loop: measuring must not end what is measured
                 logger.exception("%s: internal error in its metrics", self._process_id)

@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
-from emostream.errors import EventRejectedError
+from emostream.errors import RecordError
 from emostream.service.registry.unknown_fields import unknown_in, with_unknown
 
 
@@ -195,7 +195,7 @@ def record_from_json(text: str | bytes) -> StreamRecord:
     version knows: that is kept in `unknown`.
 
     Raises:
-        EventRejectedError: it is no record.
+        RecordError: it is no record.
     """
     try:
         content = json.loads(text)
@@ -208,9 +208,7 @@ def record_from_json(text: str | bytes) -> StreamRecord:
         )
         return replace(record, unknown=unknown_in(content, _content_of(record)))
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise EventRejectedError(
-            "an entry of the registry is no stream record; was it written by another version?"
-        ) from exc
+        raise RecordError("an entry of the registry is no stream record; was it written by another version?") from exc
 
 
 def _content_of(record: StreamRecord) -> dict[str, Any]:
@@ -231,20 +229,20 @@ def report_from_json(text: str | bytes) -> StreamReport:
     """The inverse of `json_from_report`; what this version does not know is left out.
 
     Raises:
-        EventRejectedError: it is no report.
+        RecordError: it is no report.
     """
     try:
         content: dict[str, Any] = json.loads(text)
         return StreamReport(**_known(StreamReport, {**content, "state": StreamState(content["state"])}))
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise EventRejectedError("an entry of the registry is no report; was it written by another version?") from exc
+        raise RecordError("an entry of the registry is no report; was it written by another version?") from exc
 
 
 def read_report(text: str | bytes | None) -> StreamReport | None:
     """A report, or None where there is none that this version can read."""
     try:
         return None if text is None else report_from_json(text)
-    except EventRejectedError:
+    except RecordError:
         return None
 
 

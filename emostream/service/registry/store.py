@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
 from emostream.config import PublishSettings
+from emostream.errors import PublishError, RegistryError, RegistryUnavailableError
 from emostream.publish.redis.bounded_script import BoundedScript
 from emostream.publish.redis.connection import close_redis, open_redis, with_retries
 from emostream.publish.redis.fence import Fence
@@ -68,6 +69,8 @@ _REFUSED_WHEN_FULL = frozenset({"jobs_put"})
 # Which figures are shown is decided by how long those are kept.
 _HELPER_SECONDS = 3600
 
+T = TypeVar("T")
+
 
 class RegistryStore:
     """One connection to the registry's server.
@@ -91,7 +94,8 @@ class RegistryStore:
         """Run one of the package's scripts, each with `registry.lua` before it.
 
         Raises:
-            SinkUnavailableError: the server cannot be reached, or stayed away.
+            RegistryUnavailableError: the server cannot be reached, or stayed away.
+            RegistryError: the server refused the command.
             ConfigError: the login was refused.
         """
         if script not in self._scripts:
@@ -104,7 +108,7 @@ class RegistryStore:
         async def call() -> Any:
             return await cast(Awaitable[Any], registered(keys=list(_SCRIPT_KEYS), args=list(arguments)))
 
-        return await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+        return await self._retried(call)
 
     async def hash_of(self, key: str) -> dict[str, bytes]:
         """All fields of a hash; errors as in `run`."""
@@ -112,7 +116,7 @@ class RegistryStore:
         async def call() -> dict[bytes, bytes]:
             return await cast("Awaitable[dict[bytes, bytes]]", self.redis.hgetall(key))
 
-        found = await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+        found = await self._retried(call)
         return {name.decode(): value for name, value in found.items()}
 
     async def field_of(self, key: str, field: str) -> bytes | None:
@@ -121,7 +125,7 @@ class RegistryStore:
         async def call() -> bytes | None:
             return await cast("Awaitable[bytes | None]", self.redis.hget(key, field))
 
-        return await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+        return await self._retried(call)
 
     async def put_field(self, key: str, field: str, text: str) -> None:
         """Set one field of a hash; errors as in `run`."""
@@ -134,7 +138,7 @@ class RegistryStore:
         async def call() -> Any:
             return await self.redis.hdel(key, field)
 
-        await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+        await self._retried(call)
 
     async def put(self, key: str, text: str, *, seconds: int) -> None:
         """Keep a text for so long; errors as in `run`."""
@@ -151,7 +155,7 @@ class RegistryStore:
         async def call() -> list[bytes]:
             return await cast("Awaitable[list[bytes]]", self.redis.zrange(HELPERS, 0, -1))
 
-        found = await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+        found = await self._retried(call)
         return [process_id.decode() for process_id in found]
 
     async def values_of(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -162,7 +166,7 @@ class RegistryStore:
         async def call() -> list[bytes | None]:
             return await cast("Awaitable[list[bytes | None]]", self.redis.mget(keys))
 
-        return await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+        return await self._retried(call)
 
     async def last_event_before(self, epoch: int, *, stream_id: str) -> tuple[int, int] | None:
         """Epoch and frame index of the last event of a stream; errors as in `run`.
@@ -174,7 +178,7 @@ class RegistryStore:
             await self._fence.raise_to(epoch, stream_id=stream_id)
             return await self.redis.xrevrange(events_key(stream_id), count=1)
 
-        entries = await with_retries(call, url=self._url, max_retry_seconds=self._max_retry_seconds)
+        entries = await self._retried(call)
         if not entries:
             return None
         fields = entries[0][1]
@@ -186,7 +190,14 @@ class RegistryStore:
         async def call() -> Any:
             return await self.redis.publish(channel, message)
 
-        await with_retries(call, url=self._url, max_retry_seconds=0)
+        await self._retried(call, max_retry_seconds=0)
+
+    async def _retried(self, call: Callable[[], Awaitable[T]], *, max_retry_seconds: float | None = None) -> T:
+        seconds = self._max_retry_seconds if max_retry_seconds is None else max_retry_seconds
+        try:
+            return await with_retries(call, url=self._url, max_retry_seconds=seconds)
+        except PublishError as exc:
+            raise registry_error(exc) from exc
 
     async def close(self) -> None:
         """Close the connections."""
@@ -199,6 +210,11 @@ class RegistryStore:
     async def __aexit__(self, *exc_info: object) -> None:
         """Close."""
         await self.close()
+
+
+def registry_error(exc: PublishError) -> RegistryError:
+    """What the connection to Redis says of a sink, said of the registry."""
+    return (RegistryUnavailableError if exc.retryable else RegistryError)(exc.message)
 
 
 def text_pairs(flat: Sequence[bytes]) -> dict[str, str]:

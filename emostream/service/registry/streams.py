@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from emostream.domain.stream import StreamState
-from emostream.errors import EmostreamError, EventRejectedError
+from emostream.errors import EmostreamError, RecordError
 from emostream.service.registry.records import (
     Lease,
     RegistryView,
@@ -24,17 +24,37 @@ _MAX_CHANGE_ATTEMPTS = 20  # of a change that others overtake each time; more wo
 class StreamExistsError(EmostreamError, ValueError):
     """Another stream has this id already."""
 
+    def __init__(self, message: str, *, stream_id: str) -> None:
+        super().__init__(message)
+        self.stream_id = stream_id
+
 
 class UnknownStreamError(EmostreamError, KeyError):
     """There is no stream with this id."""
 
+    def __init__(self, message: str, *, stream_id: str) -> None:
+        super().__init__(message)
+        self.stream_id = stream_id
+
 
 class UnreadableRecordError(EmostreamError):
-    """There is such a thing, but a newer version wrote it, or it is damaged: this version can only remove it."""
+    """There is such a thing, but a newer version wrote it, or it is damaged: this version can only remove it.
+
+    Attributes:
+        record_id: id of the stream or job.
+    """
+
+    def __init__(self, message: str, *, record_id: str) -> None:
+        super().__init__(message)
+        self.record_id = record_id
 
 
 class NotFailedError(EmostreamError):
     """Only streams that failed are tried again."""
+
+    def __init__(self, message: str, *, stream_id: str) -> None:
+        super().__init__(message)
+        self.stream_id = stream_id
 
 
 class RegistryFullError(EmostreamError):
@@ -201,7 +221,7 @@ def _why_pending(view: RegistryView, report: StreamReport | None) -> str:
 def _read(stream_id: str, text: str | bytes) -> StreamRecord:
     try:
         return record_from_json(text)
-    except EventRejectedError as exc:
+    except RecordError as exc:
         raise _unreadable(stream_id) from exc
 
 
@@ -209,7 +229,7 @@ def _unreadable(stream_id: str) -> UnreadableRecordError:
     return UnreadableRecordError(
         f"the record of stream {stream_id} cannot be read: it is damaged, or of a newer version of emostream; use that "
         "version, or remove the stream",
-        stream_id=stream_id,
+        record_id=stream_id,
     )
 
 

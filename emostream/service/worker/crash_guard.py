@@ -101,7 +101,7 @@ class CrashGuard:
             has_worked: it was open before, so it can be opened.
 
         Raises:
-            SinkUnavailableError: the registry is away.
+            RegistryUnavailableError: the registry is away.
         """
         if not self._is_host_known:
             await self._store.put_field(HOSTS, self._worker_id, self._host)

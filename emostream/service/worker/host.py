@@ -413,7 +413,7 @@ def _waiting_for(
 
 def _trace_of(error: EmostreamError) -> dict[str, str]:
     """For the log: the trace that the error ended, if one of its frames was traced."""
-    return {"trace_id": error.fields.get("trace_id", "")}
+    return {"trace_id": error.trace_id}
 
 
 def _info_of(source: FrameSource) -> SourceInfo | None:

@@ -44,7 +44,7 @@ async def open_worker(
 
     Raises:
         ModelError: a model is missing or does not fit.
-        SinkUnavailableError, ConfigError: Redis cannot be used.
+        SinkUnavailableError, RegistryUnavailableError, ConfigError: Redis cannot be used.
         ConfigError: frames are to be traced and the packages for it are missing.
     """
     async with AsyncExitStack() as stack:

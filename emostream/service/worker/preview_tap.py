@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from emostream.domain.event import EmotionEvent
 from emostream.domain.face import BoxXyxy, Face
 from emostream.domain.frame import Frame, Luma
-from emostream.errors import EmostreamError, PublishError
+from emostream.errors import EmostreamError, RegistryError
 from emostream.render.preview import preview_jpeg, whole_picture
 from emostream.vision.track.covers import FaceCovers
 from emostream.wire.events import WireOptions, json_from_event
@@ -22,7 +22,7 @@ _EARLY = 0.1  # of the interval
 _TO_DRAW = WireOptions(has_landmarks=False, probability_digits=3)
 
 SendPreview = Callable[[str, bytes], Awaitable[None]]
-"""Channel and message → whoever listens, or nobody; raises `PublishError`."""
+"""Channel and message → whoever listens, or nobody; raises `RegistryError`."""
 
 
 class PreviewTap:
@@ -109,7 +109,7 @@ class PreviewTap:
         for kind, picture in (await asyncio.to_thread(self._pictures, frame, event, kinds)).items():
             try:
                 await self._send(preview_channel(self._stream_id, kind), bytes_from_preview(picture))
-            except PublishError:
+            except RegistryError:
                 return  # the next one may arrive; events matter more, and say so
 
     def _pictures(

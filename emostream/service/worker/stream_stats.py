@@ -131,4 +131,4 @@ def _away_at_most() -> Iterator[None]:
     try:
         yield
     except ConfigError as exc:
-        raise SinkUnavailableError(exc.message, **exc.fields) from exc
+        raise SinkUnavailableError(exc.message) from exc

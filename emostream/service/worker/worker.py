@@ -14,7 +14,7 @@ from typing import Any
 from emostream.decode.backoff import Backoff
 from emostream.domain.redact import redact
 from emostream.domain.stream import StreamKind, StreamState
-from emostream.errors import ConfigError, EmostreamError, EventRejectedError, PublishError
+from emostream.errors import ConfigError, EmostreamError, PublishError, RecordError, RegistryError
 from emostream.service.registry.jobs import JobRegistry
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.placement import RebalanceDelay, files_capacity, place
@@ -135,7 +135,11 @@ class StreamWorker:
                     await self._step()
                 self._registry_answered()
                 self._watch.progressed()
-            except (PublishError, ConfigError) as exc:  # a login that is refused now may be accepted again
+            except (
+                RegistryError,
+                PublishError,
+                ConfigError,
+            ) as exc:  # a login that is refused now may be accepted again
                 self._registry_failed(exc)
                 self._watch.progressed()
             except Exception as exc:  # the top of the worker's loop: a defect in one step must not end all streams
@@ -337,7 +341,7 @@ class StreamWorker:
             self._runs_of(stream_id).started_seconds = self._clock()
             self._watch.progressed()
             logger.info("stream %s starts in epoch %d", stream_id, epoch, extra={"stream_id": stream_id})
-        except PublishError:
+        except RegistryError:
             await self._leases.release({stream_id: epoch})
             raise
         except Exception as exc:  # what one stream meets must not keep the others from starting
@@ -389,7 +393,7 @@ class StreamWorker:
         found = await self._store.field_of(RECORDS, stream_id)
         try:
             record = None if found is None else record_from_json(found)
-        except EventRejectedError:
+        except RecordError:
             return None
         return None if record is None or record.created_epoch > epoch else record
 

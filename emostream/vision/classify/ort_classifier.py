@@ -44,7 +44,6 @@ class OrtClassifier:
                 f"model file {model_path} needs a processor with instructions for 8-bit numbers (VNNI, or ARM's dot "
                 "product), which this one has not; use the FP32 form (classify.precision: fp32), or export INT8 with "
                 "--int8-layout cpu",
-                path=str(model_path),
             )
         self._max_batch_size = min(max_batch_size or self._manifest.max_batch_size, self._manifest.max_batch_size)
         self._session: onnxruntime.InferenceSession | None = self._open_session(num_threads)
@@ -153,7 +152,6 @@ class OrtClassifier:
         return ManifestError(
             f"model file {self._path}: expected {expected}, got {got}; export the model again with "
             "`python -m training.export`, or name another",
-            path=str(self._path),
         )
 
 

@@ -41,8 +41,7 @@ class OrtNetwork:
     def misfit(self, got: str) -> ManifestError:
         """The error that says this file is not what was expected."""
         return ManifestError(
-            f"model file {self._path}: expected {self._kind}, but {got}; pull the model again or name another file",
-            path=str(self._path),
+            f"model file {self._path}: expected {self._kind}, but {got}; pull the model again or name another file"
         )
 
     @property

@@ -142,12 +142,12 @@ class ModelStore:
         entry = self.entry(name)
         if entry.state != "ready":
             todo = "install emostream again" if entry.path.is_relative_to(_package_folder()) else _pull_command(name)
-            raise ModelUnavailableError(f"model {name} is {entry.state} ({entry.path}); {todo}", path=str(entry.path))
+            raise ModelUnavailableError(f"model {name} is {entry.state} ({entry.path}); {todo}")
         return entry
 
     def _model(self, name: str) -> LockedModel:
         if name not in self._models:
-            raise ConfigError(f"there is no model {name!r}; known are {', '.join(self._models)}", name=name)
+            raise ConfigError(f"there is no model {name!r}; known are {', '.join(self._models)}")
         return self._models[name]
 
     # --- one pulled model ---------------------------------------------------------------------------------------------
@@ -222,15 +222,12 @@ class ModelStore:
         try:
             yield
         except ModelUnavailableError as exc:
-            raise ModelUnavailableError(
-                f"model {model.name} is not available: {exc}; {remedy}", name=model.name
-            ) from exc
+            raise ModelUnavailableError(f"model {model.name} is not available: {exc}; {remedy}") from exc
         except OSError as exc:
             reason = os.strerror(exc.errno) if exc.errno else str(exc)
             raise ModelUnavailableError(
                 f"model {model.name} is not available: {exc.filename or self._folder}: {reason}; make room or grant "
-                "access there, or name another folder (models.cache_dir, EMOSTREAM_MODELS__CACHE_DIR)",
-                name=model.name,
+                "access there, or name another folder (models.cache_dir, EMOSTREAM_MODELS__CACHE_DIR)"
             ) from exc
 
 

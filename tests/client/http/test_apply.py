@@ -14,7 +14,7 @@ import uvicorn
 from emostream.client.http.apply import Applied, apply_streams, read_streams, wait_until_ready
 from emostream.client.http.json_client import ApiClient, ApiError
 from emostream.config import load_settings
-from emostream.errors import ConfigError, SinkUnavailableError
+from emostream.errors import ConfigError, ServiceUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.service.api.app import build_api
 from tests.integration.command_line import run_emostream
@@ -56,7 +56,7 @@ def _wait_until_it_answers(client: ApiClient) -> None:
         try:
             client.call("GET", "/livez")
             return
-        except SinkUnavailableError:
+        except ServiceUnavailableError:
             threading.Event().wait(0.1)
     raise AssertionError("the interface does not answer")
 
@@ -108,7 +108,9 @@ def test_a_stream_that_the_service_refuses_is_an_error(client: ApiClient, tmp_pa
 
 @pytest.mark.integration
 def test_waiting_ends_with_the_reason(client: ApiClient) -> None:
-    with pytest.raises(SinkUnavailableError, match="not ready within 0 s: the service answered with HTTP status 503"):
+    with pytest.raises(
+        ServiceUnavailableError, match="not ready within 0 s: the service answered with HTTP status 503"
+    ):
         wait_until_ready(client, timeout_seconds=0)  # there is no worker
 
 

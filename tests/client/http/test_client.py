@@ -13,7 +13,7 @@ import pytest
 from emostream.client import ApiError, AsyncServiceClient, ServiceClient
 from emostream.config import load_settings
 from emostream.domain.stream import StreamState
-from emostream.errors import ConfigError, SinkUnavailableError
+from emostream.errors import ConfigError, ServiceUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
 from emostream.service.registry.store import RegistryStore
@@ -172,14 +172,14 @@ async def test_what_is_wrong_is_said_before_it_is_sent() -> None:
 
 async def test_nobody_answers() -> None:
     url = f"http://127.0.0.1:{unused_port()}"
-    with pytest.raises(SinkUnavailableError, match="cannot be reached"):
+    with pytest.raises(ServiceUnavailableError, match="cannot be reached"):
         await asyncio.to_thread(ServiceClient(url).show, "door")
-    with pytest.raises(SinkUnavailableError):
+    with pytest.raises(ServiceUnavailableError):
         await asyncio.to_thread(lambda: list(ServiceClient(url).events("door", max_retry_seconds=0.2)))
     async with AsyncServiceClient(url) as client:
-        with pytest.raises(SinkUnavailableError, match="cannot be reached"):
+        with pytest.raises(ServiceUnavailableError, match="cannot be reached"):
             await client.show("door")
-        with pytest.raises(SinkUnavailableError):
+        with pytest.raises(ServiceUnavailableError):
             async for _ in client.events("door", max_retry_seconds=0.2):
                 pass
 

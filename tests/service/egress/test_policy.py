@@ -268,7 +268,7 @@ def test_files_that_are_gone_and_mounts_that_are_missing(tmp_path: Path) -> None
     def is_gone(path: Path, *, media_root: Path | None = root) -> bool:
         with pytest.raises(SourceNotHereError) as caught:
             SourcePolicy(ServiceSettings(media_root=media_root)).check(f"file://{path}")
-        return bool(caught.value.fields.get("is_gone"))
+        return caught.value.is_gone
 
     assert is_gone(root / "full" / "clip.mp4")
     assert not is_gone(root / "empty" / "clip.mp4"), "nothing is mounted there"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
-from emostream.errors import EventRejectedError
+from emostream.errors import RecordError
 from emostream.service.registry.records import (
     StreamRecord,
     StreamReport,
@@ -53,9 +53,9 @@ def test_a_report_is_read_back_as_written(state: StreamState, num_frames: int, l
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"spec": {}}', '{"spec": 1}', '{"state": "odd"}', "\xff"])
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(EventRejectedError):
+    with pytest.raises(RecordError):
         record_from_json(text)
-    with pytest.raises(EventRejectedError):
+    with pytest.raises(RecordError):
         report_from_json(text)
 
 
