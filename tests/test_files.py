@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emostream.errors import EmostreamError
-from emostream.files import whole_file
+from emostream.files import replacing, whole_file, write_whole
 
 
 def test_takes_the_place_only_when_the_block_ends_well(tmp_path: Path) -> None:
@@ -42,3 +42,29 @@ def test_what_the_system_says_is_told(tmp_path: Path, number: int, advice: str) 
 def test_other_errors_are_left_alone(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="mistake"), whole_file(tmp_path / "file"):
         raise RuntimeError("mistake")
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, is_shared: bool) -> None:
+    path = tmp_path / "file"
+    write_whole(path, b"first", is_shared=is_shared)
+    with pytest.raises(OSError, match="No space"), replacing(path, is_shared=is_shared) as file:
+        file.write(b"second")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_that_write_a_shared_file_at_once_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with replacing(path, is_shared=True) as one, replacing(path, is_shared=True) as other:
+        one.write(b"one")
+        other.write(b"other")
+    assert path.read_bytes() == b"one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_folder_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_whole(tmp_path / "missing" / "file", b"")
+    assert not list(tmp_path.iterdir())

@@ -21,6 +21,7 @@ from emostream.domain.frame import Frame
 from emostream.domain.redact import redact, shown_address, shown_source
 from emostream.domain.stream import StreamSpec
 from emostream.errors import ConfigError, EmostreamError
+from emostream.files import write_whole
 from emostream.pipeline.pipeline import EventObserver
 from emostream.publish.files.table_writer import TableWriter, open_table_writer
 from emostream.render.report.report import Facts, Recording, RunRecord, report_page
@@ -167,13 +168,10 @@ class _Tables:
 
 
 def write_page(content: str, path: Path) -> None:
-    """Write the page beside its place and rename it; raises `ConfigError`."""
-    partial_path = path.with_name(f".{path.name}.part")
+    """Write the page, whole or not at all; raises `ConfigError`."""
     try:
-        partial_path.write_bytes(content.encode("utf-8", "replace"))
-        partial_path.replace(path)
+        write_whole(path, content.encode("utf-8", "replace"))
     except OSError as exc:
-        partial_path.unlink(missing_ok=True)
         raise ConfigError(f"cannot write report {path}: {exc.strerror}; give a file in a writable folder") from exc
 
 

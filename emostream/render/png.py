@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.errors import ConfigError
+from emostream.files import write_whole
 
 
 def png_bytes(rgb: npt.NDArray[np.uint8]) -> bytes:
@@ -18,15 +19,12 @@ def png_bytes(rgb: npt.NDArray[np.uint8]) -> bytes:
 
 
 def write_png(rgb: npt.NDArray[np.uint8], path: Path) -> None:
-    """Write a picture (uint8, H×W×3, RGB) beside its place and rename it.
+    """Write a picture (uint8, H×W×3, RGB), whole or not at all.
 
     Raises:
         ConfigError: the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.part")
     try:
-        partial.write_bytes(png_bytes(rgb))
-        partial.replace(path)
+        write_whole(path, png_bytes(rgb))
     except OSError as exc:
-        partial.unlink(missing_ok=True)
         raise ConfigError(f"cannot write picture {path}: {exc.strerror}; give a file in a writable folder") from exc

@@ -99,5 +99,5 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path, tiny_config:
     assert "cannot be written: No space left on device; the last good checkpoint is kept: make room" in ran.stderr
     assert "Traceback" not in ran.stderr
     assert load_checkpoint(tmp_path / "full" / "last.pt").epoch == 1
-    assert not [*(tmp_path / "full").glob("*.partial")]
+    assert not [*(tmp_path / "full").glob(".*.part")]
     assert_same_end(tmp_path / "whole", tmp_path / "more")

