@@ -6,6 +6,7 @@ names in `deploy/` and `helm/` against it. Names, labels and types are the same 
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -362,45 +363,50 @@ METRICS: dict[str, Metric] = {found.name: found for found in list(globals().valu
 """Every metric above, by name."""
 
 
-_PAGE_HEAD = """# Metrics
-
-Made of `emostream/telemetry/metrics.py` by `python -m emostream.metrics > docs/metrics.md`. How to read and scrape them is in
-[operations](operations.md#metrics).
-
-| metric | type | labels | meaning | if it moves |
-|---|---|---|---|---|"""
-
-_PAGE_TAIL = """
-## Cardinality
-
-Only `stream_id` grows with the load. {num_metrics} metrics carry it. A stream has one series of each, but {several} and
-one of `{per_group}` per consumer group: at most {num_series} series with the shipped model, and one
-per group. The histograms are per process. Tracks, faces and URLs are never labels. The series of a stream go when it
-leaves the process.
-
-`metrics.stream_label: false` (or `EMOSTREAM_METRICS__STREAM_LABEL=false`) leaves the label out: counters and most
-gauges are then sums over the streams of a process, lag and latency the greatest of them. Switch it off above some
-thousand streams per Prometheus, or where stream names must not leave the service.
-"""
+_PAGE_COLUMNS = 100
+_PAGE_HEAD = (
+    "Made of `emostream/telemetry/metrics.py` by `python -m emostream.metrics > docs/metrics.md`. How to read and "
+    "scrape them is in [operations](operations.md#metrics)."
+)
+_CARDINALITY = (
+    "Only `stream_id` grows with the load. {num_metrics} metrics carry it. A stream has one series of each, but "
+    "{several} and one of `{per_group}` per consumer group: at most {num_series} series with the shipped model, "
+    "and one per group. The histograms are per process. Tracks, faces and URLs are never labels. The series of a "
+    "stream go when it leaves the process."
+)
+_STREAM_LABEL_OFF = (
+    "`metrics.stream_label: false` (or `EMOSTREAM_METRICS__STREAM_LABEL=false`) leaves the label out: counters "
+    "and most gauges are then sums over the streams of a process, lag and latency the greatest of them. Switch it "
+    "off above some thousand streams per Prometheus, or where stream names must not leave the service."
+)
 
 
 def metrics_page() -> str:
     """The text of `docs/metrics.md`."""
-    lines = [_PAGE_HEAD]
-    for metric in METRICS.values():
-        labels = ", ".join(f"`{label}`" for label in metric.labels) or "–"
-        values = f" ({metric.label_values})" if metric.label_values else ""
-        lines.append(f"| `{metric.name}` | {metric.type} | {labels}{values} | {metric.help} | {metric.action} |")
     per_stream = [metric for metric in METRICS.values() if STREAM_LABEL in metric.labels]
     with_values = [metric for metric in per_stream if metric.values]
-    tail = _PAGE_TAIL.format(
+    cardinality = _CARDINALITY.format(
         num_metrics=len(per_stream),
         several=", ".join(f"{len(metric.values)} of `{metric.name}`" for metric in with_values),
         per_group=GROUP_LAG.name,
         num_series=sum(len(metric.values) or 1 for metric in per_stream if metric is not GROUP_LAG),
     )
-    lines.append(tail)
-    return "\n".join(lines)
+    parts = ["# Metrics", _wrapped(_PAGE_HEAD)]
+    for metric in METRICS.values():
+        parts += [f"## `{metric.name}`", *_paragraphs(metric)]
+    parts += ["## Cardinality", _wrapped(cardinality), _wrapped(_STREAM_LABEL_OFF)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _paragraphs(metric: Metric) -> tuple[str, str]:
+    labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
+    values = f" ({metric.label_values})" if metric.label_values else ""
+    kind = f"{metric.type.capitalize()}, labels: {labels}{values}. {metric.help}"
+    return _wrapped(kind), _wrapped(f"**If it moves:** {metric.action}")
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, _PAGE_COLUMNS, break_long_words=False, break_on_hyphens=False)
 
 
 if __name__ == "__main__":
