@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,6 @@ from tests.conftest import REPOSITORY
 _FETCHED = re.compile(r"""<(?:script|link|img|iframe)[^>]+(?:src|href)=["']?((?:https?:)?//[^\s"'>]+)""")
 
 
-def builds_the_site(test: Callable[..., None]) -> Callable[..., None]:
-    """Marks of the tests that share one build, on one worker."""
-    return pytest.mark.slow(pytest.mark.integration(pytest.mark.xdist_group("site")(test)))
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site as `make docs` builds it."""
@@ -34,20 +28,23 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@builds_the_site
+@pytest.mark.slow
+@pytest.mark.integration
 def test_the_site_builds_strictly_with_every_section(site: Path) -> None:
     pages = {page.stem for page in site.rglob("*.html")}
     assert {"index", "tour", "sources", "training", "cli", "settings", "http", "events", "metrics"} <= pages
     assert {"emostream.client", "emostream.pipeline", "emostream.testing", "emostream.errors"} <= pages
 
 
-@builds_the_site
+@pytest.mark.slow
+@pytest.mark.integration
 def test_no_page_fetches_from_another_host(site: Path) -> None:
     for page in site.rglob("*.html"):
         assert _FETCHED.findall(page.read_text(encoding="utf-8")) == [], page.name
 
 
-@builds_the_site
+@pytest.mark.slow
+@pytest.mark.integration
 def test_the_page_of_commands_has_each_command(site: Path) -> None:
     page = (site / "cli.html").read_text(encoding="utf-8")
     assert {"emostream-analyze", "emostream-streams-add", "emostream-bench-live"} <= set(
