@@ -14,6 +14,7 @@ from emostream.errors import Cause, EmostreamError
 from emostream.publish.spool.sink import SpoolBusyError
 from emostream.service.registry.jobs import JobExistsError, UnknownJobError
 from emostream.service.registry.streams import (
+    NotFailedError,
     RegistryFullError,
     StreamExistsError,
     UnknownStreamError,
@@ -28,6 +29,7 @@ TREE = [
 ELSEWHERE = [
     ApiError,
     JobExistsError,
+    NotFailedError,
     RegistryFullError,
     SpoolBusyError,
     StreamExistsError,
@@ -70,7 +72,7 @@ def test_survives_copying_raising_and_chaining(cls: type[EmostreamError]) -> Non
 @each_class
 def test_says_what_the_caller_should_do(cls: type[EmostreamError]) -> None:
     assert isinstance(cls.cause, Cause)
-    assert cls("text").retryable is (cls.cause is Cause.PASSING)
+    assert _made(cls).retryable is (cls.cause is Cause.PASSING)
     assert 1 <= cls.exit_code <= 125  # what a shell does not use itself
     assert cls.__doc__
 
