@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from html import escape
+from dataclasses import dataclass
 
 import numpy as np
 
-from emostream.render.report.html import page, section, table
+from emostream.render.html import render_page
 from training.config import AugmentConfig
 from training.data.face_set import FaceSet
 from training.data.labels import FERPLUS_COLUMNS, NO_MAJORITY, majority_labels, vote_distributions
 from training.data_report import plots
-from training.data_report.page import STYLE_FILE, paragraph, picture, row, subheading, tiles
 from training.data_report.sheets import (
     augmentation_sheet,
     augmentation_steps,
@@ -26,7 +25,6 @@ from training.data_report.statistics import (
     QUANTILES,
     DataStatistics,
     Duplicates,
-    DuplicateStatistics,
     LabelAgreement,
     measures,
     vote_entropy_bits,
@@ -40,6 +38,21 @@ _UNITS = {
 _SHEET_COLUMNS = 14
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture of the page.
+
+    Attributes:
+        file: PNG.
+        caption: below it.
+        title: read out; empty where that is the caption.
+    """
+
+    file: bytes
+    caption: str
+    title: str = ""
+
+
 def report_page(
     name: str,
     splits: Mapping[str, FaceSet],
@@ -50,21 +63,27 @@ def report_page(
     seed: int = 0,
 ) -> str:
     """The whole page as HTML; pictures are drawn by the seed."""
-    parts = [
-        _summary(statistics),
-        _balance(statistics),
-        _duplicates(statistics.duplicates, duplicates, seed=seed),
-    ]
-    if statistics.agreement is not None:
-        parts.append(_agreement(statistics.agreement, splits, duplicates.faces, seed=seed))
-    parts += [_levels(splits, statistics, duplicates.faces), _classes(splits, seed=seed)]
-    parts.append(_augmentation(next(iter(splits.values())), augment, seed=seed))
-    title = f"Data report: {name}"
-    style = STYLE_FILE.read_text(encoding="utf-8")
-    return page(title=title, sections=[f"<h1>{escape(title)}</h1>", *parts], style=style)
+    found = statistics.agreement
+    return render_page(
+        "training.data_report",
+        "report.html",
+        name=name,
+        statistics=statistics,
+        tiles=_tiles(statistics),
+        balance=_balance(statistics),
+        shared_rows=[
+            [pair.of_split, pair.in_split, f"{pair.exact:,}", f"{pair.same:,}"] for pair in statistics.duplicates.shared
+        ],
+        pairs=list(_pair_sheets(duplicates, seed=seed)),
+        agreement=None if found is None else _agreement(found, splits, duplicates.faces, seed=seed),
+        levels=_levels(splits, statistics, duplicates.faces),
+        classes=_classes(splits, seed=seed),
+        augmentation=_augmentation(next(iter(splits.values())), augment, seed=seed),
+    )
 
 
-def _summary(statistics: DataStatistics) -> str:
+def _tiles(statistics: DataStatistics) -> list[tuple[str, str]]:
+    """(value, what it is) in large type."""
     total = sum(split.num_pictures for split in statistics.splits.values())
     shares = [f"{split.num_pictures:,} {name}" for name, split in statistics.splits.items()]
     found = statistics.duplicates
@@ -78,63 +97,36 @@ def _summary(statistics: DataStatistics) -> str:
     ]
     if statistics.agreement is not None:
         figures.append((f"{100 * statistics.agreement.share:.1f} %", "of labels agree with the majority of the votes"))
-    return tiles(figures)
+    return figures
 
 
-def _balance(statistics: DataStatistics) -> str:
+def _balance(statistics: DataStatistics) -> dict[str, object]:
     counts = [split.class_counts for split in statistics.splits.values()]
     total = {emotion: sum(count[emotion] for count in counts) for emotion in counts[0]}
     rarest, commonest = min(total, key=total.__getitem__), max(total, key=total.__getitem__)
-    ratio = total[commonest] / max(total[rarest], 1)
     is_known = any(split.num_subjects is not None for split in statistics.splits.values())
-    return section(
-        "Class balance",
-        paragraph(f"{commonest} is {ratio:.1f} times as frequent as {rarest}."),
-        picture(plots.class_balance(statistics), caption="Share of each class in each split; numbers are pictures."),
-        table(
-            ["split", *total, "all", "of one level", *(["people"] if is_known else [])],
+    return {
+        "commonest": commonest,
+        "rarest": rarest,
+        "ratio": total[commonest] / max(total[rarest], 1),
+        "plot": Figure(
+            plots.class_balance(statistics), caption="Share of each class in each split; numbers are pictures."
+        ),
+        "head": ["split", *total, "all", "of one level", *(["people"] if is_known else [])],
+        "rows": [
             [
-                [
-                    name,
-                    *(f"{split.class_counts[emotion]:,}" for emotion in total),
-                    f"{split.num_pictures:,}",
-                    f"{split.num_blank}",
-                    *(["–" if split.num_subjects is None else f"{split.num_subjects:,}"] if is_known else []),
-                ]
-                for name, split in statistics.splits.items()
-            ],
-        ),
-    )
+                name,
+                *(f"{split.class_counts[emotion]:,}" for emotion in total),
+                f"{split.num_pictures:,}",
+                f"{split.num_blank}",
+                *(["–" if split.num_subjects is None else f"{split.num_subjects:,}"] if is_known else []),
+            ]
+            for name, split in statistics.splits.items()
+        ],
+    }
 
 
-def _duplicates(numbers: DuplicateStatistics, found: Duplicates, *, seed: int) -> str:
-    parts = [
-        paragraph(
-            f"{numbers.num_exact_copies:,} pictures have the same bytes as an earlier one. {numbers.num_near_pairs:,} "
-            "further pairs are the same photograph, cut, lit or marked differently "
-            f"({numbers.num_mirrored_pairs:,} of them mirrored). Together they make {numbers.num_groups:,} groups with "
-            f"{numbers.num_grouped_pictures:,} pictures; the largest has {numbers.largest_group}."
-        ),
-        paragraph(
-            f"{numbers.num_mixed_groups:,} groups with {numbers.num_mixed_pictures:,} pictures have different labels "
-            "for the same photograph."
-        ),
-    ]
-    if numbers.num_shared_subjects is not None:
-        parts.append(paragraph(f"{numbers.num_shared_subjects:,} people are in more than one split."))
-    if numbers.shared:
-        parts += [
-            subheading("Across splits"),
-            table(
-                ["pictures of", "that are in", "equal", "the same photograph"],
-                [[pair.of_split, pair.in_split, f"{pair.exact:,}", f"{pair.same:,}"] for pair in numbers.shared],
-            ),
-        ]
-    parts += list(_pair_sheets(found, seed=seed))
-    return section("Duplicates", *parts)
-
-
-def _pair_sheets(found: Duplicates, *, seed: int) -> Iterator[str]:
+def _pair_sheets(found: Duplicates, *, seed: int) -> Iterator[Figure]:
     pairs, labels = found.near.places, found.faces.labels
     differs = labels[pairs[:, 0]] != labels[pairs[:, 1]]
     weakest = np.argsort(found.near.similarity)[:28]
@@ -146,35 +138,26 @@ def _pair_sheets(found: Duplicates, *, seed: int) -> Iterator[str]:
     ]
     for caption, chosen in kinds:
         if len(chosen):
-            yield picture(png_bytes(pair_sheet(found.faces, chosen, num=28, columns=7, seed=seed)), caption=caption)
+            yield Figure(png_bytes(pair_sheet(found.faces, chosen, num=28, columns=7, seed=seed)), caption)
 
 
-def _agreement(found: LabelAgreement, splits: Mapping[str, FaceSet], faces: FaceSet, *, seed: int) -> str:
+def _agreement(found: LabelAgreement, splits: Mapping[str, FaceSet], faces: FaceSet, *, seed: int) -> dict[str, object]:
     entropy = {name: vote_entropy_bits(faces) for name, faces in splits.items() if faces.votes is not None}
-    nobody = sum(row[-1] for row in found.matrix)
-    return section(
-        "Agreement of labels and votes",
-        paragraph(
-            f"On {100 * found.share:.1f} % of the pictures on which most people see one of the classes, that is the "
-            f"label. On {nobody:,} further ones most people see contempt, something unknown or no face."
-        ),
-        picture(
+    return {
+        "num_others": sum(row[-1] for row in found.matrix),
+        "matrix": Figure(
             plots.agreement(found), caption="Each row is one label: which emotion most people see in its pictures."
         ),
-        row(
-            picture(
-                plots.histograms(
-                    "How much people disagree", entropy, unit="entropy of the votes for the classes, bits"
-                ),
-                caption="0 where all agree, 1 where two emotions share the votes; "
-                f"{found.mean_entropy_bits:.2f} on average.",
-            )
+        "entropy": Figure(
+            plots.histograms("How much people disagree", entropy, unit="entropy of the votes for the classes, bits"),
+            caption="0 where all agree, 1 where two emotions share the votes; "
+            f"{found.mean_entropy_bits:.2f} on average.",
         ),
-        *_doubtful(faces, seed=seed),
-    )
+        "doubtful": list(_doubtful(faces, seed=seed)),
+    }
 
 
-def _doubtful(faces: FaceSet, *, seed: int) -> Iterator[str]:
+def _doubtful(faces: FaceSet, *, seed: int) -> Iterator[Figure]:
     if faces.votes is None:
         return
     majority = faces.votes.argmax(axis=1)
@@ -193,13 +176,13 @@ def _doubtful(faces: FaceSet, *, seed: int) -> Iterator[str]:
         if len(places):
             shown = np.sort(np.random.default_rng(seed).permutation(places)[: 2 * _SHEET_COLUMNS])
             sheet = contact_sheet(faces.pictures[shown], columns=_SHEET_COLUMNS)
-            yield picture(png_bytes(sheet), caption=f"{caption}: {len(places):,} pictures.")
+            yield Figure(png_bytes(sheet), f"{caption}: {len(places):,} pictures.")
 
 
-def _levels(splits: Mapping[str, FaceSet], statistics: DataStatistics, faces: FaceSet) -> str:
+def _levels(splits: Mapping[str, FaceSet], statistics: DataStatistics, faces: FaceSet) -> dict[str, object]:
     values = {name: measures(part) for name, part in splits.items()}
-    figures = [
-        picture(
+    histograms = [
+        Figure(
             plots.histograms(
                 name,
                 {split: measured[name] for split, measured in values.items()},
@@ -210,52 +193,47 @@ def _levels(splits: Mapping[str, FaceSet], statistics: DataStatistics, faces: Fa
                 f"{split}: median {numbers.quantiles[name][QUANTILES.index(0.5)]:.0f}"
                 for split, numbers in statistics.splits.items()
             ),
-            alternative=f"histogram of {name}",
+            title=f"histogram of {name}",
         )
         for name, unit in _UNITS.items()
     ]
-    parts = [row(*figures)]
-    if faces.blank.any():
-        parts.append(paragraph(f"{int(faces.blank.sum())} pictures have one single level; training leaves them out."))
+    extremes = []
     measured = measures(faces)
     kept = np.flatnonzero(~faces.blank)
     for name, low, high in (("brightness", "darkest", "brightest"), ("sharpness", "least sharp", "sharpest")):
         order = kept[np.argsort(measured[name][kept], kind="stable")]
         for what, places in ((low, order[:_SHEET_COLUMNS]), (high, order[::-1][:_SHEET_COLUMNS])):
             sheet = contact_sheet(faces.pictures[places], columns=_SHEET_COLUMNS)
-            parts.append(picture(png_bytes(sheet), caption=f"The {what}."))
-    return section("Brightness, contrast and sharpness", *parts)
+            extremes.append(Figure(png_bytes(sheet), f"The {what}."))
+    return {"histograms": histograms, "num_blank": int(faces.blank.sum()), "extremes": extremes}
 
 
-def _classes(splits: Mapping[str, FaceSet], *, seed: int) -> str:
+def _classes(splits: Mapping[str, FaceSet], *, seed: int) -> dict[str, object]:
     name, faces = max(splits.items(), key=lambda item: len(item[1]))
     sheets = [
-        picture(
+        Figure(
             png_bytes(class_sheet(faces, emotion, num=3 * _SHEET_COLUMNS, columns=_SHEET_COLUMNS, seed=seed)),
             caption=f"{label}: {int((faces.labels == emotion).sum()):,} pictures",
         )
         for emotion, label in enumerate(faces.class_names)
         if (faces.labels == emotion).any()
     ]
-    return section("Classes", paragraph(f"Drawn at random from {name}, with the labels of the data set."), *sheets)
+    return {"split": name, "sheets": sheets}
 
 
-def _augmentation(faces: FaceSet, config: AugmentConfig, *, seed: int) -> str:
+def _augmentation(faces: FaceSet, config: AugmentConfig, *, seed: int) -> dict[str, object] | None:
+    """None where there is no picture to show it on."""
     places = np.flatnonzero(~faces.blank)
     chosen = faces.pictures[np.sort(np.random.default_rng(seed).permutation(places)[:_SHEET_COLUMNS])]
     if not len(chosen):
-        return section("Augmentation", paragraph("No picture to show it on."))
-    parts = [
-        paragraph("What training sees of a picture; the first of each row is the picture itself."),
-        picture(
-            png_bytes(augmentation_sheet(chosen[:6], config, columns=_SHEET_COLUMNS, seed=seed)),
-            caption="Everything together.",
-        ),
-        subheading("Each kind alone, always applied"),
-    ]
+        return None
+    everything = augmentation_sheet(chosen[:6], config, columns=_SHEET_COLUMNS, seed=seed)
     means = chosen.reshape(len(chosen), -1).mean(axis=1)
     typical = chosen[np.abs(means - np.median(means)).argmin()]
-    steps = augmentation_steps(typical, config, columns=_SHEET_COLUMNS, seed=seed)
-    mixed = mixing_sheet(chosen, config, seed=seed)
-    parts += [picture(png_bytes(sheet), caption=name) for name, sheet in {**steps, **mixed}.items()]
-    return section("Augmentation", *parts)
+    alone = augmentation_steps(typical, config, columns=_SHEET_COLUMNS, seed=seed) | mixing_sheet(
+        chosen, config, seed=seed
+    )
+    return {
+        "everything": Figure(png_bytes(everything), "Everything together."),
+        "kinds": [Figure(png_bytes(sheet), name) for name, sheet in alone.items()],
+    }

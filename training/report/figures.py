@@ -1,18 +1,27 @@
-"""Sections about both heads: main figures, classes, confusions, calibration."""
+"""What the sections about numbers show: main figures, votes, calibration, corruptions, checks of the maps."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from html import escape
 
-from emostream.render.report.html import figure, section
-from training.measure.calibration import Calibration
+from markupsafe import Markup
+
+from training.explain.folder import NetExplanation
+from training.explain.map_quality import CHANCE
 from training.measure.evaluation import Evaluation
 from training.measure.metrics import HeadMetrics, Interval
-from training.measure.robustness_figures import Robustness
-from training.report.charts import reliability_diagram
-from training.report.page import grid, legend, table
+from training.measure.robustness_figures import Accuracy, Robustness, RobustnessCurve, head_names, mean_accuracy
+from training.report.charts import Series, line_chart, reliability_diagram
 from training.vote_figures import VoteFigures, VoteStatistics
+
+Cell = str | tuple[str, str]
+"""A cell of a table: text, or text with a smaller note."""
+
+Rows = list[list[Cell]]
+
+CaptionedChart = tuple[Markup, str, str]
+"""A chart, its caption, and a smaller note below it."""
 
 _QUESTIONS = {
     "label": ("Is it the label?", "the output that events carry"),
@@ -29,10 +38,10 @@ _SHORT_QUESTIONS = {
 }
 
 
-def heads_of(evaluation: Evaluation) -> list[tuple[str, HeadMetrics]]:
-    """The heads that were measured, with their names."""
+def heads_of(evaluation: Evaluation) -> dict[str, HeadMetrics]:
+    """The heads that were measured, by their names."""
     heads = zip(evaluation.head_names, (evaluation.fer2013, evaluation.ferplus), strict=False)
-    return [(name, head) for name, head in heads if head is not None]
+    return {name: head for name, head in heads if head is not None}
 
 
 def _key(question: str, evaluation: Evaluation) -> str:
@@ -40,184 +49,193 @@ def _key(question: str, evaluation: Evaluation) -> str:
     return "label" if evaluation.ferplus is None else question
 
 
-def figures_section(evaluation: Evaluation, robustness: Robustness | None) -> str:
-    """The main figures, large, then all of them with their intervals."""
+def main_tiles(evaluation: Evaluation, robustness: Robustness | None) -> list[tuple[str, str, str]]:
+    """(value, what it is, its interval or nothing) of the main figures."""
     tiles = [
-        _tile(f"{100 * head.accuracy:.1f} %", f"accuracy, {name}", head.accuracy_interval)
-        for name, head in heads_of(evaluation)
+        (f"{100 * head.accuracy:.1f} %", f"accuracy, {name}", _range(head.accuracy_interval))
+        for name, head in heads_of(evaluation).items()
     ]
     for question in ("fer2013", evaluation.ferplus_question):
         entry = evaluation.calibration.get(question)
         if entry is not None:
-            tiles.append(
-                _tile(f"{entry.after.ece:.3f}", f"calibration error, {_SHORT_QUESTIONS[_key(question, evaluation)]}")
-            )
+            name = f"calibration error, {_SHORT_QUESTIONS[_key(question, evaluation)]}"
+            tiles.append((f"{entry.after.ece:.3f}", name, ""))
     if robustness is not None:
         drop = robustness.mean_drop
         loss = drop.fer2013 if drop.ferplus is None else drop.ferplus
-        which = evaluation.head_names[-1]
-        tiles.append(_tile(f"{100 * loss:.1f}", f"points lost to a corruption on average, {which}"))
-    return section(
-        "Main figures",
-        grid(tiles, css="tiles"),
-        _figures_table(evaluation),
-        lead="In brackets: 95 % bootstrap intervals over pictures.",
-    )
-
-
-def _tile(value: str, name: str, interval: Interval | None = None) -> str:
-    low_high = "" if interval is None else f"<span>{_range(interval)}</span>"
-    return f'<div class="tile"><b>{value}</b><span>{escape(name)}</span>{low_high}</div>'
+        name = f"points lost to a corruption on average, {evaluation.head_names[-1]}"
+        tiles.append((f"{100 * loss:.1f}", name, ""))
+    return tiles
 
 
 def _range(interval: Interval) -> str:
     return f"({100 * interval[0]:.1f} – {100 * interval[1]:.1f} %)"
 
 
-def _figures_table(evaluation: Evaluation) -> str:
-    heads = heads_of(evaluation)
+def main_rows(evaluation: Evaluation) -> Rows:
+    """All figures, a column for each head."""
+    heads = list(heads_of(evaluation).values())
+
+    def row(name: str, heads: Sequence[HeadMetrics | None], figure: str = "accuracy") -> list[Cell]:
+        return [name, *(_figure(head, figure) for head in heads)]
+
     fresh = (evaluation.fer2013_without_duplicates, evaluation.ferplus_without_duplicates)[: len(heads)]
-    rows = [["accuracy", *(_figure(head, "accuracy") for _, head in heads)]]
+    unknown = (evaluation.fer2013_unknown, evaluation.ferplus_unknown)[: len(heads)]
+    rows = [row("accuracy", heads)]
     if evaluation.num_duplicates:
-        rows.append(
-            [
-                f"without {evaluation.num_duplicates} copies of training pictures",
-                *(_figure(head, "accuracy") for head in fresh),
-            ]
-        )
+        rows.append(row(f"without {evaluation.num_duplicates} copies of training pictures", fresh))
     if evaluation.num_known:
-        unknown = (evaluation.fer2013_unknown, evaluation.ferplus_unknown)[: len(heads)]
-        rows.append(
-            [
-                f"without {evaluation.num_known} whose photograph is in training, exactly or nearly",
-                *(_figure(head, "accuracy") for head in unknown),
-            ]
-        )
+        name = f"without {evaluation.num_known} whose photograph is in training, exactly or nearly"
+        rows.append(row(name, unknown))
     if (at_training := evaluation.accuracy_at_training_votes) is not None:
         rows.append(["if people agreed as they do on training", "–", f"{100 * at_training:.1f} %"])
     rows += [
-        ["balanced accuracy", *(_figure(head, "balanced_accuracy") for _, head in heads)],
-        ["macro F1", *(_figure(head, "macro_f1") for _, head in heads)],
-        ["log loss, nats", *(f"{head.log_loss:.3f}" for _, head in heads)],
+        row("balanced accuracy", heads, "balanced_accuracy"),
+        row("macro F1", heads, "macro_f1"),
+        ["log loss, nats", *(f"{head.log_loss:.3f}" for head in heads)],
     ]
     if evaluation.votes is not None and evaluation.ferplus is not None:
         rows += _vote_rows(evaluation.votes)
-    return table(["", *(name for name, _ in heads)], rows)
+    return rows
 
 
-def _vote_rows(votes: VoteFigures) -> list[list[str]]:
+def _figure(head: HeadMetrics | None, name: str) -> Cell:
+    if head is None:
+        return "–"
+    return f"{100 * getattr(head, name):.1f} %", _range(getattr(head, f"{name}_interval"))
+
+
+def _vote_rows(votes: VoteFigures) -> Rows:
     modes = {
         "majority mode, 7 classes": votes.majority_mode,
         "majority mode, 8 classes, contempt never answered": votes.majority_mode_with_contempt,
     }
-    rows = [
+    rows: Rows = [
         [f"{name}, {head.num_pictures:,} pictures", "–", _figure(head, "accuracy")]
         for name, head in modes.items()
         if head is not None
     ]
     if votes.cross_entropy is not None:
-        least = f"<small>(their own entropy: {votes.statistics.entropy:.3f})</small>"
-        rows.append(["cross entropy to the votes, nats", "–", f"{votes.cross_entropy:.4f} {least}"])
+        least = f"(their own entropy: {votes.statistics.entropy:.3f})"
+        rows.append(["cross entropy to the votes, nats", "–", (f"{votes.cross_entropy:.4f}", least)])
     return rows
 
 
-def votes_section(votes: VoteFigures, training: VoteStatistics | None) -> str:
-    """How far people agree, here and on what was learned from, and accuracy by how far they do."""
-    by_winner = [
-        [str(row.votes), f"{row.num_pictures:,}", f"{100 * row.accuracy:.1f} % <small>{_range(row.interval)}</small>"]
+def winner_rows(votes: VoteFigures) -> Rows:
+    """Accuracy by how many people voted for the winner."""
+    return [
+        [str(row.votes), f"{row.num_pictures:,}", (f"{100 * row.accuracy:.1f} %", _range(row.interval))]
         for row in votes.by_winner
     ]
-    sets = {"measured here": votes.statistics, "training": training}
-    statistics = [
+
+
+def agreement_rows(votes: VoteFigures, training: VoteStatistics | None) -> Rows:
+    """How far people agree, here and on what was learned from."""
+    return [
         [
             name,
             f"{of_set.num_pictures:,}",
             f"{of_set.all_agree:.1%}",
             "–" if of_set.entropy is None else f"{of_set.entropy:.3f}",
         ]
-        for name, of_set in sets.items()
+        for name, of_set in {"measured here": votes.statistics, "training": training}.items()
         if of_set is not None
     ]
-    tables = [
-        table(["votes of the winner", "pictures", "accuracy"], by_winner, caption="FER+ majority"),
-        table(["votes", "pictures", "all agree", "entropy, nats"], statistics, caption="How far people agree"),
-    ]
-    lead = "How right a head can be depends on how far people agree: figures of two sets compare only beside this."
-    return section("Votes", grid([f"<div>{part}</div>" for part in tables], css="pair"), lead=lead)
 
 
-def _figure(head: HeadMetrics | None, name: str) -> str:
-    if head is None:
-        return "–"
-    return f"{100 * getattr(head, name):.1f} % <small>{_range(getattr(head, f'{name}_interval'))}</small>"
-
-
-def classes_section(evaluation: Evaluation) -> str:
-    """Precision, recall and F1 of each class, for each head."""
-    tables = []
-    for number, (name, head) in enumerate(heads_of(evaluation)):
-        rows = [
-            [
-                escape(emotion),
-                f"{figures.precision:.2f}",
-                _with_meter(figures.recall, number),
-                f"{figures.f1:.2f}",
-                f"{figures.support:,}",
-            ]
-            for emotion, figures in head.per_class.items()
-        ]
-        means = [f"{head.macro_precision:.2f}", _with_meter(head.macro_recall, number), f"{head.macro_f1:.2f}", ""]
-        rows.append(["mean", *means])
-        tables.append(f"<div>{table(['', 'precision', 'recall', 'F1', 'pictures'], rows, caption=name)}</div>")
-    return section("Classes", grid(tables, css="pair"))
-
-
-def _with_meter(share: float, number: int) -> str:
-    """A share as a number and as a bar in the colour of the head."""
-    return f'{share:.2f}<span class="meter head-{number}"><i style="--share:{share:.3f}"></i></span>'
-
-
-def confusion_section(evaluation: Evaluation) -> str:
-    """How often each label got each answer."""
-    tables = [
-        f'<div class="confusion">{_confusion_table(head, caption=name)}</div>' for name, head in heads_of(evaluation)
-    ]
-    lead = "Rows are labels, columns answers: percent of the row, and the number of pictures when pointed at."
-    return section("Confusions", grid(tables, css="pair"), lead=lead)
-
-
-def _confusion_table(head: HeadMetrics, *, caption: str) -> str:
-    rows = []
-    for label, counts in zip(head.per_class, head.confusion_matrix, strict=True):
-        total = sum(counts) or 1
-        rows.append([escape(label), *(_confusion_cell(count, count / total) for count in counts)])
-    return table(["label", *head.per_class], rows, caption=caption)
-
-
-def _confusion_cell(count: int, share: float) -> str:
-    css = "strong" if share > 0.45 else ""
-    text = f"{100 * share:.0f}" if count else "·"
-    return f'<span class="{css}" style="--share:{share:.3f}" title="{count} pictures">{text}</span>'
-
-
-def calibration_section(evaluation: Evaluation) -> str:
+def calibration_charts(evaluation: Evaluation) -> list[CaptionedChart]:
     """A reliability diagram for each question, and what its error was before and after the temperature."""
     charts = []
     for question, entry in evaluation.calibration.items():
         title, note = _QUESTIONS[_key(question, evaluation)]
-        charts.append(
-            figure(reliability_diagram(entry.after, entry.before, title=title), title, note=_errors(entry, note))
+        before = entry.before
+        earlier = "" if before is None else f" (before {before.ece:.3f}, temperature {entry.temperature:.2f})"
+        diagram = reliability_diagram(entry.after, before, title=title)
+        charts.append((diagram, title, f"error {entry.after.ece:.3f}{earlier}; {note}"))
+    return charts
+
+
+def robustness_charts(robustness: Robustness) -> list[CaptionedChart]:
+    """A chart for each corruption, and one for face sizes."""
+    heads = dict(zip(("fer2013", "ferplus"), head_names(robustness.clean.ferplus is not None), strict=False))
+    curves = (*robustness.curves, robustness.face_sizes)
+    lowest = min(getattr(accuracy, head) for curve in curves for accuracy in curve.accuracies for head in heads)
+    # The same for all charts, so that they can be compared: the next lower fifth.
+    low = float(min(math.floor(5 * lowest) / 5, 0.8))
+    charts = [
+        (
+            _robustness_chart(curve, heads, clean=robustness.clean, low=low),
+            curve.name,
+            f"loses {accuracy_text(_mean_loss(curve, robustness))} points on average",
         )
-    names: Sequence[str] = ["as the model answers"]
-    if any(entry.before is not None for entry in evaluation.calibration.values()):
-        names = ["after temperature scaling", "before"]
-    lead = (
-        "Of the answers with a confidence of 70 %, about 70 % should be true; bars count the pictures. What is true "
-        "depends on the question, so each question has its own diagram."
-    )
-    return section("Calibration", legend(names), grid(charts, css="charts"), lead=lead)
+        for curve in robustness.curves
+    ]
+    sizes = _robustness_chart(robustness.face_sizes, heads, clean=None, low=low)
+    return [*charts, (sizes, "size of the face", "shrunk as those of people farther away")]
 
 
-def _errors(entry: Calibration, note: str) -> str:
-    before = "" if entry.before is None else f" (before {entry.before.ece:.3f}, temperature {entry.temperature:.2f})"
-    return f"error {entry.after.ece:.3f}{before}; {note}"
+def _robustness_chart(curve: RobustnessCurve, heads: dict[str, str], *, clean: Accuracy | None, low: float) -> Markup:
+    accuracies = [*([] if clean is None else [clean]), *curve.accuracies]
+    places = [*([] if clean is None else ["–"]), *(f"{strength:g}" for strength in curve.strengths)]
+    series = [Series(name, [getattr(accuracy, head) for accuracy in accuracies]) for head, name in heads.items()]
+    return line_chart(series, places=places, x_label=curve.unit, low=low, high=1.0, title=curve.name)
+
+
+def _mean_loss(curve: RobustnessCurve, robustness: Robustness) -> Accuracy:
+    return robustness.clean.minus(mean_accuracy(list(curve.accuracies)))
+
+
+def robustness_rows(robustness: Robustness) -> Rows:
+    """Accuracy under each corruption at each strength, and what it costs on average."""
+    rows: Rows = [
+        [
+            curve.name,
+            *(accuracy_text(accuracy) for accuracy in curve.accuracies),
+            accuracy_text(_mean_loss(curve, robustness)),
+        ]
+        for curve in robustness.curves
+    ]
+    by_strength = zip(*(curve.accuracies for curve in robustness.curves), strict=True)
+    means = [accuracy_text(mean_accuracy(list(accuracies))) for accuracies in by_strength]
+    return [*rows, ["mean", *means, accuracy_text(robustness.mean_drop)]]
+
+
+def accuracy_text(accuracy: Accuracy) -> str:
+    """Percent, of each head that was measured."""
+    shares = [share for share in (accuracy.fer2013, accuracy.ferplus) if share is not None]
+    return " / ".join(f"{100 * share:.1f}" for share in shares)
+
+
+def map_charts(explanation: NetExplanation) -> list[CaptionedChart]:
+    """How the probability of the answer falls and rises with the pixels that the maps name."""
+    num_steps = len(explanation.quality[0].deletion_curve)
+    places = ["0 %", *[""] * (num_steps - 2), "100 %"]
+    kinds = {
+        "deletion": ("pixels wiped out", "Deletion: the sooner it falls, the truer the map"),
+        "insertion": ("pixels made sharp", "Insertion: the sooner it rises, the truer"),
+    }
+    charts = []
+    for kind, (what, caption) in kinds.items():
+        series = [Series(entry.method, getattr(entry, f"{kind}_curve")) for entry in explanation.quality]
+        svg = line_chart(series, places=places, x_label=f"{what}, the strongest of the map first", title=kind)
+        charts.append((svg, caption, ""))
+    return charts
+
+
+def map_rows(explanation: NetExplanation) -> Rows:
+    """The checks of each kind of map in numbers."""
+    return [
+        [
+            entry.method,
+            f"{entry.deletion:.3f}",
+            f"{entry.insertion:.3f}",
+            "–" if entry.method == CHANCE else f"{entry.better_than_chance:.0%}",
+        ]
+        for entry in explanation.quality
+    ]
+
+
+def randomisation_rows(explanation: NetExplanation) -> Rows:
+    """How alike the maps stay when the net is made random part by part."""
+    by_part = zip(*explanation.randomisation.values(), strict=True)
+    return [[of_part[0].part, *(f"{entry.rank_correlation:.2f}" for entry in of_part)] for of_part in by_part]

@@ -1,31 +1,36 @@
-"""The report: which sections it has, in which order."""
+"""The report of an evaluation, as one HTML page."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from html import escape
 from pathlib import Path
 
 from emostream.files import whole_file
-from emostream.render.report.html import page, section
+from emostream.render.html import render_page
 from emostream.vision.models.manifest import ModelManifest
 from training.data.face_set import FaceSet
 from training.explain.folder import NetExplanation
 from training.measure.evaluation import Evaluation
 from training.measure.inference import HeadOutputs
-from training.measure.robustness_figures import Robustness
-from training.report.errors_gallery import errors_section
-from training.report.explanation import explanation_section
+from training.measure.robustness_figures import Robustness, head_names
 from training.report.figures import (
-    calibration_section,
-    classes_section,
-    confusion_section,
-    figures_section,
-    votes_section,
+    accuracy_text,
+    agreement_rows,
+    calibration_charts,
+    heads_of,
+    main_rows,
+    main_tiles,
+    map_charts,
+    map_rows,
+    randomisation_rows,
+    robustness_charts,
+    robustness_rows,
+    winner_rows,
 )
-from training.report.page import STYLE_FILE, table
-from training.report.robustness import robustness_section
+from training.report.pictures import map_pictures, surest_errors
+
+_HEADS = {"ferplus": "FER+ head", "fer2013": "challenge head", "probabilities": "the head that events carry"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,39 +71,76 @@ def write_report(content: ReportContent, path: Path) -> None:
 def build_report(content: ReportContent) -> str:
     """The page as text."""
     evaluation = content.evaluation
-    sections = [
-        _header(content),
-        figures_section(evaluation, content.robustness),
-        classes_section(evaluation),
-        confusion_section(evaluation),
-        calibration_section(evaluation),
-    ]
-    if evaluation.votes is not None:
-        sections.insert(2, votes_section(evaluation.votes, evaluation.training_votes))
-    if content.robustness is not None:
-        sections.append(robustness_section(content.robustness))
-    sections.append(errors_section(content.faces, content.outputs))
-    if content.explanation is not None:
-        sections.append(explanation_section(content.explanation, checkpoint_sha256=content.manifest.checkpoint_sha256))
-    sections += [_facts_section(content), _limits_section(content), _footer(content)]
-    return page(
-        title=f"{content.manifest.name} {content.manifest.version}",
-        sections=sections,
-        style=STYLE_FILE.read_text("utf-8"),
-        has_styled_elements=True,
+    truth, errors = surest_errors(content.faces, content.outputs)
+    return render_page(
+        "training.report",
+        "report.html",
+        content=content,
+        manifest=content.manifest,
+        evaluation=evaluation,
+        heads=heads_of(evaluation),
+        main_tiles=main_tiles(evaluation, content.robustness),
+        main_rows=main_rows(evaluation),
+        votes=_votes(evaluation),
+        calibration=_calibration(evaluation),
+        robustness=None if content.robustness is None else _robustness(content.robustness),
+        errors={"truth": truth, "rows": errors},
+        explanation=None if content.explanation is None else _explanation(content.explanation, content.manifest),
+        facts=_facts(content),
+        limits=_limits(evaluation),
     )
 
 
-def _header(content: ReportContent) -> str:
-    manifest = content.manifest
-    return (
-        f"<header><h1>{escape(manifest.name)}</h1>"
-        f"<p>version {escape(manifest.version)}, {manifest.precision}, measured on {escape(content.data_name)}: "
-        f"{content.evaluation.num_pictures:,} pictures, one crop each, no test-time tricks</p></header>"
+def _votes(evaluation: Evaluation) -> dict[str, object] | None:
+    votes = evaluation.votes
+    if votes is None:
+        return None
+    return {"by_winner": winner_rows(votes), "agreement": agreement_rows(votes, evaluation.training_votes)}
+
+
+def _calibration(evaluation: Evaluation) -> dict[str, object]:
+    has_before = any(entry.before is not None for entry in evaluation.calibration.values())
+    return {
+        "series": ["after temperature scaling", "before"] if has_before else ["as the model answers"],
+        "charts": calibration_charts(evaluation),
+    }
+
+
+def _robustness(robustness: Robustness) -> dict[str, object]:
+    names = " / ".join(head_names(robustness.clean.ferplus is not None))
+    clean, mirrored = accuracy_text(robustness.clean), accuracy_text(robustness.mirrored)
+    num_strengths = len(robustness.curves[0].accuracies)
+    return {
+        "lead": f"Accuracy on {robustness.num_pictures:,} pictures, in percent, under each corruption at five "
+        "strengths (the first place is the picture as it is). On average a corruption costs "
+        f"{accuracy_text(robustness.mean_drop)} points ({names}); mirroring changes {clean} to {mirrored}.",
+        "charts": robustness_charts(robustness),
+        "head": ["%", "weak", *[""] * (num_strengths - 2), "strong", "mean loss"],
+        "rows": robustness_rows(robustness),
+    }
+
+
+def _explanation(explanation: NetExplanation, manifest: ModelManifest) -> dict[str, object]:
+    lead = (
+        f"Gradient maps of the trained net ({explanation.source}; {_HEADS[explanation.head]}): where the evidence "
+        "for its answer lies, over the mean of all faces it was right about and over its surest right answers. "
+        "Grad-CAM is coarse; LayerCAM shows single edges."
     )
+    if manifest.checkpoint_sha256 not in (None, explanation.checkpoint_sha256):
+        lead = "These maps are of another net than the model that this report is about. " + lead
+    return {
+        "lead": lead,
+        "maps": map_pictures(explanation),
+        "num_pictures": explanation.num_pictures,
+        "kinds": [entry.method for entry in explanation.quality],
+        "charts": map_charts(explanation),
+        "rows": map_rows(explanation),
+        "methods": list(explanation.randomisation),
+        "randomisation": randomisation_rows(explanation),
+    }
 
 
-def _facts_section(content: ReportContent) -> str:
+def _facts(content: ReportContent) -> dict[str, str]:
     manifest, evaluation = content.manifest, content.evaluation
     left_out = ", ".join(f"{reason} {count}" for reason, count in evaluation.num_left_out.items()) or "–"
     agreement = "–" if evaluation.label_agreement is None else f"{evaluation.label_agreement:.1%}"
@@ -121,12 +163,11 @@ def _facts_section(content: ReportContent) -> str:
     else:
         facts["with a FER+ majority among the classes"] = f"{evaluation.num_ferplus:,}; left out: {left_out}"
         facts["FER+ majority is the challenge's label"] = agreement
-    rows = [[escape(name), f"<code>{escape(value)}</code>"] for name, value in facts.items()]
-    return section("Model and data", f'<div class="facts">{table(["", ""], rows)}</div>')
+    return facts
 
 
-def _limits_section(content: ReportContent) -> str:
-    agreement = content.evaluation.label_agreement
+def _limits(evaluation: Evaluation) -> list[str]:
+    agreement = evaluation.label_agreement
     limits = [
         "A score says how people who look at the picture would call the expression; it does not say what anyone feels.",
         "Intervals tell how much a figure would change with other pictures of the same kind, not with another kind.",
@@ -140,11 +181,4 @@ def _limits_section(content: ReportContent) -> str:
             f"The challenge's labels and the FER+ majority agree on {agreement:.0%} of the pictures, which bounds what "
             "an accuracy against the challenge's labels can mean.",
         )
-    return section("Limits", "<ul>" + "".join(f"<li>{escape(limit)}</li>" for limit in limits) + "</ul>")
-
-
-def _footer(content: ReportContent) -> str:
-    return (
-        f"<footer>Made on {content.made_on.isoformat()} by <code>python -m training.evaluate --report</code>. "
-        "This page holds pictures of the data set: mind their licence before you pass it on.</footer>"
-    )
+    return limits

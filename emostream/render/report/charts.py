@@ -1,7 +1,7 @@
-"""Pure: charts as SVG text, without a plotting library: small, sharp on paper, and allowed by a strict content policy.
+"""Charts of who showed what and when.
 
-Colours are those of emostream/render/palette.py. Every block also says its emotion as text: in itself where there is room, and
-as a title; the page shows the same figures as a table.
+Colours are those of emostream/render/palette.py. Every block also says its emotion as text: in itself where there is
+room, and as a tip; the page shows the same values as a table.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+
+from markupsafe import Markup
 
 from emostream.render.palette import DARK_INK, colour_of, hex_of, ink_on
 from emostream.render.report.timeline import Bin
+from emostream.render.svg import Svg
 
 _WIDTH = 860
 _LEFT, _RIGHT = 54, 12
@@ -74,29 +76,29 @@ def time_text(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def lanes_chart(lanes: Sequence[Lane], axis: TimeAxis, *, title: str) -> str:
+def lanes_chart(lanes: Sequence[Lane], axis: TimeAxis, *, title: str) -> Markup:
     """One lane per person, coloured by the dominant emotion."""
     height = len(lanes) * (_LANE + _LANE_GAP) + _AXIS
-    parts = _time_grid(axis, bottom=height - _AXIS)
+    svg = Svg(_WIDTH, height, title=title)
+    _add_time_grid(svg, axis, bottom=height - _AXIS)
     for number, lane in enumerate(lanes):
         top = number * (_LANE + _LANE_GAP) + _LANE_GAP / 2
-        parts.append(
-            f'<text class="label" x="{_LEFT - 8}" y="{top + 15:.1f}" text-anchor="end">{escape(lane.label)}</text>'
-        )
+        svg.add("text", css="label", text=lane.label, x=_LEFT - 8, y=top + 15, text_anchor="end")
         for block in lane.blocks:
-            parts += _block(axis.x(block.start_seconds), axis.x(block.end_seconds), top, _LANE, block.emotion)
-    return _svg(parts, height=height, title=title)
+            left, right = axis.x(block.start_seconds), axis.x(block.end_seconds)
+            _add_block(svg, left, right, top, height=_LANE, emotion=block.emotion)
+    return svg.markup()
 
 
 def area_chart(
     bins: Mapping[int, Bin], *, bin_seconds: float, axis: TimeAxis, labels: Sequence[str], title: str
-) -> str:
+) -> Markup:
     """The mean probabilities over time, stacked in the order of the labels; where the face is away there is a gap."""
-    parts = _time_grid(axis, bottom=_AREA_HEIGHT)
+    svg = Svg(_WIDTH, _AREA_HEIGHT + _AXIS, title=title)
+    _add_time_grid(svg, axis, bottom=_AREA_HEIGHT)
     for share in (0, 0.5, 1):
-        y = _AREA_HEIGHT * (1 - share)
-        y += 8 if share == 1 else 3
-        parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{y:.1f}" text-anchor="end">{share:.0%}</text>')
+        y = _AREA_HEIGHT * (1 - share) + (8 if share == 1 else 3)
+        svg.add("text", css="tick", text=f"{share:.0%}", x=_LEFT - 8, y=y, text_anchor="end")
     for run in _runs(sorted(bins)):
         times = [axis.start_seconds + (index + 0.5) * bin_seconds for index in run]
         # A bin reaches to its borders, so that a face that is seen shortly is seen in the chart as well.
@@ -105,44 +107,37 @@ def area_chart(
         for label in labels:
             means = [bins[index].mean_of(label) for index in run]
             upper = [low + mean for low, mean in zip(lower, [means[0], *means, means[-1]], strict=True)]
-            parts.append(_area(edges, lower, upper, axis, label))
+            points = f"{_points(edges, upper, axis)} {_points(edges[::-1], lower[::-1], axis)}"
+            svg.add("polygon", css="area", tip=label, points=points, fill=hex_of(colour_of(label)))
             lower = upper
-    return _svg(parts, height=_AREA_HEIGHT + _AXIS, title=title)
+    return svg.markup()
 
 
-def share_bar(shares: Mapping[str, float], *, title: str) -> str:
+def share_bar(shares: Mapping[str, float], *, title: str) -> Markup:
     """Shares of one whole, side by side."""
-    parts, start = [], 0.0
+    svg, start = Svg(_WIDTH, 22, title=title), 0.0
     for emotion, share in shares.items():
-        parts += _block(start * _WIDTH, (start + share) * _WIDTH, 1, 20, emotion, text=f"{emotion} {share:.0%}")
-        start += share
-    return _svg(parts, height=22, title=title)
+        end = start + share
+        text = f"{emotion} {share:.0%}"
+        _add_block(svg, start * _WIDTH, end * _WIDTH, 1, height=20, emotion=emotion, text=text)
+        start = end
+    return svg.markup()
 
 
-def _block(left: float, right: float, top: float, height: float, emotion: str, *, text: str = "") -> list[str]:
+def _add_block(svg: Svg, left: float, right: float, top: float, *, height: float, emotion: str, text: str = "") -> None:
     width = max(right - left, 1.5)
     name = text or emotion
     colour = colour_of(emotion)
-    parts = [
-        f'<rect class="block" x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height}" '
-        f'fill="{hex_of(colour)}"><title>{escape(name)}</title></rect>'
-    ]
+    svg.add("rect", css="block", tip=name, x=left, y=top, width=width, height=height, fill=hex_of(colour))
     shown = next((each for each in (name, emotion) if len(each) * _LETTER + 8 < width), "")
     if shown:
         css = "on-light" if ink_on(colour) == DARK_INK else "on-dark"
-        parts.append(
-            f'<text class="{css}" x="{left + width / 2:.1f}" y="{top + height / 2 + 4:.1f}" '
-            f'text-anchor="middle">{escape(shown)}</text>'
-        )
-    return parts
+        svg.add("text", css=css, text=shown, x=left + width / 2, y=top + height / 2 + 4, text_anchor="middle")
 
 
-def _area(times: Sequence[float], lower: Sequence[float], upper: Sequence[float], axis: TimeAxis, label: str) -> str:
-    above = [f"{axis.x(time):.1f},{_AREA_HEIGHT * (1 - value):.1f}" for time, value in zip(times, upper, strict=True)]
-    below = [f"{axis.x(time):.1f},{_AREA_HEIGHT * (1 - value):.1f}" for time, value in zip(times, lower, strict=True)]
-    points = " ".join([*above, *reversed(below)])
-    colour = hex_of(colour_of(label))
-    return f'<polygon class="area" points="{points}" fill="{colour}"><title>{escape(label)}</title></polygon>'
+def _points(times: Sequence[float], shares: Sequence[float], axis: TimeAxis) -> str:
+    pairs = zip(times, shares, strict=True)
+    return " ".join(f"{axis.x(time):.1f},{_AREA_HEIGHT * (1 - share):.1f}" for time, share in pairs)
 
 
 def _runs(indexes: Sequence[int]) -> list[list[int]]:
@@ -160,18 +155,9 @@ def _runs(indexes: Sequence[int]) -> list[list[int]]:
     return runs
 
 
-def _time_grid(axis: TimeAxis, *, bottom: float) -> list[str]:
-    parts = []
+def _add_time_grid(svg: Svg, axis: TimeAxis, *, bottom: float) -> None:
     for seconds in axis.ticks():
         x = axis.x(seconds)
-        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{bottom + 4:.1f}"/>')
+        svg.add("line", css="grid", x1=x, x2=x, y1=0, y2=bottom + 4)
         text = f"{seconds:g} s" if seconds < 60 else time_text(seconds)
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 17:.1f}" text-anchor="middle">{text}</text>')
-    return parts
-
-
-def _svg(parts: Sequence[str], *, height: float, title: str) -> str:
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">'
-        f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
-    )
+        svg.add("text", css="tick", text=text, x=x, y=bottom + 17, text_anchor="middle")

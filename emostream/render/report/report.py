@@ -1,4 +1,4 @@
-"""Pure: what was recorded of a run → the page about it."""
+"""What was recorded of a run, and the page about it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from datetime import datetime
 from emostream.domain.event import UNKNOWN, EmotionEvent
 from emostream.domain.frame import Frame
 from emostream.domain.summary import StreamSummary, TrackSummary
+from emostream.render.html import render_page
 from emostream.render.palette import colour_of, hex_of
 from emostream.render.report.charts import Block, Lane, TimeAxis, area_chart, lanes_chart, share_bar, time_text
-from emostream.render.report.html import STYLE_FILE, chart, figure, folded, items, page, picture, section, table, text
-from emostream.render.report.moments import KeyMoments, PictureOf
+from emostream.render.report.moments import KeyMoments, Moment, PictureOf
 from emostream.render.report.quality import QualityCounts, quality_notes
-from emostream.render.report.timeline import PersonTimeline, Span, StreamTimeline
+from emostream.render.report.timeline import Span, StreamTimeline
 
 Facts = Sequence[tuple[str, str]]
 """Names and values, in the order in which they are shown."""
@@ -24,14 +24,6 @@ _MAX_PERSONS = 12
 _MAX_MOMENTS = 6
 _MAX_SPANS_SHOWN = 60
 _LEAST_SHARE = 0.02  # of a person's frames; an emotion that is seen for less has no key moment
-
-_HOW_TO_READ = (
-    "A probability says how ten people would call the expression in the picture, not what anyone feels. It is less "
-    "reliable for faces that the training data shows seldom. People are told apart by following their faces: who "
-    "leaves the picture and comes back is counted anew."
-)
-
-_FOOTER = "Everything on this page is inside it: it asks for nothing from anywhere, and nothing in it runs."
 
 
 class Recording:
@@ -92,48 +84,57 @@ class RunRecord:
 def report_page(record: RunRecord) -> str:
     """The whole document, HTML."""
     most_seen = sorted(record.recording.summary.tracks.values(), key=lambda track: -track.num_frames)
-    sections = [_head(record)]
-    if most_seen:
-        sections += [_timeline(record, most_seen), _people(record, most_seen)]
-    sections += [_trust(record), _origin(record), f"<footer>{_FOOTER}</footer>"]
-    return page(title=f"Expressions in {record.source_name}", sections=sections, style=STYLE_FILE.read_text("utf-8"))
+    people = sorted(most_seen[:_MAX_PERSONS], key=lambda track: track.track_id)
+    is_cut = len(people) < len(most_seen)
+    names = [*record.labels, *([UNKNOWN] if record.recording.quality.num_unknown else [])]
+    return render_page(
+        "emostream.render.report",
+        "report.html",
+        record=record,
+        tiles=_tiles(record),
+        timeline=_timeline(record, most_seen) if most_seen else None,
+        legend={name: hex_of(colour_of(name)) for name in names},
+        people=[_person(record, track) for track in people],
+        people_lead=f"The {len(people)} of {len(most_seen)} people who were seen longest." if is_cut else "",
+        quality_notes=quality_notes(record.recording.quality, num_corrupt=record.num_corrupt, problem=record.problem),
+        origin={
+            "Source": record.source_facts,
+            "Model": record.model_facts,
+            "Settings": record.settings_facts,
+            "Files": [("events of every frame", name) for name in record.files],
+        },
+    )
 
 
-def _head(record: RunRecord) -> str:
+def _tiles(record: RunRecord) -> dict[str, str]:
     summary, axis = record.recording.summary, record.axis
-    counts = _dominant_counts(record)
-    tiles = {
+    return {
         "length": time_text(axis.end_seconds - axis.start_seconds),
         "frames": f"{summary.num_events:,}",
         "people": f"{len(summary.tracks):,}",
         "faces in all frames": f"{summary.num_faces:,}",
-        "mostly": next(iter(counts), "–"),
+        "mostly": next(iter(_dominant_counts(record)), "–"),
     }
-    shown = "".join(f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in tiles.items())
-    when = record.created_at.strftime("%d %B %Y, %H:%M %Z")
-    return (
-        f"<header><h1>Expressions in {text(record.source_name)}</h1>"
-        f'<p>Analysed by emostream, {when}</p></header>\n<dl class="tiles">{shown}</dl>'
-    )
 
 
-def _timeline(record: RunRecord, most_seen: Sequence[TrackSummary]) -> str:
+def _timeline(record: RunRecord, most_seen: Sequence[TrackSummary]) -> dict[str, object]:
     shown = sorted(track.track_id for track in most_seen[:_MAX_LANES])
     lanes = [Lane(f"#{number}", list(_blocks(record, number))) for number in shown]
     num_hidden = len(most_seen) - len(shown)
     caption = "The dominant expression of each person over time."
     if num_hidden:
         caption += f" {num_hidden} more people were seen for a shorter time; they are in the table and in the files."
-    lanes_figure = chart(lanes_chart(lanes, record.axis, title="Timeline per person"), caption)
-    counts = _dominant_counts(record)
-    shares = {emotion: count / record.recording.summary.num_faces for emotion, count in counts.items()}
-    bar = chart(share_bar(shares, title="Shares of all faces"), "All faces of all frames.")
-    people = [_person_row(track) for track in sorted(most_seen, key=lambda track: track.track_id)]
-    head = ("person", "from", "to", "frames", "mostly", "share")
-    listed = table(head, people[: 10 * _MAX_LANES])
-    if len(people) > _MAX_PERSONS:
-        listed = folded(f"All {len(people)} people", listed)
-    return section("Timeline", lanes_figure, _legend(record), bar, f'<div class="wide" tabindex="0">{listed}</div>')
+    num_faces = record.recording.summary.num_faces
+    shares = {emotion: count / num_faces for emotion, count in _dominant_counts(record).items()}
+    in_order = sorted(most_seen, key=lambda track: track.track_id)
+    return {
+        "lanes": lanes_chart(lanes, record.axis, title="Timeline per person"),
+        "caption": caption,
+        "shares": share_bar(shares, title="Shares of all faces"),
+        "num_people": len(most_seen),
+        "is_folded": len(most_seen) > _MAX_PERSONS,
+        "rows": [_person_row(track) for track in in_order[: 10 * _MAX_LANES]],
+    }
 
 
 def _blocks(record: RunRecord, track_id: int) -> Iterator[Block]:
@@ -153,114 +154,58 @@ def _blocks(record: RunRecord, track_id: int) -> Iterator[Block]:
         yield block
 
 
-def _legend(record: RunRecord) -> str:
-    names = [*record.labels, *([UNKNOWN] if record.recording.quality.num_unknown else [])]
-    keys = (
-        '<li><svg viewBox="0 0 13 13" aria-hidden="true"><rect class="block" x="1" y="1" width="11" height="11" '
-        f'fill="{hex_of(colour_of(name))}"/></svg>{text(name)}</li>'
-        for name in names
-    )
-    return f'<ul class="legend">{"".join(keys)}</ul>'
-
-
 def _person_row(track: TrackSummary) -> list[str]:
     times = (time_text(track.first_seen_seconds), time_text(track.last_seen_seconds))
     return [f"#{track.track_id}", *times, f"{track.num_frames:,}", track.dominant, f"{track.dominant_share:.0%}"]
 
 
-def _people(record: RunRecord, most_seen: Sequence[TrackSummary]) -> str:
-    shown = sorted(most_seen[:_MAX_PERSONS], key=lambda track: track.track_id)
-    lead = "" if len(shown) == len(most_seen) else f"The {len(shown)} of {len(most_seen)} people who were seen longest."
-    return section("People", *(_person(record, track) for track in shown), lead=lead)
-
-
-def _person(record: RunRecord, track: TrackSummary) -> str:
+def _person(record: RunRecord, track: TrackSummary) -> dict[str, object]:
     timeline = record.recording.timeline.persons[track.track_id]
-    when = f"{time_text(track.first_seen_seconds)} to {time_text(track.last_seen_seconds)}, {track.num_frames:,} frames"
-    name = f"person #{track.track_id}"
-    areas = area_chart(
+    name = f"#{track.track_id}"
+    first_seen, last_seen = time_text(track.first_seen_seconds), time_text(track.last_seen_seconds)
+    probabilities = area_chart(
         timeline.bins,
         bin_seconds=record.recording.timeline.bin_seconds,
         axis=record.axis,
         labels=record.labels,
-        title=f"Probabilities of {name} over time",
+        title=f"Probabilities of person {name} over time",
     )
-    parts = [
-        f"<h3>#{track.track_id} <small>{when}</small></h3>",
-        chart(areas, "Mean probability of each expression over time."),
-        f'<div class="pair"><div class="wide" tabindex="0">{_shares(track)}</div>{_moments(record, track)}</div>',
-        _spans(timeline, name),
-    ]
-    return f'<div class="person">{"".join(parts)}</div>'
+    means = sorted(track.mean_probabilities.items(), key=lambda item: -item[1])
+    moments = _moments(record, track)
+    spans = sorted(timeline.spans, key=lambda span: -span.seconds)[:_MAX_SPANS_SHOWN]
+    num_hidden = len(timeline.spans) + timeline.num_lost_spans - len(spans)
+    return {
+        "name": name,
+        "when": f"{first_seen} to {last_seen}, {track.num_frames:,} frames",
+        "probabilities": probabilities,
+        "shares": [
+            [emotion, f"{track.dominant_counts[emotion] / track.num_frames:.1%}", f"{mean:.1%}"]
+            for emotion, mean in means
+        ],
+        "moments": [_moment_row(moment) for moment in moments],
+        "pictures": [(_moment_row(moment), moment.jpeg) for moment in moments if moment.jpeg],
+        "spans": [_span_row(span) for span in sorted(spans, key=lambda span: span.start_seconds)],
+        "spans_caption": f"When person {name} showed what"
+        + (f"; {num_hidden} shorter times are left out" if num_hidden else ""),
+    }
 
 
-def _moments(record: RunRecord, track: TrackSummary) -> str:
-    """The clearest frame of each emotion that was seen for more than a moment."""
+def _moments(record: RunRecord, track: TrackSummary) -> list[Moment]:
+    """The clearest frame of each emotion that was seen for more than a moment, in order of time."""
     known = record.recording.moments.of(track.track_id)
     lasting = [
         moment for emotion, moment in known.items() if track.dominant_counts[emotion] >= _LEAST_SHARE * track.num_frames
     ]
     clearest = sorted(lasting, key=lambda moment: -moment.clearness)[:_MAX_MOMENTS]
-    in_order = sorted(clearest, key=lambda moment: moment.pts_seconds)
-    if not any(moment.jpeg for moment in in_order):
-        rows = [[time_text(each.pts_seconds), each.emotion, f"{each.confidence:.0%}"] for each in in_order]
-        return table(("key moment", "expression", "probability"), rows) if rows else ""
-    figures = [
-        figure(
-            picture(
-                moment.jpeg,
-                kind="jpeg",
-                title=f"Person #{track.track_id} at {time_text(moment.pts_seconds)}: {moment.emotion}",
-            ),
-            f"{time_text(moment.pts_seconds)}: {moment.emotion} {moment.confidence:.0%}",
-        )
-        for moment in in_order
-        if moment.jpeg
-    ]
-    return f'<div class="moments">{"".join(figures)}</div>'
+    return sorted(clearest, key=lambda moment: moment.pts_seconds)
 
 
-def _shares(track: TrackSummary) -> str:
-    means = sorted(track.mean_probabilities.items(), key=lambda item: -item[1])
-    rows = [
-        [emotion, f"{track.dominant_counts[emotion] / track.num_frames:.1%}", f"{mean:.1%}"] for emotion, mean in means
-    ]
-    return table(("expression", "dominant in frames", "mean probability"), rows)
-
-
-def _spans(timeline: PersonTimeline, name: str) -> str:
-    longest = sorted(timeline.spans, key=lambda span: -span.seconds)[:_MAX_SPANS_SHOWN]
-    rows = [_span_row(span) for span in sorted(longest, key=lambda span: span.start_seconds)]
-    num_hidden = len(timeline.spans) + timeline.num_lost_spans - len(longest)
-    caption = f"When {name} showed what" + (f"; {num_hidden} shorter times are left out" if num_hidden else "")
-    listed = table(("from", "to", "expression", "mean probability"), rows, caption=caption)
-    return folded("The timeline as a table", listed)
+def _moment_row(moment: Moment) -> tuple[str, str, str]:
+    return time_text(moment.pts_seconds), moment.emotion, f"{moment.confidence:.0%}"
 
 
 def _span_row(span: Span) -> list[str]:
     return [time_text(span.start_seconds), time_text(span.end_seconds), span.emotion, f"{span.confidence:.0%}"]
-
-
-def _trust(record: RunRecord) -> str:
-    notes = quality_notes(record.recording.quality, num_corrupt=record.num_corrupt, problem=record.problem)
-    return section("How far to trust it", items(notes), f"<p>{text(_HOW_TO_READ)}</p>")
-
-
-def _origin(record: RunRecord) -> str:
-    tables = [
-        table((), facts, caption=name, css="facts")
-        for name, facts in (
-            ("Source", record.source_facts),
-            ("Model", record.model_facts),
-            ("Settings", record.settings_facts),
-        )
-        if facts
-    ]
-    if record.files:
-        tables.append(
-            table((), [("events of every frame", name) for name in record.files], caption="Files", css="facts")
-        )
-    return section("What it was made from", *tables)
 
 
 def _dominant_counts(record: RunRecord) -> Mapping[str, int]:

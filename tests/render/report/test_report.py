@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emostream.domain.emotion import EMOTIONS
+from emostream.domain.emotion import EMOTIONS, EmotionScores
 from emostream.domain.event import EmotionEvent
-from emostream.render.report.html import text
+from emostream.domain.redact import printable
 from emostream.render.report.report import Recording, RunRecord, report_page
 from tests.render.report.events import NOW, acted, event_of, face_of, frame_of
 from tests.strategies import emotion_events
@@ -23,11 +24,12 @@ _JPEG = b"\xff\xd8 no real picture \xff\xd9"
 
 
 class Document(HTMLParser):
-    """Checks that elements are closed in order; keeps attributes and headings."""
+    """Checks that elements are closed in order; keeps elements, attributes, headings and texts."""
 
     def __init__(self, content: str) -> None:
         super().__init__()
         self.open: list[str] = []
+        self.texts: list[tuple[str, str]] = []
         self.attributes: list[tuple[str, str, str]] = []
         self.headings: list[str] = []
         self.feed(content)
@@ -46,6 +48,10 @@ class Document(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts.append((self.open[-1], data))
 
 
 def record_of(events: list[EmotionEvent], *, name: str = "clip.mp4", has_pictures: bool = True) -> RunRecord:
@@ -100,13 +106,44 @@ def test_nothing_is_asked_for_from_anywhere_and_the_policy_fits_the_page() -> No
     assert "unsafe" not in policy
 
 
-@pytest.mark.parametrize("name", ['<script>alert("1")</script>.mp4', "a'\"><img src=x>.mp4", "\x1b[31m\udce9\x00.mp4"])
-def test_any_name_is_text(name: str) -> None:
-    page = report_page(record_of(acted(["happy"] * 5), name=name))
-    Document(page.encode("utf-8").decode())
-    assert "<script" not in page
-    assert "<img src=x" not in page
-    assert page.count(text(name)) >= 2
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        '<script>alert("1")</script>.mp4',
+        "a'\"><img src=x onerror=y>.mp4",
+        "</title></style>{{ 1 }}{% x %}&amp;",
+        "\x1b[31m\udce9\x00.mp4",
+    ],
+)
+def test_any_text_from_outside_is_text(hostile: str) -> None:
+    document = Document(page_full_of(hostile).encode("utf-8").decode())
+    shown = printable(hostile)
+    assert ("title", f"Expressions in {shown}") in document.texts
+    assert ("h1", f"Expressions in {shown}") in document.texts
+    assert ("li", f"The source ended early: {shown}") in document.texts
+    assert ("figcaption", f"0.0 s: {shown} 94%") in document.texts
+    assert ("title", shown) in document.texts, "the tip of a block of the chart"
+    assert ("img", "alt", f"Person #0 at 0.0 s: {shown}") in document.attributes
+    assert document.texts.count(("td", shown)) >= 4
+    harmless = Document(page_full_of("x" * len(hostile)))
+    names, expected = ([each[:2] for each in one.attributes] for one in (document, harmless))
+    assert names == expected, "no element or attribute comes from outside"
+
+
+def page_full_of(text: str) -> str:
+    """A page where the names of files, classes and settings and what went wrong with the source are this text."""
+    labels = (text, *EMOTIONS[1:])
+    said = EmotionScores(labels, (0.94, *[0.01] * 6))
+    face = replace(face_of(0, EMOTIONS[1]), scores=said, smoothed=said, dominant=text)
+    record = replace(
+        record_of([event_of(index, face) for index in range(50)], name=text),
+        labels=labels,
+        problem=text,
+        model_facts=[(text, text)],
+        settings_facts=[(text, text)],
+        files=[text],
+    )
+    return report_page(record)
 
 
 def test_a_crowd_is_summed_up() -> None:
