@@ -6,9 +6,10 @@ import json
 import shutil
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, Playwright
+from playwright.sync_api import Browser, Error, Page, Playwright, sync_playwright
 
 _NUM_CAPTURES = 5
 
@@ -47,3 +48,21 @@ def assert_accessible(page: Page) -> None:
     page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
     found = page.evaluate("async () => (await axe.run()).violations")
     assert found == [], json.dumps([{each["id"]: [node["html"] for node in each["nodes"]]} for each in found], indent=1)
+
+
+def assert_readable(path: Path, *, scheme: Literal["light", "dark"], width: int) -> None:
+    """A page in a file is no wider than the window, asks for nothing but itself, and axe knows no violation."""
+    asked: list[str] = []
+    messages: list[str] = []
+    with sync_playwright() as playwright:
+        browser = launch_chromium(playwright)
+        page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 1000})
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: messages.append(message.text))
+        page.goto(path.as_uri())
+        is_wider = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+        assert_accessible(page)
+        browser.close()
+    assert [url for url in asked if not url.startswith("data:image/")] == [path.as_uri()]
+    assert messages == []
+    assert not is_wider

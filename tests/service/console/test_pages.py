@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
-import zipfile
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
-from pathlib import Path
 
 import httpx
 import pytest
@@ -132,16 +128,3 @@ def test_modules_use_text_only_and_the_service_only(name: str) -> None:
     assert not re.search(r"""["'`](https?:)?//""", source)
     imports = re.findall(r'from "([^"]+)"', source)
     assert all(target.removeprefix("./") in MODULES for target in imports)
-
-
-@pytest.mark.integration
-def test_the_wheel_holds_the_console(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    built = subprocess.run(
-        [*command, "--wheel-dir", str(tmp_path), str(REPOSITORY)], capture_output=True, text=True, check=False
-    )
-    if built.returncode:
-        pytest.skip(f"a wheel cannot be built here: {built.stderr.strip().splitlines()[-1]}")
-    with zipfile.ZipFile(next(tmp_path.glob("emostream-*.whl"))) as archive:
-        names = set(archive.namelist())
-    assert {f"emostream/service/console/static/{path.name}" for path in STATIC.iterdir()} <= names

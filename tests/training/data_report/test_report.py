@@ -11,12 +11,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from emostream.domain.emotion import EMOTIONS
+from tests.browser import assert_readable
 from tests.training.data.test_load import save_contact_sheet
 from tests.training.made import VOTE_COLUMN, made_faces, save_npz
 from training.config import AugmentConfig
 from training.data_report.__main__ import main
+from training.data_report.report import report_page
 from training.data_report.sheets import augmentation_sheet, augmentation_steps, contact_sheet
 from training.data_report.statistics import (
     data_statistics,
@@ -121,6 +124,31 @@ def test_augmentation_is_shown_the_same_each_time() -> None:
     # Each kind is applied even where a run draws it rarely.
     for name, row in augmentation_steps(pictures[0], AugmentConfig(), columns=3, seed=0).items():
         assert not np.array_equal(row, contact_sheet([pictures[0]] * 3, columns=3)), name
+
+
+HOSTILE = "<img src=x onerror=y>'\"</td>{{ 1 }}&amp;"
+
+
+def test_any_text_from_outside_is_text() -> None:
+    """Names of the set, its splits and its classes."""
+    faces = dataclasses.replace(made_faces(14), votes=None, class_names=(HOSTILE, *EMOTIONS[1:]))
+    splits = {HOSTILE: faces, "b": faces}
+    duplicates = find_duplicates(splits)
+    statistics = data_statistics(splits, duplicates)
+    written = report_page(HOSTILE, splits, statistics, duplicates, augment=AugmentConfig())
+    assert "<img src=x" not in written
+    shown = str(escape(HOSTILE))
+    assert f"<title>Data report: {shown}</title>" in written
+    assert f"<h1>Data report: {shown}</h1>" in written
+    assert f'<th scope="col">{shown}</th>' in written, "a class"
+    assert f'<th scope="row">{shown}</th>' in written, "a split"
+
+
+@pytest.mark.integration
+def test_a_browser_shows_it_and_leaves_nobody_out(tmp_path: Path) -> None:
+    path = save_npz(made_faces(28), tmp_path / "set.npz")
+    assert main(["--data", str(path), "--out", str(tmp_path / "report")]) == 0
+    assert_readable(tmp_path / "report" / "index.html", scheme="light", width=390)
 
 
 @pytest.mark.parametrize("has_votes", [True, False], ids=["votes", "no votes"])

@@ -7,10 +7,13 @@ import re
 from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from emostream.domain.emotion import EMOTIONS
 from emostream.errors import EmostreamError
+from tests.browser import assert_readable
 from tests.training.made import made_faces, save_npz
 from tests.training.test_evaluate import save_brightness_model
 from tests.training.trained_nets import save_tiny_run
@@ -28,13 +31,14 @@ _VOID = {"meta", "img", "link", "br", "rect", "line", "polyline", "circle"}
 
 
 class Structure(HTMLParser):
-    """Checks that tags are nested rightly, and keeps headings and addresses."""
+    """Checks that tags are nested rightly, and keeps headings, addresses and texts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
         self.headings: list[str] = []
         self.addresses: list[str] = []
+        self.texts: list[tuple[str, str]] = []
         self.feed(text)
         assert not self.open, self.open
 
@@ -49,6 +53,8 @@ class Structure(HTMLParser):
             assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts.append((self.open[-1], data))
         if self.open and self.open[-1] == "h2":
             self.headings.append(data)
 
@@ -103,6 +109,49 @@ def test_everything_is_told_and_nothing_is_fetched(content: ReportContent) -> No
     assert "2026-11-25" in text
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
+
+
+HOSTILE = "<img src=x onerror=y>'\"</td>{{ 1 }}&amp;"
+
+
+def test_any_text_from_outside_is_text(content: ReportContent) -> None:
+    """Names of the model, its classes, its data and its tools."""
+    faces = dataclasses.replace(
+        content.faces, votes=None, duplicate_of_training=None, class_names=(HOSTILE, *EMOTIONS[1:])
+    )
+    outside = {
+        "labels": faces.class_names,
+        "name": HOSTILE,
+        "version": HOSTILE,
+        "architecture": HOSTILE,
+        "training_data": HOSTILE,
+    }
+    manifest = content.manifest.model_copy(update={**outside, "licence": HOSTILE, "tools": {HOSTILE: HOSTILE}})
+    page = build_report(
+        dataclasses.replace(
+            content,
+            data_name=HOSTILE,
+            faces=faces,
+            manifest=manifest,
+            evaluation=evaluate(faces, manifest, content.outputs),
+        )
+    )
+    texts = Structure(page).texts
+    assert ("title", f"{HOSTILE} {HOSTILE}") in texts
+    assert ("h1", HOSTILE) in texts
+    assert texts.count(("th", HOSTILE)) == 3, "a row of classes, a row and a column of confusions"
+    assert texts.count(("code", HOSTILE)) == 3
+    assert ("h3", HOSTILE) in texts, "of the errors of a class"
+    assert "<img src=x" not in page
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_a_browser_shows_it_and_leaves_nobody_out(
+    content: ReportContent, tmp_path: Path, scheme: Literal["light", "dark"], width: int
+) -> None:
+    write_report(content, tmp_path / "report.html")
+    assert_readable(tmp_path / "report.html", scheme=scheme, width=width)
 
 
 def test_maps_of_another_net_are_called_so(content: ReportContent) -> None:
