@@ -48,7 +48,7 @@ class DecodeSettings(_Section):
     max_frame_pixels: int = Field(8192 * 4320, gt=0)
     """Refuse larger pictures: a hostile file could otherwise ask for all memory."""
     max_corrupt_in_a_row: int = Field(100, gt=0)
-    """So many undecodable packets one after the other end the stream."""
+    """This many undecodable packets one after the other end the stream."""
     num_threads: int = Field(0, ge=0)
     """FFmpeg threads per file source; 0 lets FFmpeg choose."""
     hwaccel: Literal["none", "auto", "cuda", "vaapi", "videotoolbox"] = "none"
@@ -182,7 +182,7 @@ class PublishSettings(_Section):
     connect_timeout_seconds: float = Field(5.0, gt=0)
     """Give up connecting, or waiting for an answer, after this long."""
     wait_replicas: int = Field(0, ge=0, le=16)
-    """Events count as delivered when so many replicas have them, so that a failover loses none; costs a round trip to
+    """Events count as delivered when this many replicas have them, so that a failover loses none; costs a round trip to
     the replicas per call."""
     max_retry_seconds: float = Field(30.0, ge=0)
     """Keep retrying a lost connection for this long before giving up."""
@@ -266,7 +266,7 @@ class MetricsSettings(_Section):
     """Tell streams apart (label `stream_id`). Without it there are sums over the streams of a process: for thousands of
     streams, or where their names must not leave the service."""
     interval_seconds: float = Field(2.0, gt=0, le=60)
-    """How often a worker of the service brings its figures up to date."""
+    """How often a worker of the service updates its metric values."""
     host: str = "127.0.0.1"
     """Where `emostream analyze --metrics-port` listens; 0.0.0.0 for all addresses of the machine."""
 
