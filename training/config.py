@@ -241,8 +241,8 @@ class OptimConfig:
     weight_decay: float = 5e-4
     max_gradient_norm: float = 5.0
     sam_radius: float = 0.0
-    """Sharpness-aware minimisation (`training.loop.sam`) within this radius, 0.05 for example; a step then costs twice as
-    much. 0 is plain descent."""
+    """Sharpness-aware minimisation (`training.loop.sam`) within this radius, 0.05 for example; a step then
+    costs twice as much. 0 is plain descent."""
     small_crop_fraction: float = 0.0
     """The first part of training that works on smaller crops: the same net at nearly half the cost of a step."""
     small_crop_pixels: int = 48

@@ -33,7 +33,7 @@ _MAX_UNTOLD_BYTES = 8 << 20
 )
 @serve.ingress()
 class Ingress:
-    """Serves `service/api/app.py`. It speaks to the workers through Redis only, so it needs none of them to be there."""
+    """Serves `service/api/app.py`. It speaks to the workers through Redis only, so none of them needs to be there."""
 
     def __init__(self, settings: Settings, workers: DeploymentHandle[Any]) -> None:
         configure_logging(settings.log_level, log_format=settings.log_format)

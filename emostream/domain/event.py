@@ -52,7 +52,8 @@ class FaceEmotion:
         smoothed: the same over the recent past of this track.
         quality: flags raised by measurements on this frame.
         dominant: the emotion this face is said to show: one of the labels, or `UNKNOWN`. When not given, the most
-            probable one after smoothing; the pipeline gives one that does not flicker (`vision/classify/hysteresis.py`).
+            probable one after smoothing; the pipeline gives one that does not flicker
+            (`vision/classify/hysteresis.py`).
         zones: names of the zones of the picture that the face is in, in the order of the stream's specification.
     """
 

@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.placement [--streams 10000] [--real-streams 200]
 
-Two parts. The simulation has one clock and the real placement function (`emostream/service/registry/placement.py`): workers beat
-in turn, each at its own phase; what they claim is decided later than what they saw, by the time a call takes; whole
-nodes die and new ones come. The second part is smaller and has the real scripts on a real server, with workers as
-asyncio tasks.
+Two parts. The simulation has one clock and the real placement function (`emostream/service/registry/placement.py`):
+workers beat in turn, each at its own phase; what they claim is decided later than what they saw, by the time a call
+takes; whole nodes die and new ones come. The second part is smaller and has the real scripts on a real server, with
+workers as asyncio tasks.
 
 Prints JSON: seconds (simulated, or real) until all streams have an owner and until nothing moves any more, claims won
 and lost, streams given back, the traffic of heartbeats (how many, and of how many changes they told), and the balance

@@ -2,8 +2,8 @@
 
 It stands for what the service meets: a box and landmarks that are a little off and heads that are turned (`warp`), then
 light, things before the face, lens, distance, sensor and compression (`photometry`), in the order in which they happen.
-Everything is after `emostream.vision.classify.preprocess`, which evaluation and serving use alone, and before the model's own
-standardisation.
+Everything is after `emostream.vision.classify.preprocess`, which evaluation and serving use alone, and before the
+model's own standardisation.
 
 Each picture has its own parameters. torchvision's transforms (v2) draw one set for a batch, most of them from torch's
 global generator; for one picture at a time they cost more than all of this (affine alone 7.7 ms for 128 crops). So

@@ -1,4 +1,4 @@
-"""Pure: the labels of data sets → the classes of a model: those of `emostream.domain.emotion.EMOTIONS`, or a user's own."""
+"""The labels of data sets → the classes of a model: our seven (`emostream.domain.emotion`), or a user's own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The processes that train one net together, as each of them sees the others.
 
-Only torch's collectives are used here, so nothing depends on what started the processes (`training.loop.distributed` does).
-A run in one process is a world of one, where all of this costs nothing.
+Only torch's collectives are used here, so nothing depends on what started the processes (`training.loop.distributed`
+does). A run in one process is a world of one, where all of this costs nothing.
 """
 
 from __future__ import annotations

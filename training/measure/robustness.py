@@ -1,8 +1,8 @@
 """How a model bears spoiled pictures: `python -m training.robustness --data ../shared/data/fer2013 --split publictest`.
 
-Accuracy of both heads (without votes, of the head that events carry) under every corruption of `training.measure.corruptions`
-at five strengths, mirrored, and with faces shrunk from 48 to 12 pixels. Pictures are spoiled at their own resolution,
-before the preprocessing that serving uses.
+Accuracy of both heads (without votes, of the head that events carry) under every corruption of
+`training.measure.corruptions` at five strengths, mirrored, and with faces shrunk from 48 to 12 pixels. Pictures are
+spoiled at their own resolution, before the preprocessing that serving uses.
 """
 
 from __future__ import annotations

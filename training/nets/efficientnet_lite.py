@@ -1,9 +1,9 @@
 """EfficientNet-Lite for gray faces: inverted residuals with ReLU6, no squeeze-and-excite, made to be quantised.
 
 EfficientNet (Tan and Le, 2019) in the Lite form that Google published in 2020. Written out here because no library at
-hand has it; the ImageNet weights come from small packages (`training.nets.imagenet`). They were trained with padding that
-puts the odd pixel of a strided convolution behind; here it is before, as torch does. That only moves the grid on which
-maps are sampled by a pixel, and leaves no padding operators in the exported graph.
+hand has it; the ImageNet weights come from small packages (`training.nets.imagenet`). They were trained with padding
+that puts the odd pixel of a strided convolution behind; here it is before, as torch does. That only moves the grid on
+which maps are sampled by a pixel, and leaves no padding operators in the exported graph.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     python -m training.template --data ../shared/data/fer2013
 
-prints the box and the five points to copy into `emostream/vision/detect/align.py`, and how many pictures they come from.
+prints the box and the five points to copy into `emostream/vision/detect/align.py`, and how many pictures they come
+from.
 """
 
 from __future__ import annotations

@@ -66,8 +66,8 @@ class SharedClassifier(Protocol):
     async def classify(self, crops: npt.NDArray[np.uint8], *, allow_batching_delay: bool) -> Classified:
         """Classify n ≥ 0 crops (uint8, n×S×S), which stay unchanged until this returns.
 
-        `allow_batching_delay` says whether more crops may be waited for: live sources bring few at a time, files bring full batches
-        and gain nothing. Calls may overlap; each gets its own rows. Raises `InferenceError`.
+        `allow_batching_delay` says whether more crops may be waited for: live sources bring few at a time, files bring
+        full batches and gain nothing. Calls may overlap; each gets its own rows. Raises `InferenceError`.
         """
         ...
 

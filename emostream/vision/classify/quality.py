@@ -27,8 +27,8 @@ PROFILE_BEYOND_TURN = 0.3
 EYES_COVERED_BELOW_CONTRAST = 0.34
 MOUTH_COVERED_BELOW_CONTRAST = 0.41
 
-# Where a crop of side 1 shows a face's box (`vision/detect/align.py` puts it there; a test compares), and how far from the
-# points and where in the crop contrast is measured.
+# Where a crop of side 1 shows a face's box (`vision/detect/align.py` puts it there; a test compares), and how far from
+# the points and where in the crop contrast is measured.
 _BOX_CENTRE = complex(32.0, 33.05) / 64
 _BOX_SIDES = 108.3 / 64
 _EYE_REACH = (4 / 64, 3 / 64)

@@ -76,7 +76,7 @@ def _cut(picture: npt.NDArray[np.uint8], face: ListedFace) -> npt.NDArray[np.uin
 
 
 def face_from_landmarks(landmarks: Landmarks) -> Face:
-    """The face whose box stands to these five points as the service's detector sets it (`emostream.vision.detect.align`)."""
+    """The face whose box stands to these five points as the service's detector sets it (`vision.detect.align`)."""
     to_frame = inverse_similarity(similarity_from_points(landmarks, TEMPLATE_LANDMARKS))
     corners = np.reshape(TEMPLATE_BOX, (2, 2))
     centre = transform_points(to_frame, [corners.mean(axis=0)])[0]

@@ -87,7 +87,8 @@ class CenterFaceDetector:
     """Faces with five landmarks, by CenterFace on luma. Thread-safe.
 
     Args:
-        model: the prepared file (`emostream.vision.detect.centerface.model`), computed by ONNX Runtime; or what computes it.
+        model: the prepared file (`emostream.vision.detect.centerface.model`), computed by ONNX Runtime; or what
+        computes it.
         min_face_pixels: height of the smallest face looked for; the input is chosen as small as that allows.
         min_score: detections below are dropped.
         max_iou: of two detections that overlap more than this, the better is kept.
