@@ -49,8 +49,8 @@ model: SHIPPED = --name emostream-compact --licence Apache-2.0
 model: .venv/.dev ## Train a model from DATA and export it in place of the shipped one (hours; stopped, it goes on where it was).
 	for run in halfway vgg wide; do \
 	  $(BIN)/python -m training.train --config training/configs/$$run.yaml --run runs/$$run --set data.path=$(DATA) || exit 1; done
-	$(BIN)/python -m training.export --run runs/wide --checkpoint best --out emostream/models/emotions.onnx --form int8 $(SHIPPED)
-	$(BIN)/python -m training.export --run runs/wide --checkpoint best --out emostream/models/emotions-fp32.onnx --form fp32 $(SHIPPED)
+	$(BIN)/python -m training.export --run runs/wide --checkpoint best --out emostream/models/emotions.onnx --variant int8 $(SHIPPED)
+	$(BIN)/python -m training.export --run runs/wide --checkpoint best --out emostream/models/emotions-fp32.onnx --variant fp32 $(SHIPPED)
 	$(BIN)/python -m training.model_card --data $(DATA) --split publictest
 
 chart: .venv/.dev ## Bring the made files of the Helm chart in step.

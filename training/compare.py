@@ -38,7 +38,7 @@ _COMPARED = ("name", "model.")
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Variant:
     """One precision of a net: shares of right answers on the validation crops, and processor time on one thread.
 
     Without votes `ferplus_accuracy` is None, and `accuracy` is of the head that events carry.
@@ -61,8 +61,8 @@ class Row:
         epochs: trained.
         minutes: of training.
         fp32: the net as it was trained.
-        int8: its quantised form.
-        int8_agreement: share of crops that both forms answer alike, of the head where it is lower.
+        int8: its quantised variant.
+        int8_agreement: share of crops that both variants answer alike, of the head where it is lower.
         num_crops: validation crops.
     """
 
@@ -71,8 +71,8 @@ class Row:
     multiply_adds: int
     epochs: int
     minutes: float
-    fp32: Form
-    int8: Form
+    fp32: Variant
+    int8: Variant
     int8_agreement: float
     num_crops: int
 
@@ -98,8 +98,8 @@ def measure(run: Path) -> Row:
     served = ServedModel(model, HeadScalings(), has_votes=task.has_votes)
     graph = onnx_from_model(served, input_size_pixels=side)
     chosen = np.unique(np.linspace(0, len(training) - 1, _NUM_RANGE_CROPS).astype(np.int64))
-    exact, exact_outputs = _measure_form(graph, run / "fp32.onnx", validation)
-    quantized, outputs = _measure_form(
+    exact, exact_outputs = _measure_variant(graph, run / "fp32.onnx", validation)
+    quantized, outputs = _measure_variant(
         int8_from_onnx(graph, training.crops[torch.from_numpy(chosen)].numpy()), run / "int8.onnx", validation
     )
     return Row(
@@ -115,7 +115,7 @@ def measure(run: Path) -> Row:
     )
 
 
-def _measure_form(graph: onnx.ModelProto, path: Path, data: TrainSet) -> tuple[Form, HeadOutputs]:
+def _measure_variant(graph: onnx.ModelProto, path: Path, data: TrainSet) -> tuple[Variant, HeadOutputs]:
     onnx.save(graph, path)
     session = open_session(path)
     crops = data.crops.numpy()
@@ -130,13 +130,13 @@ def _measure_form(graph: onnx.ModelProto, path: Path, data: TrainSet) -> tuple[F
     )
     majority = data.majority.numpy()
     known = majority >= 0
-    form = Form(
+    variant = Variant(
         accuracy=_share((outputs.fer2013 if data.has_votes else outputs.ferplus).argmax(axis=1) == data.labels.numpy()),
         ferplus_accuracy=_share(outputs.ferplus.argmax(axis=1)[known] == majority[known]) if data.has_votes else None,
         milliseconds_per_crop=milliseconds_per_crop(path, size=crops.shape[-1]),
         size_bytes=path.stat().st_size,
     )
-    return form, outputs
+    return variant, outputs
 
 
 def _agreement(one: HeadOutputs, other: HeadOutputs) -> float:

@@ -1,6 +1,6 @@
 """Compile what was exported: `python -m training.compile --models runs/first/model --out runs/first/engines`.
 
-Each form that TensorRT takes becomes an engine, which is proved against its reference where a GPU runs it. With
+Each variant that TensorRT takes becomes an engine, which is proved against its reference where a GPU runs it. With
 TensorRT-RTX no GPU is needed to compile, so this stage runs everywhere. The service does the same by itself for the
 model that it serves (`emostream models compile`); here it shows that a new model can be compiled before it ships.
 """
@@ -23,7 +23,7 @@ from emostream.vision.models.manifest import load_manifest, manifest_path_for
 def compile_models(
     models: Path, out: Path, *, engine: TrtName = "tensorrt_rtx", batches: Sequence[int] | None = None
 ) -> list[CompileReport]:
-    """Compile every form that TensorRT takes into `out`.
+    """Compile every variant that TensorRT takes into `out`.
 
     Args:
         models: a model file, or a folder of them, each with its manifest beside it.

@@ -30,7 +30,7 @@ from training.convert.activation_ranges import RangePolicy
 from training.convert.onnx_graph import INPUT_NAME, set_metadata
 from training.convert.parity import AccuracyDrop, accuracy_drop, compare_heads, require_same_model
 from training.convert.trained_model import ExportOptions, TrainedModel, load_trained
-from training.convert.variants import FORMS, Form, write_form
+from training.convert.variants import VARIANTS, Variant, write_variant
 from training.evaluate import Evaluation, evaluate
 from training.measure.inference import HeadOutputs, milliseconds_per_crop, open_session, run_session
 from training.measure.scalings import FerplusTarget
@@ -56,9 +56,9 @@ class ExportReport:
 
 
 def export(
-    run: Path, out: Path, *, forms: Sequence[Form] = (FORMS["int8"],), options: ExportOptions | None = None
+    run: Path, out: Path, *, variants: Sequence[Variant] = (VARIANTS["int8"],), options: ExportOptions | None = None
 ) -> list[ExportReport]:
-    """Write forms of a run's model into the folder `out`: all of them, or none when one fails its proof.
+    """Write variants of a run's model into the folder `out`: all of them, or none when one fails its proof.
 
     Raises:
         ModelUnavailableError: the run has no such checkpoint.
@@ -71,27 +71,29 @@ def export(
     trained = load_trained(run, chosen)
     out.mkdir(parents=True, exist_ok=True)
     with _folder_beside(out) as folder:
-        reports = [_write(trained, form, folder / form.file_name(chosen.file_base), chosen) for form in forms]
+        reports = [
+            _write(trained, variant, folder / variant.file_name(chosen.file_base), chosen) for variant in variants
+        ]
         return [_moved(report, out) for report in reports]
 
 
-def _write(trained: TrainedModel, form: Form, path: Path, options: ExportOptions) -> ExportReport:
-    """Write one form with its manifest and prove it."""
-    if form.layout == "cpu":
-        form = dataclasses.replace(form, layout=options.cpu_layout)
+def _write(trained: TrainedModel, variant: Variant, path: Path, options: ExportOptions) -> ExportReport:
+    """Write one variant with its manifest and prove it."""
+    if variant.layout == "cpu":
+        variant = dataclasses.replace(variant, layout=options.cpu_layout)
     manifest = trained.manifest.model_copy(
-        update={"file": path.name, "precision": form.precision, "layout": form.layout}
+        update={"file": path.name, "precision": variant.precision, "layout": variant.layout}
     )
-    written = write_form(trained.graph, form, trained.range_crops, policy=options.policy)
-    properties = {"name": manifest.name, "version": manifest.version, "precision": form.precision}
+    written = write_variant(trained.graph, variant, trained.range_crops, policy=options.policy)
+    properties = {"name": manifest.name, "version": manifest.version, "precision": variant.precision}
     set_metadata(written.graph, {**properties, "labels": json.dumps(manifest.labels)})
     onnx.save(written.graph, path)
     outputs = _run(path, trained.crops, output_names=manifest.outputs)
     parity = compare_heads(trained.expected, outputs)
     evaluation = evaluate(trained.faces, manifest, outputs)
     drop = accuracy_drop(evaluate(trained.faces, manifest, trained.expected), evaluation)
-    what = f"the {form.name} model"
-    require_same_model(parity, drop, precision=form.precision, what=what, num_ferplus=evaluation.num_ferplus)
+    what = f"the {variant.name} model"
+    require_same_model(parity, drop, precision=variant.precision, what=what, num_ferplus=evaluation.num_ferplus)
     figures = {
         **evaluation_figures(trained.checkpoint.config.data.validation_split or "validation", evaluation),
         **trained.scalings.figures,
@@ -184,10 +186,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         if parsed.all:
-            reports = export(parsed.run, out, forms=tuple(FORMS.values()), options=options)
+            reports = export(parsed.run, out, variants=tuple(VARIANTS.values()), options=options)
         else:
-            form = dataclasses.replace(FORMS[parsed.form], suffix="")  # the file is called as the user says
-            reports = export(parsed.run, out.parent, forms=(form,), options=options)
+            variant = dataclasses.replace(VARIANTS[parsed.variant], suffix="")  # the file is called as the user says
+            reports = export(parsed.run, out.parent, variants=(variant,), options=options)
     except EmostreamError as exc:
         print(f"error: {exc}; nothing was written", file=sys.stderr)
         return exc.exit_code
@@ -203,8 +205,16 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, help="ONNX file to write, or with --all the folder; manifests go beside"
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--form", "--precision", dest="form", choices=list(FORMS), default="fp32", help="default: fp32")
-    which.add_argument("--all", action="store_true", help="every form, with names that the service knows")
+    which.add_argument(
+        "--variant",
+        "--form",
+        "--precision",
+        dest="variant",
+        choices=list(VARIANTS),
+        default="fp32",
+        help="precision and layout to write (default: fp32); --form and --precision are older names of this option",
+    )
+    which.add_argument("--all", action="store_true", help="every variant, with names that the service knows")
     parser.add_argument("--checkpoint", choices=["last", "best"], default="last", help="default: the schedule's end")
     parser.add_argument("--name", help="name that every event carries; default: that of the run")
     parser.add_argument("--licence", help="of the weights, for example Apache-2.0; default: the manifest names none")

@@ -69,42 +69,51 @@ def analyze(
     *,
     json: JsonOption = False,
     redis: RedisOption = None,
-    output: Annotated[Path | None, typer.Option(help="Write events to this file, one JSON object a line.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write events to this file as JSON Lines.", metavar="FILE")
+    ] = None,
     sink: Annotated[
         list[str] | None,
         typer.Option(help="Also send events there: jsonl:FILE, parquet:FILE, webhook+https://…, or a plugin's scheme."),
     ] = None,
     annotate: Annotated[
         Path | None,
-        typer.Option(help="Write a video (.mp4, .mkv, .mov) with boxes and emotions drawn on it, with its sound."),
+        typer.Option(help="Write the video (.mp4, .mkv, .mov) with boxes and emotions drawn on it.", metavar="FILE"),
     ] = None,
     blur: Annotated[
-        bool, typer.Option("--blur", help="Make faces in the annotated video unrecognisable; every frame is searched.")
+        bool, typer.Option("--blur", help="Blur faces in the annotated video; the detector then runs on every frame.")
     ] = False,
     encoder: Annotated[
         str,
-        typer.Option(help=f"What writes the annotated video: {', '.join(ENCODERS)}; auto takes hardware that works."),
+        typer.Option(
+            help=f"Encoder of the annotated video: {', '.join(ENCODERS)}; auto prefers hardware.", metavar="NAME"
+        ),
     ] = "auto",
     report: Annotated[
         Path | None,
-        typer.Option(help="Write a page (.html) about who showed what and when, and CSV and Parquet beside it."),
+        typer.Option(help="Write a report (.html), with the events as CSV and Parquet next to it.", metavar="FILE"),
     ] = None,
     report_pictures: Annotated[
-        ReportPictures, typer.Option(help="Small pictures of key moments in the report.")
+        ReportPictures, typer.Option(help="Thumbnails of key moments in the report.")
     ] = ReportPictures.SHOWN,
-    stream_id: Annotated[str | None, typer.Option(help="Name of the stream; by default from SOURCE.")] = None,
-    every: Annotated[int, typer.Option(help="Process one of this many frames.", metavar="N")] = 1,
-    fps: Annotated[float | None, typer.Option(help="Process at most this many frames per second.")] = None,
-    max_frames: Annotated[int | None, typer.Option(help="Stop after this many processed frames.")] = None,
+    stream_id: Annotated[
+        str | None, typer.Option(help="Stream id; by default derived from SOURCE.", metavar="STREAM")
+    ] = None,
+    every: Annotated[int, typer.Option(help="Process every Nth frame.", metavar="N")] = 1,
+    fps: Annotated[
+        float | None, typer.Option(help="Process at most this many frames per second.", metavar="FPS")
+    ] = None,
+    max_frames: Annotated[int | None, typer.Option(help="Stop after this many processed frames.", metavar="N")] = None,
     metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics on this port while it runs.")
+        int | None,
+        typer.Option(min=0, max=65535, help="Serve Prometheus metrics on this port while it runs.", metavar="PORT"),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Find faces and emotions in a video and publish an event for each frame."""
     settings = settings_for_command(config, redis=redis)
     if blur and annotate is None:
-        raise ConfigError("--blur is about the annotated video: give --annotate FILE")
+        raise ConfigError("--blur needs --annotate FILE: it blurs faces in the annotated video")
     for path in _event_files(output, sink or ()):
         check_is_not_source(path, source, what="the file of events")
     observers: list[RunObserver] = []

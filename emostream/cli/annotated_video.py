@@ -79,7 +79,7 @@ class AnnotatedVideo:
         if encoder is None or not self._is_told or not self.path.exists():
             return
         if encoder.is_fallback:
-            notes.print(f"encoder {self._encoder} does not work here: {encoder.name} wrote the video instead")
+            notes.print(f"encoder {self._encoder} does not work on this machine; used {encoder.name} instead")
         sound = f"; sound {writer.sound_description or 'left out'}" if source.info.has_audio else ""
         notes.print(f"annotated video: {self.path} ({encoder.name}{sound})", markup=False, soft_wrap=True)
 
@@ -119,10 +119,10 @@ def _open_sound(spec: StreamSpec, info: SourceInfo, *, settings: DecodeSettings)
     if not info.has_audio:
         return None
     if spec.kind is StreamKind.LIVE:
-        notes.print("the annotated video is without sound: that of live sources is not kept")
+        notes.print("the annotated video has no sound: sound of live sources is not recorded")
         return None
     try:
         return SoundReader(spec.url, settings=settings, zero_seconds=info.zero_seconds or 0.0)
     except SourceError as exc:
-        notes.print(f"the annotated video is without sound: {exc}", markup=False, soft_wrap=True)
+        notes.print(f"the annotated video has no sound: {exc}", markup=False, soft_wrap=True)
         return None

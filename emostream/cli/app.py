@@ -128,7 +128,7 @@ def _print_version(is_wanted: bool) -> None:
 def _options(
     *,
     is_version_wanted: Annotated[
-        bool, typer.Option("--version", help="Show the version and end.", is_eager=True, callback=_print_version)
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """Watch video, follow every face, publish its expression as events."""
@@ -174,14 +174,12 @@ def _report(exc: Exception) -> int:
         _print_error(str(exc))
         return exc.exit_code
     if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
-        _print_error(
-            f"no space left on {exc.filename or 'the device that is written to'}; free some, or write elsewhere"
-        )
+        _print_error(f"no space left on {exc.filename or 'the output device'}; free some space or write elsewhere")
         return _OTHER
     logging.getLogger(__name__).debug("internal error", exc_info=exc)
     _print_error(
-        f"internal error: {type(exc).__name__}: {exc}. This is a defect of emostream; please report it with the output "
-        "of EMOSTREAM_LOG_LEVEL=debug"
+        f"internal error: {type(exc).__name__}: {exc}. This is a bug in emostream; please report it with the output of "
+        "EMOSTREAM_LOG_LEVEL=debug"
     )
     return _INTERNAL
 

@@ -36,16 +36,16 @@ _FIRST_OF_MANY = "first of several pictures"
 def classify(
     pictures: Annotated[
         list[str],
-        typer.Argument(help="Picture files, folders or URLs; of a video, its first frame.", metavar="PICTURE…"),
+        typer.Argument(help="Picture files, folders or URLs; of a video, its first frame.", metavar="PICTURE..."),
     ],
     *,
     whole: Annotated[
-        bool, typer.Option("--whole", help="Each picture is one face, cut out already: search for none.")
+        bool, typer.Option("--whole", help="Treat each picture as one cropped face; skip face detection.")
     ] = False,
     annotate: Annotated[
-        Path | None, typer.Option(help="Write each picture with its faces marked into this folder.", metavar="FOLDER")
+        Path | None, typer.Option(help="Write annotated copies of the pictures to this folder.", metavar="FOLDER")
     ] = None,
-    blur: Annotated[bool, typer.Option("--blur", help="Make faces in the annotated pictures unrecognisable.")] = False,
+    blur: Annotated[bool, typer.Option("--blur", help="Blur faces in the annotated pictures.")] = False,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -55,7 +55,7 @@ def classify(
     """
     settings = settings_for_command(config)
     if blur and annotate is None:
-        raise ConfigError("--blur is about the annotated pictures: give --annotate FOLDER")
+        raise ConfigError("--blur needs --annotate FOLDER: it blurs faces in the annotated pictures")
     listed = list_pictures(pictures)
     if listed.num_others:
         notes.print(f"left out {listed.num_others} files that are not called like pictures")
@@ -195,7 +195,7 @@ class _AnnotatedFolder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
-            raise ConfigError(f"cannot make folder {folder}: {exc.strerror}; name one that you may write into") from exc
+            raise ConfigError(f"cannot create folder {folder}: {exc.strerror}; choose a writable one") from exc
 
     def write(self, found: ClassifiedPicture, *, name: str) -> Path:
         """Draw the faces and write the picture."""

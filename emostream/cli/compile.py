@@ -24,19 +24,19 @@ _CLASSIFIER, _DETECTOR = "emotions", "centerface"
 NamesArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        help=f"{_CLASSIFIER}, {_DETECTOR}, or an ONNX file with its manifest beside it; both models by default.",
+        help=f"{_CLASSIFIER}, {_DETECTOR}, or an ONNX file with its manifest next to it; both models by default.",
         metavar="[NAME|FILE]...",
     ),
 ]
 EngineOption = Annotated[
     str | None,
-    typer.Option(help="tensorrt or tensorrt_rtx; by default tensorrt where it and a GPU are there.", metavar="NAME"),
+    typer.Option(help="tensorrt or tensorrt_rtx; by default tensorrt if it and a GPU are available.", metavar="NAME"),
 ]
 PrecisionOption = Annotated[
-    str | None, typer.Option(help="fp32, fp16, or for classifiers int8; by default fp16.", metavar="NAME")
+    str | None, typer.Option(help="fp32, fp16, or int8 (classifiers only); by default fp16.", metavar="NAME")
 ]
 BatchesOption = Annotated[
-    str | None, typer.Option(help="Batch sizes of classifiers, instead of classify.batches.", metavar="1,8,32")
+    str | None, typer.Option(help="Batch sizes of classifiers; overrides classify.batches.", metavar="1,8,32")
 ]
 
 
@@ -49,10 +49,10 @@ def compile_models(
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Compile engines for GPUs into the model store, and prove them where there is a GPU.
+    """Compile TensorRT engines into the model store.
 
-    `tensorrt_rtx` needs no GPU to compile; `tensorrt` compiles for the GPU that it finds. The service compiles what is
-    missing when it starts: this command does it before.
+    With a GPU, each engine is compared with its model. `tensorrt_rtx` needs no GPU to compile; `tensorrt` compiles for
+    the GPU that it finds. The service compiles missing engines when it starts; this command does so in advance.
     """
     classify: dict[str, Any] = {}
     if precision is not None:
@@ -95,7 +95,7 @@ def _compile(model: str, engine: TrtName, settings: Settings) -> CompileReport:
     classify, cache_dir = settings.classify, settings.models.cache_dir
     if model == _DETECTOR:
         if classify.precision == "int8":
-            raise ConfigError(f"{_DETECTOR} is compiled as fp32 or fp16; its INT8 form is for CPUs")
+            raise ConfigError(f"{_DETECTOR} is compiled as fp32 or fp16; its INT8 variant is for CPUs")
         path = ModelStore(settings.models).path_of(_DETECTOR, progress=_note)
         precision: Literal["fp32", "fp16"] = "fp32" if classify.precision == "fp32" else "fp16"
         return compile_detector(engine, path, precision=precision, cache_dir=cache_dir, progress=_note)

@@ -34,12 +34,14 @@ _PRINT_EVERY_EVENTS = 25  # where the output is no terminal, a line for each eve
 
 def demo(
     *,
-    source: Annotated[str | None, typer.Option(help="Your own video; by default a clip of real faces is made.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Video to analyse; by default a clip of real faces is generated.")
+    ] = None,
     redis: RedisOption = None,
-    output: Annotated[Path, typer.Option(help="Folder for the clip, the video and the server's data.")] = Path(
-        "demo-output"
-    ),
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
+    output: Annotated[
+        Path, typer.Option(help="Folder for the clip, the annotated video and the server's data.", metavar="FOLDER")
+    ] = Path("demo-output"),
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.", metavar="N")] = None,
     config: ConfigOption = None,
 ) -> None:
     """Analyse a demo clip, show its events as they arrive, and write an annotated video.

@@ -19,7 +19,7 @@ def _events() -> None:
 
 @events_app.command()
 def schema(
-    *, kind: Annotated[EventKind, typer.Option(help="Which kind of event: emotion, status or summary.")] = "emotion"
+    *, kind: Annotated[EventKind, typer.Option(help="Kind of event: emotion, status or summary.")] = "emotion"
 ) -> None:
     """Print the JSON Schema (draft 2020-12) of events."""
     typer.echo(json_format.dumps(schema_of(kind), indent=2))

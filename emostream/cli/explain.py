@@ -49,17 +49,17 @@ def explain(
     ],
     *,
     face: Annotated[
-        int | None, typer.Option(help="Only this face; they are numbered from left to right.", metavar="N")
+        int | None, typer.Option(help="Explain only this face; faces are numbered from left to right.", metavar="N")
     ] = None,
-    emotion: Annotated[
-        str | None, typer.Option(help="Explain why it would be this emotion; by default the most probable one.")
-    ] = None,
+    emotion: Annotated[str | None, typer.Option(help="Emotion to explain; by default the most probable one.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Where to write the overlay (PNG); by default PICTURE-explained.png here.", metavar="FILE"),
+        typer.Option(
+            help="Output picture (PNG); by default PICTURE-explained.png in the current folder.", metavar="FILE"
+        ),
     ] = None,
     whole: Annotated[
-        bool, typer.Option("--whole", help="The whole picture is one face, cut out already: search for none.")
+        bool, typer.Option("--whole", help="Treat the picture as one cropped face; skip face detection.")
     ] = False,
     json: JsonOption = False,
     config: ConfigOption = None,
@@ -104,8 +104,8 @@ def _find_faces(luma: Luma, *, settings: Settings, name: str) -> list[Face]:
     if not found:
         raise SourceRejectedError(
             f"{name}: no face found in {luma.shape[1]}×{luma.shape[0]} pixels. Small faces in a large picture are "
-            f"missed: cut it to the face, or lower detect.min_face_pixels (now {settings.detect.min_face_pixels}). "
-            "If the picture is one face, cut out already, give --whole"
+            f"missed: crop it to the face, or lower detect.min_face_pixels (now {settings.detect.min_face_pixels}). "
+            "If the picture is a single cropped face, use --whole"
         )
     return [replace(face, track_id=number) for number, face in enumerate(found, start=1)]
 

@@ -18,14 +18,19 @@ _EVENTS_PER_WRITE = 4096
 
 
 def export(
-    output: Annotated[Path, typer.Argument(help="File to write: .csv, .jsonl or .parquet.", metavar="FILE")],
+    output: Annotated[Path, typer.Argument(help="Output file: .csv, .jsonl or .parquet.", metavar="FILE")],
     stream_ids: Annotated[
-        list[str] | None, typer.Argument(help="Streams; all when none is given.", metavar="[STREAM]...")
+        list[str] | None, typer.Argument(help="Stream ids; all streams by default.", metavar="[STREAM]...")
     ] = None,
     *,
     redis: RedisOption = None,
     start: Annotated[
-        str, typer.Option("--from", help="start, an entry id, or a time such as 2026-11-23T10:00:00+00:00.")
+        str,
+        typer.Option(
+            "--from",
+            help="Where to start: start, an entry id (exclusive), or a time such as 2026-11-23T10:00:00Z.",
+            metavar="START",
+        ),
     ] = "start",
     config: ConfigOption = None,
 ) -> None:
@@ -47,7 +52,7 @@ def export(
     num_events = _write(events, output)
     notes.print(f"{num_events} events in {output}", markup=False, soft_wrap=True)
     if events.num_rejected:
-        notes.print(f"left out {events.num_rejected} entries that are no events of this version")
+        notes.print(f"skipped {events.num_rejected} entries that this version cannot read")
 
 
 def start_from_text(text: str) -> Start:
@@ -66,7 +71,7 @@ def start_from_text(text: str) -> Start:
     except ValueError:
         at = None
     if at is not None and at.tzinfo is None:
-        raise ConfigError(f"time {text!r} has no zone; write for example {text}+00:00 or {text}Z")
+        raise ConfigError(f"time {text!r} has no time zone; write for example {text}+00:00 or {text}Z")
     return text if at is None else at
 
 

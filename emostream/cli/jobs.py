@@ -26,21 +26,26 @@ _POLL_SECONDS = 1.0
 
 @jobs_app.command()
 def add(
-    url: Annotated[str, typer.Argument(help="Folder (file:///…/) or prefix of an object store (s3://…/).")],
+    url: Annotated[str, typer.Argument(help="Folder (file:///…/) or object store prefix (s3://…/).", metavar="URL")],
     *,
-    job_id: Annotated[str, typer.Option("--id", help="Job id.")],
+    job_id: Annotated[str, typer.Option("--id", help="Job id.", metavar="JOB")],
     pattern: Annotated[
-        list[str] | None, typer.Option(help="Only files with such names, as '*.mp4'; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Process only files that match this pattern, for example '*.mp4'; repeatable.", metavar="PATTERN"
+        ),
     ] = None,
-    parallel: Annotated[int, typer.Option(min=1, help="So many files at once.")] = 2,
-    fps: Annotated[float | None, typer.Option(help="Process at most this many frames per second.")] = None,
-    every: Annotated[int, typer.Option(help="Process one of this many frames.", metavar="N")] = 1,
-    wait: Annotated[bool, typer.Option("--wait", help="Show progress until all files are processed.")] = False,
+    parallel: Annotated[int, typer.Option(min=1, help="Number of files processed at the same time.", metavar="N")] = 2,
+    fps: Annotated[
+        float | None, typer.Option(help="Process at most this many frames per second.", metavar="FPS")
+    ] = None,
+    every: Annotated[int, typer.Option(help="Process every Nth frame.", metavar="N")] = 1,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until all files are processed and show progress.")] = False,
     service: ServiceOption = LOCAL_SERVICE,
     token: TokenOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Ask for a batch of files; asking again for the same changes nothing."""
+    """Add a job: process all files of a folder. Idempotent: an identical request changes nothing."""
     body: dict[str, Any] = {"id": job_id, "url": url, "parallel": parallel, "every": every}
     body |= {name: value for name, value in (("patterns", pattern), ("target_fps", fps)) if value}
     client = ApiClient(service, token=token)
@@ -50,7 +55,7 @@ def add(
 
 @jobs_app.command("list")
 def list_jobs(*, service: ServiceOption = LOCAL_SERVICE, token: TokenOption = None, json: JsonOption = False) -> None:
-    """Show all jobs."""
+    """List all jobs."""
     print_records(ApiClient(service, token=token).call("GET", "/v1/jobs"), columns=_COLUMNS, json=json)
 
 
@@ -74,13 +79,13 @@ def wait_for(
     token: TokenOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show progress until all files are processed; an error when some could not be."""
+    """Wait until all files of a job are processed. Fails if some could not be."""
     print_record(_waited(ApiClient(service, token=token), job_id), json=json)
 
 
 @jobs_app.command()
 def files(job_id: JobIdArgument, *, service: ServiceOption = LOCAL_SERVICE, token: TokenOption = None) -> None:
-    """What became of each finished file, one JSON object a line."""
+    """List the results of finished files as JSON Lines."""
     client, start = ApiClient(service, token=token), 0
     while True:
         page = client.call("GET", f"{_path(job_id)}/files?start={start}&limit=500")
@@ -93,7 +98,7 @@ def files(job_id: JobIdArgument, *, service: ServiceOption = LOCAL_SERVICE, toke
 
 @jobs_app.command()
 def remove(job_id: JobIdArgument, *, service: ServiceOption = LOCAL_SERVICE, token: TokenOption = None) -> None:
-    """Ask for a job no more; events published stay."""
+    """Delete a job. Its published events are kept."""
     ApiClient(service, token=token).call("DELETE", _path(job_id))
 
 

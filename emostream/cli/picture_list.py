@@ -58,11 +58,11 @@ def list_pictures(named: Sequence[str]) -> PictureList:
             found = [str(file) for file in files if file.suffix.lower() in SUFFIXES]
             num_others += len(files) - len(found)
             if not found:
-                errors.append(SourceRejectedError(f"{name}: there is no picture in this folder{_others(len(files))}"))
+                errors.append(SourceRejectedError(f"{name}: the folder contains no pictures{_others(len(files))}"))
         elif glob.has_magic(name) and "://" not in name and not path.exists():
             found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute patterns
             if not found:
-                errors.append(SourceRejectedError(f"{name}: no file is called like that"))
+                errors.append(SourceRejectedError(f"{name}: no file matches this pattern"))
         else:
             found = [name]
         names |= dict.fromkeys(found)

@@ -36,36 +36,43 @@ _POLL_SECONDS = 0.2  # a service over HTTP has no other way to say that it is re
 def serve(
     *,
     host: Annotated[
-        str, typer.Option(help="Listen on this address; 0.0.0.0 for all, :: for all of IPv6.")
+        str,
+        typer.Option(
+            help="Address to listen on; 0.0.0.0 for all IPv4 addresses, :: for all IPv6 addresses.", metavar="ADDRESS"
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Listen on this port.")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Stream worker processes.")] = 1,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.", metavar="PORT")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Number of stream workers.", metavar="N")] = 1,
     media_root: Annotated[
-        Path | None, typer.Option(help="Files under this folder may be submitted as file:// URLs.", file_okay=False)
+        Path | None, typer.Option(help="Allow file:// sources under this folder.", file_okay=False, metavar="FOLDER")
     ] = None,
     allow_network: Annotated[
         list[str] | None,
-        typer.Option(help="Sources may be in this private network; may be repeated.", metavar="CIDR"),
+        typer.Option(help="Allow sources in this private network; repeatable.", metavar="CIDR"),
     ] = None,
     redis: RedisOption = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(help="Keep the embedded Redis server's data here; by default it goes with the service."),
+        typer.Option(
+            help="Folder for the embedded Redis server's data; by default the data is deleted on exit.",
+            metavar="FOLDER",
+        ),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="Use the Ray cluster at this address instead of starting one.")
+        str | None, typer.Option(help="Use the Ray cluster at this address instead of starting one.", metavar="ADDRESS")
     ] = None,
     shared_classifier: Annotated[
-        bool, typer.Option("--shared-classifier", help="Classify in a process of its own, for all workers.")
+        bool, typer.Option("--shared-classifier", help="Run one classifier process shared by all workers.")
     ] = False,
     shared_detector: Annotated[
-        bool, typer.Option("--shared-detector", help="Search for faces in a process of its own, for all workers.")
+        bool, typer.Option("--shared-detector", help="Run one face detector process shared by all workers.")
     ] = False,
     tls_cert: Annotated[
-        Path | None, typer.Option(help="Serve HTTPS with this certificate (PEM).", exists=True, dir_okay=False)
+        Path | None,
+        typer.Option(help="Serve HTTPS with this certificate (PEM).", exists=True, dir_okay=False, metavar="FILE"),
     ] = None,
     tls_key: Annotated[
-        Path | None, typer.Option(help="The private key of --tls-cert (PEM).", exists=True, dir_okay=False)
+        Path | None, typer.Option(help="Private key of --tls-cert (PEM).", exists=True, dir_okay=False, metavar="FILE")
     ] = None,
     config: ConfigOption = None,
 ) -> None:
@@ -136,7 +143,7 @@ def _redis(settings: Settings, *, data_dir: Path | None, address: str | None) ->
         yield url
         return
     if address is not None:
-        raise ConfigError("a service on a cluster needs a Redis server that all its machines reach: give --redis URL")
+        raise ConfigError("a service on a cluster needs a Redis server that every machine can reach: give --redis URL")
     max_memory_bytes = settings.publish.embedded_max_memory_bytes
     with EmbeddedRedis(data_dir=data_dir, is_restarted=True, max_memory_bytes=max_memory_bytes) as server:
         yield server.url

@@ -16,10 +16,13 @@ from emostream.domain.stream import StreamKind
 streams_app = typer.Typer(help="Add, list, change and delete streams of a running service.", no_args_is_help=True)
 
 ServiceOption = Annotated[
-    str, typer.Option("--service", envvar="EMOSTREAM_SERVICE_URL", help="Where the service is.", metavar="URL")
+    str, typer.Option("--service", envvar="EMOSTREAM_SERVICE_URL", help="URL of the service.", metavar="URL")
 ]
 TokenOption = Annotated[
-    str | None, typer.Option("--token", envvar="EMOSTREAM_SERVICE_TOKEN", help="Bearer token.", show_default=False)
+    str | None,
+    typer.Option(
+        "--token", envvar="EMOSTREAM_SERVICE_TOKEN", help="Bearer token.", show_default=False, metavar="TOKEN"
+    ),
 ]
 StreamIdArgument = Annotated[str, typer.Argument(metavar="STREAM", help="Stream id.")]
 LOCAL_SERVICE = "http://127.0.0.1:8000"
@@ -29,20 +32,29 @@ _COLUMNS = ("id", "state", "measured_fps", "num_frames", "num_faces", "num_dropp
 
 @streams_app.command()
 def add(
-    url: Annotated[str, typer.Argument(help="RTSP, HTTP, … or file:// URL.")],
+    url: Annotated[str, typer.Argument(help="URL of the source: RTSP, HTTP, file://, …", metavar="URL")],
     *,
-    stream_id: Annotated[str | None, typer.Option("--id", help="Stream id; by default from the URL.")] = None,
-    kind: Annotated[
-        StreamKind | None, typer.Option(help="By default from the URL; a webcam or live HLS over HTTP needs `live`.")
+    stream_id: Annotated[
+        str | None, typer.Option("--id", help="Stream id; by default derived from the URL.", metavar="STREAM")
     ] = None,
-    fps: Annotated[float | None, typer.Option(help="Process at most this many frames per second.")] = None,
-    every: Annotated[int, typer.Option(help="Process one of this many frames.", metavar="N")] = 1,
-    paused: Annotated[bool, typer.Option("--paused", help="Open the source but process nothing yet.")] = False,
+    kind: Annotated[
+        StreamKind | None,
+        typer.Option(
+            help="Kind of source; by default derived from the URL. Webcams and live HLS over HTTP need `live`."
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Process at most this many frames per second.", metavar="FPS")
+    ] = None,
+    every: Annotated[int, typer.Option(help="Process every Nth frame.", metavar="N")] = 1,
+    paused: Annotated[
+        bool, typer.Option("--paused", help="Add the stream paused: open the source, process no frames.")
+    ] = False,
     service: ServiceOption = LOCAL_SERVICE,
     token: TokenOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Ask for a stream; asking again for the same changes nothing."""
+    """Add a stream. Idempotent: an identical request changes nothing."""
     body: dict[str, Any] = {"url": url, "every": every, "paused": paused}
     options = {"id": stream_id, "kind": kind, "target_fps": fps}
     body |= {name: value for name, value in options.items() if value is not None}
@@ -51,13 +63,17 @@ def add(
 
 @streams_app.command()
 def apply(
-    file: Annotated[Path, typer.Argument(help="YAML or JSON: a list of streams, each with an id.", metavar="FILE")],
+    file: Annotated[
+        Path, typer.Argument(help="YAML or JSON file with a list of streams, each with an id.", metavar="FILE")
+    ],
     *,
-    wait: Annotated[float, typer.Option(help="Wait this long for the service to be ready.", metavar="SECONDS")] = 0.0,
+    wait: Annotated[
+        float, typer.Option(help="Wait up to this long for the service to become ready.", metavar="SECONDS")
+    ] = 0.0,
     service: ServiceOption = LOCAL_SERVICE,
     token: TokenOption = None,
 ) -> None:
-    """Ask for the streams of a file: missing ones are added, others changed; streams not in it are left alone."""
+    """Add or change the streams listed in a file. Other streams are left alone."""
     streams = read_streams(file)
     client = ApiClient(service, token=token)
     if wait > 0:
@@ -69,12 +85,12 @@ def apply(
 @streams_app.command("list")
 def list_streams(
     *,
-    state: Annotated[str | None, typer.Option(help="Only streams in this state.")] = None,
+    state: Annotated[str | None, typer.Option(help="List only streams in this state.", metavar="STATE")] = None,
     service: ServiceOption = LOCAL_SERVICE,
     token: TokenOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show all streams."""
+    """List all streams."""
     print_records(list(ApiClient(service, token=token).streams(state=state)), columns=_COLUMNS, json=json)
 
 
@@ -92,7 +108,7 @@ def show(
 
 @streams_app.command()
 def remove(stream_id: StreamIdArgument, *, service: ServiceOption = LOCAL_SERVICE, token: TokenOption = None) -> None:
-    """Ask for a stream no more; events published stay."""
+    """Delete a stream. Its published events are kept."""
     ApiClient(service, token=token).remove(stream_id)
 
 
@@ -104,7 +120,7 @@ def pause(
     token: TokenOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Process no frames, with the source kept open."""
+    """Pause a stream: its source stays open, no frames are processed."""
     print_record(ApiClient(service, token=token).change(stream_id, {"paused": True}), json=json)
 
 
@@ -116,7 +132,7 @@ def resume(
     token: TokenOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Process frames again."""
+    """Resume a paused stream."""
     print_record(ApiClient(service, token=token).change(stream_id, {"paused": False}), json=json)
 
 

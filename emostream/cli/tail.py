@@ -19,20 +19,22 @@ from emostream.wire.events import json_from_event, json_from_status
 
 def tail(
     stream_ids: Annotated[
-        list[str] | None, typer.Argument(help="Streams to follow; all when none is given.", metavar="[STREAM]...")
+        list[str] | None, typer.Argument(help="Stream ids; all streams by default.", metavar="[STREAM]...")
     ] = None,
     *,
     redis: RedisOption = None,
     start: Annotated[
         str,
         typer.Option(
-            "--from", help="now, start, after an entry id, or a time such as 2026-11-23T10:00:00Z.", metavar="START"
+            "--from",
+            help="Where to start: now, start, an entry id (exclusive), or a time such as 2026-11-23T10:00:00Z.",
+            metavar="START",
         ),
     ] = "now",
-    follow: Annotated[bool, typer.Option(help="Wait for more events at the end.")] = True,
-    limit: Annotated[int | None, typer.Option(min=1, help="End after this many events.", metavar="N")] = None,
-    status: Annotated[bool, typer.Option(help="Show changes in the streams' life as well.")] = False,
-    changes: Annotated[bool, typer.Option(help="Show only who comes, changes emotion, or leaves.")] = False,
+    follow: Annotated[bool, typer.Option(help="Keep waiting for new events.")] = True,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many events.", metavar="N")] = None,
+    status: Annotated[bool, typer.Option(help="Show status events as well.")] = False,
+    changes: Annotated[bool, typer.Option(help="Show only faces that appear, change emotion, or leave.")] = False,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -52,7 +54,7 @@ def tail(
     if not follow and not json:
         notes.print(f"{num_events} events")
     if reader.num_rejected:
-        notes.print(f"left out {reader.num_rejected} entries that are no events of this version")
+        notes.print(f"skipped {reader.num_rejected} entries that this version cannot read")
 
 
 async def _print_events(reader: RedisReader, *, json: bool, limit: int | None, changes: bool) -> int:

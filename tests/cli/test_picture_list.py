@@ -39,7 +39,7 @@ def test_patterns_that_the_shell_left_alone(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("empty", "there is no picture in this folder$"), ("*.gif", "no file is called like that")],
+    [("empty", "empty: "), ("*.gif", r"\*\.gif: ")],
 )
 def test_nothing_found_is_an_error_and_the_others_go_on(folder: Path, name: str, message: str) -> None:
     listed = list_pictures([str(folder / name), str(folder / "b.jpg")])

@@ -16,7 +16,7 @@ from emostream.testing.detector_contract import check_detector
 from emostream.testing.engine_contract import check_engine
 from emostream.vision.classify.load import load_classifier
 from emostream.vision.classify.ort_classifier import OrtClassifier
-from emostream.vision.classify.packaged_models import packaged_form_path
+from emostream.vision.classify.packaged_models import packaged_variant_path
 from emostream.vision.classify.parity import compare, require_parity
 from emostream.vision.classify.trt_classifier import compile_classifier, load_trt_classifier
 from emostream.vision.detect.load import load_trt_detector
@@ -37,17 +37,17 @@ def test_the_engine_keeps_the_contract_and_answers_as_its_reference(
     engine: TrtName, cache_dir: Path, precision: str
 ) -> None:
     settings = ClassifySettings.model_validate({"precision": precision})
-    with OrtClassifier(packaged_form_path("fp32")) as reference:
+    with OrtClassifier(packaged_variant_path("fp32")) as reference:
         check_engine(load_trt_classifier(engine, settings, cache_dir=cache_dir), reference=reference)
 
 
 def test_int8_answers_as_its_reference(engine: TrtName, cache_dir: Path) -> None:
-    path = packaged_form_path("int8-tensorrt")
+    path = packaged_variant_path("int8-tensorrt")
     if not path.is_file():
-        pytest.skip("no INT8 form for TensorRT ships")
+        pytest.skip("no INT8 variant for TensorRT ships")
     with (
         load_trt_classifier(engine, ClassifySettings(precision="int8"), cache_dir=cache_dir) as classifier,
-        OrtClassifier(packaged_form_path("fp32")) as reference,
+        OrtClassifier(packaged_variant_path("fp32")) as reference,
     ):
         crops = reference_crops(size=reference.manifest.input_size_pixels)
         parity = compare((reference.classify(crops),), (classifier.classify(crops),), min_margin=GOLDEN_MARGIN)

@@ -103,7 +103,7 @@ def test_what_is_no_picture_is_said_and_the_others_go_on(portrait: Path, tmp_pat
     errors = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 5, outcome.err
     for message in (
-        "there is no picture in this folder",
+        "empty: ",
         "text.png: expected a video",
         "10000×10000 pixels, at most 35389440 are accepted",
         "cut.jpg: the picture is damaged: its end is missing",
@@ -147,7 +147,7 @@ def test_whole_pictures_of_any_size(tmp_path: Path, side: int) -> None:
 def test_a_folder_for_annotated_pictures_that_cannot_be_made(portrait: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     outcome = run_emostream("classify", portrait, "--annotate", tmp_path / "file" / "out")
-    assert (outcome.code, "cannot make folder" in outcome.err) == (2, True), outcome.err
+    assert (outcome.code, str(tmp_path / "file") in outcome.err) == (2, True), outcome.err
 
 
 def test_numbers_are_those_of_explain(shared_data: Path, tmp_path: Path) -> None:

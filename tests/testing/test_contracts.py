@@ -22,7 +22,7 @@ from emostream.testing.detector_contract import check_detector
 from emostream.testing.engine_contract import check_engine
 from emostream.testing.fakes import face_at
 from emostream.vision.classify.ort_classifier import OrtClassifier
-from emostream.vision.classify.packaged_models import packaged_form_path
+from emostream.vision.classify.packaged_models import packaged_variant_path
 from emostream.vision.classify.trt_classifier import TrtClassifier
 from tests.conftest import REPOSITORY
 from tests.onnx_models import classifier_model, save_classifier
@@ -33,15 +33,15 @@ from tests.vision.detect.real_model import real_detector
 PLUGIN = REPOSITORY / "tests" / "plugins" / "engine"
 
 
-@pytest.mark.parametrize("form", ["fp32", "int8"])
-def test_onnx_runtime_keeps_the_contract(form: Any) -> None:
-    with OrtClassifier(packaged_form_path("fp32")) as reference:
-        check_engine(OrtClassifier(packaged_form_path(form)), reference=reference)
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+def test_onnx_runtime_keeps_the_contract(variant: Any) -> None:
+    with OrtClassifier(packaged_variant_path("fp32")) as reference:
+        check_engine(OrtClassifier(packaged_variant_path(variant)), reference=reference)
 
 
 def test_the_batches_of_tensorrt_keep_the_contract() -> None:
     """On ONNX Runtime in place of a GPU; with one, tests/gpu runs the same."""
-    engine = OrtEngine(packaged_form_path("fp32"))
+    engine = OrtEngine(packaged_variant_path("fp32"))
     manifest = engine._classifier.manifest
     check_engine(TrtClassifier(cast("Any", engine), manifest=manifest, batches=BATCHES))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emostream.errors import ConfigError
-from training.compare import Form, Row, main, markdown_table, notes_on, read_configs
+from training.compare import Variant, Row, main, markdown_table, notes_on, read_configs
 from training.config import TrainConfig, TransferConfig, load_config, save_config
 from training.loop.checkpoint import load_checkpoint
 
@@ -74,8 +74,8 @@ def test_overrides_reach_all_and_no_clock_ends_a_run(tmp_path: Path) -> None:
 
 
 def test_a_row_says_both_forms() -> None:
-    exact = Form(accuracy=0.7, ferplus_accuracy=0.8, milliseconds_per_crop=2.0, size_bytes=9)
-    quantized = Form(accuracy=0.69, ferplus_accuracy=0.79, milliseconds_per_crop=0.5, size_bytes=3)
+    exact = Variant(accuracy=0.7, ferplus_accuracy=0.8, milliseconds_per_crop=2.0, size_bytes=9)
+    quantized = Variant(accuracy=0.69, ferplus_accuracy=0.79, milliseconds_per_crop=0.5, size_bytes=3)
     row = Row("net", 2_700_000, 101_000_000, 20, 9.4, exact, quantized, 0.991, 3589)
     table = markdown_table([row], ["seed differs: net 0, other 1"])
     wanted = "| net | 2.70 M | 101 M | 20 | 9 | 70.00 / 69.00 | 80.00 / 79.00 | 99.1 | 2.00 / 0.50 |"

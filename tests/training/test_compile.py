@@ -1,4 +1,4 @@
-"""Exported forms become engines; what TensorRT does not take is left out."""
+"""Exported variants become engines; what TensorRT does not take is left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.compile import compile_models, main
 pytest.importorskip("tensorrt_rtx", reason="engines are built with tensorrt-rtx-cu13")
 
 
-def save_form(folder: Path, name: str, **changes: Any) -> Path:
+def save_variant(folder: Path, name: str, **changes: Any) -> Path:
     (folder / name).mkdir(parents=True)
     path = save_classifier(folder / name, **changes)
     for part in (path, path.with_suffix(".json")):
@@ -24,11 +24,13 @@ def save_form(folder: Path, name: str, **changes: Any) -> Path:
     return folder / f"{name}.onnx"
 
 
-def test_every_form_that_tensorrt_takes_becomes_an_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_variant_that_tensorrt_takes_becomes_an_engine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     models = tmp_path / "models"
-    save_form(models, "emotions-fp32")
-    save_form(models, "emotions-fp16", precision="fp16")
-    save_form(models, "emotions", precision="int8")
+    save_variant(models, "emotions-fp32")
+    save_variant(models, "emotions-fp16", precision="fp16")
+    save_variant(models, "emotions", precision="int8")
     (models / "other.onnx").write_bytes(b"has no manifest")
     arguments = ["--models", str(models), "--out", str(tmp_path / "out"), "--batch", "4", "--batch", "1"]
     assert main(arguments) == 0
@@ -39,12 +41,12 @@ def test_every_form_that_tensorrt_takes_becomes_an_engine(tmp_path: Path, capsys
 
 
 def test_one_file_may_be_named(tmp_path: Path) -> None:
-    (report,) = compile_models(save_form(tmp_path, "mine"), tmp_path / "out", batches=[2])
+    (report,) = compile_models(save_variant(tmp_path, "mine"), tmp_path / "out", batches=[2])
     assert (report.precision, report.profiles) == ("fp32", ("2×8×8",))
 
 
 def test_a_folder_without_models_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_form(tmp_path, "emotions", precision="int8")
+    save_variant(tmp_path, "emotions", precision="int8")
     with pytest.raises(ConfigError, match="holds no model that TensorRT takes"):
         compile_models(tmp_path, tmp_path / "out")
     assert main(["--models", str(tmp_path), "--out", str(tmp_path / "out")]) == 2

@@ -20,7 +20,7 @@ from tests.training.tiny_nets import CROPS
 from tests.training.trained_nets import save_tiny_run
 from training import export as module
 from training.convert.parity import accuracy_drop, compare_heads, require_same_model
-from training.convert.variants import FORMS
+from training.convert.variants import VARIANTS
 from training.evaluate import Evaluation, evaluate
 from training.export import export, main
 from training.loop.run import fit
@@ -35,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_file_and_its_manifest_describe_the_run(tmp_path: Path, run: Path) -> None:
-    (report,) = export(run, tmp_path / "out", forms=(FORMS["fp32"],))
+    (report,) = export(run, tmp_path / "out", variants=(VARIANTS["fp32"],))
     manifest = load_manifest(tmp_path / "out" / "emotions-fp32.onnx")
     assert manifest == report.manifest
     assert manifest.labels == EMOTIONS
@@ -46,7 +46,7 @@ def test_the_file_and_its_manifest_describe_the_run(tmp_path: Path, run: Path) -
     assert properties["version"] == manifest.version
 
 
-def test_all_forms_are_written_and_loaded_by_the_service(tmp_path: Path, run: Path) -> None:
+def test_all_variants_are_written_and_loaded_by_the_service(tmp_path: Path, run: Path) -> None:
     assert main(["--run", str(run), "--all", "--out", str(tmp_path / "out")]) == 0
     names = {"emotions", "emotions-fp16", "emotions-fp32", "emotions-int8-tensorrt"}
     written = {path.name for path in (tmp_path / "out").iterdir()}
@@ -126,7 +126,7 @@ def test_a_failed_proof_leaves_the_old_files(
     capsys.readouterr()
     assert main(["--run", str(run), "--all", "--out", str(out)]) == 5
     message = capsys.readouterr().err
-    assert message.startswith(f"error: the {list(FORMS)[fails_at]} model does not match its reference")
+    assert message.startswith(f"error: the {list(VARIANTS)[fails_at]} model does not match its reference")
     assert message.strip().endswith("nothing was written")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 

@@ -33,7 +33,7 @@ from training.compare import main as compare_main
 from training.config import TrainConfig, load_config
 from training.convert.onnx_graph import OUTPUT_NAMES
 from training.convert.trained_model import ExportOptions
-from training.convert.variants import FORMS
+from training.convert.variants import VARIANTS
 from training.data.face_set import join_face_sets
 from training.data.labels import Task
 from training.data.load import load_faces, load_splits
@@ -77,7 +77,7 @@ def test_without_votes_one_head_learns_from_every_picture(layout: str, tmp_path:
 def test_what_events_carry_was_learned(layout: str, tmp_path: Path) -> None:
     config, data = settings_for(layout, tmp_path, epochs=60)
     fit(config, tmp_path / "run", show_progress=False)
-    (report,) = export(tmp_path / "run", tmp_path / "model", forms=(FORMS["fp32"],))
+    (report,) = export(tmp_path / "run", tmp_path / "model", variants=(VARIANTS["fp32"],))
     assert report.manifest.labels == LAYOUTS[layout][1]
     assert report.manifest.outputs == OUTPUT_NAMES[:1]
     faces = load_faces(data, split="training")
@@ -191,7 +191,7 @@ def own_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_model_is_called_as_its_run_or_as_its_owner_says(own_run: Path, tmp_path: Path) -> None:
-    (report,) = export(own_run, tmp_path, forms=(FORMS["fp32"],))
+    (report,) = export(own_run, tmp_path, variants=(VARIANTS["fp32"],))
     assert (report.manifest.name, report.manifest.licence) == ("staff-room", None)
     out = tmp_path / "named.onnx"
     assert export_main(["--run", str(own_run), "--out", str(out), "--name", "Büro", "--licence", "CC-BY-4.0"]) == 0
@@ -209,9 +209,9 @@ def test_a_name_that_events_cannot_carry_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_every_form_has_the_one_head(own_run: Path, tmp_path: Path) -> None:
+def test_every_variant_has_the_one_head(own_run: Path, tmp_path: Path) -> None:
     faces = load_faces(own_run.parent / "my-faces")
-    for report in export(own_run, tmp_path, forms=tuple(FORMS.values())):
+    for report in export(own_run, tmp_path, variants=tuple(VARIANTS.values())):
         assert report.manifest.outputs == ("probabilities",)
         assert report.manifest.metrics["accuracy_drop"] == report.drop.fer2013
         assert not [name for name in report.manifest.metrics if "ferplus" in name or "fer2013" in name]
@@ -269,7 +269,7 @@ def test_contempt_is_a_class_of_who_has_it(tmp_path: Path) -> None:
 
 
 def test_a_model_is_not_measured_on_classes_that_it_does_not_know(own_run: Path, tmp_path: Path) -> None:
-    (report,) = export(own_run, tmp_path, forms=(FORMS["fp32"],))
+    (report,) = export(own_run, tmp_path, variants=(VARIANTS["fp32"],))
     with pytest.raises(ManifestError, match=r"knows attentive, bored, .*; the data has pictures of angry, disgust"):
         evaluate_model(report.path, made_faces(14))
 
@@ -368,7 +368,9 @@ def test_a_model_of_two_heads_is_measured_by_what_events_carry(tmp_path: Path) -
         tmp_path / "run",
         show_progress=False,
     )
-    (report,) = export(tmp_path / "run", tmp_path / "out", forms=(FORMS["fp32"],), options=ExportOptions(name="two"))
+    (report,) = export(
+        tmp_path / "run", tmp_path / "out", variants=(VARIANTS["fp32"],), options=ExportOptions(name="two")
+    )
     faces = dataclasses.replace(made_faces(70, seed=5), votes=None)
     outputs = OnnxModel(report.path).classify(faces.pictures)
     evaluation = evaluate_model(report.path, faces)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from emostream.vision.classify.verify import check_forms
+from emostream.vision.classify.verify import check_variants
 from tests.conftest import REPOSITORY
 from tests.training.made import made_faces, save_npz
 from training.config import TrainConfig, save_config
-from training.convert.variants import FORMS
+from training.convert.variants import VARIANTS
 
 
 def stage(name: str, *arguments: str | Path) -> str:
@@ -37,10 +37,10 @@ def test_from_pictures_to_an_engine(tmp_path: Path, tiny_config: TrainConfig) ->
     result = json.loads(stage("evaluate", "--data", test_set, "--model", models / "emotions.onnx", "--json"))
     assert result["accuracy"] > 0.9
     assert result["ferplus_accuracy"] > 0.9
-    forms = [models / form.file_name("emotions") for form in FORMS.values()]
+    variants = [models / variant.file_name("emotions") for variant in VARIANTS.values()]
     reference = models / "emotions-fp32.onnx"
-    checks = check_forms([reference, *(path for path in forms if path != reference)])
-    assert [check.problem for check in checks] == [""] * len(FORMS)
+    checks = check_variants([reference, *(path for path in variants if path != reference)])
+    assert [check.problem for check in checks] == [""] * len(VARIANTS)
 
     if find_spec("tensorrt_rtx") is None:
         pytest.skip("all but the last stage passed; engines are built with tensorrt-rtx-cu13")

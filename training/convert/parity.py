@@ -1,4 +1,4 @@
-"""Proof that a form of the model kept what was trained: its answers, and how often they are right."""
+"""Proof that a variant of the model kept what was trained: its answers, and how often they are right."""
 
 from __future__ import annotations
 

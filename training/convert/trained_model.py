@@ -41,10 +41,10 @@ class ExportOptions:
         checkpoint_name: file in the run folder.
         name: of the model, carried by every event; None is that of the run (its settings' `name`, or its folder).
         licence: of the weights, in the words of who owns them; None where none was given.
-        file_base: name of the default form's file, without its ending.
+        file_base: name of the default variant's file, without its ending.
         ferplus_target: what the FER+ head is fitted to.
         policy: how INT8 ranges follow from what was measured.
-        cpu_layout: of the INT8 form for ONNX Runtime.
+        cpu_layout: of the INT8 variant for ONNX Runtime.
     """
 
     checkpoint_name: str = "last.pt"
@@ -69,7 +69,7 @@ class TrainedModel:
     expected: HeadOutputs
     scalings: FittedScalings
     manifest: ModelManifest
-    """All but what differs between the forms."""
+    """All but what differs between the variants."""
 
 
 def load_trained(run: Path, options: ExportOptions) -> TrainedModel:

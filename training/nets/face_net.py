@@ -29,7 +29,7 @@ class Trunk:
     """Standardised crops → feature maps.
 
     Attributes:
-        stem: the first stage; INT8 forms keep it in full precision.
+        stem: the first stage; INT8 variants keep it in full precision.
         blocks: the other stages in order, each a child.
         width: channels of the last feature maps.
     """

@@ -1,4 +1,4 @@
-"""Measures the activation ranges that the INT8 form of the detector needs, on real pictures.
+"""Measures the activation ranges that the INT8 variant of the detector needs, on real pictures.
 
 python -m training.detector_ranges --videos ../shared/data/videos --pictures ../shared/data/faces
 """

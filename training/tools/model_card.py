@@ -1,7 +1,7 @@
 """Write the model card's figures: `python -m training.model_card --data ../shared/data/fer2013 --split publictest`.
 
-What people wrote stays; what stands between the markers of a block comes from the manifests of the model's forms and
-from measuring the default form on the data, so that the card says what the files are.
+What people wrote stays; what stands between the markers of a block comes from the manifests of the model's variants and
+from measuring the default variant on the data, so that the card says what the files are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from emostream.errors import ConfigError, EmostreamError, ModelUnavailableError
-from emostream.vision.classify.packaged_models import PACKAGED_FORMS
+from emostream.vision.classify.packaged_models import PACKAGED_VARIANTS
 from emostream.vision.models.manifest import ModelManifest, load_manifest
 from training.evaluate import add_near_duplicates, evaluate
 from training.measure.inference import SHIPPED_MODEL, OnnxModel
@@ -43,7 +43,7 @@ def card_with(text: str, blocks: Mapping[str, str]) -> str:
 
 
 def facts(manifests: Sequence[tuple[Path, ModelManifest]]) -> str:
-    """What the manifests say: a table of the model, a table of its forms."""
+    """What the manifests say: a table of the model, a table of its variants."""
     manifest = manifests[0][1]
     rows = [
         ("version", manifest.version),
@@ -52,7 +52,7 @@ def facts(manifests: Sequence[tuple[Path, ModelManifest]]) -> str:
         ("learned from", manifest.training_data),
         ("licence of the weights", manifest.licence or "not given"),
     ]
-    forms = [_form_row(path, of_form) for path, of_form in manifests]
+    variants = [_variant_row(path, of_variant) for path, of_variant in manifests]
     heads = ": challenge, FER+" if len(manifest.outputs) > 1 else ""
     return "\n".join(
         [
@@ -62,12 +62,12 @@ def facts(manifests: Sequence[tuple[Path, ModelManifest]]) -> str:
             "",
             f"| file | arithmetic | size | answers as in FP32 | accuracy lost{heads} | ms per crop |",
             "|---|---|---|---|---|---|",
-            *forms,
+            *variants,
         ]
     )
 
 
-def _form_row(path: Path, manifest: ModelManifest) -> str:
+def _variant_row(path: Path, manifest: ModelManifest) -> str:
     metrics = manifest.metrics
     arithmetic = manifest.precision.upper() + (" for TensorRT" if manifest.layout == "tensorrt" else "")
     agreement = metrics.get("parity_argmax_agreement")
@@ -86,16 +86,16 @@ def _form_row(path: Path, manifest: ModelManifest) -> str:
 
 
 def manifests_in(folder: Path) -> list[tuple[Path, ModelManifest]]:
-    """The forms in a folder, the default one first.
+    """The variants in a folder, the default one first.
 
     Raises:
         ModelUnavailableError: there is none.
         ManifestError: one is damaged.
     """
-    paths = [folder / name for name in PACKAGED_FORMS.values()]
+    paths = [folder / name for name in PACKAGED_VARIANTS.values()]
     found = [(path, load_manifest(path)) for path in paths if path.is_file()]
     if not found:
-        raise ModelUnavailableError(f"{folder} holds none of {', '.join(PACKAGED_FORMS.values())}")
+        raise ModelUnavailableError(f"{folder} holds none of {', '.join(PACKAGED_VARIANTS.values())}")
     return found
 
 
@@ -125,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
     except EmostreamError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return exc.exit_code
-    print(f"{card}: facts of {len(manifests)} forms, figures of {manifests[0][0].name} on {len(faces)} pictures")
+    print(f"{card}: facts of {len(manifests)} variants, figures of {manifests[0][0].name} on {len(faces)} pictures")
     return 0
 
 
@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.model_card", description="Write the card's figures.")
     parser.add_argument("--data", type=Path, required=True, help="as for training.evaluate")
     parser.add_argument("--split", help="as for training.evaluate")
-    parser.add_argument("--models", type=Path, default=SHIPPED_MODEL.parent, help="folder of the model's forms")
+    parser.add_argument("--models", type=Path, default=SHIPPED_MODEL.parent, help="folder of the model's variants")
     parser.add_argument("--card", type=Path, default=CARD, help="Markdown file with the blocks facts and figures")
     add_near_duplicates(parser)
     parser.add_argument("--robustness", action="store_true", help="measure on spoiled pictures, too (minutes)")

@@ -37,12 +37,14 @@ from emostream.config import Settings
 bench_app = typer.Typer(help="Measure the performance of this machine.", no_args_is_help=True)
 console = Console(highlight=False)
 
-VideosArgument = Annotated[list[Path] | None, typer.Argument(help="Clips; by default one is made.", metavar="VIDEO…")]
-RunsOption = Annotated[int, typer.Option(min=1, help="Runs of each; medians are printed.")]
-FpsOption = Annotated[float, typer.Option(help="Frames per second of each stream.")]
-SecondsOption = Annotated[float, typer.Option(help="How long each measurement lasts.")]
-ProcessesOption = Annotated[int, typer.Option(min=1, help="Processes that share the streams.")]
-PlotOption = Annotated[Path | None, typer.Option(help="Write a plot to this PNG file.")]
+VideosArgument = Annotated[
+    list[Path] | None, typer.Argument(help="Video files; by default a clip is generated.", metavar="[VIDEO]...")
+]
+RunsOption = Annotated[int, typer.Option(min=1, help="Number of runs; medians are printed.", metavar="N")]
+FpsOption = Annotated[float, typer.Option(help="Frames per second of each stream.", metavar="FPS")]
+SecondsOption = Annotated[float, typer.Option(help="Duration of each measurement.", metavar="SECONDS")]
+ProcessesOption = Annotated[int, typer.Option(min=1, help="Number of processes that share the streams.", metavar="N")]
+PlotOption = Annotated[Path | None, typer.Option(help="Write a plot (PNG) to this file.", metavar="FILE")]
 # Two seconds or so of work: starting and ending must not show in a rate.
 _RATE_FRAMES = 1000
 _STANDARD_CLIPS = ((640, 360, 4, _RATE_FRAMES), (1920, 1080, 3, 600))  # width, height, faces, frames
@@ -57,7 +59,7 @@ def pipeline(
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Frames per second of the whole pipeline beside decoding alone, and processor milliseconds per stage."""
+    """Measure frames per second of the pipeline and of decoding alone, and CPU time per stage."""
     settings = settings_for_command(config)
     with _clips_or_made(videos, num_faces=4, num_frames=_RATE_FRAMES) as clips:
         results = [bench_pipeline(clip, settings=settings, num_runs=runs) for clip in clips]
@@ -75,7 +77,7 @@ def pipeline(
 def scaling(
     videos: VideosArgument = None, *, runs: RunsOption = 3, json: JsonOption = False, config: ConfigOption = None
 ) -> None:
-    """One process on 1, 2, 4, … cores, with one stream and with four, beside so many processes of one core (Linux)."""
+    """Measure one process on 1, 2, 4, … cores, compared with as many single-core processes (Linux)."""
     with _clips_or_made(videos, num_faces=4, num_frames=_RATE_FRAMES) as clips:
         result = bench_scaling(clips[0], settings=settings_for_command(config), num_runs=runs)
     if json:
@@ -88,14 +90,14 @@ def scaling(
 def live(
     videos: VideosArgument = None,
     *,
-    streams: Annotated[int, typer.Option(min=1, help="Cameras at the same time.")] = 4,
+    streams: Annotated[int, typer.Option(min=1, help="Number of simulated cameras.", metavar="N")] = 4,
     fps: FpsOption = 25.0,
     seconds: SecondsOption = 15.0,
     processes: ProcessesOption = 1,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Play clips as several cameras; latency from capture to Redis, frames dropped, memory and whether it grows."""
+    """Simulate cameras; measure latency from capture to Redis, dropped frames and memory growth."""
     settings = settings_for_command(config)
     with _clips_or_made(videos, num_faces=2) as clips:
         result = bench_live(
@@ -123,7 +125,7 @@ def sweep(
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Find the largest number of live streams without drops and with p99 ≤ 120 ms."""
+    """Find the largest number of live streams without dropped frames and with p99 latency ≤ 120 ms."""
     settings = settings_for_command(config)
     with _clips_or_made(videos, num_faces=2) as clips:
         results = _swept(clips, settings=settings, fps=fps, seconds=seconds, processes=processes)
@@ -139,14 +141,14 @@ def sweep(
 def service(
     videos: VideosArgument = None,
     *,
-    files: Annotated[int, typer.Option(min=1, help="Copies of the clip processed at once.")] = 4,
-    streams: Annotated[int, typer.Option(min=1, help="Cameras at the same time.")] = 4,
+    files: Annotated[int, typer.Option(min=1, help="Copies of the clip processed at the same time.", metavar="N")] = 4,
+    streams: Annotated[int, typer.Option(min=1, help="Number of simulated cameras.", metavar="N")] = 4,
     seconds: SecondsOption = 15.0,
     runs: RunsOption = 3,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """What running as a service costs beside the plain pipeline, and how fast it begins and answers."""
+    """Measure the overhead of the service over the plain pipeline, its start-up and its response times."""
     settings = settings_for_command(config)
     with _clips_or_made(videos, num_faces=2, num_frames=1500) as clips:
         result = bench_service(
@@ -160,7 +162,7 @@ def service(
 
 @bench_app.command()
 def classifier(*, json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Crops per second by arithmetic and batch size, on one thread."""
+    """Measure the classifier: crops per second by precision and batch size, on one thread."""
     figures = bench_classifier(settings_for_command(config))
     if json:
         _print_json({"machine": describe_machine(), "figures": [asdict(figure) for figure in figures]})
@@ -170,7 +172,7 @@ def classifier(*, json: JsonOption = False, config: ConfigOption = None) -> None
 
 @bench_app.command()
 def detector(*, json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Frames per second by arithmetic and frame size, on one thread."""
+    """Measure the detector: frames per second by precision and frame size, on one thread."""
     settings = settings_for_command(config)
     figures = bench_detector(settings)
     if json:
@@ -182,12 +184,12 @@ def detector(*, json: JsonOption = False, config: ConfigOption = None) -> None:
 
 @bench_app.command()
 def agreement(
-    videos: Annotated[list[Path], typer.Argument(help="Clips with real faces.", metavar="VIDEO…")],
+    videos: Annotated[list[Path], typer.Argument(help="Video files with real faces.", metavar="VIDEO...")],
     *,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Does the fast path say what searching every frame in FP32 says? Boxes, landmarks, emotions."""
+    """Compare boxes, landmarks and emotions with those of FP32 detection on every frame."""
     settings = settings_for_command(config)
     results = [measure_agreement(video, settings=settings) for video in videos]
     if json:
@@ -199,12 +201,14 @@ def agreement(
 @bench_app.command(name="all")
 def all_of_them(
     *,
-    out: Annotated[Path, typer.Option(help="Folder for the results: JSON and plots.")] = Path("bench-output"),
+    out: Annotated[Path, typer.Option(help="Folder for the results (JSON and plots).", metavar="FOLDER")] = Path(
+        "bench-output"
+    ),
     runs: RunsOption = 3,
     seconds: SecondsOption = 15.0,
     config: ConfigOption = None,
 ) -> None:
-    """The standard set, on clips it makes itself: pipeline at 640×360 and 1080p, engines, live streams."""
+    """Run the standard set on generated clips: pipeline at 640×360 and 1080p, engines, live streams."""
     settings = settings_for_command(config)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
@@ -262,7 +266,7 @@ def _clips_or_made(videos: Sequence[Path] | None, *, num_faces: int, num_frames:
 
 def _make_clip(folder: Path, width: int, height: int, num_faces: int, *, num_frames: int = 300) -> Path:
     clip = folder / f"made-{width}x{height}-{num_faces}-faces.mp4"
-    notes.print(f"making a clip of {num_frames} frames, {width}×{height}, {num_faces} faces")
+    notes.print(f"generating a clip of {num_frames} frames, {width}×{height}, {num_faces} faces")
     make_demo_clip(clip, num_frames=num_frames, width=width, height=height, num_faces=num_faces)
     return clip
 

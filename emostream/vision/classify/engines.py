@@ -14,7 +14,7 @@ from emostream.config import ClassifySettings
 from emostream.errors import ConfigError, EngineUnavailableError
 from emostream.vision.classify.classifier import EmotionClassifier
 from emostream.vision.classify.ort_classifier import OrtClassifier
-from emostream.vision.classify.packaged_models import PackagedForm, packaged_form_path
+from emostream.vision.classify.packaged_models import PackagedVariant, packaged_variant_path
 from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, fastest
 from emostream.vision.engines.processor import has_int8_instructions, processor_name
 from emostream.vision.engines.trt.cuda import find_gpu
@@ -54,22 +54,22 @@ def model_path(settings: ClassifySettings) -> Path:
     if settings.model is not None:
         return settings.model
     is_int8 = settings.precision == "int8" or (settings.precision == "auto" and has_int8_instructions())
-    return packaged_form_path("int8" if is_int8 else "fp32")
+    return packaged_variant_path("int8" if is_int8 else "fp32")
 
 
 def _open_onnxruntime(settings: ClassifySettings, context: EngineContext) -> EmotionClassifier:
     path = model_path(settings)
     if settings.model is None and settings.precision == "auto" and has_int8_instructions():
-        path = _faster_form(context)
+        path = _faster_variant(context)
     if path.suffix.lower() != ".onnx":
         raise ConfigError(f"no engine runs model file {path}: expected an .onnx file; set classify.model")
     return OrtClassifier(path, max_batch_size=settings.max_batch_size, num_threads=context.num_threads)
 
 
-def _faster_form(context: EngineContext) -> Path:
-    """The packaged form whose arithmetic is faster on this processor: measured once, then remembered."""
-    forms: tuple[PackagedForm, ...] = ("fp32", "int8")
-    paths = {form: path for form in forms if (path := packaged_form_path(form)).is_file()}
+def _faster_variant(context: EngineContext) -> Path:
+    """The packaged variant whose arithmetic is faster on this processor: measured once, then remembered."""
+    variants: tuple[PackagedVariant, ...] = ("fp32", "int8")
+    paths = {variant: path for variant in variants if (path := packaged_variant_path(variant)).is_file()}
 
     def classify_with(path: Path) -> Callable[[], object]:
         classifier = OrtClassifier(path, num_threads=context.num_threads)
@@ -78,11 +78,11 @@ def _faster_form(context: EngineContext) -> Path:
 
     model = "+".join(str(path.stat().st_size) for path in paths.values())
     chosen = fastest(
-        {form: partial(classify_with, path) for form, path in paths.items()},
+        {variant: partial(classify_with, path) for variant, path in paths.items()},
         key=f"classifier ({model} bytes) on {processor_name()}, onnxruntime {version('onnxruntime')}",
         cache_file=context.cache_dir / ENGINE_CHOICES_FILE,
     )
-    return packaged_form_path("int8" if chosen == "int8" else "fp32")
+    return packaged_variant_path("int8" if chosen == "int8" else "fp32")
 
 
 def _open_trt(name: TrtName, settings: ClassifySettings, context: EngineContext) -> EmotionClassifier:

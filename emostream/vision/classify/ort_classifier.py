@@ -42,8 +42,8 @@ class OrtClassifier:
         if self._manifest.layout == "vnni" and not has_int8_instructions():
             raise ManifestError(
                 f"model file {model_path} needs a processor with instructions for 8-bit numbers (VNNI, or ARM's dot "
-                "product), which this one has not; use the FP32 form (classify.precision: fp32), or export INT8 with "
-                "--int8-layout cpu",
+                "product), which this one has not; use the FP32 variant (classify.precision: fp32), or export INT8 "
+                "with --int8-layout cpu"
             )
         self._max_batch_size = min(max_batch_size or self._manifest.max_batch_size, self._manifest.max_batch_size)
         self._session: onnxruntime.InferenceSession | None = self._open_session(num_threads)

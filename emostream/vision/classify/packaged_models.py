@@ -12,20 +12,20 @@ from emostream.errors import ConfigError
 from emostream.vision.models.manifest import ModelManifest, load_manifest
 
 Precision = Literal["fp32", "fp16", "int8"]
-PackagedForm = Literal["int8", "fp32", "fp16", "int8-tensorrt"]
+PackagedVariant = Literal["int8", "fp32", "fp16", "int8-tensorrt"]
 
-PACKAGED_FORMS: dict[PackagedForm, str] = {
+PACKAGED_VARIANTS: dict[PackagedVariant, str] = {
     "int8": "emotions.onnx",
     "fp32": "emotions-fp32.onnx",
     "fp16": "emotions-fp16.onnx",
     "int8-tensorrt": "emotions-int8-tensorrt.onnx",
 }
-"""Form → file in `emostream/models`; `python -m training.export --all` writes these names."""
+"""Variant → file in `emostream/models`; `python -m training.export --all` writes these names."""
 
 
-def packaged_form_path(form: PackagedForm) -> Path:
-    """Where a form of the model inside this package lies, or would: not every form ships."""
-    return Path(str(files("emostream.models").joinpath(PACKAGED_FORMS[form])))
+def packaged_variant_path(variant: PackagedVariant) -> Path:
+    """Where a variant of the model inside this package lies, or would: not every variant ships."""
+    return Path(str(files("emostream.models").joinpath(PACKAGED_VARIANTS[variant])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +51,28 @@ class PackagedModel:
 def engine_source(settings: ClassifySettings) -> PackagedModel:
     """The model that the settings name, in the precision that they ask for; FP16 when they leave it open.
 
-    FP16 is made from the FP32 form, by the same conversion that the export uses. INT8 needs the ranges of real crops
-    and so a form that was exported for TensorRT.
+    FP16 is made from the FP32 variant, by the same conversion that the export uses. INT8 needs the ranges of real crops
+    and so a variant that was exported for TensorRT.
 
     Raises:
         ModelUnavailableError: a file does not exist.
         ManifestError: it is damaged, or cannot be converted.
         ConfigError: the model does not come in this precision.
     """
-    path = settings.model or packaged_form_path("int8-tensorrt" if settings.precision == "int8" else "fp32")
+    path = settings.model or packaged_variant_path("int8-tensorrt" if settings.precision == "int8" else "fp32")
     if settings.model is None and not path.is_file():
         raise ConfigError(
-            "this package has no INT8 form for TensorRT; set classify.precision to fp16, or classify.model to a file "
-            "made by `python -m training.export --form int8-tensorrt`"
+            "this package has no INT8 variant for TensorRT; set classify.precision to fp16, or classify.model to a "
+            "file made by `python -m training.export --variant int8-tensorrt`"
         )
     manifest = load_manifest(path)
     wanted = _wanted_precision(settings, manifest, path)
     if manifest.precision == "int8" and manifest.layout != "tensorrt":
         raise ConfigError(
-            f"model {path} is INT8 laid out for CPUs, which TensorRT refuses; set classify.model to the FP32 form, or "
-            "to one made by `python -m training.export --form int8-tensorrt`"
+            f"model {path} is INT8 laid out for CPUs, which TensorRT refuses; set classify.model to the FP32 variant, "
+            "or to one made by `python -m training.export --variant int8-tensorrt`"
         )
-    reference = path if settings.model is not None else packaged_form_path("fp32")
+    reference = path if settings.model is not None else packaged_variant_path("fp32")
     if wanted == manifest.precision:
         return PackagedModel(manifest, path.read_bytes(), reference, is_derived=False)
     return PackagedModel(manifest.model_copy(update={"precision": wanted}), _half_of(path), reference, is_derived=True)
@@ -85,7 +85,7 @@ def _wanted_precision(settings: ClassifySettings, manifest: ModelManifest, path:
         return settings.precision
     raise ConfigError(
         f"model {path} is {manifest.precision}, settings ask for {settings.precision} (classify.precision); export "
-        "that form with `python -m training.export --form` and name it in classify.model"
+        "that variant with `python -m training.export --variant` and name it in classify.model"
     )
 
 

@@ -1,4 +1,4 @@
-"""Pure: how far two forms of a model are apart on the same crops, and the one policy of how far they may be.
+"""Pure: how far two variants of a model are apart on the same crops, and the one policy of how far they may be.
 
 Every conversion is held to it: the export by `training/`, `emostream models verify`, and each compiled engine before it
 is used.
@@ -20,7 +20,7 @@ Probabilities = npt.NDArray[np.floating]
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far two forms of a model are apart, over all their outputs.
+    """How far two variants of a model are apart, over all their outputs.
 
     Attributes:
         argmax_agreement: share of crops with the same answer, of the output where it is lowest.
@@ -43,7 +43,7 @@ class Tolerance:
     max_difference: float
 
     def allows(self, parity: Parity) -> bool:
-        """Whether these two forms count as the same model; never for a NaN."""
+        """Whether these two variants count as the same model; never for a NaN."""
         return parity.argmax_agreement >= self.min_argmax_agreement and parity.max_difference <= self.max_difference
 
 
@@ -64,7 +64,7 @@ def compare(reference: Sequence[Probabilities], other: Sequence[Probabilities], 
 
     Args:
         reference: one array for each output.
-        other: the same of the other form.
+        other: the same of the other variant.
         min_margin: crops whose two best answers are less than this apart do not count for the agreement.
     """
     agreements, differences = [], []
@@ -87,7 +87,7 @@ def require_parity(parity: Parity, *, precision: str, what: str) -> None:
 
     Args:
         parity: its distance from the reference.
-        precision: of the converted form.
+        precision: of the converted variant.
         what: names it in the message, for example "the fp16 model".
 
     Raises:

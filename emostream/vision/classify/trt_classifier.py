@@ -177,7 +177,7 @@ def _prove_source(source: PackagedModel) -> Parity:
         path.write_bytes(source.onnx_model)
         save_manifest(source.manifest.model_copy(update={"sha256": sha256_of(path)}), model_path=path)
         with OrtClassifier(path) as converted:
-            return _prove(converted, source, what=f"the {source.manifest.precision} form of {source.reference}")
+            return _prove(converted, source, what=f"the {source.manifest.precision} variant of {source.reference}")
 
 
 def _prove(classifier: TrtClassifier | OrtClassifier, source: PackagedModel, *, what: str) -> Parity:

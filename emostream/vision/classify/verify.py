@@ -1,4 +1,4 @@
-"""Compares every form of the emotion model in this package with the FP32 form, on the golden crops."""
+"""Compares every variant of the emotion model in this package with the FP32 variant, on the golden crops."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from pathlib import Path
 
 from emostream.errors import ModelError
 from emostream.vision.classify.ort_classifier import OrtClassifier, Probabilities
-from emostream.vision.classify.packaged_models import PACKAGED_FORMS, packaged_form_path
+from emostream.vision.classify.packaged_models import PACKAGED_VARIANTS, packaged_variant_path
 from emostream.vision.classify.parity import compare, require_parity
 from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, reference_crops
-from emostream.vision.engines.verify import FormCheck, processor_milliseconds
+from emostream.vision.engines.verify import VariantCheck, processor_milliseconds
 
 _BATCH_SIZE = 8
 
 
-def packaged_forms() -> list[Path]:
-    """The files of all forms that ship; the first is the reference, FP32."""
-    others = (form for form in PACKAGED_FORMS if form != "fp32")
-    return [packaged_form_path("fp32"), *(path for path in map(packaged_form_path, others) if path.is_file())]
+def packaged_variants() -> list[Path]:
+    """The files of all variants that ship; the first is the reference, FP32."""
+    others = (variant for variant in PACKAGED_VARIANTS if variant != "fp32")
+    return [packaged_variant_path("fp32"), *(path for path in map(packaged_variant_path, others) if path.is_file())]
 
 
-def check_forms(paths: Sequence[Path]) -> list[FormCheck]:
-    """Compare each form with the first, which is measured as well.
+def check_variants(paths: Sequence[Path]) -> list[VariantCheck]:
+    """Compare each variant with the first, which is measured as well.
 
     Raises:
         ModelError: the first cannot be used, so there is nothing to compare with.
@@ -34,25 +34,25 @@ def check_forms(paths: Sequence[Path]) -> list[FormCheck]:
     return [_check(path, expected, version=version) for path in paths]
 
 
-def _check(path: Path, expected: Sequence[Probabilities], *, version: str) -> FormCheck:
+def _check(path: Path, expected: Sequence[Probabilities], *, version: str) -> VariantCheck:
     size = path.stat().st_size
     try:
         with OrtClassifier(path) as classifier:
             manifest = classifier.manifest
-            form = manifest.precision if manifest.layout == "cpu" else f"{manifest.precision} for {manifest.layout}"
+            variant = manifest.precision if manifest.layout == "cpu" else f"{manifest.precision} for {manifest.layout}"
             crops = reference_crops(size=manifest.input_size_pixels)
             parity = compare(expected, list(classifier.classify_all(crops).values()), min_margin=GOLDEN_MARGIN)
             milliseconds = processor_milliseconds(lambda: classifier.classify_all(crops[:_BATCH_SIZE])) / _BATCH_SIZE
     except ModelError as exc:
-        return FormCheck("emotions", "?", path.name, size, problem=str(exc))
+        return VariantCheck("emotions", "?", path.name, size, problem=str(exc))
     problem = "" if manifest.version == version else f"it is version {manifest.version}, the reference is {version}"
     try:
-        require_parity(parity, precision=manifest.precision, what=f"the {form} form")
+        require_parity(parity, precision=manifest.precision, what=f"the {variant} variant")
     except ModelError as exc:
         problem = str(exc)
-    return FormCheck(
+    return VariantCheck(
         model="emotions",
-        form=form,
+        variant=variant,
         file=path.name,
         size_bytes=size,
         agreement=parity.argmax_agreement,

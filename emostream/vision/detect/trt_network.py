@@ -83,7 +83,7 @@ def compile_detector(
     source_proof = None
     if precision != "fp32":
         converted = OrtNetwork(recipe.onnx_model, path=model_path, kind="the prepared CenterFace detector")
-        source_proof = _prove(model_path, precision, f"the {precision} form of {model_path}", converted)
+        source_proof = _prove(model_path, precision, f"the {precision} variant of {model_path}", converted)
     return compile_engine(
         name,
         recipe,

@@ -1,4 +1,4 @@
-"""Compares each form of CenterFace with the FP32 form, on the golden frame."""
+"""Compares each variant of CenterFace with the FP32 variant, on the golden frame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from emostream.vision.detect.centerface.detector import OUTPUT_CHANNELS, CenterF
 from emostream.vision.detect.ort_network import OrtNetwork
 from emostream.vision.detect.parity import Maps, compare_maps, require_map_parity
 from emostream.vision.engines.reference_inputs import reference_frame
-from emostream.vision.engines.verify import FormCheck, processor_milliseconds
+from emostream.vision.engines.verify import VariantCheck, processor_milliseconds
 from emostream.vision.geometry.boxes import iou_matrix
 
 _MIN_SAME_FACE_IOU = 0.8
@@ -22,19 +22,19 @@ _MIN_SAME_FACE_IOU = 0.8
 _MIN_SCORE = 0.5
 
 
-def check_detector_forms(paths: Mapping[str, Path]) -> list[FormCheck]:
-    """Compare each form (precision → prepared file) with the FP32 one, which is measured as well.
+def check_detector_variants(paths: Mapping[str, Path]) -> list[VariantCheck]:
+    """Compare each variant (precision → prepared file) with the FP32 one, which is measured as well.
 
     Raises:
-        ModelError: the FP32 form cannot be used, so there is nothing to compare with.
+        ModelError: the FP32 variant cannot be used, so there is nothing to compare with.
     """
     network = _network(paths["fp32"])
     maps, faces = _maps(network), _faces(network)
     return [_check(precision, path, maps, faces) for precision, path in paths.items()]
 
 
-def _check(precision: str, path: Path, maps: Maps, faces: Sequence[Face]) -> FormCheck:
-    row = FormCheck("centerface", precision, path.name, path.stat().st_size)
+def _check(precision: str, path: Path, maps: Maps, faces: Sequence[Face]) -> VariantCheck:
+    row = VariantCheck("centerface", precision, path.name, path.stat().st_size)
     try:
         network = _network(path)
         parity = compare_maps(maps, _maps(network))
@@ -44,12 +44,12 @@ def _check(precision: str, path: Path, maps: Maps, faces: Sequence[Face]) -> For
             max_difference=parity.max_heatmap_difference,
             milliseconds=processor_milliseconds(lambda: _maps(network)),
         )
-        require_map_parity(parity, precision=precision, what=f"the {precision} form")
+        require_map_parity(parity, precision=precision, what=f"the {precision} variant")
     except ModelError as exc:
         return replace(row, problem=str(exc))
     if row.agreement != 1:
         return replace(
-            row, problem=f"the {precision} form does not find every face of the golden frame where FP32 does"
+            row, problem=f"the {precision} variant does not find every face of the golden frame where FP32 does"
         )
     return row
 

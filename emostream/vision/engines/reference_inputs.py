@@ -1,4 +1,4 @@
-"""Golden crops and a golden frame: what two forms of a model are compared on where no data set is.
+"""Golden crops and a golden frame: what two variants of a model are compared on where no data set is.
 
 The crops are made from the faces of two public-domain portraits (NASA's of Eileen Collins, the US Navy's of Grace
 Hopper): brows, eyes and mouth are moved, the light changes, and so do size, turn, blur, noise and what covers the face.

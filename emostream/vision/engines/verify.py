@@ -1,4 +1,4 @@
-"""The outcome of comparing one form of a model with the form that it was made from."""
+"""The outcome of comparing one variant of a model with the variant that it was made from."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ _NUM_RUNS = 9
 
 
 @dataclass(frozen=True, slots=True)
-class FormCheck:
+class VariantCheck:
     """One row of `emostream models verify`.
 
     Attributes:
         model: which model.
-        form: its precision, and for what it is laid out where that differs.
+        variant: its precision, and for what it is laid out where that differs.
         file: name of the file.
         size_bytes: of the file.
         agreement: share of same answers (classifier: crops that the reference decides; detector: faces found by both).
         max_difference: largest difference of a probability (detector: of the score of a cell).
         milliseconds: processor time for a crop (detector: for the golden frame) on one thread of this machine.
-        problem: why this form must not be used; empty when it matches.
+        problem: why this variant must not be used; empty when it matches.
     """
 
     model: str
-    form: str
+    variant: str
     file: str
     size_bytes: int
     agreement: float | None = None

@@ -45,8 +45,8 @@ class ModelManifest(BaseModel):
     max_batch_size: int = Field(gt=0)
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     layout: Literal["cpu", "vnni", "tensorrt"] = "cpu"
-    """Who the INT8 form is laid out for: ONNX Runtime on any CPU, or on one with instructions for 8 bits (others would
-    overflow), or TensorRT, which refuses the first two."""
+    """What the INT8 variant is laid out for: ONNX Runtime on any CPU, or on one with instructions for 8 bits (others
+    would overflow), or TensorRT, which refuses the first two."""
     architecture: str
     checkpoint_sha256: str | None = None
     training_data: str

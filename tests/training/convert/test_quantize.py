@@ -1,4 +1,4 @@
-"""INT8 and FP16 forms: laid out as their engine wants it, close to what they were made from."""
+"""INT8 and FP16 variants: laid out as their engine wants it, close to what they were made from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from training.convert.activation_ranges import RangePolicy, largest_half_value, 
 from training.convert.onnx_graph import ServedModel, onnx_from_model
 from training.convert.parity import compare_heads
 from training.convert.quantize import QuantizedLayout, int8_from_onnx
-from training.convert.variants import FORMS, FormName, write_form
+from training.convert.variants import VARIANTS, VariantName, write_variant
 from training.measure.scalings import HeadScalings
 
 
@@ -46,8 +46,8 @@ def test_int8_stays_close(tmp_path: Path, graph: onnx.ModelProto, layout: Quanti
 
 def test_the_model_that_was_given_is_not_changed(graph: onnx.ModelProto) -> None:
     before = graph.SerializeToString(deterministic=True)
-    for form in FORMS.values():
-        write_form(graph, form, CROPS)
+    for variant in VARIANTS.values():
+        write_variant(graph, variant, CROPS)
     assert graph.SerializeToString(deterministic=True) == before
 
 
@@ -98,9 +98,9 @@ def test_ranges_span_what_was_seen(graph: onnx.ModelProto) -> None:
     assert 0 <= probabilities[0] < probabilities[1] <= 1
 
 
-@pytest.mark.parametrize("name", FORMS)
-def test_every_form_takes_and_gives_the_same(tmp_path: Path, graph: onnx.ModelProto, name: FormName) -> None:
-    written = write_form(graph, FORMS[name], CROPS).graph
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_takes_and_gives_the_same(tmp_path: Path, graph: onnx.ModelProto, name: VariantName) -> None:
+    written = write_variant(graph, VARIANTS[name], CROPS).graph
     values = [*written.graph.input, *written.graph.output]
     assert [(value.name, value.type.tensor_type.elem_type) for value in values] == [
         ("crops", TensorProto.UINT8),
@@ -111,7 +111,7 @@ def test_every_form_takes_and_gives_the_same(tmp_path: Path, graph: onnx.ModelPr
 
 
 def test_half_precision_tells_how_far_it_reaches(graph: onnx.ModelProto) -> None:
-    written = write_form(graph, FORMS["fp16"], CROPS)
+    written = write_variant(graph, VARIANTS["fp16"], CROPS)
     assert 1 < written.figures["largest_half_value"] < 1000
     assert written.figures["largest_half_value"] == largest_half_value(written.graph, CROPS)
 
@@ -124,18 +124,18 @@ def test_a_net_that_overflows_half_precision_is_refused(graph: onnx.ModelProto) 
         if values.ndim == 4:
             tensor.CopyFrom(onnx.numpy_helper.from_array(values * np.float32(100), tensor.name))
     with pytest.raises(ManifestError, match="too near the end of half precision"):
-        write_form(loud, FORMS["fp16"], CROPS)
+        write_variant(loud, VARIANTS["fp16"], CROPS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["compact", "vgg", "resnet", "inception", "efficientnet_lite"])
-def test_every_architecture_comes_in_every_form_and_compiles(tmp_path: Path, architecture: Any) -> None:
+def test_every_architecture_comes_in_every_variant_and_compiles(tmp_path: Path, architecture: Any) -> None:
     net = tiny_net(ModelConfig(architecture=architecture, widths=(8, 16, 32), depths=(1, 1, 1)))
     graph = onnx_from_model(ServedModel(net, HeadScalings()), input_size_pixels=64)
     reference = outputs_of(graph, tmp_path)
-    for form in FORMS.values():
-        written = write_form(graph, form, CROPS).graph
-        assert compare_heads(reference, outputs_of(written, tmp_path)).mean_difference < 0.02, form.name
-        if find_spec("tensorrt_rtx") is not None and form.name != "int8":
+    for variant in VARIANTS.values():
+        written = write_variant(graph, variant, CROPS).graph
+        assert compare_heads(reference, outputs_of(written, tmp_path)).mean_difference < 0.02, variant.name
+        if find_spec("tensorrt_rtx") is not None and variant.name != "int8":
             rtx = load_package("tensorrt_rtx")
             assert build_engine(rtx, written.SerializeToString(), profiles=[fixed((4, 64, 64))]).content

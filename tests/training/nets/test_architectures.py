@@ -1,4 +1,4 @@
-"""Every architecture: shapes, gradients, stages, the ONNX form and its INT8 form; and what settings it refuses."""
+"""Every architecture: shapes, gradients, stages, the ONNX form and its INT8 variant; and what settings it refuses."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_a_card_without_the_block_is_refused() -> None:
         card_with("# Card", {"facts": "x"})
 
 
-def save_forms(folder: Path) -> Path:
+def save_variants(folder: Path) -> Path:
     folder.mkdir()
     for name, precision in (("emotions", "int8"), ("emotions-fp32", "fp32")):
         path = save_classifier(folder, metrics={"parity_argmax_agreement": 0.99}, precision=precision)
@@ -52,8 +52,8 @@ def save_forms(folder: Path) -> Path:
     return folder
 
 
-def test_a_card_tells_of_every_form_and_of_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    models, card = save_forms(tmp_path / "models"), tmp_path / "card.md"
+def test_a_card_tells_of_every_variant_and_of_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models, card = save_variants(tmp_path / "models"), tmp_path / "card.md"
     card.write_text(TEXT, encoding="utf-8")
     data = save_npz(made_faces(70), tmp_path / "data.npz")
     arguments = ["--data", str(data), "--models", str(models), "--card", str(card)]

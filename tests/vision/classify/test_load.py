@@ -114,7 +114,7 @@ def test_auto_takes_the_first_engine_that_can_run_and_tells_why_not_the_others(m
     assert str(choose_engine()).startswith("onnxruntime (tensorrt: no NVIDIA GPU")
 
 
-@pytest.mark.parametrize("error", [ManifestError("the engine does not match"), ConfigError("no INT8 form")])
+@pytest.mark.parametrize("error", [ManifestError("the engine does not match"), ConfigError("no INT8 variant")])
 def test_auto_falls_back_with_a_warning_when_the_gpu_fails(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, error: Exception
 ) -> None:

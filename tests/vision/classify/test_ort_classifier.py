@@ -155,7 +155,7 @@ def test_a_processor_that_would_overflow_is_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("emostream.vision.classify.ort_classifier.has_int8_instructions", lambda: True)
     OrtClassifier(path).close()
     monkeypatch.setattr("emostream.vision.classify.ort_classifier.has_int8_instructions", lambda: False)
-    with pytest.raises(ManifestError, match=r"instructions for 8-bit .* use the FP32 form"):
+    with pytest.raises(ManifestError, match=r"instructions for 8-bit .* use the FP32 variant"):
         OrtClassifier(path)
 
 

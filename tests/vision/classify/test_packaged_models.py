@@ -11,7 +11,7 @@ import pytest
 
 from emostream.config import ClassifySettings
 from emostream.errors import ConfigError, ManifestError, ModelUnavailableError
-from emostream.vision.classify.packaged_models import engine_source, packaged_form_path
+from emostream.vision.classify.packaged_models import engine_source, packaged_variant_path
 from emostream.vision.models.manifest import load_manifest
 from tests.onnx_models import save_classifier
 
@@ -42,13 +42,13 @@ def test_fp32_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "expected"),
+    ("variant", "expected"),
     [({"precision": "fp16"}, "fp16"), ({"precision": "int8", "layout": "tensorrt"}, "int8")],
 )
-def test_a_form_that_was_exported_for_gpus_is_taken_as_it_is(
-    tmp_path: Path, form: dict[str, Any], expected: str
+def test_a_variant_that_was_exported_for_gpus_is_taken_as_it_is(
+    tmp_path: Path, variant: dict[str, Any], expected: str
 ) -> None:
-    path = save_classifier(tmp_path, **form)
+    path = save_classifier(tmp_path, **variant)
     for precision in ("auto", expected):
         source = engine_source(settings_for(path, precision))
         assert (source.manifest.precision, source.is_derived) == (expected, False)
@@ -56,32 +56,33 @@ def test_a_form_that_was_exported_for_gpus_is_taken_as_it_is(
 
 
 @pytest.mark.parametrize(
-    ("form", "precision", "message"),
+    ("variant", "precision", "message"),
     [
         ({"precision": "int8"}, "auto", "INT8 laid out for CPUs, which TensorRT refuses"),
-        ({"precision": "int8", "layout": "tensorrt"}, "fp16", r"is int8, settings ask for fp16 .* --form"),
+        ({"precision": "int8", "layout": "tensorrt"}, "fp16", r"is int8, settings ask for fp16 .* --variant"),
         ({"precision": "fp32"}, "int8", "is fp32, settings ask for int8"),
         ({"precision": "fp16"}, "fp32", "is fp16, settings ask for fp32"),
     ],
 )
-def test_a_form_that_does_not_fit_is_refused_with_what_to_do(
-    tmp_path: Path, form: dict[str, Any], precision: str, message: str
+def test_a_variant_that_does_not_fit_is_refused_with_what_to_do(
+    tmp_path: Path, variant: dict[str, Any], precision: str, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        engine_source(settings_for(save_classifier(tmp_path, **form), precision))
+        engine_source(settings_for(save_classifier(tmp_path, **variant), precision))
 
 
 def test_the_packaged_model_is_the_default() -> None:
     source = engine_source(settings_for(None))
-    assert source.reference == packaged_form_path("fp32")
+    assert source.reference == packaged_variant_path("fp32")
     assert source.manifest.precision == "fp16"
 
 
-def test_an_int8_form_that_does_not_ship_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_int8_variant_that_does_not_ship_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "emostream.vision.classify.packaged_models.packaged_form_path", lambda form: Path("nowhere") / f"{form}.onnx"
+        "emostream.vision.classify.packaged_models.packaged_variant_path",
+        lambda variant: Path("nowhere") / f"{variant}.onnx",
     )
-    with pytest.raises(ConfigError, match=r"no INT8 form for TensorRT; set classify\.precision to fp16"):
+    with pytest.raises(ConfigError, match=r"no INT8 variant for TensorRT; set classify\.precision to fp16"):
         engine_source(settings_for(None, "int8"))
 
 

@@ -133,7 +133,7 @@ def test_a_conversion_that_changes_the_answers_is_refused(tmp_path: Path, monkey
     other = classifier_model(scale=-1 / 255).SerializeToString()
     monkeypatch.setattr("emostream.vision.classify.packaged_models._half_of", lambda path: other)
     wanted = ClassifySettings(model=save_classifier(tmp_path))
-    with pytest.raises(ManifestError, match=r"the fp16 form of .*tiny\.onnx does not match its reference"):
+    with pytest.raises(ManifestError, match=r"the fp16 variant of .*tiny\.onnx does not match its reference"):
         compile_classifier("tensorrt_rtx", wanted, cache_dir=tmp_path / "models")
     assert not (tmp_path / "models").exists()
 

@@ -9,7 +9,7 @@ import pytest
 
 from emostream.config import ModelSettings
 from emostream.errors import ModelUnavailableError
-from emostream.vision.classify.packaged_models import packaged_form_path
+from emostream.vision.classify.packaged_models import packaged_variant_path
 from emostream.vision.models.lock import PackagedModel, PulledModel, locked_models
 from emostream.vision.models.manifest import load_manifest
 from emostream.vision.models.store import ModelStore
@@ -32,8 +32,8 @@ def test_every_pulled_model_can_be_prepared() -> None:
 def test_the_packaged_model_is_the_default_classifier_and_agrees_with_its_manifest() -> None:
     model = locked_models()["emotions"]
     assert isinstance(model, PackagedModel)
-    assert model.source.file == packaged_form_path("int8").name
-    if not packaged_form_path("int8").exists():
+    assert model.source.file == packaged_variant_path("int8").name
+    if not packaged_variant_path("int8").exists():
         pytest.skip("no emotion model is in this package yet")
     entry = ModelStore(ModelSettings()).verify("emotions")
     manifest = load_manifest(entry.path)

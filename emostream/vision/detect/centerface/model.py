@@ -21,7 +21,7 @@ from emostream.vision.detect.centerface.detector import INPUT_NAME, OUTPUT_CHANN
 HEAD_NODE = "heads"
 """Name of the last convolution, which makes all outputs, and of its output."""
 
-_OPSET = 13  # the first with per-channel quantisation, which the INT8 form needs
+_OPSET = 13  # the first with per-channel quantisation, which the INT8 variant needs
 _IR_VERSION = 8  # belongs to opset 13–15; read by every runtime in use
 _PUBLISHED_OUTPUTS = dict(zip(("537", "538", "539", "540"), OUTPUT_CHANNELS, strict=True))
 
