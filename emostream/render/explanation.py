@@ -1,4 +1,4 @@
-"""Pure: a picture and the explanations of its faces → one sheet that shows both."""
+"""Draws a picture and the explanations of its faces on one sheet."""
 
 from __future__ import annotations
 

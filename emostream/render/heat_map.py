@@ -1,4 +1,4 @@
-"""Pure: a map over the gray picture it belongs to."""
+"""Draws a saliency map over the gray picture that it belongs to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pure: a picture and its event → the picture with boxes, numbers, emotions and their probabilities drawn on it."""
+"""Draws the boxes, track numbers, emotions and probabilities of an event on its picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pure: a picture and its event → a small JPEG for people who look at a stream."""
+"""Small JPEG previews of a stream, with its faces drawn in."""
 
 from __future__ import annotations
 

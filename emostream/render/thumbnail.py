@@ -1,4 +1,4 @@
-"""Pure: a picture and a face in it → a small JPEG of the face."""
+"""A small JPEG of one face of a picture."""
 
 from __future__ import annotations
 

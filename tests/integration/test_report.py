@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -98,8 +99,9 @@ def test_a_source_that_ends_early_has_a_report_that_says_so(tmp_path: Path) -> N
     outcome = run_emostream("analyze", cut, "--report", tmp_path / "out.html", "--json")
     assert outcome.code == 4, outcome.err
     page = (tmp_path / "out.html").read_text(encoding="utf-8")
-    assert "The source ended early" in page
-    assert "No face was found" in page
+    assert '<section id="reliability">' in page
+    assert '<section id="people">' not in page
+    assert re.search(r"<li>The source ended early: .+</li>", page)
 
 
 @pytest.mark.parametrize(

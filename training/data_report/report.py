@@ -1,4 +1,4 @@
-"""The page of a data report: what the numbers say, with pictures to judge them by."""
+"""The page of a data report: statistics, and pictures to judge them by."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _tiles(statistics: DataStatistics) -> list[tuple[str, str]]:
     found = statistics.duplicates
     figures = [
         (f"{total:,}", "pictures: " + ", ".join(shares)),
-        (f"{found.num_exact_copies:,}", "are equal to an earlier one"),
+        (f"{found.num_exact_copies:,}", "are exact duplicates of an earlier one"),
         (
             f"{found.num_grouped_pictures:,}",
             f"show one of {found.num_groups:,} photographs that are there more than once",
@@ -112,7 +112,7 @@ def _balance(statistics: DataStatistics) -> dict[str, object]:
         "plot": Figure(
             plots.class_balance(statistics), caption="Share of each class in each split; numbers are pictures."
         ),
-        "head": ["split", *total, "all", "of one level", *(["people"] if is_known else [])],
+        "head": ["split", *total, "all", "blank", *(["people"] if is_known else [])],
         "rows": [
             [
                 name,
@@ -134,7 +134,7 @@ def _pair_sheets(found: Duplicates, *, seed: int) -> Iterator[Figure]:
         ("Pairs found, drawn at random.", pairs[~found.near.mirrored]),
         ("Mirrored pairs.", pairs[found.near.mirrored]),
         ("Pairs with different labels.", pairs[differs]),
-        ("The least similar pairs that still count: here errors would be.", pairs[weakest]),
+        ("The least similar pairs that still count as duplicates; errors are most likely here.", pairs[weakest]),
     ]
     for caption, chosen in kinds:
         if len(chosen):
@@ -167,7 +167,7 @@ def _doubtful(faces: FaceSet, *, seed: int) -> Iterator[Figure]:
     kinds = [
         ("Most people say: not a face", majority == FERPLUS_COLUMNS.index("NF")),
         (
-            "Eight of ten people agree, and nobody sees what the label says",
+            "Eight of ten people agree, and no one voted for the label",
             (voted != NO_MAJORITY) & clear & (for_label == 0),
         ),
     ]
@@ -234,6 +234,6 @@ def _augmentation(faces: FaceSet, config: AugmentConfig, *, seed: int) -> dict[s
         chosen, config, seed=seed
     )
     return {
-        "everything": Figure(png_bytes(everything), "Everything together."),
+        "everything": Figure(png_bytes(everything), "All kinds together."),
         "kinds": [Figure(png_bytes(sheet), name) for name, sheet in alone.items()],
     }

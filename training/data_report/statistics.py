@@ -1,4 +1,4 @@
-"""Pure: the numbers of a data report, from the splits of a set."""
+"""The statistics of a data report, computed from the splits of a data set."""
 
 from __future__ import annotations
 

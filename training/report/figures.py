@@ -88,7 +88,7 @@ def main_rows(evaluation: Evaluation) -> Rows:
         name = f"without {evaluation.num_known} whose photograph is in training, exactly or nearly"
         rows.append(row(name, unknown))
     if (at_training := evaluation.accuracy_at_training_votes) is not None:
-        rows.append(["if people agreed as they do on training", "–", f"{100 * at_training:.1f} %"])
+        rows.append(["at the annotator agreement of the training data", "–", f"{100 * at_training:.1f} %"])
     rows += [
         row("balanced accuracy", heads, "balanced_accuracy"),
         row("macro F1", heads, "macro_f1"),
@@ -108,7 +108,7 @@ def _figure(head: HeadMetrics | None, name: str) -> Cell:
 def _vote_rows(votes: VoteFigures) -> Rows:
     modes = {
         "majority mode, 7 classes": votes.majority_mode,
-        "majority mode, 8 classes, contempt never answered": votes.majority_mode_with_contempt,
+        "majority mode, 8 classes, contempt never predicted": votes.majority_mode_with_contempt,
     }
     rows: Rows = [
         [f"{name}, {head.num_pictures:,} pictures", "–", _figure(head, "accuracy")]
@@ -171,7 +171,7 @@ def robustness_charts(robustness: Robustness) -> list[CaptionedChart]:
         for curve in robustness.curves
     ]
     sizes = _robustness_chart(robustness.face_sizes, heads, clean=None, low=low)
-    return [*charts, (sizes, "size of the face", "shrunk as those of people farther away")]
+    return [*charts, (sizes, "size of the face", "downscaled, as faces farther away")]
 
 
 def _robustness_chart(curve: RobustnessCurve, heads: dict[str, str], *, clean: Accuracy | None, low: float) -> Markup:
@@ -211,8 +211,8 @@ def map_charts(explanation: NetExplanation) -> list[CaptionedChart]:
     num_steps = len(explanation.quality[0].deletion_curve)
     places = ["0 %", *[""] * (num_steps - 2), "100 %"]
     kinds = {
-        "deletion": ("pixels wiped out", "Deletion: the sooner it falls, the truer the map"),
-        "insertion": ("pixels made sharp", "Insertion: the sooner it rises, the truer"),
+        "deletion": ("pixels deleted", "Deletion: the sooner it falls, the better the map"),
+        "insertion": ("pixels inserted", "Insertion: the sooner it rises, the better"),
     }
     charts = []
     for kind, (what, caption) in kinds.items():

@@ -1,4 +1,4 @@
-"""What the sections with pictures show: the surest errors, and what the net looks at."""
+"""What the sections with pictures show: the most confident errors, and saliency maps."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class TileRow:
     tiles: list[Tile]
 
 
-def surest_errors(faces: FaceSet, outputs: HeadOutputs) -> tuple[str, list[TileRow]]:
-    """For each class the wrong answers that the model was surest of, and what they were held against.
+def confident_errors(faces: FaceSet, outputs: HeadOutputs) -> tuple[str, list[TileRow]]:
+    """For each class the most confident wrong predictions; and what the truth is, in words.
 
-    That is the FER+ majority where the data has votes, else the label.
+    The truth is the FER+ majority where the data has votes, else the label.
 
     Args:
         faces: the pictures.

@@ -28,14 +28,14 @@ from training.report.figures import (
     robustness_rows,
     winner_rows,
 )
-from training.report.pictures import map_pictures, surest_errors
+from training.report.pictures import confident_errors, map_pictures
 
 _HEADS = {"ferplus": "FER+ head", "fer2013": "challenge head", "probabilities": "the head that events carry"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReportContent:
-    """All that a report tells.
+    """What a report shows.
 
     Attributes:
         manifest: of the model.
@@ -71,7 +71,7 @@ def write_report(content: ReportContent, path: Path) -> None:
 def build_report(content: ReportContent) -> str:
     """The page as text."""
     evaluation = content.evaluation
-    truth, errors = surest_errors(content.faces, content.outputs)
+    truth, errors = confident_errors(content.faces, content.outputs)
     return render_page(
         "training.report",
         "report.html",
@@ -112,7 +112,7 @@ def _robustness(robustness: Robustness) -> dict[str, object]:
     num_strengths = len(robustness.curves[0].accuracies)
     return {
         "lead": f"Accuracy on {robustness.num_pictures:,} pictures, in percent, under each corruption at five "
-        "strengths (the first place is the picture as it is). On average a corruption costs "
+        "strengths (the first point is the unchanged picture). On average a corruption costs "
         f"{accuracy_text(robustness.mean_drop)} points ({names}); mirroring changes {clean} to {mirrored}.",
         "charts": robustness_charts(robustness),
         "head": ["%", "weak", *[""] * (num_strengths - 2), "strong", "mean loss"],
@@ -123,11 +123,11 @@ def _robustness(robustness: Robustness) -> dict[str, object]:
 def _explanation(explanation: NetExplanation, manifest: ModelManifest) -> dict[str, object]:
     lead = (
         f"Gradient maps of the trained net ({explanation.source}; {_HEADS[explanation.head]}): where the evidence "
-        "for its answer lies, over the mean of all faces it was right about and over its surest right answers. "
+        "for its prediction lies, over the mean of all correctly classified faces and over the most confident ones. "
         "Grad-CAM is coarse; LayerCAM shows single edges."
     )
     if manifest.checkpoint_sha256 not in (None, explanation.checkpoint_sha256):
-        lead = "These maps are of another net than the model that this report is about. " + lead
+        lead = "These maps belong to a different net than the model of this report. " + lead
     return {
         "lead": lead,
         "maps": map_pictures(explanation),
@@ -155,8 +155,8 @@ def _facts(content: ReportContent) -> dict[str, str]:
         "licence of the weights": manifest.licence or "not given",
         "made with": ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items()) or "–",
         "pictures": f"{evaluation.num_pictures:,}, of them {evaluation.num_blank} blank",
-        "exact copies of training pictures": copies,
-        "photographs of training, exact or near": known,
+        "exact duplicates of training pictures": copies,
+        "exact or near duplicates of training photographs": known,
     }
     if evaluation.ferplus is None:
         facts["labels asked of"] = f"{evaluation.label_output}, what events carry"
@@ -169,11 +169,11 @@ def _facts(content: ReportContent) -> dict[str, str]:
 def _limits(evaluation: Evaluation) -> list[str]:
     agreement = evaluation.label_agreement
     limits = [
-        "A score says how people who look at the picture would call the expression; it does not say what anyone feels.",
-        "Intervals tell how much a figure would change with other pictures of the same kind, not with another kind.",
-        "Nothing here measures fairness between groups of people: the data has no such labels. Assume that it differs.",
-        "Spoiled pictures are made by formulas. Real cameras combine several of these faults at once.",
-        "Maps show where evidence lies, not why it counts. Trust them as far as deletion and insertion beat chance.",
+        "A score estimates how people name the expression in the picture; it does not say what the person feels.",
+        "Intervals cover other pictures of the same kind, not other kinds of pictures.",
+        "Fairness between groups of people is not measured: the data has no such labels. Assume differences.",
+        "Corruptions are synthetic. Real cameras combine several of them at once.",
+        "Maps show where evidence lies, not why it counts. Rely on them only where deletion and insertion beat chance.",
     ]
     if agreement is not None:
         limits.insert(

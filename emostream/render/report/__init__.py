@@ -1,1 +1,1 @@
-"""One page about what was seen in a file: who, when, which expressions, how far to trust it, and what made it."""
+"""A page about one analysed source: people, times, expressions, reliability and provenance."""

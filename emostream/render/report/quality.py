@@ -1,4 +1,4 @@
-"""Pure: events → sentences that say how far the figures of a report can be trusted."""
+"""Sentences about how reliable the values of a report are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from emostream.domain.event import UNKNOWN, EmotionEvent
 
 _FEW = 0.01  # what concerns less than one face in a hundred is not worth a sentence
 _EXPLANATIONS = {
-    "small": "less than 40 pixels high: the model was trained on faces of 48",
+    "small": "smaller than 40 pixels; the model was trained on faces of 48 pixels",
     "blurred": "blurred",
     "dark": "dark",
     "profile": "turned away from the camera",
@@ -25,7 +25,7 @@ class QualityCounts:
         num_frames, num_empty_frames: all, and those without a face.
         num_faces: over all frames.
         num_flagged: faces with at least one quality flag.
-        num_unknown: faces too bad to name an emotion.
+        num_unknown: faces whose quality is too low for an emotion.
         num_dropped, num_unclassified: frames that were lost, or whose faces kept their last scores.
         flags: faces per quality flag.
     """
@@ -53,11 +53,11 @@ class QualityCounts:
 
 
 def quality_notes(counts: QualityCounts, *, num_corrupt: int = 0, problem: str = "") -> list[str]:
-    """Sentences, the gravest first; at least one.
+    """Sentences, the most serious first; at least one.
 
     Args:
         counts: of the whole run.
-        num_corrupt: damaged pictures of the source.
+        num_corrupt: corrupt frames of the source.
         problem: why the source ended early; empty when it did not.
     """
     notes = [f"The source ended early: {problem}"] if problem else []
@@ -68,21 +68,21 @@ def quality_notes(counts: QualityCounts, *, num_corrupt: int = 0, problem: str =
         notes.append("No face had a quality flag.")
         return notes
     flagged = counts.num_flagged / counts.num_faces
-    notes.append(f"{flagged:.0%} of the faces have a quality flag, so their scores deserve less trust:")
+    notes.append(f"{flagged:.0%} of the faces have a quality flag; their scores are less reliable:")
     for flag, count in counts.flags.most_common():
         share = count / counts.num_faces
         shown = f"{share:.0%}" if share >= _FEW else "under 1%"
         notes.append(f"{shown} {_EXPLANATIONS.get(flag, flag)}.")
     if counts.num_unknown:
-        notes.append(f"{counts.num_unknown} faces were too bad to name an expression; they count as unknown.")
+        notes.append(f"{counts.num_unknown} faces count as unknown, because their quality is too low for a score.")
     return notes
 
 
 def _lost(counts: QualityCounts, num_corrupt: int) -> list[str]:
     sentences = (
-        (num_corrupt, "pictures of the source are damaged."),
-        (counts.num_dropped, "frames were dropped, because the source was faster than the machine."),
-        (counts.num_unclassified, "frames carry the scores of an earlier one, because the machine had too much work."),
-        (counts.num_empty_frames, "frames show no face."),
+        (num_corrupt, "frames of the source are corrupt."),
+        (counts.num_dropped, "frames were dropped because the source was faster than the machine."),
+        (counts.num_unclassified, "frames repeat earlier scores because the machine was overloaded."),
+        (counts.num_empty_frames, "frames have no face."),
     )
     return [f"{number} {sentence}" for number, sentence in sentences if number]

@@ -49,7 +49,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """All that the page tells.
+    """What the page shows.
 
     Attributes:
         source_name: shown as title; may be anything.
@@ -58,7 +58,7 @@ class RunRecord:
         recording: of the run.
         num_corrupt: damaged pictures of the source.
         problem: why the source ended early; empty when it did not.
-        source_facts, model_facts, settings_facts: what made the figures.
+        source_facts, model_facts, settings_facts: how the values were computed.
         files: names of the files of events beside the page.
     """
 
@@ -101,7 +101,7 @@ def report_page(record: RunRecord) -> str:
             "Source": record.source_facts,
             "Model": record.model_facts,
             "Settings": record.settings_facts,
-            "Files": [("events of every frame", name) for name in record.files],
+            "Files": [("events per frame", name) for name in record.files],
         },
     )
 
@@ -109,11 +109,11 @@ def report_page(record: RunRecord) -> str:
 def _tiles(record: RunRecord) -> dict[str, str]:
     summary, axis = record.recording.summary, record.axis
     return {
-        "length": time_text(axis.end_seconds - axis.start_seconds),
+        "duration": time_text(axis.end_seconds - axis.start_seconds),
         "frames": f"{summary.num_events:,}",
         "people": f"{len(summary.tracks):,}",
-        "faces in all frames": f"{summary.num_faces:,}",
-        "mostly": next(iter(_dominant_counts(record)), "–"),
+        "faces in total": f"{summary.num_faces:,}",
+        "dominant": next(iter(_dominant_counts(record)), "–"),
     }
 
 
@@ -123,7 +123,7 @@ def _timeline(record: RunRecord, most_seen: Sequence[TrackSummary]) -> dict[str,
     num_hidden = len(most_seen) - len(shown)
     caption = "The dominant expression of each person over time."
     if num_hidden:
-        caption += f" {num_hidden} more people were seen for a shorter time; they are in the table and in the files."
+        caption += f" {num_hidden} people who were seen for a shorter time are only in the table and the files."
     num_faces = record.recording.summary.num_faces
     shares = {emotion: count / num_faces for emotion, count in _dominant_counts(record).items()}
     in_order = sorted(most_seen, key=lambda track: track.track_id)
@@ -185,8 +185,8 @@ def _person(record: RunRecord, track: TrackSummary) -> dict[str, object]:
         "moments": [_moment_row(moment) for moment in moments],
         "pictures": [(_moment_row(moment), moment.jpeg) for moment in moments if moment.jpeg],
         "spans": [_span_row(span) for span in sorted(spans, key=lambda span: span.start_seconds)],
-        "spans_caption": f"When person {name} showed what"
-        + (f"; {num_hidden} shorter times are left out" if num_hidden else ""),
+        "spans_caption": f"Expressions of person {name}"
+        + (f"; {num_hidden} shorter intervals are omitted" if num_hidden else ""),
     }
 
 

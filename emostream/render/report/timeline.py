@@ -1,4 +1,4 @@
-"""Pure: events → what each person showed over time, in bounded memory however long the stream is."""
+"""The expressions of each person over time, in bounded memory however long the stream is."""
 
 from __future__ import annotations
 

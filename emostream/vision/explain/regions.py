@@ -1,4 +1,4 @@
-"""Pure: the parts of a face in its crop, by the five landmarks.
+"""The parts of a face in its crop, by the five landmarks.
 
 Places are given in the face's own frame: the origin between the eyes, the first axis along them, the second down the
 face, and the distance of the eyes as unit. The parts divide the crop: every pixel belongs to one.

@@ -80,13 +80,13 @@ def test_the_page_tells_who_showed_what_and_when() -> None:
     pictures = [value for tag, name, value in document.attributes if (tag, name) == ("img", "alt")]
     assert pictures == ["Person #0 at 0.0 s: happy", "Person #0 at 2.0 s: sad"]
     assert len(re.findall('role="img" aria-label="', page)) == 3, "each chart has a name"
-    assert "When person #0 showed what" in page, "and a table"
+    assert ("caption", "Expressions of person #0") in document.texts, "and a table"
 
 
 def test_without_pictures_there_are_none() -> None:
     page = report_page(record_of(acted(["happy"] * 50), has_pictures=False))
     assert "<img" not in page
-    assert "key moment" in page
+    assert ("th", "key moment") in Document(page).texts
 
 
 def test_nothing_is_asked_for_from_anywhere_and_the_policy_fits_the_page() -> None:
@@ -150,14 +150,14 @@ def test_a_crowd_is_summed_up() -> None:
     events = [event_of(0, *(face_of(number, "happy") for number in range(400)))]
     page = report_page(record_of(events))
     Document(page)
-    assert "370 more people" in page
+    assert "370 people" in page
     assert "The 12 of 400 people who were seen longest." in page
 
 
 def test_nobody_was_there() -> None:
     page = report_page(record_of([event_of(index) for index in range(3)]))
     Document(page)
-    assert "No face was found in 3 frames." in page
+    assert '<section id="people">' not in page
 
 
 @settings(max_examples=30)

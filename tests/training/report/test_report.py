@@ -31,12 +31,12 @@ _VOID = {"meta", "img", "link", "br", "rect", "line", "polyline", "circle"}
 
 
 class Structure(HTMLParser):
-    """Checks that tags are nested rightly, and keeps headings, addresses and texts."""
+    """Checks that tags are nested rightly, and keeps names of sections, addresses and texts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.headings: list[str] = []
+        self.sections: list[str] = []
         self.addresses: list[str] = []
         self.texts: list[tuple[str, str]] = []
         self.feed(text)
@@ -44,6 +44,7 @@ class Structure(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        self.sections += [value or "" for name, value in attrs if (tag, name) == ("section", "id")]
         assert tag not in ("script", "link", "iframe"), tag
         if tag not in _VOID:
             self.open.append(tag)
@@ -55,8 +56,6 @@ class Structure(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open:
             self.texts.append((self.open[-1], data))
-        if self.open and self.open[-1] == "h2":
-            self.headings.append(data)
 
 
 @pytest.fixture(scope="module")
@@ -86,17 +85,17 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> ReportContent:
 def test_everything_is_told_and_nothing_is_fetched(content: ReportContent) -> None:
     text = build_report(content)
     structure = Structure(text)
-    assert structure.headings == [
-        "Main figures",
-        "Votes",
-        "Classes",
-        "Confusions",
-        "Calibration",
-        "Spoiled pictures",
-        "Surest errors",
-        "What the net looks at",
-        "Model and data",
-        "Limits",
+    assert structure.sections == [
+        "summary",
+        "votes",
+        "classes",
+        "confusion",
+        "calibration",
+        "robustness",
+        "errors",
+        "saliency",
+        "facts",
+        "limitations",
     ]
     assert structure.addresses
     assert all(address.startswith("data:image/") for address in structure.addresses)
@@ -156,7 +155,7 @@ def test_a_browser_shows_it_and_leaves_nobody_out(
 
 def test_maps_of_another_net_are_called_so(content: ReportContent) -> None:
     assert content.explanation is not None
-    warning = "These maps are of another net"
+    warning = "different net"
     for sha256, is_warned in (("0" * 64, True), (content.explanation.checkpoint_sha256, False), (None, False)):
         manifest = content.manifest.model_copy(update={"checkpoint_sha256": sha256})
         assert (warning in build_report(dataclasses.replace(content, manifest=manifest))) == is_warned
@@ -168,12 +167,12 @@ def test_what_was_not_measured_is_left_out(content: ReportContent) -> None:
     text = build_report(
         dataclasses.replace(content, faces=faces, evaluation=evaluation, robustness=None, explanation=None)
     )
-    headings = Structure(text).headings
-    assert "Spoiled pictures" not in headings
-    assert "What the net looks at" not in headings
-    assert "Votes" not in headings
-    assert "FER+ majority" not in text.partition("<h2>Model and data")[0]
-    assert "copies of training pictures</th>" not in text.partition("<h2>Model and data")[0]
+    sections = Structure(text).sections
+    assert "robustness" not in sections
+    assert "saliency" not in sections
+    assert "votes" not in sections
+    assert "FER+ majority" not in text.partition('<section id="facts">')[0]
+    assert "copies of training pictures</th>" not in text.partition('<section id="facts">')[0]
 
 
 def test_a_report_is_complete_or_not_there(content: ReportContent, tmp_path: Path) -> None:
@@ -190,10 +189,10 @@ def test_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     report = tmp_path / "report.html"
     arguments = ["--data", str(data), "--model", str(model), "--report", str(report)]
     assert main([*arguments, "--robustness-pictures", "3"]) == 0
-    assert "Spoiled pictures" in Structure(report.read_text(encoding="utf-8")).headings
+    assert "robustness" in Structure(report.read_text(encoding="utf-8")).sections
     assert f"report: {report}" in capsys.readouterr().err
     assert main([*arguments, "--no-robustness"]) == 0
-    assert "Spoiled pictures" not in Structure(report.read_text(encoding="utf-8")).headings
+    assert "robustness" not in Structure(report.read_text(encoding="utf-8")).sections
     capsys.readouterr()
     assert main([*arguments, "--explanation", str(tmp_path)]) == 5
     assert "training.explain" in capsys.readouterr().err
