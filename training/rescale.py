@@ -3,9 +3,9 @@
 `python -m training.rescale --models emostream/models --data ../shared/data/fer2013 --split publictest`
 
 The temperature and the shifts of the head are fitted to the votes of the tenth of the split `training` that runs keep
-apart by default, so that the split that is measured has no part in them. All forms in the folder get the same scaling;
-their weights and the challenge head stay as they are. Before any file is written, each form has proved that it answers
-what it answered before, scaled so. What stands in the manifests is measured again.
+apart by default, so that the split that is measured has no part in them. All variants in the folder get the same
+scaling; their weights and the challenge head stay as they are. Before any file is written, each variant has proved that
+it answers what it answered before, scaled so. What stands in the manifests is measured again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import onnx
 
 from emostream.domain.emotion import EMOTIONS
 from emostream.errors import ConfigError, EmostreamError, ManifestError
-from emostream.vision.classify.packaged_models import PACKAGED_FORMS
+from emostream.vision.classify.packaged_models import PACKAGED_VARIANTS
 from emostream.vision.models.manifest import ModelManifest, manifest_path_for, save_manifest, sha256_of
 from training.config import DataConfig
 from training.convert.onnx_graph import set_metadata
@@ -51,7 +51,7 @@ _KEPT_METRICS = ("temperature_fer2013", "cross_fitted_ece", "largest_half_value"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pictures:
-    """What is fitted to, and what every form is measured on.
+    """What is fitted to, and what every variant is measured on.
 
     Attributes:
         fitted: with votes.
@@ -67,8 +67,8 @@ class Pictures:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RescaledForm:
-    """One form with its new scaling.
+class RescaledVariant:
+    """One variant with its new scaling.
 
     Attributes:
         path: of the ONNX file; its manifest lies beside it.
@@ -85,11 +85,11 @@ class RescaledForm:
 
 def rescale(
     models: Path, out: Path, pictures: Pictures, *, has_shifts: bool = True, note: str = ""
-) -> list[RescaledForm]:
-    """Write all forms of a folder with a new scaling of the FER+ head: all, or none when one fails its proof.
+) -> list[RescaledVariant]:
+    """Write all variants of a folder with a new scaling of the FER+ head: all, or none when one fails its proof.
 
     Args:
-        models: folder with the FP32 form, on which the scaling is fitted, and any others.
+        models: folder with the FP32 variant, on which the scaling is fitted, and any others.
         out: folder to write; may be the same.
         pictures: to fit to and to measure on.
         has_shifts: fit a shift for each class beside the temperature.
@@ -97,25 +97,25 @@ def rescale(
 
     Raises:
         ModelUnavailableError: the folder has no model.
-        ManifestError: a form is damaged, does not tell its scaling, or would answer something else.
-        ConfigError: there is no FP32 form, or there are no votes to fit to.
+        ManifestError: a variant is damaged, does not tell its scaling, or would answer something else.
+        ConfigError: there is no FP32 variant, or there are no votes to fit to.
     """
-    forms = manifests_in(models)
-    reference = next((form for form in forms if form[0].name == PACKAGED_FORMS["fp32"]), None)
+    variants = manifests_in(models)
+    reference = next((variant for variant in variants if variant[0].name == PACKAGED_VARIANTS["fp32"]), None)
     if reference is None:
-        raise ConfigError(f"{models} has no {PACKAGED_FORMS['fp32']}, the form that a scaling is fitted on")
+        raise ConfigError(f"{models} has no {PACKAGED_VARIANTS['fp32']}, the variant that a scaling is fitted on")
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".rescale-", dir=out) as name:
         folder = Path(name)
         fit = fit_distribution if has_shifts else fit_temperature
         scalings = _fit(*reference, pictures.fitted, folder, fit=fit)
         exact = _rescaled(*reference, scalings, pictures, folder, note=note)
-        others = [form for form in forms if form is not reference]
+        others = [variant for variant in variants if variant is not reference]
         rescaled = [
             exact,
-            *(_compared(_rescaled(*form, scalings, pictures, folder, note=note), exact) for form in others),
+            *(_compared(_rescaled(*variant, scalings, pictures, folder, note=note), exact) for variant in others),
         ]
-        return [_moved(form, out) for form in rescaled]
+        return [_moved(variant, out) for variant in rescaled]
 
 
 def _fit(path: Path, manifest: ModelManifest, faces: FaceSet, folder: Path, *, fit: Fit) -> HeadScalings:
@@ -135,8 +135,8 @@ def _fit(path: Path, manifest: ModelManifest, faces: FaceSet, folder: Path, *, f
 
 def _rescaled(
     path: Path, manifest: ModelManifest, scalings: HeadScalings, pictures: Pictures, folder: Path, *, note: str
-) -> RescaledForm:
-    """One form, saved in the folder and proved."""
+) -> RescaledVariant:
+    """One variant, saved in the folder and proved."""
     version = f"{manifest.version.rsplit('-', 1)[0]}-{scalings_digest(manifest.checkpoint_sha256 or '', scalings)}"
     graph = with_scalings(onnx.load(path), scalings)
     set_metadata(graph, {"version": version})
@@ -159,28 +159,28 @@ def _rescaled(
             f"shift_ferplus_{emotion}": shift for emotion, shift in zip(EMOTIONS, scalings.ferplus.shifts, strict=False)
         },
     }
-    return _with_metrics(RescaledForm(folder / path.name, written, evaluation, answers), metrics)
+    return _with_metrics(RescaledVariant(folder / path.name, written, evaluation, answers), metrics)
 
 
-def _compared(form: RescaledForm, exact: RescaledForm) -> RescaledForm:
-    """The form with its distance from the FP32 form in its manifest, as an export has that from the trained net."""
-    parity, drop = compare_heads(exact.answers, form.answers), accuracy_drop(exact.evaluation, form.evaluation)
+def _compared(variant: RescaledVariant, exact: RescaledVariant) -> RescaledVariant:
+    """The variant with its distance from FP32 in its manifest, as an export has that from the trained net."""
+    parity, drop = compare_heads(exact.answers, variant.answers), accuracy_drop(exact.evaluation, variant.evaluation)
     require_same_model(
         parity,
         drop,
-        precision=form.manifest.precision,
-        what=f"the form {form.path.name}",
-        num_ferplus=form.evaluation.num_ferplus,
+        precision=variant.manifest.precision,
+        what=f"the variant {variant.path.name}",
+        num_ferplus=variant.evaluation.num_ferplus,
     )
     figures = {f"parity_{name}": float(value) for name, value in dataclasses.asdict(parity).items()}
     figures |= {f"accuracy_drop_{name}": float(value) for name, value in dataclasses.asdict(drop).items()}
-    return _with_metrics(form, form.manifest.metrics | figures)
+    return _with_metrics(variant, variant.manifest.metrics | figures)
 
 
-def _with_metrics(form: RescaledForm, metrics: dict[str, float]) -> RescaledForm:
-    manifest = form.manifest.model_copy(update={"metrics": metrics})
-    save_manifest(manifest, model_path=form.path)
-    return dataclasses.replace(form, manifest=manifest)
+def _with_metrics(variant: RescaledVariant, metrics: dict[str, float]) -> RescaledVariant:
+    manifest = variant.manifest.model_copy(update={"metrics": metrics})
+    save_manifest(manifest, model_path=variant.path)
+    return dataclasses.replace(variant, manifest=manifest)
 
 
 def _logits(path: Path, manifest: ModelManifest, faces: FaceSet, folder: Path) -> HeadOutputs:
@@ -209,11 +209,11 @@ def _save(graph: onnx.ModelProto, manifest: ModelManifest, path: Path) -> ModelM
     return written
 
 
-def _moved(form: RescaledForm, out: Path) -> RescaledForm:
-    target = out / form.path.name
-    form.path.replace(target)
-    manifest_path_for(form.path).replace(manifest_path_for(target))
-    return dataclasses.replace(form, path=target)
+def _moved(variant: RescaledVariant, out: Path) -> RescaledVariant:
+    target = out / variant.path.name
+    variant.path.replace(target)
+    manifest_path_for(variant.path).replace(manifest_path_for(target))
+    return dataclasses.replace(variant, path=target)
 
 
 def _told(training_data: str, *, note: str) -> str:
@@ -249,22 +249,22 @@ def main(arguments: list[str] | None = None) -> int:
         pictures = load_pictures(
             options.data, split=options.split, look=options.near_duplicates, show_progress=sys.stderr.isatty()
         )
-        forms = rescale(
+        variants = rescale(
             options.models, options.out or options.models, pictures, has_shifts=options.shifts, note=options.note
         )
     except EmostreamError as exc:
         print(f"error: {exc}; nothing was written", file=sys.stderr)
         return exc.exit_code
-    for form in forms:
-        print(f"{form.path}: {form.manifest.precision}, {form.manifest.name} {form.manifest.version}")
-        for name, value in form.manifest.metrics.items():
+    for variant in variants:
+        print(f"{variant.path}: {variant.manifest.precision}, {variant.manifest.name} {variant.manifest.version}")
+        for name, value in variant.manifest.metrics.items():
             print(f"  {name:45} {value:.4f}")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.rescale", description="Scale the FER+ head anew.")
-    parser.add_argument("--models", type=Path, default=SHIPPED_MODEL.parent, help="folder of the model's forms")
+    parser.add_argument("--models", type=Path, default=SHIPPED_MODEL.parent, help="folder of the model's variants")
     parser.add_argument("--out", type=Path, help="folder to write; default: the same")
     parser.add_argument("--data", type=Path, required=True, help="as for training.evaluate, with a split training")
     parser.add_argument("--split", default="publictest", help="split to measure on; default: publictest")

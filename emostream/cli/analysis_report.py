@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,7 +19,7 @@ from emostream.config import Settings
 from emostream.decode.source import FrameSource
 from emostream.domain.event import EmotionEvent, FaceEmotion
 from emostream.domain.frame import Frame
-from emostream.domain.redact import redact, shown_address, shown_source
+from emostream.domain.redact import redact, shown_address
 from emostream.domain.stream import StreamSpec
 from emostream.errors import ConfigError, EmostreamError
 from emostream.files import write_whole
@@ -97,12 +98,12 @@ class AnalysisReport:
     ) -> None:
         manifest = load_manifest(model_path(settings.classify))
         record = RunRecord(
-            source_name=shown_address(spec.url) if "://" in spec.url else Path(spec.url).name,
+            source_name=_given_name(spec.url),
             created_at=datetime.now(UTC),
             labels=manifest.labels,
             recording=recording,
             num_corrupt=source.stats.num_corrupt,
-            problem=redact(problem),
+            problem=_without_folder(redact(problem), spec.url),
             source_facts=_source_facts(spec, source),
             model_facts=_model_facts(manifest, settings),
             settings_facts=_settings_facts(spec, settings),
@@ -177,10 +178,11 @@ def write_page(content: str, path: Path) -> None:
 
 def _source_facts(spec: StreamSpec, source: FrameSource) -> Facts:
     info = source.info
-    facts = [("name", shown_source(spec.url))]
-    path = Path(spec.url.removeprefix("file://"))
-    with contextlib.suppress(OSError, ValueError):  # no file of this machine
-        facts += [("size", f"{path.stat().st_size:,} bytes"), ("SHA-256", sha256_of(path))]
+    facts = [("name", _given_name(spec.url))]
+    path = _local_path(spec.url)
+    with contextlib.suppress(OSError, ValueError):  # it went away meanwhile
+        if path is not None:
+            facts += [("size", f"{path.stat().st_size:,} bytes"), ("SHA-256", sha256_of(path))]
     facts += [
         ("pictures", f"{info.width}×{info.height} pixels, {info.codec}"),
         ("declared rate", "unknown" if info.declared_fps is None else f"{info.declared_fps:.2f} frames per second"),
@@ -213,5 +215,31 @@ def _settings_facts(spec: StreamSpec, settings: Settings) -> Facts:
     sections: dict[str, Any] = {"detect": settings.detect, "track": settings.track, "classify": settings.classify}
     return [
         *sampling,
-        *((f"{name}.{field}", str(value)) for name, section in sections.items() for field, value in section),
+        *(
+            (f"{name}.{field}", value.name if isinstance(value, Path) else str(value))
+            for name, section in sections.items()
+            for field, value in section
+        ),
     ]
+
+
+def _local_path(url: str) -> Path | None:
+    """The file of this machine that a source is, if it is one."""
+    if url.lower().startswith("file://"):
+        return Path(url[len("file://") :])
+    return None if "://" in url else Path(url)
+
+
+def _given_name(url: str) -> str:
+    """How a file that is given away names the source: where it lies on this machine is nobody's business."""
+    path = _local_path(url)
+    return shown_address(url) if path is None else path.name
+
+
+def _without_folder(text: str, url: str) -> str:
+    """Without the folder of the source."""
+    path = _local_path(url)
+    if path is not None:
+        for folder in (path.parent, path.absolute().parent, path.resolve().parent):
+            text = text.replace(f"{folder}{os.sep}", "") if folder.name else text
+    return text

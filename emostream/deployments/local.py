@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import re
+import secrets
 import signal
 import socket
 import threading
@@ -48,7 +49,10 @@ def error_of_ray(exc: Exception, *, address: str | None) -> EmostreamError:
     """
     reason = _first_line(exc)
     if address is not None:
-        return ConfigError(f"there is no Ray cluster that can be used at {address}: {reason}")
+        return ConfigError(
+            f"there is no Ray cluster that can be used at {address}: {reason.rstrip('.')}; "
+            "if there is one, set RAY_AUTH_TOKEN to the token that it asks for"
+        )
     if is_slow_start(exc):
         return EmostreamError(
             "Ray did not start within its limit of 30 s, twice in a row: this machine is too busy, or short of memory. "
@@ -89,6 +93,7 @@ _STOP_SECONDS = 6.0
 _APP_SECONDS = 300.0
 _GONE_SECONDS = 15.0  # measured: 2 s without a raylet, 7 s without a head
 _POLL_SECONDS = 0.2  # Serve tells nobody that an application is up
+_RAY_TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 _START_ATTEMPTS = 2  # Ray waits 30 s for itself, which a machine may miss that starts many other things as well
 
 
@@ -160,7 +165,11 @@ def _end_ray(*, is_gone: bool) -> None:
 
 def _start_ray(settings: Settings, *, address: str | None) -> None:
     if address is None:
-        os.environ.setdefault(*PROXY_ENVIRONMENT)  # all processes of this Ray get it
+        # All processes of this Ray get these from here.
+        os.environ.setdefault(*PROXY_ENVIRONMENT)
+        if not any(map(os.environ.get, _RAY_TOKENS)):
+            # Ray asks for a token by default; the one that it would make is readable by everybody, in the home.
+            os.environ[_RAY_TOKENS[0]] = secrets.token_hex(32)
     for attempts_left in reversed(range(_START_ATTEMPTS)):
         try:
             with _own_signal_handlers():

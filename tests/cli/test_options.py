@@ -16,7 +16,7 @@ def test_the_source_itself_under_any_name(tmp_path: Path, form: str) -> None:
     source.touch()
     link.symlink_to(source)
     for path in (source, link):
-        with pytest.raises(ConfigError, match="a.mp4|b.mp4"):
+        with pytest.raises(ConfigError, match=r"a\.mp4|b\.mp4"):
             check_is_not_source(path, form.format(source), what="the video")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -21,8 +22,8 @@ import psutil
 from emostream.deployments.http_proxy import ENVIRONMENT
 from tests.ports import unused_port
 
-# Ray would keep a token for whoever runs the tests in their home.
-OPEN = {"RAY_AUTH_MODE": "disabled"}
+# As the manual says; without it nobody joins, deploys or looks.
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 _START_SECONDS = 120.0
 _START_ATTEMPTS = 2
@@ -44,7 +45,7 @@ class RayCluster:
         """`serve deploy`, which returns before the application is up."""
         serve = str(Path(sys.executable).with_name("serve"))
         command = [serve, "deploy", str(config), "--address", self.dashboard_url]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | OPEN, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | TOKEN, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -64,7 +65,7 @@ def ray_cluster(*, redis_url: str, log: Path) -> Iterator[RayCluster]:
     }
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--disable-usage-stats"]
     command += [f"--{name}={value}" for name, value in options.items()]
-    environment = os.environ | OPEN | dict([ENVIRONMENT]) | {"EMOSTREAM_PUBLISH__REDIS_URL": redis_url}
+    environment = os.environ | TOKEN | dict([ENVIRONMENT]) | {"EMOSTREAM_PUBLISH__REDIS_URL": redis_url}
     cluster = RayCluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard_port}")
     with log.open("w") as output:
         process = _started(command, environment, cluster=cluster, output=output)
@@ -91,8 +92,9 @@ def _started(
 
 
 def _answers(url: str) -> bool:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {TOKEN['RAY_AUTH_TOKEN']}"})
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(request, timeout=5) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False

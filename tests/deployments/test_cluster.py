@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import urllib.error
+import urllib.request
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ from emostream.domain.stream import StreamState
 from emostream.errors import EmostreamError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from tests.conftest import REPOSITORY
-from tests.deployments.ray_cluster import OPEN, RayCluster, ray_cluster
+from tests.deployments.ray_cluster import TOKEN, RayCluster, ray_cluster
 from tests.deployments.service_process import running_service, wait_for
 from tests.deployments.test_serve import published
+from tests.integration.command_line import run_emostream
+from tests.ports import unused_port
 from tests.service.mjpeg_server import mjpeg_server
 
 pytest.importorskip("ray")
@@ -50,8 +54,8 @@ def scaled_config(*, port: int) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def _open_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in OPEN.items():
+def _with_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in TOKEN.items():
         monkeypatch.setenv(name, value)
 
 
@@ -70,6 +74,21 @@ def test_the_service_on_a_cluster_of_somebody_else(tmp_path: Path) -> None:
             service.stop()
         # The cluster goes on, and takes what an operator deploys: its interface stays where the first one was.
         workers_follow_streams(cluster, url, port=port, redis_url=redis.url, folder=tmp_path)
+
+
+def test_a_cluster_takes_nobody_without_its_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with EmbeddedRedis() as redis, ray_cluster(redis_url=redis.url, log=tmp_path / "ray.log") as cluster:
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+        refused = run_emostream(
+            "serve", "--address", cluster.address, "--redis", redis.url, "--port", str(unused_port())
+        )
+        assert refused.code == 2
+        assert f"there is no Ray cluster that can be used at {cluster.address}" in refused.err
+        assert "RAY_AUTH_TOKEN" in refused.err
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{cluster.dashboard_url}/api/serve/applications/", timeout=30)
+        assert caught.value.code == 401
+        caught.value.close()
 
 
 def workers_follow_streams(cluster: RayCluster, url: str, *, port: int, redis_url: str, folder: Path) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import cv2
@@ -32,6 +36,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     log = tmp_path_factory.mktemp("service") / "serve.log"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EMOSTREAM_SERVICE__MAX_REQUESTS_PER_SECOND", "0")
+        patch.setenv("XDG_CACHE_HOME", os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"))  # with models
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+            patch.delenv(name, raising=False)
         with running_service("--allow-network", "127.0.0.0/8", log=log) as service:
             yield service
 
@@ -63,6 +71,28 @@ def num_open(opened: Sequence[socket.socket]) -> int:
     """Connections that the service keeps."""
     established = 1
     return sum(it.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == established for it in opened)
+
+
+def test_nobody_commands_its_ray_without_the_token(service: Service) -> None:
+    """The token is in the environment of its processes, and in no file of the home."""
+    environment = psutil.Process(service.actor_pid("ProxyActor")).environ()
+    assert environment["RAY_AUTH_MODE"] == "token"
+    assert len(environment["RAY_AUTH_TOKEN"]) == 64
+    assert not (Path(environment["HOME"]) / ".ray").exists()
+    (gcs,) = [process for process in service.descendants() if process.name() == "gcs_server"]
+    port = next(it.laddr.port for it in gcs.net_connections("tcp") if it.status == psutil.CONN_LISTEN)
+    program = f"import ray; ray.init(address='127.0.0.1:{port}', logging_level='ERROR'); print('connected')"
+    for wrong in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | wrong,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode != 0
+        assert "connected" not in done.stdout
 
 
 def test_half_sent_requests_stop_nothing(service: Service) -> None:

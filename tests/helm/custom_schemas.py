@@ -1,8 +1,8 @@
 """Schemas of the fields that the chart uses of other people's resource kinds; anything else in them is a mistake.
 
 Written from KubeRay's API reference (ray.io/v1: RayServiceSpec, RayClusterSpec, HeadGroupSpec, WorkerGroupSpec,
-AutoscalerOptions, GcsFaultToleranceOptions), the Prometheus operator's (PodMonitor, PrometheusRule) and the Gateway
-API's (HTTPRoute v1). Pod templates are checked as pods by the Kubernetes schemas instead (`validation.py`).
+AuthOptions, AutoscalerOptions, GcsFaultToleranceOptions), the Prometheus operator's (PodMonitor, PrometheusRule) and
+the Gateway API's (HTTPRoute v1). Pod templates are checked as pods by the Kubernetes schemas instead (`validation.py`).
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ _RAY_CLUSTER = _object(
         "workerGroupSpecs": _list_of(_WORKER_GROUP),
     },
     {
+        "authOptions": _object({"mode": {"enum": ["token", "disabled"]}}),
         "autoscalerOptions": _object(
             {},
             {

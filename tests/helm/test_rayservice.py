@@ -126,6 +126,12 @@ def test_the_version_of_ray_is_the_pinned_one(helm: Helm) -> None:
     assert f"ray=={version}" in pins
 
 
+def test_ray_asks_for_tokens(helm: Helm) -> None:
+    cluster = only(helm.render(), "RayService")["spec"]["rayClusterConfig"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert "authOptions" not in only(helm.render({"rayTokens": False}), "RayService")["spec"]["rayClusterConfig"]
+
+
 def test_the_hash_of_the_generated_token_and_only_the_hash_is_in_the_settings(helm: Helm) -> None:
     documents = helm.render()
     token = base64.b64decode(named(documents, "Secret")["demo-emostream-api"]["data"]["token"]).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -102,6 +103,34 @@ def test_a_source_that_ends_early_has_a_report_that_says_so(tmp_path: Path) -> N
     assert '<section id="reliability">' in page
     assert '<section id="people">' not in page
     assert re.search(r"<li>The source ended early: .+</li>", page)
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_the_files_do_not_tell_where_the_source_lies(tmp_path: Path, scheme: str) -> None:
+    """A user's folders say who that is; a report is given to others. The model's folder is named no more than these."""
+    centerface_path()
+    home = tmp_path / "home of alice"
+    home.mkdir()
+    whole = media.make_clip(
+        home / "whole.mp4", num_frames=100, picture=lambda index: media.textured_picture(index, width=64, height=48)
+    )
+    cut = media.cut_file(whole, home / "private clip.mp4")
+    detector = shutil.copy(centerface_path(), home / "detector.onnx")
+    outcome = run_emostream(
+        "analyze",
+        f"{scheme}{cut}",
+        *("--report", tmp_path / "out.html", "--annotate", tmp_path / "out.mp4", "--json"),
+        environment={"EMOSTREAM_DETECT__PATH": str(detector)},
+    )
+    assert outcome.code == 4, outcome.err
+    page = (tmp_path / "out.html").read_text(encoding="utf-8")
+    assert "private clip.mp4" in page
+    assert "The source ended early" in page
+    written = [path for path in tmp_path.iterdir() if path.is_file()]
+    assert {path.suffix for path in written} >= {".html", ".csv", ".mp4"}
+    for path in written:
+        for known in (b"alice", str(tmp_path).encode(), str(tmp_path).encode("utf-16-le")):
+            assert known not in path.read_bytes(), path
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emostream.errors import ConfigError
-from training.compare import Variant, Row, main, markdown_table, notes_on, read_configs
+from training.compare import Row, Variant, main, markdown_table, notes_on, read_configs
 from training.config import TrainConfig, TransferConfig, load_config, save_config
 from training.loop.checkpoint import load_checkpoint
 

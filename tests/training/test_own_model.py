@@ -261,7 +261,7 @@ def test_contempt_is_a_class_of_who_has_it(tmp_path: Path) -> None:
     data = save_class_folders(tmp_path / "data", eight, num=5)
     config = load_config(write_settings(tmp_path / "s.yaml", data, epochs=1))
     fit(config, tmp_path / "run", show_progress=False)
-    (report,) = export(tmp_path / "run", tmp_path / "out", forms=(FORMS["fp32"],))
+    (report,) = export(tmp_path / "run", tmp_path / "out", variants=(VARIANTS["fp32"],))
     assert report.manifest.labels == (*EMOTIONS, "contempt")
     for model, num in ((report.path, 40), (SHIPPED_MODEL, 35)):
         assert evaluate_main(["--data", str(data), "--model", str(model), "--json"]) == 0

@@ -17,7 +17,7 @@ from tests.training.data.test_load import save_contact_sheet
 from tests.training.made import VOTE_COLUMN, made_faces, save_npz
 from tests.training.tiny_nets import outputs_of
 from tests.training.trained_nets import save_tiny_run
-from training.convert.variants import FORMS
+from training.convert.variants import VARIANTS
 from training.data.face_set import FaceSet
 from training.export import export
 from training.measure.scalings import HeadScalings
@@ -30,13 +30,13 @@ NAMES = [f"{name}.onnx" for name in FILES]
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The forms of a run whose scaling was fitted to what is measured: all people say disgust there."""
+    """The variants of a run whose scaling was fitted to what is measured: all people say disgust there."""
     folder = tmp_path_factory.mktemp("exported")
     faces = made_faces(70, seed=4)
     assert faces.votes is not None
     faces.votes[:, VOTE_COLUMN[EMOTIONS.index("disgust")]] += 8
     run = save_tiny_run(folder / "run", validation=save_npz(faces, folder / "set.npz"))
-    export(run, folder / "models", forms=[FORMS[name] for name in ("int8", "fp32", "fp16")])
+    export(run, folder / "models", variants=[VARIANTS[name] for name in ("int8", "fp32", "fp16")])
     return folder / "models"
 
 

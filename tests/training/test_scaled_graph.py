@@ -1,4 +1,4 @@
-"""Another scaling of finished files: they answer the same logits, scaled so, in every form."""
+"""Another scaling of finished files: they answer the same logits, scaled so, in every variant."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from emostream.errors import ManifestError
 from tests.onnx_models import classifier_model
 from tests.training.tiny_nets import CROPS, outputs_of, tiny_net
 from training.convert.onnx_graph import ServedModel, onnx_from_model
-from training.convert.variants import FORMS, FormName, write_form
+from training.convert.variants import VARIANTS, VariantName, write_variant
 from training.measure.inference import HeadOutputs
 from training.measure.scalings import HeadScalings
 from training.measure.temperature import Scaling
@@ -49,20 +49,22 @@ def test_what_is_put_in_is_as_if_it_had_been_exported(
     assert_same(outputs_of(again, tmp_path), outputs_of(graph_with(*before), tmp_path))
 
 
-@pytest.mark.parametrize("name", list(FORMS))
-def test_every_form_takes_another_scaling(tmp_path: Path, name: FormName) -> None:
-    form = write_form(graph_with(SHIFTED, PLAIN), FORMS[name], np.repeat(CROPS, 3, axis=0)).graph
-    before = form.SerializeToString()
-    plain = outputs_of(with_scalings(form, HeadScalings()), tmp_path)
-    rescaled = outputs_of(with_scalings(form, HeadScalings(PLAIN, SHIFTED)), tmp_path)
+@pytest.mark.parametrize("name", list(VARIANTS))
+def test_every_form_takes_another_scaling(tmp_path: Path, name: VariantName) -> None:
+    variant = write_variant(graph_with(SHIFTED, PLAIN), VARIANTS[name], np.repeat(CROPS, 3, axis=0)).graph
+    before = variant.SerializeToString()
+    plain = outputs_of(with_scalings(variant, HeadScalings()), tmp_path)
+    rescaled = outputs_of(with_scalings(variant, HeadScalings(PLAIN, SHIFTED)), tmp_path)
     logits = HeadOutputs(np.log(plain.ferplus), np.log(plain.fer2013))
     expected = HeadOutputs(
         softmax(PLAIN.apply(logits.ferplus), axis=1).astype(np.float32),
         softmax(SHIFTED.apply(logits.fer2013), axis=1).astype(np.float32),
     )
     assert_same(rescaled, expected)
-    assert_same(outputs_of(with_scalings(form, HeadScalings(SHIFTED, PLAIN)), tmp_path), outputs_of(form, tmp_path))
-    assert form.SerializeToString() == before, "the model that was given is not changed"
+    assert_same(
+        outputs_of(with_scalings(variant, HeadScalings(SHIFTED, PLAIN)), tmp_path), outputs_of(variant, tmp_path)
+    )
+    assert variant.SerializeToString() == before, "the model that was given is not changed"
 
 
 def test_a_model_of_another_kind_is_refused() -> None:

@@ -15,6 +15,7 @@ from emostream.config import ServiceSettings, Settings
 from emostream.errors import EmostreamError
 from emostream.service.api.answer_window import AnswerWindow
 from emostream.service.api.context import ApiContext, Context
+from emostream.service.api.docs import add_docs
 from emostream.service.api.events import add_events
 from emostream.service.api.jobs import add_jobs
 from emostream.service.api.limits import BodyLimit, RateLimit
@@ -58,6 +59,8 @@ def build_api(
         version=version("emostream"),
         summary="Watch video, follow every face, publish its expression as events.",
         lifespan=lifespan,
+        docs_url=None,  # the framework's pages load scripts from a CDN
+        redoc_url=None,
     )
     _add_limits(app, service, max_untold_bytes=max_untold_bytes)
     add_problem_handlers(app)
@@ -69,6 +72,7 @@ def build_api(
     add_events(app, reading=reading)
     add_previews(app, reading=reading)
     add_pictures(app, reading=reading)
+    add_docs(app)
     add_console(app)
     return app
 

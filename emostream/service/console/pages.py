@@ -39,19 +39,22 @@ CONTENT_SECURITY_POLICY = "; ".join(
 )
 """The page may load and ask this service only, has no scripts or styles in its markup, and stands in no frame."""
 
-_HEADERS = {
-    "Cache-Control": "no-cache",  # kept, but asked for each time: after an upgrade no old file stays beside new ones
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+
+def security_headers(policy: str) -> dict[str, str]:
+    """Headers of a page, or a file of one, under a content security policy."""
+    return {
+        "Cache-Control": "no-cache",  # kept, and asked for each time: no old file stays beside new ones
+        "Content-Security-Policy": policy,
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
 
 
 @dataclass(frozen=True, slots=True)
-class ConsoleFile:
-    """One file of the console.
+class StaticFile:
+    """One file that is served from memory.
 
     Attributes:
         content: its bytes.
@@ -63,36 +66,40 @@ class ConsoleFile:
     media_type: str
     etag: str
 
+    @classmethod
+    def of(cls, content: bytes, *, suffix: str) -> StaticFile:
+        """With the media type of names that end like this."""
+        return cls(content, _MEDIA_TYPES[suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
 
-def console_files() -> dict[str, ConsoleFile]:
+
+def console_files() -> dict[str, StaticFile]:
     """All files by name, with `palette.json`: the colours of emotions are those of annotated videos."""
     found = {path.name: path.read_bytes() for path in sorted(_FOLDER.iterdir()) if path.suffix in _MEDIA_TYPES}
     found["palette.json"] = json.dumps(
         {"emotions": {name: hex_of(colour) for name, colour in EMOTION_COLOURS.items()}, "other": hex_of(OTHER_COLOUR)}
     ).encode()
-    return {
-        name: ConsoleFile(content, _MEDIA_TYPES[Path(name).suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
-        for name, content in found.items()
-    }
+    return {name: StaticFile.of(content, suffix=Path(name).suffix) for name, content in found.items()}
 
 
 def add_console(app: FastAPI) -> None:
     """The paths of the console. No token is needed: there is nothing in these files that is not in the package."""
     files = console_files()
+    headers = security_headers(CONTENT_SECURITY_POLICY)
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def console(request: Request) -> Response:
-        return _answer(files[_INDEX], request)
+        return answer_with(files[_INDEX], request, headers=headers)
 
     @app.api_route("/console/{name}", methods=["GET", "HEAD"], include_in_schema=False)
     async def console_file(name: str, request: Request) -> Response:
         if name not in files or name == _INDEX:
             raise HTTPException(404, "the console has no such file; was it of another version? Load the page again")
-        return _answer(files[name], request)
+        return answer_with(files[name], request, headers=headers)
 
 
-def _answer(file: ConsoleFile, request: Request) -> Response:
-    headers = _HEADERS | {"ETag": file.etag}
+def answer_with(file: StaticFile, request: Request, *, headers: dict[str, str]) -> Response:
+    """The file, or that the browser has it already."""
+    headers = headers | {"ETag": file.etag}
     # Proxies that compress on the way make the tag a weak one.
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     if file.etag in known:
