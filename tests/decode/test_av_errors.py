@@ -10,7 +10,14 @@ from av import error
 
 from emostream.decode.av_errors import source_error
 from emostream.domain.stream import StreamKind
-from emostream.errors import DecodeError, SourceError, SourceRejectedError, SourceTimeoutError, SourceUnavailableError
+from emostream.errors import (
+    DecodeError,
+    SourceError,
+    SourceNotHereError,
+    SourceRejectedError,
+    SourceTimeoutError,
+    SourceUnavailableError,
+)
 
 URL = "rtsp://admin:hunter2@camera/1?token=hunter2"
 LIVE, FILE = StreamKind.LIVE, StreamKind.FILE
@@ -31,7 +38,7 @@ LIVE, FILE = StreamKind.LIVE, StreamKind.FILE
         (error.TimeoutError, FILE, SourceTimeoutError, "no answer within 4 s"),
         (error.ProtocolNotFoundError, FILE, SourceRejectedError, "protocol"),
         (error.DecoderNotFoundError, FILE, SourceRejectedError, "decoder"),
-        (error.PermissionError, FILE, SourceRejectedError, "permission denied"),
+        (error.PermissionError, FILE, SourceNotHereError, "permission denied"),
         (error.InvalidDataError, FILE, SourceRejectedError, "expected a video that FFmpeg can read"),
         (error.InvalidDataError, LIVE, SourceUnavailableError, "reachable"),
         (error.EOFError, FILE, SourceRejectedError, "expected a video"),

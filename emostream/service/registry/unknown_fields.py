@@ -30,7 +30,7 @@ def with_unknown(known: Mapping[str, Any], unknown: Mapping[str, Any]) -> dict[s
     """The inverse: `known` with what was found beside it; where both have a value, that of `known` counts.
 
     >>> with_unknown({"b": {"c": 4}}, {"a": 1, "b": {"d": 3}})
-    {'a': 1, 'b': {'c': 4, 'd': 3}}
+    {'a': 1, 'b': {'d': 3, 'c': 4}}
     """
     merged = {name: value for name, value in unknown.items() if name not in known}
     for name, value in known.items():

@@ -68,7 +68,7 @@ def test_shapes_may_vary(rtx: TrtPackage) -> None:
 def test_what_the_package_says_goes_to_the_log_and_not_to_the_terminal(
     rtx: TrtPackage, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with caplog.at_level(logging.INFO), pytest.raises(ManifestError):
+    with caplog.at_level(logging.INFO, logger="emostream"), pytest.raises(ManifestError):
         build_engine(rtx, b"not a model", profiles=PROFILES)
     assert "emostream.vision.engines.trt.package" in {record.name for record in caplog.records}
     assert capfd.readouterr() == ("", "")

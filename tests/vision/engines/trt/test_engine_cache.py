@@ -150,7 +150,7 @@ def test_a_service_goes_on_where_engines_cannot_be_kept(tmp_path: Path, caplog: 
 def test_a_side_file_that_cannot_be_kept_does_no_harm(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     cache = EngineCache(tmp_path / "file")
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="emostream"):
         cache.store_side_file("timing.cache", b"measured")
     assert "cannot be kept" in caplog.text
     assert cache.load_side_file("timing.cache") is None
