@@ -60,7 +60,7 @@ def bytes_in(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_every_form_gets_the_scaling_of_a_tenth_of_training(
+def test_every_variant_gets_the_scaling_of_a_tenth_of_training(
     tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = save_data(tmp_path / "data")

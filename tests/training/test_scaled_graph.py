@@ -50,7 +50,7 @@ def test_what_is_put_in_is_as_if_it_had_been_exported(
 
 
 @pytest.mark.parametrize("name", list(VARIANTS))
-def test_every_form_takes_another_scaling(tmp_path: Path, name: VariantName) -> None:
+def test_every_variant_takes_another_scaling(tmp_path: Path, name: VariantName) -> None:
     variant = write_variant(graph_with(SHIFTED, PLAIN), VARIANTS[name], np.repeat(CROPS, 3, axis=0)).graph
     before = variant.SerializeToString()
     plain = outputs_of(with_scalings(variant, HeadScalings()), tmp_path)
