@@ -17,7 +17,7 @@ from emostream.errors import ConfigError, ServiceUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
 from emostream.service.registry.store import RegistryStore
-from tests.media import make_clip
+from tests.media import make_clip, textured_picture
 from tests.ports import unused_port
 from tests.service.conftest import SETTINGS, redis_server, store
 from tests.service.http_service import served_api
@@ -116,7 +116,15 @@ async def test_jobs(base: str, tmp_path: Path) -> None:
 
 
 async def test_pictures(base: str, shared_data: Path, tmp_path: Path) -> None:
-    picture = make_clip(tmp_path / "picture.png", num_frames=1, codec="png", pix_fmt="rgb24", width=320, height=240)
+    picture = make_clip(
+        tmp_path / "picture.png",
+        num_frames=1,
+        codec="png",
+        pix_fmt="rgb24",
+        width=320,
+        height=240,
+        picture=lambda index: textured_picture(index, width=320, height=240),
+    )
     async with AsyncServiceClient(base) as client:
         for given in (picture, picture.read_bytes(), f"file://{picture}"):
             assert (await client.classify(given)).frame_width == 320
