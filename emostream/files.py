@@ -1,4 +1,8 @@
-"""Files that are complete or not there: written beside their place and then renamed into it."""
+"""Files that are complete or not there, and files for their owner alone.
+
+What is written whole is written beside its place and then renamed into it. What holds passwords, or says who showed
+what, is for its owner alone, whatever the umask.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,14 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from emostream.errors import EmostreamError
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -77,3 +84,55 @@ def _file_error(exc: BaseException | None) -> OSError | None:
     while exc is not None and not isinstance(exc, OSError):
         exc = exc.__cause__ or exc.__context__
     return exc
+
+
+def make_private_folder(folder: Path, *, is_ours: Callable[[str], bool] = lambda name: True) -> None:
+    """Make the folder; what an earlier version left in it is narrowed as well.
+
+    A folder that holds anything else is left as it is, and ours in it is narrowed: it may be somebody's home. So is one
+    that belongs to another user, as volumes do that are mounted for a group.
+
+    Args:
+        folder: parents are made with the usual rights.
+        is_ours: whether an entry of this name is ours to narrow, with all that is in it.
+
+    Raises:
+        OSError: it cannot be made or looked into.
+    """
+    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    names = [entry.name for entry in folder.iterdir()]
+    if all(map(is_ours, names)):
+        _narrow(folder, FOLDER_MODE)
+    for name in filter(is_ours, names):
+        _narrow_all(folder / name)
+
+
+def make_private_file(path: Path) -> None:
+    """An empty file, or the one that is there, for its owner alone; its folder must be there.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.touch(mode=FILE_MODE)
+    _narrow(path, FILE_MODE)
+
+
+def _narrow_all(path: Path) -> None:
+    if path.is_symlink():
+        return
+    if not path.is_dir():
+        _narrow(path, FILE_MODE)
+        return
+    _narrow(path, FOLDER_MODE)
+    for folder, folders, files in os.walk(path):
+        for name in folders:
+            _narrow(Path(folder, name), FOLDER_MODE)
+        for name in files:
+            _narrow(Path(folder, name), FILE_MODE)
+
+
+def _narrow(path: Path, mode: int) -> None:
+    """Take rights away; one that belongs to another user, or went away meanwhile, stays."""
+    with contextlib.suppress(PermissionError, FileNotFoundError):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & mode)

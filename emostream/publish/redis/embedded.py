@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Self
 
 from emostream.errors import ConfigError, SinkUnavailableError
+from emostream.files import make_private_folder
 from emostream.machine_limits import usable_memory_bytes
-from emostream.private_files import make_private_folder
 from emostream.publish.redis import server_guard
 
 _HOST = "127.0.0.1"

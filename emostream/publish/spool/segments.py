@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from emostream.private_files import FOLDER_MODE, make_private_file
+from emostream.files import FOLDER_MODE, make_private_file
 
 _HEADER = struct.Struct(">IIc")  # length of the content, its CRC-32, its kind
 _SUFFIX = ".spool"

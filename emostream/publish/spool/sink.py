@@ -14,7 +14,7 @@ from typing import IO, Self
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.stream import StreamKind, StreamState
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
-from emostream.private_files import make_private_file, make_private_folder
+from emostream.files import make_private_file, make_private_folder
 from emostream.publish.retry import retry_delays
 from emostream.publish.sink import EventSink, publish_summary
 from emostream.publish.spool.segments import Record

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from emostream.domain.event import EmotionEvent
 from emostream.errors import EventRejectedError
-from emostream.private_files import make_private_file
+from emostream.files import make_private_file
 from emostream.publish.spool.segments import Peeked, QueueFullError, Record, SegmentQueue
 from emostream.wire.events import event_from_json
 

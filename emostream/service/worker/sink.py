@@ -9,7 +9,7 @@ from collections.abc import Callable
 from emostream.config import PublishSettings
 from emostream.domain.stream import StreamKind
 from emostream.errors import ConfigError
-from emostream.private_files import make_private_folder
+from emostream.files import make_private_folder
 from emostream.publish.redis.sink import RedisSink
 from emostream.publish.registry import open_redis_sink
 from emostream.publish.spool.sink import SpoolBusyError, SpoolSink

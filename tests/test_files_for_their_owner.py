@@ -11,7 +11,7 @@ import redis
 
 from emostream.config import PublishSettings
 from emostream.domain.stream import StreamKind
-from emostream.private_files import make_private_folder
+from emostream.files import make_private_folder
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.spool.sink import SpoolSink
 from emostream.service.worker.sink import open_worker_sink
