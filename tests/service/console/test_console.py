@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import re
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -45,6 +47,16 @@ MARKED = """async (canvas) => {
 def camera(faces: list[bytes]) -> Iterator[str]:
     with mjpeg_server(pictures=faces) as url:
         yield url
+
+
+class NoCamera(http.server.BaseHTTPRequestHandler):
+    """There is nothing at this path."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
 
 
 def row_of(page: Page, stream_id: str) -> Locator:
@@ -166,6 +178,23 @@ def test_a_source_that_is_cut(service: Service, client: httpx.Client, open_page:
     with mjpeg_server(port, pictures=faces):
         expect(page.locator(".toolbar .state")).to_have_text("running")
         expect(page.locator(".preview-note")).to_be_empty()
+
+
+def test_a_stream_that_failed_is_tried_again(
+    service: Service, client: httpx.Client, open_page: OpenPage, faces: list[bytes]
+) -> None:
+    port = unused_port()
+    with http.server.HTTPServer(("127.0.0.1", port), NoCamera) as refusing:
+        threading.Thread(target=refusing.serve_forever, daemon=True).start()
+        add(client, "door", f"http://127.0.0.1:{port}/")
+        page = open_page(service.url)
+        row = row_of(page, "door")
+        expect(row.locator(".state")).to_have_text("failed")
+        refusing.shutdown()
+    with mjpeg_server(port, pictures=faces):
+        row.get_by_role("button", name="Retry door").click()
+        expect(row.locator(".state")).to_have_text("running")
+        expect(row.get_by_role("button", name="Pause door")).to_be_visible()
 
 
 def test_hundreds_of_streams(service: Service, client: httpx.Client, open_page: OpenPage, camera: str) -> None:
