@@ -58,7 +58,7 @@ def start_ray(metrics_port: int) -> None:
 async def ask_for_streams(settings: Settings, *, redis_url: str, clip: Path) -> None:
     """One that can never work, and one that ends."""
     async with RegistryStore(settings.publish, redis_url=redis_url) as store:
-        for stream_id, path in (("nowhere", "/nowhere.mp4"), ("clip", str(clip))):
+        for stream_id, path in (("nowhere", str(clip.with_name("nowhere.mp4"))), ("clip", str(clip))):
             record = StreamRecord(StreamSpec(stream_id, f"file://{path}", StreamKind.FILE))
             await StreamRegistry(store).create(record)
 

@@ -60,6 +60,11 @@ class Service:
                     return process.pid
         raise AssertionError(f"no process {name} is running")
 
+    def ray_token(self) -> dict[str, str]:
+        """What a program needs in its environment to be taken by this Ray; no file has it."""
+        environment = psutil.Process(self.actor_pid("ProxyActor")).environ()
+        return {name: environment[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
+
     def stop(self) -> float:
         """Ctrl-C, which a terminal sends to all processes; seconds until it ended, leaving no process behind."""
         started = time.monotonic()

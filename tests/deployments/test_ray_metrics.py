@@ -21,7 +21,7 @@ _PROGRAM = """
 import sys, time, urllib.request
 import ray
 from emostream.deployments.ray_metrics import RayRecorder
-from emostream.telemetry.values import Figures
+from emostream.telemetry.values import MetricValues
 from emostream.telemetry.metrics import BATCH_SIZE, DECODED_FRAMES, LOST_EVENTS, VISIBLE_FACES
 from tests.media import wait_until
 from tests.ports import unused_port
@@ -37,16 +37,16 @@ for attempts_left in (3, 2, 1, 0):
         ray.shutdown()
         if not attempts_left:
             raise
-figures, recorder = Figures(), RayRecorder()
-figures.replace(VISIBLE_FACES, [({"stream_id": "gone"}, 9)])
-figures.add(LOST_EVENTS, 0, reason="spool_full")
-recorder(figures.families())
+metric_values, recorder = MetricValues(), RayRecorder()
+metric_values.replace(VISIBLE_FACES, [({"stream_id": "gone"}, 9)])
+metric_values.add(LOST_EVENTS, 0, reason="spool_full")
+recorder(metric_values.families())
 for step in (1, 2):
-    figures.add(DECODED_FRAMES, 5, stream_id="door")
-    figures.replace(VISIBLE_FACES, [({"stream_id": "door"}, step)])
+    metric_values.add(DECODED_FRAMES, 5, stream_id="door")
+    metric_values.replace(VISIBLE_FACES, [({"stream_id": "door"}, step)])
     for size in (1, 3, 200):
-        figures.observe(BATCH_SIZE, size)
-    recorder(figures.families())
+        metric_values.observe(BATCH_SIZE, size)
+    recorder(metric_values.families())
 
 def scraped():
     try:

@@ -76,8 +76,8 @@ def num_open(opened: Sequence[socket.socket]) -> int:
 def test_nobody_commands_its_ray_without_the_token(service: Service) -> None:
     """The token is in the environment of its processes, and in no file of the home."""
     environment = psutil.Process(service.actor_pid("ProxyActor")).environ()
-    assert environment["RAY_AUTH_MODE"] == "token"
-    assert len(environment["RAY_AUTH_TOKEN"]) == 64
+    assert service.ray_token()["RAY_AUTH_MODE"] == "token"
+    assert len(service.ray_token()["RAY_AUTH_TOKEN"]) == 64
     assert not (Path(environment["HOME"]) / ".ray").exists()
     (gcs,) = [process for process in service.descendants() if process.name() == "gcs_server"]
     port = next(it.laddr.port for it in gcs.net_connections("tcp") if it.status == psutil.CONN_LISTEN)
