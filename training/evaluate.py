@@ -1,9 +1,9 @@
 """Measure a model: `python -m training.evaluate --data ../shared/data/fer2013 --split publictest [--report out.html]`.
 
-What is measured is told in `training.measure.evaluation`, `training.vote_figures`, `training.measure.calibration` and
-`training.measure.robustness`. Where the data has a split `training` and another one is measured, the photographs that
-both have are found and a row of figures does without them. A report is one HTML file that asks no host for anything; it
-holds pictures of the data set, so mind their licence.
+What is measured is told in `training.measure.evaluation`, `training.measure.vote_figures`,
+`training.measure.calibration` and `training.measure.robustness`. Where the data has a split `training` and another one
+is measured, the photographs that both have are found and a row of figures does without them. A report is one HTML file
+that asks no host for anything; it holds pictures of the data set, so mind their licence.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pathlib import Path
 
 from emostream.errors import EmostreamError
 from training.data.face_set import FaceSet
+from training.data.overlap import load_with_overlap
 from training.explain.folder import load_explanation
 from training.measure.evaluation import Evaluation, asked_and_answered, evaluate
 from training.measure.inference import SHIPPED_MODEL, OnnxModel
 from training.measure.robustness import measure_robustness, spread_subset
 from training.measure.robustness_figures import Robustness
 from training.measure.tables import print_evaluation, print_robustness
-from training.overlap import load_with_overlap
 from training.report import ReportContent, write_report
 from training.report.card import markdown_figures
 

@@ -28,10 +28,12 @@ from emostream.vision.models.manifest import ModelManifest, manifest_path_for, s
 from training.config import DataConfig
 from training.convert.onnx_graph import set_metadata
 from training.convert.parity import accuracy_drop, compare_heads, require_same_model
+from training.convert.scaled_graph import with_scalings
 from training.convert.trained_model import scalings_digest
 from training.data.face_set import FaceSet
 from training.data.labels import majority_labels, vote_distributions
 from training.data.load import load_faces
+from training.data.overlap import TRAINING_SPLIT, TrainingOverlap, load_with_overlap
 from training.data.splits import split_faces
 from training.evaluate import add_near_duplicates
 from training.export import evaluation_figures
@@ -39,8 +41,6 @@ from training.measure.evaluation import Evaluation, asked_and_answered, evaluate
 from training.measure.inference import SHIPPED_MODEL, HeadOutputs, OnnxModel
 from training.measure.scalings import HeadScalings, probabilities_at, scaling_of
 from training.measure.temperature import Fit, fit_distribution, fit_temperature, logits_from_probabilities
-from training.overlap import TRAINING_SPLIT, TrainingOverlap, load_with_overlap
-from training.scaled_graph import with_scalings
 from training.tools.model_card import manifests_in
 
 _MAX_DIFFERENCE = 1e-4

@@ -47,7 +47,7 @@ from emostream.publish.sink_group import SinkGroup
 from emostream.render.encoder import ENCODERS
 from emostream.telemetry.collector import MetricsCollector, live_source_of
 from emostream.telemetry.logs import STREAM_ID
-from emostream.telemetry.tracing import open_tracer
+from emostream.telemetry.open_tracer import open_tracer
 
 _WATCHDOG_GRACE_SECONDS = 5.0  # FFmpeg's own time-outs come first and say more
 

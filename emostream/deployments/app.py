@@ -16,7 +16,7 @@ from emostream.deployments.face_detection import FaceDetection
 from emostream.deployments.ingress import Ingress
 from emostream.deployments.stream_worker import StreamWorkers
 from emostream.errors import ConfigError
-from emostream.telemetry.tracing import check_tracing
+from emostream.telemetry.open_tracer import check_tracing
 
 
 class AppArgs(BaseModel):

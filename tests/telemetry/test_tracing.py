@@ -20,7 +20,8 @@ from emostream.config import TracingSettings, TrackSettings
 from emostream.errors import ConfigError, InferenceError
 from emostream.pipeline.pipeline import Pipeline
 from emostream.telemetry.logs import configure_logging
-from emostream.telemetry.tracing import FrameTracer, Span, is_sampled, open_tracer, trace_id_of
+from emostream.telemetry.open_tracer import open_tracer
+from emostream.telemetry.tracing import FrameTracer, Span, is_sampled, trace_id_of
 from emostream.testing.fakes import (
     CollectingSink,
     ConstantClassifier,

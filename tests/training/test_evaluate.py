@@ -15,9 +15,9 @@ from emostream.domain.emotion import EMOTIONS
 from emostream.vision.models.manifest import ModelManifest, save_manifest, sha256_of
 from tests.training.made import made_faces, save_npz
 from training.data.face_set import FaceSet
+from training.data.overlap import load_with_overlap
 from training.evaluate import SHIPPED_MODEL, evaluate, evaluate_model, main
 from training.measure.inference import OnnxModel
-from training.overlap import load_with_overlap
 
 
 def save_brightness_model(path: Path, *, labels: tuple[str, ...] = EMOTIONS) -> Path:

@@ -17,12 +17,12 @@ from tests.training.data.test_load import save_contact_sheet
 from tests.training.made import VOTE_COLUMN, made_faces, save_npz
 from tests.training.tiny_nets import outputs_of
 from tests.training.trained_nets import save_tiny_run
+from training.convert.scaled_graph import with_scalings
 from training.convert.variants import VARIANTS
 from training.data.face_set import FaceSet
 from training.export import export
 from training.measure.scalings import HeadScalings
 from training.rescale import main
-from training.scaled_graph import with_scalings
 
 FILES = {"emotions": "int8", "emotions-fp32": "fp32", "emotions-fp16": "fp16"}
 NAMES = [f"{name}.onnx" for name in FILES]

@@ -2,9 +2,9 @@
 
 On data with FER+ votes two heads are measured: `fer2013_probabilities` against the challenge's labels (`accuracy`, as
 published figures have it) and `probabilities` against the majority of the votes (`ferplus_…`), over the pictures whose
-majority is one of the classes; `training.vote_figures` has the other readings of the votes. On data without votes the
-labels are asked of `probabilities`, which is what events carry, and so they always are of a model with one head. Every
-picture of the split counts, blank ones too.
+majority is one of the classes; `training.measure.vote_figures` has the other readings of the votes. On data without
+votes the labels are asked of `probabilities`, which is what events carry, and so they always are of a model with one
+head. Every picture of the split counts, blank ones too.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from emostream.errors import ManifestError
 from emostream.vision.models.manifest import ModelManifest
 from training.data.face_set import FaceSet
 from training.data.labels import FERPLUS_COLUMNS, majority_labels
+from training.data.overlap import TrainingOverlap
 from training.measure.calibration import Calibration, calibrations, ferplus_question, majority_exponent
 from training.measure.inference import HeadOutputs
 from training.measure.metrics import HeadMetrics, head_metrics
 from training.measure.robustness_figures import head_names
-from training.overlap import TrainingOverlap
-from training.vote_figures import VoteFigures, VoteStatistics, vote_figures
+from training.measure.vote_figures import VoteFigures, VoteStatistics, vote_figures
 
 
 @dataclass(frozen=True, slots=True)

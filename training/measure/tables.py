@@ -9,7 +9,7 @@ from rich.table import Table
 from training.measure.evaluation import Evaluation
 from training.measure.metrics import HeadMetrics, Interval
 from training.measure.robustness_figures import Accuracy, Robustness, head_names, mean_accuracy
-from training.vote_figures import VoteFigures, VoteStatistics
+from training.measure.vote_figures import VoteFigures, VoteStatistics
 
 QUESTIONS = {
     "label": "the head that events carry: the label",

@@ -6,7 +6,7 @@ from training.measure.calibration import Calibration
 from training.measure.evaluation import Evaluation
 from training.measure.metrics import HeadMetrics
 from training.measure.robustness_figures import Accuracy, Robustness, head_names, mean_accuracy
-from training.vote_figures import VoteFigures, VoteStatistics
+from training.measure.vote_figures import VoteFigures, VoteStatistics
 
 
 def markdown_figures(evaluation: Evaluation, robustness: Robustness | None = None) -> str:

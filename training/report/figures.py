@@ -12,8 +12,8 @@ from training.explain.map_quality import CHANCE
 from training.measure.evaluation import Evaluation
 from training.measure.metrics import HeadMetrics, Interval
 from training.measure.robustness_figures import Accuracy, Robustness, RobustnessCurve, head_names, mean_accuracy
+from training.measure.vote_figures import VoteFigures, VoteStatistics
 from training.report.charts import Series, line_chart, reliability_diagram
-from training.vote_figures import VoteFigures, VoteStatistics
 
 Cell = str | tuple[str, str]
 """A cell of a table: text, or text with a smaller note."""

@@ -15,10 +15,10 @@ from pathlib import Path
 from emostream.errors import ConfigError, EmostreamError, ModelUnavailableError
 from emostream.vision.classify.packaged_models import PACKAGED_VARIANTS
 from emostream.vision.models.manifest import ModelManifest, load_manifest
+from training.data.overlap import load_with_overlap
 from training.evaluate import add_near_duplicates, evaluate
 from training.measure.inference import SHIPPED_MODEL, OnnxModel
 from training.measure.robustness import measure_robustness, spread_subset
-from training.overlap import load_with_overlap
 from training.report.card import markdown_figures
 
 CARD = Path(__file__).parents[2] / "docs" / "model-card.md"

@@ -21,7 +21,7 @@ from emostream.service.worker.sink import open_worker_sink
 from emostream.service.worker.stream_factory import WorkerStreamFactory
 from emostream.service.worker.worker import StreamWorker
 from emostream.telemetry.collector import MetricsCollector
-from emostream.telemetry.tracing import open_tracer
+from emostream.telemetry.open_tracer import open_tracer
 
 
 @contextlib.asynccontextmanager

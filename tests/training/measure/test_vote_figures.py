@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from emostream.domain.emotion import EMOTIONS
 from tests.training.data.test_labels import votes_for
 from training.data.labels import majority_labels, vote_distributions
-from training.vote_figures import vote_figures, vote_statistics
+from training.measure.vote_figures import vote_figures, vote_statistics
 
 HAPPY, SAD, ANGRY = (EMOTIONS.index(name) for name in ("happy", "sad", "angry"))
 

@@ -14,11 +14,11 @@ from emostream.errors import ManifestError
 from tests.onnx_models import classifier_model
 from tests.training.tiny_nets import CROPS, outputs_of, tiny_net
 from training.convert.onnx_graph import ServedModel, onnx_from_model
+from training.convert.scaled_graph import with_scalings
 from training.convert.variants import VARIANTS, VariantName, write_variant
 from training.measure.inference import HeadOutputs
 from training.measure.scalings import HeadScalings
 from training.measure.temperature import Scaling
-from training.scaled_graph import with_scalings
 
 SHIFTED = Scaling(0.7, (0.3, -0.1, 0.2, 0.0, -0.4, 0.1, -0.1))
 PLAIN = Scaling(1.5)

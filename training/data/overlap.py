@@ -17,7 +17,7 @@ from emostream.errors import ConfigError
 from training.data.duplicates import duplicate_groups, near_duplicates
 from training.data.face_set import FaceSet, join_face_sets
 from training.data.load import open_data_set
-from training.vote_figures import VoteStatistics, vote_statistics
+from training.measure.vote_figures import VoteStatistics, vote_statistics
 
 TRAINING_SPLIT = "training"
 MAX_PICTURES = 100_000

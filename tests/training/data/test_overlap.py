@@ -13,10 +13,10 @@ from tests.training.data.test_duplicates import scenes
 from tests.training.data.test_load import save_contact_sheet
 from tests.training.made import made_faces, save_npz
 from tests.training.test_evaluate import save_brightness_model
-from training import overlap
+from training.data import overlap
 from training.data.face_set import FaceSet, build_face_set
+from training.data.overlap import load_with_overlap, overlap_with
 from training.evaluate import main
-from training.overlap import load_with_overlap, overlap_with
 from training.tools.model_card import main as write_card
 
 NUM_COPIES, NUM_NEAR = 4, 6
