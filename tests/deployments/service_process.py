@@ -60,10 +60,13 @@ class Service:
                     return process.pid
         raise AssertionError(f"no process {name} is running")
 
-    def ray_token(self) -> dict[str, str]:
-        """What a program needs in its environment to be taken by this Ray; no file has it."""
+    def ray_environment(self) -> dict[str, str]:
+        """What a program needs to use this Ray and no other of the machine: its address and token, which no file has."""
+        (gcs,) = [process for process in self.descendants() if process.name() == "gcs_server"]
+        port = next(it.laddr.port for it in gcs.net_connections("tcp") if it.status == psutil.CONN_LISTEN)
         environment = psutil.Process(self.actor_pid("ProxyActor")).environ()
-        return {name: environment[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
+        token = {name: environment[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
+        return token | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
 
     def stop(self) -> float:
         """Ctrl-C, which a terminal sends to all processes; seconds until it ended, leaving no process behind."""

@@ -92,7 +92,7 @@ def test_a_redeployment_under_running_streams(tmp_path: Path) -> None:
         before = {stream["id"]: stream["worker_id"] for stream in service.client.streams()}
         workers = service.replica_pids("StreamWorkers")
         command = [sys.executable, "-m", "tests.deployments.redeploy", redis.url, "9"]
-        subprocess.run(command, check=True, timeout=180, env=os.environ | service.ray_token())
+        subprocess.run(command, check=True, timeout=180, env=os.environ | service.ray_environment())
         wait_for(lambda: not set(workers) & set(service.replica_pids("StreamWorkers")), timeout_seconds=60)
         wait_for(lambda: answers(service) and states(service) == {"running"}, timeout_seconds=60)
         num_before = [len(events) for events in padded(redis.url)]

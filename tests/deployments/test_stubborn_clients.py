@@ -75,13 +75,12 @@ def num_open(opened: Sequence[socket.socket]) -> int:
 
 def test_nobody_commands_its_ray_without_the_token(service: Service) -> None:
     """The token is in the environment of its processes, and in no file of the home."""
-    environment = psutil.Process(service.actor_pid("ProxyActor")).environ()
-    assert service.ray_token()["RAY_AUTH_MODE"] == "token"
-    assert len(service.ray_token()["RAY_AUTH_TOKEN"]) == 64
-    assert not (Path(environment["HOME"]) / ".ray").exists()
-    (gcs,) = [process for process in service.descendants() if process.name() == "gcs_server"]
-    port = next(it.laddr.port for it in gcs.net_connections("tcp") if it.status == psutil.CONN_LISTEN)
-    program = f"import ray; ray.init(address='127.0.0.1:{port}', logging_level='ERROR'); print('connected')"
+    ray = service.ray_environment()
+    assert ray["RAY_AUTH_MODE"] == "token"
+    assert len(ray["RAY_AUTH_TOKEN"]) == 64
+    home = psutil.Process(service.actor_pid("ProxyActor")).environ()["HOME"]
+    assert not (Path(home) / ".ray").exists()
+    program = f"import ray; ray.init(address='{ray['RAY_ADDRESS']}', logging_level='ERROR'); print('connected')"
     for wrong in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}):
         done = subprocess.run(
             [sys.executable, "-c", program],
