@@ -61,7 +61,7 @@ class Service:
         raise AssertionError(f"no process {name} is running")
 
     def ray_environment(self) -> dict[str, str]:
-        """What a program needs to use this Ray and no other of the machine: its address and token, which no file has."""
+        """What a program needs to use this Ray, and no other of the machine: address and token."""
         (gcs,) = [process for process in self.descendants() if process.name() == "gcs_server"]
         port = next(it.laddr.port for it in gcs.net_connections("tcp") if it.status == psutil.CONN_LISTEN)
         environment = psutil.Process(self.actor_pid("ProxyActor")).environ()
