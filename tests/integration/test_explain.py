@@ -115,7 +115,7 @@ def write_two_pixels(path: Path) -> None:
         (lambda path: path.mkdir(), "folder"),
         (write_text, "expected a video or picture"),
         (write_slope, "no face found in 320×240 pixels"),
-        (write_two_pixels, "give --whole"),
+        (write_two_pixels, "--whole"),
         (lambda path: png_with_exif(path, 6), "no face found in 16×32 pixels"),
     ],
     ids=["missing", "empty", "folder", "text", "no face", "two pixels", "turned by EXIF"],

@@ -172,7 +172,7 @@ def test_a_receiver_that_is_away_holds_nothing_up(monkeypatch: pytest.MonkeyPatc
 _WITHOUT_PACKAGES = """
 import sys
 from emostream.config import TracingSettings
-from emostream.telemetry.tracing import open_tracer
+from emostream.telemetry.open_tracer import open_tracer
 
 sys.modules["opentelemetry"] = None  # as if it were not installed
 with open_tracer(TracingSettings(), instance_id="w1") as tracer:
