@@ -254,7 +254,7 @@ def test_names_are_never_markup(service: Service, client: httpx.Client, open_pag
     zone = {"name": "<b>zone</b>" + "z" * 50, "polygon": [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9]]}
     add(client, long_id, f"{camera}?{markup}{'y' * 1500}", zones=[zone])
     page = open_page(service.url, size=NARROW)
-    expect(row_of(page, long_id).locator(".url")).to_contain_text("<img src=x onerror=")
+    expect(row_of(page, long_id).locator(".url")).to_contain_text("<img src=")  # what follows is a value, and masked
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     keep_picture(page, "hostile-list-narrow")
     page.get_by_role("link", name=long_id, exact=True).click()
