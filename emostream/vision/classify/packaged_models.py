@@ -45,7 +45,7 @@ class PackagedModel:
     is_derived: bool
 
     def __repr__(self) -> str:
-        return f"EngineSource({self.manifest.name} {self.manifest.precision}, reference {self.reference})"
+        return f"PackagedModel({self.manifest.name} {self.manifest.precision}, reference {self.reference})"
 
 
 def engine_source(settings: ClassifySettings) -> PackagedModel:
