@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -56,6 +57,18 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("EMOSTREAM_") and name != "EMOSTREAM_REQUIRE_GPU":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_log_handler_left_behind() -> Iterator[None]:
+    """A handler that a test or a library under test adds writes to the captured streams of that test, which close."""
+    loggers = [logging.getLogger(), logging.getLogger("emostream")]
+    before = [list(found.handlers) for found in loggers]
+    yield
+    for found, known in zip(loggers, before, strict=True):
+        for handler in list(found.handlers):
+            if type(handler) is logging.StreamHandler and handler not in known:  # pytest's own are subclasses
+                found.removeHandler(handler)
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,15 @@ def widen(folder: Path) -> None:
         path.chmod(0o777 if path.is_dir() else 0o666)
 
 
+def wait_for_the_rewrite(client: redis.Redis) -> None:
+    """Its temporary file goes away while it is looked at."""
+    while True:
+        state = client.info("persistence")
+        if not (state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"]):
+            return
+        time.sleep(0.01)
+
+
 @pytest.mark.integration
 def test_data_of_the_embedded_server(umask: int, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "data"
@@ -50,6 +60,7 @@ def test_data_of_the_embedded_server(umask: int, tmp_path: Path) -> None:
             client.set("camera", value)
             client.save()
             client.bgrewriteaof()
+            wait_for_the_rewrite(client)
             assert list(folder.rglob("*.aof"))
             assert (folder / "server.conf").exists()
             assert_private(folder)
