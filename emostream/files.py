@@ -1,4 +1,4 @@
-"""Files that are complete or not there, and files for their owner alone.
+"""Files that are complete or not there, files for their owner alone, and files that are not written over.
 
 What is written whole is written beside its place and then renamed into it. What holds passwords, or says who showed
 what, is for its owner alone, whatever the umask.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from emostream.errors import EmostreamError
+from emostream.errors import ConfigError, EmostreamError
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -136,3 +136,13 @@ def _narrow(path: Path, mode: int) -> None:
     with contextlib.suppress(PermissionError, FileNotFoundError):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode & mode)
+
+
+def check_is_not_source(path: Path, url: str, *, what: str) -> None:
+    """Raise `ConfigError` when writing there would destroy what is about to be read."""
+    try:
+        is_source = path.samefile(url.removeprefix("file://"))
+    except (OSError, ValueError):  # one of them does not exist, or is no path
+        return
+    if is_source:
+        raise ConfigError(f"{what} would overwrite its source {path}; choose another name")

@@ -4,40 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from emostream.cli.analysis_report import AnalysisReport, ReportPictures
-from emostream.cli.annotated_video import AnnotatedVideo
+from emostream.analysis.annotated_video import AnnotatedVideo
+from emostream.analysis.report import AnalysisReport, ReportPictures
+from emostream.analysis.run import RunObserver, Summing, run_analysis
 from emostream.cli.options import (
     ConfigOption,
     JsonOption,
     RedisOption,
-    check_is_not_source,
     notes,
     screen,
     settings_for_command,
+    tell,
 )
 from emostream.cli.tables import summary_table
-from emostream.config import DecodeSettings, Settings
-from emostream.decode.backoff import Backoff
-from emostream.decode.live_source import LiveSource
-from emostream.decode.pyav_source import PyAVSource
+from emostream.config import Settings
 from emostream.decode.source import FrameSource
 from emostream.domain.event import EmotionEvent
 from emostream.domain.frame import Frame
-from emostream.domain.redact import redact
-from emostream.domain.stream import StreamKind, StreamSpec, StreamState, stream_id_from_url, stream_kind_of
+from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url, stream_kind_of
 from emostream.domain.summary import StreamSummary
 from emostream.errors import ConfigError
-from emostream.pipeline.build import build_pipeline, load_models, new_epoch
+from emostream.files import check_is_not_source
+from emostream.pipeline.build import loaded_models, new_epoch
 from emostream.pipeline.pipeline import EventObserver, PipelineStats
 from emostream.publish.files.jsonl_sink import JsonlSink
 from emostream.publish.redis.sink import RedisSink
@@ -45,21 +41,7 @@ from emostream.publish.registry import open_redis_sink, open_sink
 from emostream.publish.sink import EventSink
 from emostream.publish.sink_group import SinkGroup
 from emostream.render.encoder import ENCODERS
-from emostream.telemetry.collector import MetricsCollector, live_source_of
-from emostream.telemetry.logs import STREAM_ID
-from emostream.telemetry.open_tracer import open_tracer
-
-_WATCHDOG_GRACE_SECONDS = 5.0  # FFmpeg's own time-outs come first and say more
-
-
-class RunObserver(Protocol):
-    """Something that is made of the frames and events of a run."""
-
-    def observing(
-        self, spec: StreamSpec, source: FrameSource, *, settings: Settings
-    ) -> AbstractContextManager[EventObserver]:
-        """Around the run; the source is open at the first frame. What is made is complete when it is left."""
-        ...
+from emostream.telemetry.collector import MetricsCollector
 
 
 def analyze(
@@ -116,11 +98,12 @@ def analyze(
         raise ConfigError("--blur needs --annotate FILE: it blurs faces in the annotated video")
     for path in _event_files(output, sink or ()):
         check_is_not_source(path, source, what="the file of events")
-    observers: list[RunObserver] = []
+    summary = StreamSummary()
+    observers: list[RunObserver] = [Summing(summary), ProgressBar()]
     if annotate is not None:
-        observers.append(AnnotatedVideo(annotate, is_blurred=blur, encoder=encoder))
+        observers.append(AnnotatedVideo(annotate, is_blurred=blur, encoder=encoder, tell=tell))
     if report is not None:
-        observers.append(AnalysisReport(report, pictures=report_pictures))
+        observers.append(AnalysisReport(report, pictures=report_pictures, tell=tell))
     spec = StreamSpec(
         stream_id=stream_id or stream_id_from_url(source),
         url=source,
@@ -129,7 +112,6 @@ def analyze(
         target_fps=fps,
         max_frames=max_frames,
     )
-    summary = StreamSummary()
     started = time.perf_counter()
     try:
         stats = asyncio.run(
@@ -140,7 +122,6 @@ def analyze(
                 output=output,
                 urls=sink or (),
                 observers=observers,
-                summary=summary,
                 metrics_port=metrics_port,
             )
         )
@@ -165,7 +146,6 @@ async def _analyze(
     output: Path | None,
     urls: Sequence[str],
     observers: Sequence[RunObserver],
-    summary: StreamSummary,
     metrics_port: int | None,
 ) -> PipelineStats:
     sinks: list[EventSink] = []
@@ -182,16 +162,22 @@ async def _analyze(
     collector = MetricsCollector(has_stream_label=settings.metrics.stream_label)
     for single in sinks:
         collector.watch_sink(single)
+    sink = SinkGroup(sinks)
     with _serving_metrics(collector, host=settings.metrics.host, port=metrics_port):
-        return await run_analysis(
-            spec,
-            settings=settings,
-            sink=SinkGroup(sinks),
-            summary=summary,
-            epoch=new_epoch(),
-            observers=observers,
-            collector=collector,
-        )
+        try:
+            with loaded_models(settings) as models:
+                return await run_analysis(
+                    spec,
+                    settings=settings,
+                    models=models,
+                    sink=sink,
+                    epoch=new_epoch(),
+                    observers=observers,
+                    collector=collector,
+                    tell=tell,
+                )
+        finally:
+            await sink.close()
 
 
 @contextlib.contextmanager
@@ -210,102 +196,22 @@ def _serving_metrics(collector: MetricsCollector, *, host: str, port: int | None
         yield
 
 
-async def run_analysis(
-    spec: StreamSpec,
-    *,
-    settings: Settings,
-    sink: EventSink,
-    summary: StreamSummary,
-    epoch: int,
-    observers: Sequence[RunObserver] = (),
-    progress: bool = True,
-    collector: MetricsCollector | None = None,
-) -> PipelineStats:
-    """Run a source to its end into a sink, which is closed afterwards.
-
-    Args:
-        spec: what to read.
-        settings: all settings.
-        sink: where events go.
-        summary: filled while events come.
-        epoch: names this run of the stream.
-        observers: see each frame with its event as well.
-        progress: show a bar on standard error, where that is a terminal.
-        measurement: told of the parts, for metrics.
-    """
-    STREAM_ID.set(spec.stream_id)
-    try:
-        models = load_models(settings)
-        try:
-            source = _source_of(spec, settings=settings.decode)
-            if collector is not None:
-                collector.watch_classifier(models.classifier)
-                collector.watch_source(spec.stream_id, source, live=live_source_of(source))
-                sink = collector.measured(sink)
-            with (
-                open_tracer(settings.tracing, instance_id=f"analyze-{epoch}") as tracer,
-                contextlib.ExitStack() as stack,
-                _progress(spec, source, is_shown=progress) as advance,
-            ):
-                observing = [
-                    stack.enter_context(observer.observing(spec, source, settings=settings)) for observer in observers
-                ]
-
-                def observe(frame: Frame, event: EmotionEvent) -> None:
-                    summary.add(event)
-                    advance()
-                    for observe_too in observing:
-                        observe_too(frame, event)
-
-                pipeline = build_pipeline(
-                    spec,
-                    settings=settings,
-                    models=models,
-                    sink=sink,
-                    epoch=epoch,
-                    source=source,
-                    on_event=observe,
-                    tracer=tracer,
-                )
-                return await pipeline.run()
-        finally:
-            models.close()
-    finally:
-        await sink.close()
-
-
-def _source_of(spec: StreamSpec, *, settings: DecodeSettings) -> FrameSource:
-    """A live source must open at once, but comes back when it goes away later."""
-    if spec.kind is StreamKind.FILE:
-        return PyAVSource(spec, settings=settings)
-
-    def tell(state: StreamState, detail: str) -> None:
-        notes.print(f"{state.value} {redact(detail)}".strip(), markup=False, soft_wrap=True)
-
-    return LiveSource(
-        lambda: PyAVSource(spec, settings=settings),
-        backoff=Backoff(random.Random()),  # noqa: S311  # not security: it spreads reconnections
-        open_stall_seconds=settings.open_timeout_seconds + _WATCHDOG_GRACE_SECONDS,
-        read_stall_seconds=settings.read_timeout_seconds + _WATCHDOG_GRACE_SECONDS,
-        on_state=tell,
-        gives_up_unopened=True,
-        max_frames=spec.max_frames,
-    )
-
-
-@contextlib.contextmanager
-def _progress(spec: StreamSpec, source: FrameSource, *, is_shown: bool) -> Iterator[Callable[[], None]]:
+class ProgressBar:
     """A bar on standard error where that is a terminal; its total is known once the source is open."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=notes, disable=not (is_shown and notes.is_terminal), transient=True) as progress:
-        bar = progress.add_task(spec.stream_id, total=None)
 
-        def advance() -> None:
-            if progress.tasks[0].total is None:
-                progress.update(bar, total=_expected_frames(spec, source))
-            progress.advance(bar)
+    @contextlib.contextmanager
+    def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
+        """Around the run."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=notes, disable=not notes.is_terminal, transient=True) as progress:
+            bar = progress.add_task(spec.stream_id, total=None)
 
-        yield advance
+            def observe(frame: Frame, event: EmotionEvent) -> None:
+                if progress.tasks[0].total is None:
+                    progress.update(bar, total=_expected_frames(spec, source))
+                progress.advance(bar)
+
+            yield observe
 
 
 def _expected_frames(spec: StreamSpec, source: FrameSource) -> float | None:

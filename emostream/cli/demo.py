@@ -12,17 +12,17 @@ import typer
 from rich.live import Live
 from rich.progress import Progress
 
-from emostream.cli.analyze import run_analysis
-from emostream.cli.annotated_video import AnnotatedVideo
+from emostream.analysis.annotated_video import AnnotatedVideo
+from emostream.analysis.run import run_analysis
 from emostream.cli.bench.demo_clip import make_demo_clip
-from emostream.cli.options import ConfigOption, RedisOption, screen, settings_for_command
+from emostream.cli.options import ConfigOption, RedisOption, screen, settings_for_command, tell
 from emostream.cli.tables import as_markup, event_line, summary_table
 from emostream.config import Settings
 from emostream.domain.event import StatusEvent
 from emostream.domain.redact import shown_address
 from emostream.domain.stream import StreamSpec, stream_id_from_url, stream_kind_of
 from emostream.domain.summary import StreamSummary
-from emostream.pipeline.build import new_epoch
+from emostream.pipeline.build import loaded_models, new_epoch
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.reader import RedisReader
 from emostream.publish.redis.sink import RedisSink
@@ -90,18 +90,20 @@ async def _analyse_and_read_back(
     await sink.check()
     reading = asyncio.create_task(_read_back(spec, settings=settings, redis_url=redis_url, epoch=epoch))
     try:
-        await run_analysis(
-            spec,
-            settings=settings,
-            sink=sink,
-            summary=StreamSummary(),
-            epoch=epoch,
-            observers=[AnnotatedVideo(annotated, is_told=False)],
-            progress=False,
-        )
+        with loaded_models(settings) as models:
+            await run_analysis(
+                spec,
+                settings=settings,
+                models=models,
+                sink=sink,
+                epoch=epoch,
+                observers=[AnnotatedVideo(annotated)],
+                tell=tell,
+            )
         return await reading
     finally:
         reading.cancel()
+        await sink.close()
 
 
 async def _read_back(spec: StreamSpec, *, settings: Settings, redis_url: str, epoch: int) -> StreamSummary:

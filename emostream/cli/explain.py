@@ -16,7 +16,6 @@ from emostream.cli.explanation_text import probabilities_table, words_of_explana
 from emostream.cli.options import (
     ConfigOption,
     JsonOption,
-    check_is_not_source,
     notes,
     screen,
     settings_for_command,
@@ -28,6 +27,7 @@ from emostream.domain.frame import Luma
 from emostream.domain.redact import shown_source
 from emostream.domain.stream import stream_id_from_url
 from emostream.errors import ConfigError, SourceRejectedError
+from emostream.files import check_is_not_source
 from emostream.pipeline.build import load_chosen_detector
 from emostream.render.explanation import draw_explanations
 from emostream.render.png import write_png

@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 
 from emostream.config import Settings, load_settings
-from emostream.errors import ConfigError
 from emostream.telemetry.logs import configure_logging
 
 ConfigOption = Annotated[
@@ -26,14 +25,9 @@ screen = Console(highlight=False, emoji=False)
 notes = Console(stderr=True, highlight=False, emoji=False)
 
 
-def check_is_not_source(path: Path, url: str, *, what: str) -> None:
-    """Raise `ConfigError` when writing there would destroy what is about to be read."""
-    try:
-        is_source = path.samefile(url.removeprefix("file://"))
-    except (OSError, ValueError):  # one of them does not exist, or is no path
-        return
-    if is_source:
-        raise ConfigError(f"{what} would overwrite its source {path}; choose another name")
+def tell(line: str) -> None:
+    """A line on standard error, as it is."""
+    notes.print(line, markup=False, soft_wrap=True)
 
 
 def settings_for_command(config: Path | None, *, redis: str | None = None, **arguments: Any) -> Settings:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,6 +69,16 @@ def load_models(settings: Settings) -> Models:
     tune_process()
     classifier = load_batched_classifier(settings)
     return Models(load_chosen_detector(settings), classifier)
+
+
+@contextlib.contextmanager
+def loaded_models(settings: Settings) -> Iterator[Models]:
+    """`load_models`, closed in the end."""
+    models = load_models(settings)
+    try:
+        yield models
+    finally:
+        models.close()
 
 
 def load_batched_classifier(settings: Settings) -> CropBatcher:

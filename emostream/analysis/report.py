@@ -1,4 +1,4 @@
-"""The report of `emostream analyze`: a page about a file, and its events as tables beside it."""
+"""The report of an analysis: a page about a file, and its events as tables beside it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from emostream.cli.options import notes
+from emostream.analysis.run import Tell
 from emostream.config import Settings
 from emostream.decode.source import FrameSource
 from emostream.domain.event import EmotionEvent, FaceEmotion
@@ -50,23 +50,27 @@ class AnalysisReport:
     Args:
         path: the page; its name ends with .html.
         pictures: what it shows of people.
+        tell: is told what was written.
 
     Raises:
         ConfigError: the name does not fit, or a file cannot be written.
     """
 
-    def __init__(self, path: Path, *, pictures: ReportPictures) -> None:
+    def __init__(
+        self, path: Path, *, pictures: ReportPictures = ReportPictures.SHOWN, tell: Tell | None = None
+    ) -> None:
         if path.suffix.lower() not in (".html", ".htm"):
             raise ConfigError(f"cannot write report {path}: expected a name ending in .html")
         self.path = path
         self._pictures = pictures
+        self._tell = tell
 
     @contextlib.contextmanager
     def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
         """What the pipeline shows its frames and events; the report is written when the run ends, also early."""
         picture_of = partial(_picture_of, is_blurred=self._pictures is ReportPictures.BLURRED)
         recording = Recording(None if self._pictures is ReportPictures.NONE else picture_of)
-        tables = _Tables(self.path, labels=load_manifest(model_path(settings.classify)).labels)
+        tables = _Tables(self.path, labels=load_manifest(model_path(settings.classify)).labels, tell=self._tell)
 
         def observe(frame: Frame, event: EmotionEvent) -> None:
             recording.add(frame, event)
@@ -110,8 +114,8 @@ class AnalysisReport:
             files=[path.name for path in files],
         )
         write_page(report_page(record), self.path)
-        written = ", ".join(str(path) for path in (self.path, *files))
-        notes.print(f"report: {written}", markup=False, soft_wrap=True)
+        if self._tell is not None:
+            self._tell(f"report: {', '.join(str(path) for path in (self.path, *files))}")
 
 
 def _picture_of(frame: Frame, event: EmotionEvent, face: FaceEmotion, *, is_blurred: bool) -> bytes:
@@ -121,12 +125,12 @@ def _picture_of(frame: Frame, event: EmotionEvent, face: FaceEmotion, *, is_blur
 class _Tables:
     """The events as CSV and Parquet, written as they come."""
 
-    def __init__(self, page: Path, *, labels: Sequence[str]) -> None:
+    def __init__(self, page: Path, *, labels: Sequence[str], tell: Tell | None) -> None:
         suffixes = [".csv"]
-        if importlib.util.find_spec("pyarrow") is None:
-            notes.print("no Parquet file beside the report: pip install 'emostream[export]'", markup=False)
-        else:
+        if importlib.util.find_spec("pyarrow") is not None:
             suffixes.append(".parquet")
+        elif tell is not None:
+            tell("no Parquet file beside the report: pip install 'emostream[export]'")
         self._targets = [page.with_suffix(suffix) for suffix in suffixes]
         self._partials = [path.with_name(f".{path.stem}.part{path.suffix}") for path in self._targets]
         self._writers: list[TableWriter] = [open_table_writer(path, labels=labels) for path in self._partials]

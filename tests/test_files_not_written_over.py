@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from emostream.cli.options import check_is_not_source
 from emostream.errors import ConfigError
+from emostream.files import check_is_not_source
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}"])

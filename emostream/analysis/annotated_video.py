@@ -1,4 +1,4 @@
-"""The annotated video of `emostream analyze` and `emostream demo`: events drawn over the frames they belong to."""
+"""The annotated video of an analysis: events drawn over the frames they belong to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from emostream.cli.options import check_is_not_source, notes
+from emostream.analysis.run import Tell
 from emostream.config import DecodeSettings, Settings
 from emostream.decode.sound import SoundReader
 from emostream.decode.source import FrameSource, SourceInfo
@@ -16,6 +16,7 @@ from emostream.domain.face import BoxXyxy, Face
 from emostream.domain.frame import Frame, Luma
 from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.errors import ConfigError, SourceError
+from emostream.files import check_is_not_source
 from emostream.pipeline.build import load_keen_detector
 from emostream.pipeline.pipeline import EventObserver
 from emostream.render.overlay import draw_event
@@ -32,17 +33,19 @@ class AnnotatedVideo:
         is_blurred: make faces unrecognisable. Every frame is searched for that, by a detector that finds more than the
             pipeline's, and is held for half a second: who is found by then is covered from the first frame on.
         encoder: see `VideoWriter`.
-        is_told: say on standard error what was written, how, and what became of the sound.
+        tell: is told what was written, by which encoder, and what became of the sound.
 
     Raises:
         ConfigError: the file cannot be written, or is the source.
     """
 
-    def __init__(self, path: Path, *, is_blurred: bool = False, encoder: str = "auto", is_told: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, is_blurred: bool = False, encoder: str = "auto", tell: Tell | None = None
+    ) -> None:
         self.path = path
         self._is_blurred = is_blurred
         self._encoder = encoder
-        self._is_told = is_told
+        self._tell = tell or _ignore
 
     @contextlib.contextmanager
     def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
@@ -51,14 +54,14 @@ class AnnotatedVideo:
         writer = VideoWriter(self.path, encoder=self._encoder)
         with contextlib.ExitStack() as stack:
             # Left in the opposite order: the writer reads the sound to its end, and an early end is told as well.
-            stack.callback(self._tell, writer, source)
+            stack.callback(self._tell_what_was_written, writer, source)
             sounds = stack.enter_context(contextlib.ExitStack())
             stack.enter_context(writer)
 
             def write(frame: Frame, event: EmotionEvent, covered: Sequence[BoxXyxy] = ()) -> None:
                 if writer.encoder is None:
                     info = source.info
-                    sound = _open_sound(spec, info, settings=settings.decode)
+                    sound = _open_sound(spec, info, settings=settings.decode, tell=self._tell)
                     writer.follow_source(
                         declared_fps=info.declared_fps,
                         pixel_aspect=info.pixel_aspect,
@@ -74,14 +77,14 @@ class AnnotatedVideo:
             else:
                 yield write
 
-    def _tell(self, writer: VideoWriter, source: FrameSource) -> None:
+    def _tell_what_was_written(self, writer: VideoWriter, source: FrameSource) -> None:
         encoder = writer.encoder
-        if encoder is None or not self._is_told or not self.path.exists():
+        if encoder is None or not self.path.exists():
             return
         if encoder.is_fallback:
-            notes.print(f"encoder {self._encoder} does not work on this machine; used {encoder.name} instead")
+            self._tell(f"encoder {self._encoder} does not work on this machine; used {encoder.name} instead")
         sound = f"; sound {writer.sound_description or 'left out'}" if source.info.has_audio else ""
-        notes.print(f"annotated video: {self.path} ({encoder.name}{sound})", markup=False, soft_wrap=True)
+        self._tell(f"annotated video: {self.path} ({encoder.name}{sound})")
 
 
 @contextlib.contextmanager
@@ -114,15 +117,19 @@ def _covering(
         write_ready(covers.finish())
 
 
-def _open_sound(spec: StreamSpec, info: SourceInfo, *, settings: DecodeSettings) -> SoundReader | None:
+def _open_sound(spec: StreamSpec, info: SourceInfo, *, settings: DecodeSettings, tell: Tell) -> SoundReader | None:
     """The sound of a file; a live source has none that could be read a second time."""
     if not info.has_audio:
         return None
     if spec.kind is StreamKind.LIVE:
-        notes.print("the annotated video has no sound: sound of live sources is not recorded")
+        tell("the annotated video has no sound: sound of live sources is not recorded")
         return None
     try:
         return SoundReader(spec.url, settings=settings, zero_seconds=info.zero_seconds or 0.0)
     except SourceError as exc:
-        notes.print(f"the annotated video has no sound: {exc}", markup=False, soft_wrap=True)
+        tell(f"the annotated video has no sound: {exc}")
         return None
+
+
+def _ignore(line: str) -> None:
+    """Nothing is shown."""

@@ -1,0 +1,136 @@
+"""One source through the whole pipeline, to its end: for the command line and for Python programs."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from emostream.config import DecodeSettings, Settings
+from emostream.decode.backoff import Backoff
+from emostream.decode.live_source import LiveSource
+from emostream.decode.pyav_source import PyAVSource
+from emostream.decode.source import FrameSource
+from emostream.domain.event import EmotionEvent
+from emostream.domain.frame import Frame
+from emostream.domain.redact import redact
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.domain.summary import StreamSummary
+from emostream.pipeline.build import Models, build_pipeline
+from emostream.pipeline.pipeline import EventObserver, PipelineStats
+from emostream.publish.sink import EventSink
+from emostream.telemetry.collector import MetricsCollector, live_source_of
+from emostream.telemetry.logs import STREAM_ID
+from emostream.telemetry.open_tracer import open_tracer
+
+_WATCHDOG_GRACE_SECONDS = 5.0  # FFmpeg's own time-outs come first and say more
+
+Tell = Callable[[str], None]
+"""Takes a line for people: what was written, what became of a camera. Credentials are masked in it."""
+
+
+class RunObserver(Protocol):
+    """Makes something of the frames and events of a run: a report, a video, a progress bar."""
+
+    def observing(
+        self, spec: StreamSpec, source: FrameSource, *, settings: Settings
+    ) -> AbstractContextManager[EventObserver]:
+        """Around the run; the source is open at the first frame. What is made is complete when it is left."""
+        ...
+
+
+class Summing:
+    """Fills a summary while events come."""
+
+    def __init__(self, summary: StreamSummary) -> None:
+        self._summary = summary
+
+    @contextlib.contextmanager
+    def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
+        """Around the run."""
+        yield lambda frame, event: self._summary.add(event)
+
+
+async def run_analysis(
+    spec: StreamSpec,
+    *,
+    settings: Settings,
+    models: Models,
+    sink: EventSink,
+    epoch: int,
+    observers: Sequence[RunObserver] = (),
+    collector: MetricsCollector | None = None,
+    tell: Tell | None = None,
+) -> PipelineStats:
+    """Run a source to its end into a sink.
+
+    Args:
+        spec: what to read.
+        settings: all settings.
+        models: shared, not closed.
+        sink: where events go; not closed.
+        epoch: names this run of the stream.
+        observers: see each frame with its event.
+        collector: is told of the parts, for metrics.
+        tell: is told when a camera goes away and comes back.
+
+    Raises:
+        SourceError: the source cannot be opened, or ended badly.
+        ModelError: a batch could not be computed.
+        PublishError: events could not be delivered.
+        ConfigError: an observer cannot write its file.
+    """
+    token = STREAM_ID.set(spec.stream_id)
+    try:
+        source = _source_of(spec, settings=settings.decode, tell=tell)
+        if collector is not None:
+            collector.watch_classifier(models.classifier)
+            collector.watch_source(spec.stream_id, source, live=live_source_of(source))
+            sink = collector.measured(sink)
+        with (
+            open_tracer(settings.tracing, instance_id=f"analyze-{epoch}") as tracer,
+            contextlib.ExitStack() as stack,
+        ):
+            observing = [
+                stack.enter_context(observer.observing(spec, source, settings=settings)) for observer in observers
+            ]
+
+            def observe(frame: Frame, event: EmotionEvent) -> None:
+                for single in observing:
+                    single(frame, event)
+
+            pipeline = build_pipeline(
+                spec,
+                settings=settings,
+                models=models,
+                sink=sink,
+                epoch=epoch,
+                source=source,
+                on_event=observe if observing else None,
+                tracer=tracer,
+            )
+            return await pipeline.run()
+    finally:
+        STREAM_ID.reset(token)
+
+
+def _source_of(spec: StreamSpec, *, settings: DecodeSettings, tell: Tell | None) -> FrameSource:
+    """A live source must open at once, but comes back when it goes away later."""
+    if spec.kind is StreamKind.FILE:
+        return PyAVSource(spec, settings=settings)
+
+    def tell_state(state: StreamState, detail: str) -> None:
+        if tell is not None:
+            tell(f"{state.value} {redact(detail)}".strip())
+
+    return LiveSource(
+        lambda: PyAVSource(spec, settings=settings),
+        backoff=Backoff(random.Random()),  # noqa: S311  # not security: it spreads reconnections
+        open_stall_seconds=settings.open_timeout_seconds + _WATCHDOG_GRACE_SECONDS,
+        read_stall_seconds=settings.read_timeout_seconds + _WATCHDOG_GRACE_SECONDS,
+        on_state=tell_state,
+        gives_up_unopened=True,
+        max_frames=spec.max_frames,
+    )
