@@ -7,6 +7,7 @@ in README.md).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, ClassVar, Self, cast
 
@@ -67,6 +68,18 @@ class ConfigError(EmostreamError, ValueError):
     """A setting or an argument is wrong: stop at start-up."""
 
     exit_code = 2
+
+
+class UnknownEventStreamError(ConfigError, LookupError):
+    """Events of a stream were asked for that has none; its id may be misspelt.
+
+    Attributes:
+        stream_ids: the streams that were not found.
+    """
+
+    def __init__(self, message: str, *, stream_ids: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.stream_ids = tuple(stream_ids)
 
 
 class SourceError(EmostreamError):

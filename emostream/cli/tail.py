@@ -24,13 +24,15 @@ def tail(
     *,
     redis: RedisOption = None,
     start: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--from",
-            help="Where to start: now, start, an entry id (exclusive), or a time such as 2026-11-23T10:00:00Z.",
+            help="Where to start: now, start, an entry id (exclusive), or a time such as 2026-11-23T10:00:00Z. "
+            "By default now; with --no-follow the start.",
             metavar="START",
+            show_default=False,
         ),
-    ] = "now",
+    ] = None,
     follow: Annotated[bool, typer.Option(help="Keep waiting for new events.")] = True,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many events.", metavar="N")] = None,
     status: Annotated[bool, typer.Option(help="Show status events as well.")] = False,
@@ -46,9 +48,10 @@ def tail(
         settings.publish,
         redis_url=settings.publish.redis_url.get_secret_value(),
         stream_ids=stream_ids or None,
-        start=start_from_text(start),
+        start=None if start is None else start_from_text(start),
         follow=follow,
         with_status=status,
+        expect_streams=True,
     )
     num_events = asyncio.run(_print_events(reader, json=json, limit=limit, changes=changes))
     if not follow and not json:

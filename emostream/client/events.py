@@ -4,41 +4,55 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from emostream.config import PublishSettings
 from emostream.domain.event import EmotionEvent
-from emostream.publish.redis.reader import EventEntry, RedisReader, Start
+from emostream.publish.files.table_writer import frame_from_events
+from emostream.publish.redis.reader import EventEntry, RedisReader, Start, id_from_start
+from emostream.publish.redis.reads import ids_from
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class EmotionEvents:
     """The emotion events of one stream, several, or all of them, oldest first within each stream.
 
-    Each loop over it is a reading of its own. New streams are picked up as they appear when none are named. Following
-    never ends by itself; without it, reading ends with the last event. While the server is away it is tried again for
-    `max_retry_seconds`, and reading goes on where it was. Entries that are no events are left out and counted.
+    Each loop over it is a reading of its own; a plain `for` works in notebooks as well. New streams are picked up as
+    they appear when none are named. Following never ends by itself; without it, reading ends with the last event. A
+    named stream without events is an error then, and a warning in the log when following. While the server is away it
+    is tried again for `max_retry_seconds`, and reading goes on where it was. Entries that are no events are left out
+    and counted in `num_rejected`.
 
     Args:
         redis_url: of a server, servers behind Sentinels, or a cluster (docs/events.md has the forms).
-        streams: ids; None means all.
-        start: "now", "start" (the oldest entry kept), after an entry id, or a capture time (aware).
+        streams: an id or several; None means all.
+        start: "now", "start" (the oldest entry kept), after an entry id, or a capture time (aware); None is "now" when
+            following, else "start".
         follow: wait for more at the end.
         connect_timeout_seconds: give up connecting, or waiting for an answer, after this long.
         max_retry_seconds: keep trying a lost connection for this long.
+
+    Raises:
+        ConfigError: no stream is named, or the start is not understood.
     """
 
     def __init__(
         self,
         redis_url: str,
         *,
-        streams: Sequence[str] | None = None,
-        start: Start = "now",
+        streams: str | Sequence[str] | None = None,
+        start: Start | None = None,
         follow: bool = True,
         connect_timeout_seconds: float = 5.0,
         max_retry_seconds: float = 30.0,
     ) -> None:
         self._url = redis_url
-        self._streams = streams
+        self._streams = ids_from(streams)
         self._start = start
+        if start is not None:
+            id_from_start(start)  # refuses what it does not understand
         self._follow = follow
         self._settings = PublishSettings(
             connect_timeout_seconds=connect_timeout_seconds, max_retry_seconds=max_retry_seconds
@@ -52,13 +66,25 @@ class EmotionEvents:
         return MappingProxyType(self._positions)
 
     def __iter__(self) -> Iterator[EmotionEvent]:
-        """Events one by one, for code without an event loop.
+        """Events one by one.
 
         Raises:
             SinkUnavailableError: the server cannot be reached, or stayed away.
+            UnknownEventStreamError: a named stream has no events, and this does not follow.
             ConfigError: the login was refused, or the start is not understood.
         """
-        reader = self._reader()
+        return self._iterate(follow=self._follow)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The events there are now as a pandas table, one row per face; reads to their end, and does not follow.
+
+        Raises:
+            ConfigError: pandas is not installed, or as in `__iter__`.
+        """
+        return frame_from_events(list(self._iterate(follow=False)))
+
+    def _iterate(self, *, follow: bool) -> Iterator[EmotionEvent]:
+        reader = self._reader(follow=follow)
         entries = reader.iterate()
         try:
             for entry in entries:
@@ -70,15 +96,20 @@ class EmotionEvents:
 
     async def __aiter__(self) -> AsyncIterator[EmotionEvent]:
         """Events one by one; errors as in `__iter__`."""
-        async with self._reader() as reader:
+        async with self._reader(follow=self._follow) as reader:
             async for batch in reader.batches():
                 for entry in batch:
                     if isinstance(event := self._noted(entry, reader), EmotionEvent):
                         yield event
 
-    def _reader(self) -> RedisReader:
+    def _reader(self, *, follow: bool) -> RedisReader:
         return RedisReader(
-            self._settings, redis_url=self._url, stream_ids=self._streams, start=self._start, follow=self._follow
+            self._settings,
+            redis_url=self._url,
+            stream_ids=self._streams,
+            start=self._start,
+            follow=follow,
+            expect_streams=True,
         )
 
     def _noted(self, entry: EventEntry, reader: RedisReader) -> object:

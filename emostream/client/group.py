@@ -18,7 +18,9 @@ from typing import Any, Self
 from emostream.client.group_commands import Entry, Fields, GroupCommands, is_group_missing
 from emostream.domain.event import EmotionEvent
 from emostream.errors import ConfigError, EventRejectedError
+from emostream.loop_thread import LoopThread
 from emostream.publish.redis.reader import Start, id_from_start
+from emostream.publish.redis.reads import ids_from
 from emostream.wire.events import decode_event
 from emostream.wire.keys import events_key
 
@@ -46,7 +48,7 @@ class ConsumerGroup:
         redis_url: of a server, servers behind Sentinels, or a cluster (docs/events.md has the forms).
         group: name of the group.
         consumer: name of this consumer, the same after a restart; None is host and process id.
-        streams: ids; None means all, new ones as they appear.
+        streams: an id or several; None means all, new ones as they appear. One without events is a warning in the log.
         start: where a group begins that does not exist yet on a stream: "start", "now", after an entry id, or a time.
         claim_after_seconds: an event that is not acknowledged for this long is abandoned.
         max_deliveries: so often an event is given out before it becomes a dead letter.
@@ -61,7 +63,7 @@ class ConsumerGroup:
         *,
         group: str,
         consumer: str | None = None,
-        streams: Sequence[str] | None = None,
+        streams: str | Sequence[str] | None = None,
         start: Start = "start",
         claim_after_seconds: float = 30.0,
         max_deliveries: int = 5,
@@ -73,7 +75,7 @@ class ConsumerGroup:
             raise ConfigError("a consumer group needs a name, and max_deliveries and batch_size of at least 1")
         self.stats = GroupStats()
         self._group = group
-        self._streams = streams
+        self._streams = ids_from(streams)
         self._first_id = id_from_start(start) or "$"
         self._claim_after_ms = int(1000 * claim_after_seconds)
         self._max_deliveries = max_deliveries
@@ -91,6 +93,7 @@ class ConsumerGroup:
         self._held: dict[str, set[str]] = defaultdict(set)  # key → ids given out and not acknowledged
         self._rest: deque[Delivery] = deque()  # fetched for a loop that ended
         self._discovered_at = -_DISCOVER_SECONDS
+        self._is_checked = False  # whether the named streams were looked for
         self._claimed_at = time.monotonic()
 
     async def batches(self) -> AsyncIterator[list[Delivery]]:
@@ -171,6 +174,10 @@ class ConsumerGroup:
 
     async def _discover(self) -> None:
         """Find streams, make the group where it is missing, and begin with what this consumer left unacknowledged."""
+        if self._streams is not None and not self._is_checked:
+            if (unknown := await self._commands.find_unknown(self._streams)) is not None:
+                logger.warning("%s; waiting for events", unknown)
+            self._is_checked = True
         for key in await self._wanted_keys():
             if key not in self._keys:
                 await self._commands.make_group(key, first_id=self._first_id)
@@ -268,11 +275,11 @@ class ConsumerGroup:
 
 
 class BlockingConsumerGroup:
-    """`ConsumerGroup` without an event loop: a context manager to iterate over, with `ack`. Arguments alike."""
+    """`ConsumerGroup` for plain code and notebooks: a context manager to iterate over, with `ack`. Arguments alike."""
 
     def __init__(self, redis_url: str, **arguments: Any) -> None:
         self._group = ConsumerGroup(redis_url, **arguments)
-        self._runner = asyncio.Runner()
+        self._thread = LoopThread("emostream-group")
 
     @property
     def stats(self) -> GroupStats:
@@ -283,12 +290,12 @@ class BlockingConsumerGroup:
         """Events one by one, as `ConsumerGroup` gives them; errors as in `ConsumerGroup.batches`."""
         batches = self._group.batches()
         while True:
-            self._group.put_back(self._runner.run(anext(batches)))  # type: ignore[arg-type]
+            self._group.put_back(self._thread.run(anext(batches)))  # type: ignore[arg-type]
             yield from self._group.take_rest()
 
     def ack(self, *deliveries: Delivery) -> None:
         """Say that events are handled."""
-        self._runner.run(self._group.ack(*deliveries))
+        self._thread.run(self._group.ack(*deliveries))
 
     def __enter__(self) -> Self:
         """Nothing to do: it connects at the first read."""
@@ -296,8 +303,7 @@ class BlockingConsumerGroup:
 
     def __exit__(self, *exc_info: object) -> None:
         """Close the connections."""
-        self._runner.run(self._group.close())
-        self._runner.close()
+        self._thread.close(self._group.close())
 
 
 @dataclass(frozen=True, slots=True)

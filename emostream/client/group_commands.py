@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from emostream.errors import EventRejectedError
+from emostream.errors import EventRejectedError, UnknownEventStreamError
 from emostream.publish.redis.connection import REDIS_ERRORS, close_redis, is_full, open_redis, with_retries
-from emostream.publish.redis.reads import RawEntry, event_stream_keys, read_streams
+from emostream.publish.redis.reads import RawEntry, event_stream_keys, find_unknown, read_streams
 from emostream.wire.keys import dead_letter_key
 
 T = TypeVar("T")
@@ -59,6 +59,10 @@ class GroupCommands:
     async def event_stream_keys(self) -> list[str]:
         """The event streams there are now."""
         return await self._retrying(lambda: event_stream_keys(self._redis))
+
+    async def find_unknown(self, stream_ids: Sequence[str]) -> UnknownEventStreamError | None:
+        """Which of these streams have no events."""
+        return await self._retrying(lambda: find_unknown(self._redis, stream_ids))
 
     async def make_group(self, key: str, *, first_id: str) -> None:
         """Make the group on a stream, and the stream, where they are missing."""

@@ -77,3 +77,9 @@ def test_tail_of_changes_only(url: str, tmp_path: Path) -> None:
     assert "absent → happy" in lines[0] and "happy → sad" in lines[1]
     outcome = run_emostream("tail", *arguments, "--json", cwd=tmp_path)
     assert [json.loads(line)["frame_index"] for line in outcome.out.splitlines()] == [0, 6]
+
+
+def test_a_misspelt_stream_is_said(url: str, tmp_path: Path) -> None:
+    for command in (["tail", "dor", "--no-follow"], ["export", "x.csv", "dor"]):
+        outcome = run_emostream(*command, "--redis", url, cwd=tmp_path)
+        assert (outcome.code, "door" in outcome.err) == (2, True), outcome.err

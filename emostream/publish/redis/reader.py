@@ -14,8 +14,9 @@ from typing import Literal, Self, TypeVar, cast
 from emostream.config import PublishSettings
 from emostream.domain.event import EmotionEvent, StatusEvent
 from emostream.errors import ConfigError, EventRejectedError
+from emostream.loop_thread import LoopThread
 from emostream.publish.redis.connection import close_redis, open_redis, with_retries
-from emostream.publish.redis.reads import RawEntry, event_stream_keys, read_streams
+from emostream.publish.redis.reads import RawEntry, event_stream_keys, find_unknown, ids_from, read_streams
 from emostream.wire.events import decode_event, decode_status
 from emostream.wire.keys import STATUS_KEY, events_key
 
@@ -62,34 +63,37 @@ class RedisReader:
         settings: PublishSettings,
         *,
         redis_url: str,
-        stream_ids: Sequence[str] | None = None,
-        start: Start = "now",
+        stream_ids: str | Sequence[str] | None = None,
+        start: Start | None = None,
         follow: bool = True,
         with_status: bool = False,
+        expect_streams: bool = False,
     ) -> None:
         """Connects at the first read.
 
         Args:
             settings: time-outs.
             redis_url: the server, servers behind Sentinels, or a cluster.
-            stream_ids: what to read; None means all streams, also those that appear later.
-            start: where to begin.
+            stream_ids: what to read: one id or several; None means all streams, also those that appear later.
+            start: where to begin; None is "now" when following, else "start".
             follow: wait for more at the end.
             with_status: read status events, too.
+            expect_streams: the named streams should have events: where one has none, reading fails, or warns in the
+                log when following.
 
         Raises:
-            ConfigError: the URL is not one of Redis, or `start` is not understood.
+            ConfigError: the URL is not one of Redis, or `start` or `stream_ids` is not understood.
         """
         self.num_rejected = 0
         self._url = redis_url
         self._max_retry_seconds = settings.max_retry_seconds
         timeout = settings.connect_timeout_seconds
         self._redis = open_redis(redis_url, timeout_seconds=timeout, answer_timeout_seconds=timeout + _BLOCK_SECONDS)
-        self._stream_ids = stream_ids
-        self._start = start
-        self._first_id = id_from_start(start)
+        self._stream_ids = ids_from(stream_ids)
+        self._first_id = id_from_start(start or ("now" if follow else "start"))
         self._follow = follow
         self._with_status = with_status
+        self._expect_streams = expect_streams
         self._last_ids: dict[str, str] = {}
         self._discovered_at: float | None = None
 
@@ -99,7 +103,10 @@ class RedisReader:
         Raises:
             SinkUnavailableError: the server cannot be reached, or stayed away.
             ConfigError: the login was refused.
+            UnknownEventStreamError: a named stream has no events (`expect_streams`).
         """
+        if self._expect_streams and self._stream_ids is not None:
+            await self._check_streams(self._stream_ids)
         while True:
             await self._retrying(self._discover)
             entries = await self._retrying(self._read)
@@ -115,14 +122,14 @@ class RedisReader:
                 yield entry
 
     def iterate(self) -> Iterator[EventEntry]:
-        """Entries one by one for code without an event loop; errors as in `batches`. Closes at the end."""
-        with asyncio.Runner() as runner:
-            batches = self.batches()
-            try:
-                while (batch := runner.run(_next(batches))) is not None:
-                    yield from batch
-            finally:
-                runner.run(self.close())
+        """Entries one by one, by a plain `for`, also where an event loop runs; errors as in `batches`. Closes."""
+        thread = LoopThread("emostream-events")
+        batches = self.batches()
+        try:
+            while (batch := thread.run(_next(batches))) is not None:
+                yield from batch
+        finally:
+            thread.close(self.close())
 
     async def close(self) -> None:
         """Close the connections."""
@@ -135,6 +142,13 @@ class RedisReader:
     async def __aexit__(self, *exc_info: object) -> None:
         """Close."""
         await self.close()
+
+    async def _check_streams(self, stream_ids: Sequence[str]) -> None:
+        unknown = await self._retrying(lambda: find_unknown(self._redis, stream_ids))
+        if unknown is not None and not self._follow:
+            raise unknown
+        if unknown is not None:
+            logger.warning("%s; waiting for events", unknown)
 
     async def _discover(self) -> None:
         """Find event streams that are not read yet."""

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
+from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
+from emostream.errors import ConfigError, UnknownEventStreamError
 from emostream.publish.redis.connection import REDIS_ERRORS, is_cluster
-from emostream.wire.keys import EVENTS_PATTERN
+from emostream.wire.keys import EVENTS_PATTERN, events_key, stream_id_from_key
+
+_MAX_SHOWN = 10  # names of streams in a message
 
 RawEntry = tuple[str, str, dict[bytes, bytes]]
 """(key, entry id, fields); no fields where the entry was trimmed."""
@@ -25,6 +30,40 @@ async def event_stream_keys(redis: Redis) -> list[str]:
     """The event streams there are now."""
     found = redis.scan_iter(EVENTS_PATTERN, count=1000, _type="stream")
     return [key.decode() async for key in found if key.isascii()]  # others are not ours
+
+
+def ids_from(streams: str | Sequence[str] | None) -> list[str] | None:
+    """The ids of streams, given as one id or several; None means all.
+
+    >>> ids_from("door"), ids_from(("door", "hall"))
+    (['door'], ['door', 'hall'])
+
+    Raises:
+        ConfigError: there are none, or one is no text.
+    """
+    if streams is None:
+        return None
+    ids = [streams] if isinstance(streams, str) else list(dict.fromkeys(streams))
+    if not ids or not all(isinstance(stream_id, str) and stream_id for stream_id in ids):
+        raise ConfigError(f"expected the id of a stream, or a list of them, got {streams!r}; None means all streams")
+    return ids
+
+
+async def find_unknown(redis: Redis, stream_ids: Sequence[str]) -> UnknownEventStreamError | None:
+    """An error that says which streams have no events, and which there are; None when all have some."""
+    try:
+        unknown = [stream_id for stream_id in stream_ids if await redis.type(events_key(stream_id)) == b"none"]
+        if not unknown:
+            return None
+        known = sorted(stream_id_from_key(key) for key in await event_stream_keys(redis))
+    except redis_errors.NoPermissionError:  # of a user who may only read
+        return None
+    near = [name for stream_id in unknown for name in get_close_matches(stream_id, known, n=1)]
+    shown = near or known[:_MAX_SHOWN]
+    there = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(shown)}"
+    more = f" and {len(known) - len(shown)} more" if not near and len(known) > len(shown) else ""
+    message = f"there are no events of {', '.join(unknown)}; {there if known else 'there is no stream'}{more}"
+    return UnknownEventStreamError(message, stream_ids=unknown)
 
 
 async def read_streams(
