@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from emostream.config import DecodeSettings, Settings
-from emostream.decode.backoff import Backoff
-from emostream.decode.live_source import LiveSource
-from emostream.decode.pyav_source import PyAVSource
+from emostream.config import Settings
+from emostream.decode.open_source import open_source
 from emostream.decode.source import FrameSource
 from emostream.domain.event import EmotionEvent
 from emostream.domain.frame import Frame
 from emostream.domain.redact import redact
-from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.domain.stream import StreamSpec, StreamState
 from emostream.domain.summary import StreamSummary
 from emostream.pipeline.build import Models, build_pipeline
 from emostream.pipeline.pipeline import EventObserver, PipelineStats
@@ -24,8 +21,6 @@ from emostream.publish.sink import EventSink
 from emostream.telemetry.collector import MetricsCollector, live_source_of
 from emostream.telemetry.logs import STREAM_ID
 from emostream.telemetry.open_tracer import open_tracer
-
-_WATCHDOG_GRACE_SECONDS = 5.0  # FFmpeg's own time-outs come first and say more
 
 Tell = Callable[[str], None]
 """Takes a line for people: what was written, what became of a camera. Credentials are masked in it."""
@@ -84,7 +79,13 @@ async def run_analysis(
     """
     token = STREAM_ID.set(spec.stream_id)
     try:
-        source = _source_of(spec, settings=settings.decode, tell=tell)
+
+        def tell_state(state: StreamState, detail: str) -> None:
+            if tell is not None:
+                tell(f"{state.value} {redact(detail)}".strip())
+
+        # A camera must be there at first, but may go away later.
+        source = open_source(spec, settings=settings.decode, on_state=tell_state, gives_up_unopened=True)
         if collector is not None:
             collector.watch_classifier(models.classifier)
             collector.watch_source(spec.stream_id, source, live=live_source_of(source))
@@ -114,23 +115,3 @@ async def run_analysis(
             return await pipeline.run()
     finally:
         STREAM_ID.reset(token)
-
-
-def _source_of(spec: StreamSpec, *, settings: DecodeSettings, tell: Tell | None) -> FrameSource:
-    """A live source must open at once, but comes back when it goes away later."""
-    if spec.kind is StreamKind.FILE:
-        return PyAVSource(spec, settings=settings)
-
-    def tell_state(state: StreamState, detail: str) -> None:
-        if tell is not None:
-            tell(f"{state.value} {redact(detail)}".strip())
-
-    return LiveSource(
-        lambda: PyAVSource(spec, settings=settings),
-        backoff=Backoff(random.Random()),  # noqa: S311  # not security: it spreads reconnections
-        open_stall_seconds=settings.open_timeout_seconds + _WATCHDOG_GRACE_SECONDS,
-        read_stall_seconds=settings.read_timeout_seconds + _WATCHDOG_GRACE_SECONDS,
-        on_state=tell_state,
-        gives_up_unopened=True,
-        max_frames=spec.max_frames,
-    )

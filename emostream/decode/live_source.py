@@ -13,7 +13,6 @@ reconnection needs no new epoch; consumers see a gap in time, and that is what h
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections import deque
@@ -70,7 +69,6 @@ class LiveSource:
         is_known_good: the source has worked before, so no error of it ends it; one of this process does, until it
             worked here.
         gives_up_unopened: until the source worked once, every error ends it; for a person who waits.
-        max_frames: end after this many frames, over all openings; None = never.
         max_abandoned: with so many threads left behind, the source is opened less often.
         blocked_pause_seconds: the first pause then; each one after it is twice as long, up to an hour.
         clock: monotonic seconds.
@@ -86,7 +84,6 @@ class LiveSource:
         on_state: StateObserver | None = None,
         is_known_good: bool = False,
         gives_up_unopened: bool = False,
-        max_frames: int | None = None,
         max_abandoned: int = 3,
         blocked_pause_seconds: float = _BLOCKED_PAUSE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
@@ -99,7 +96,6 @@ class LiveSource:
         self._on_state = on_state or (lambda state, detail: None)
         self._is_known_good = is_known_good
         self._gives_up_unopened = gives_up_unopened
-        self._max_frames = max_frames
         self._max_abandoned = max_abandoned
         self._blocked_pause_seconds = self._next_blocked_pause_seconds = blocked_pause_seconds
         self._clock = clock
@@ -154,9 +150,6 @@ class LiveSource:
 
     def __iter__(self) -> Iterator[Frame]:
         """Runs in the decode thread, once."""
-        return itertools.islice(self._frames(), self._max_frames)
-
-    def _frames(self) -> Iterator[Frame]:
         attempt = self._attempt
         while attempt is not None:
             started_at: float | None = None

@@ -14,11 +14,11 @@ from zlib import crc32
 import numpy as np
 
 from emostream.config import MAX_FACES, MIN_FACE_PIXELS, Settings, ZoneSettings
-from emostream.decode.pyav_source import PyAVSource
+from emostream.decode.open_source import open_source
 from emostream.decode.source import FrameSource
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
-from emostream.domain.stream import StreamSpec
+from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.domain.summary import RollingSummary
 from emostream.domain.zones import Zone, check_zones, zone_from
 from emostream.errors import ConfigError
@@ -213,7 +213,7 @@ def build_pipeline(
     """
     stages = stages or build_stages(settings, detect=models.detector.detect)
     return Pipeline(
-        source or PyAVSource(spec, settings=settings.decode),
+        source or open_source(spec, settings=settings.decode),
         stream_id=spec.stream_id,
         epoch=epoch,
         follower=FaceFollower(
@@ -231,4 +231,5 @@ def build_pipeline(
         workers=models.workers,
         on_event=on_event,
         tracer=tracer,
+        max_frames=spec.max_frames if spec.kind is StreamKind.LIVE else None,  # the source of a file ends by itself
     )

@@ -102,6 +102,8 @@ class Pipeline:
             of its own.
         on_event: sees each frame with its event after it was published.
         tracer: traces some of the frames, shared between pipelines, not closed here; None traces none.
+        max_frames: end after this many processed frames, however many of a live source were dropped; None = never. The
+            attribute may be changed while it runs.
         now: wall clock, aware UTC.
     """
 
@@ -121,9 +123,11 @@ class Pipeline:
         workers: Executor | None = None,
         on_event: EventObserver | None = None,
         tracer: FrameTracer | None = None,
+        max_frames: int | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.stats = PipelineStats()
+        self.max_frames = max_frames
         self._source = source
         self._stream_id = stream_id
         self._epoch = epoch
@@ -226,11 +230,14 @@ class Pipeline:
         """
         source_error: SourceError | None = None
         is_live = self._source.kind is StreamKind.LIVE
-        min_frames = 1 if is_live else MAX_CHUNK_FRAMES
+        num_taken = 0
         try:
-            while frames := await buffer.get_many(
-                MAX_CHUNK_FRAMES, max_pixels=_MAX_CHUNK_PIXELS, min_frames=min_frames
-            ):
+            while num_left := self._most_of_next_chunk(num_taken):
+                min_frames = 1 if is_live else num_left
+                frames = await buffer.get_many(num_left, max_pixels=_MAX_CHUNK_PIXELS, min_frames=min_frames)
+                if not frames:
+                    break
+                num_taken += len(frames)
                 num_dropped = buffer.num_dropped - self.stats.num_dropped
                 self.stats.num_dropped += num_dropped
                 work = self._serial_executor.submit(self._follow, frames, num_dropped, buffer.wait_seconds)
@@ -240,10 +247,18 @@ class Pipeline:
                 if is_live:  # the next frames are not taken before they can be looked at: here they would grow old
                     await asyncio.wait([following])
                 await followed.put(following)
+            else:  # enough
+                buffer.close()
+                self._source.close()
         except SourceError as exc:
             source_error = exc
         await followed.put(None)
         return source_error
+
+    def _most_of_next_chunk(self, num_taken: int) -> int:
+        return (
+            MAX_CHUNK_FRAMES if self.max_frames is None else min(MAX_CHUNK_FRAMES, max(0, self.max_frames - num_taken))
+        )
 
     def _follow(self, frames: Sequence[Frame], num_dropped: int, wait_seconds: float) -> FollowedChunk:
         """Runs in a thread."""

@@ -116,11 +116,6 @@ def test_for_a_person_who_waits_the_first_error_is_the_answer() -> None:
         assert len(list(source)) == 6
 
 
-def test_frames_are_counted_over_all_openings() -> None:
-    with live([scripted(), scripted(), scripted()], max_frames=5) as source:
-        assert [frame.frame_index for frame in source] == list(range(5))
-
-
 @pytest.mark.parametrize("in_open", [True, False], ids=["opening", "reading"])
 def test_a_call_that_hangs_is_left_behind(let_go: threading.Event, in_open: bool) -> None:
     hanging = HangingSource(num_frames=2, in_open=in_open, let_go=let_go)

@@ -304,6 +304,27 @@ async def test_a_slow_live_pipeline_drops_frames_and_says_how_many() -> None:
     assert indexes == sorted(set(indexes))
 
 
+@pytest.mark.parametrize("max_frames", [1, 8, 11])
+async def test_processed_frames_of_a_live_source_are_counted_not_dropped_ones(max_frames: int) -> None:
+    class Fast(ScriptedSource):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in super().__iter__():
+                time.sleep(0.001)
+                yield frame
+
+    class Slow(CollectingSink):
+        async def publish(self, events: Sequence[EmotionEvent]) -> None:
+            await asyncio.sleep(0.05)
+            await super().publish(events)
+
+    sink, source = Slow(), Fast(gray_frames(3000), kind=StreamKind.LIVE)
+    stats = await _pipeline(source, sink=sink, max_frames=max_frames).run()
+    assert stats.num_frames == len(sink.events) == max_frames
+    assert sink.statuses[-1].state is StreamState.ENDED
+    assert source.is_closed
+    assert not _pipeline_threads()
+
+
 async def test_the_observer_sees_each_frame_with_its_event() -> None:
     seen: list[tuple[int, int]] = []
 

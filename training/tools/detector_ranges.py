@@ -20,7 +20,7 @@ from onnxruntime.quantization import CalibrationDataReader
 from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
 
 from emostream.config import DecodeSettings, ModelSettings
-from emostream.decode.pyav_source import PyAVSource
+from emostream.decode.open_source import open_source
 from emostream.domain.frame import Luma
 from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.errors import EmostreamError
@@ -102,7 +102,7 @@ def _limits(
 def _from_videos(folder: Path) -> Iterator[Luma]:
     for path in sorted(folder.iterdir()):
         spec = StreamSpec(stream_id="clip", url=str(path), kind=StreamKind.FILE, every=_EVERY)
-        with PyAVSource(spec, settings=DecodeSettings()) as source:
+        with open_source(spec, settings=DecodeSettings()) as source:
             for frame in source:
                 yield _shrunk(frame.full_luma(frame.luma))
 

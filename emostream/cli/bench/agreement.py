@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from emostream.config import DetectSettings, Settings, TrackSettings
-from emostream.decode.pyav_source import PyAVSource
+from emostream.decode.open_source import open_source
 from emostream.domain.clock import utc_now
 from emostream.domain.event import EmotionEvent, FaceEmotion
 from emostream.domain.face import Face
@@ -144,7 +144,7 @@ def _run(video: Path, *, settings: Settings) -> _Path:
     spec = StreamSpec(stream_id="clip", url=str(video), kind=StreamKind.FILE)
     classifier = load_classifier(settings.classify, cache_dir=settings.models.cache_dir)
     try:
-        with PyAVSource(spec, settings=settings.decode) as source:
+        with open_source(spec, settings=settings.decode) as source:
             return _events_of(source, settings=settings, detect=load_chosen_detector(settings).detect, by=classifier)
     finally:
         classifier.close()

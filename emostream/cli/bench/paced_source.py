@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from emostream.config import DecodeSettings
-from emostream.decode.pyav_source import PyAVSource
+from emostream.decode.open_source import open_source
 from emostream.decode.source import DecodeStats, SourceInfo
 from emostream.domain.frame import Frame
 from emostream.domain.stream import StreamKind, StreamSpec
@@ -72,7 +72,7 @@ class PacedSource:
 
     def __enter__(self) -> Self:
         """Look at the file."""
-        with PyAVSource(self._file, settings=self._settings) as source:
+        with open_source(self._file, settings=self._settings) as source:
             self._info = replace(source.info, declared_fps=self._fps, num_frames=None)
         return self
 
@@ -81,7 +81,7 @@ class PacedSource:
         frame_index = 0
         while True:
             decoded_seconds = self._stats.decode_seconds
-            with PyAVSource(self._file, settings=self._settings) as source:
+            with open_source(self._file, settings=self._settings) as source:
                 frames = iter(source)
                 while self._wait_until_due(frame_index):
                     frame = next(frames, None)

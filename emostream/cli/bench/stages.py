@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from emostream.config import Settings
-from emostream.decode.pyav_source import PyAVSource
+from emostream.decode.open_source import open_source
 from emostream.domain.clock import utc_now
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
@@ -122,7 +122,7 @@ def _profiled(
         return faces
 
     follower = FaceFollower(detect, settings=settings.track, detections_per_second=settings.track.detections_per_second)
-    with PyAVSource(spec, settings=settings.decode.model_copy(update={"num_threads": 1})) as source:
+    with open_source(spec, settings=settings.decode.model_copy(update={"num_threads": 1})) as source:
         frames = iter(source)
         while True:
             watch.next_chunk()

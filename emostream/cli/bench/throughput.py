@@ -16,7 +16,7 @@ import numpy as np
 from emostream.cli.bench.machine import describe_machine, describe_models
 from emostream.cli.bench.stages import StageCost, profile_stages
 from emostream.config import Settings
-from emostream.decode.pyav_source import PyAVSource
+from emostream.decode.open_source import open_source
 from emostream.domain.event import EmotionEvent, StatusEvent
 from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url
 from emostream.pipeline.build import Models, build_pipeline, load_models, new_epoch
@@ -160,7 +160,7 @@ def run_once(spec: StreamSpec, *, settings: Settings, models: Models, num_copies
 
 def decode_once(spec: StreamSpec, *, settings: Settings) -> PipelineRun:
     """The clip once through the decoder alone."""
-    with PyAVSource(spec, settings=settings.decode) as source:
+    with open_source(spec, settings=settings.decode) as source:
         wall, cpu = time.perf_counter(), time.process_time()
         num_frames = sum(1 for _ in source)
         return PipelineRun(num_frames, time.perf_counter() - wall, time.process_time() - cpu)

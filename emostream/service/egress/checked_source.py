@@ -12,8 +12,8 @@ from typing import Self
 from pydantic import SecretStr
 
 from emostream.config import DecodeSettings
-from emostream.decode.pyav_source import PyAVSource
-from emostream.decode.source import DecodeStats, SourceInfo
+from emostream.decode.open_source import open_once
+from emostream.decode.source import DecodeStats, FrameSource, SourceInfo
 from emostream.domain.address import parse_address
 from emostream.domain.frame import Frame
 from emostream.domain.redact import shown_address
@@ -64,7 +64,7 @@ class CheckedSource:
         self._rules = rules
         self._lock = threading.Lock()
         self._is_closed = False
-        self._source: PyAVSource | None = None
+        self._source: FrameSource | None = None
         self._way: _Way | None = None
 
     @property
@@ -82,15 +82,10 @@ class CheckedSource:
         """Counters so far."""
         return DecodeStats() if self._source is None else self._source.stats
 
-    @property
-    def num_discontinuities(self) -> int:
-        """How often the source's clock jumped so far."""
-        return 0 if self._source is None else self._source.num_discontinuities
-
     def __enter__(self) -> Self:
         """Ask, then open; raises `SourceError`."""
         way = self._way = self._find_way()
-        source = PyAVSource(replace(self._spec, url=way.url), settings=way.settings)
+        source = open_once(replace(self._spec, url=way.url), settings=way.settings)
         with self._lock:
             if self._is_closed:
                 raise SourceUnavailableError("the source was closed before it could be opened")
@@ -118,7 +113,7 @@ class CheckedSource:
         with self._named():
             yield from self._opened()
 
-    def _opened(self) -> PyAVSource:
+    def _opened(self) -> FrameSource:
         if self._source is None:
             raise RuntimeError("expected an open source: use it in a `with` statement")
         return self._source

@@ -26,7 +26,8 @@ class ControllableSource:
 
     Args:
         source: yields all frames; opened and closed by this one.
-        spec: `every`, `target_fps` and `max_frames` apply here.
+        spec: `every`, `target_fps` and, of files, `max_frames` apply here; of live sources the pipeline counts what it
+            processed.
         is_paused: begin paused.
         after_index: frames up to this index were published by an earlier run and are left out; None for none.
         on_frame: sees each frame that is let through, in the decode thread.
@@ -114,7 +115,7 @@ class ControllableSource:
             if frame.frame_index > self._after_index:
                 self._on_frame(frame)
                 yield frame
-            if num_kept == self._spec.max_frames:
+            if num_kept == self._spec.max_frames and self._source.kind is StreamKind.FILE:
                 return
 
     def _lets_through(self, frame: Frame) -> bool:

@@ -130,6 +130,7 @@ class _RunningStream:
     controls: ControllableSource | None = None
     source: FrameSource | None = None
     tune: Callable[[StreamTuning], None] = lambda tuning: None
+    pipeline: Pipeline | None = None
     task: asyncio.Task[None] | None = None
     statuses: asyncio.Queue[StatusEvent] = field(default_factory=asyncio.Queue)
 
@@ -229,7 +230,7 @@ class StreamHost:
             clock=self._clock,
         )
         made = self._parts.pipeline(record, epoch=epoch, source=running.controls, sink=sink)
-        running.tune = made.tune
+        running.tune, running.pipeline = made.tune, made.pipeline
         self._streams[stream_id] = running
         running.task = asyncio.create_task(self._run(running, made.pipeline), name=f"stream {stream_id}")
 
@@ -241,6 +242,8 @@ class StreamHost:
         if running.controls is not None:
             running.controls.adjust(record.spec, is_paused=record.is_paused)
         running.tune(record.tuning)
+        if running.pipeline is not None and record.spec.kind is StreamKind.LIVE:
+            running.pipeline.max_frames = record.spec.max_frames
         running.record = record
         return True
 

@@ -1,16 +1,14 @@
-"""The parts of real streams: sources on PyAV, live ones behind a watchdog, pipelines on the models of this process."""
+"""The parts of real streams: sources that the policy allows, pipelines on the models of this process."""
 
 from __future__ import annotations
 
-import random
-
 from emostream.config import Settings
-from emostream.decode.backoff import Backoff
-from emostream.decode.live_source import LiveSource, StateObserver
+from emostream.decode.live_source import StateObserver
+from emostream.decode.open_source import open_source
 from emostream.decode.source import FrameSource
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
-from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.domain.stream import StreamSpec
 from emostream.pipeline.build import Models, build_pipeline
 from emostream.publish.sink import EventSink
 from emostream.service.egress.checked_source import CheckedSource, SourceRules
@@ -20,8 +18,6 @@ from emostream.service.registry.records import StreamRecord
 from emostream.service.worker.host import TunablePipeline
 from emostream.service.worker.tuning import TunedStages
 from emostream.telemetry.tracing import FrameTracer
-
-_WATCHDOG_GRACE_SECONDS = 5.0  # FFmpeg's own time-outs come first and say more
 
 
 class WorkerStreamFactory:
@@ -53,17 +49,12 @@ class WorkerStreamFactory:
 
     def source(self, spec: StreamSpec, *, on_state: StateObserver, has_worked: bool) -> FrameSource:
         """See `StreamFactory.source`."""
-        decode = self._rules.settings
-        if spec.kind is StreamKind.FILE:
-            return self._open_source(spec)
-        return LiveSource(
-            lambda: self._open_source(spec),
-            # Not security: it spreads reconnections.
-            backoff=Backoff(random.Random()),  # noqa: S311
-            open_stall_seconds=decode.open_timeout_seconds + _WATCHDOG_GRACE_SECONDS,
-            read_stall_seconds=decode.read_timeout_seconds + _WATCHDOG_GRACE_SECONDS,
+        return open_source(
+            spec,
+            settings=self._rules.settings,
             on_state=on_state,
             is_known_good=has_worked,
+            connect=lambda: CheckedSource(spec, rules=self._rules),
         )
 
     def pipeline(self, record: StreamRecord, *, epoch: int, source: FrameSource, sink: EventSink) -> TunablePipeline:
@@ -84,6 +75,3 @@ class WorkerStreamFactory:
     def detect(self, luma: Luma) -> list[Face]:
         """See `StreamFactory.detect`."""
         return self._models.detector.detect(luma)
-
-    def _open_source(self, spec: StreamSpec) -> FrameSource:
-        return CheckedSource(spec, rules=self._rules)

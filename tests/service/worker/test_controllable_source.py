@@ -39,6 +39,11 @@ def test_the_spec_applies_at_the_gate() -> None:
         assert source.stats.num_skipped == 11
 
 
+def test_frames_of_a_live_source_are_counted_by_its_pipeline() -> None:
+    with gated(num_frames=9, spec=spec_of(StreamKind.LIVE, most=4)) as source:
+        assert indexes(source) == list(range(9))
+
+
 @pytest.mark.parametrize("after", [None, -1, 0, 7, 60])
 @pytest.mark.parametrize(
     "spec", [spec_of(), spec_of(every=3, most=5), spec_of(fps=10, most=9)], ids=["all", "every", "fps"]
