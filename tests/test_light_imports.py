@@ -33,7 +33,7 @@ def _modules_after(code: str) -> set[str]:
         ("import emostream", HEAVY),
         ("import emostream.client", HEAVY | {"redis", "pydantic_settings", "httpx"}),
         ("from emostream.client import EmotionEvents, ConsumerGroup", HEAVY | {"httpx"}),
-        ("from emostream.client import ServiceClient", HEAVY | {"redis", "httpx"}),
+        ("from emostream.client import ServiceClient", HEAVY | {"redis"}),
         (_COMMAND.format("'--version'"), HEAVY | {"rich", "pydantic", "redis"}),
         (_COMMAND.format("'--help'"), HEAVY | {"pydantic", "redis"}),
         (_COMMAND.format("'streams', '--help'"), HEAVY),
@@ -48,8 +48,6 @@ def test_no_heavy_library_is_loaded(code: str, not_loaded: set[str]) -> None:
 
 @pytest.mark.parametrize("name", emostream.client.__all__)
 def test_each_name_of_the_client_is_there(name: str) -> None:
-    if name == "AsyncServiceClient":
-        pytest.importorskip("httpx")
     assert getattr(emostream.client, name) is not None
     assert name in dir(emostream.client)
 

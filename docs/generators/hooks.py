@@ -32,6 +32,7 @@ INCLUDED = {
 PUBLIC_MODULES = (
     "emostream",
     "emostream.client",
+    "emostream.client.http.calls",
     "emostream.config",
     "emostream.errors",
     "emostream.pipeline",

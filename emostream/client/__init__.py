@@ -7,11 +7,11 @@
 
 `async for` works as well. `ConsumerGroup` shares streams between several programs and survives their crashes.
 
-`ServiceClient` and `AsyncServiceClient` (which needs httpx) speak to a running service: add streams, change them, read
-their events over HTTP, classify pictures.
+`ServiceClient` and `AsyncServiceClient` call a running service: add streams, change them, read their events over HTTP,
+classify pictures.
 
 A name is imported when it is first used, so a program loads the libraries of what it uses: a client of the service
-needs no Redis, and only `AsyncServiceClient` needs its extra.
+loads no Redis, a subscription no HTTP.
 """
 
 from importlib import import_module
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from emostream.client.derived import Change, ChangeFinder, DominantWindow, RepeatFilter
     from emostream.client.events import EmotionEvents
     from emostream.client.group import BlockingConsumerGroup, ConsumerGroup, Delivery, GroupStats
-    from emostream.client.http.async_client import AsyncServiceClient
     from emostream.client.http.calls import ApiError
-    from emostream.client.http.client import ServiceClient
+    from emostream.client.http.client import AsyncServiceClient, ServiceClient
     from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
     from emostream.domain.summary import StreamSummary, TrackSummary
     from emostream.publish.files.table_writer import frame_from_events, open_table_writer
@@ -34,7 +33,7 @@ _MODULE_OF = MappingProxyType(
     {
         "UNKNOWN": "emostream.domain.event",
         "ApiError": "emostream.client.http.calls",
-        "AsyncServiceClient": "emostream.client.http.async_client",
+        "AsyncServiceClient": "emostream.client.http.client",
         "BlockingConsumerGroup": "emostream.client.group",
         "Change": "emostream.client.derived",
         "ChangeFinder": "emostream.client.derived",

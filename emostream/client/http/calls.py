@@ -1,12 +1,17 @@
-"""Pure: what to send to the HTTP interface for each wish, and what its answers mean. No network in here."""
+"""The calls of the HTTP interface: what each sends, and what its answer means.
+
+Each of these functions is a method of `ServiceClient`, which returns the answer, and of `AsyncServiceClient`, where it
+is awaited; pages are iterated over, by `for` and `async for`. Nothing in here uses the network.
+"""
 
 from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -27,12 +32,12 @@ from emostream.wire.http_models import (
     StreamView,
     place_of_error,
 )
-from emostream.wire.job_models import JobFiles, JobRequest, JobView
+from emostream.wire.job_models import FileView, JobFiles, JobRequest, JobView
 from emostream.wire.preview import PreviewPicture
 
 T = TypeVar("T")
-Headers = dict[str, str]
-"""Names in lower case."""
+Headers = Mapping[str, str]
+"""Of an answer; names are found in whatever case they are asked for."""
 
 _PAGE = 500
 _JSON = "application/json"
@@ -42,29 +47,49 @@ class ApiError(EmostreamError):
     """The service refused a call.
 
     Attributes:
-        status: of the answer, as in HTTP.
+        status: HTTP status of the answer.
+        retry_after_seconds: when the service may take the call (`Retry-After`); None where it does not say.
     """
 
-    def __init__(self, message: str, *, status: int) -> None:
+    def __init__(self, message: str, *, status: int, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after_seconds = retry_after_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One call.
+    """One request and the meaning of its answer.
 
     Attributes:
-        method, path: where; the path holds the query.
-        parse: body and headers of the answer → what it means.
-        body, content_type: what is sent; no body where None.
+        method, path: of the request; the path holds the query.
+        parse: body and headers of the answer → result.
+        body: what is sent, or a file that holds it; None sends no body.
+        content_type: of the body.
+        late: what to say where the result is not the wanted one yet, so that the call is sent again; empty ends it.
+        wait_seconds: for the wanted result, before a `TimeoutError`.
     """
 
     method: str
     path: str
     parse: Callable[[bytes, Headers], T]
-    body: bytes | None = None
+    body: bytes | Path | None = None
     content_type: str = _JSON
+    late: Callable[[T], str] = lambda result: ""
+    wait_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list.
+
+    Attributes:
+        items: of this page.
+        rest: the call for the next page; None after the last one.
+    """
+
+    items: Sequence[T]
+    rest: Call[Page[T]] | None
 
 
 def checked_url(url: str) -> str:
@@ -83,99 +108,155 @@ def checked_url(url: str) -> str:
 
 
 def headers_for(token: str | None, *, login: bytes = b"") -> dict[str, str]:
-    """Who asks; `login` is `user:password` for a server in front of the service."""
+    """The `Authorization` header; `login` is `user:password` for a server in front of the service."""
     if token:
         return {"Authorization": f"Bearer {token}"}
     return {"Authorization": f"Basic {b64encode(login).decode()}"} if login else {}
 
 
-def error_of(status: int, body: bytes) -> ApiError:
-    """What the service says in a problem, or the status where something else answered."""
+def error_of(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
+    """The error of an answer: what the service says in a problem, or the status where something else answered."""
     try:
         detail = str(json.loads(body)["detail"])
     except (ValueError, KeyError, TypeError):
         detail = f"the service answered with HTTP status {status}"
-    return ApiError(detail, status=status)
+    retry_after = headers.get("retry-after", "")
+    return ApiError(detail, status=status, retry_after_seconds=float(retry_after) if retry_after.isdigit() else None)
 
 
-def add_stream(url: str, *, stream_id: str | None, options: dict[str, Any]) -> Call[StreamView]:
-    """Ask for a stream; `options` are the other fields of `StreamRequest`. Raises `ConfigError` for a wrong one."""
+def add(url: str, *, stream_id: str | None = None, **options: Any) -> Call[StreamView]:
+    """Add a stream. Idempotent: the same request again changes nothing.
+
+    Args:
+        url: of the source.
+        stream_id: by default made from the URL.
+        options: `every`, `target_fps`, `max_frames`, `paused`, `zones`, `kind`, `smoothing_seconds`, …: the fields of
+            `StreamRequest`.
+
+    Raises:
+        ConfigError: an option does not fit.
+    """
     request = _validated(StreamRequest, {"url": url, "id": stream_id, **options})
     return _with_json("POST", "/v1/streams", request.model_dump(mode="json"), _view)
 
 
-def show_stream(stream_id: str) -> Call[StreamView]:
-    """One stream."""
+def show(stream_id: str) -> Call[StreamView]:
+    """One stream and its state."""
     return Call("GET", _path(stream_id), _view)
 
 
-def change_stream(stream_id: str, changes: dict[str, Any]) -> Call[StreamView]:
-    """Change a stream in place; `changes` are fields of `StreamChange`. Raises `ConfigError` for a wrong one."""
-    change = _validated(StreamChange, changes)
-    return _with_json("PATCH", _path(stream_id), change.model_dump(mode="json", exclude_unset=True), _view)
+def streams(*, state: StreamState | None = None, prefix: str = "") -> Call[Page[StreamView]]:
+    """All streams by id, or those in one state, or those whose ids begin with a prefix."""
+
+    def page(cursor: str | None) -> Call[Page[StreamView]]:
+        query = {"limit": _PAGE, "cursor": cursor, "state": state and state.value, "prefix": prefix or None}
+        given = {name: value for name, value in query.items() if value is not None}
+        return Call("GET", f"/v1/streams?{urlencode(given)}", parse)
+
+    def parse(body: bytes, headers: Headers) -> Page[StreamView]:
+        found = StreamList.model_validate_json(body)
+        return Page(found.streams, None if found.next_cursor is None else page(found.next_cursor))
+
+    return page(None)
 
 
-def retry_stream(stream_id: str) -> Call[StreamView]:
-    """Try a stream again that failed."""
+def change(stream_id: str, **changes: Any) -> Call[StreamView]:
+    """Change a stream in place: the fields of `StreamChange`, for example `target_fps=5`, `paused=True`.
+
+    Raises:
+        ConfigError: a field does not fit.
+    """
+    wanted = _validated(StreamChange, changes)
+    return _with_json("PATCH", _path(stream_id), wanted.model_dump(mode="json", exclude_unset=True), _view)
+
+
+def retry(stream_id: str) -> Call[StreamView]:
+    """Retry a failed stream; `ApiError` with status 409 when it did not fail. A file goes on where it was."""
     return Call("POST", f"{_path(stream_id)}/retry", _view)
 
 
-def remove_stream(stream_id: str) -> Call[None]:
-    """Ask for a stream no more."""
-    return Call("DELETE", _path(stream_id), lambda body, headers: None)
+def remove(stream_id: str) -> Call[None]:
+    """Delete a stream; its events stay."""
+    return Call("DELETE", _path(stream_id), _nothing)
 
 
-def list_page(*, cursor: str | None, state: StreamState | None, prefix: str) -> Call[StreamList]:
-    """A page of streams."""
-    query = {"limit": _PAGE, "cursor": cursor, "state": state and state.value, "prefix": prefix or None}
-    given = {name: value for name, value in query.items() if value is not None}
-    return Call("GET", f"/v1/streams?{urlencode(given)}", _parser(StreamList))
+def wait_for(stream_id: str, *states: StreamState, timeout_seconds: float) -> Call[StreamView]:
+    """Wait until a stream is in one of these states, and return it.
+
+    Raises:
+        TimeoutError: it is not in time.
+    """
+
+    def late(view: StreamView) -> str:
+        if view.state in states:
+            return ""
+        return f"stream {stream_id} is {view.state.value} after {timeout_seconds:g} s: {view.detail}"
+
+    return replace(show(stream_id), late=late, wait_seconds=timeout_seconds)
 
 
-def add_job(url: str, *, job_id: str, options: dict[str, Any]) -> Call[JobView]:
-    """Ask for a folder; `options` are the other fields of `JobRequest`. Raises `ConfigError` for a wrong one."""
+def add_job(url: str, *, job_id: str, **options: Any) -> Call[JobView]:
+    """Process all files of a folder or of a prefix of an object store. Idempotent, as `add`.
+
+    Args:
+        url: of the folder (`file:///…`) or the prefix (`s3://…`).
+        job_id: names the job; its files become the streams `JOB_ID.1`, `JOB_ID.2`, …
+        options: `patterns`, `parallel`, `every`, `target_fps`, …: the fields of `JobRequest`.
+
+    Raises:
+        ConfigError: an option does not fit.
+    """
     request = _validated(JobRequest, {"url": url, "id": job_id, **options})
     return _with_json("POST", "/v1/jobs", request.model_dump(mode="json"), _parser(JobView))
 
 
-def show_job(job_id: str) -> Call[JobView]:
-    """One job."""
+def job(job_id: str) -> Call[JobView]:
+    """One job and its progress."""
     return Call("GET", _job_path(job_id), _parser(JobView))
 
 
-def list_jobs() -> Call[list[JobView]]:
-    """All jobs."""
+def jobs() -> Call[list[JobView]]:
+    """All jobs, by id."""
     return Call("GET", "/v1/jobs", _parser(list[JobView]))
 
 
-def list_job_files(job_id: str, *, start: int) -> Call[JobFiles]:
-    """A page of finished files."""
-    return Call("GET", f"{_job_path(job_id)}/files?{urlencode({'start': start, 'limit': _PAGE})}", _parser(JobFiles))
+def job_files(job_id: str) -> Call[Page[FileView]]:
+    """The finished files of a job, in the order in which they were finished."""
+
+    def page(start: int) -> Call[Page[FileView]]:
+        query = urlencode({"start": start, "limit": _PAGE})
+        return Call("GET", f"{_job_path(job_id)}/files?{query}", parse)
+
+    def parse(body: bytes, headers: Headers) -> Page[FileView]:
+        found = JobFiles.model_validate_json(body)
+        return Page(found.files, None if found.next_start is None else page(found.next_start))
+
+    return page(0)
 
 
-def late_job(view: JobView, *, timeout_seconds: float) -> str:
-    """What to say of a job that was waited for."""
-    num_done = view.num_ended + view.num_failed
-    return f"job {view.id} has processed {num_done} of {view.num_files} files after {timeout_seconds:g} s"
+def wait_for_job(job_id: str, *, timeout_seconds: float) -> Call[JobView]:
+    """Wait until every file of a job is finished, and return the job.
+
+    Raises:
+        TimeoutError: it is not in time.
+    """
+
+    def late(view: JobView) -> str:
+        if view.done:
+            return ""
+        num_done = view.num_ended + view.num_failed
+        return f"job {job_id} has processed {num_done} of {view.num_files} files after {timeout_seconds:g} s"
+
+    return replace(job(job_id), late=late, wait_seconds=timeout_seconds)
 
 
 def remove_job(job_id: str) -> Call[None]:
-    """Ask for a job no more."""
-    return Call("DELETE", _job_path(job_id), lambda body, headers: None)
+    """Delete a job; the events of its files stay."""
+    return Call("DELETE", _job_path(job_id), _nothing)
 
 
-def list_models() -> Call[list[ModelManifest]]:
-    """What classifies the faces."""
-    return Call("GET", "/v1/models", _parser(list[ModelManifest]))
-
-
-def readiness() -> Call[Readiness]:
-    """Whether streams can run; an answer that says no is an `ApiError` with status 503."""
-    return Call("GET", "/readyz", _parser(Readiness))
-
-
-def classify_picture(picture: bytes | str) -> Call[EmotionEvent]:
-    """The faces of a picture, given as its content or its URL."""
+def classify(picture: bytes | Path | str) -> Call[EmotionEvent]:
+    """The faces of one picture: its content, a file here, or a URL that the service reaches."""
 
     def parse(body: bytes, headers: Headers) -> EmotionEvent:
         return event_from_json(body)
@@ -185,8 +266,8 @@ def classify_picture(picture: bytes | str) -> Call[EmotionEvent]:
     return Call("POST", "/v1/images", parse, picture, "application/octet-stream")
 
 
-def preview(stream_id: str, *, boxes: bool, blur: bool) -> Call[PreviewPicture]:
-    """The next picture of a stream."""
+def preview(stream_id: str, *, boxes: bool = True, blur: bool = False) -> Call[PreviewPicture]:
+    """The next picture of a running stream."""
 
     def parse(body: bytes, headers: Headers) -> PreviewPicture:
         return PreviewPicture(
@@ -204,8 +285,18 @@ def preview(stream_id: str, *, boxes: bool, blur: bool) -> Call[PreviewPicture]:
     return Call("GET", f"{_path(stream_id)}/preview.jpg?{query}", parse)
 
 
+def models() -> Call[list[ModelManifest]]:
+    """The models that classify the faces."""
+    return Call("GET", "/v1/models", _parser(list[ModelManifest]))
+
+
+def readiness() -> Call[Readiness]:
+    """The number of workers and streams; `ApiError` with status 503 where no stream can run."""
+    return Call("GET", "/readyz", _parser(Readiness))
+
+
 def events_path(stream_id: str, *, start: str) -> str:
-    """Where events are read; `start` is "now", "start" or an entry id."""
+    """The path of a stream's events; `start` is "now", "start" or an entry id."""
     return f"{_path(stream_id)}/events?{urlencode({'from': start})}"
 
 
@@ -219,6 +310,10 @@ def _job_path(job_id: str) -> str:
 
 def _with_json(method: str, path: str, body: Any, parse: Callable[[bytes, Headers], T]) -> Call[T]:
     return Call(method, path, parse, json.dumps(body).encode())
+
+
+def _nothing(body: bytes, headers: Headers) -> None:
+    return None
 
 
 def _view(body: bytes, headers: Headers) -> StreamView:

@@ -1,241 +1,381 @@
-"""A running service from Python: streams, events, pictures. With the standard library alone."""
+"""A running service from Python: streams, events, pictures."""
 
 from __future__ import annotations
 
-import http.client
+import asyncio
+import contextlib
+import inspect
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import httpx
+import httpx_sse
 
 from emostream.client.http import calls
-from emostream.client.http.calls import ApiError, Call, checked_url, error_of, headers_for
-from emostream.client.http.server_sent import ServerSentEvents
+from emostream.client.http.calls import ApiError, Call, Page, checked_url, error_of, headers_for
 from emostream.domain.address import parse_address
 from emostream.domain.event import EmotionEvent
 from emostream.domain.redact import redact, shown_address
-from emostream.domain.stream import StreamState
-from emostream.errors import ServiceUnavailableError
+from emostream.errors import ConfigError, ServiceUnavailableError
 from emostream.publish.retry import retry_delays
-from emostream.vision.models.manifest import ModelManifest
-from emostream.wire.http_models import Readiness, StreamView
-from emostream.wire.job_models import FileView, JobView
-from emostream.wire.preview import PreviewPicture
+from emostream.wire.events import event_from_json
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.5
-_READ_BYTES = 1 << 16
 _IDLE_SECONDS = 20.0  # the service writes at least every 5 s
+_KEPT_SECONDS = 2.0  # a connection that is not used for longer may be closed by the server just as a call is sent
+_PASSING = (429, 502, 503, 504)  # too much to do, or a server in front that does not reach the service
+
+# --- one method for each call -----------------------------------------------------------------------------------------
+
+
+def _sent(make: Callable[P, Call[T]]) -> Callable[Concatenate[ServiceClient, P], T]:
+    def method(self: ServiceClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.send(make(*args, **kwargs))
+
+    return _named_as(make, method)
+
+
+def _listed(make: Callable[P, Call[Page[T]]]) -> Callable[Concatenate[ServiceClient, P], Iterator[T]]:
+    def method(self: ServiceClient, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        call: Call[Page[T]] | None = make(*args, **kwargs)
+        while call is not None:
+            page = self.send(call)
+            yield from page.items
+            call = page.rest
+
+    return _named_as(make, method)
+
+
+_Result = Coroutine[Any, Any, T]
+
+
+def _sent_async(make: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncServiceClient, P], _Result[T]]:
+    async def method(self: AsyncServiceClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.send(make(*args, **kwargs))
+
+    return _named_as(make, method)
+
+
+def _listed_async(make: Callable[P, Call[Page[T]]]) -> Callable[Concatenate[AsyncServiceClient, P], AsyncIterator[T]]:
+    async def method(self: AsyncServiceClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        call: Call[Page[T]] | None = make(*args, **kwargs)
+        while call is not None:
+            page = await self.send(call)
+            for item in page.items:
+                yield item
+            call = page.rest
+
+    return _named_as(make, method)
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _named_as(make: Callable[..., Any], method: Method) -> Method:
+    """The method with name, arguments and documentation of its call, for `help()` and editors."""
+    signature = inspect.signature(make)
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    described: Any = method
+    described.__name__, described.__doc__ = make.__name__, make.__doc__
+    described.__signature__ = signature.replace(
+        parameters=[itself, *signature.parameters.values()], return_annotation=inspect.Signature.empty
+    )
+    return method
+
+
+# --- the clients ------------------------------------------------------------------------------------------------------
 
 
 class ServiceClient:
-    """Calls the HTTP interface.
+    """Calls the HTTP interface; a context manager, which closes the connections.
 
-    Every method raises `ApiError` where the service refuses (`status` is the HTTP status, the message its reason) and
-    `ServiceUnavailableError` where nobody answers.
+    The methods are described in `emostream.client.http.calls`. Each raises `ApiError` where the service refuses
+    (`status` is the HTTP status, the message its reason) and `ServiceUnavailableError` where the service does not
+    answer.
 
     Args:
         url: of the service, for example `http://localhost:8000`.
         token: bearer token, where the service asks for one.
         timeout_seconds: bound on waiting for an answer.
+        transport: replaces the network, for tests.
 
     Raises:
         ConfigError: the URL is not one of HTTP.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, timeout_seconds: float = 10.0) -> None:
-        address = parse_address(checked_url(url))
-        self._url = address.without_login().url
-        self._headers = headers_for(token, login=b"" if address.login is None else address.login_bytes)
-        self._timeout_seconds = timeout_seconds
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout_seconds: float = 10.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        options = _options(url, token=token, timeout_seconds=timeout_seconds)
+        with _explained():
+            self._http = httpx.Client(**options, transport=transport)
+        weakref.finalize(self, self._http.close)  # whoever makes one for a single call need not close it
 
-    def add(self, url: str, *, stream_id: str | None = None, **options: Any) -> StreamView:
-        """Ask for a stream; asking again for the very same changes nothing.
+    add = _sent(calls.add)
+    show = _sent(calls.show)
+    streams = _listed(calls.streams)
+    change = _sent(calls.change)
+    retry = _sent(calls.retry)
+    remove = _sent(calls.remove)
+    wait_for = _sent(calls.wait_for)
+    add_job = _sent(calls.add_job)
+    job = _sent(calls.job)
+    jobs = _sent(calls.jobs)
+    job_files = _listed(calls.job_files)
+    wait_for_job = _sent(calls.wait_for_job)
+    remove_job = _sent(calls.remove_job)
+    classify = _sent(calls.classify)
+    preview = _sent(calls.preview)
+    models = _sent(calls.models)
+    readiness = _sent(calls.readiness)
 
-        Args:
-            url: of the source.
-            stream_id: by default made from the URL.
-            options: `every`, `target_fps`, `max_frames`, `paused`, `zones`, `kind`, `smoothing_seconds`, …: the fields
-                of `StreamRequest`.
-
-        Raises:
-            ConfigError: an option does not fit.
-        """
-        return self.send(calls.add_stream(url, stream_id=stream_id, options=options))
-
-    def show(self, stream_id: str) -> StreamView:
-        """One stream and how it is doing."""
-        return self.send(calls.show_stream(stream_id))
-
-    def streams(self, *, state: StreamState | None = None, prefix: str = "") -> Iterator[StreamView]:
-        """All streams by id, or those in one state, or those whose ids begin with a prefix."""
-        cursor: str | None = None
-        while True:
-            page = self.send(calls.list_page(cursor=cursor, state=state, prefix=prefix))
-            yield from page.streams
-            if (cursor := page.next_cursor) is None:
-                return
-
-    def change(self, stream_id: str, **changes: Any) -> StreamView:
-        """Change a stream in place: the fields of `StreamChange`, for example `target_fps=5`, `paused=True`."""
-        return self.send(calls.change_stream(stream_id, changes))
-
-    def retry(self, stream_id: str) -> StreamView:
-        """Try a stream again that failed; `ApiError` with status 409 when it did not. A file goes on where it was."""
-        return self.send(calls.retry_stream(stream_id))
-
-    def remove(self, stream_id: str) -> None:
-        """Ask for a stream no more; its events stay."""
-        self.send(calls.remove_stream(stream_id))
-
-    def wait_for(self, stream_id: str, *states: StreamState, timeout_seconds: float) -> StreamView:
-        """The stream as soon as it is in one of these states.
-
-        Raises:
-            TimeoutError: it is not in time.
-        """
-        deadline = time.monotonic() + timeout_seconds
-        while (view := self.show(stream_id)).state not in states:
-            if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"stream {stream_id} is {view.state.value} after {timeout_seconds:g} s: {view.detail}"
-                )
-            time.sleep(_POLL_SECONDS)
-        return view
-
-    def events(self, stream_id: str, *, start: str = "now", max_retry_seconds: float = 30.0) -> Iterator[EmotionEvent]:
-        """The events of a stream, as they are published, until it is over.
+    def events(
+        self, stream_id: str, *, start: str = "now", max_retry_seconds: float = 30.0
+    ) -> Generator[EmotionEvent, None, None]:
+        """The events of a stream as they are published, until the stream is over.
 
         A lost connection is opened again, and reading goes on after the last event.
 
         Args:
-            stream_id: whose.
+            stream_id: of the stream.
             start: "now", "start" (the oldest kept), or an entry id.
             max_retry_seconds: give up when the service is away for longer.
         """
-        reading = ServerSentEvents()
-        failed_seconds: float | None = None
-        delays = retry_delays()
-        while not reading.is_over:
+        reading = _Reading(stream_id, start=start, max_retry_seconds=max_retry_seconds)
+        while True:
             try:
-                for event in self._read_events(stream_id, reading, start=start):
-                    failed_seconds, delays = None, retry_delays()
-                    yield event
+                with (
+                    _translated(self._http),
+                    httpx_sse.connect_sse(self._http, "GET", reading.path, **reading.request()) as source,
+                ):
+                    if not source.response.is_success:
+                        source.response.read()
+                    reading.begin(source.response)
+                    for received in source.iter_sse():
+                        yield from reading.take(received)
+                        if reading.is_over:
+                            return
+                raise _cut(self._http)
             except (ServiceUnavailableError, ApiError) as exc:
-                if isinstance(exc, ApiError) and exc.status != http.HTTPStatus.SERVICE_UNAVAILABLE:
-                    raise
-                if failed_seconds is None or reading.is_answered:  # it was there until now, with nothing to say
-                    failed_seconds = time.monotonic()
-                if time.monotonic() - failed_seconds > max_retry_seconds:
-                    raise
-                time.sleep(next(delays))
-
-    def add_job(self, url: str, *, job_id: str, **options: Any) -> JobView:
-        """Ask for all files of a folder, or of a prefix of an object store; asking again for the same changes nothing.
-
-        Args:
-            url: of the folder (`file:///…`) or the prefix (`s3://…`).
-            job_id: names the job; its files become the streams `JOB_ID.1`, `JOB_ID.2`, …
-            options: `patterns`, `parallel`, `every`, `target_fps`, …: the fields of `JobRequest`.
-
-        Raises:
-            ConfigError: an option does not fit.
-        """
-        return self.send(calls.add_job(url, job_id=job_id, options=options))
-
-    def job(self, job_id: str) -> JobView:
-        """One job and how far it is."""
-        return self.send(calls.show_job(job_id))
-
-    def jobs(self) -> list[JobView]:
-        """All jobs, by id."""
-        return self.send(calls.list_jobs())
-
-    def job_files(self, job_id: str) -> Iterator[FileView]:
-        """What became of the files that are finished, in the order in which they were."""
-        start: int | None = 0
-        while start is not None:
-            page = self.send(calls.list_job_files(job_id, start=start))
-            yield from page.files
-            start = page.next_start
-
-    def wait_for_job(self, job_id: str, *, timeout_seconds: float) -> JobView:
-        """The job as soon as no file of it is left to be processed.
-
-        Raises:
-            TimeoutError: it is not in time.
-        """
-        deadline = time.monotonic() + timeout_seconds
-        while not (view := self.job(job_id)).done:
-            if time.monotonic() > deadline:
-                raise TimeoutError(calls.late_job(view, timeout_seconds=timeout_seconds))
-            time.sleep(_POLL_SECONDS)
-        return view
-
-    def remove_job(self, job_id: str) -> None:
-        """Ask for a job no more; the events of its files stay."""
-        self.send(calls.remove_job(job_id))
-
-    def classify(self, picture: bytes | Path | str) -> EmotionEvent:
-        """The faces of one picture: its content, a file here, or a URL that the service reaches."""
-        content = picture.read_bytes() if isinstance(picture, Path) else picture
-        return self.send(calls.classify_picture(content))
-
-    def preview(self, stream_id: str, *, boxes: bool = True, blur: bool = False) -> PreviewPicture:
-        """The next picture of a running stream."""
-        return self.send(calls.preview(stream_id, boxes=boxes, blur=blur))
-
-    def models(self) -> list[ModelManifest]:
-        """What classifies the faces."""
-        return self.send(calls.list_models())
-
-    def readiness(self) -> Readiness:
-        """How many workers and streams there are; `ApiError` with status 503 where no stream can run."""
-        return self.send(calls.readiness())
+                time.sleep(reading.pause_after(exc))
 
     def send(self, call: Call[T]) -> T:
-        """One call and what its answer means."""
-        headers = self._headers | ({} if call.body is None else {"Content-Type": call.content_type})
-        request = urllib.request.Request(self._url + call.path, call.body, headers, method=call.method)  # noqa: S310  # checked
-        with self._answers(), urllib.request.urlopen(request, timeout=self._timeout_seconds) as response:  # noqa: S310
-            answered = {name.lower(): value for name, value in response.headers.items()}
-            return call.parse(response.read(), answered)
+        """Send a call of `emostream.client.http.calls`, and return the result that its answer means."""
+        body = call.body.read_bytes() if isinstance(call.body, Path) else call.body
+        deadline = time.monotonic() + call.wait_seconds
+        while True:
+            with _translated(self._http):
+                response = self._http.request(call.method, call.path, content=body, headers=_content_type(call))
+            result = _result(call, response)
+            if not (late := call.late(result)):
+                return result
+            if time.monotonic() > deadline:
+                raise TimeoutError(late)
+            time.sleep(_POLL_SECONDS)
 
-    def _read_events(self, stream_id: str, reading: ServerSentEvents, *, start: str) -> Iterator[EmotionEvent]:
-        reading.begin()
-        headers = self._headers | ({"Last-Event-ID": reading.last_id} if reading.last_id else {})
-        url = self._url + calls.events_path(stream_id, start=start)
-        request = urllib.request.Request(url, headers=headers)  # noqa: S310  # checked
-        with self._answers(), urllib.request.urlopen(request, timeout=_IDLE_SECONDS) as response:  # noqa: S310
-            while not reading.is_over:
-                data = response.read1(_READ_BYTES)
-                if not data:
-                    raise ServiceUnavailableError(f"the service at {shown_address(self._url)} ended the connection")
-                yield from reading.take(data)
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
 
-    def _answers(self) -> _Answers:
-        return _Answers(self._url)
+    def __enter__(self) -> Self:
+        """Connections are opened by the first call."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Close the connections."""
+        self.close()
 
 
-class _Answers:
-    """Translates what goes wrong with a call."""
+class AsyncServiceClient:
+    """`ServiceClient` for programs with an event loop: an async context manager with the same methods and errors."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout_seconds: float = 10.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        options = _options(url, token=token, timeout_seconds=timeout_seconds)
+        with _explained():
+            self._http = httpx.AsyncClient(**options, transport=transport)
 
-    def __enter__(self) -> None:
-        pass
+    add = _sent_async(calls.add)
+    show = _sent_async(calls.show)
+    streams = _listed_async(calls.streams)
+    change = _sent_async(calls.change)
+    retry = _sent_async(calls.retry)
+    remove = _sent_async(calls.remove)
+    wait_for = _sent_async(calls.wait_for)
+    add_job = _sent_async(calls.add_job)
+    job = _sent_async(calls.job)
+    jobs = _sent_async(calls.jobs)
+    job_files = _listed_async(calls.job_files)
+    wait_for_job = _sent_async(calls.wait_for_job)
+    remove_job = _sent_async(calls.remove_job)
+    classify = _sent_async(calls.classify)
+    preview = _sent_async(calls.preview)
+    models = _sent_async(calls.models)
+    readiness = _sent_async(calls.readiness)
 
-    def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: object) -> None:
-        if isinstance(exc, urllib.error.HTTPError):
-            with exc:
-                raise error_of(exc.code, exc.read()) from exc
-        if isinstance(exc, OSError | http.client.HTTPException) and not isinstance(exc, ServiceUnavailableError):
-            reason = getattr(exc, "reason", exc)
-            raise ServiceUnavailableError(
-                f"the service at {shown_address(self._url)} cannot be reached: {redact(str(reason))}; "
-                "is `emostream serve` running?"
-            ) from exc
+    async def events(
+        self, stream_id: str, *, start: str = "now", max_retry_seconds: float = 30.0
+    ) -> AsyncGenerator[EmotionEvent, None]:
+        """As `ServiceClient.events`; leave it by `contextlib.aclosing` where it is not read to its end."""
+        reading = _Reading(stream_id, start=start, max_retry_seconds=max_retry_seconds)
+        while True:
+            try:
+                async with contextlib.AsyncExitStack() as stack:
+                    stack.enter_context(_translated(self._http))
+                    connecting = httpx_sse.aconnect_sse(self._http, "GET", reading.path, **reading.request())
+                    source = await stack.enter_async_context(connecting)
+                    if not source.response.is_success:
+                        await source.response.aread()
+                    reading.begin(source.response)
+                    async for received in await stack.enter_async_context(contextlib.aclosing(source.aiter_sse())):
+                        for event in reading.take(received):
+                            yield event
+                        if reading.is_over:
+                            return
+                raise _cut(self._http)
+            except (ServiceUnavailableError, ApiError) as exc:
+                await asyncio.sleep(reading.pause_after(exc))
+
+    async def send(self, call: Call[T]) -> T:
+        """See `ServiceClient.send`."""
+        body = await asyncio.to_thread(call.body.read_bytes) if isinstance(call.body, Path) else call.body
+        deadline = time.monotonic() + call.wait_seconds
+        while True:
+            with _translated(self._http):
+                response = await self._http.request(call.method, call.path, content=body, headers=_content_type(call))
+            result = _result(call, response)
+            if not (late := call.late(result)):
+                return result
+            if time.monotonic() > deadline:
+                raise TimeoutError(late)
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def __aenter__(self) -> Self:
+        """Connections are opened by the first call."""
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+# --- what both need ---------------------------------------------------------------------------------------------------
+
+
+class _Reading:
+    """The state of reading the events of a stream over connections that come and go.
+
+    `retry_delays` and not a retry library: the time that the service may be away begins anew with each answer and
+    each event, within a generator.
+    """
+
+    def __init__(self, stream_id: str, *, start: str, max_retry_seconds: float) -> None:
+        self.path = calls.events_path(stream_id, start=start)
+        self.is_over = False  # the service said that nothing follows
+        self._last_id = ""  # of the last event given out; reading goes on after it
+        self._max_retry_seconds = max_retry_seconds
+        self._is_answered = False  # by the present connection
+        self._failed_seconds: float | None = None
+        self._delays = retry_delays()
+
+    def request(self) -> dict[str, Any]:
+        """Options of the next request."""
+        self._is_answered = False
+        return {"headers": {"Last-Event-ID": self._last_id} if self._last_id else {}, "timeout": _IDLE_SECONDS}
+
+    def begin(self, response: httpx.Response) -> None:
+        """Take the head of an answer; a refusal is whole."""
+        if not response.is_success:
+            raise error_of(response.status_code, response.content, response.headers)
+        self._is_answered = response.headers.get("content-type", "").startswith("text/event-stream")
+
+    def take(self, received: httpx_sse.ServerSentEvent) -> Iterator[EmotionEvent]:
+        """The emotion event that was received, where it is one; raises `EventRejectedError`."""
+        if received.event == "end":
+            self.is_over = True
+        if received.event == "emotion" and received.data:
+            event = event_from_json(received.data)
+            self._last_id = received.id
+            self._failed_seconds, self._delays = None, retry_delays()
+            yield event
+
+    def pause_after(self, exc: ServiceUnavailableError | ApiError) -> float:
+        """How long to wait before the next connection; raises the error when that is of no use."""
+        if isinstance(exc, ApiError) and exc.status not in _PASSING:
+            raise exc
+        pause = next(self._delays)
+        if isinstance(exc, ApiError) and exc.retry_after_seconds is not None:
+            pause = max(pause, exc.retry_after_seconds)
+        if self._failed_seconds is None or self._is_answered:  # it was there until now, with nothing to say
+            self._failed_seconds = time.monotonic()
+        if time.monotonic() + pause - self._failed_seconds > self._max_retry_seconds:
+            raise exc
+        return pause
+
+
+def _options(url: str, *, token: str | None, timeout_seconds: float) -> dict[str, Any]:
+    address = parse_address(checked_url(url))
+    login = b"" if address.login is None else address.login_bytes
+    return {
+        "base_url": address.without_login().url,
+        "headers": headers_for(token, login=login),
+        "timeout": timeout_seconds,
+        "limits": httpx.Limits(keepalive_expiry=_KEPT_SECONDS),
+    }
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """The library reads proxies from the environment, and may lack what they need."""
+    try:
+        yield
+    except (ImportError, ValueError) as exc:
+        raise ConfigError(
+            f"a proxy of the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) cannot be used: {redact(str(exc))}; "
+            "correct it, or name the service in NO_PROXY"
+        ) from exc
+
+
+@contextlib.contextmanager
+def _translated(http: httpx.Client | httpx.AsyncClient) -> Iterator[None]:
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        raise ServiceUnavailableError(
+            f"the service at {shown_address(str(http.base_url))} cannot be reached: "
+            f"{redact(str(exc)) or type(exc).__name__}; is `emostream serve` running?"
+        ) from exc
+
+
+def _cut(http: httpx.Client | httpx.AsyncClient) -> ServiceUnavailableError:
+    return ServiceUnavailableError(f"the service at {shown_address(str(http.base_url))} ended the connection")
+
+
+def _content_type(call: Call[Any]) -> dict[str, str]:
+    return {} if call.body is None else {"Content-Type": call.content_type}
+
+
+def _result(call: Call[T], response: httpx.Response) -> T:
+    if not response.is_success:
+        raise error_of(response.status_code, response.content, response.headers)
+    return call.parse(response.content, response.headers)

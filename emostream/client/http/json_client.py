@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from emostream.client.http.calls import ApiError, Call
+from emostream.client.http.calls import ApiError, Call, Headers
 from emostream.client.http.client import ServiceClient
 
 __all__ = ["ApiClient", "ApiError"]
@@ -23,7 +23,7 @@ class ApiClient:
         self._client = ServiceClient(url, token=token, timeout_seconds=timeout_seconds)
 
     def add(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Ask for a stream."""
+        """Add a stream."""
         return dict(self.call("POST", "/v1/streams", body))
 
     def show(self, stream_id: str) -> dict[str, Any]:
@@ -45,17 +45,17 @@ class ApiClient:
         return dict(self.call("PATCH", f"/v1/streams/{quote(stream_id, safe='')}", body))
 
     def retry(self, stream_id: str) -> dict[str, Any]:
-        """Try a stream again that failed."""
+        """Retry a failed stream."""
         return dict(self.call("POST", f"/v1/streams/{quote(stream_id, safe='')}/retry"))
 
     def remove(self, stream_id: str) -> None:
-        """Ask for a stream no more."""
+        """Delete a stream."""
         self.call("DELETE", f"/v1/streams/{quote(stream_id, safe='')}")
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """One call; the answer's JSON, None where there is none."""
 
-        def parse(content: bytes, headers: dict[str, str]) -> Any:
+        def parse(content: bytes, headers: Headers) -> Any:
             return json.loads(content) if content else None
 
         try:
@@ -63,5 +63,5 @@ class ApiClient:
         except ApiError as exc:
             if exc.status == HTTPStatus.UNAUTHORIZED:
                 message = f"{exc}: give --token TOKEN, or set EMOSTREAM_SERVICE_TOKEN"
-                raise ApiError(message, status=exc.status) from exc
+                raise exc.saying(message) from exc
             raise

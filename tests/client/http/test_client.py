@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -75,7 +76,7 @@ async def test_streams_from_plain_code(base: str) -> None:
         client.wait_for("door", StreamState.RUNNING, timeout_seconds=10)
         events = client.events("door")
         assert [next(events).stream_id for _ in range(5)] == 5 * ["door"]
-        events.close()  # type: ignore[attr-defined]
+        events.close()
         assert client.preview("door", blur=True).jpeg.startswith(b"\xff\xd8")
         assert [view.id for view in client.streams()] == ["door"]
         assert client.change("door", every=2).every == 2
@@ -190,6 +191,21 @@ async def test_nobody_answers() -> None:
         with pytest.raises(ServiceUnavailableError):
             async for _ in client.events("door", max_retry_seconds=0.2):
                 pass
+
+
+@pytest.mark.parametrize("client", [ServiceClient, AsyncServiceClient])
+def test_a_proxy_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch, client: type) -> None:
+    for proxy in ("socks9://127.0.0.1:9", "http://user:secret@[bad"):
+        monkeypatch.setenv("ALL_PROXY", proxy)
+        with pytest.raises(ConfigError, match="ALL_PROXY") as caught:
+            client("http://127.0.0.1:9")
+        assert "secret" not in str(caught.value)
+
+
+async def test_methods_describe_themselves() -> None:
+    for client in (ServiceClient("http://127.0.0.1:9"), AsyncServiceClient("http://127.0.0.1:9")):
+        assert list(inspect.signature(client.add).parameters) == ["url", "stream_id", "options"]
+        assert client.add.__doc__ and client.add.__name__ == "add"
 
 
 async def test_a_token_is_sent(redis_server: EmbeddedRedis, store: RegistryStore) -> None:
