@@ -349,7 +349,7 @@ def _explained() -> Iterator[None]:
     """The library reads proxies from the environment, and may lack what they need."""
     try:
         yield
-    except (ImportError, ValueError) as exc:
+    except (ImportError, ValueError, httpx.InvalidURL) as exc:
         raise ConfigError(
             f"a proxy of the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) cannot be used: {redact(str(exc))}; "
             "correct it, or name the service in NO_PROXY"

@@ -195,7 +195,7 @@ async def test_nobody_answers() -> None:
 
 @pytest.mark.parametrize("client", [ServiceClient, AsyncServiceClient])
 def test_a_proxy_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch, client: type) -> None:
-    for proxy in ("socks9://127.0.0.1:9", "http://user:secret@[bad"):
+    for proxy in ("socks9://user:secret@127.0.0.1:9", "socks5://user:secret@127.0.0.1:9"):
         monkeypatch.setenv("ALL_PROXY", proxy)
         with pytest.raises(ConfigError, match="ALL_PROXY") as caught:
             client("http://127.0.0.1:9")
