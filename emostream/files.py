@@ -138,10 +138,10 @@ def _narrow(path: Path, mode: int) -> None:
             path.chmod(path.stat().st_mode & mode)
 
 
-def check_is_not_source(path: Path, url: str, *, what: str) -> None:
+def check_is_not_source(path: Path, source: str, *, what: str) -> None:
     """Raise `ConfigError` when writing there would destroy what is about to be read."""
     try:
-        is_source = path.samefile(url.removeprefix("file://"))
+        is_source = path.samefile(source)
     except (OSError, ValueError):  # one of them does not exist, or is no path
         return
     if is_source:

@@ -11,6 +11,7 @@ from emostream.analysis.run import Tell
 from emostream.config import DecodeSettings, Settings
 from emostream.decode.sound import SoundReader
 from emostream.decode.source import FrameSource, SourceInfo
+from emostream.domain.address import file_path
 from emostream.domain.event import EmotionEvent
 from emostream.domain.face import BoxXyxy, Face
 from emostream.domain.frame import Frame, Luma
@@ -50,7 +51,7 @@ class AnnotatedVideo:
     @contextlib.contextmanager
     def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
         """What the pipeline shows its frames and events; the file is complete afterwards."""
-        check_is_not_source(self.path, spec.url, what="the annotated video")
+        check_is_not_source(self.path, file_path(spec.url) or spec.url, what="the annotated video")
         writer = VideoWriter(self.path, encoder=self._encoder)
         with contextlib.ExitStack() as stack:
             # Left in the opposite order: the writer reads the sound to its end, and an early end is told as well.

@@ -27,6 +27,7 @@ from emostream.cli.options import (
 from emostream.cli.tables import summary_table
 from emostream.config import Settings
 from emostream.decode.source import FrameSource
+from emostream.domain.address import file_path
 from emostream.domain.event import EmotionEvent
 from emostream.domain.frame import Frame
 from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url, stream_kind_of
@@ -46,7 +47,10 @@ from emostream.telemetry.collector import MetricsCollector
 
 def analyze(
     source: Annotated[
-        str, typer.Argument(help="Video file or URL (rtsp, http, rtmp, udp, v4l2, s3, …).", metavar="SOURCE")
+        str,
+        typer.Argument(
+            help="Video file, URL (rtsp, http, rtmp, udp, v4l2, s3, …), or - for standard input.", metavar="SOURCE"
+        ),
     ],
     *,
     json: JsonOption = False,
@@ -81,6 +85,10 @@ def analyze(
     stream_id: Annotated[
         str | None, typer.Option(help="Stream id; by default derived from SOURCE.", metavar="STREAM")
     ] = None,
+    kind: Annotated[
+        StreamKind | None,
+        typer.Option(help="live: keep up with time and reconnect; file: read to the end. By default from SOURCE."),
+    ] = None,
     every: Annotated[int, typer.Option(help="Process every Nth frame.", metavar="N")] = 1,
     fps: Annotated[
         float | None, typer.Option(help="Process at most this many frames per second.", metavar="FPS")
@@ -97,7 +105,7 @@ def analyze(
     if blur and annotate is None:
         raise ConfigError("--blur needs --annotate FILE: it blurs faces in the annotated video")
     for path in _event_files(output, sink or ()):
-        check_is_not_source(path, source, what="the file of events")
+        check_is_not_source(path, file_path(source) or source, what="the file of events")
     summary = StreamSummary()
     observers: list[RunObserver] = [Summing(summary), ProgressBar()]
     if annotate is not None:
@@ -107,7 +115,7 @@ def analyze(
     spec = StreamSpec(
         stream_id=stream_id or stream_id_from_url(source),
         url=source,
-        kind=stream_kind_of(source),
+        kind=kind or stream_kind_of(source),
         every=every,
         target_fps=fps,
         max_frames=max_frames,

@@ -22,6 +22,7 @@ from emostream.cli.options import (
 )
 from emostream.config import Settings
 from emostream.decode.picture import read_picture
+from emostream.domain.address import file_path
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
 from emostream.domain.redact import shown_source
@@ -67,7 +68,7 @@ def explain(
     """Show which parts of each face in a picture the model's answer comes from."""
     settings = settings_for_command(config)
     path = out or Path(f"{stream_id_from_url(picture)}-explained.png")
-    check_is_not_source(path, picture, what="the overlay")
+    check_is_not_source(path, file_path(picture) or picture, what="the overlay")
     frame = read_picture(picture, settings=settings.decode)
     luma = np.ascontiguousarray(frame.full_luma(frame.luma))
     faces = [_whole_face(luma)] if whole else _find_faces(luma, settings=settings, name=shown_source(picture))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from emostream.domain.address import file_path
 from emostream.errors import SourceRejectedError
 
 SUFFIXES = frozenset(
@@ -51,7 +52,8 @@ def list_pictures(named: Sequence[str]) -> PictureList:
     names: dict[str, None] = {}
     errors: list[SourceRejectedError] = []
     num_others = 0
-    for name in named:
+    for address in named:
+        name = file_path(address) or address
         path = Path(name)
         if _is_folder(path):
             files = sorted(file for file in path.rglob("*") if file.is_file())

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import ssl
 import stat
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from emostream.config import DecodeSettings
 from emostream.decode.formats.file_structure import FileStructure, read_file_structure
 from emostream.decode.remote_file import is_remote
-from emostream.domain.address import SCHEME, Address, AddressError, parse_address
+from emostream.domain.address import SCHEME, Address, AddressError, file_path, parse_address
 from emostream.domain.redact import shown_address
+from emostream.domain.stream import STANDARD_INPUT
 from emostream.errors import ConfigError, SourceNotHereError, SourceRejectedError
 
 _SOCKET_GRACE_SECONDS = 2.0
@@ -36,12 +38,25 @@ _PROTOCOLS_BY_SCHEME = {
     "tcp": "tcp",
 }
 
-# Containers and pictures that hold their content themselves; playlists and descriptions (hls, dash, concat, sdp, …)
-# name other places.
-_PLAIN_FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpjpeg,mjpeg,ogg,rtsp,h264,hevc,gif,asf,live_flv,"
-    "apng,webp,image2,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe,gif_pipe,ppm_pipe,pgm_pipe,pbm_pipe,pam_pipe,"
-    "qoi_pipe,j2k_pipe,jpegls_pipe,jpegxl_pipe"
+# FFmpeg's readers of videos and pictures that hold their content themselves. Playlists and descriptions (hls, concat,
+# sdp, imf, …) name other places, and so do formats in several files (mlv, vobsub); others turn any text into a picture.
+_PLAIN_FORMATS = ",".join(
+    (
+        # files of programs, cameras, recorders and broadcasters
+        "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,kux,mpegts,mpeg,ogg,asf,asf_o,rm,ivr,nut,nsv,swf,wtv,ty",
+        "pva,pmp,nuv,dhav,ifv,iv8,lmlm4,mxf,gxf,lxf,mxg,dv,r3d,cine,ser,sdr2,lvf,simbiosis_imx,smjpeg,frm,xmv,mtv,moflex",
+        # codecs without a container
+        "h261,h263,h264,hevc,vvc,evc,m4v,mpegvideo,vc1,vc1test,av1,obu,ivf,ipu,dirac,dnxhd,cavsvideo,avs2,avs3,apv",
+        "mjpeg,mjpeg_2000,mpjpeg,ingenient,msnwctcp,yuv4mpegpipe,rtsp",
+        # of games and old programs
+        "3dostr,4xm,anm,avs,bethsoftvid,bfi,bink,bmv,c93,cdxl,dsicin,dxa,ea,ea_cdata,film_cpk,filmstrip,flic,gdv,hnm",
+        "idcin,iff,ipmovie,jv,mgsts,mm,mods,mv,mvi,nc,paf,pdv,psxstr,rl2,roq,rpl,sga,siff,smk,smush,thp,tiertexseq,tmv",
+        "txd,usm,vividas,vivo,vmd,wc3movie,wsvqa,yop",
+        # pictures and animations
+        "gif,apng,webp,jpegxl_anim,image2,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe,gif_pipe,ppm_pipe,pgm_pipe",
+        "pbm_pipe,pam_pipe,pgmyuv_pipe,pfm_pipe,phm_pipe,qoi_pipe,j2k_pipe,jpegls_pipe,jpegxl_pipe,jpegxs_pipe,dpx_pipe",
+        "exr_pipe,hdr_pipe,sgi_pipe,sunrast_pipe,pcx_pipe,psd_pipe,dds_pipe,xbm_pipe,xpm_pipe,xwd_pipe,ico,fits",
+    )
 )
 _FORMATS_BY_REFERENCES = {"hls": f"{_PLAIN_FORMATS},hls", "none": _PLAIN_FORMATS}
 
@@ -57,6 +72,8 @@ class Location:
         options: FFmpeg's options for opening it.
         format: FFmpeg's name of the format, where the address does not say it; None lets FFmpeg look.
         structure: what a local file's boxes say; empty otherwise.
+        is_pipe: whether it can be read only once, from its beginning.
+        is_standard_input: whether it is what is piped into this process; a second opening gives no more of it.
         hint: for errors, how the address was read where that may surprise; empty otherwise.
     """
 
@@ -67,6 +84,8 @@ class Location:
     format: str | None = None
     structure: FileStructure = field(default_factory=FileStructure)
     hint: str = ""
+    is_pipe: bool = False
+    is_standard_input: bool = False
 
     @property
     def is_http(self) -> bool:
@@ -92,11 +111,14 @@ def parse_location(url: str, *, settings: DecodeSettings) -> Location:
     Raises:
         SourceRejectedError: unsupported scheme, or a path that is not a readable file with content.
     """
+    if url == STANDARD_INPUT:
+        return _standard_input(settings)
     name = shown_address(url)
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
-    if not separator or scheme == "file":
-        return _local_file(rest if separator else url, name=name, settings=settings)
+    path = file_path(url)
+    if not separator or path is not None:
+        return _local_file(url if path is None else path, name=name, settings=settings)
     if scheme == "v4l2":
         return _device(Path(rest), name=name)
     if SCHEME.fullmatch(scheme) and scheme not in _PROTOCOLS_BY_SCHEME and not is_remote(url):
@@ -164,6 +186,20 @@ def _proxy_url(text: str) -> str:
         raise ConfigError(f"decode.http_proxy {shown_address(text)}: {exc}; give one like http://proxy:3128") from exc
 
 
+def _standard_input(settings: DecodeSettings) -> Location:
+    name = "standard input"
+    try:
+        status = os.fstat(sys.stdin.fileno())
+    except (OSError, ValueError, AttributeError) as exc:  # closed, or replaced by what is no file
+        raise SourceNotHereError(f"cannot open {name}: it is closed; pipe a video into it") from exc
+    if stat.S_ISREG(status.st_mode):  # `< FILE`: it can be read from any position
+        return replace(_local_file("/dev/stdin", name=name, settings=settings), is_standard_input=True)
+    if sys.stdin.isatty():
+        raise SourceRejectedError(f"cannot open {name}: it is a terminal; pipe a video into it")
+    options = {"protocol_whitelist": "pipe"}
+    return Location("pipe:0", name, False, options, is_pipe=True, is_standard_input=True)
+
+
 def _local_file(text: str, *, name: str, settings: DecodeSettings) -> Location:
     path = Path(text)
     try:
@@ -181,9 +217,13 @@ def _local_file(text: str, *, name: str, settings: DecodeSettings) -> Location:
         raise SourceRejectedError(f"cannot open {name}: {exc}; check the path") from exc
     if stat.S_ISDIR(status.st_mode):
         raise SourceRejectedError(f"cannot open {name}: it is a folder; give a file in it")
-    if not stat.S_ISREG(status.st_mode):
-        raise SourceRejectedError(f"cannot open {name}: expected a regular file, got a device, socket or pipe")
-    if not status.st_size:
+    is_pipe = stat.S_ISFIFO(status.st_mode) and settings.references == "all"
+    if not (stat.S_ISREG(status.st_mode) or is_pipe):
+        raise SourceRejectedError(
+            f"cannot open {name}: expected a regular file, got a device, socket or pipe; a camera is given as "
+            "v4l2:///dev/video0"
+        )
+    if not (status.st_size or is_pipe):
         raise SourceRejectedError(f"cannot open {name}: the file is empty (0 bytes); give a complete file")
     if structure.is_index_missing:
         raise SourceRejectedError(
@@ -194,7 +234,7 @@ def _local_file(text: str, *, name: str, settings: DecodeSettings) -> Location:
     options = {"protocol_whitelist": _PROTOCOLS_BY_SCHEME["file"]}
     if settings.references != "all":
         options["format_whitelist"] = _PLAIN_FORMATS
-    return Location(f"file:{path}", name, False, options, structure=structure)
+    return Location(f"file:{path}", name, False, options, structure=structure, is_pipe=is_pipe)
 
 
 def _structure_of(path: Path) -> FileStructure:

@@ -21,6 +21,7 @@ from emostream.decode.formats.picture_structure import (
 from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.source import DecodeStats, FrameSource, SourceInfo
 from emostream.decode.still_picture import StillPictureSource, is_read_by_pillow
+from emostream.domain.address import file_path
 from emostream.domain.frame import Frame
 from emostream.domain.redact import shown_address
 from emostream.domain.stream import StreamKind, StreamSpec
@@ -180,10 +181,7 @@ def picture_path(content: bytes) -> Iterator[str]:
 
 def _content_of_known_picture(url: str) -> bytes | None:
     """The content of a local picture; None for all else, also what cannot be read: its source says why."""
-    scheme, separator, rest = url.partition("://")
-    if separator and scheme.lower() != "file":
-        return None
-    path = Path(rest if separator else url)
+    path = Path(file_path(url) or url)
     try:
         if not path.is_file() or path.stat().st_size > _MAX_FILE_BYTES:
             return None

@@ -431,7 +431,7 @@ class PyAVSource:
         return cast("Packet[VideoStream]", packet)
 
     def _check_end(self, container: InputContainer) -> None:
-        if self.kind is StreamKind.LIVE:
+        if self.kind is StreamKind.LIVE and not self._location.is_standard_input:
             raise SourceUnavailableError(f"{self._name}: the source ended; it is opened again")
         self._check_gaps()
         check_file_end(

@@ -39,6 +39,8 @@ class SoundReader:
         self._file: BinaryIO | None = None
         self._waiting: Packet[AudioStream] | None = None
         location = parse_location(url, settings=settings)
+        if location.is_pipe:
+            raise SourceRejectedError("the sound cannot be read: a pipe is read only once")
         timeout = (settings.open_timeout_seconds, settings.read_timeout_seconds) if location.is_network else None
         try:
             self._file = open_remote(location.address) if is_remote(location.address) else None

@@ -17,6 +17,7 @@ encoded, every character but letters, digits and `- . _ ~`.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import unicodedata
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,9 @@ _DELIMITERS = re.compile(r"[/?#]")
 _MAX_PORT = 65535
 # FFmpeg writes their path into a request as it is.
 _REQUEST_SCHEMES = frozenset({"rtsp", "rtsps", "http", "https"})
+_FILE_URL = re.compile(r"file:(?://(?:localhost(?=/)|127\.0\.0\.1(?=/))?|(?=/))(?P<path>.*)", re.IGNORECASE | re.DOTALL)
+# What would be read as another path than it is, or is no text.
+_NOT_IN_FILE_URL = re.compile(r"%(?=[0-9A-Fa-f]{2})|[\x00-\x1f\x7f\ud800-\udfff]")
 _IN_LOGIN = "/ # ? @ % are written %2F %23 %3F %40 %25"
 
 
@@ -206,6 +210,28 @@ def parse_address(text: str) -> Address:
         host = _address_in(host)
     login = None if parts.login is None else encoded_login(parts.login)
     return Address(scheme, login, host, port, parts.rest, is_rewritten=_is_unusual(parts.login))
+
+
+def file_path(url: str) -> str | None:
+    """The path that a `file:` URL names (RFC 8089), with `%XX` decoded; None for everything else.
+
+    A `%` that begins no `%XX` stands for itself, and so do `?` and `#`.
+
+    >>> file_path("file:///srv/front%20door.mp4"), file_path("file://localhost/srv/100%.mp4"), file_path("file:/a.mp4")
+    ('/srv/front door.mp4', '/srv/100%.mp4', '/a.mp4')
+    >>> file_path("/srv/50%20off.mp4")
+    """
+    found = _FILE_URL.fullmatch(url)
+    return None if found is None else os.fsdecode(unquote_to_bytes(_bytes(found["path"])))
+
+
+def file_url(path: str) -> str:
+    """The URL of which `file_path` is this path.
+
+    >>> file_url("/srv/50%20off.mp4"), file_url("/srv/für dich.mp4")
+    ('file:///srv/50%2520off.mp4', 'file:///srv/für dich.mp4')
+    """
+    return f"file://{_NOT_IN_FILE_URL.sub(lambda found: quote(os.fsencode(found[0])), path)}"
 
 
 def encoded_login(login: str) -> str:

@@ -6,11 +6,15 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from emostream.domain.address import file_path
 from emostream.domain.redact import MASK, shown_address
 from emostream.domain.zones import Zone, check_zones, zone_from
 from emostream.errors import ConfigError
 
 _STREAM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+STANDARD_INPUT = "-"
+"""Names what is piped into the process, in place of the address of a source."""
+
 _LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp", "tcp", "v4l2"})
 
 
@@ -69,7 +73,7 @@ class StreamSpec:
 
     Attributes:
         stream_id: letters, digits, `.`, `_`, `-`; at most 64 characters. Part of the Redis key.
-        url: path of a file, or URL of a source PyAV can open. May hold credentials, so `repr` hides it.
+        url: path of a file, URL of a source, or `-` for standard input. May hold credentials, so `repr` hides it.
         kind: live or file; derived from the URL when not given.
         every: process one of this many frames (1 = all).
         target_fps: process at most this many frames per second of source time; None = all.
@@ -131,9 +135,14 @@ def stream_id_from_url(url: str) -> str:
     >>> stream_id_from_url("/data/clip.mp4")
     'clip'
     """
-    shown = shown_address(url).replace(f"{MASK}@", "", 1) if "://" in url else url
-    # What is masked in a path may be all of its last part, or the end of it.
-    path = re.split(r"[?#]", shown, maxsplit=1)[0].replace(MASK, "").rstrip("/")
+    if url == STANDARD_INPUT:
+        return "stdin"
+    path = file_path(url)
+    if path is None:
+        shown = shown_address(url).replace(f"{MASK}@", "", 1) if "://" in url else url
+        # What is masked in a path may be all of its last part, or the end of it.
+        path = re.split(r"[?#]", shown, maxsplit=1)[0].replace(MASK, "")
+    path = path.rstrip("/")
     name = path.rpartition("/")[2]
     stem = name.rpartition(".")[0] or name
     cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:64]

@@ -15,7 +15,10 @@ MAX_JOB_ID_LENGTH = 48
 
 VIDEO_PATTERNS = tuple(
     f"*.{ending}"
-    for ending in ("mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "flv", "3gp", "wmv")
+    for ending in (
+        *("mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "flv", "3gp", "wmv"),
+        *("asf", "dav", "dv", "mxf", "ogv", "vob"),
+    )
 )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from urllib.parse import quote, urlsplit
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from emostream.domain.address import Address, AddressError, parse_address
+from emostream.domain.address import Address, AddressError, file_path, file_url, parse_address
 
 SCHEMES = ["rtsp", "rtsps", "http", "https", "rtmp", "srt", "redis", "kafka", "mqtt"]
 PLACES = ["10.0.0.7", "10.0.0.7:554", "[fd00::7]", "[fd00::7]:554", "camera.example:8554", "localhost:9", "camera"]
@@ -154,3 +155,33 @@ def test_what_is_no_address_is_refused_without_repeating_it(url: str) -> None:
         parse_address(url)
     assert not url or url not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | st.binary().map(os.fsdecode))
+def test_the_url_of_a_file_names_it(name: str) -> None:
+    path = f"/{name}"
+    assert file_path(file_url(path)) == path
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("file:///srv/c13%20clip%20%C3%BC.mp4", "/srv/c13 clip ü.mp4"),
+        ("file:///srv/c13 clip ü.mp4", "/srv/c13 clip ü.mp4"),
+        ("file://localhost/srv/a.mp4", "/srv/a.mp4"),
+        ("FILE://LOCALHOST/srv/a.mp4", "/srv/a.mp4"),
+        ("file://127.0.0.1/srv/a.mp4", "/srv/a.mp4"),
+        ("file:/srv/a.mp4", "/srv/a.mp4"),
+        ("file://a.mp4", "a.mp4"),
+        ("file:///srv/100%.mp4", "/srv/100%.mp4"),
+        ("file:///srv/a%2520b.mp4", "/srv/a%20b.mp4"),
+        ("file:///srv/take#2?.mp4", "/srv/take#2?.mp4"),
+        ("file:///srv/%FF.mp4", "/srv/\udcff.mp4"),
+        ("/srv/a%20b.mp4", None),
+        ("a.mp4", None),
+        ("http://localhost/a.mp4", None),
+        ("crypto:file:///a.mp4", None),
+    ],
+)
+def test_file_urls(url: str, path: str | None) -> None:
+    assert file_path(url) == path

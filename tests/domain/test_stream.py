@@ -104,3 +104,9 @@ def test_any_url_gives_a_usable_id(url: str) -> None:
 def test_credentials_never_enter_an_id(secret: str) -> None:
     url = f"rtsp://admin:{secret}@host/live?token={secret}#{secret}"
     assert secret not in stream_id_from_url(url)
+
+
+def test_ids_of_files_and_of_standard_input() -> None:
+    assert stream_id_from_url("file:///srv/front%20door.mp4") == "front-door"
+    assert stream_id_from_url("file://localhost/srv/take#2.mp4") == "take-2"
+    assert stream_id_from_url("-") == "stdin"

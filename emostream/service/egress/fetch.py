@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urljoin
 
-from emostream.domain.address import Address
+from emostream.domain.address import Address, file_path
 from emostream.domain.redact import redact, shown_address
 from emostream.errors import SourceRejectedError, SourceTimeoutError, SourceUnavailableError
 from emostream.service.egress.policy import SourcePolicy
@@ -40,8 +40,9 @@ def fetch(url: str, *, policy: SourcePolicy, max_bytes: int, timeout_seconds: fl
         SourceUnavailableError, SourceTimeoutError: it may be there later.
     """
     deadline = time.monotonic() + timeout_seconds
-    if policy.checked(url).scheme == "file":
-        return _read_file(Path(url.partition("://")[2]), name=shown_address(url), max_bytes=max_bytes)
+    policy.check(url)
+    if (path := file_path(url)) is not None:
+        return _read_file(Path(path), name=shown_address(url), max_bytes=max_bytes)
     for _ in range(_MAX_REDIRECTS + 1):
         name = shown_address(url)
         parts = policy.checked(url)

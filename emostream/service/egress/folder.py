@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from emostream.decode.remote_file import is_remote, list_remote
+from emostream.domain.address import file_path, file_url
 from emostream.domain.redact import shown_address
 from emostream.errors import SourceRejectedError
 from emostream.service.egress.policy import SourcePolicy
@@ -45,8 +46,8 @@ def find_files(url: str, *, patterns: Sequence[str], policy: SourcePolicy, max_f
 def _all_files(url: str) -> Iterator[str]:
     if is_remote(url):
         yield from list_remote(url)
-    else:
-        yield from (f"file://{path}" for path in sorted(Path(url.removeprefix("file://")).rglob("*")) if path.is_file())
+    elif (folder := file_path(url)) is not None:
+        yield from (file_url(str(path)) for path in sorted(Path(folder).rglob("*")) if path.is_file())
 
 
 def _is_allowed(url: str, policy: SourcePolicy) -> bool:

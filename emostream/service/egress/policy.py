@@ -10,7 +10,7 @@ from pathlib import Path
 from emostream.config import ServiceSettings
 from emostream.decode.location import is_gone
 from emostream.decode.remote_file import is_remote
-from emostream.domain.address import Address, AddressError, parse_address
+from emostream.domain.address import Address, AddressError, file_path, file_url, parse_address
 from emostream.domain.redact import shown_address
 from emostream.errors import ConfigError, SourceNotHereError, SourceRejectedError, SourceUnavailableError
 
@@ -73,9 +73,9 @@ class SourcePolicy:
     def checked(self, url: str) -> Address:
         """As `check`, in its parts."""
         name = shown_address(url)
-        if url.startswith("file://"):
-            self._check_file(url, name=name)
-            return Address("file", None, "", None, url.removeprefix("file://"))
+        if (path := file_path(url)) is not None:
+            self._check_file(Path(path), name=name)
+            return Address("file", None, "", None, file_url(path).removeprefix("file://"))
         try:
             address = parse_address(url)
         except AddressError as exc:
@@ -107,9 +107,9 @@ class SourcePolicy:
         name = shown_address(url)
         if is_remote(url):
             self.checked(url)
-        elif url.startswith("file://"):
-            self._check_file(url, name=name)
-            if not Path(url.removeprefix("file://")).is_dir():
+        elif (path := file_path(url)) is not None:
+            self._check_file(Path(path), name=name)
+            if not Path(path).is_dir():
                 raise SourceRejectedError(f"{name}: expected a folder; submit a single file as a stream")
         else:
             raise SourceRejectedError(f"{name}: give a folder (file:///…) or a prefix of an object store (s3://…)")
@@ -132,10 +132,9 @@ class SourcePolicy:
             raise SourceRejectedError(f"{name}: give udp://:PORT, or a multicast address")
         return Address("udp", None, str(address), parts.port, "")
 
-    def _check_file(self, url: str, *, name: str) -> None:
+    def _check_file(self, path: Path, *, name: str) -> None:
         if self._media_root is None:
             raise _forbidden(f"{name}: files are not accepted here; the operator can set service.media_root")
-        path = Path(url.removeprefix("file://"))
         try:
             is_inside = path.is_absolute() and path.resolve(strict=True).is_relative_to(self._media_root)
             is_missing = False

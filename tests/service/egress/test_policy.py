@@ -137,7 +137,12 @@ def test_files_stay_under_the_media_root(tmp_path: Path) -> None:
     (root / "clip.mp4").write_bytes(b"x")
     (root / "link.mp4").symlink_to(outside)
     policy = policy_of(media_root=root)
-    policy.check(f"file://{root}/clip.mp4")
+    (root / "50%2e.mp4").write_bytes(b"x")
+    for url in (f"file://{root}/clip.mp4", f"file://localhost{root}/clip%2Emp4", f"file:{root}/clip.mp4"):
+        assert policy.check(url) == f"file://{root}/clip.mp4"
+    assert policy.check(f"file://{root}/50%252e.mp4") == f"file://{root}/50%252e.mp4", "read as the same file again"
+    with pytest.raises(SourceRejectedError, match="no such file under the media root"):
+        policy.check(f"file://{root}/%2e%2e/secret.mp4")
     for path in (outside, root / "link.mp4", root / ".." / "secret.mp4", root / "absent.mp4", "relative.mp4", "\0"):
         with pytest.raises(SourceRejectedError, match="no such file under the media root"):
             policy.check(f"file://{path}")

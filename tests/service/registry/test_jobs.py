@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from emostream.config import ServiceSettings
+from emostream.domain.address import file_path
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.errors import SourceRejectedError
 from emostream.publish.redis.embedded import EmbeddedRedis
@@ -61,6 +62,11 @@ class TestFiles:
         assert find_files(f"file://{root}", patterns=["a.*"], policy=policy, max_files=10) == [
             f"file://{root}/2026/a.mkv"
         ]
+
+    def test_names_that_look_encoded(self, root: Path, policy: SourcePolicy) -> None:
+        (root / "50%20off.mp4").write_bytes(b"x")
+        (found,) = find_files(f"file://localhost{root}", patterns=["50*"], policy=policy, max_files=10)
+        assert file_path(policy.check(found)) == str(root / "50%20off.mp4")
 
     @pytest.mark.parametrize(
         ("url", "patterns", "said"),
