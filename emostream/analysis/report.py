@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from emostream.analysis.run import Tell
+from emostream.analysis.tables import EventTables
 from emostream.config import Settings
 from emostream.decode.source import FrameSource
 from emostream.domain.event import EmotionEvent, FaceEmotion
@@ -24,14 +25,11 @@ from emostream.domain.stream import StreamSpec
 from emostream.errors import ConfigError, EmostreamError
 from emostream.files import write_whole
 from emostream.pipeline.pipeline import EventObserver
-from emostream.publish.files.table_writer import TableWriter, open_table_writer
 from emostream.render.report.report import Facts, Recording, RunRecord, report_page
 from emostream.render.thumbnail import face_jpeg
 from emostream.vision.classify.engines import model_path
 from emostream.vision.models.manifest import ModelManifest, load_manifest, sha256_of
 from emostream.vision.models.store import ModelStore
-
-_EVENTS_PER_WRITE = 2000
 
 
 class ReportPictures(StrEnum):
@@ -70,7 +68,8 @@ class AnalysisReport:
         """What the pipeline shows its frames and events; the report is written when the run ends, also early."""
         picture_of = partial(_picture_of, is_blurred=self._pictures is ReportPictures.BLURRED)
         recording = Recording(None if self._pictures is ReportPictures.NONE else picture_of)
-        tables = _Tables(self.path, labels=load_manifest(model_path(settings.classify)).labels, tell=self._tell)
+        labels = load_manifest(model_path(settings.classify)).labels
+        tables = EventTables(_table_paths(self.path, tell=self._tell), labels=labels)
 
         def observe(frame: Frame, event: EmotionEvent) -> None:
             recording.add(frame, event)
@@ -122,54 +121,13 @@ def _picture_of(frame: Frame, event: EmotionEvent, face: FaceEmotion, *, is_blur
     return face_jpeg(frame.rgb(), face, is_blurred=is_blurred)
 
 
-class _Tables:
-    """The events as CSV and Parquet, written as they come."""
-
-    def __init__(self, page: Path, *, labels: Sequence[str], tell: Tell | None) -> None:
-        suffixes = [".csv"]
-        if importlib.util.find_spec("pyarrow") is not None:
-            suffixes.append(".parquet")
-        elif tell is not None:
-            tell("no Parquet file beside the report: pip install 'emostream[export]'")
-        self._targets = [page.with_suffix(suffix) for suffix in suffixes]
-        self._partials = [path.with_name(f".{path.stem}.part{path.suffix}") for path in self._targets]
-        self._writers: list[TableWriter] = [open_table_writer(path, labels=labels) for path in self._partials]
-        self._waiting: list[EmotionEvent] = []
-
-    def add(self, event: EmotionEvent) -> None:
-        """Take an event."""
-        self._waiting.append(event)
-        if len(self._waiting) >= _EVENTS_PER_WRITE:
-            self._flush()
-
-    def close(self, *, is_kept: bool) -> list[Path]:
-        """Finish the files and give them their names; or remove them, also when one cannot be finished."""
-        try:
-            self._finish()
-        except EmostreamError:
-            is_kept = False
-            raise
-        finally:
-            self._put_in_place(is_kept=is_kept)
-        return self._targets if is_kept else []
-
-    def _finish(self) -> None:
-        with contextlib.ExitStack() as stack:
-            for writer in self._writers:
-                stack.callback(writer.close)
-            self._flush()
-
-    def _put_in_place(self, *, is_kept: bool) -> None:
-        for partial_path, target in zip(self._partials, self._targets, strict=True):
-            if is_kept:
-                partial_path.replace(target)
-            else:
-                partial_path.unlink(missing_ok=True)
-
-    def _flush(self) -> None:
-        for writer in self._writers:
-            writer.write(self._waiting)
-        self._waiting = []
+def _table_paths(page: Path, *, tell: Tell | None) -> list[Path]:
+    suffixes = [".csv"]
+    if importlib.util.find_spec("pyarrow") is not None:
+        suffixes.append(".parquet")
+    elif tell is not None:
+        tell("no Parquet file beside the report: pip install 'emostream[export]'")
+    return [page.with_suffix(suffix) for suffix in suffixes]
 
 
 def write_page(content: str, path: Path) -> None:

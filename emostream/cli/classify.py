@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json as json_format
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +19,7 @@ from emostream.config import Settings
 from emostream.domain.redact import printable, redact, shown_address, shown_source
 from emostream.domain.stream import stream_id_from_url
 from emostream.errors import ConfigError, SourceError
-from emostream.pipeline.build import Models, load_keen_detector, load_models
+from emostream.pipeline.build import load_keen_detector, load_models
 from emostream.pipeline.pictures import ClassifiedPicture, classify_picture
 from emostream.render.overlay import draw_event
 from emostream.render.png import write_png
@@ -87,7 +86,7 @@ async def _classify_all(
     try:
         for name in track(names, description="classify", console=notes, disable=_is_quiet(names), transient=True):
             try:
-                found = await _numbered(name, settings=settings, models=models, is_whole_face=is_whole_face)
+                found = await classify_picture(name, settings=settings, models=models, is_whole_face=is_whole_face)
             except SourceError as exc:
                 errors.append(exc)
                 _report(exc, json=json, name=name)
@@ -107,16 +106,6 @@ async def _classify_all(
 
 def _is_quiet(names: Sequence[str]) -> bool:
     return len(names) == 1 or not notes.is_terminal
-
-
-async def _numbered(name: str, *, settings: Settings, models: Models, is_whole_face: bool) -> ClassifiedPicture:
-    """A picture whose faces are numbered from left to right, as `emostream explain` numbers them."""
-    found = await classify_picture(name, settings=settings, models=models, is_whole_face=is_whole_face)
-    in_order = sorted(found.event.faces, key=lambda item: item.face.box_xyxy[0])
-    faces = tuple(
-        replace(item, face=replace(item.face, track_id=number)) for number, item in enumerate(in_order, start=1)
-    )
-    return replace(found, event=replace(found.event, faces=faces))
 
 
 def _report(error: SourceError, *, json: bool, name: str | None = None) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 from emostream.domain.emotion import EmotionScores
-from emostream.domain.face import Face
+from emostream.domain.face import BoxXyxy, Face, Landmarks
 from emostream.domain.stream import StreamState
 
 QualityFlag = Literal["small", "blurred", "dark", "profile", "occluded"]
@@ -71,6 +71,41 @@ class FaceEmotion:
             raise ValueError(
                 f"expected a dominant emotion of {self.smoothed.labels} or {UNKNOWN!r}, got {self.dominant!r}"
             )
+
+    @property
+    def track_id(self) -> int | None:
+        """Which person in this stream; of a picture the number of the face."""
+        return self.face.track_id
+
+    @property
+    def box_xyxy(self) -> BoxXyxy:
+        """Left, top, right, bottom in pixels of the frame; may reach over its border."""
+        return self.face.box_xyxy
+
+    @property
+    def landmarks(self) -> Landmarks:
+        """Five points (x, y) in pixels; none where a stream publishes none."""
+        return self.face.landmarks
+
+    @property
+    def score(self) -> float:
+        """The detector's confidence, 0…1."""
+        return self.face.score
+
+    @property
+    def found_by(self) -> str:
+        """ "detector", or "flow" where the face was followed from an earlier frame."""
+        return self.face.found_by
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Label → probability by the model, from this frame alone."""
+        return self.scores.as_dict()
+
+    @property
+    def smoothed_probabilities(self) -> dict[str, float]:
+        """Label → probability over the recent past of this track."""
+        return self.smoothed.as_dict()
 
     @property
     def confidence(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emostream.config import Settings
 from emostream.decode.picture import open_picture, open_picture_content, picture_spec
@@ -23,7 +23,7 @@ class ClassifiedPicture:
 
     Attributes:
         frame: the picture, upright.
-        event: its faces.
+        event: its faces, numbered from left to right: `track_id` is that number.
         is_first_of_many: whether the file holds more pictures (an animation, a video), of which this is the first.
     """
 
@@ -49,7 +49,7 @@ async def classify_picture(
         ModelError: it could not be classified.
     """
     opening = open_picture(url, settings=settings.decode)
-    return await _classify(opening, settings=settings, models=models, is_whole_face=is_whole_face)
+    return await classify_opened(opening, settings=settings, models=models, is_whole_face=is_whole_face)
 
 
 async def event_of_picture(content: bytes, *, settings: Settings, models: Models) -> EmotionEvent:
@@ -57,16 +57,17 @@ async def event_of_picture(content: bytes, *, settings: Settings, models: Models
     if not content:
         raise SourceRejectedError("expected a picture, got an empty body")
     opening = open_picture_content(content, name="the picture", settings=settings.decode)
-    return (await _classify(opening, settings=settings, models=models)).event
+    return (await classify_opened(opening, settings=settings, models=models)).event
 
 
-async def _classify(
+async def classify_opened(
     opening: AbstractContextManager[tuple[FrameSource, bool]],
     *,
     settings: Settings,
     models: Models,
     is_whole_face: bool = False,
 ) -> ClassifiedPicture:
+    """The faces of a picture that is opened here; otherwise as `classify_picture`."""
     confirm_score = min(settings.track.confirm_score, settings.detect.min_score)
     track = settings.track.model_copy(update={"confirm_score": confirm_score})
     detect: Callable[[Luma], list[Face]] = _whole_face if is_whole_face else models.detector.detect
@@ -87,7 +88,13 @@ async def _classify(
     if not kept:
         raise SourceRejectedError("expected a picture, got nothing that can be decoded")
     frame, event = kept[-1]
-    return ClassifiedPicture(frame, event, is_animated or num_frames > 1)
+    return ClassifiedPicture(frame, _numbered(event), is_animated or num_frames > 1)
+
+
+def _numbered(event: EmotionEvent) -> EmotionEvent:
+    in_order = sorted(event.faces, key=lambda item: item.face.box_xyxy[0])
+    faces = (replace(item, face=replace(item.face, track_id=number)) for number, item in enumerate(in_order, start=1))
+    return replace(event, faces=tuple(faces))
 
 
 def _whole_face(luma: Luma) -> list[Face]:

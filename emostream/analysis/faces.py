@@ -1,0 +1,160 @@
+"""The faces of one picture, for Python programs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from emostream.config import DecodeSettings, Settings
+from emostream.decode.array_source import ArraySource, ColourOrder, rgb_from_array
+from emostream.decode.picture import PICTURE_ID, open_picture, open_picture_content
+from emostream.decode.source import FrameSource
+from emostream.domain.event import EmotionEvent, FaceEmotion
+from emostream.errors import ConfigError, SourceRejectedError
+from emostream.pipeline.build import Models, load_keen_detector
+from emostream.pipeline.pictures import ClassifiedPicture, classify_opened
+from emostream.render.overlay import draw_event
+from emostream.render.png import write_png
+from emostream.render.preview import blur_boxes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Picture: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | npt.NDArray[Any] | Image"
+"""A path, a URL, the content of a file, a NumPy array, or a Pillow image."""
+
+
+class PictureFaces(Sequence[FaceEmotion]):
+    """The faces of a picture, from left to right; `track_id` is the number of a face, from 1.
+
+    Attributes:
+        event: the same as an event of one frame: its size, the model, the faces.
+        is_first_of_many: whether the file holds more pictures (an animation, a video), of which this is the first.
+    """
+
+    def __init__(self, found: ClassifiedPicture, *, settings: Settings) -> None:
+        self._found = found
+        self._settings = settings
+
+    @property
+    def event(self) -> EmotionEvent:
+        """The faces as an event."""
+        return self._found.event
+
+    @property
+    def is_first_of_many(self) -> bool:
+        """Whether more pictures follow in the file."""
+        return self._found.is_first_of_many
+
+    @overload
+    def __getitem__(self, index: int) -> FaceEmotion: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[FaceEmotion]: ...
+
+    def __getitem__(self, index: int | slice) -> FaceEmotion | Sequence[FaceEmotion]:
+        """A face, or several."""
+        return self.event.faces[index]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.event.faces)
+
+    def annotate(self, path: str | Path, *, blur: bool = False) -> Path:
+        """Write the picture (PNG) with boxes and emotions drawn on it; gives the path.
+
+        Args:
+            path: its name ends with .png.
+            blur: make faces unrecognisable, by a detector that finds more than the faces here.
+
+        Raises:
+            ConfigError: the file cannot be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".png":
+            raise ConfigError(f"cannot write {path}: expected a name ending in .png")
+        write_png(drawn_picture(self._found, settings=self._settings, is_blurred=blur), path)
+        return path
+
+    def __repr__(self) -> str:
+        faces = ", ".join(f"{item.dominant} {item.confidence:.2f}" for item in self)
+        size = f"{self.event.frame_width}×{self.event.frame_height}"
+        return f"PictureFaces({len(self)} in {size}{': ' if faces else ''}{faces})"
+
+
+def drawn_picture(found: ClassifiedPicture, *, settings: Settings, is_blurred: bool) -> npt.NDArray[np.uint8]:
+    """The picture with its event drawn on it (uint8, H×W×3, RGB), all faces in it unrecognisable where asked for."""
+    picture = found.frame.rgb()
+    if is_blurred:
+        hidden = load_keen_detector(settings).detect(found.frame.luma)
+        boxes = [face.box_xyxy for face in (*hidden, *(item.face for item in found.event.faces))]
+        picture = blur_boxes(picture, boxes)
+    return draw_event(picture, found.event, has_time=False)
+
+
+def opened_picture(
+    picture: Picture, *, settings: DecodeSettings, order: ColourOrder
+) -> AbstractContextManager[tuple[FrameSource, bool]]:
+    """A source of the one frame of a picture, and whether more follow.
+
+    Raises:
+        ConfigError: it is nothing that holds a picture.
+        SourceRejectedError: an array of another shape or dtype, or nothing in it.
+    """
+    if isinstance(picture, str | os.PathLike):
+        name = os.fspath(picture)
+        if os.path.isdir(name):  # noqa: PTH112  # a URL is no Path
+            raise ConfigError(f"{name} is a folder: give its pictures, for example list(Path(folder).glob('*.jpg'))")
+        return open_picture(name, settings=settings)
+    if isinstance(picture, bytes | bytearray | memoryview):
+        if not len(picture):
+            raise SourceRejectedError("expected a picture, got no bytes at all")
+        return open_picture_content(bytes(picture), name="the picture", settings=settings)
+    if isinstance(picture, np.ndarray):
+        return _array(rgb_from_array(picture, order=order))
+    if hasattr(picture, "getexif") and hasattr(picture, "convert"):
+        return _array(_rgb_of_pillow(picture))
+    raise ConfigError(
+        f"expected a picture as path, URL, bytes, NumPy array or Pillow image, got {type(picture).__name__}"
+    )
+
+
+def _rgb_of_pillow(image: Image) -> npt.NDArray[np.uint8]:
+    from PIL import ImageOps
+
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith(("I", "F")):
+            raise SourceRejectedError(
+                f"expected an image of 8 bits a sample, got mode {upright.mode}, which does not say what is white; "
+                "convert it with .convert('L') once it is scaled to 0 to 255"
+            )
+        return rgb_from_array(np.asarray(upright.convert("RGB")))
+    except (OSError, ValueError) as exc:
+        if isinstance(exc, SourceRejectedError):
+            raise
+        raise SourceRejectedError(f"the Pillow image cannot be read: {exc}") from exc
+
+
+@contextlib.contextmanager
+def _array(rgb: npt.NDArray[np.uint8]) -> Iterator[tuple[FrameSource, bool]]:
+    yield ArraySource(rgb, stream_id=PICTURE_ID), False
+
+
+async def faces_of(
+    opening: AbstractContextManager[tuple[FrameSource, bool]],
+    *,
+    settings: Settings,
+    models: Models,
+    is_whole_face: bool,
+) -> PictureFaces:
+    """The faces of an opened picture; errors as for `classify_picture`."""
+    found = await classify_opened(opening, settings=settings, models=models, is_whole_face=is_whole_face)
+    return PictureFaces(found, settings=settings)

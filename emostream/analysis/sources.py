@@ -1,0 +1,141 @@
+"""What a caller names → the sources and pictures to read: files, folders, patterns, URLs, cameras by number."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+from emostream.domain.stream import StreamSpec, stream_id_from_url, stream_kind_of
+from emostream.errors import ConfigError
+
+Source: TypeAlias = str | os.PathLike[str] | int
+"""A video file, a folder of them, a pattern such as `clips/*.mp4`, a URL, or the number of a camera of this machine."""
+
+VIDEO_SUFFIXES = frozenset(
+    {
+        ".3gp",
+        ".asf",
+        ".avi",
+        ".dav",
+        ".dv",
+        ".flv",
+        ".m2ts",
+        ".m4v",
+        ".mjpeg",
+        ".mjpg",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".ogv",
+        ".ts",
+        ".vob",
+        ".webm",
+        ".wmv",
+    }
+)
+"""Names of videos in a folder end so; a file that is named itself may be called anything."""
+
+
+def list_sources(named: Source | Iterable[Source]) -> list[str]:
+    """The paths and URLs of all that is named, in its order; those of a folder or pattern by name, each once.
+
+    Args:
+        named: one source or several.
+
+    Raises:
+        ConfigError: nothing is named, a folder or pattern holds no video, or it is no name of a source.
+    """
+    each = [named] if isinstance(named, str | os.PathLike | int) else _several(named)
+    found: dict[str, None] = {}
+    for single in each:
+        found |= dict.fromkeys(_sources_of(single))
+    if not found:
+        raise ConfigError("expected at least one file, URL, folder, pattern or camera number, got an empty list")
+    return list(found)
+
+
+def specs_of(
+    urls: Iterable[str],
+    *,
+    stream_id: str | None,
+    every: int,
+    target_fps: float | None,
+    max_frames: int | None,
+) -> list[StreamSpec]:
+    """What to read of each source; ids are made of the names, and numbered where two are the same.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    taken: set[str] = set()
+    specs = []
+    for url in urls:
+        base = stream_id or stream_id_from_url(url)
+        chosen, number = base, 1
+        while chosen in taken:
+            number += 1
+            chosen = f"{base[:60]}-{number}"
+        taken.add(chosen)
+        kind = stream_kind_of(url)
+        specs.append(StreamSpec(chosen, url, kind, every=every, target_fps=target_fps, max_frames=max_frames))
+    return specs
+
+
+def _several(named: Iterable[Source]) -> list[Source]:
+    if isinstance(named, bytes | bytearray | memoryview) or not isinstance(named, Iterable):
+        raise ConfigError(
+            f"expected a file, URL, folder, pattern or camera number, or a list of them, got {type(named).__name__}; "
+            "pictures in memory are for emostream.classify"
+        )
+    return list(named)
+
+
+def _sources_of(single: Source) -> list[str]:
+    if isinstance(single, bool) or not isinstance(single, str | os.PathLike | int):
+        raise ConfigError(
+            f"expected a file, URL, folder, pattern or camera number, got {type(single).__name__}; "
+            "pictures in memory are for emostream.classify"
+        )
+    if isinstance(single, int):
+        return [_camera(single)]
+    name = os.fspath(single)
+    path = Path(name)
+    if "://" in name:
+        return [name]
+    if _is_folder(path):
+        videos = [str(file) for file in sorted(path.rglob("*")) if file.suffix.lower() in VIDEO_SUFFIXES]
+        if not videos:
+            known = ", ".join(sorted(VIDEO_SUFFIXES))
+            raise ConfigError(f"{name}: the folder contains no videos, which would end in {known}")
+        return videos
+    if glob.has_magic(name) and not path.exists():
+        matching = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute patterns
+        if not matching:
+            raise ConfigError(f"{name}: no file matches this pattern")
+        return matching
+    return [name]
+
+
+def _camera(number: int) -> str:
+    if number < 0:
+        raise ConfigError(f"expected a camera number of 0 or more, got {number}")
+    if sys.platform != "linux":
+        raise ConfigError(
+            f"camera {number}: cameras by number are read on Linux only; on this system give the URL of a camera"
+        )
+    return f"v4l2:///dev/video{number}"
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return False
