@@ -31,6 +31,9 @@ INCLUDED = {
 """Files of the repository → pages of the site."""
 PUBLIC_MODULES = (
     "emostream",
+    "emostream.analysis.analyzer",
+    "emostream.analysis.events",
+    "emostream.analysis.faces",
     "emostream.client",
     "emostream.client.http.calls",
     "emostream.config",

@@ -224,9 +224,7 @@ def analyze(
             for face in event.faces:
                 print(event.pts_seconds, face.track_id, face.dominant, face.confidence)
 
-    Args:
-        source, every, fps, max_frames, stream_id: see `Analyzer.analyze`.
-        config: see `Analyzer`.
+    Arguments and errors are those of `Analyzer.analyze`; `config` is that of `Analyzer`.
     """
     return analyzer_for(config).analyze(source, every=every, fps=fps, max_frames=max_frames, stream_id=stream_id)
 
@@ -240,11 +238,7 @@ def analyze_async(
     stream_id: str | None = None,
     config: Config = None,
 ) -> AsyncIterator[EmotionEvent]:
-    """`analyze` for `async for`.
-
-    Args:
-        source, every, fps, max_frames, stream_id, config: see `analyze`.
-    """
+    """`analyze` for `async for`, with the same arguments and errors."""
     analysis = analyze(source, every=every, fps=fps, max_frames=max_frames, stream_id=stream_id, config=config)
     return aiter(analysis)
 
@@ -269,8 +263,6 @@ def classify(
         for face in emostream.classify("photo.jpg"):
             print(face.dominant, face.probabilities["happy"])
 
-    Args:
-        picture, whole, order: see `Analyzer.classify`.
-        config: see `Analyzer`.
+    Arguments and errors are those of `Analyzer.classify`; `config` is that of `Analyzer`.
     """
     return analyzer_for(config).classify(picture, whole=whole, order=order)

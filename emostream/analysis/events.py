@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from emostream.analysis.annotated_video import AnnotatedVideo
 from emostream.analysis.loop_thread import LoopThread
-from emostream.analysis.report import AnalysisReport, ReportPictures
+from emostream.analysis.report import AnalysisReport, ReportPictures, table_paths
 from emostream.analysis.run import RunObserver, run_analysis
 from emostream.analysis.tables import EventTables
 from emostream.config import Settings
@@ -66,6 +66,9 @@ class Analysis:
             while (events := await asyncio.wrap_future(delivery.next())) is not None:
                 for event in events:
                     yield event
+        except asyncio.CancelledError:
+            if not delivery.is_closed:
+                raise
         finally:
             delivery.cancel()
             with contextlib.suppress(Exception, asyncio.CancelledError):
@@ -77,6 +80,8 @@ class Analysis:
         try:
             while (events := delivery.next().result()) is not None:
                 yield from events
+        except concurrent.futures.CancelledError:
+            pass  # the analyzer was closed: `result` says so
         finally:
             delivery.cancel()
             concurrent.futures.wait([delivery.ended])
@@ -143,9 +148,14 @@ class Analysis:
         """Write several files in one reading of the sources.
 
         Args:
-            csv, parquet, jsonl: files of events.
-            report, annotate: a report and an annotated video; of one source only.
-            pictures, blur, encoder: see `report` and `annotate`.
+            csv: table of events; the report brings one of its own.
+            parquet: the same as Parquet; needs the extra `export`.
+            jsonl: events as JSON, one a line.
+            report: HTML; of one source only.
+            annotate: annotated video; of one source only.
+            pictures: see `report`.
+            blur: see `annotate`.
+            encoder: see `annotate`.
 
         Returns:
             As `summary`.
@@ -157,9 +167,10 @@ class Analysis:
         observers: list[RunObserver] = []
         for asked in (report, annotate):
             if asked is not None and len(self._specs) > 1:
-                raise ConfigError(f"{asked} shows one source, got {len(self._specs)}: analyse each by itself")}: analyse each by itself"
-                )
+                raise ConfigError(f"{asked} shows one source, got {len(self._specs)}: analyse each by itself")
+        written_already: list[Path] = []
         if report is not None:
+            written_already = table_paths(Path(report))
             observers.append(AnalysisReport(Path(report), pictures=ReportPictures(pictures)))
         if annotate is not None:
             observers.append(AnnotatedVideo(Path(annotate), is_blurred=blur, encoder=encoder))
@@ -168,6 +179,7 @@ class Analysis:
             for spec in self._specs:
                 check_is_not_source(path, spec.url, what="the file of events")
         summaries = {spec.stream_id: StreamSummary() for spec in self._specs}
+        paths = [path for path in paths if path not in written_already]
         tables = EventTables(paths, labels=self._analyzer.labels)
         num_events = 0
         try:
@@ -220,6 +232,11 @@ class Delivery:
 
         if not self.ended.done():
             self._loop.submit(cancel())
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the analyzer was closed while this ran."""
+        return self.ended.cancelled()
 
     def result(self) -> dict[str, PipelineStats]:
         """What the runs did, per stream.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
-import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -25,30 +24,40 @@ class LoopThread:
     def __init__(self, name: str) -> None:
         self._name = name
         self._lock = threading.Lock()
+        self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Run it in the loop; the future can be waited for, awaited by `asyncio.wrap_future`, and cancelled."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
+        """Run it in the loop; the future can be waited for, awaited by `asyncio.wrap_future`, and cancelled.
+
+        Once this is closed, the future is cancelled and the coroutine does not run.
+        """
+        with self._lock:
+            if not self._is_closed:
+                return asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
+        coroutine.close()
+        never: concurrent.futures.Future[T] = concurrent.futures.Future()
+        never.cancel()
+        never.set_running_or_notify_cancel()
+        return never
 
     def close(self) -> None:
         """Cancel what runs, wait until it has ended, and end the thread. May be called again."""
         with self._lock:
+            self._is_closed = True
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
         if loop is not None and thread is not None:
-            with contextlib.suppress(RuntimeError):  # it ended meanwhile
-                loop.call_soon_threadsafe(loop.stop)
+            loop.call_soon_threadsafe(loop.stop)
             thread.join()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=_run, args=(self._loop,), name=self._name, daemon=True)
-                self._thread.start()
-            return self._loop
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=_run, args=(self._loop,), name=self._name, daemon=True)
+            self._thread.start()
+        return self._loop
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

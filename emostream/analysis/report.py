@@ -69,7 +69,7 @@ class AnalysisReport:
         picture_of = partial(_picture_of, is_blurred=self._pictures is ReportPictures.BLURRED)
         recording = Recording(None if self._pictures is ReportPictures.NONE else picture_of)
         labels = load_manifest(model_path(settings.classify)).labels
-        tables = EventTables(_table_paths(self.path, tell=self._tell), labels=labels)
+        tables = EventTables(table_paths(self.path, tell=self._tell), labels=labels)
 
         def observe(frame: Frame, event: EmotionEvent) -> None:
             recording.add(frame, event)
@@ -121,7 +121,8 @@ def _picture_of(frame: Frame, event: EmotionEvent, face: FaceEmotion, *, is_blur
     return face_jpeg(frame.rgb(), face, is_blurred=is_blurred)
 
 
-def _table_paths(page: Path, *, tell: Tell | None) -> list[Path]:
+def table_paths(page: Path, *, tell: Tell | None = None) -> list[Path]:
+    """The tables that are written beside a report."""
     suffixes = [".csv"]
     if importlib.util.find_spec("pyarrow") is not None:
         suffixes.append(".parquet")

@@ -51,7 +51,7 @@ class ChangeFinder:
             for stream_id, epoch, track_id in sorted(self._gone(event))
         ]
         for face in event.faces:
-            if (track_id := face.face.track_id) is None:
+            if (track_id := face.track_id) is None:
                 continue
             person = (event.stream_id, event.epoch, track_id)
             before, _ = self._known.get(person, (None, now))
@@ -61,7 +61,7 @@ class ChangeFinder:
         return changes
 
     def _gone(self, event: EmotionEvent) -> list[Person]:
-        present = {face.face.track_id for face in event.faces}
+        present = {face.track_id for face in event.faces}
         return [
             (stream_id, epoch, track_id)
             for (stream_id, epoch, track_id), (_, seen_seconds) in self._known.items()
@@ -121,7 +121,7 @@ class DominantWindow:
             self._counts.clear()
             self._epoch = event.epoch
         for face in event.faces:
-            if self._track_id in (None, face.face.track_id):
+            if self._track_id in (None, face.track_id):
                 self._names.append((now, face.dominant))
                 self._counts[face.dominant] += 1
         while self._names and now - self._names[0][0] > self._seconds:
