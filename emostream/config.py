@@ -8,12 +8,13 @@ it needs, not the tree.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -34,6 +35,21 @@ MIN_FACE_PIXELS, MAX_FACES = 12, 1000
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def _origin(value: str) -> str:
+    """An origin as browsers send it: lower case, without the port that its scheme implies."""
+    match = re.fullmatch(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/?", value.strip().lower())
+    if match is None:
+        raise ValueError(
+            "expected an origin such as https://dashboard.example.org or http://localhost:5173; no *, no path"
+        )
+    scheme, host, port = match.groups()
+    return f"{scheme}://{host}{'' if port in (None, {'http': ':80', 'https': ':443'}[scheme]) else port}"
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
+"""Scheme, host and port of a web page."""
 
 
 class DecodeSettings(_Section):
@@ -244,6 +260,9 @@ class ServiceSettings(_Section):
     """Accept playlists (HLS) and redirects; each place that they name is checked as the source itself."""
     tokens: tuple[TokenSettings, ...] = ()
     """Bearer tokens of the HTTP interface; none at all means that everybody who reaches it may do everything."""
+    allowed_origins: tuple[Origin, ...] = ()
+    """Web pages of other origins that may call the HTTP interface from a browser (CORS), for example
+    `https://dashboard.example.org`; none means that only the console of the service itself may."""
     max_body_bytes: int = Field(8 << 20, ge=1024)
     """Larger requests are refused."""
     max_requests_per_second: float = Field(100.0, ge=0)

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException, Response, Security
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from emostream.config import ServiceSettings, Settings
@@ -21,7 +22,7 @@ from emostream.service.api.jobs import add_jobs
 from emostream.service.api.limits import BodyLimit, RateLimit
 from emostream.service.api.metrics import add_metrics, recording
 from emostream.service.api.pictures import add_pictures
-from emostream.service.api.previews import add_previews
+from emostream.service.api.previews import PICTURE_HEADERS, add_previews
 from emostream.service.api.problems import add_problem_handlers
 from emostream.service.api.request_limit import RequestLimit
 from emostream.service.api.streams import add_streams
@@ -90,6 +91,14 @@ def _add_limits(app: FastAPI, service: ServiceSettings, *, max_untold_bytes: int
     )
     app.add_middleware(RateLimit, per_second=service.max_requests_per_second, tokens=tokens, unlimited=_HEALTH)
     app.add_middleware(AnswerWindow, max_untold_bytes=max_untold_bytes)
+    if service.allowed_origins:  # refusals of the limits must be readable as well; questions of browsers cost nothing
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=service.allowed_origins,
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
+            expose_headers=["Retry-After", *PICTURE_HEADERS],
+        )
 
 
 _bearer = HTTPBearer(auto_error=False, description="A token of `service.tokens` in the settings.")

@@ -65,4 +65,5 @@ def add_events(app: FastAPI, *, reading: list[Any]) -> None:
                 ):
                     yield part
 
-        return StreamingResponse(text(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # proxies would hold events back
+        return StreamingResponse(text(), media_type="text/event-stream", headers=headers)

@@ -26,6 +26,9 @@ _HEADERS = {
     "X-Accel-Buffering": "no",  # proxies would hold pictures back
 }
 
+PICTURE_HEADERS = ("X-Epoch", "X-Frame-Index", "X-Pts-Seconds", "X-Captured-At", "X-Frame-Width", "X-Frame-Height")
+"""Which frame a picture shows."""
+
 Boxes = Annotated[bool, Query(description="Draw boxes, track ids and emotions; false to draw them from the events.")]
 Blur = Annotated[bool, Query(description="Make faces unrecognisable; the operator may have asked for that always.")]
 
@@ -165,14 +168,15 @@ def _check_room(viewers: asyncio.Semaphore) -> None:
 
 
 def _headers_of(picture: PreviewPicture) -> dict[str, str]:
-    return {
-        "X-Epoch": str(picture.epoch),
-        "X-Frame-Index": str(picture.frame_index),
-        "X-Pts-Seconds": f"{picture.pts_seconds:.6f}",
-        "X-Captured-At": picture.captured_at.isoformat(),
-        "X-Frame-Width": str(picture.frame_width),
-        "X-Frame-Height": str(picture.frame_height),
-    }
+    values = (
+        picture.epoch,
+        picture.frame_index,
+        f"{picture.pts_seconds:.6f}",
+        picture.captured_at.isoformat(),
+        picture.frame_width,
+        picture.frame_height,
+    )
+    return dict(zip(PICTURE_HEADERS, map(str, values), strict=True))
 
 
 def _part(media_type: str, content: bytes, headers: dict[str, str] | None = None) -> bytes:

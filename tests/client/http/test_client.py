@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from emostream.client import ApiError, AsyncServiceClient, ServiceClient
+from emostream.client import ApiError, AsyncServiceClient, EmotionEvents, ServiceClient
 from emostream.config import load_settings
 from emostream.domain.stream import StreamState
 from emostream.errors import ConfigError, ServiceUnavailableError
@@ -133,7 +133,7 @@ async def test_pictures(base: str, shared_data: Path, tmp_path: Path) -> None:
             await client.classify(b"")
 
 
-async def test_events_go_on_after_a_cut_without_gap_or_repetition(base: str) -> None:
+async def test_events_go_on_after_a_cut_without_gap_or_repetition(base: str, redis_server: EmbeddedRedis) -> None:
     indexes: list[int] = []
     async with TcpProxy(int(base.rpartition(":")[2]), max_answer_bytes=20_000) as network:
         async with AsyncServiceClient(f"http://127.0.0.1:{network.port}") as client:
@@ -143,7 +143,8 @@ async def test_events_go_on_after_a_cut_without_gap_or_repetition(base: str) -> 
                 while len(indexes) < 150:
                     indexes.append((await anext(events)).frame_index)
         assert network.num_connections > 2
-    assert indexes == list(range(indexes[0], indexes[0] + 150))
+    published = [event async for event in EmotionEvents(redis_server.url, streams="door", follow=False)]
+    assert indexes == [event.frame_index for event in published[:150]]  # a busy machine drops frames of a live stream
 
 
 async def test_a_quiet_stream_may_lose_its_connection_now_and_then() -> None:
