@@ -1,4 +1,4 @@
-"""Pure: how long to wait before a lost source is opened again."""
+"""How long to wait before a lost source is opened again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pure: what damaged parts of a source lead to."""
+"""What damaged parts of a source lead to."""
 
 from __future__ import annotations
 

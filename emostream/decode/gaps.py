@@ -1,4 +1,4 @@
-"""Pure: how much of a time line is missing, of sources whose parts are skipped without a word.
+"""How much of a time line is missing, of sources whose parts are skipped without a word.
 
 FFmpeg leaves out segments of an HLS playlist that it cannot open or read. What is seen of that: a gap before a key
 frame (a segment begins with one), and less picture than the playlist declares.

@@ -352,6 +352,7 @@ def _sum(one: DecodeStats, other: DecodeStats) -> DecodeStats:
         num_decoded=one.num_decoded + other.num_decoded,
         num_skipped=one.num_skipped + other.num_skipped,
         num_corrupt=one.num_corrupt + other.num_corrupt,
+        num_clock_faults=one.num_clock_faults + other.num_clock_faults,
         decode_seconds=one.decode_seconds + other.decode_seconds,
         source_delay_seconds=other.source_delay_seconds,
     )

@@ -1,4 +1,4 @@
-"""Pure: which pictures of a source to keep."""
+"""Which pictures of a source to keep."""
 
 from __future__ import annotations
 

@@ -24,9 +24,10 @@ class SourceInfo:
         duration_seconds: None when unknown (live, damaged index).
         num_frames: estimate from the container for progress bars; None when unknown.
         has_audio: whether there is an audio track as well.
-        zero_seconds: the container's time of the first picture of a file, which is time 0 of frames; None when unknown.
+        zero_seconds: the container's time that is time 0 of the frames of a file; None when unknown.
         pixel_aspect: width of a pixel over its height, upright; 1 unless the source says otherwise.
-        notice: what people should know of it, in one sentence: that there are several videos and which one is read.
+        notice: what people should know of it, in one sentence: that there are several videos and which one is read, or
+            that its time stamps are not believed.
     """
 
     width: int
@@ -52,6 +53,7 @@ class DecodeStats:
         num_skipped: pictures left out by sampling.
         num_corrupt: packets that could not be decoded, and pictures that came out damaged (these are
             yielded) or are missing because segments of a playlist could not be read.
+        num_clock_faults: how often time stamps ran at another pace than the pictures arrived, and were given up.
         decode_seconds: time spent inside the decoder.
         source_delay_seconds: how long after its time by the source's own clock the newest picture came out: network,
             buffers, and the difference of the clocks. None where the source does not say (RTCP of RTSP does, after a
@@ -62,6 +64,7 @@ class DecodeStats:
     num_decoded: int = 0
     num_skipped: int = 0
     num_corrupt: int = 0
+    num_clock_faults: int = 0
     decode_seconds: float = field(default=0.0)
     source_delay_seconds: float | None = None
 

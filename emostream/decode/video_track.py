@@ -1,4 +1,4 @@
-"""Pure: which of several video tracks is read, and what people are told about it."""
+"""Which of several video tracks is read, and what people are told about it."""
 
 from __future__ import annotations
 

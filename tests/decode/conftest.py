@@ -69,7 +69,7 @@ def read(capfd: pytest.CaptureFixture[str]) -> Read:
         except SourceError as exc:
             reading.error = exc
         reading.stats = source.stats
-        assert source._container is None
+        assert source._opened.is_released
         assert capfd.readouterr().err == ""
         return reading
 

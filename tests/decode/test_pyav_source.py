@@ -290,7 +290,7 @@ def test_close_from_another_thread_ends_the_iteration(tmp_path: Path, num_thread
     assert not thread.is_alive()
     assert len(frames) < 100
     assert frames[-1].rgb().shape == (48, 64, 3)
-    assert source._container is None
+    assert source._opened.is_released
 
 
 @pytest.mark.parametrize("kind", StreamKind)
@@ -327,12 +327,12 @@ def test_close_during_a_blocked_open_returns_at_once() -> None:
 
         thread = threading.Thread(target=enter)
         thread.start()
-        assert wait_until(source._lock.locked)
+        assert wait_until(lambda: source._opened.is_busy)
         source.close()  # does not wait for the reader
         assert thread.is_alive()
         thread.join(5)
     assert len(errors) == 1
-    assert source._container is None
+    assert source._opened.is_released
 
 
 def test_close_during_an_open_that_succeeds_leaves_nothing_open(tmp_path: Path) -> None:
@@ -352,12 +352,12 @@ def test_close_during_an_open_that_succeeds_leaves_nothing_open(tmp_path: Path) 
         threads = [threading.Thread(target=answer, args=(listener,)), threading.Thread(target=source.__enter__)]
         for thread in threads:
             thread.start()
-        assert wait_until(source._lock.locked)
+        assert wait_until(lambda: source._opened.is_busy)
         source.close()
         may_answer.set()
         for thread in threads:
             thread.join(20)
-    assert source._container is None
+    assert source._opened.is_released
 
 
 @pytest.mark.slow

@@ -1,0 +1,114 @@
+"""What an open container says of its videos, and which of them is read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.format import Flags
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from emostream.decode.source import SourceInfo
+from emostream.decode.video_track import VideoTrack
+from emostream.domain.stream import StreamKind
+from emostream.errors import SourceRejectedError
+
+_NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
+_TEXT_ART_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})  # FFmpeg "plays" any .txt file
+# Of pictures that may be in tiles, of which FFmpeg would give one. Sequences (`avis`, `hevc`, `msf1`) are videos.
+_STILL_BRANDS = frozenset({"heic", "heix", "heim", "heis", "mif1", "mif2", "miaf", "avif"})
+_SEGMENTED_FORMATS = frozenset({"hls", "dash"})
+
+
+def video_streams(container: InputContainer, *, name: str) -> list[VideoStream]:
+    """The videos that can be read, without cover pictures; at least one.
+
+    Raises:
+        SourceRejectedError: there is none.
+    """
+    streams = [stream for stream in container.streams.video if not stream.disposition & _NOT_A_VIDEO]
+    decodable = [
+        stream
+        for stream in streams
+        if stream.codec_context is not None and stream.codec_context.name not in _TEXT_ART_CODECS
+    ]
+    if not decodable:
+        if streams and streams[0].codec_context is None:
+            raise SourceRejectedError(f"{name}: there is no decoder for the codec of its video; convert it to H.264")
+        got = "text" if streams else "sound" if container.streams.audio else f"format {container.format.name!r}"
+        raise SourceRejectedError(f"{name}: expected a video or picture, got only {got}")
+    if decodable[0].codec_context.name == "tiff" or container.metadata.get("major_brand", "") in _STILL_BRANDS:
+        raise SourceRejectedError(
+            f"{name}: TIFF, HEIC and AVIF are read as pictures only (emostream classify FILE, POST /v1/images with the "
+            "picture as its body); convert it to JPEG or PNG"
+        )
+    return decodable
+
+
+def track_of(stream: VideoStream) -> VideoTrack:
+    """What decides whether this video is the one to read."""
+    context = stream.codec_context
+    return VideoTrack(
+        index=stream.index,
+        codec=context.codec.canonical_name,
+        width=context.width,
+        height=context.height,
+        is_default=bool(stream.disposition & Disposition.default),
+        num_frames=1 if stream.disposition & Disposition.still_image else stream.frames,
+        bit_rate=int(stream.metadata.get("variant_bitrate", "") or context.bit_rate or 0),
+    )
+
+
+def has_stamps(container: InputContainer) -> bool:
+    """Whether the format has time stamps; FFmpeg makes them up for raw streams and multipart pictures."""
+    return not container.format.flags & int(Flags.no_timestamps)
+
+
+def is_segmented(container: InputContainer) -> bool:
+    """Whether it arrives in segments of several seconds."""
+    return container.format.name in _SEGMENTED_FORMATS
+
+
+def start_seconds_of(container: InputContainer) -> float | None:
+    """The stamp of the first picture or sound; None where the format has no stamps."""
+    if container.start_time is None or not has_stamps(container):
+        return None
+    return container.start_time / av.time_base
+
+
+def describe(container: InputContainer, stream: VideoStream, *, kind: StreamKind) -> SourceInfo:
+    """What is known before the first picture."""
+    context = stream.codec_context
+    is_file = kind is StreamKind.FILE
+    seconds = container.duration / av.time_base if is_file and container.duration else None
+    declared_fps = _declared_fps(container, stream)
+    estimate = round(seconds * declared_fps) if seconds and declared_fps else None
+    return SourceInfo(
+        width=context.width,
+        height=context.height,
+        codec=context.codec.canonical_name,
+        decoder=context.codec.name,
+        declared_fps=declared_fps,
+        duration_seconds=seconds,
+        num_frames=(stream.frames or estimate) if is_file else None,
+        has_audio=bool(container.streams.audio),
+        pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
+    )
+
+
+def _declared_fps(container: InputContainer, stream: VideoStream) -> float | None:
+    # The average rate of a raw stream is FFmpeg's own 25; what is guessed comes from the headers of the codec.
+    average, guessed = stream.average_rate, stream.guessed_rate
+    rate = average or guessed if has_stamps(container) else guessed or average
+    return float(rate) if rate and 0 < rate <= 1000 else None
+
+
+def upright(info: SourceInfo, shape: tuple[int, ...], *, zero_seconds: float | None) -> SourceInfo:
+    """With what only the first picture tells; its upright shape is H×W."""
+    height, width = shape
+    is_turned = (width, height) == (info.height, info.width) and width != height
+    aspect = 1 / info.pixel_aspect if is_turned else info.pixel_aspect
+    return replace(info, width=width, height=height, zero_seconds=zero_seconds, pixel_aspect=aspect)
