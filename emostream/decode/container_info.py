@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import cast
 
 import av
 from av.container import InputContainer
@@ -64,7 +65,7 @@ def track_of(stream: VideoStream) -> VideoTrack:
 
 def has_stamps(container: InputContainer) -> bool:
     """Whether the format has time stamps; FFmpeg makes them up for raw streams and multipart pictures."""
-    return not container.format.flags & int(Flags.no_timestamps)
+    return not container.format.flags & cast(int, Flags.no_timestamps.value)
 
 
 def is_segmented(container: InputContainer) -> bool:

@@ -33,7 +33,8 @@ _BLOCKED_PAUSE_SECONDS = 60.0
 _MAX_BLOCKED_PAUSE_SECONDS = 3600.0
 
 StateObserver = Callable[[StreamState, str], None]
-"""Told in the decode thread: RECONNECTING with the reason, at each failure; RUNNING when frames came again."""
+"""Told in the decode thread: RECONNECTING with the reason, at each failure; RUNNING when frames came again, or when
+there is something to know of a source that runs."""
 
 
 @dataclass(slots=True)
@@ -154,12 +155,16 @@ class LiveSource:
         while attempt is not None:
             started_at: float | None = None
             try:
-                offset = None
+                offset, num_clock_faults = None, 0
                 while (frame := attempt.next_frame(stall_seconds=self._read_stall_seconds)) is not None:
                     now = self._clock()
                     if started_at is None:
                         started_at, offset = now, self._offset_of(frame, now=now)
                     yield self._placed(frame, offset, now=now)
+                    if attempt.source.stats.num_clock_faults > num_clock_faults:
+                        num_clock_faults = attempt.source.stats.num_clock_faults
+                        self._info = attempt.source.info
+                        self._on_state(StreamState.RUNNING, self._info.notice)
                 return
             except SourceError as exc:
                 self._finish(attempt)

@@ -18,6 +18,7 @@ from emostream.telemetry.metrics import (
     BATCH_SIZE,
     BATCH_WAIT,
     BEHIND_WARNINGS,
+    CLOCK_FAULTS,
     CORRUPT_PACKETS,
     DECODED_FRAMES,
     DECODER_INFO,
@@ -94,7 +95,7 @@ class MetricsCollector:
     def watch_source(self, stream_id: str, source: FrameSource, *, live: LiveSource | None = None) -> None:
         """Read the counters of a stream's source from now on; `live` is the live source inside it."""
         self._read_source(stream_id)  # what the one before counted last
-        for count in ("decoded", "sampled", "corrupt", "seconds", "reconnects", "stalls"):
+        for count in ("decoded", "sampled", "corrupt", "clock", "seconds", "reconnects", "stalls"):
             self._deltas.forget((stream_id, count))
         self._sources[stream_id] = _Watched(source, live)
 
@@ -136,6 +137,7 @@ class MetricsCollector:
         self._grow(DECODED_FRAMES, (stream_id, "decoded"), stats.num_decoded, stream_id=stream_id)
         self._grow(DROPPED_FRAMES, (stream_id, "sampled"), stats.num_skipped, stream_id=stream_id, reason="sampled")
         self._grow(CORRUPT_PACKETS, (stream_id, "corrupt"), stats.num_corrupt, stream_id=stream_id)
+        self._grow(CLOCK_FAULTS, (stream_id, "clock"), stats.num_clock_faults, stream_id=stream_id)
         self._grow(STAGE_SECONDS, (stream_id, "seconds"), stats.decode_seconds, stage="decode")
         if watched.live is not None:
             live_stats = watched.live.live_stats

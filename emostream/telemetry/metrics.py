@@ -116,6 +116,13 @@ STALLS = Metric(
     labels=_STREAM,
 )
 
+CLOCK_FAULTS = Metric(
+    "emostream_source_clock_faults_total",
+    "Connections whose time stamps ran more than 20 % faster or slower than their pictures arrived.",
+    "Grows: time of this stream is told by arrival, with the jitter of the network; set the camera's clock and rate.",
+    labels=_STREAM,
+)
+
 # --- streams and workers ----------------------------------------------------------------------------------------------
 
 STREAMS = Metric(

@@ -16,7 +16,7 @@ from emostream.decode.live_source import LiveSource
 from emostream.decode.pyav_source import PyAVSource
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.errors import SourceTimeoutError
-from tests.decode.stopping_camera import NUM_PICTURES, StoppingCamera, stopping_rtsp_camera, stopping_ts_camera
+from tests.decode.cameras import NUM_PICTURES, StoppingCamera, stopping_rtsp_camera, stopping_ts_camera
 from tests.media import wait_until
 
 pytestmark = pytest.mark.integration

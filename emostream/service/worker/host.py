@@ -336,7 +336,8 @@ class StreamHost:
             running.outcome, running.state = Outcome.GIVE_BACK, StreamState.PENDING
 
     def _state_changed(self, running: _RunningStream, state: StreamState, detail: str) -> None:
-        is_news = state is not running.state
+        # Something to know of a stream that runs already is news as well.
+        is_news = state is not running.state or (state is StreamState.RUNNING and redact(detail) != running.detail)
         _note(running, state, detail)
         if is_news:
             running.statuses.put_nowait(self._status(running, state, running.detail))

@@ -1,4 +1,4 @@
-"""Cameras on the loopback address whose picture stops while their sound, or metadata, goes on."""
+"""Cameras on the loopback address with faults: a picture that stops while sound or metadata goes on, odd clocks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 
 from tests.media import gray_level, video_frame
@@ -73,6 +74,53 @@ def stopping_rtsp_camera(*, other: str) -> Iterator[StoppingCamera]:
 
 
 @contextlib.contextmanager
+def odd_clock_camera(stamp_of: Callable[[float], float], *, fps: int = 40, seconds: float = 1.5) -> Iterator[str]:
+    """The URL of an RTSP camera that sends pictures at an even pace, and then hangs up.
+
+    Args:
+        stamp_of: seconds since it began → what its stamps say, in seconds.
+        fps: pictures a second.
+        seconds: how long it sends.
+    """
+    pictures = _coded_pictures(round(seconds * fps) + 1)  # FFmpeg holds the last one back
+
+    def play(connection: io.BufferedIOBase) -> None:
+        began = time.monotonic()
+        for index, units in enumerate(pictures):
+            time.sleep(max(0.0, began + index / fps - time.monotonic()))
+            stamp = round(90_000 * (5 + stamp_of(index / fps)))
+            for number, unit in enumerate(units):
+                is_last = number == len(units) - 1
+                connection.write(_rtp("video", 10 * index + number, stamp, unit, is_last=is_last))
+
+    with _served(lambda camera: _rtsp_handler(camera, other="", play=play), "rtsp://127.0.0.1:{port}/live") as camera:
+        yield camera.url
+
+
+@contextlib.contextmanager
+def mjpeg_camera(*, fps: float, num_pictures: int) -> Iterator[str]:
+    """The URL of pictures over HTTP, one part after the other, without any clock."""
+    levels = (np.full((_HEIGHT, _WIDTH), gray_level(index), np.uint8) for index in range(num_pictures))
+    pictures = [cv2.imencode(".jpg", level)[1].tobytes() for level in levels]
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                while self.rfile.readline().strip():
+                    pass
+                content_type = "multipart/x-mixed-replace; boundary=picture"
+                self.wfile.write(f"HTTP/1.0 200 OK\r\nContent-Type: {content_type}\r\n\r\n".encode())
+                began = time.monotonic()
+                for index, picture in enumerate(pictures):
+                    time.sleep(max(0.0, began + index / fps - time.monotonic()))
+                    head = f"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+                    self.wfile.write(head.encode() + picture + b"\r\n")
+
+    with _served(lambda camera: Handler, "http://127.0.0.1:{port}/video") as camera:
+        yield camera.url
+
+
+@contextlib.contextmanager
 def stopping_ts_camera() -> Iterator[StoppingCamera]:
     """MPEG-TS over HTTP: FFmpeg skips the other stream inside, where it is not wanted."""
     with _served(_ts_handler, "http://127.0.0.1:{port}/live.ts") as camera:
@@ -99,7 +147,9 @@ def _served(
             thread.join()
 
 
-def _rtsp_handler(camera: StoppingCamera, *, other: str) -> type[socketserver.BaseRequestHandler]:
+def _rtsp_handler(
+    camera: StoppingCamera, *, other: str, play: Callable[[io.BufferedIOBase], None] | None = None
+) -> type[socketserver.BaseRequestHandler]:
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             with camera.connected(), contextlib.suppress(OSError):
@@ -109,6 +159,9 @@ def _rtsp_handler(camera: StoppingCamera, *, other: str) -> type[socketserver.Ba
                     head, body = _rtsp_answer(method, other=other, channel=channel)
                     length = f"Content-Length: {len(body)}\r\n" if body else ""
                     self.wfile.write(f"RTSP/1.0 200 OK\r\n{sequence}\r\n{head}{length}\r\n{body}".encode())
+                    if method == "PLAY" and play is not None:
+                        play(self.wfile)
+                        return
                     if method == "PLAY":
                         _play(self.wfile, other=other)
 
@@ -148,21 +201,22 @@ def _rtsp_answer(method: str, *, other: str, channel: int) -> tuple[str, str]:
         return "Session: 1\r\n", ""
     sets = [unit for unit in _coded_pictures()[0] if unit[0] & 31 in (7, 8)]
     sprop = ",".join(base64.b64encode(unit).decode() for unit in sets)
+    sound = f"{_SDP_OF_OTHER[other]}a=control:track=1\r\n" if other else ""
     body = (
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=control:*\r\n"
         f"m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;sprop-parameter-sets={sprop}"
-        f"\r\na=control:track=0\r\n{_SDP_OF_OTHER[other]}a=control:track=1\r\n"
+        f"\r\na=control:track=0\r\n{sound}"
     )
     return "Content-Type: application/sdp\r\n", body
 
 
-def _coded_pictures() -> list[list[bytes]]:
+def _coded_pictures(num_pictures: int = _NUM_SENT_BY_RTP) -> list[list[bytes]]:
     """The NAL units of each picture."""
     context: Any = av.CodecContext.create("libx264", "w")
     context.width, context.height, context.pix_fmt = _WIDTH, _HEIGHT, "yuv420p"
     context.framerate, context.time_base = Fraction(_FPS), Fraction(1, _FPS)
     context.options = {"tune": "zerolatency", "x264-params": "log-level=none"}
-    packets = [packet for index in range(_NUM_SENT_BY_RTP) for packet in context.encode(_picture(index))]
+    packets = [packet for index in range(num_pictures) for packet in context.encode(_picture(index))]
     return [_nal_units(bytes(packet)) for packet in [*packets, *context.encode(None)]]
 
 
