@@ -13,7 +13,7 @@ TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 export ORT_DISABLE_TELEMETRY := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test test-fast check format docs bench model chart images pin-images sbom clean
+.PHONY: help demo test test-fast check format docs bench model detectors chart images pin-images sbom clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -22,7 +22,6 @@ demo: .venv/.demo ## Analyse a clip (SOURCE=video for an own one) into Redis, an
 	$(BIN)/emostream demo $(if $(SOURCE),--source "$(SOURCE)")
 
 test: .venv/.dev .venv/.debian .venv/.tools ## Run every test that this machine can run.
-	$(BIN)/emostream models pull
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-fast: .venv/.dev ## Run the unit layer only (seconds).
@@ -52,6 +51,9 @@ model: .venv/.dev ## Train a model from DATA and export it in place of the shipp
 	$(BIN)/python -m training.export --run runs/wide --checkpoint best --out emostream/models/emotions.onnx --variant int8 $(SHIPPED)
 	$(BIN)/python -m training.export --run runs/wide --checkpoint best --out emostream/models/emotions-fp32.onnx --variant fp32 $(SHIPPED)
 	$(BIN)/python -m training.model_card --data $(DATA) --split publictest
+
+detectors: .venv/.dev ## Make the prepared detectors in emostream/models again (needs network).
+	$(BIN)/python -m emostream.vision.models.bundle
 
 chart: .venv/.dev ## Bring the made files of the Helm chart in step.
 	$(BIN)/python -m helm.chart_files

