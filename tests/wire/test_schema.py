@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import given
 
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.wire.events import (
-    SCHEMA_VERSION,
     event_from_json,
     json_from_event,
     json_from_status,
@@ -67,15 +65,6 @@ def test_any_summary_event_fits_the_schema(event: SummaryEvent) -> None:
     check_schema(json.loads(json_from_summary(event)))
 
 
-@pytest.mark.parametrize("kind", EVENT_KINDS)
-def test_the_copy_in_docs_is_the_schema(kind: EventKind) -> None:
-    path = DOCS / "schemas" / f"{kind}-event-{SCHEMA_VERSION}.json"
-    message = (
-        f"the format changed: mind the rule in docs/events.md, then `emostream events schema --kind {kind} > {path}`"
-    )
-    assert json.loads(path.read_text(encoding="utf-8")) == schema_of(kind), message
-
-
 def fields_of(kind: EventKind) -> dict[str, dict[str, Any]]:
     """Name → definition of every field of an event and of its faces."""
     schema = schema_of(kind)
@@ -112,9 +101,3 @@ def test_the_schema_notices_a_wrong_time() -> None:
     content = json.loads(examples()[0].values[0])
     content["captured_at"] = "yesterday"
     assert not validator_of("emotion").is_valid(content)
-
-
-def test_schema_files_have_no_stray_neighbours() -> None:
-    assert {path.name for path in Path(DOCS / "schemas").iterdir()} == {
-        f"{kind}-event-{SCHEMA_VERSION}.json" for kind in EVENT_KINDS
-    }
