@@ -27,7 +27,7 @@ from emostream.domain.redact import redact
 from emostream.errors import ConfigError
 
 _PREFIX, _DELIMITER = "EMOSTREAM_", "__"
-_SECRETS = ("redis_url", "http_proxy", "tokens")
+_SECRETS = ("redis_url", "sinks", "http_proxy", "tokens")
 """Their values stand in no error message, whatever is wrong with them."""
 MIN_FACE_PIXELS, MAX_FACES = 12, 1000
 """Bounds of the settings: the smallest face in pixels, and faces of one frame."""
@@ -171,6 +171,10 @@ class PublishSettings(_Section):
     redis_url: SecretStr | None = None
     """A server, servers behind Sentinels, or a cluster (docs/events.md has the forms); none means: the embedded server
     where a command needs Redis."""
+    sinks: tuple[SecretStr, ...] = ()
+    """URLs of further sinks: `jsonl:FILE`, `parquet:FILE`, `webhook+https://…`, `kafka://…`, `mqtt://…`, another Redis,
+    or the scheme of a plugin (docs/plugins.md). `analyze` and every worker of the service send all events to each of
+    them. `{worker}` in a URL stands for the name of the worker, which names of files need."""
     max_events_per_stream: int = Field(100_000, ge=100)
     """Length each event stream is trimmed to, approximately (`MAXLEN ~`)."""
     max_age_seconds: float | None = Field(None, gt=0)
@@ -203,10 +207,11 @@ class PublishSettings(_Section):
     max_retry_seconds: float = Field(30.0, ge=0)
     """Keep retrying a lost connection for this long before giving up."""
     spool_dir: Path | None = None
-    """Keep events in this folder while Redis is away, and send them in order afterwards; one folder per process. None
-    waits for `max_retry_seconds` and gives up."""
+    """Keep events in this folder while Redis or another sink with a server is away, and send them in order afterwards;
+    one folder per process. None waits for `max_retry_seconds` and gives up; for `sinks` of the service it keeps the
+    newest 1,000 events per stream in memory."""
     spool_max_bytes: int = Field(64 << 20, ge=1 << 16)
-    """Bound of the spool per stream; beyond it a live stream loses its oldest events, a file waits."""
+    """Bound of the spool per sink and stream; beyond it a live stream loses its oldest events, a file waits."""
     summary_seconds: float = Field(0.0, ge=0)
     """Publish a summary event per stream for each interval of this length in source time; 0 means none."""
 

@@ -37,8 +37,7 @@ from emostream.files import check_is_not_source
 from emostream.pipeline.build import loaded_models, new_epoch
 from emostream.pipeline.pipeline import EventObserver, PipelineStats
 from emostream.publish.files.jsonl_sink import JsonlSink
-from emostream.publish.redis.sink import RedisSink
-from emostream.publish.registry import open_redis_sink, open_sink
+from emostream.publish.registry import OpenedFor, event_files, open_redis_sink, open_sinks, urls_of
 from emostream.publish.sink import EventSink
 from emostream.publish.sink_group import SinkGroup
 from emostream.render.encoder import ENCODERS
@@ -60,7 +59,11 @@ def analyze(
     ] = None,
     sink: Annotated[
         list[str] | None,
-        typer.Option(help="Also send events there: jsonl:FILE, parquet:FILE, webhook+https://…, or a plugin's scheme."),
+        typer.Option(
+            help="Also send events there: jsonl:FILE, parquet:FILE, webhook+https://…, kafka://…, mqtt://…, redis://…, "
+            "or a plugin's scheme; beside `publish.sinks`.",
+            metavar="URL",
+        ),
     ] = None,
     annotate: Annotated[
         Path | None,
@@ -104,7 +107,8 @@ def analyze(
     settings = settings_for_command(config, redis=redis)
     if blur and annotate is None:
         raise ConfigError("--blur needs --annotate FILE: it blurs faces in the annotated video")
-    for path in _event_files(output, sink or ()):
+    urls = [*urls_of(settings.publish), *(sink or ())]
+    for path in [*([] if output is None else [output]), *event_files(urls)]:
         check_is_not_source(path, file_path(source) or source, what="the file of events")
     summary = StreamSummary()
     observers: list[RunObserver] = [Summing(summary), ProgressBar()]
@@ -128,7 +132,7 @@ def analyze(
                 settings=settings,
                 json=json,
                 output=output,
-                urls=sink or (),
+                urls=urls,
                 observers=observers,
                 metrics_port=metrics_port,
             )
@@ -138,12 +142,6 @@ def analyze(
             screen.print(summary_table(summary, title=f"People in {spec.stream_id}"))
     if not json:
         _print_closing(stats, seconds=time.perf_counter() - started, output=output)
-
-
-def _event_files(output: Path | None, urls: Sequence[str]) -> list[Path]:
-    """The files that events are written to."""
-    named = [url.partition(":")[2] for url in urls if url.startswith(("jsonl:", "parquet:"))]
-    return [*([] if output is None else [output]), *map(Path, named)]
 
 
 async def _analyze(
@@ -161,18 +159,15 @@ async def _analyze(
         sinks.append(JsonlSink.to_stdout())
     if output is not None:
         sinks.append(JsonlSink.to_file(output))
+    opened_for = OpenedFor(settings.publish, "analyze", lambda _: spec.kind)
     if settings.publish.redis_url is not None:
         redis_url = settings.publish.redis_url.get_secret_value()
-        async with RedisSink(settings.publish, redis_url=redis_url):
-            pass  # a wrong URL is found before work starts
-        sinks.append(open_redis_sink(settings.publish, redis_url=redis_url, kind_of=lambda _: spec.kind))
-    sinks += [open_sink(url, settings=settings.publish) for url in urls]
+        sinks.append(open_redis_sink(settings.publish, redis_url=redis_url, kind_of=opened_for.kind_of))
+    sinks += open_sinks(urls, opened_for)
     collector = MetricsCollector(has_stream_label=settings.metrics.stream_label)
-    for single in sinks:
-        collector.watch_sink(single)
-    sink = SinkGroup(sinks)
     with _serving_metrics(collector, host=settings.metrics.host, port=metrics_port):
-        try:
+        async with SinkGroup(sinks) as sink:
+            await sink.check()  # a wrong URL is found before work starts
             with loaded_models(settings) as models:
                 return await run_analysis(
                     spec,
@@ -184,8 +179,6 @@ async def _analyze(
                     collector=collector,
                     tell=tell,
                 )
-        finally:
-            await sink.close()
 
 
 @contextlib.contextmanager

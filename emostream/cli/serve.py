@@ -24,6 +24,7 @@ from emostream.domain.redact import redact, shown_address
 from emostream.errors import ConfigError, EmostreamError, SinkUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
+from emostream.publish.registry import check_detached_sinks
 from emostream.service.egress.policy import SourcePolicy
 
 if TYPE_CHECKING:  # an extra
@@ -88,7 +89,8 @@ def serve(
     if allow_network:
         service["allowed_networks"] = tuple(allow_network)
     settings = settings_for_command(config, redis=redis, **({"service": service} if service else {}))
-    SourcePolicy(settings.service)  # a wrong network is told now, not by a worker
+    SourcePolicy(settings.service)  # a wrong network is told now, not by a worker; so is a wrong sink
+    check_detached_sinks(settings.publish)
     own_redis = settings.publish.redis_url
     with _stopped_by_signals() as stopped, _redis(settings, data_dir=data_dir, address=address) as redis_url:
         publish = settings.publish.model_copy(update={"redis_url": SecretStr(redis_url)})

@@ -16,6 +16,7 @@ from emostream.deployments.face_detection import FaceDetection
 from emostream.deployments.ingress import Ingress
 from emostream.deployments.stream_worker import StreamWorkers
 from emostream.errors import ConfigError
+from emostream.publish.registry import check_detached_sinks
 from emostream.telemetry.open_tracer import check_tracing
 
 
@@ -57,13 +58,14 @@ def bind_app(
     """The application for settings that are loaded already; `num_workers` fixes the number of worker replicas.
 
     Raises:
-        ConfigError: the settings name no Redis, or a detector that cannot be shared.
+        ConfigError: the settings name no Redis, a detector that cannot be shared, or a sink that cannot be used.
     """
     if settings.publish.redis_url is None:
         raise ConfigError("the service needs a Redis server: set publish.redis_url or EMOSTREAM_PUBLISH__REDIS_URL")
     if shared_detector and settings.detect.kind != "centerface":
         raise ConfigError(f"a shared detector must be centerface, got detect.kind {settings.detect.kind}")
     check_tracing(settings.tracing)
+    check_detached_sinks(settings.publish)
     # Serve's decorator makes deployments of the classes, which its types do not tell.
     ingress, workers, classification, detection = (
         cast(serve.Deployment, kind) for kind in (Ingress, StreamWorkers, EmotionClassification, FaceDetection)

@@ -1,8 +1,8 @@
-"""Pure: removes credentials from URLs and from text that may hold some (decision D9).
+"""Removes credentials from URLs and from text that may hold some (decision D9).
 
 Everything that is logged, published, shown or raised and may hold a source's or a sink's URL goes through here first.
 Where a URL can be read in two ways, more is masked rather than less. `shown_address` is for a text that *is* an
-address, `redact` for a text that may hold some.
+address, `shown_sink` for one of a sink, `redact` for a text that may hold some.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ _STREAM_KEY_HOST = re.compile(
     re.IGNORECASE,
 )
 _RTMP = ("rtmp", "rtmps")
+# Pieces of a webhook's path that are the right to post there.
+_PATH_KEY = re.compile(r"(?<=/)(?:(?=[^/?#]*\d)(?=[^/?#]*[A-Za-z])[\w:%.~-]{16,}|[\w:%.~-]{24,})(?=[/?#]|$)", re.ASCII)
 
 
 def redact(text: str) -> str:
@@ -99,6 +101,19 @@ def shown_address(text: str) -> str:
 def shown_source(text: str) -> str:
     """As `shown_address`, of a source that was opened: without `://` it is the path of a file, and shown as it is."""
     return shown_address(text) if "://" in text else text
+
+
+def shown_sink(url: str) -> str:
+    """As `shown_address`, of a sink: secrets in the path of a webhook are masked too.
+
+    >>> shown_sink("webhook+https://hooks.example.org/T0/a1b2c3d4e5f6a7b8c9")
+    'webhook+https://hooks.example.org/T0/***'
+    >>> shown_sink("kafka://user:secret@a:9092,b:9092/events")
+    'kafka://***@a:9092,b:9092/events'
+    """
+    shown = redact(shown_address(url))
+    scheme, separator, rest = shown.partition("://")
+    return f"{scheme}://{_PATH_KEY.sub(MASK, rest)}" if separator and "http" in scheme else shown
 
 
 def _shown_in_text(found: re.Match[str]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from emostream.config import PublishSettings
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.redact import redact, shown_address
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
@@ -181,3 +182,12 @@ class KafkaSink:
         if isinstance(exc, errors.MessageSizeTooLargeError | errors.RecordTooLargeError | errors.InvalidTopicError):
             return EventRejectedError(f"{self._where} refused events: {problem}")
         return SinkUnavailableError(f"{self._where} cannot be reached: {problem}; check that the brokers run")
+
+
+def open_kafka_sink(url: str, settings: PublishSettings) -> KafkaSink:
+    """The sink of `kafka://…`; errors as of `KafkaSink`."""
+    return KafkaSink(
+        url,
+        connect_timeout_seconds=settings.connect_timeout_seconds,
+        max_retry_seconds=settings.max_retry_seconds,
+    )

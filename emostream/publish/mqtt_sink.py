@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from emostream.config import PublishSettings
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.redact import redact, shown_address
 from emostream.errors import ConfigError, SinkUnavailableError
@@ -152,3 +153,12 @@ class MqttSink:
         )
         await client.__aenter__()
         return client
+
+
+def open_mqtt_sink(url: str, settings: PublishSettings) -> MqttSink:
+    """The sink of `mqtt://…`; errors as of `MqttSink`."""
+    return MqttSink(
+        url,
+        connect_timeout_seconds=settings.connect_timeout_seconds,
+        max_retry_seconds=settings.max_retry_seconds,
+    )

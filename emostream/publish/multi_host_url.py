@@ -1,4 +1,4 @@
-"""Pure: URLs that name several hosts, which the standard library cannot read."""
+"""URLs that name several hosts, which the standard library cannot read."""
 
 from __future__ import annotations
 

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol, runtime_checkable
 
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
+
+
+class Delivery(Enum):
+    """What a sink promises of the events that it was given."""
+
+    EXACTLY_ONCE = "exactly once"
+    """The receiver has every event once: what is sent again is recognised there."""
+    AT_LEAST_ONCE = "at least once"
+    """The receiver has every event; after an unclear failure some twice, told apart by epoch and frame index."""
+    WHEN_CLOSED = "when closed"
+    """The receiver has every event, once, as soon as the sink is closed; a crash loses them."""
 
 
 class EventSink(Protocol):
@@ -18,6 +31,8 @@ class EventSink(Protocol):
     keeps those it has already from being delivered twice. Sinks wait and try again by themselves for as long as their
     settings say before they raise it. `EventRejectedError` means: the sink will never take these. `close` is
     guaranteed, flushes, and is called once.
+
+    A sink may offer more: `SummarySink`, `CheckedSink`, `CountingSink`. Which of them it is, is told by its methods.
     """
 
     async def publish(self, events: Sequence[EmotionEvent]) -> None:
@@ -35,7 +50,7 @@ class EventSink(Protocol):
 
 @runtime_checkable
 class SummarySink(Protocol):
-    """What a sink has that takes summary events as well; the others are not given any."""
+    """A sink that takes summary events as well; the others are not given any."""
 
     async def publish_summary(self, event: SummaryEvent) -> None:
         """Deliver the summary of an interval; the promises of `EventSink.publish` hold."""
@@ -46,3 +61,52 @@ async def publish_summary(sink: EventSink, event: SummaryEvent) -> None:
     """Deliver a summary event where the sink takes them."""
     if isinstance(sink, SummarySink):
         await sink.publish_summary(event)
+
+
+@runtime_checkable
+class CheckedSink(Protocol):
+    """A sink that can find out before the first event whether it will work."""
+
+    async def check(self) -> None:
+        """Connect and log in now, once.
+
+        Raises:
+            SinkUnavailableError: the receiver does not answer.
+            ConfigError: it refuses the login, or cannot be used.
+        """
+        ...
+
+
+async def check_before_work(sink: EventSink) -> None:
+    """Find a wrong address before work starts, where the sink can; errors as of `CheckedSink.check`."""
+    if isinstance(sink, CheckedSink):
+        await sink.check()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a sink has counted, or sees now.
+
+    Attributes:
+        metric: its name in `emostream/telemetry/metrics.py`.
+        value: of a counter the sum since the sink was made, of a gauge the value now.
+        labels: as the metric declares them.
+    """
+
+    metric: str
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class CountingSink(Protocol):
+    """A sink that counts."""
+
+    def readings(self) -> Iterable[Reading]:
+        """Everything it counts. Callable from any thread."""
+        ...
+
+
+def readings_of(sink: EventSink) -> list[Reading]:
+    """What a sink counts, with the sinks behind it; nothing where it does not count."""
+    return list(sink.readings()) if isinstance(sink, CountingSink) else []

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Self
 
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
-from emostream.publish.sink import EventSink, publish_summary
+from emostream.publish.sink import EventSink, Reading, check_before_work, publish_summary, readings_of
 
 
 class SinkGroup:
     """Delivers every event to each of its sinks, in their order; none at all is allowed.
 
-    The first sink that fails ends the delivery, so a retry may reach the earlier ones again.
+    A sink that fails keeps no event from those after it. The first failure is raised when all have been asked, so a
+    retry reaches the others again.
     """
 
     def __init__(self, sinks: Sequence[EventSink]) -> None:
@@ -19,25 +22,45 @@ class SinkGroup:
 
     async def publish(self, events: Sequence[EmotionEvent]) -> None:
         """Deliver to all."""
-        for sink in self._sinks:
-            await sink.publish(events)
+        await self._each(lambda sink: sink.publish(events))
 
     async def publish_status(self, event: StatusEvent) -> None:
         """Deliver to all."""
-        for sink in self._sinks:
-            await sink.publish_status(event)
+        await self._each(lambda sink: sink.publish_status(event))
 
     async def publish_summary(self, event: SummaryEvent) -> None:
         """Deliver to those that take summaries."""
+        await self._each(lambda sink: publish_summary(sink, event))
+
+    async def check(self) -> None:
+        """Check those that can be checked, in their order; the first failure ends it."""
         for sink in self._sinks:
-            await publish_summary(sink, event)
+            await check_before_work(sink)
+
+    def readings(self) -> Iterable[Reading]:
+        """Of all."""
+        return [reading for sink in self._sinks for reading in readings_of(sink)]
 
     async def close(self) -> None:
         """Close all, also when one of them fails; then raise the first failure."""
+        await self._each(lambda sink: sink.close())
+
+    async def __aenter__(self) -> Self:
+        """Begin to send what earlier processes left in spools."""
+        for sink in self._sinks:
+            if isinstance(sink, AbstractAsyncContextManager):
+                await sink.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close."""
+        await self.close()
+
+    async def _each(self, call: Callable[[EventSink], Awaitable[None]]) -> None:
         errors: list[Exception] = []
         for sink in self._sinks:
             try:
-                await sink.close()
+                await call(sink)
             except Exception as exc:
                 errors.append(exc)
         if errors:

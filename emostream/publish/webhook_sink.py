@@ -13,10 +13,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from urllib.parse import parse_qsl
 
+from emostream.config import PublishSettings
 from emostream.domain.address import AddressError, parse_address
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
-from emostream.domain.redact import redact, shown_address
+from emostream.domain.redact import redact, shown_sink
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.publish.retry import retry_delays
 from emostream.wire.events import json_from_event, json_from_status, json_from_summary
@@ -29,7 +33,29 @@ _ID_HEADER = "X-Emostream-Delivery"
 _MAX_EVENTS_PER_POST = 256
 _TOO_MANY_REQUESTS = 429
 _REQUEST_TIMEOUT = 408
+_MAX_POSTS_AT_ONCE = 16
 _IN_PATH = re.compile(r"[!-~]*")  # what a request line holds; the rest must be percent-encoded
+
+
+def open_webhook_sink(url: str, settings: PublishSettings) -> WebhookSink:
+    """The sink of `webhook+https://…?emostream_secret=…`; the secret is not sent.
+
+    Raises:
+        ConfigError: nothing can be posted there, or the secret is empty.
+    """
+    try:
+        address = parse_address(url.removeprefix("webhook+"))
+    except AddressError as exc:
+        raise ConfigError(f"webhook {shown_sink(url)} is not usable: {exc}") from exc
+    path, _, query = address.rest.partition("?")
+    secret = dict(parse_qsl(query, keep_blank_values=True)).get("emostream_secret")
+    if secret == "":
+        raise ConfigError(
+            f"webhook {shown_sink(url)}: emostream_secret is empty; give one, or leave it out to sign nothing"
+        )
+    rest = "&".join(pair for pair in query.split("&") if not pair.startswith("emostream_secret="))
+    target = replace(address, rest=f"{path}?{rest}" if rest else path)
+    return WebhookSink(target.url, secret=secret, max_retry_seconds=settings.max_retry_seconds)
 
 
 class WebhookSink:
@@ -56,6 +82,8 @@ class WebhookSink:
         self._timeout_seconds = timeout_seconds
         self._max_retry_seconds = max_retry_seconds
         self._opener = urllib.request.build_opener(_NoRedirect())
+        # Threads of its own: a receiver that does not answer must not use up those that all others share.
+        self._executor = ThreadPoolExecutor(_MAX_POSTS_AT_ONCE, "emostream-webhook")
 
     async def publish(self, events: Sequence[EmotionEvent]) -> None:
         """Deliver emotion events, in order, at most 256 per post."""
@@ -76,14 +104,15 @@ class WebhookSink:
         await self._post([json_from_summary(event)], kind="summary", delivery=delivery)
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """End its threads; a post that is not answered yet is not waited for."""
+        self._executor.shutdown(wait=False)
 
     async def _post(self, lines: Sequence[str], *, kind: str, delivery: str) -> None:
         body = "".join(f"{line}\n" for line in lines).encode()
         gives_up_at = time.monotonic() + self._max_retry_seconds
         for delay in retry_delays():
             try:
-                await asyncio.to_thread(self._send, body, kind, delivery)
+                await asyncio.get_running_loop().run_in_executor(self._executor, self._send, body, kind, delivery)
             except SinkUnavailableError as exc:
                 if time.monotonic() + delay > gives_up_at:
                     raise
@@ -100,7 +129,7 @@ class WebhookSink:
         if self._secret is not None:
             headers[SIGNATURE_HEADER] = sign(body, secret=self._secret, at_seconds=int(time.time()))
         request = urllib.request.Request(self._url, data=body, headers=headers, method="POST")  # noqa: S310  # checked above
-        where = shown_address(self._url)
+        where = shown_sink(self._url)
         try:
             with self._opener.open(request, timeout=self._timeout_seconds):
                 return
@@ -133,7 +162,7 @@ def _without_login(url: str) -> tuple[str, str | None]:
         is_usable = False
     if not is_usable or not _IN_PATH.fullmatch(address.rest):
         raise ConfigError(
-            f"webhook {shown_address(url)} is not usable{problem}; expected for example https://example.org/events"
+            f"webhook {shown_sink(url)} is not usable{problem}; expected for example https://example.org/events"
         )
     if address.login is None:
         return address.url, None

@@ -1,43 +1,34 @@
-"""The counters of a process's parts → its figures. Parts only count; this reads them whenever somebody asks."""
+"""Reads the counters of all parts of a process into its metric values, whenever they are asked for."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from emostream.decode.live_source import LiveSource
 from emostream.decode.source import FrameSource
 from emostream.domain.clock import utc_now
-from emostream.publish.redis.sink import RedisSink
-from emostream.publish.sink import EventSink
-from emostream.publish.spool.sink import SpoolSink
+from emostream.publish.sink import EventSink, readings_of
 from emostream.telemetry.metrics import (
     BATCH_COMPUTE,
     BATCH_SIZE,
     BATCH_WAIT,
-    BEHIND_WARNINGS,
     CLOCK_FAULTS,
     CORRUPT_PACKETS,
     DECODED_FRAMES,
     DECODER_INFO,
     DROPPED_FRAMES,
-    GROUP_LAG,
-    LOST_EVENTS,
+    METRICS,
     MODEL_INFO,
     RECONNECTS,
-    REDIS_EVENTS,
-    REDIS_MEMORY_LIMIT,
-    REDIS_MEMORY_USED,
-    REDIS_RETRIES,
     SOURCE_LAG,
-    SPOOLED_EVENTS,
     STAGE_SECONDS,
     STALLS,
-    TRIMMED_EVENTS,
-    WAITING_EVENTS,
+    STREAM_LABEL,
     Metric,
+    MetricType,
 )
 from emostream.telemetry.metrics_sink import MetricsSink
 from emostream.telemetry.process import ProcessMetrics
@@ -54,7 +45,7 @@ class _Watched:
 
 
 class MetricsCollector:
-    """All figures of a process that runs pipelines.
+    """All metric values of a process that runs pipelines.
 
     Args:
         has_stream_label: see `MetricValues`.
@@ -68,6 +59,7 @@ class MetricsCollector:
         self._process = ProcessMetrics(self.metric_values)
         self._sources: dict[str, _Watched] = {}
         self._sinks: list[EventSink] = []
+        self._sink_gauges: set[str] = set()
         self._measured: list[MetricsSink] = []
         self._manifest: ModelManifest | None = None
         self._batches: BatchStats | None = None
@@ -80,7 +72,7 @@ class MetricsCollector:
         return self._measured[-1]
 
     def watch_sink(self, sink: EventSink) -> None:
-        """Read the counters of a sink that stands behind another."""
+        """Read the counters of a sink to which no pipeline publishes directly."""
         self._sinks.append(sink)
 
     def watch_classifier(self, classifier: SharedClassifier) -> None:
@@ -123,8 +115,7 @@ class MetricsCollector:
             self._read_batches(self._batches)
         if self._manifest is not None:
             self.metric_values.set(MODEL_INFO, 1, model=self._manifest.name, version=self._manifest.version)
-        for sink in self._sinks:
-            self._read_sink(sink)
+        self._read_sinks()
 
     def _grow(self, metric: Metric, key: tuple[object, ...], count: float, **labels: str) -> None:
         self.metric_values.add(metric, self._deltas.of(key, count), **labels)
@@ -167,41 +158,26 @@ class MetricsCollector:
             if grown := self._deltas.of(("size", size), count):
                 self.metric_values.observe(BATCH_SIZE, size, count=int(grown))
 
-    def _read_sink(self, sink: EventSink) -> None:
-        if isinstance(sink, SpoolSink):
-            self._read_spool(sink)
-        elif isinstance(sink, RedisSink):
-            self._read_redis(sink)
-
-    def _read_spool(self, spool: SpoolSink) -> None:
-        stats = spool.stats
-        self._grow(SPOOLED_EVENTS, (spool, "spooled"), stats.num_spooled, result="spooled")
-        self._grow(SPOOLED_EVENTS, (spool, "sent"), stats.num_sent, result="sent")
-        self._grow(LOST_EVENTS, (spool, "dropped"), stats.num_dropped, reason="spool_full")
-        self._grow(LOST_EVENTS, (spool, "rejected"), stats.num_rejected, reason="rejected")
-        self.metric_values.set(WAITING_EVENTS, spool.num_waiting)
-        self._read_sink(spool.inner)
-
-    def _read_redis(self, sink: RedisSink) -> None:
-        stats = sink.stats
-        self._grow(REDIS_EVENTS, (sink, "new"), stats.num_published, result="new")
-        self._grow(REDIS_EVENTS, (sink, "repeated"), stats.num_repeated, result="repeated")
-        self._grow(REDIS_RETRIES, (sink, "retries"), stats.num_retries)
-        self._grow(BEHIND_WARNINGS, (sink, "behind"), stats.num_behind_warnings)
-        memory = sink.memory.stats
-        self._grow(TRIMMED_EVENTS, (sink, "trimmed"), memory.num_trimmed)
-        if memory.max_bytes:
-            self.metric_values.set(REDIS_MEMORY_USED, memory.used_bytes)
-            self.metric_values.set(REDIS_MEMORY_LIMIT, memory.max_bytes)
-        self.metric_values.replace(
-            GROUP_LAG,
-            [
-                ({"stream_id": stream_id, "group": group}, lag)
-                for stream_id, groups in list(stats.group_lags.items())
-                if stream_id in self._sources
-                for group, lag in groups.items()
-            ],
-        )
+    def _read_sinks(self) -> None:
+        """Counters and gauges of all sinks; series that several sinks have are one."""
+        totals: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+        gauges: dict[str, list[tuple[Mapping[str, str], float]]] = {name: [] for name in self._sink_gauges}
+        for sink in self._sinks:
+            for reading in readings_of(sink):
+                metric = METRICS.get(reading.metric)
+                if metric is None:  # of a plugin that was made for another version
+                    continue
+                if metric.type is MetricType.GAUGE:
+                    if reading.labels.get(STREAM_LABEL) in {None, *self._sources}:
+                        gauges.setdefault(metric.name, []).append((reading.labels, reading.value))
+                    continue
+                key = (metric.name, frozenset(reading.labels.items()))
+                totals[key] = totals.get(key, 0) + reading.value
+        for (name, labels), total in totals.items():
+            self._grow(METRICS[name], (name, labels), total, **dict(labels))
+        self._sink_gauges = set(gauges)
+        for name, values in gauges.items():
+            self.metric_values.replace(METRICS[name], values)
 
 
 def live_source_of(source: FrameSource) -> LiveSource | None:

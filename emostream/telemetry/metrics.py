@@ -247,8 +247,45 @@ LAST_LATENCY = Metric(
 PUBLISHED_EVENTS = Metric(
     "emostream_publish_events_total",
     "Events that the pipeline handed over: delivered, or safe in the spool.",
-    "Falls below frames decoded less those dropped: a sink is slow or away.",
+    "Falls below frames decoded less those dropped: Redis is slow or away.",
     labels=_STREAM,
+)
+SINK_EVENTS = Metric(
+    "emostream_sink_events_total",
+    "Events that a sink took (`delivered`), and events that it will never take (`rejected`).",
+    "`rejected` grows: the receiver answers that it does not want them; the log says what it answered.",
+    labels=("sink", "result"),
+    label_values="the sinks of the settings, without secrets; `delivered` and `rejected`",
+)
+SINK_UP = Metric(
+    "emostream_sink_up_ratio",
+    "1 while a sink takes what it is sent, 0 from its first failure until a call comes through again.",
+    "0: its receiver is away, or refuses the login; see the log. Others are not held up; events for it wait.",
+    type=_GAUGE,
+    labels=("sink",),
+    label_values="as above",
+)
+SINK_FAILURES = Metric(
+    "emostream_sink_failures_total",
+    "Calls of a sink that failed; they are tried again.",
+    "Grows while `emostream_sink_up_ratio` is 1: the receiver comes and goes, or is too slow for its time-outs.",
+    labels=("sink",),
+    label_values="as above",
+)
+SINK_WAITING = Metric(
+    "emostream_sink_waiting_events",
+    "Records that wait for a sink, on disk or in memory.",
+    "Grows: the sink is away, or takes less than is made; in the end live streams lose their oldest events there.",
+    type=_GAUGE,
+    labels=("sink",),
+    label_values="as above",
+)
+SINK_LOST = Metric(
+    "emostream_sink_lost_events_total",
+    "Events that a sink will never get, because too many waited for it or what waited was damaged.",
+    "Any: give its spool more room (`publish.spool_dir`, `publish.spool_max_bytes`), or bring it back sooner.",
+    labels=("sink",),
+    label_values="as above",
 )
 REDIS_EVENTS = Metric(
     "emostream_redis_events_total",

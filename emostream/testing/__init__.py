@@ -11,7 +11,7 @@ from emostream.testing.fakes import (
     face_at,
     gray_frames,
 )
-from emostream.testing.sink_contract import check_sink, contract_events
+from emostream.testing.sink_contract import check_sink, check_sink_absence, check_sink_repeats, contract_events
 
 __all__ = [
     "CollectingSink",
@@ -22,6 +22,8 @@ __all__ = [
     "check_detector",
     "check_engine",
     "check_sink",
+    "check_sink_absence",
+    "check_sink_repeats",
     "contract_events",
     "face_at",
     "gray_frames",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -86,3 +87,25 @@ def test_a_full_disk_is_no_defect(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
     assert _ends_with(command, monkeypatch=monkeypatch) == 1
     assert "no space left on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["analyze", "clip.mp4"], ["serve"]], ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    "url", ["nowhere:x", "kafka://user:zebra@host/topic?unknown=zebra", "webhook+https://user:zebra@", "jsonl:"]
+)
+def test_a_sink_that_cannot_be_used_is_told_at_once(
+    command: list[str], url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EMOSTREAM_PUBLISH__SINKS", json.dumps([url]))
+    assert _ends_with(app, *command, monkeypatch=monkeypatch) == 2
+    said = capsys.readouterr().err
+    assert len(said.strip().splitlines()) == 1
+    assert "zebra" not in said
+
+
+def test_files_of_a_service_need_the_name_of_their_worker(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EMOSTREAM_PUBLISH__SINKS", '["jsonl:/data/events.jsonl"]')
+    assert _ends_with(app, "serve", monkeypatch=monkeypatch) == 2
+    assert "jsonl:/data/events-{worker}.jsonl" in capsys.readouterr().err

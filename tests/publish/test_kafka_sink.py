@@ -16,12 +16,8 @@ from pathlib import Path
 import aiokafka
 import pytest
 
-from emostream.config import PublishSettings
-from emostream.domain.event import EmotionEvent
 from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.publish.kafka_sink import KafkaSink
-from emostream.publish.registry import open_sink
-from emostream.testing.sink_contract import check_sink
 from emostream.wire.events import event_from_json, status_from_json
 from tests.ports import unused_port
 from tests.publish.samples import CAPTURED_AT, STATUS, events_of
@@ -101,17 +97,6 @@ async def read(broker: Broker, topic: str, num_records: int) -> Sequence[aiokafk
             return [await consumer.getone() for _ in range(num_records)]
     finally:
         await consumer.stop()
-
-
-async def test_keeps_the_contract(broker: Broker) -> None:
-    broker.make_topics("contract", "contract.status")
-
-    async def read_back() -> list[EmotionEvent]:
-        return [event_from_json(record.value) for record in await read(broker, "contract", 300)]
-
-    await check_sink(
-        open_sink(f"kafka://{broker.servers}/contract?{broker.options}", settings=PublishSettings()), read_back
-    )
 
 
 async def test_keys_times_and_status(broker: Broker) -> None:

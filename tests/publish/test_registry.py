@@ -17,8 +17,6 @@ from emostream.cli.bench.demo_clip import make_demo_clip
 from emostream.config import PublishSettings
 from emostream.domain.event import EmotionEvent
 from emostream.errors import ConfigError
-from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.publish.redis.reader import RedisReader
 from emostream.publish.registry import open_sink
 from emostream.testing.fakes import CollectingSink
 from emostream.testing.sink_contract import check_sink, contract_events
@@ -27,25 +25,6 @@ from tests.conftest import REPOSITORY
 
 SETTINGS = PublishSettings()
 PLUGIN = REPOSITORY / "tests" / "plugins"
-
-
-async def test_json_lines_keep_the_contract(tmp_path: Path) -> None:
-    path = tmp_path / "out.jsonl"
-
-    async def read_back() -> list[EmotionEvent]:
-        return [event_from_json(line) for line in path.read_text().splitlines() if '"faces"' in line]
-
-    await check_sink(open_sink(f"jsonl:{path}", settings=SETTINGS), read_back)
-
-
-@pytest.mark.integration
-async def test_redis_keeps_the_contract(redis_server: EmbeddedRedis, stream_id: str) -> None:
-    async def read_back() -> list[EmotionEvent]:
-        reader = RedisReader(SETTINGS, redis_url=redis_server.url, stream_ids=[stream_id], start="start", follow=False)
-        async with reader:
-            return [entry.event async for entry in reader if isinstance(entry.event, EmotionEvent)]
-
-    await check_sink(open_sink(redis_server.url, settings=SETTINGS), read_back, stream_id=stream_id)
 
 
 async def test_parquet_has_a_row_per_face_or_empty_frame(tmp_path: Path) -> None:

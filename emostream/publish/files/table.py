@@ -1,4 +1,4 @@
-"""Pure: events → flat rows, one per face, for tables and files."""
+"""Events → flat rows, one per face, for tables and files."""
 
 from __future__ import annotations
 

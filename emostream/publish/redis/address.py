@@ -1,4 +1,4 @@
-"""Pure: what a Redis URL says: one server, servers behind Sentinel, or a cluster."""
+"""What a Redis URL says: one server, servers behind Sentinel, or a cluster."""
 
 from __future__ import annotations
 

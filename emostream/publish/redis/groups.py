@@ -1,4 +1,4 @@
-"""Pure: how long events stay, and which consumer groups are about to lose some."""
+"""How long events stay, and which consumer groups are about to lose some."""
 
 from __future__ import annotations
 

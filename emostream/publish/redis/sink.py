@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -24,6 +24,7 @@ from emostream.publish.redis.event_memory import EventMemory
 from emostream.publish.redis.fence import FENCE_MS, Fence
 from emostream.publish.redis.groups import BehindWarnings, group_positions, used_share
 from emostream.publish.redis.replicated import run_script
+from emostream.publish.sink import Reading
 from emostream.wire.events import WireOptions, encode_event, json_from_status, json_from_summary
 from emostream.wire.keys import STATUS_KEY, SUMMARIES_KEY, events_key, fence_key
 
@@ -156,6 +157,21 @@ class RedisSink:
             return int(await script(keys=[key], args=[max_length, text, life_ms]))
 
         self.stats.num_published += await self._retrying(append)
+
+    def readings(self) -> Iterable[Reading]:
+        """Entries, retries, the server's memory, and how far consumer groups are behind."""
+        stats, memory = self.stats, self.memory.stats
+        yield Reading("emostream_redis_events_total", stats.num_published, {"result": "new"})
+        yield Reading("emostream_redis_events_total", stats.num_repeated, {"result": "repeated"})
+        yield Reading("emostream_redis_retries_total", stats.num_retries)
+        yield Reading("emostream_redis_behind_warnings_total", stats.num_behind_warnings)
+        yield Reading("emostream_redis_trimmed_events_total", memory.num_trimmed)
+        if memory.max_bytes:
+            yield Reading("emostream_redis_memory_used_bytes", memory.used_bytes)
+            yield Reading("emostream_redis_memory_limit_bytes", memory.max_bytes)
+        for stream_id, groups in list(stats.group_lags.items()):
+            for group, lag in groups.items():
+                yield Reading("emostream_redis_group_lag_events", lag, {"stream_id": stream_id, "group": group})
 
     async def close(self) -> None:
         """Close the connections. Nothing waits in the sink, so there is nothing to flush."""

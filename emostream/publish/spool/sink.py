@@ -1,4 +1,4 @@
-"""Keeps events while their sink is away, on disk, and sends them in order afterwards (decision D8)."""
+"""Keeps events while their sink is away, on disk or in memory, and sends them in order afterwards (decision D8)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Self
@@ -16,7 +16,7 @@ from emostream.domain.stream import StreamKind, StreamState
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.files import make_private_file, make_private_folder
 from emostream.publish.retry import retry_delays
-from emostream.publish.sink import EventSink, publish_summary
+from emostream.publish.sink import EventSink, Reading, check_before_work, publish_summary, readings_of
 from emostream.publish.spool.segments import Record
 from emostream.publish.spool.stream import EVENT, STATUS, SUMMARY, Batch, SpoolStats, StreamSpool
 from emostream.wire.events import (
@@ -31,7 +31,11 @@ from emostream.wire.events import (
 logger = logging.getLogger(__name__)
 
 _FULL_PAUSE_SECONDS = 0.2  # how often a file stream looks whether a full disk has room again
-_LOCK, _STREAMS = "lock", "streams"
+_CLOSE_SECONDS = 5.0  # for what still waits when a sink that answers is closed
+_CLOSE_LOOK_SECONDS = 0.02
+_LOCK, _STREAMS, SINKS_FOLDER = "lock", "streams", "sinks"
+SPOOL_NAMES = (_LOCK, _STREAMS, SINKS_FOLDER)
+"""What may be in the folder of a spool; in the last one are the spools of further sinks."""
 
 
 class SpoolBusyError(ConfigError):
@@ -51,22 +55,30 @@ class SpoolSink:
     goes away. With a sink that tells repeated events (Redis) nothing is published twice; with others the last events
     sent before a crash may be.
 
+    With `is_detached` the wrapped sink holds up nothing at all: `publish` returns as soon as events are kept, and they
+    are sent from there. Whatever the sink raises stays here: what it refuses for ever is counted and logged, anything
+    else is tried again. So a sink beside another one changes nothing for that one.
+
     Args:
         sink: closed with this.
-        folder: for this process alone; made when missing.
+        folder: for this process alone; made when missing. None keeps what waits in memory: it ends with the process.
         max_bytes_per_stream: bound per stream on disk.
-        max_memory_events: bound per stream in memory, used when the disk is full.
+        max_memory_events: bound per stream in memory, used when the disk is full or there is none.
         kind_of: live or file, by stream id; None means that no stream may lose events.
+        is_detached: as above.
+        name: of the sink, in metrics and messages; holds no secret.
     """
 
     def __init__(
         self,
         sink: EventSink,
         *,
-        folder: Path,
+        folder: Path | None,
         max_bytes_per_stream: int = 64 << 20,
         max_memory_events: int = 1000,
         kind_of: Callable[[str], StreamKind] | None = None,
+        is_detached: bool = False,
+        name: str = "",
     ) -> None:
         """Takes over what an earlier process left in the folder.
 
@@ -84,17 +96,28 @@ class SpoolSink:
         self._draining: asyncio.Task[None] | None = None
         self._has_room = asyncio.Event()
         self._is_away = False
+        self._is_detached = is_detached
+        self._name = name
+        self._turn = 0
+        self._lock_file = None if folder is None else self._take_over(folder)
+
+    def _take_over(self, folder: Path) -> IO[bytes]:
+        """Lock the folder and take what waits there; errors as of the constructor."""
+        lock: IO[bytes] | None = None
         try:
-            make_private_folder(folder, is_ours=(_LOCK, _STREAMS).__contains__)
+            make_private_folder(folder, is_ours=SPOOL_NAMES.__contains__)
             make_private_folder(folder / _STREAMS)
-            self._lock_file = _locked(folder / _LOCK)
+            lock = _locked(folder / _LOCK)
             for path in folder.joinpath(_STREAMS).glob("*"):
                 if not _is_removed(path):
                     self._spool_of(path.name)
         except BlockingIOError as exc:
             raise SpoolBusyError(f"another process spools to {folder}; give each its own folder") from exc
         except OSError as exc:
+            if lock is not None:
+                lock.close()
             raise ConfigError(f"cannot spool to {folder}: {exc.strerror}; name a folder you may write") from exc
+        return lock
 
     @property
     def inner(self) -> EventSink:
@@ -114,7 +137,9 @@ class SpoolSink:
         def records() -> list[Record]:
             return [Record(EVENT, json_from_event(event).encode()) for event in events]
 
-        if await self._pass_on(events[0].stream_id, lambda: self._sink.publish(events), records):
+        stream_id = events[0].stream_id
+        self._spool_of(stream_id).is_live = self._kind_of(stream_id) is StreamKind.LIVE
+        if await self._pass_on(stream_id, lambda: self._sink.publish(events), records):
             return
         self.stats.num_spooled += len(events)
 
@@ -124,9 +149,12 @@ class SpoolSink:
         def records() -> list[Record]:
             return [Record(STATUS, json_from_status(event).encode())]
 
-        was_sent = await self._pass_on(event.stream_id, lambda: self._sink.publish_status(event), records)
-        if was_sent and event.state in (StreamState.ENDED, StreamState.FAILED):
-            self._streams.pop(event.stream_id, None)  # nothing waits, and no more comes
+        await self._pass_on(
+            event.stream_id,
+            lambda: self._sink.publish_status(event),
+            records,
+            is_last=event.state in (StreamState.ENDED, StreamState.FAILED),
+        )
 
     async def publish_summary(self, event: SummaryEvent) -> None:
         """Deliver or keep a summary event."""
@@ -143,12 +171,44 @@ class SpoolSink:
             await asyncio.wait([self._draining])
             self._start_draining()
 
+    async def check(self) -> None:
+        """Check the sink, where it can be checked. A detached one may be away when work starts."""
+        if not self._is_detached:
+            await check_before_work(self._sink)
+
+    def readings(self) -> Iterable[Reading]:
+        """What waits and what was lost, and what the sink counts."""
+        stats = self.stats
+        if not self._is_detached:  # in a detached one every event waits for a moment, which is no sign of anything
+            yield Reading("emostream_spool_events_total", stats.num_spooled, {"result": "spooled"})
+            yield Reading("emostream_spool_events_total", stats.num_sent, {"result": "sent"})
+        is_waiting = not self._is_detached or self._is_away
+        yield Reading("emostream_spool_waiting_events", self.num_waiting if is_waiting else 0)
+        yield Reading("emostream_events_lost_total", stats.num_dropped, {"reason": "spool_full"})
+        yield Reading("emostream_events_lost_total", stats.num_rejected, {"reason": "rejected"})
+        if self._name:
+            yield Reading("emostream_sink_waiting_events", self.num_waiting, {"sink": self._name})
+            yield Reading("emostream_sink_lost_events_total", stats.num_dropped, {"sink": self._name})
+        yield from readings_of(self._sink)
+
     async def close(self) -> None:
-        """Close the sink. What waits stays on disk; what waits in memory for a full disk is lost."""
+        """Close the sink. What waits stays on disk; what waits in memory is lost.
+
+        A detached sink that answers is sent first what waits for it, for 5 s at most.
+        """
+        if self._is_detached and self.num_waiting and not self._is_away:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    while self.num_waiting and not self._is_away:
+                        self._start_draining()
+                        await asyncio.sleep(_CLOSE_LOOK_SECONDS)
         if self._draining is not None:
             self._draining.cancel()
             await asyncio.gather(self._draining, return_exceptions=True)
-        self._lock_file.close()
+        if num_in_memory := sum(spool.num_in_memory for spool in self._streams.values()):
+            logger.warning("%d events for %s are lost: they waited in memory", num_in_memory, self._where)
+        if self._lock_file is not None:
+            self._lock_file.close()
         await self._sink.close()
 
     async def __aenter__(self) -> Self:
@@ -162,11 +222,16 @@ class SpoolSink:
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
+    @property
+    def _where(self) -> str:
+        """What messages call this."""
+        return self._name or str(self._folder or "a sink")
+
     def _spool_of(self, stream_id: str) -> StreamSpool:
         spool = self._streams.get(stream_id)
         if spool is None:
             spool = self._streams[stream_id] = StreamSpool(
-                self._folder / _STREAMS / stream_id,
+                None if self._folder is None else self._folder / _STREAMS / stream_id,
                 max_bytes=self._max_bytes,
                 max_memory_events=self._max_memory_events,
                 stats=self.stats,
@@ -174,33 +239,53 @@ class SpoolSink:
         return spool
 
     async def _pass_on(
-        self, stream_id: str, send: Callable[[], Awaitable[None]], records: Callable[[], list[Record]]
+        self,
+        stream_id: str,
+        send: Callable[[], Awaitable[None]],
+        records: Callable[[], list[Record]],
+        *,
+        is_last: bool = False,
     ) -> bool:
         """Send now if nothing waits before it and the sink is there, else keep `records()`; whether it was sent."""
-        spool = self._spool_of(stream_id)
-        is_live = self._kind_of(stream_id) is StreamKind.LIVE
         to_keep: list[Record] = []  # made when they have to wait, which is seldom, and once
         while True:
+            spool = self._spool_of(stream_id)
             async with spool.lock:
-                if not len(spool) and not spool.num_lost and not self._is_away:
+                if self._streams.get(stream_id) is not spool:  # all was sent meanwhile, and it is forgotten
+                    continue
+                spool.has_ended = is_last
+                may_send = not self._is_detached and not self._is_away
+                if may_send and not len(spool) and not spool.num_lost:
                     try:
                         await send()
                     except SinkUnavailableError as exc:
-                        logger.warning("events wait in %s: %s", self._folder, exc)
-                        self._is_away = True
+                        self._note_away(exc)
                     else:
+                        self._forget_ended(stream_id)
                         return True
                 to_keep = to_keep or records()
+                is_live = self._kind_of(stream_id) is StreamKind.LIVE if spool.is_live is None else spool.is_live
                 was_kept = spool.keep(to_keep, is_live=is_live)
             self._start_draining()
             if was_kept:
                 return False
-            # Where nothing waits (the disk was full from the beginning) nobody else finds out that the sink is back.
+            # Where nothing waits (the disk was full from the beginning) no other task finds out that the sink is back.
             self._is_away = self._is_away and self.num_waiting > 0
             self._has_room.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FULL_PAUSE_SECONDS):
                     await self._has_room.wait()
+
+    def _note_away(self, exc: Exception) -> None:
+        if not self._is_away:
+            logger.warning("events wait in %s: %s", self._folder or f"memory for {self._where}", exc)
+        self._is_away = True
+
+    def _forget_ended(self, stream_id: str) -> None:
+        """Forget a stream that has ended and for which nothing waits."""
+        spool = self._streams[stream_id]
+        if spool.has_ended and spool.remove_empty_folder():
+            del self._streams[stream_id]
 
     # --- out ----------------------------------------------------------------------------------------------------------
 
@@ -211,30 +296,39 @@ class SpoolSink:
     async def _drain(self) -> None:
         delays = retry_delays()
         while self.num_waiting:
-            try:
-                is_all_readable = True
-                for stream_id in [stream_id for stream_id, spool in self._streams.items() if len(spool)]:
-                    is_all_readable &= await self._send_some_readable(self._streams[stream_id])
-                self._is_away = False
-            except (SinkUnavailableError, ConfigError):  # a login that is refused now may be accepted again
-                self._is_away = True
-                await asyncio.sleep(next(delays))
+            stream_ids = [stream_id for stream_id, spool in self._streams.items() if len(spool)]
+            if self._is_away:  # one stream finds out whether the sink is back, each in its turn
+                self._turn += 1
+                stream_ids = [stream_ids[self._turn % len(stream_ids)]]
+            is_well = all(await asyncio.gather(*map(self._send_some, stream_ids)))
+            if is_well:
+                delays = retry_delays()
             else:
-                if is_all_readable:
-                    delays = retry_delays()
-                else:
-                    await asyncio.sleep(next(delays))
+                await asyncio.sleep(next(delays))
         self._is_away = False
 
-    async def _send_some_readable(self, spool: StreamSpool) -> bool:
-        """False when the disk does not give them now; that holds up no other stream."""
+    async def _send_some(self, stream_id: str) -> bool:
+        """Send the oldest of a stream; False when the sink is away, or the disk does not give them now."""
+        spool = self._streams[stream_id]
         try:
             batch = spool.oldest()
-        except OSError as exc:
+        except OSError as exc:  # holds up no other stream
             logger.warning("cannot read what waits in %s (%s); trying again", spool.folder, exc.strerror)
             return False
-        if batch is not None:
+        if batch is None:
+            return True
+        try:
             await self._send_and_settle(spool, batch)
+        except (SinkUnavailableError, ConfigError) as exc:  # a login that is refused now may be accepted again
+            self._note_away(exc)
+            return False
+        except Exception as exc:  # the top of the sending task: a defect of a sink must not end it
+            if not self._is_away:
+                logger.exception("%s failed; trying again", self._where)
+            self._note_away(exc)
+            return False
+        self._is_away = False
+        self._forget_ended(stream_id)
         return True
 
     async def _send_and_settle(self, spool: StreamSpool, batch: Batch) -> None:
@@ -261,7 +355,7 @@ class SpoolSink:
             else:
                 await publish_summary(self._sink, summary_from_json(records[0].content))
         except EventRejectedError as exc:
-            logger.warning("spooled events are dropped: %s", exc)
+            logger.warning("events for %s are dropped: %s", self._where, exc)
             self.stats.num_rejected += len(records)
             return False
         return True

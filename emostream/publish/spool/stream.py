@@ -1,4 +1,4 @@
-"""What waits for one stream: on disk, and behind it in memory what the disk did not take."""
+"""What waits for one stream: on disk, and behind it in memory what the disk did not take, or in memory alone."""
 
 from __future__ import annotations
 
@@ -90,72 +90,100 @@ class Batch:
 class StreamSpool:
     """The queue of one stream, and how many of its events were lost. The disk is asked first and read first.
 
-    Whoever sends takes `oldest`, and then says how it went with `settle` or `give_back`; records may be kept, and the
-    oldest dropped, in between.
+    To send, take `oldest`, and then call `settle` or `give_back`; records may be kept, and the oldest dropped, in
+    between.
 
     Args:
-        folder: of this stream alone; made with the first record.
+        folder: of this stream alone; made with the first record. None keeps everything in memory.
         max_bytes: bound on disk.
-        max_memory_events: bound in memory, used when the disk is full.
+        max_memory_events: bound in memory, used when the disk is full or there is none.
         stats: dropped events are added there.
 
     Attributes:
         num_lost: events that are lost and not announced yet; remembered over a restart.
-        lock: held by whoever changes what waits, so that order is kept.
+        lock: held while what waits is changed, so that order is kept.
+        is_live: whether its events may be lost; None while that is not known.
+        has_ended: its last record says that the stream ended.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int, max_memory_events: int, stats: SpoolStats) -> None:
+    def __init__(self, folder: Path | None, *, max_bytes: int, max_memory_events: int, stats: SpoolStats) -> None:
         self.num_lost = 0
         self.lock = asyncio.Lock()
+        self.is_live: bool | None = None
+        self.has_ended = False
         self._folder = folder
-        self._disk = SegmentQueue(folder, max_bytes=max_bytes)
+        self._disk = None if folder is None else SegmentQueue(folder, max_bytes=max_bytes)
         self._memory: deque[Record] = deque()
         self._max_memory_events = max_memory_events
         self._stats = stats
         self._on_their_way: frozenset[Record] = frozenset()  # given to the sink, which has not answered yet
         self._undecided: list[Record] = []  # of those, dropped here: lost only if they do not arrive
-        with contextlib.suppress(OSError, ValueError):
-            self.num_lost = int((folder / _LOST_FILE).read_text(encoding="utf-8"))
+        if folder is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self.num_lost = int((folder / _LOST_FILE).read_text(encoding="utf-8"))
 
     def __len__(self) -> int:
         """How many records wait."""
-        return len(self._disk) + len(self._memory)
+        return (0 if self._disk is None else len(self._disk)) + len(self._memory)
 
     @property
-    def folder(self) -> Path:
-        """For messages."""
+    def num_in_memory(self) -> int:
+        """How many of them wait in memory, and end with the process."""
+        return len(self._memory)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where they wait; None is in memory."""
         return self._folder
+
+    def remove_empty_folder(self) -> bool:
+        """Remove the folder of a stream for which nothing waits; whether nothing is left of it."""
+        if len(self) or self.num_lost:
+            return False
+        if self._folder is None:
+            return True
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
+        return not self._folder.exists()
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
     def keep(self, records: Sequence[Record], *, is_live: bool) -> bool:
         """Add records; a live stream drops its oldest for them. False when there is no room and nothing may be lost."""
+        if self._disk is None:
+            return self._keep_in_memory(records, is_live)
+        return self._keep(self._disk, records, is_live)
+
+    def _keep(self, disk: SegmentQueue, records: Sequence[Record], is_live: bool) -> bool:
         while True:
             try:
-                self._disk.append([*self._memory, *records])
+                disk.append([*self._memory, *records])
             except QueueFullError:
                 if not is_live:
                     return False
                 try:
-                    self._leave_out_unreadable()
-                    num_waiting = len(self._disk)
-                    oldest = self._disk.drop_oldest()
+                    self._note_unreadable(disk.drop_unreadable())
+                    num_waiting = len(disk)
+                    oldest = disk.drop_oldest()
                 except OSError:  # what would be lost cannot be read now
                     break
                 if not oldest:
                     break
                 self._drop(oldest)
-                self._note_unreadable(num_waiting - len(self._disk) - len(oldest))
+                self._note_unreadable(num_waiting - len(disk) - len(oldest))
             else:
                 self._memory.clear()
                 return True
-        self._memory.extend(records)
-        for _ in range(len(self._memory) - self._max_memory_events):
-            self._drop([self._memory.popleft()])
-        return True
+        return self._keep_in_memory(records, is_live)
 
-    def _leave_out_unreadable(self) -> None:
-        self._note_unreadable(self._disk.drop_unreadable())
+    def _keep_in_memory(self, records: Sequence[Record], is_live: bool) -> bool:
+        if not is_live and self._memory and len(self._memory) + len(records) > self._max_memory_events:
+            return False
+        self._memory.extend(records)
+        if is_live:
+            for _ in range(len(self._memory) - self._max_memory_events):
+                self._drop([self._memory.popleft()])
+        return True
 
     def _note_unreadable(self, num_records: int) -> None:
         if num_records:
@@ -180,6 +208,8 @@ class StreamSpool:
 
     def _note_lost(self, num_events: int) -> None:
         self.num_lost = max(0, self.num_lost + num_events)
+        if self._folder is None:
+            return
         path = self._folder / _LOST_FILE
         with contextlib.suppress(OSError):  # the disk may be full
             if self.num_lost:
@@ -196,12 +226,13 @@ class StreamSpool:
         Raises:
             OSError: the disk does not give them now.
         """
-        peeked: Peeked | None = self._disk.peek(_MAX_RECORDS_PER_BATCH)
-        if peeked is not None and peeked.records:
-            peeked = self._disk.peek(num_alike(peeked.records))
+        disk = self._disk
+        peeked = None if disk is None else disk.peek(_MAX_RECORDS_PER_BATCH)
+        if disk is not None and peeked is not None and peeked.records:
+            peeked = disk.peek(num_alike(peeked.records))
             records = peeked.records
-        elif len(self._disk):
-            self._leave_out_unreadable()
+        elif disk is not None and len(disk):
+            self._note_unreadable(disk.drop_unreadable())
             return None
         else:
             peeked = None
@@ -213,7 +244,7 @@ class StreamSpool:
     def settle(self, batch: Batch, *, was_sent: bool) -> None:
         """The sink has answered: these wait no more, whether it took them or refuses them for ever."""
         self._on_their_way, self._undecided = frozenset(), []
-        if batch.peeked is not None:
+        if self._disk is not None and batch.peeked is not None:
             self._disk.take(batch.peeked)  # takes nothing if they were dropped meanwhile
         else:
             _take_from(self._memory, batch.records)

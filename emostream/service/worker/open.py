@@ -58,8 +58,12 @@ async def open_worker(
         def kind_of(stream_id: str) -> StreamKind:
             return host.kind_of(stream_id)  # made below; asked when events come
 
-        to_redis = open_worker_sink(settings.publish, redis_url=redis_url, kind_of=kind_of)
-        sink = collector.measured(await stack.enter_async_context(to_redis))
+        sinks = await stack.enter_async_context(
+            open_worker_sink(settings.publish, redis_url=redis_url, kind_of=kind_of, worker_id=worker_id)
+        )
+        if settings.publish.spool_dir is None:  # with a spool, Redis may come later
+            await sinks.check()
+        sink = collector.measured(sinks)
         # Heartbeats try once and come again by themselves.
         store = await stack.enter_async_context(
             RegistryStore(settings.publish, redis_url=redis_url, max_retry_seconds=0)

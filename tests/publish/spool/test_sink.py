@@ -26,6 +26,7 @@ from emostream.publish.spool.sink import SpoolSink
 from emostream.publish.spool.stream import EVENT
 from emostream.testing.fakes import CollectingSink
 from emostream.wire.events import json_from_event
+from tests.ports import unused_port
 from tests.publish.redis.test_sink import read_indexes
 from tests.publish.samples import EPOCH, STATUS, events_of
 from tests.publish.spool.test_segments import fail_half_way, real_write
@@ -375,8 +376,13 @@ async def test_a_killed_process_and_an_absent_server_lose_nothing(tmp_path: Path
 
 
 async def test_settings_decide_whether_there_is_a_spool(tmp_path: Path) -> None:
-    bare = open_redis_sink(PublishSettings(), redis_url="redis://127.0.0.1:1")
-    spooling = open_redis_sink(PublishSettings(spool_dir=tmp_path), redis_url="redis://127.0.0.1:1")
-    assert (type(bare), type(spooling)) == (RedisSink, SpoolSink)
+    url = f"redis://127.0.0.1:{unused_port()}"
+    hasty = PublishSettings(connect_timeout_seconds=0.5, max_retry_seconds=0)
+    bare = open_redis_sink(hasty, redis_url=url)
+    spooling = open_redis_sink(hasty.model_copy(update={"spool_dir": tmp_path}), redis_url=url)
+    with pytest.raises(SinkUnavailableError):
+        await bare.publish(events_of("door", [0]))
+    await spooling.publish(events_of("door", [0]))
+    assert list(tmp_path.rglob("*.spool"))
     await bare.close()
     await spooling.close()
