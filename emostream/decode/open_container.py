@@ -19,11 +19,15 @@ class OpenContainer:
     """
 
     def __init__(self) -> None:
-        self.is_closed = False
-        """Whether `close` was called; the container may still be in use."""
+        self._closed = threading.Event()
         self._lock = threading.Lock()  # held while FFmpeg works on the container
         self._container: InputContainer | None = None
         self._file: BinaryIO | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called; the container may still be in use."""
+        return self._closed.is_set()
 
     @property
     def is_busy(self) -> bool:
@@ -51,8 +55,12 @@ class OpenContainer:
 
     def close(self) -> None:
         """Release everything, now or when a read in another thread ends. Safe to call twice and from any thread."""
-        self.is_closed = True
+        self._closed.set()
         self._release_if_closed()
+
+    def wait_unless_closed(self, seconds: float) -> None:
+        """Do nothing for so long, or until it is closed."""
+        self._closed.wait(seconds)
 
     def _release_if_closed(self) -> None:
         if self.is_closed and self._lock.acquire(blocking=False):

@@ -37,6 +37,7 @@ from emostream.decode.location import Location, parse_location
 from emostream.decode.open_container import OpenContainer
 from emostream.decode.packet_reader import PacketReader
 from emostream.decode.pixels import PictureReader
+from emostream.decode.release import ReleaseClock
 from emostream.decode.remote_file import is_remote, open_remote
 from emostream.decode.sampling import FrameSampler
 from emostream.decode.source import DecodeStats, SourceInfo
@@ -192,6 +193,7 @@ class PyAVSource:
                 stream.codec_context.thread_count = settings.num_threads
                 info = replace(describe(container, stream, kind=self.kind), notice=notice)
                 self._stream = stream
+                self._release = ReleaseClock() if self.kind is StreamKind.LIVE and is_segmented(container) else None
                 self._timeline = self._timeline_of(container, info, opened_seconds=started)
                 self._packets = PacketReader(
                     opened,
@@ -281,6 +283,9 @@ class PyAVSource:
             if not sampler.keep(pts_seconds):
                 stats.num_skipped += 1
                 continue
+            if self._release is not None:
+                wait_seconds = self._release.wait_seconds(pts_seconds, now_seconds=time.monotonic())
+                self._opened.wait_unless_closed(wait_seconds)
             yield self._frame(picture, frame_index=frame_index, pts_seconds=pts_seconds)
             num_yielded += 1
             if num_yielded == spec.max_frames:

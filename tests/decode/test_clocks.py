@@ -144,3 +144,18 @@ def test_segments_of_a_playlist_with_clocks_of_their_own(tmp_path: Path, read: R
     assert reading.error is None
     expected = [index / 25 for index in range(3 * GOP)]
     assert [frame.pts_seconds for frame in reading.frames] == pytest.approx(expected, abs=0.001)
+
+
+def test_segments_of_a_live_playlist_are_given_out_at_their_pace(tmp_path: Path) -> None:
+    """They arrive at once; where frames came so, all but a few of each segment would be dropped."""
+    path = make_playlist(tmp_path)
+    path.write_text(path.read_text(encoding="utf-8").replace("#EXT-X-ENDLIST", ""), encoding="utf-8")
+    with http_server(tmp_path) as base:
+        spec = StreamSpec("stream", f"{base}/list.m3u8", StreamKind.LIVE, max_frames=2 * GOP)
+        with PyAVSource(spec, settings=SETTINGS) as source:
+            frames = list(source)
+    assert len(frames) == 2 * GOP
+    begun_at = frames[0].captured_at.timestamp()
+    for frame in frames:
+        assert frame.pts_seconds == pytest.approx(frame.frame_index / 25, abs=0.001)
+        assert frame.captured_at.timestamp() - begun_at > frame.pts_seconds - 0.05  # never before its time
