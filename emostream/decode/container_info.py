@@ -49,6 +49,17 @@ def video_streams(container: InputContainer, *, name: str) -> list[VideoStream]:
     return decodable
 
 
+def is_misread(container: InputContainer, *, kind: StreamKind) -> bool:
+    """Whether these are JPEGs that FFmpeg's choice of reader does not find.
+
+    `mjpeg` finds them in whatever stands around them, but gives each only when the next one begins. The reader of
+    multipart streams wants parts of exactly `image/jpeg`; that of pictures takes all for one picture.
+    """
+    name, video = container.format.name, container.streams.video
+    is_odd_multipart = name == "mpjpeg" and bool(video) and not video[0].codec_context.width
+    return is_odd_multipart or (name == "jpeg_pipe" and kind is StreamKind.LIVE and container.size <= 0)
+
+
 def track_of(stream: VideoStream) -> VideoTrack:
     """What decides whether this video is the one to read."""
     context = stream.codec_context

@@ -10,6 +10,7 @@ from emostream.config import DecodeSettings
 from emostream.decode.backoff import Backoff
 from emostream.decode.live_source import LiveSource, StateObserver
 from emostream.decode.pyav_source import PyAVSource
+from emostream.decode.snapshot import LiveHttpSource
 from emostream.decode.source import FrameSource
 from emostream.domain.stream import StreamKind, StreamSpec
 
@@ -56,6 +57,15 @@ def open_source(
     )
 
 
-def open_once(spec: StreamSpec, *, settings: DecodeSettings) -> FrameSource:
-    """One connection to a source: of a live one, the first error ends it. For `open_source`, and what stands in it."""
+def open_once(spec: StreamSpec, *, settings: DecodeSettings, poll_fps: float | None = None) -> FrameSource:
+    """One connection to a source: the first error ends it, of a live one as well.
+
+    Args:
+        spec: as in `open_source`.
+        settings: as in `open_source`.
+        poll_fps: how often a live source that gives one picture per request (`/snap.jpg`) is asked for it; None is the
+            spec's `target_fps`, else once a second.
+    """
+    if spec.kind is StreamKind.LIVE and spec.url.partition("://")[0].lower() in ("http", "https"):
+        return LiveHttpSource(spec, settings=settings, poll_fps=poll_fps)
     return PyAVSource(spec, settings=settings)

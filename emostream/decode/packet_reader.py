@@ -15,6 +15,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from emostream.decode.corruption import CorruptionLimit, check_file_end
+from emostream.decode.formats.picture_structure import PICTURE_CODECS
 from emostream.decode.gaps import GapMeter
 from emostream.decode.location import Location
 from emostream.decode.open_container import OpenContainer
@@ -30,8 +31,14 @@ from emostream.errors import (
 
 logger = logging.getLogger(__name__)
 
+_MULTIPART = "mpjpeg"  # FFmpeg's name of `multipart/x-mixed-replace`
+
 Translate = Callable[[FFmpegError, float], SourceError]
 """An error of FFmpeg, and since when the call ran (monotonic seconds) → ours."""
+
+
+class SinglePictureError(SourceUnavailableError):
+    """A live source over HTTP gave one picture and ended: it has to be fetched again for the next one."""
 
 
 class PacketReader:
@@ -164,6 +171,8 @@ class PacketReader:
     def _error_unless_end(self, exc: FFmpegError, *, started: float) -> SourceError | None:
         """What an error of a read means; None where it is how FFmpeg ends an HTTP body that declared no length."""
         with self._opened.used() as container:
+            if container is not None and self._kind is StreamKind.LIVE and self.is_single_picture(container):
+                return SinglePictureError(f"{self._name}: there is one picture only")
             if container is None or self._kind is StreamKind.LIVE or not self._location.is_http:
                 return self._translate(exc, started)
             num_bytes = container.size
@@ -191,6 +200,8 @@ class PacketReader:
 
     def _check_end(self, container: InputContainer) -> None:
         if self._kind is StreamKind.LIVE and not self._location.is_standard_input:
+            if self.is_single_picture(container):
+                raise SinglePictureError(f"{self._name}: there is one picture only")
             raise SourceUnavailableError(f"{self._name}: the source ended; it is opened again")
         self._check_gaps()
         check_file_end(
@@ -201,6 +212,15 @@ class PacketReader:
             reached_seconds=self._reached_seconds(),
             declared_seconds=self._declared_seconds,
             stats=self._stats,
+        )
+
+    def is_single_picture(self, container: InputContainer) -> bool:
+        """Whether the body of an HTTP answer, as far as it was read, is a picture; no video or stream of pictures."""
+        return (
+            self._location.is_http
+            and container.format.name != _MULTIPART
+            and self._num_read <= 1
+            and self._stream.codec_context.codec.canonical_name in PICTURE_CODECS
         )
 
     def _is_index_beyond_end(self, container: InputContainer) -> bool:

@@ -69,8 +69,10 @@ def open_picture(url: str, *, settings: DecodeSettings) -> Iterator[tuple[FrameS
 
 
 @contextlib.contextmanager
-def open_picture_content(content: bytes, *, name: str, settings: DecodeSettings) -> Iterator[tuple[FrameSource, bool]]:
-    """As `open_picture`, of a picture in memory that messages call `name`."""
+def open_picture_content(
+    content: bytes, *, name: str, settings: DecodeSettings, may_be_blank: bool = False
+) -> Iterator[tuple[FrameSource, bool]]:
+    """As `open_picture`, of a picture in memory that messages call `name`; a camera's may show nothing (at night)."""
     structure = read_picture_structure(content)
     if structure.size is not None and structure.size[0] * structure.size[1] > settings.max_frame_pixels:
         width, height = structure.size
@@ -82,13 +84,14 @@ def open_picture_content(content: bytes, *, name: str, settings: DecodeSettings)
         raise DecodeError(f"{name}: the picture is damaged: its end is missing; give the complete file")
     if is_read_by_pillow(content):
         still = StillPictureSource(content, stream_id=PICTURE_ID, name=name, settings=settings)
-        yield _CheckedPicture(still, name=name), False
+        yield _CheckedPicture(still, name=name, may_be_blank=may_be_blank), False
         return
     with picture_path(first_of_animation(content)) as path:
         source = PyAVSource(picture_spec(path), settings=settings, is_picture=True)
         declared_size = None if structure.is_animated else structure.size
         try:
-            yield _CheckedPicture(source, name=name, declared_size=declared_size), structure.is_animated
+            checked = _CheckedPicture(source, name=name, declared_size=declared_size, may_be_blank=may_be_blank)
+            yield checked, structure.is_animated
         except SourceError as exc:
             raise type(exc)(str(exc).replace(path, name)) from exc
 
@@ -103,12 +106,21 @@ class _CheckedPicture:
         source: of the picture.
         name: what messages call it.
         declared_size: width and height by the file's headers; None when they say nothing that is certain.
+        may_be_blank: one level everywhere is no error.
     """
 
-    def __init__(self, source: FrameSource, *, name: str, declared_size: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        source: FrameSource,
+        *,
+        name: str,
+        declared_size: tuple[int, int] | None = None,
+        may_be_blank: bool = False,
+    ) -> None:
         self._source = source
         self._name = name
         self._declared_size = declared_size
+        self._may_be_blank = may_be_blank
 
     @property
     def kind(self) -> StreamKind:
@@ -153,7 +165,8 @@ class _CheckedPicture:
                     f"{self._name}: the picture is damaged: expected {declared[0]}×{declared[1]} pixels, got "
                     f"{frame.width}×{frame.height}; give an undamaged file"
                 )
-            if self.info.codec in PICTURE_CODECS and frame.luma.min() == frame.luma.max():
+            is_checked = self.info.codec in PICTURE_CODECS and not self._may_be_blank
+            if is_checked and frame.luma.min() == frame.luma.max():
                 raise DecodeError(
                     f"{self._name}: the picture is of one level everywhere: it shows nothing, is damaged, or is of a "
                     "kind that is not read; give another, or convert it to JPEG or PNG"

@@ -24,6 +24,7 @@ from emostream.decode.av_errors import source_error
 from emostream.decode.container_info import (
     describe,
     has_stamps,
+    is_misread,
     is_segmented,
     start_seconds_of,
     track_of,
@@ -54,6 +55,7 @@ _MAX_GAP_SECONDS = {StreamKind.FILE: 86_400.0, StreamKind.LIVE: 10.0}  # a file 
 # Side data of PNG pictures with a colour profile must not be touched: PyAV 18 frees its metadata twice, which ends the
 # process. Their orientation can only stand in EXIF anyway.
 _CODECS_WITHOUT_SIDE_DATA = frozenset({"png", "apng"})
+_MJPEG_PROBING = "200000"  # microseconds: its first pictures say all, and by default it would wait for some fifty
 # FFmpeg reads 20 frames before it says how many come in a second. A camera's frames have their times, and would be
 # 0.8 s old by then: of eight RTSP cameras each lost 10 to 19 frames while it was opened.
 _LIVE_PROBING = {"fpsprobesize": "0"}
@@ -124,6 +126,12 @@ class PyAVSource:
         """How often the source's clock jumped so far; a live source may start a new epoch then."""
         return 0 if self._info is None else self._timeline.num_discontinuities
 
+    @property
+    def is_picture_of_known_size(self) -> bool:
+        """Whether one picture is all that an HTTP server declares; to be asked once it is open, before iteration."""
+        with self._opened.used() as container:
+            return container is not None and container.size > 0 and self._packets.is_single_picture(container)
+
     def __enter__(self) -> Self:
         """Open; decodes the first picture of a file already, because only that tells its rotation."""
         try:
@@ -171,16 +179,24 @@ class PyAVSource:
             with opened.used():
                 file = open_remote(location.address) if is_remote(location.address) else None
                 opened.hold(file=file)
-                anything: Any = av.open(
-                    file or location.address,
-                    format=location.format,
-                    options=location.options | max_pixels | probing,
-                    timeout=timeout,
-                    metadata_errors="replace",
-                    hwaccel=hardware_of(self._hardware),
-                )
-                container = cast(InputContainer, anything)
-                opened.hold(container)
+
+                def open_as(name: str | None, **more: str) -> InputContainer:
+                    anything: Any = av.open(
+                        file or location.address,
+                        format=name,
+                        options=location.options | max_pixels | probing | more,
+                        timeout=timeout,
+                        metadata_errors="replace",
+                        hwaccel=hardware_of(self._hardware),
+                    )
+                    container = cast(InputContainer, anything)
+                    opened.hold(container)
+                    return container
+
+                container = open_as(location.format)
+                if is_misread(container, kind=self.kind):
+                    container.close()
+                    container = open_as("mjpeg", analyzeduration=_MJPEG_PROBING)
                 stream, notice = self._choose(container)
                 self._check_size(stream.codec_context.width, stream.codec_context.height)
                 self._reader = PictureReader(

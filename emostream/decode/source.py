@@ -26,6 +26,7 @@ class SourceInfo:
         has_audio: whether there is an audio track as well.
         zero_seconds: the container's time that is time 0 of the frames of a file; None when unknown.
         pixel_aspect: width of a pixel over its height, upright; 1 unless the source says otherwise.
+        is_polled: it gives one picture per request, which is asked for as often as the stream's `target_fps` says.
         notice: what people should know of it, in one sentence: that there are several videos and which one is read, or
             that its time stamps are not believed.
     """
@@ -40,6 +41,7 @@ class SourceInfo:
     has_audio: bool = False
     zero_seconds: float | None = None
     pixel_aspect: Fraction = Fraction(1)
+    is_polled: bool = False
     notice: str = ""
 
 

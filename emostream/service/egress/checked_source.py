@@ -57,9 +57,10 @@ class _Way:
 
 
 class CheckedSource:
-    """A `FrameSource` for the service."""
+    """A `FrameSource` for the service; `poll_fps` as in `open_once`."""
 
-    def __init__(self, spec: StreamSpec, *, rules: SourceRules) -> None:
+    def __init__(self, spec: StreamSpec, *, rules: SourceRules, poll_fps: float | None = None) -> None:
+        self._poll_fps = poll_fps
         self._spec = spec
         self._rules = rules
         self._lock = threading.Lock()
@@ -85,7 +86,7 @@ class CheckedSource:
     def __enter__(self) -> Self:
         """Ask, then open; raises `SourceError`."""
         way = self._way = self._find_way()
-        source = open_once(replace(self._spec, url=way.url), settings=way.settings)
+        source = open_once(replace(self._spec, url=way.url), settings=way.settings, poll_fps=self._poll_fps)
         with self._lock:
             if self._is_closed:
                 raise SourceUnavailableError("the source was closed before it could be opened")

@@ -25,7 +25,7 @@ from emostream.pipeline.pipeline import Pipeline
 from emostream.publish.sink import EventSink
 from emostream.service.registry.records import StreamRecord, StreamReport, StreamTuning
 from emostream.service.verdicts import Verdict, verdict_of
-from emostream.service.worker.controllable_source import ControllableSource, without_sampling
+from emostream.service.worker.controllable_source import ControllableSource
 from emostream.service.worker.preview_tap import PreviewTap, SendPreview
 from emostream.service.worker.stream_stats import StreamStats, StreamStatsSink
 from emostream.telemetry.logs import STREAM_ID
@@ -44,7 +44,7 @@ class StreamFactory(Protocol):
     """Makes the parts of a stream; what they share (models, batcher) is in here."""
 
     def source(self, spec: StreamSpec, *, on_state: StateObserver, has_worked: bool) -> FrameSource:
-        """A source, not opened yet; a live one reconnects by itself and tells its states.
+        """A source of all frames, not opened yet; a live one reconnects by itself and tells its states.
 
         A live one that has worked before, here or elsewhere, is tried again whatever goes wrong.
         """
@@ -211,8 +211,7 @@ class StreamHost:
         def on_state(state: StreamState, detail: str) -> None:  # runs in the decode thread
             loop.call_soon_threadsafe(self._state_changed, running, state, detail)
 
-        spec = without_sampling(record.spec)
-        running.source = self._parts.source(spec, on_state=on_state, has_worked=has_worked)
+        running.source = self._parts.source(record.spec, on_state=on_state, has_worked=has_worked)
         running.controls = ControllableSource(
             running.source,
             spec=record.spec,
@@ -238,6 +237,9 @@ class StreamHost:
         """Change a running stream in place; False when it must be started again (another source, other zones)."""
         running = self._streams[record.stream_id]
         if _what_needs_a_restart(running.record) != _what_needs_a_restart(record):
+            return False
+        info = None if running.source is None else _info_of(running.source)
+        if info is not None and info.is_polled and record.spec.target_fps != running.record.spec.target_fps:
             return False
         if running.controls is not None:
             running.controls.adjust(record.spec, is_paused=record.is_paused)

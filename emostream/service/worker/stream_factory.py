@@ -15,6 +15,7 @@ from emostream.service.egress.checked_source import CheckedSource, SourceRules
 from emostream.service.egress.policy import SourcePolicy
 from emostream.service.egress.proxy import Egress
 from emostream.service.registry.records import StreamRecord
+from emostream.service.worker.controllable_source import without_sampling
 from emostream.service.worker.host import TunablePipeline
 from emostream.service.worker.tuning import TunedStages
 from emostream.telemetry.tracing import FrameTracer
@@ -54,7 +55,7 @@ class WorkerStreamFactory:
             settings=self._rules.settings,
             on_state=on_state,
             is_known_good=has_worked,
-            connect=lambda: CheckedSource(spec, rules=self._rules),
+            connect=lambda: CheckedSource(without_sampling(spec), rules=self._rules, poll_fps=spec.target_fps),
         )
 
     def pipeline(self, record: StreamRecord, *, epoch: int, source: FrameSource, sink: EventSink) -> TunablePipeline:

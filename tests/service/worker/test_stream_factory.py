@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import http.server
+import itertools
 import queue
 import socket
 import ssl
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from emostream.config import ServiceSettings, Settings, load_settings
 from emostream.decode.live_source import StateObserver
@@ -22,7 +24,7 @@ from emostream.errors import SourceError, SourceRejectedError
 from emostream.service.egress.policy import IpAddress, Resolver, SourcePolicy
 from emostream.service.egress.proxy import Egress
 from emostream.service.worker.stream_factory import WorkerStreamFactory
-from tests.media import http_server, make_clip, rtsp_responder
+from tests.media import corner_picture, http_server, make_clip, rtsp_responder
 from tests.publish.redis.test_servers import make_certificate
 
 LOOPBACK = ("127.0.0.0/8",)
@@ -252,6 +254,16 @@ def test_a_camera_that_has_worked_is_tried_again_whatever_it_says(has_worked: bo
                 source.close()
             with pytest.raises(SourceError if has_worked else SourceRejectedError):
                 opened.result(60)
+
+
+def test_a_snapshot_is_polled_at_the_rate_of_the_stream(base: str, folder: Path, sources: Sources) -> None:
+    Image.fromarray(corner_picture(64, 48)).save(folder / "snap.jpg")
+    url = base.replace("127.0.0.1", "camera.example") + "/snap.jpg"
+    spec = StreamSpec("x", url, StreamKind.LIVE, target_fps=20)
+    with sources.live(spec, on_state=lambda state, detail: None, has_worked=False) as source:
+        (folder / "snap.jpg").touch()
+        first, second = itertools.islice(source, 2)
+    assert (first.frame_index, second.frame_index) == (0, 1)
 
 
 @pytest.mark.integration
