@@ -1,4 +1,4 @@
-"""Pure: only what changes."""
+"""What follows from events: changes, the prevailing emotion of a window, events that were seen before."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Person = tuple[str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A person came, changed the dominant emotion, or left.
+    """A track began, changed its dominant emotion, or ended.
 
     Attributes:
         event: the event in which it shows.
-        track_id: who.
-        before: dominant emotion before; None when the person came.
-        after: dominant emotion now; None when the person left.
-        face: the face now; None when the person left.
+        track_id: of the face.
+        before: dominant emotion before; None when the track began.
+        after: dominant emotion now; None when the track ended.
+        face: the face now; None when the track ended.
     """
 
     event: EmotionEvent
@@ -31,12 +31,12 @@ class Change:
 
 
 class ChangeFinder:
-    """Gives the changes from event to event, for any number of streams.
+    """Finds the changes from event to event, for any number of streams.
 
-    A person has left when the face was absent for `absent_seconds` of source time, or when a new epoch began.
+    A track has ended when its face was absent for `absent_seconds`, or when a new epoch began.
 
     Args:
-        absent_seconds: as above.
+        absent_seconds: seconds of source time.
     """
 
     def __init__(self, *, absent_seconds: float = 1.0) -> None:
@@ -44,7 +44,7 @@ class ChangeFinder:
         self._known: dict[Person, tuple[str, float]] = {}
 
     def add(self, event: EmotionEvent) -> list[Change]:
-        """What changed with this event, in order of track id, people who left first."""
+        """The changes of this event, in order of track id, ended tracks first."""
         now = event.pts_seconds
         changes = [
             Change(event, track_id, before=self._known.pop((stream_id, epoch, track_id))[0], after=None, face=None)
@@ -74,21 +74,21 @@ class ChangeFinder:
 
 
 class RepeatFilter:
-    """Remembers the last event per stream.
+    """Recognises events that were handled before, by the last event of each stream.
 
-    A consumer that crashed between its work and its acknowledgement is given the same events again. Within a stream
-    (epoch, frame_index) grows, so the last one tells. Keep `last` beside the results, in the same transaction, and
+    A consumer that crashed between its work and its acknowledgement receives the same events again. Within a stream
+    (epoch, frame_index) grows, so the last one is enough. Store `last` with the results, in the same transaction, and
     every event counts exactly once.
 
     Args:
-        last: stream id → (epoch, frame_index) that was done last.
+        last: stream id → (epoch, frame_index) of the last handled event.
     """
 
     def __init__(self, last: dict[str, tuple[int, int]] | None = None) -> None:
         self.last = {} if last is None else last
 
     def is_new(self, event: EmotionEvent) -> bool:
-        """Whether the event comes after the last one of its stream; if so, it is the last one now."""
+        """Whether the event comes after the last one of its stream; if so, it becomes the last one."""
         place = (event.epoch, event.frame_index)
         if place <= self.last.get(event.stream_id, (-1, -1)):
             return False
@@ -97,11 +97,11 @@ class RepeatFilter:
 
 
 class DominantWindow:
-    """Which emotion was named most often lately, over all faces of one stream.
+    """The most frequent dominant emotion of the last seconds, over all faces of one stream.
 
     Args:
         seconds: length of the window in source time; above 0.
-        track_id: count this person only; None counts all.
+        track_id: count this track only; None counts all.
     """
 
     def __init__(self, *, seconds: float, track_id: int | None = None) -> None:
@@ -114,7 +114,7 @@ class DominantWindow:
         self._epoch = -1
 
     def add(self, event: EmotionEvent) -> None:
-        """Count an event of the stream; a new epoch, or time that goes back, empties the window first."""
+        """Add an event of the stream; a new epoch, or time that goes back, empties the window first."""
         now = event.pts_seconds
         if event.epoch != self._epoch or (self._names and now < self._names[-1][0]):
             self._names.clear()

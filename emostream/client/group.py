@@ -28,19 +28,19 @@ logger = logging.getLogger(__name__)
 
 _BLOCK_SECONDS = 0.5  # how long one read waits; also how soon new streams and abandoned entries are noticed
 _DISCOVER_SECONDS = 1.0
-_FIRST_TIME: Mapping[str, int] = MappingProxyType({})  # how often entries were given out that nobody had yet
+_FIRST_TIME: Mapping[str, int] = MappingProxyType({})  # deliveries of entries that are new to the group
 
 
 class ConsumerGroup:
     """One consumer of a group. Groups are made on the streams as they are found.
 
-    Every event goes to one consumer of the group and stays its own until `ack`. What a consumer did not acknowledge it
-    is given again when it comes back under the same name, and another consumer is given after `claim_after_seconds`.
-    An event that was given out `max_deliveries` times without success is moved to the dead letters
-    (`emostream:dead:{group}`), as are entries that are no events, so that neither blocks the group. While this object
-    lives, no event is given out twice and those of a stream come in order, also when connections break or the server
-    restarts with its data. After a crash of the consumer, and after a failover to a replica that had not heard of the
-    last acknowledgements, events may come again: `RepeatFilter` tells.
+    Every event is delivered to one consumer of the group, which holds it until `ack`. Events that are not acknowledged
+    are delivered again when the consumer comes back under the same name, or after `claim_after_seconds` to another
+    consumer. After `max_deliveries` deliveries an event is moved to the dead letters (`emostream:dead:{group}`), as are
+    entries that are no events, so that neither blocks the group. While this object lives, no event is delivered twice
+    and those of a stream come in order, also when connections break or the server restarts with its data. After a
+    crash of the consumer, and after a failover to a replica that had not received the last acknowledgements, events may
+    come again: `RepeatFilter` recognises them.
 
     Use as an async context manager and iterate; one loop at a time.
 
@@ -51,8 +51,8 @@ class ConsumerGroup:
         streams: an id or several; None means all, new ones as they appear. One without events is a warning in the log.
         start: where a group begins that does not exist yet on a stream: "start", "now", after an entry id, or a time.
         claim_after_seconds: an event that is not acknowledged for this long is abandoned.
-        max_deliveries: so often an event is given out before it becomes a dead letter.
-        batch_size: at most so many events are fetched at once.
+        max_deliveries: deliveries of an event before it becomes a dead letter.
+        batch_size: largest number of events that are fetched at once.
         connect_timeout_seconds: as in `EmotionEvents`.
         max_retry_seconds: as in `EmotionEvents`.
     """
@@ -137,7 +137,7 @@ class ConsumerGroup:
             yield self._rest.popleft()
 
     async def ack(self, *deliveries: Delivery) -> None:
-        """Say that events are handled; all of them at once cost one round trip per stream."""
+        """Acknowledge handled events; one call for several costs one round trip per stream."""
         by_key: dict[str, list[str]] = defaultdict(list)
         for delivery in deliveries:
             by_key[delivery.key].append(delivery.entry_id)
@@ -294,7 +294,7 @@ class BlockingConsumerGroup:
             yield from self._group.take_rest()
 
     def ack(self, *deliveries: Delivery) -> None:
-        """Say that events are handled."""
+        """Acknowledge handled events."""
         self._thread.run(self._group.ack(*deliveries))
 
     def __enter__(self) -> Self:

@@ -19,14 +19,14 @@ _MAX_DEAD_LETTERS = 10_000
 
 
 class GroupCommands:
-    """Knows how the server is asked, and nothing of what was given out.
+    """Sends the commands; what was delivered is the business of `ConsumerGroup`.
 
     Args:
         redis_url: see `open_redis`.
         group, consumer: names.
         connect_timeout_seconds, max_retry_seconds: as in `EmotionEvents`.
         block_seconds: how long `read_new` waits.
-        batch_size: at most so many entries at once.
+        batch_size: largest number of entries per read.
     """
 
     def __init__(
@@ -89,10 +89,10 @@ class GroupCommands:
     async def read_new(
         self, keys: Sequence[str], *, is_unsure: Callable[[], bool], on_retry: Callable[[], None]
     ) -> list[RawEntry]:
-        """Entries nobody was given yet.
+        """Entries that are new to the group.
 
-        When an answer is lost, they are this consumer's all the same: `on_retry` is told, and where `is_unsure` says so
-        afterwards nothing more is asked for, because what was given must be read first.
+        When an answer is lost, its entries are this consumer's all the same: `on_retry` is called, and where
+        `is_unsure` is true afterwards nothing is read, because the delivered entries must be read first.
         """
         wanted = dict.fromkeys(keys, ">")
 
@@ -126,7 +126,7 @@ class GroupCommands:
         return entries, {entry_id: abandoned[entry_id] + 1 for entry_id, _ in entries}
 
     async def _abandoned(self, key: str, *, idle_ms: int) -> dict[str, int]:
-        """Entry id → how often it was given out, of others' entries that nobody touched for so long."""
+        """Entry id → how often it was given out, of entries that other consumers have held for `idle_ms`."""
         start = "-"
         while True:
             page: Any = await self._redis.xpending_range(
@@ -193,5 +193,5 @@ class GroupCommands:
 
 
 def is_group_missing(exc: EventRejectedError) -> bool:
-    """Whether the server does not know the group: it lost its data, or somebody removed the group."""
+    """Whether the server does not know the group: its data were lost, or the group was removed."""
     return "NOGROUP" in str(exc)

@@ -57,14 +57,14 @@ def read_streams(path: Path) -> list[StreamRequest]:
 
 
 def apply_streams(client: ApiClient, streams: Sequence[StreamRequest]) -> Iterator[tuple[str, Applied]]:
-    """Ask for each stream; doing so again changes nothing. Streams that are not in the list are left alone.
+    """Add or change each stream; doing so again changes nothing. Streams that are not in the list are left alone.
 
     Yields:
         Stream id and what was done, one after the other.
 
     Raises:
         ApiError: the service refused a stream, and says why.
-        ServiceUnavailableError: nobody answers.
+        ServiceUnavailableError: the service does not answer.
     """
     for stream in streams:
         yield str(stream.id), _apply(client, stream.model_dump(mode="json"))

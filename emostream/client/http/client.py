@@ -121,7 +121,7 @@ class ServiceClient:
         options = _options(url, token=token, timeout_seconds=timeout_seconds)
         with _explained():
             self._http = httpx.Client(**options, transport=transport)
-        weakref.finalize(self, self._http.close)  # whoever makes one for a single call need not close it
+        weakref.finalize(self, self._http.close)  # a client for a single call need not be closed
 
     add = _sent(calls.add)
     show = _sent(calls.show)

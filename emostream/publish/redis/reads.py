@@ -74,7 +74,7 @@ async def read_streams(
     Args:
         redis: from `open_redis`.
         positions: key → id after which to read, or `>` for what the group was not given yet; not empty.
-        count: at most so many entries of each stream.
+        count: largest number of entries of each stream.
         block_seconds: wait this long for the first; 0 does not wait.
         group: name of the consumer group and of the consumer; empty reads without one.
     """

