@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+from concurrent.futures import CancelledError
 from functools import partial
 
 import pytest
@@ -74,8 +75,14 @@ def test_closing_in_its_own_thread_does_not_wait_for_itself() -> None:
         runner.close(nothing())
 
     runner.run(close())
-    (thread,) = [thread for thread in threading.enumerate() if thread.name == "test"] or [threading.Thread()]
-    if thread.ident is not None:
-        thread.join(10)
-    assert not thread.is_alive()
-    runner._loop.close()
+    for thread in threading.enumerate():
+        if thread.name == "test":
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def test_what_comes_after_the_end_does_not_run() -> None:
+    runner = LoopThread("test")
+    runner.close()
+    with pytest.raises(CancelledError):
+        runner.run(nothing())

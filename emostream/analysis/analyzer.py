@@ -12,7 +12,6 @@ from typing import Any, Self, TypeAlias, overload
 
 from emostream.analysis.events import Analysis, Delivery, deliver_all
 from emostream.analysis.faces import Picture, PictureFaces, faces_of, opened_picture
-from emostream.analysis.loop_thread import LoopThread, call_before_exit
 from emostream.analysis.run import RunObserver
 from emostream.analysis.sources import Source, list_sources, specs_of
 from emostream.config import Settings, load_settings
@@ -20,6 +19,7 @@ from emostream.decode.array_source import ColourOrder
 from emostream.domain.event import EmotionEvent
 from emostream.domain.stream import StreamSpec
 from emostream.errors import ConfigError
+from emostream.loop_thread import LoopThread, call_before_exit
 from emostream.pipeline.build import Models, load_models
 from emostream.vision.classify.engines import model_path
 from emostream.vision.models.manifest import load_manifest

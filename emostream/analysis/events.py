@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from emostream.analysis.annotated_video import AnnotatedVideo
-from emostream.analysis.loop_thread import LoopThread
 from emostream.analysis.report import AnalysisReport, ReportPictures, table_paths
 from emostream.analysis.run import RunObserver, run_analysis
 from emostream.analysis.tables import EventTables
@@ -22,6 +21,7 @@ from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.domain.summary import StreamSummary
 from emostream.errors import ConfigError, EmostreamError
 from emostream.files import check_is_not_source
+from emostream.loop_thread import LoopThread
 from emostream.pipeline.build import Models, new_epoch
 from emostream.pipeline.pipeline import PipelineStats
 
