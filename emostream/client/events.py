@@ -81,7 +81,7 @@ class EmotionEvents:
         Raises:
             ConfigError: pandas is not installed, or as in `__iter__`.
         """
-        return frame_from_events(list(self._iterate(follow=False)))
+        return frame_from_events(self._iterate(follow=False))
 
     def _iterate(self, *, follow: bool) -> Iterator[EmotionEvent]:
         reader = self._reader(follow=follow)

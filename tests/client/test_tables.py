@@ -105,6 +105,7 @@ def test_a_file_without_events_has_its_columns(tmp_path: Path, name: str) -> Non
 def test_a_pandas_table() -> None:
     table = frame_from_events(EVENTS)
     assert len(table) == NUM_ROWS
+    assert table.equals(frame_from_events(event for event in EVENTS))
     assert table["track_id"].isna().sum() == 10
     assert table.groupby("track_id")["smoothed_happy"].mean()[3] == pytest.approx(0.9)
 

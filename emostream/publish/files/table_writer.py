@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -219,8 +219,11 @@ def open_table_writer(path: Path, *, labels: Sequence[str] | None = None) -> Tab
         return ExplainedWriter(writer(path, labels), path)
 
 
-def frame_from_events(events: Sequence[EmotionEvent]) -> pd.DataFrame:
-    """A pandas table with one row per face, columns as in `rows.columns_of`.
+def frame_from_events(events: Iterable[EmotionEvent]) -> pd.DataFrame:
+    """A pandas table with one row per face, columns as in `table.columns_of`.
+
+    Args:
+        events: are read when it is clear that there can be a table.
 
     Raises:
         ConfigError: pandas is not installed.
@@ -229,6 +232,7 @@ def frame_from_events(events: Sequence[EmotionEvent]) -> pd.DataFrame:
         import pandas as pd
     except ImportError as exc:
         raise ConfigError(f"tables need pandas; {NEEDS_EXPORT}") from exc
+    events = list(events)
     labels = labels_of(events)
     rows: list[Row] = list(rows_from_events(events, labels=labels))
     types: dict[str, Any] = dict.fromkeys(_INTEGERS, "Int64")
