@@ -16,6 +16,12 @@ from tests.schema_check import checked_events
 
 __all__ = ["checked_events"]  # a fixture for every test
 
+# Workers side by side (pytest-xdist) use the cores already: more threads of PyTorch and NumPy in each of them would
+# only wait for one another, spinning. Set here, before either is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
 REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 

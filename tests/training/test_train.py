@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from emostream.errors import ConfigError, InferenceError
+from tests.training.conftest import LearntRun
 from training.config import BalanceConfig, TrainConfig, TransferConfig, ValidationConfig
 from training.loop.checkpoint import load_checkpoint
 from training.loop.curves import read_metrics
@@ -22,14 +23,12 @@ def with_optim(config: TrainConfig, **changes: object) -> TrainConfig:
     return dataclasses.replace(config, optim=dataclasses.replace(config.optim, **changes))  # type: ignore[arg-type]
 
 
-def test_learns_and_writes_the_run_folder(tmp_path: Path, tiny_config: TrainConfig) -> None:
-    config = with_optim(tiny_config, epochs=12)
-    metrics = fit(config, tmp_path / "run", show_progress=False)
-    assert metrics["accuracy"] > 0.5
-    assert metrics["ferplus_accuracy"] > 0.5
-    names = {path.name for path in (tmp_path / "run").iterdir()}
+def test_learns_and_writes_the_run_folder(learnt_run: LearntRun) -> None:
+    assert learnt_run.metrics["accuracy"] > 0.5
+    assert learnt_run.metrics["ferplus_accuracy"] > 0.5
+    names = {path.name for path in learnt_run.folder.iterdir()}
     assert names == {"config.yaml", "metrics.csv", "curves.png", "last.pt", "best.pt"}
-    with (tmp_path / "run" / "metrics.csv").open(encoding="utf-8") as file:
+    with (learnt_run.folder / "metrics.csv").open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     assert [int(line["epoch"]) for line in lines] == list(range(1, 13))
     assert float(lines[-1]["train_loss"]) < float(lines[0]["train_loss"])
@@ -105,10 +104,9 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
     assert all(torch.isfinite(weight).all() for weight in checkpoint.weights.values())
 
 
-def test_starts_from_another_run(tmp_path: Path, tiny_config: TrainConfig) -> None:
-    fit(with_optim(tiny_config, epochs=12), tmp_path / "first", show_progress=False)
+def test_starts_from_another_run(tmp_path: Path, tiny_config: TrainConfig, learnt_run: LearntRun) -> None:
     still = with_optim(tiny_config, epochs=1, peak_learning_rate=0.0)
-    config = dataclasses.replace(still, initial_checkpoint=str(tmp_path / "first" / "last.pt"))
+    config = dataclasses.replace(still, initial_checkpoint=str(learnt_run.folder / "last.pt"))
     metrics = fit(config, tmp_path / "second", show_progress=False)
     assert metrics["accuracy"] > 0.5
 
@@ -119,6 +117,7 @@ def test_command_line_reports_mistakes_in_one_line(tmp_path: Path, capsys: pytes
     assert capsys.readouterr().err == f"error: data {tmp_path / 'missing'} does not exist\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [{"sam_radius": 0.05}, {"label_smoothing": 0.0, "small_crop_fraction": 0.5, "small_crop_pixels": 32}],
@@ -129,6 +128,7 @@ def test_learns_in_other_ways_too(tmp_path: Path, tiny_config: TrainConfig, chan
     assert metrics["accuracy"] > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["effective_number", "logit_adjustment"])
 def test_learns_with_balanced_classes(tmp_path: Path, tiny_config: TrainConfig, method: str) -> None:
     balance = BalanceConfig(method=method)  # type: ignore[arg-type]

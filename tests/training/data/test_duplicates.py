@@ -74,9 +74,9 @@ def test_a_changed_copy_is_found(change: object, mirror: bool) -> None:
 
 
 def test_different_pictures_are_no_duplicates() -> None:
-    pictures = scenes(300, side=48)
+    pictures = scenes(120, side=48)
     assert len(near_duplicates(pictures, max_distance=64)) == 0
-    assert duplicate_groups(pictures).tolist() == list(range(300))
+    assert duplicate_groups(pictures).tolist() == list(range(120))
 
 
 def test_equal_pictures_are_a_group_and_no_near_pair() -> None:
