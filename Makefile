@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint deploy/constraints.txt
 NEEDS := pyproject.toml deploy/constraints.txt
-# Processes that run the unit layer side by side. The other layers load all cores and stop clocks: one at a time.
+# Processes that run the unit layer side by side. The other layers load all cores and stop clocks: one test at a time.
 TEST_WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
 DATA ?= ../shared/data/fer2013
 IMAGE ?= emostream
@@ -22,7 +22,7 @@ demo: .venv/.demo ## Analyse a clip (SOURCE=video for an own one) into Redis, an
 	$(BIN)/emostream demo $(if $(SOURCE),--source "$(SOURCE)")
 
 test: .venv/.dev .venv/.debian .venv/.tools ## Run every test that this machine can run.
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m tests.stages --workers $(TEST_WORKERS) $(PYTEST_ARGS)
 
 test-fast: .venv/.dev ## Run the unit layer only (seconds).
 	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadgroup -m "not integration and not slow" $(PYTEST_ARGS)

@@ -49,15 +49,15 @@ def _made(cls: type[EmostreamError]) -> EmostreamError:
 
 
 @each_class
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_survives_pickling_with_its_fields(cls: type[EmostreamError], protocol: int) -> None:
+def test_survives_pickling_with_its_fields(cls: type[EmostreamError]) -> None:
     error = _made(cls)
     error.trace_id = "ab12"
-    back = pickle.loads(pickle.dumps(error, protocol))
-    assert type(back) is cls
-    assert str(back) == "it broke; do this"
-    assert vars(back) == vars(error)
-    assert back.args == error.args
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        back = pickle.loads(pickle.dumps(error, protocol))
+        assert type(back) is cls, protocol
+        assert str(back) == "it broke; do this"
+        assert vars(back) == vars(error)
+        assert back.args == error.args
 
 
 @each_class
