@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import random
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
 from emostream.config import load_settings
+from emostream.decode.backoff import Backoff
+from emostream.decode.live_source import LiveSource
 from emostream.deployments.classifier_metrics import measured_classifier
-from emostream.domain.stream import StreamState
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.errors import SourceUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
 from emostream.service.api.app import build_api
@@ -23,12 +30,16 @@ from emostream.service.registry.metrics import Recorder
 from emostream.service.registry.records import StreamReport
 from emostream.service.registry.store import RegistryStore
 from emostream.service.registry.streams import StreamRegistry
+from emostream.service.worker.sink import open_worker_sink
+from emostream.telemetry.gpu import gpu_loads
+from emostream.telemetry.metrics import METRICS
 from emostream.telemetry.values import MetricFamily
-from emostream.testing.fakes import ConstantClassifier
+from emostream.testing.fakes import ConstantClassifier, ScriptedSource, gray_frames
 from emostream.vision.classify.batcher import BatchStats
+from tests.decode.test_live_source import HangingSource
 from tests.service.conftest import SETTINGS
 from tests.service.measured_worker import measured_worker
-from tests.service.streams import live_record
+from tests.service.streams import EndlessSource, ScriptedParts, live_record
 
 pytestmark = pytest.mark.integration
 
@@ -179,3 +190,72 @@ async def test_metrics_need_the_right_to_read(store: RegistryStore, redis_server
     async with interface(redis_server.url, tokens=[token]) as client:
         assert (await client.get("/metrics")).status_code == 401
         assert (await client.get("/metrics", headers={"Authorization": "Bearer secret"})).status_code == 200
+
+
+# What stays 0 while nothing goes wrong but a source that goes away once and hangs once.
+FAULTS = {
+    "emostream_decode_corrupt_total",
+    "emostream_decode_dropped_frames_total",
+    "emostream_events_lost_total",
+    "emostream_redis_behind_warnings_total",
+    "emostream_redis_retries_total",
+    "emostream_redis_trimmed_events_total",
+    "emostream_sink_failures_total",
+    "emostream_sink_lost_events_total",
+    "emostream_sink_waiting_events",
+    "emostream_source_clock_faults_total",
+    "emostream_spool_events_total",
+    "emostream_spool_waiting_events",
+}
+
+
+async def test_every_declared_metric_comes_to_the_interface(
+    store: RegistryStore, redis_server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    """A live stream that is reopened after an error and after a hanging read, with a spool and a further sink."""
+    let_go = threading.Event()
+
+    def source_of(spec: StreamSpec) -> LiveSource:
+        gone = ScriptedSource(gray_frames(3), error=SourceUnavailableError("it is away"), kind=StreamKind.LIVE)
+        attempts = iter([gone, HangingSource(num_frames=3, let_go=let_go)])
+        return LiveSource(
+            lambda: next(attempts, EndlessSource()),
+            backoff=Backoff(random.Random(0), base_seconds=0.001, cap_seconds=0.01),
+            open_stall_seconds=10,
+            read_stall_seconds=1,
+        )
+
+    settings = SETTINGS.model_copy(
+        update={
+            "group_check_seconds": 0.05,
+            "spool_dir": tmp_path / "spool",
+            "sinks": (SecretStr(f"jsonl:{tmp_path}/events-{{worker}}.jsonl"),),
+        }
+    )
+    to_all = open_worker_sink(settings, redis_url=redis_server.url, kind_of=lambda stream_id: StreamKind.LIVE)
+    assert METRICS.keys() >= FAULTS
+    wanted = METRICS.keys() if gpu_loads() else {name for name in METRICS if not name.startswith("emostream_gpu_")}
+    told: dict[str, float] = {}
+    async with to_all, measured_worker(store, sink=to_all, parts=ScriptedParts(source_of)):
+        async with interface(redis_server.url) as client:
+            await StreamRegistry(store).create(live_record("door"))
+            await store.redis.xgroup_create("emostream:events:door", "alarms", id="0", mkstream=True)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(40):
+                    while {name for name in wanted if not (told.get(name) or (name in FAULTS and name in told))}:
+                        await asyncio.sleep(0.1)
+                        told = highest_values((await client.get("/metrics")).text)
+        let_go.set()
+    assert wanted - told.keys() == set(), "nothing tells these"
+    assert {name for name in wanted - FAULTS if not told[name]} == set(), "these stay 0"
+    assert {name for name in told if name.startswith("emostream_")} <= METRICS.keys(), "these are not declared"
+
+
+def highest_values(text: str) -> dict[str, float]:
+    """The highest value of each metric; of a histogram, how many values it has."""
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        values = [sample.value for sample in family.samples if not sample.name.endswith(("_bucket", "_sum"))]
+        found[name] = max(values, default=0.0)
+    return found
