@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.schema_check import checked_events
+from tests.stages import UNIT
 
 __all__ = ["checked_events"]  # a fixture for every test
 
@@ -34,6 +36,22 @@ settings.load_profile("suite")
 
 # Tests in these folders start a Ray cluster or load all cores: one at a time, on one worker.
 _ONE_AT_A_TIME = ("tests/deployments/", "tests/service/console/", "tests/cli/bench/", "tests/test_tour.py")
+
+
+_ALL_OF_OTHER_LAYERS = re.compile(r"^pytestmark = .*\bpytest\.mark\.(integration|slow)\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The unit layer imports no file that has none of its tests: half of its start would go into Ray, PyTorch and all.
+
+    The run of the other layers imports every file.
+    """
+    if config.option.markexpr != UNIT or collection_path.suffix != ".py" or collection_path.name == "conftest.py":
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    is_of_others = _ALL_OF_OTHER_LAYERS.search(text) is not None
+    has_tests = collection_path.name.startswith("test_") and not is_of_others
+    return None if has_tests or ">>>" in text else True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
