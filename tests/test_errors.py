@@ -10,6 +10,7 @@ import pytest
 
 from emostream import errors
 from emostream.client.http.calls import ApiError
+from emostream.decode.packet_reader import SinglePictureError
 from emostream.errors import Cause, EmostreamError
 from emostream.publish.spool.sink import SpoolBusyError
 from emostream.service.registry.jobs import JobExistsError, UnknownJobError
@@ -31,6 +32,7 @@ ELSEWHERE = [
     JobExistsError,
     NotFailedError,
     RegistryFullError,
+    SinglePictureError,
     SpoolBusyError,
     StreamExistsError,
     UnknownJobError,
@@ -93,6 +95,7 @@ def test_only_lost_connections_are_retryable() -> None:
         "DetectorUnavailableError",
         "RegistryUnavailableError",
         "ServiceUnavailableError",
+        "SinglePictureError",
         "SinkUnavailableError",
         "SourceCutShortError",
         "SourceTimeoutError",
