@@ -1,4 +1,4 @@
-"""Pure: the one reading of addresses that people write. Every door gives what it was told to `parse_address` first.
+"""The one reading of addresses that people write. Every door gives what it was told to `parse_address` first.
 
 What is shown, asked of the source policy and opened is made of the parts found here, so no two readers disagree about
 where a password ends and a host begins.

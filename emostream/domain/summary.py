@@ -1,4 +1,4 @@
-"""Pure: events → what happened, per person."""
+"""Events → what happened, per person."""
 
 from __future__ import annotations
 

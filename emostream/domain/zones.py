@@ -1,4 +1,4 @@
-"""Pure: named parts of the picture, and which of them a face is in."""
+"""Named parts of the picture, and which of them a face is in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pure: text that must not run over what stands beside it."""
+"""Text that must not run over what stands beside it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from emostream.errors import InferenceError, ManifestError
 from emostream.vision.classify.classifier import EmotionClassifier
 from emostream.vision.classify.parity import compare, require_parity
-from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, reference_crops
+from emostream.vision.engines.reference_inputs import REFERENCE_MARGIN, reference_crops
 
 Array = npt.NDArray[Any]
 
@@ -45,7 +45,7 @@ def check_engine(classifier: EmotionClassifier, *, reference: EmotionClassifier 
     _check_threads(classifier, crops[:40])
     _check_refusals(classifier)
     if reference is not None:
-        parity = compare((reference.classify(crops),), (classifier.classify(crops),), min_margin=GOLDEN_MARGIN)
+        parity = compare((reference.classify(crops),), (classifier.classify(crops),), min_margin=REFERENCE_MARGIN)
         require_parity(parity, precision=classifier.manifest.precision, what="the engine")
     classifier.close()
     classifier.close()

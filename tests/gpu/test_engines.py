@@ -20,7 +20,7 @@ from emostream.vision.classify.packaged_models import packaged_variant_path
 from emostream.vision.classify.parity import compare, require_parity
 from emostream.vision.classify.trt_classifier import compile_classifier, load_trt_classifier
 from emostream.vision.detect.load import load_trt_detector
-from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, reference_crops, reference_frame
+from emostream.vision.engines.reference_inputs import REFERENCE_MARGIN, reference_crops, reference_frame
 from emostream.vision.engines.trt.engine_cache import FOLDER_NAME
 from emostream.vision.engines.trt.package import TrtName
 from tests.vision.detect.real_model import centerface_path, real_detector
@@ -50,7 +50,7 @@ def test_int8_answers_as_its_reference(engine: TrtName, cache_dir: Path) -> None
         OrtClassifier(packaged_variant_path("fp32")) as reference,
     ):
         crops = reference_crops(size=reference.manifest.input_size_pixels)
-        parity = compare((reference.classify(crops),), (classifier.classify(crops),), min_margin=GOLDEN_MARGIN)
+        parity = compare((reference.classify(crops),), (classifier.classify(crops),), min_margin=REFERENCE_MARGIN)
         require_parity(parity, precision="int8", what="the engine")
 
 

@@ -93,7 +93,7 @@ def plain_settings(settings: Settings) -> Settings:
 
 
 def compare(fast: Sequence[EmotionEvent], plain: Sequence[EmotionEvent], *, video: str, num_searches: int) -> Agreement:
-    """Pure: events of both paths over the same frames, face by face."""
+    """Events of both paths over the same frames, face by face."""
     pairs: list[tuple[FaceEmotion, FaceEmotion, float]] = []
     missing_since: dict[int | None, float] = {}
     num_faces, num_missing, longest_loss = 0, 0, 0.0

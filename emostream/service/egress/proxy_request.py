@@ -1,4 +1,4 @@
-"""Pure: what a client asks of an HTTP proxy, and what is asked of the server in its place."""
+"""What a client asks of an HTTP proxy, and what is asked of the server in its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pure: passes an RTSP conversation on message by message, without what leads a client to another host.
+"""Passes an RTSP conversation on message by message, without what leads a client to another host.
 
 FFmpeg follows redirects without asking anybody, and understands lines that no server should write. So nothing is passed
 on as it came: each message is taken apart where it begins and ends, and written anew in one form that cannot be read in

@@ -1,4 +1,4 @@
-"""Pure: which streams a worker claims and which it gives back.
+"""Which streams a worker claims and which it gives back.
 
 Every worker decides for itself from the same view; nobody is in charge. The wanted number of a worker is its fair
 share: streams are poured over the living workers like water over steps, each step as high as the worker's cap. A worker

@@ -192,7 +192,7 @@ class StreamRegistry:
 
 
 def status_of(record: StreamRecord, *, view: RegistryView, report: StreamReport | None) -> StreamStatus:
-    """Pure: what to say of a stream, given its lease and its last report."""
+    """What to say of a stream, given its lease and its last report."""
     lease = view.owner_of(record.stream_id)
     final = view.finished.get(record.stream_id)
     if final is not None:

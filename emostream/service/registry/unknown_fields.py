@@ -1,4 +1,4 @@
-"""Pure: fields that another version wrote and this one does not know are kept, however deep they are.
+"""Fields that another version wrote and this one does not know are kept, however deep they are.
 
 Lists are lists of named things (zones): what is not known of one is kept under its name.
 """

@@ -1,4 +1,4 @@
-"""Pure: what a worker knows of itself. Its own trouble is no fault of its streams (decision D15)."""
+"""What a worker knows of itself. Its own trouble is no fault of its streams (decision D15)."""
 
 from __future__ import annotations
 

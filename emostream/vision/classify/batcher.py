@@ -1,4 +1,4 @@
-"""Gathers the crops of all streams of a process into batches for one classifier."""
+"""Gathers crops from all streams of a process into batches for one classifier."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from emostream.vision.classify.classifier import Classified, EmotionClassifier
 from emostream.vision.models.manifest import ModelManifest
 
 MIN_WINDOW_SECONDS = 0.002
-"""Waiting less gathers nothing: it is about what a hand-over between threads takes."""
+"""A shorter wait gathers nothing: handing work to another thread takes about this long."""
 MAX_WINDOW_SECONDS = 0.030
-"""Waiting longer would be a share of the latency that people notice."""
+"""A longer wait would add noticeably to the latency of an event."""
 
-# A new arrival has this weight in the mean interval: the rate of the last ten arrivals or so.
+# Weight of a new arrival in the moving average: about the last ten arrivals count.
 _WEIGHT_OF_NEW = 0.1
 
 
 class ArrivalWindow:
-    """Chooses the waiting time of a batch by how fast crops arrive. Time is a parameter; not thread-safe.
+    """Chooses how long a batch waits for more crops, from the rate at which crops arrive.
 
-    The window is as long as `wanted_crops` take to arrive, within 2…30 ms. When fewer than two of them would come in
-    the longest window, waiting only costs, so the shortest is chosen.
+    The window is the time in which `wanted_crops` arrive, clamped to 2…30 ms. When fewer than two crops would arrive in
+    the longest window, waiting gains nothing and the shortest is used. Time is a parameter; not thread-safe.
 
     Args:
-        wanted_crops: a batch of this size is worth waiting for; larger ones are hardly cheaper per crop.
+        wanted_crops: a batch of this size is worth waiting for; larger batches are hardly cheaper per crop.
     """
 
     def __init__(self, *, wanted_crops: int) -> None:
@@ -42,18 +42,23 @@ class ArrivalWindow:
         self._last_arrival_seconds: float | None = None
 
     def arrived(self, num_crops: int, *, now_seconds: float) -> None:
-        """Count an arrival of `num_crops` ≥ 1 at a monotonic instant."""
+        """Record an arrival.
+
+        Args:
+            num_crops: how many crops arrived, at least 1.
+            now_seconds: monotonic time.
+        """
         last, self._last_arrival_seconds = self._last_arrival_seconds, now_seconds
         if last is None:
             return
-        # Idle time says little about the rate while there is work, so it counts as a second at most.
+        # A pause says little about the rate while there is work, so it counts as one second at most.
         interval = min(max(now_seconds - last, 0.0), 1.0) / num_crops
         mean = self._mean_interval_seconds
         self._mean_interval_seconds = interval if mean is None else mean + _WEIGHT_OF_NEW * (interval - mean)
 
     @property
     def seconds(self) -> float:
-        """How long the next batch should wait for more, from its first crop on."""
+        """How long the next batch waits for more crops, counted from its first one."""
         interval = self._mean_interval_seconds
         if interval is None or 2 * interval > MAX_WINDOW_SECONDS:
             return MIN_WINDOW_SECONDS
@@ -62,14 +67,14 @@ class ArrivalWindow:
 
 @dataclass(slots=True)
 class BatchStats:
-    """Counted by the batcher while it runs.
+    """Counters of a running batcher.
 
     Attributes:
         num_batches: batches computed.
         num_crops: crops in them.
-        wait_seconds: summed over requests, from arrival to the start of their batch.
-        compute_seconds: summed over batches.
-        batch_sizes: how often each size occurred.
+        wait_seconds: sum over requests, from their arrival to the start of their batch.
+        compute_seconds: sum over batches.
+        batch_sizes: batch size → number of batches.
     """
 
     num_batches: int = 0
@@ -79,7 +84,13 @@ class BatchStats:
     batch_sizes: dict[int, int] = field(default_factory=dict)
 
     def add_batch(self, num_crops: int, *, wait_seconds: float, compute_seconds: float) -> None:
-        """Count one batch; `wait_seconds` is summed over its requests."""
+        """Count one batch.
+
+        Args:
+            num_crops: crops in it.
+            wait_seconds: sum over its requests.
+            compute_seconds: time of its inference.
+        """
         self.num_batches += 1
         self.num_crops += num_crops
         self.wait_seconds += wait_seconds
@@ -104,7 +115,7 @@ class _Request:
         return len(self.crops) - self.num_taken
 
     def take(self, num_crops: int) -> _Part:
-        """The next crops of it."""
+        """Take the next `num_crops` crops as a part of a batch."""
         part = _Part(self, slice(self.num_taken, self.num_taken + num_crops))
         self.num_taken += num_crops
         return part
@@ -128,11 +139,11 @@ class _Part:
 
     @property
     def is_unwanted(self) -> bool:
-        """Whoever asked was cancelled, or told of an error of another part."""
+        """Whether the result is no longer needed: the caller was cancelled, or another part of its request failed."""
         return self.request.answer.done()
 
     def done(self, probabilities: npt.NDArray[np.float32], *, started: float, seconds: float) -> None:
-        """Fill in its rows; the last part gives the answer."""
+        """Store the probabilities of these rows; the last part completes the request."""
         request = self.request
         request.probabilities[self.rows] = probabilities
         request.num_done += len(self)
@@ -144,19 +155,19 @@ class _Part:
 
 
 class CropBatcher:
-    """A `SharedClassifier` on an engine of this process; awaited by all pipelines of one event loop.
+    """A `SharedClassifier` that runs an engine in this process. All pipelines of one event loop share it.
 
-    A batch starts when it is full, when its window has passed, or at once when a request that must not wait is in it.
-    Requests keep their order and none is dropped here. One that is larger than a batch (a crowd) is computed in parts,
-    in turns with the others, so that nobody waits for all of it; and a pipeline has three requests here at most.
-    Several batches run at once, one per worker, so that all cores are used.
+    A batch starts when it is full, when its window has passed, or at once when it contains a request that must not
+    wait. Requests keep their order and none is dropped. A request larger than a batch (a crowd) is computed in parts,
+    alternating with other requests, so that none of them waits for all of it. Backpressure comes from the pipelines:
+    each has at most three requests here. Several batches run at once, one per worker, so that all cores are used.
 
     Args:
         classifier: thread-safe; closed with the batcher.
-        num_workers: batches at the same time, each in a thread.
-        max_batch_size: crops after which a batch is full.
-        wanted_crops: a batch of this size is worth waiting for; 1 means that the engine gains nothing from larger ones,
-            so nothing ever waits while a worker is free.
+        num_workers: batches computed at the same time, each in its own thread.
+        max_batch_size: a batch of this many crops is full.
+        wanted_crops: a batch of this size is worth waiting for. 1 means that larger batches gain nothing, so that
+            requests never wait while a worker is free.
         clock: monotonic seconds.
     """
 
@@ -201,7 +212,7 @@ class CropBatcher:
         return await answer
 
     def close(self) -> None:
-        """Wait for batches that run, then release the engine. Nothing may be awaited any more."""
+        """Wait for running batches, then release the engine. No request may be pending."""
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._classifier.close()
 
@@ -229,7 +240,7 @@ class CropBatcher:
         return oldest_seconds + self._window.seconds - self._clock()
 
     def _next_batch(self) -> list[_Part]:
-        """The oldest requests that fit into one batch; of one that fits into none a part, and it goes to the end."""
+        """The oldest requests that fit into one batch. A request larger than a batch gives a part and is requeued."""
         room = self._max_batch_size
         if self._waiting[0].num_left > room:
             batch = [self._waiting[0].take(room)]
@@ -247,7 +258,7 @@ class CropBatcher:
         wanted = [part for part in batch if not part.is_unwanted]
         try:
             if wanted and await self._compute(wanted) is not None:
-                # What one call brought about, or what was over in a moment, is no error of the others.
+                # An error of the whole batch may be due to one request, or transient: try each part on its own.
                 for part in wanted:
                     if not part.is_unwanted and (exc := await self._compute([part])) is not None:
                         part.request.answer.set_exception(exc)
@@ -256,7 +267,7 @@ class CropBatcher:
             self._start_what_is_due()
 
     async def _compute(self, wanted: list[_Part]) -> Exception | None:
-        """Compute and answer; returns what went wrong."""
+        """Compute a batch and store its results. Returns the error when it failed."""
         started = self._clock()
         crops = wanted[0].crops if len(wanted) == 1 else np.concatenate([part.crops for part in wanted])
         try:

@@ -1,4 +1,4 @@
-"""The role of an emotion classifier."""
+"""The interface of an emotion classifier."""
 
 from __future__ import annotations
 
@@ -12,26 +12,34 @@ from emostream.vision.models.manifest import ModelManifest
 
 
 class EmotionClassifier(Protocol):
-    """Turns a batch of crops into probabilities.
+    """Computes probabilities for a batch of crops.
 
-    Called from worker threads, possibly several at once, so `classify` must be thread-safe. It may block for the length
-    of one inference. The result is a new array that the caller owns.
+    Called from worker threads, possibly several at once, so `classify` must be thread-safe. It may block for the
+    duration of one inference. The result is a new array that the caller owns.
     """
 
     @property
     def manifest(self) -> ModelManifest:
-        """The contract of the loaded model: labels, input size, largest batch."""
+        """The manifest of the loaded model: labels, input size, largest batch."""
         ...
 
     @property
     def wanted_batch_size(self) -> int:
-        """A batch of this many crops is worth waiting a few milliseconds for; 1 where larger ones are no cheaper."""
+        """Batch size that is worth waiting a few milliseconds for; 1 where larger batches are no cheaper per crop."""
         ...
 
     def classify(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """uint8 n×S×S (gray, full range, framed like FER2013) → float32 n×len(labels), each row a distribution.
+        """Classify crops.
 
-        n may be 0 and may exceed the manifest's `max_batch_size`; the implementation splits. Raises `InferenceError`.
+        Args:
+            crops: uint8, n×S×S, gray, full range, framed like FER2013. n may be 0 and may exceed the manifest's
+                `max_batch_size`; the implementation splits the batch.
+
+        Returns:
+            float32, n×len(labels); each row is a probability distribution.
+
+        Raises:
+            InferenceError: the model could not be run on these crops.
         """
         ...
 
@@ -42,12 +50,12 @@ class EmotionClassifier(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Classified:
-    """Probabilities for the crops of one call, and what they cost.
+    """Probabilities of the crops of one call, and the time that they took.
 
     Attributes:
-        probabilities: float32, n×len(labels), each row a distribution.
+        probabilities: float32, n×len(labels); each row is a probability distribution.
         wait_seconds: from the call to the start of its batch.
-        compute_seconds: this call's share of the time of its batch, by number of crops.
+        compute_seconds: this call's share of its batch's inference time, by number of crops.
     """
 
     probabilities: npt.NDArray[np.float32]
@@ -56,18 +64,23 @@ class Classified:
 
 
 class SharedClassifier(Protocol):
-    """What pipelines await: one classifier for all streams of a process, wherever it runs."""
+    """The classifier that all streams of a process share. Pipelines await it; it may run in another process."""
 
     @property
     def manifest(self) -> ModelManifest:
-        """The contract of the model."""
+        """The manifest of the model."""
         ...
 
     async def classify(self, crops: npt.NDArray[np.uint8], *, allow_batching_delay: bool) -> Classified:
-        """Classify n ≥ 0 crops (uint8, n×S×S), which stay unchanged until this returns.
+        """Classify crops together with those of other calls. Calls may overlap; each gets its own rows.
 
-        `allow_batching_delay` says whether more crops may be waited for: live sources bring few at a time, files bring
-        full batches and gain nothing. Calls may overlap; each gets its own rows. Raises `InferenceError`.
+        Args:
+            crops: uint8, n×S×S, n ≥ 0. Must not change until this returns.
+            allow_batching_delay: whether to wait for more crops. Useful for live sources, which bring few crops at a
+                time; files bring full batches.
+
+        Raises:
+            InferenceError: the model could not be run on these crops.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Finds an engine by its name, built in or from an installed package (entry points `emostream.engines`)."""
+"""Finds inference engines by name: built-in ones and plugins (entry points of group `emostream.engines`)."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from emostream.vision.engines.trt.cuda import find_gpu
 from emostream.vision.engines.trt.package import TRT_NAMES, TrtName, load_package
 
 ENTRY_POINTS = "emostream.engines"
-"""The group under which packages name their engines: name = factory."""
+"""Entry point group in which packages register engines: name = factory."""
 
 DEFAULT_ENGINE = "onnxruntime"
-"""Runs everywhere."""
+"""Runs on every CPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineContext:
-    """What an engine is told beside the settings.
+    """What an engine factory receives besides the settings.
 
     Attributes:
         num_threads: threads per batch, for engines on CPUs.
-        cache_dir: folder where an engine may keep what it compiled.
+        cache_dir: folder in which an engine may keep compiled models.
     """
 
     num_threads: int
@@ -41,15 +41,15 @@ class EngineContext:
 
 
 EngineFactory = Callable[[ClassifySettings, EngineContext], EmotionClassifier]
-"""Gives a classifier ready to use. Raises `EngineUnavailableError` when package or hardware is not there, `ModelError`
-when the model cannot be used, and `ConfigError` when the settings do not fit it."""
+"""Returns a classifier that is ready to use. Raises `EngineUnavailableError` when its package or hardware is missing,
+`ModelError` when the model cannot be used, and `ConfigError` when the settings do not fit the model."""
 
 
 def model_path(settings: ClassifySettings) -> Path:
-    """The model file of the settings, or that inside this package in the precision for a CPU that they ask for.
+    """The model file named by the settings, or the packaged variant for the requested precision on a CPU.
 
-    `auto` is INT8 where the processor has instructions for it (and where that was measured to be faster, when the
-    engine opens it). FP16 is a matter of GPUs, which are given it as they want it: here it is the FP32 file.
+    With precision `auto` this is INT8 where the processor has instructions for it; `open_engine` also measures whether
+    it is faster. FP16 is for GPUs, whose engines convert the model themselves: here it means the FP32 file.
     """
     if settings.model is not None:
         return settings.model
@@ -67,7 +67,7 @@ def _open_onnxruntime(settings: ClassifySettings, context: EngineContext) -> Emo
 
 
 def _faster_variant(context: EngineContext) -> Path:
-    """The packaged variant whose arithmetic is faster on this processor: measured once, then remembered."""
+    """The packaged variant that is faster on this processor; measured once, then read from the cache."""
     variants: tuple[PackagedVariant, ...] = ("fp32", "int8")
     paths = {variant: path for variant in variants if (path := packaged_variant_path(variant)).is_file()}
 
@@ -98,27 +98,33 @@ BUILT_IN: dict[str, EngineFactory] = {
 
 
 def open_engine(name: str, settings: ClassifySettings, context: EngineContext) -> EmotionClassifier:
-    """The classifier on the engine of this name; see `EngineFactory` for what it raises.
+    """Open the engine of this name.
 
     Raises:
-        ConfigError: nobody knows the name, or the package's engine cannot be loaded.
+        ConfigError: the name is unknown, or the plugin cannot be loaded.
+        EngineUnavailableError, ModelError: see `EngineFactory`.
     """
     if name in BUILT_IN:
         return BUILT_IN[name](settings, context)
     found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in found:
         known = ", ".join(sorted({"auto", *BUILT_IN, *found}))
-        raise ConfigError(f"there is no engine {name!r} (classify.engine): expected one of {known}; is it installed?")
+        raise ConfigError(f"unknown classify.engine {name!r}: expected one of {known}; is its package installed?")
     try:
         factory: EngineFactory = found[name].load()
     except Exception as exc:
-        raise ConfigError(f"the engine {name!r} of {found[name].value} cannot be loaded: {exc}") from exc
+        raise ConfigError(f"cannot load engine {name!r} from {found[name].value}: {exc}") from exc
     return factory(settings, context)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """Which engine `auto` takes here, and why the ones before it are not taken."""
+    """The engine that `auto` selects on this machine, and why the preferred ones were skipped.
+
+    Attributes:
+        name: the selected engine.
+        passed_over: engine → why it cannot be used here.
+    """
 
     name: str
     passed_over: dict[str, str]
@@ -129,7 +135,7 @@ class EngineChoice:
 
 
 def choose_engine() -> EngineChoice:
-    """The first engine for a GPU whose package and GPU are here, else the one for CPUs."""
+    """Select the first GPU engine whose package and GPU are present, else ONNX Runtime on the CPU."""
     passed_over: dict[str, str] = {}
     for name in TRT_NAMES:
         try:
@@ -142,12 +148,12 @@ def choose_engine() -> EngineChoice:
 
 
 def check_available(name: TrtName) -> str:
-    """What an engine for a GPU would run on, in words.
+    """Check that a GPU engine can run here, and describe what it would run on.
 
     Raises:
-        EngineUnavailableError: its package or a fitting GPU is not here.
+        EngineUnavailableError: its package or a supported GPU is missing.
     """
-    gpu = find_gpu()  # first: without a GPU the package would be 80 MB of memory for nothing
+    gpu = find_gpu()  # first, because importing the package takes 80 MB of memory
     package = load_package(name)
     if not package.runs_on(gpu.compute_capability):
         raise EngineUnavailableError(f"does not run on {gpu}", engine=name)

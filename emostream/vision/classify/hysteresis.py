@@ -1,4 +1,4 @@
-"""Names the emotion a followed face shows, so that the name does not flicker: hysteresis in time."""
+"""The named (dominant) emotion of each track, with hysteresis in time so that it does not flicker."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from emostream.domain.event import UNKNOWN, QualityFlag
 
-# One flag is a warning and the scores are still worth naming; two together (small and blurred, dark and turned away)
-# leave the classifier little to see.
+# One flag is a warning and the scores still say something; two together (small and blurred, dark and turned away) leave
+# the classifier too little to see.
 _TOO_MANY_FLAGS = 2
 
 
@@ -22,7 +22,7 @@ class _State:
     bad_since: float | None = None
 
     def not_after(self, pts_seconds: float) -> None:
-        """Time went back in the source: what it waits for begins anew."""
+        """The source's time went back: restart the pending intervals."""
         self.changed_at = min(self.changed_at, pts_seconds)
         if self.challenger:
             self.challenged_at = min(self.challenged_at, pts_seconds)
@@ -30,17 +30,17 @@ class _State:
 
 
 class EmotionHysteresis:
-    """The name per track. One per stream; not thread-safe.
+    """Keeps the dominant emotion per track. One per stream; not thread-safe.
 
-    Another emotion takes over when it is more probable by `margin`, or more probable at all for `hold_seconds` without
-    a break; and in no case sooner than `hold_seconds` after the last change. So a name lives at least that long, and an
-    emotion that comes to stay is named after at most `hold_seconds`.
+    Another emotion takes over when its probability is higher by `margin`, or higher at all for `hold_seconds` without a
+    break, and never within `hold_seconds` of the last change. So each name lasts at least `hold_seconds`, and an
+    emotion that persists is named after at most `hold_seconds`.
 
-    Where the picture is too bad, the name stays for `hold_seconds` and is `unknown` then; the first good picture ends
-    that. A face that is bad from the beginning is unknown from the beginning.
+    While quality is too low (see `is_too_bad`) the name is kept for `hold_seconds` and then becomes `unknown`; the
+    first usable crop ends that. A track that starts with unusable crops starts as `unknown`.
 
     Args:
-        hold_seconds: as above; 0 names the most probable emotion of every frame.
+        hold_seconds: see above; 0 names the most probable emotion of every frame.
         margin: difference of probabilities, 0…1.
     """
 
@@ -51,7 +51,7 @@ class EmotionHysteresis:
             raise ValueError(f"expected margin in 0…1, got {margin}")
         self.hold_seconds = hold_seconds
         self.margin = margin
-        """Both may be changed at any time; the names of tracks go on."""
+        """Both may be changed while running; tracks keep their names."""
         self._states: dict[int, _State] = {}
 
     def name(
@@ -63,14 +63,17 @@ class EmotionHysteresis:
         quality: Sequence[QualityFlag],
         pts_seconds: float,
     ) -> str:
-        """The name after this frame.
+        """The dominant emotion of a track after this frame.
 
         Args:
-            track_id: whose face.
+            track_id: the track.
             probabilities: smoothed, one per label.
             labels: the model's classes.
-            quality: the flags of this frame.
+            quality: the quality flags of this frame.
             pts_seconds: time in the source.
+
+        Returns:
+            One of `labels`, or `unknown`.
         """
         state = self._states.get(track_id)
         leader = labels[max(range(len(labels)), key=probabilities.__getitem__)]
@@ -92,12 +95,12 @@ class EmotionHysteresis:
         return state.name
 
     def forget(self, track_ids: Iterable[int]) -> None:
-        """Drop the state of tracks that ended; unknown ids are fine."""
+        """Drop the state of tracks that ended; unknown ids are ignored."""
         for track_id in track_ids:
             self._states.pop(track_id, None)
 
     def __len__(self) -> int:
-        """How many tracks are remembered."""
+        """Number of tracks with state."""
         return len(self._states)
 
     def _takes_over(self, state: _State, leader: str, *, lead: float, pts_seconds: float) -> bool:
@@ -117,7 +120,7 @@ class EmotionHysteresis:
 
 
 def is_too_bad(quality: Sequence[QualityFlag]) -> bool:
-    """Whether too much is wrong with the picture of a face to name an emotion.
+    """Whether a face has too many quality flags to name an emotion.
 
     >>> is_too_bad(["small"]), is_too_bad(["small", "blurred"])
     (False, True)

@@ -1,4 +1,4 @@
-"""The classifier the settings ask for."""
+"""Opens the classifier that the settings name."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ logger = logging.getLogger(__name__)
 def load_classifier(
     settings: ClassifySettings, *, num_threads: int = 1, cache_dir: Path | None = None
 ) -> EmotionClassifier:
-    """A classifier ready to use, on the engine of the settings.
+    """Open a classifier on the engine that the settings name.
 
     Args:
-        settings: which model and engine, and how large batches may be.
-        num_threads: threads per batch; more than one pays only where a single stream has idle cores.
-        cache_dir: folder of compiled engines; None means that of the model store's defaults.
+        settings: model, engine and largest batch size.
+        num_threads: threads per batch; more than one pays off only where a single stream has idle cores.
+        cache_dir: folder of compiled engines; None means the default folder of the model store.
 
     Raises:
-        EngineUnavailableError: the engine's package or hardware is not here; never with `auto`.
-        ModelUnavailableError: the file or its manifest does not exist.
-        ManifestError: they are damaged, foreign, or do not fit each other.
-        ConfigError: there is no such engine, or the model does not allow what the settings ask for.
+        EngineUnavailableError: the engine's package or hardware is missing; never raised with engine `auto`.
+        ModelUnavailableError: the model file or its manifest does not exist.
+        ManifestError: they are damaged, of another model, or do not match each other.
+        ConfigError: the engine is unknown, or the settings ask for more than the model allows.
     """
     context = EngineContext(num_threads=num_threads, cache_dir=cache_dir or ModelSettings().cache_dir)
     classifier = _open(settings, context)
@@ -37,7 +37,7 @@ def load_classifier(
         raise ConfigError(
             f"model {classifier.manifest.name} allows batches of {allowed}, settings ask for "
             f"{settings.max_batch_size}; set classify.max_batch_size to at most {allowed}, or export the model again "
-            "with a larger one"
+            "with a larger max_batch_size"
         )
     return classifier
 
@@ -46,12 +46,12 @@ def _open(settings: ClassifySettings, context: EngineContext) -> EmotionClassifi
     if settings.engine != "auto":
         return open_engine(settings.engine, settings, context)
     chosen = choose_engine().name
-    logger.info("engine %s", chosen)
+    logger.info("using engine %s", chosen)
     if chosen == DEFAULT_ENGINE:
         return open_engine(chosen, settings, context)
     try:
         return open_engine(chosen, settings, context)
     except (ModelError, ConfigError) as exc:
-        # The GPU would be faster, but a service that works matters more; `doctor` and this line say what is wrong.
-        logger.warning("engine %s cannot be used, %s takes its place: %s", chosen, DEFAULT_ENGINE, exc)
+        # A slower engine is better than a service that does not start; `emostream doctor` shows the reason as well.
+        logger.warning("engine %s cannot be used, falling back to %s: %s", chosen, DEFAULT_ENGINE, exc)
         return open_engine(DEFAULT_ENGINE, settings, context)

@@ -1,19 +1,20 @@
-"""Pure: which frames of an overloaded live stream are classified."""
+"""Load shedding: which frames of an overloaded live stream are classified."""
 
 from __future__ import annotations
 
 LATE_SECONDS = 0.12
-"""A frame that waited longer than this, three intervals of 25 frames per second, says that there is too much work."""
-_CALM_SECONDS = 2.0  # without a late frame before more is taken on again
-_SETTLE_SECONDS = 0.5  # before a change can be judged: what waits already was taken on before it
+"""A frame that waited longer than three intervals at 25 frames per second means that the machine is overloaded."""
+_CALM_SECONDS = 2.0  # without a late frame before the load is raised again
+_SETTLE_SECONDS = 0.5  # before a change can be judged: frames that already wait were accepted under the old step
 _MAX_STEP = 8
 
 
 class LoadShedding:
-    """Gives up scores before frames: of a stream whose frames wait too long only every 2nd, 4th, 8th is classified.
+    """Classifies only every 2nd, 4th or 8th frame of a late stream, before frames have to be dropped.
 
-    Frames in between keep the last scores of their faces, evenly spaced, and say so. The step doubles while frames are
-    late and halves after two seconds in which none was. One per stream; not thread-safe; time is a parameter.
+    Frames in between repeat the last scores of their faces and are marked as such in the event. The step doubles while
+    frames are late and halves after two seconds without a late one. One per stream; not thread-safe; time is a
+    parameter.
     """
 
     def __init__(self) -> None:
@@ -24,15 +25,15 @@ class LoadShedding:
 
     @property
     def step(self) -> int:
-        """One of this many frames is classified."""
+        """Every how many frames one is classified: 1, 2, 4 or 8."""
         return self._step
 
     def is_due(self, *, wait_seconds: float, now_seconds: float) -> bool:
         """Whether to classify the next frame.
 
         Args:
-            wait_seconds: how long it waited to be looked at.
-            now_seconds: a monotonic instant.
+            wait_seconds: how long the frame waited for processing.
+            now_seconds: monotonic time.
         """
         self._adapt(wait_seconds, now_seconds)
         self._num_since_due += 1

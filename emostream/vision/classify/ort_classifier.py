@@ -1,4 +1,4 @@
-"""The classifier on ONNX Runtime: the reference every other engine is compared with, and the default on CPU."""
+"""The classifier on ONNX Runtime: the default on CPUs, and the reference for all other engines."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from emostream.vision.engines.processor import has_int8_instructions
 from emostream.vision.models.manifest import ModelManifest, load_manifest
 
 Probabilities = npt.NDArray[np.float32]
-"""float32, n×len(labels), each row a distribution."""
+"""float32, n×len(labels); each row is a probability distribution."""
 
 _INPUT_TYPE, _OUTPUT_TYPE = "tensor(uint8)", "tensor(float)"
 _SUM_TOLERANCE = 1e-3  # what EmotionScores allows
 
 
 class OrtClassifier:
-    """A model file with its manifest, on the CPU. Thread-safe; `close` must not race with `classify`."""
+    """A model file and its manifest, run on the CPU. Thread-safe, except that `close` must not overlap `classify`."""
 
     def __init__(self, model_path: Path, *, max_batch_size: int | None = None, num_threads: int = 1) -> None:
         """Load the model, check it against its manifest and run it once.
 
         Args:
             model_path: ONNX file; its manifest lies beside it.
-            max_batch_size: split batches larger than this; None means what the manifest allows.
+            max_batch_size: split batches larger than this; None means the manifest's maximum.
             num_threads: threads per call. One is best where several streams share the cores.
 
         Raises:
-            ModelUnavailableError: a file does not exist.
-            ManifestError: the files are damaged, foreign, or do not fit each other.
+            ModelUnavailableError: the model file or its manifest does not exist.
+            ManifestError: they are damaged, of another model, or do not match each other.
         """
         self._path = model_path
         self._manifest = load_manifest(model_path)
         if self._manifest.layout == "vnni" and not has_int8_instructions():
             raise ManifestError(
-                f"model file {model_path} needs a processor with instructions for 8-bit numbers (VNNI, or ARM's dot "
-                "product), which this one has not; use the FP32 variant (classify.precision: fp32), or export INT8 "
+                f"model file {model_path} needs a processor with 8-bit dot product instructions (x86 VNNI or ARM), "
+                "which this one lacks; use the FP32 variant (classify.precision: fp32), or export INT8 "
                 "with --int8-layout cpu"
             )
         self._max_batch_size = min(max_batch_size or self._manifest.max_batch_size, self._manifest.max_batch_size)
@@ -52,20 +52,20 @@ class OrtClassifier:
 
     @property
     def manifest(self) -> ModelManifest:
-        """The contract of the loaded model."""
+        """The manifest of the loaded model."""
         return self._manifest
 
     @property
     def wanted_batch_size(self) -> int:
-        """On a CPU a crop costs the same in every batch (docs/decisions/0010)."""
+        """1: on a CPU a crop costs the same in every batch (docs/decisions/0010)."""
         return 1
 
     def classify(self, crops: npt.NDArray[np.uint8]) -> Probabilities:
-        """Probabilities by the manifest's first output, what events carry; see `EmotionClassifier`."""
+        """Probabilities of the manifest's first output, the one in events; see `EmotionClassifier.classify`."""
         return self._run(crops, self._manifest.outputs[:1])[0]
 
     def classify_all(self, crops: npt.NDArray[np.uint8]) -> dict[str, Probabilities]:
-        """Probabilities by each output of the manifest, for evaluation."""
+        """Output name → probabilities, for each output of the manifest; used by evaluation."""
         return dict(zip(self._manifest.outputs, self._run(crops, self._manifest.outputs), strict=True))
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class OrtClassifier:
         self._session = None
 
     def __enter__(self) -> Self:
-        """Loaded already."""
+        """Return the classifier; it is loaded by the constructor."""
         return self
 
     def __exit__(
@@ -94,20 +94,20 @@ class OrtClassifier:
         batches = (crops[start : start + self._max_batch_size] for start in range(0, len(crops), self._max_batch_size))
         try:
             parts = [session.run(list(outputs), {self._manifest.input_name: batch}) for batch in batches]
-        except Exception as exc:  # ONNX Runtime's own classes are many and not public
+        except Exception as exc:  # ONNX Runtime's exception classes are many and not public
             raise InferenceError(f"{self._manifest.name} failed on {len(crops)} crops: {_first_line(exc)}") from exc
         results = [np.concatenate(of_output) for of_output in zip(*parts, strict=True)]
         for name, result in zip(outputs, results, strict=True):
             if not np.isfinite(result).all():
-                raise InferenceError(f"{self._manifest.name} gave values that are not finite in output {name}")
+                raise InferenceError(f"{self._manifest.name} returned non-finite values in output {name}")
         return results
 
     def _open_session(self, num_threads: int) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors reach the caller as exceptions; warnings speak of the exporter
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads must not burn a core
+        options.log_severity_level = 3  # errors reach the caller as exceptions; warnings concern the exporter
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads must not use a core
         try:
             return onnxruntime.InferenceSession(str(self._path), options, providers=["CPUExecutionProvider"])
         except Exception as exc:  # as above
@@ -123,7 +123,7 @@ class OrtClassifier:
         if given.type != _INPUT_TYPE or len(given.shape) != 3 or _differs(given.shape[1:], (size, size)):
             raise self._misfit(f"input {_INPUT_TYPE} n×{size}×{size}", f"{given.type} {given.shape}")
         if isinstance(given.shape[0], int):
-            raise self._misfit("any number of crops at once", f"always {given.shape[0]}")
+            raise self._misfit("a variable batch size", f"a fixed one of {given.shape[0]}")
         available = {value.name: value for value in session.get_outputs()}
         if missing := [name for name in manifest.outputs if name not in available]:
             raise self._misfit(f"outputs {', '.join(manifest.outputs)}", f"no output {', '.join(missing)}")
@@ -135,12 +135,12 @@ class OrtClassifier:
             raise self._misfit(f"labels {', '.join(manifest.labels)}", ", ".join(map(str, labels)))
 
     def _check_outputs(self) -> None:
-        """Run once: shapes the graph does not declare, and whether rows are distributions, show only then."""
+        """Run once: only this shows undeclared shapes and whether rows are probability distributions."""
         size = self._manifest.input_size_pixels
         try:
             by_output = self.classify_all(np.full((2, size, size), 128, dtype=np.uint8))
         except InferenceError as exc:
-            raise self._misfit("a model that runs", str(exc)) from exc
+            raise self._misfit("a model that can be run", str(exc)) from exc
         expected = (2, len(self._manifest.labels))
         for name, result in by_output.items():
             if result.shape != expected:
@@ -151,7 +151,7 @@ class OrtClassifier:
     def _misfit(self, expected: str, got: str) -> ManifestError:
         return ManifestError(
             f"model file {self._path}: expected {expected}, got {got}; export the model again with "
-            "`python -m training.export`, or name another",
+            "`python -m training.export`, or use another model file",
         )
 
 

@@ -1,4 +1,4 @@
-"""Which ONNX model an engine is compiled from, and which one it is compared with."""
+"""The variants of the packaged emotion model, and the one that an engine is compiled from."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ PACKAGED_VARIANTS: dict[PackagedVariant, str] = {
     "fp16": "emotions-fp16.onnx",
     "int8-tensorrt": "emotions-int8-tensorrt.onnx",
 }
-"""Variant → file in `emostream/models`; `python -m training.export --all` writes these names."""
+"""Variant → file in `emostream/models`, as written by `python -m training.export --all`."""
 
 
 def packaged_variant_path(variant: PackagedVariant) -> Path:
-    """Where a variant of the model inside this package lies, or would: not every variant ships."""
+    """Path of a packaged variant. The file may not exist: not every variant ships."""
     return Path(str(files("emostream.models").joinpath(PACKAGED_VARIANTS[variant])))
 
 
 @dataclass(frozen=True, slots=True)
 class PackagedModel:
-    """What an engine is compiled from.
+    """The model that a TensorRT engine is compiled from.
 
     Attributes:
-        manifest: of the model, with the precision of the engine.
-        onnx_model: the model in that precision.
+        manifest: the model's manifest, with the engine's precision.
+        onnx_model: the serialised ONNX model in that precision.
         reference: the model file that ONNX Runtime runs for comparison; its manifest lies beside it.
-        is_derived: whether the model was made from the reference just now, so that no export has proved it.
+        is_derived: whether the model was just converted from the reference, so that no export has verified it.
     """
 
     manifest: ModelManifest
@@ -49,15 +49,15 @@ class PackagedModel:
 
 
 def engine_source(settings: ClassifySettings) -> PackagedModel:
-    """The model that the settings name, in the precision that they ask for; FP16 when they leave it open.
+    """The model that the settings name, in the precision that they ask for; FP16 when precision is `auto`.
 
-    FP16 is made from the FP32 variant, by the same conversion that the export uses. INT8 needs the ranges of real crops
-    and so a variant that was exported for TensorRT.
+    FP16 is converted from the FP32 variant as in the export. INT8 needs activation ranges of real crops, and so a
+    variant that was exported for TensorRT.
 
     Raises:
         ModelUnavailableError: a file does not exist.
-        ManifestError: it is damaged, or cannot be converted.
-        ConfigError: the model does not come in this precision.
+        ManifestError: a file is damaged, or cannot be converted.
+        ConfigError: the model does not exist in this precision.
     """
     path = settings.model or packaged_variant_path("int8-tensorrt" if settings.precision == "int8" else "fp32")
     if settings.model is None and not path.is_file():
@@ -69,7 +69,7 @@ def engine_source(settings: ClassifySettings) -> PackagedModel:
     wanted = _wanted_precision(settings, manifest, path)
     if manifest.precision == "int8" and manifest.layout != "tensorrt":
         raise ConfigError(
-            f"model {path} is INT8 laid out for CPUs, which TensorRT refuses; set classify.model to the FP32 variant, "
+            f"model {path} is INT8 for CPUs, which TensorRT does not accept; set classify.model to the FP32 variant, "
             "or to one made by `python -m training.export --variant int8-tensorrt`"
         )
     reference = path if settings.model is not None else packaged_variant_path("fp32")

@@ -1,7 +1,7 @@
-"""Pure: how far two variants of a model are apart on the same crops, and the one policy of how far they may be.
+"""Measures how much two variants of a model differ on the same crops, and holds the allowed differences.
 
-Every conversion is held to it: the export by `training/`, `emostream models verify`, and each compiled engine before it
-is used.
+Every conversion is checked against it: the export in `training/`, `emostream models verify`, and each compiled engine
+before its first use.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy.typing as npt
 from emostream.errors import ManifestError
 
 Probabilities = npt.NDArray[np.floating]
-"""n×labels, each row a distribution."""
+"""n×labels; each row is a probability distribution."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far two variants of a model are apart, over all their outputs.
+    """The differences between two variants of a model, over all their outputs.
 
     Attributes:
-        argmax_agreement: share of crops with the same answer, of the output where it is lowest.
-        max_difference: largest difference of a probability.
+        argmax_agreement: share of crops with the same most probable label, of the output where it is lowest.
+        max_difference: largest absolute difference of a probability.
         mean_difference: mean absolute difference of the probabilities.
-        num_crops: crops compared.
+        num_crops: number of crops compared.
     """
 
     argmax_agreement: float
@@ -37,35 +37,35 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """What a conversion may change."""
+    """The differences that a conversion may cause."""
 
     min_argmax_agreement: float
     max_difference: float
 
     def allows(self, parity: Parity) -> bool:
-        """Whether these two variants count as the same model; never for a NaN."""
+        """Whether the variants count as the same model. False where a value is NaN."""
         return parity.argmax_agreement >= self.min_argmax_agreement and parity.max_difference <= self.max_difference
 
 
 TOLERANCES = {
-    # The same arithmetic in another order, with weights rounded to eleven bits. A crop on the edge between two classes
-    # may tip over.
+    # The same arithmetic in another order, with weights rounded to eleven bits. The answer for a crop near the boundary
+    # between two classes may change.
     "fp32": Tolerance(min_argmax_agreement=0.997, max_difference=0.01),
     # Eleven bits of precision through a dozen layers.
     "fp16": Tolerance(min_argmax_agreement=0.995, max_difference=0.05),
-    # Eight bits: single crops may move far, most do not.
+    # Eight bits: a few crops may change a lot, most hardly change.
     "int8": Tolerance(min_argmax_agreement=0.985, max_difference=0.5),
 }
-"""Precision of the form that is compared with FP32 → what it may change."""
+"""Precision of the variant that is compared with FP32 → allowed differences."""
 
 
 def compare(reference: Sequence[Probabilities], other: Sequence[Probabilities], *, min_margin: float = 0.0) -> Parity:
-    """Measure the distance of two results, output by output, on the same n ≥ 1 crops.
+    """Measure the differences between two results, output by output, on the same n ≥ 1 crops.
 
     Args:
-        reference: one array for each output.
-        other: the same of the other variant.
-        min_margin: crops whose two best answers are less than this apart do not count for the agreement.
+        reference: one array per output.
+        other: the same for the other variant.
+        min_margin: crops whose two highest probabilities differ by less do not count for the agreement.
     """
     agreements, differences = [], []
     for before, after in zip(reference, other, strict=True):
@@ -83,15 +83,15 @@ def compare(reference: Sequence[Probabilities], other: Sequence[Probabilities], 
 
 
 def require_parity(parity: Parity, *, precision: str, what: str) -> None:
-    """Stop a conversion that changed the model too much.
+    """Reject a conversion that changed the model too much.
 
     Args:
-        parity: its distance from the reference.
+        parity: its differences from the reference.
         precision: of the converted variant.
-        what: names it in the message, for example "the fp16 model".
+        what: names the variant in the message, for example "the fp16 model".
 
     Raises:
-        ManifestError: outside the tolerance of this precision.
+        ManifestError: a difference is larger than this precision allows.
     """
     tolerance = TOLERANCES[precision]
     if not tolerance.allows(parity):

@@ -1,6 +1,6 @@
-"""Pure: pictures of faces → the uint8 batch a model takes. Training, evaluation and serving all come through here.
+"""Converts pictures of faces to the uint8 batch that a model takes. Training, evaluation and serving all use it.
 
-Normalisation is inside the model's graph (decision D4), so what remains is framing and layout, and it exists once.
+Normalisation is part of the model's graph, so only framing and layout remain.
 """
 
 from __future__ import annotations
@@ -12,11 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 CROP_SIZE_PIXELS = 64
-"""Side of a crop. FER2013 has 48 pixels; 64 keeps detail of better sources and divides by 2 four times."""
+"""Side of a crop. FER2013 pictures have 48 pixels; 64 keeps detail of better sources and can be halved four times."""
 
 
 def crop_from_picture(picture: npt.NDArray[np.uint8], *, size: int = CROP_SIZE_PIXELS) -> npt.NDArray[np.uint8]:
-    """A gray picture framed like FER2013 (uint8, H×W) → one crop (uint8, size×size), by bilinear resampling."""
+    """Resize a gray picture framed like FER2013 (uint8, H×W) to a crop (uint8, size×size).
+
+    Enlarges bilinearly and shrinks by area averaging. Returns the picture itself when it has the right size.
+
+    Raises:
+        ValueError: the picture is not a two-dimensional uint8 array.
+    """
     if picture.ndim != 2 or picture.dtype != np.uint8:
         raise ValueError(f"expected a gray uint8 picture H×W, got {picture.dtype} {picture.shape}")
     if picture.shape == (size, size):
@@ -29,7 +35,7 @@ def crop_from_picture(picture: npt.NDArray[np.uint8], *, size: int = CROP_SIZE_P
 def batch_from_pictures(
     pictures: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8], *, size: int = CROP_SIZE_PIXELS
 ) -> npt.NDArray[np.uint8]:
-    """Gray pictures framed like FER2013 → uint8 batch n×size×size, C order, host memory."""
+    """Gray pictures framed like FER2013 → uint8 batch, n×size×size, C order, host memory."""
     if len(pictures) == 0:
         return np.empty((0, size, size), dtype=np.uint8)
     return np.stack([crop_from_picture(picture, size=size) for picture in pictures])

@@ -1,4 +1,4 @@
-"""Pure: measurements on a crop and its face that say when the scores deserve less trust."""
+"""Quality flags: measurements on a face and its crop that mark scores as less reliable."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import numpy.typing as npt
 from emostream.domain.event import QualityFlag
 from emostream.domain.face import Face
 
-# The training pictures have 48 pixels; from a face of less than that height the classifier sees enlarged blur.
+# The training pictures have 48 pixels; a smaller face reaches the classifier as an enlarged blur.
 SMALL_BELOW_PIXELS = 40.0
-# Mean level of a full-range crop. Half a per cent of the FER2013 Training pictures are darker.
+# Mean gray level of a full-range crop. 0.5 % of the FER2013 Training pictures are darker.
 DARK_BELOW_LEVEL = 48.0
-# Fewer than half a per cent of the FER2013 Training pictures are less sharp; after a Gaussian blur of one pixel a
-# quarter of them are, after one of two pixels nearly all.
+# Less than 0.5 % of the FER2013 Training pictures are less sharp; after a Gaussian blur of one pixel a quarter of them
+# are, after one of two pixels nearly all.
 BLURRED_BELOW_SHARPNESS = 0.1
-# In eye distances: 0 is frontal, at 0.5 the nose tip stands before an eye; the heads that turn in the test clips pass
-# 0.3 where their far eye is about to vanish.
+# In eye distances: 0 is frontal, at 0.5 the tip of the nose is in front of one eye; heads that turn in the test clips
+# pass 0.3 shortly before their far eye disappears.
 PROFILE_BEYOND_TURN = 0.3
-# Contrast around both eyes, or around the mouth, as a share of that of the inner face: a mask, sunglasses or a hand
-# shows less than a face does. One per cent each of the FER2013 Training pictures show less. Patterned cloth passes.
-# What it finds: python -m tests.benchmarks.occlusion
+# Contrast around both eyes, or around the mouth, as a share of the contrast of the inner face: a mask, sunglasses or a
+# hand shows less than a face does. One per cent each of the FER2013 Training pictures show less. Patterned cloth is not
+# detected. Measured by: python -m tests.benchmarks.occlusion
 EYES_COVERED_BELOW_CONTRAST = 0.34
 MOUTH_COVERED_BELOW_CONTRAST = 0.41
 
-# Where a crop of side 1 shows a face's box (`vision/detect/align.py` puts it there; a test compares), and how far from
-# the points and where in the crop contrast is measured.
+# Where a crop of side 1 shows the face's box (as placed by `vision/detect/align.py`; a test compares them), and the
+# windows around the landmarks in which contrast is measured.
 _BOX_CENTRE = complex(32.0, 33.05) / 64
 _BOX_SIDES = 108.3 / 64
 _EYE_REACH = (4 / 64, 3 / 64)
 _MOUTH_REACH = (11 / 64, 6 / 64)
 _INNER_FACE = (complex(32, 37) / 64, (20 / 64, 23 / 64))
-_MIN_WINDOW_PIXELS = 9  # less of a window is inside the crop only where a landmark is far off: no evidence
+_MIN_WINDOW_PIXELS = 9  # a smaller part of the window is inside only where a landmark is far off, which proves nothing
 
 
 def quality_flags(face: Face, crop: npt.NDArray[np.uint8]) -> tuple[QualityFlag, ...]:
-    """What is wrong with this face, in a fixed order; empty when nothing is.
+    """The quality flags of a face, in a fixed order; empty when it has none.
 
     Args:
         face: in pixels of its frame.
@@ -54,7 +54,7 @@ def quality_flags(face: Face, crop: npt.NDArray[np.uint8]) -> tuple[QualityFlag,
         flags.append("dark")
     if turn(face) > PROFILE_BEYOND_TURN:
         flags.append("profile")
-    if "blurred" not in flags and _is_covered(face, crop):  # blur takes contrast from small things first
+    if "blurred" not in flags and _is_covered(face, crop):  # blur reduces the contrast of small details first
         flags.append("occluded")
     return tuple(flags)
 
@@ -65,9 +65,9 @@ def _is_covered(face: Face, crop: npt.NDArray[np.uint8]) -> bool:
 
 
 def covered_measures(face: Face, crop: npt.NDArray[np.uint8]) -> tuple[float, float]:
-    """Contrast around the eyes (of the one that shows more) and around the mouth, as shares of that of the inner face.
+    """Contrast around the eyes (of the eye with more) and around the mouth, as shares of the inner face's contrast.
 
-    Infinite where it cannot be told: on a flat picture, or when the point lies outside.
+    Infinite where it cannot be measured: on a flat picture, or when the landmark lies outside the crop.
     """
     reference = _contrast(crop, *_INNER_FACE)
     if reference < 1:
@@ -79,7 +79,7 @@ def covered_measures(face: Face, crop: npt.NDArray[np.uint8]) -> tuple[float, fl
 
 
 def points_in_crop(face: Face) -> list[complex]:
-    """The landmarks in a crop of side 1; real is x, imaginary y."""
+    """The five landmarks in a crop of side 1, as complex numbers x + y·i."""
     x0, y0, x1, y1 = face.box_xyxy
     points = [complex(x, y) for x, y in face.landmarks]
     along = points[1] - points[0]
@@ -90,7 +90,7 @@ def points_in_crop(face: Face) -> list[complex]:
 
 
 def _contrast(crop: npt.NDArray[np.uint8], point: complex, reach: tuple[float, float]) -> float:
-    """The standard deviation of the levels around a point of the crop; infinite where too little of it is inside."""
+    """Standard deviation of the gray levels around a point of the crop; infinite where too little of it is inside."""
     side = len(crop)
     left, right = (min(max(round(side * (point.real + sign * reach[0])), 0), side) for sign in (-1, 1))
     top, bottom = (min(max(round(side * (point.imag + sign * reach[1])), 0), side) for sign in (-1, 1))
@@ -101,7 +101,7 @@ def _contrast(crop: npt.NDArray[np.uint8], point: complex, reach: tuple[float, f
 
 
 def sharpness(crop: npt.NDArray[np.uint8]) -> float:
-    """How much of a crop's contrast is fine detail: mean absolute Laplacian over the standard deviation."""
+    """Fine detail relative to contrast: the crop's mean absolute Laplacian over its standard deviation."""
     _, deviation = cv2.meanStdDev(crop)
     return _sharpness(crop, contrast=float(deviation[0, 0]))
 
@@ -113,7 +113,7 @@ def _sharpness(crop: npt.NDArray[np.uint8], *, contrast: float) -> float:
 
 
 def turn(face: Face) -> float:
-    """How far the nose tip is from the middle between the eyes, in eye distances along their line; 0 is frontal."""
+    """Distance of the nose tip from the middle between the eyes, along the eye line, in eye distances; 0 is frontal."""
     (left_x, left_y), (right_x, right_y), (nose_x, nose_y) = face.landmarks[:3]
     eye_x, eye_y = right_x - left_x, right_y - left_y
     squared = eye_x * eye_x + eye_y * eye_y

@@ -1,4 +1,4 @@
-"""Probabilities over the recent past of each track, by exponential smoothing in time."""
+"""Exponential smoothing in time of each track's probabilities."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ class _State:
 
 
 class EmotionSmoother:
-    """Smooths the probabilities of each track by a time constant, not by frames. One per stream; not thread-safe.
+    """Smooths each track's probabilities with a time constant in seconds. One per stream; not thread-safe.
 
-    After `time_constant_seconds` a new value has 63 % of the weight, however many frames came in between: two steps of
-    half the time are one step of the whole. Each result is a mean of distributions, so it is one.
+    After `time_constant_seconds` a new value has 63 % of the weight, independent of the frame rate: two steps of half
+    the time equal one step of the whole. Each result is a mean of distributions and so a distribution itself.
 
     Args:
-        time_constant_seconds: time constant; 0 returns every value as it came.
+        time_constant_seconds: 0 disables smoothing.
     """
 
     def __init__(self, *, time_constant_seconds: float) -> None:
         if time_constant_seconds < 0:
             raise ValueError(f"expected time_constant_seconds ≥ 0, got {time_constant_seconds}")
         self.time_constant_seconds = time_constant_seconds
-        """May be changed at any time; states of tracks go on."""
+        """May be changed while running; tracks keep their state."""
         self._states: dict[int, _State] = {}
 
     def smooth(
         self, track_id: int, probabilities: npt.NDArray[np.floating], *, pts_seconds: float
     ) -> npt.NDArray[np.float64]:
-        """The smoothed probabilities of this track after this frame; the first value of a track stands for itself."""
+        """The smoothed probabilities of a track after this frame; the first value of a track is returned unchanged."""
         current = np.array(probabilities, dtype=np.float64)
         state = self._states.get(track_id)
         if state is None:
@@ -48,12 +48,12 @@ class EmotionSmoother:
         return state.probabilities.copy()
 
     def forget(self, track_ids: Iterable[int]) -> None:
-        """Drop the state of tracks that ended; unknown ids are fine."""
+        """Drop the state of tracks that ended; unknown ids are ignored."""
         for track_id in track_ids:
             self._states.pop(track_id, None)
 
     def __len__(self) -> int:
-        """How many tracks are remembered."""
+        """Number of tracks with state."""
         return len(self._states)
 
     def _weight_of_new(self, elapsed_seconds: float) -> float:

@@ -19,7 +19,7 @@ from emostream.errors import InferenceError
 from emostream.vision.classify.ort_classifier import OrtClassifier
 from emostream.vision.classify.packaged_models import PackagedModel, engine_source
 from emostream.vision.classify.parity import Parity, compare, require_parity
-from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, reference_crops
+from emostream.vision.engines.reference_inputs import REFERENCE_MARGIN, reference_crops
 from emostream.vision.engines.trt.compile import (
     CompileReport,
     EngineRecipe,
@@ -39,15 +39,15 @@ Probabilities = npt.NDArray[np.float32]
 
 
 class TrtClassifier:
-    """A compiled model on the GPU. Thread-safe; `close` must not race with `classify`.
+    """A compiled model on the GPU. Thread-safe, except that `close` must not overlap `classify`.
 
-    A batch is cut into the sizes that the engine was compiled for. Each has kernels chosen for exactly that size and
-    one CUDA graph, so that a batch costs one launch; empty places of the last one are computed and thrown away.
+    Batches are split into the sizes that the engine was compiled for. Each size has its own tuned kernels and one CUDA
+    graph, so that a batch costs one launch. The last part is padded; results of the padding are discarded.
 
     Args:
         engine: closed with the classifier.
-        manifest: of the model it was compiled from.
-        batches: the sizes of its profiles, in growing order.
+        manifest: of the model that the engine was compiled from.
+        batches: the batch sizes of its profiles, ascending.
     """
 
     def __init__(self, engine: TrtEngine, *, manifest: ModelManifest, batches: Sequence[int]) -> None:
@@ -57,20 +57,20 @@ class TrtClassifier:
 
     @property
     def manifest(self) -> ModelManifest:
-        """The contract of the model."""
+        """The manifest of the model."""
         return self._manifest
 
     @property
     def wanted_batch_size(self) -> int:
-        """See `EmotionClassifier.wanted_batch_size`: a GPU computes a few crops as fast as one."""
+        """The second size compiled: a GPU computes a few crops as fast as one."""
         return next((size for size in self._batches if size > 1), 1)
 
     def classify(self, crops: npt.NDArray[np.uint8]) -> Probabilities:
-        """Probabilities by the manifest's first output, what events carry; see `EmotionClassifier`."""
+        """Probabilities of the manifest's first output, the one in events; see `EmotionClassifier.classify`."""
         return self.classify_all(crops)[self._manifest.outputs[0]]
 
     def classify_all(self, crops: npt.NDArray[np.uint8]) -> dict[str, Probabilities]:
-        """Probabilities by each output of the manifest, for comparison."""
+        """Output name → probabilities, for each output of the manifest; used for comparison."""
         size = self._manifest.input_size_pixels
         if crops.dtype != np.uint8 or crops.shape[1:] != (size, size):
             raise InferenceError(f"expected crops uint8 n×{size}×{size}, got {crops.dtype} {crops.shape}")
@@ -86,7 +86,7 @@ class TrtClassifier:
             start += rows
         for name, result in results.items():
             if not np.isfinite(result).all():
-                raise InferenceError(f"{self._manifest.name} gave values that are not finite in output {name}")
+                raise InferenceError(f"{self._manifest.name} returned non-finite values in output {name}")
         return results
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class TrtClassifier:
         self._engine.close()
 
     def __enter__(self) -> Self:
-        """Loaded already."""
+        """Return the classifier; it is loaded by the constructor."""
         return self
 
     def __exit__(
@@ -115,12 +115,12 @@ def _padded(crops: npt.NDArray[np.uint8], bucket: int) -> npt.NDArray[np.uint8]:
 def compile_classifier(
     name: TrtName, settings: ClassifySettings, *, cache_dir: Path, progress: Progress = logger.info
 ) -> CompileReport:
-    """Compile the classifier of the settings and prove it, as far as this machine can.
+    """Compile the classifier that the settings name and verify the engine, as far as this machine can.
 
     Raises:
-        EngineUnavailableError: the package is not installed, or it needs a GPU that is not there.
-        ModelError: the model cannot be used, or the engine answers differently from its reference.
-        ConfigError: settings that do not fit the model.
+        EngineUnavailableError: the package is not installed, or needs a GPU that is missing.
+        ModelError: the model cannot be used, or the engine's results differ from the reference.
+        ConfigError: the settings do not fit the model.
     """
     source = engine_source(settings)
     recipe = _recipe(source, settings)
@@ -135,12 +135,12 @@ def compile_classifier(
 
 
 def load_trt_classifier(name: TrtName, settings: ClassifySettings, *, cache_dir: Path) -> TrtClassifier:
-    """The classifier of the settings on the GPU; compiled first where it is not in the cache.
+    """Open the classifier that the settings name on the GPU; compile it first where it is not in the cache.
 
     Raises:
-        EngineUnavailableError: package or GPU is missing.
-        ModelError: the model cannot be used, or the engine answers differently from its reference.
-        ConfigError: settings that do not fit the model.
+        EngineUnavailableError: the package or a GPU is missing.
+        ModelError: the model cannot be used, or the engine's results differ from the reference.
+        ConfigError: the settings do not fit the model.
     """
     source = engine_source(settings)
     recipe = _recipe(source, settings)
@@ -149,10 +149,10 @@ def load_trt_classifier(name: TrtName, settings: ClassifySettings, *, cache_dir:
 
 
 def _recipe(source: PackagedModel, settings: ClassifySettings) -> EngineRecipe:
-    """One profile for each batch size, of exactly that size.
+    """One profile per batch size, each for exactly that size.
 
-    A single profile from 1 to the largest size would be tuned for one size in the middle, and every batch would be a
-    shape of its own to record a graph for. The weights are shared, so that further profiles cost little.
+    A single profile from 1 to the largest size would be tuned for one size in the middle, and every batch size would
+    need a graph of its own anyway. Profiles share the weights, so further ones cost little memory.
     """
     size, allowed = source.manifest.input_size_pixels, source.manifest.max_batch_size
     batches = sorted({min(batch, allowed) for batch in settings.batches})
@@ -171,7 +171,7 @@ def _prove_engine(source: PackagedModel, recipe: EngineRecipe, engine: TrtEngine
 
 
 def _prove_source(source: PackagedModel) -> Parity:
-    """Compare the model that is compiled with what it was made from, both in ONNX Runtime."""
+    """Compare the converted model with the model that it was converted from, both in ONNX Runtime."""
     with tempfile.TemporaryDirectory(prefix="emostream-") as folder:
         path = Path(folder) / source.reference.name
         path.write_bytes(source.onnx_model)
@@ -181,11 +181,11 @@ def _prove_source(source: PackagedModel) -> Parity:
 
 
 def _prove(classifier: TrtClassifier | OrtClassifier, source: PackagedModel, *, what: str) -> Parity:
-    """Compare with the reference on the golden crops; raises `ManifestError` when it does not match."""
+    """Compare with the reference on the reference crops. Raises `ManifestError` when the difference is too large."""
     crops = reference_crops(size=source.manifest.input_size_pixels)
     with OrtClassifier(source.reference) as reference:
         expected = reference.classify_all(crops)
     answers = classifier.classify_all(crops)
-    parity = compare(tuple(expected.values()), tuple(answers.values()), min_margin=GOLDEN_MARGIN)
+    parity = compare(tuple(expected.values()), tuple(answers.values()), min_margin=REFERENCE_MARGIN)
     require_parity(parity, precision=source.manifest.precision, what=what)
     return parity

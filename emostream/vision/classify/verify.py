@@ -1,4 +1,4 @@
-"""Compares every variant of the emotion model in this package with the FP32 variant, on the golden crops."""
+"""Compares each packaged variant of the emotion model with the FP32 variant, on the reference crops."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from emostream.errors import ModelError
 from emostream.vision.classify.ort_classifier import OrtClassifier, Probabilities
 from emostream.vision.classify.packaged_models import PACKAGED_VARIANTS, packaged_variant_path
 from emostream.vision.classify.parity import compare, require_parity
-from emostream.vision.engines.reference_inputs import GOLDEN_MARGIN, reference_crops
+from emostream.vision.engines.reference_inputs import REFERENCE_MARGIN, reference_crops
 from emostream.vision.engines.verify import VariantCheck, processor_milliseconds
 
 _BATCH_SIZE = 8
 
 
 def packaged_variants() -> list[Path]:
-    """The files of all variants that ship; the first is the reference, FP32."""
+    """Paths of all variants that ship; the first is the reference (FP32)."""
     others = (variant for variant in PACKAGED_VARIANTS if variant != "fp32")
     return [packaged_variant_path("fp32"), *(path for path in map(packaged_variant_path, others) if path.is_file())]
 
 
 def check_variants(paths: Sequence[Path]) -> list[VariantCheck]:
-    """Compare each variant with the first, which is measured as well.
+    """Compare each variant with the first one, whose speed is measured as well.
 
     Raises:
-        ModelError: the first cannot be used, so there is nothing to compare with.
+        ModelError: the first variant cannot be used, so there is no reference.
     """
     with OrtClassifier(paths[0]) as reference:
         crops = reference_crops(size=reference.manifest.input_size_pixels)
@@ -41,11 +41,11 @@ def _check(path: Path, expected: Sequence[Probabilities], *, version: str) -> Va
             manifest = classifier.manifest
             variant = manifest.precision if manifest.layout == "cpu" else f"{manifest.precision} for {manifest.layout}"
             crops = reference_crops(size=manifest.input_size_pixels)
-            parity = compare(expected, list(classifier.classify_all(crops).values()), min_margin=GOLDEN_MARGIN)
+            parity = compare(expected, list(classifier.classify_all(crops).values()), min_margin=REFERENCE_MARGIN)
             milliseconds = processor_milliseconds(lambda: classifier.classify_all(crops[:_BATCH_SIZE])) / _BATCH_SIZE
     except ModelError as exc:
         return VariantCheck("emotions", "?", path.name, size, problem=str(exc))
-    problem = "" if manifest.version == version else f"it is version {manifest.version}, the reference is {version}"
+    problem = "" if manifest.version == version else f"version {manifest.version}, but the reference is {version}"
     try:
         require_parity(parity, precision=manifest.precision, what=f"the {variant} variant")
     except ModelError as exc:

@@ -1,8 +1,9 @@
-"""Pure: a face → the aligned crop the classifier sees, framed as its training pictures are.
+"""Cuts the aligned crop of a face, framed like the classifier's training pictures.
 
-The classifier was trained on FER2013 pictures resized to the side its manifest names. The constants below say where the
-detector finds box and landmarks in such a picture of 64×64; a crop that puts a face's box there, turned upright by its
-landmarks, has the framing of FER2013 (`python -m training.framing` proves it). Other sides are the same crop, scaled.
+The classifier was trained on FER2013 pictures resized to the side that its manifest names. The constants below say
+where the detector finds box and landmarks in such a picture of 64×64 pixels. A crop that places a face's box there,
+turned upright by its landmarks, has the framing of FER2013 (`python -m training.framing` measures it). Other sides are
+scaled.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from emostream.vision.geometry.similarity import (
 )
 
 CROP_SIZE_PIXELS = 64
-"""The side that the template below is written for, and of a crop where nobody asks for another."""
+"""The side that the template below is given for, and the default side of a crop."""
 
 # Medians over 4,000 FER2013 Training pictures (a face was found in 3,846), made symmetric:
 #   python -m training.template --data ../shared/data/fer2013
-# CenterFace and YuNet learned their boxes from the same annotations (WIDER FACE), so both share them.
+# CenterFace and YuNet learned their boxes from the same annotations (WIDER FACE), so both use them.
 TEMPLATE_BOX = np.array([6.7, 4.2, 57.3, 61.9])
-"""x0, y0, x1, y1 of the box in a 64×64 crop, in pixels; pixel centres lie at whole numbers plus ½."""
+"""x0, y0, x1, y1 of the box in a 64×64 crop, in pixels; pixel centres are at whole numbers plus ½."""
 TEMPLATE_LANDMARKS = np.array([[20.5, 25.6], [43.5, 25.6], [32.0, 38.0], [22.9, 47.5], [41.1, 47.5]])
 """(x, y) of the five landmarks in a 64×64 crop, in pixels."""
 
@@ -42,16 +43,24 @@ _TEMPLATE_SIDES = float((TEMPLATE_BOX[2:] - TEMPLATE_BOX[:2]).sum())
 
 
 def crop_similarities(faces: Sequence[Face], *, size: int = CROP_SIZE_PIXELS) -> Similarity:
-    """The transforms from frame pixels to pixels of a crop of side `size`, n×2×3."""
+    """The transforms from frame pixels to crop pixels.
+
+    Args:
+        faces: n faces in frame pixels.
+        size: side of the crops in pixels.
+
+    Returns:
+        float64, n×2×3, one transform per face.
+    """
     return matrices_from(_crop_placements(faces, size=size))
 
 
 def _crop_placements(faces: Sequence[Face], *, size: int) -> PlaneSimilarity:
     """The transforms from frame pixels to pixels of a crop of side `size`, one per face.
 
-    The landmarks give the turn; the box gives place and size. Landmarks alone would do, but they wander with the pose:
-    on FER2013 pictures the middle of such a crop strays by 5.4 × 3.7 pixels (standard deviation), with the box by
-    3.4 × 2.6, its size by 13 against 11 %, and accuracy on PublicTest is about one point higher with the box.
+    The landmarks give the rotation; the box gives position and size. Landmarks alone would suffice, but they vary with
+    the pose: on FER2013 pictures the centre of such a crop varies by 5.4 × 3.7 pixels (standard deviation), with the
+    box by 3.4 × 2.6, its size by 13 against 11 %, and accuracy on PublicTest is about one point higher with the box.
     """
     corners = np.array([face.box_xyxy for face in faces], dtype=np.float64).reshape(-1, 4).view(np.complex128)
     landmarks = plane_from_points(np.array([face.landmarks for face in faces]).reshape(-1, 5, 2))
@@ -65,13 +74,16 @@ def _crop_placements(faces: Sequence[Face], *, size: int) -> PlaneSimilarity:
 
 
 def crop_face(luma: Luma, face: Face, *, size: int = CROP_SIZE_PIXELS, out: Luma | None = None) -> Luma:
-    """The aligned crop of one face: uint8, size×size, the range of `luma`; outside the frame its border is repeated.
+    """Cut the aligned crop of one face. Outside the frame, its border is repeated.
 
     Args:
-        luma: the frame the face was found in.
-        face: where.
-        size: side of the crop; `out` overrides it.
-        out: written and returned when given, for example a row of a batch (C order); otherwise a new array is returned.
+        luma: the frame in which the face was found: uint8, H×W.
+        face: in pixels of that frame.
+        size: side of the crop in pixels; ignored when `out` is given.
+        out: array to write the crop to, for example a row of a batch (C order); None allocates a new one.
+
+    Returns:
+        uint8, size×size, in the range of `luma`.
     """
     if out is None:
         out = np.empty((size, size), dtype=np.uint8)
@@ -81,7 +93,7 @@ def crop_face(luma: Luma, face: Face, *, size: int = CROP_SIZE_PIXELS, out: Luma
 
 
 def crop_faces(frames: Sequence[Frame], faces: Sequence[Sequence[Face]], *, size: int = CROP_SIZE_PIXELS) -> Luma:
-    """The crops of all faces of several frames, in order, as one full-range uint8 batch n×size×size."""
+    """Cut the crops of all faces of several frames, in order: uint8, n×size×size, full range."""
     placements = _crop_placements([face for found in faces for face in found], size=size)
     batch = np.empty((len(placements.factor), size, size), dtype=np.uint8)
     rows = iter(zip(batch, _crop_to_frame(placements), strict=True))
@@ -95,19 +107,19 @@ def crop_faces(frames: Sequence[Frame], faces: Sequence[Sequence[Face]], *, size
 
 
 def _crop_to_frame(placements: PlaneSimilarity) -> list[tuple[complex, complex]]:
-    """(factor, shift) of each transform back, from crop pixels to frame pixels."""
+    """(factor, shift) of each inverse transform, from crop pixels to frame pixels."""
     factors = 1 / placements.factor
     shifts = -factors * placements.shift
     return list(zip(factors.tolist(), shifts.tolist(), strict=True))
 
 
 def _cut(luma: Luma, factor: complex, shift: complex, *, out: Luma) -> None:
-    """Write what a crop shows of the frame; `factor` and `shift` lead from crop pixels to frame pixels."""
-    # Bilinear sampling would skip pixels of a large face, so that is first halved to about the size of the crop.
+    """Write the crop to `out`; `factor` and `shift` map crop pixels to frame pixels."""
+    # Bilinear sampling would skip pixels of a large face, so it is first halved to about the size of the crop.
     num_halvings = max(round(math.log2(abs(factor))), 0)
     if num_halvings > 0:
         luma, factor, shift = _halved_around(luma, factor, shift, side=len(out), times=num_halvings)
-    # OpenCV counts pixel centres in whole numbers, this package counts pixel edges.
+    # In OpenCV pixel centres are whole numbers; here pixel edges are.
     shift += factor * (0.5 + 0.5j) - (0.5 + 0.5j)
     matrix = np.array(((factor.real, -factor.imag, shift.real), (factor.imag, factor.real, shift.imag)))
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -117,7 +129,7 @@ def _cut(luma: Luma, factor: complex, shift: complex, *, out: Luma) -> None:
 def _halved_around(
     luma: Luma, factor: complex, shift: complex, *, side: int, times: int
 ) -> tuple[Luma, complex, complex]:
-    """The part of the frame a crop of this side shows, halved so many times, and the transform into it."""
+    """The part of the frame that the crop shows, halved `times` times, and the transform into it."""
     block = 1 << times
     corners = [factor * corner * side + shift for corner in (0, 1, 1j, 1 + 1j)]
     height, width = luma.shape
@@ -128,7 +140,7 @@ def _halved_around(
 
 
 def _span(values: Sequence[float], *, block: int, limit: int) -> tuple[int, int]:
-    """From the smallest to the largest value, one block more on each side, for bilinear sampling at the rim, and at
-    least one block inside the frame."""
+    """From the smallest to the largest value, at least one block inside the frame; one block more on each side, for
+    bilinear sampling at the edge."""
     start = min(max(int(min(values)) - block, 0), max(limit - block, 0))
     return start, max(min(int(max(values)) + 2 * block, limit), start + block)

@@ -1,4 +1,4 @@
-"""The role of a face detector."""
+"""The interface of a face detector."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from emostream.vision.detect.letterbox import Letterbox
 
 
 class FaceDetector(Protocol):
-    """Finds faces in one gray picture.
+    """Finds faces in a gray picture.
 
     Called by the pipeline from worker threads, possibly several at once, so `detect` must be thread-safe. It may block
-    for the length of one inference and must not keep a reference to the picture. An empty list means: no face.
+    for the duration of one inference and must not keep a reference to the picture.
     """
 
     @property
@@ -27,9 +27,16 @@ class FaceDetector(Protocol):
         ...
 
     def detect(self, luma: Luma) -> list[Face]:
-        """Faces in a full-range or limited-range gray picture (uint8, H×W), best score first.
+        """Find faces.
 
-        Boxes and landmarks are in pixels of that picture. Raises `InferenceError` when this picture cannot be searched.
+        Args:
+            luma: gray picture, uint8, H×W, full or limited range.
+
+        Returns:
+            The faces, best score first, with boxes and landmarks in pixels of the picture; empty when there are none.
+
+        Raises:
+            InferenceError: this picture could not be searched.
         """
         ...
 
@@ -49,7 +56,7 @@ class Candidates:
     landmarks: npt.NDArray[np.floating]
 
     def to_faces(self, letterbox: Letterbox) -> list[Face]:
-        """The same faces in pixels of the frame; degenerate boxes and numbers that are none are left out."""
+        """The faces in pixels of the frame. Degenerate boxes and non-finite values are left out."""
         boxes = letterbox.to_frame(self.boxes)
         landmarks = letterbox.to_frame(self.landmarks)
         is_finite = np.isfinite(boxes).all(axis=1) & np.isfinite(landmarks).all(axis=(1, 2))
@@ -65,12 +72,12 @@ class Candidates:
 
 
 class DetectorNetwork(Protocol):
-    """Computes outputs for pictures. Called from worker threads, possibly several at once."""
+    """Runs a detector's network on pictures. Called from worker threads, possibly several at once."""
 
     def check(self, *, input_name: str | None, output_names: Sequence[str]) -> None:
-        """Raise `ManifestError` unless there is one input (of this name, if given) and these outputs."""
+        """Raise `ManifestError` unless the network has one input (of this name, if given) and these outputs."""
         ...
 
     def run(self, pictures: npt.NDArray[Any], *, output_names: Sequence[str]) -> list[npt.NDArray[np.float32]]:
-        """The outputs for one batch; raises `InferenceError`."""
+        """Run the network on one batch and return the named outputs. Raises `InferenceError`."""
         ...

@@ -1,4 +1,4 @@
-"""Pure: a frame of any size → the small padded picture a detector searches, and boxes back again."""
+"""Letterboxing: shrinks frames of any size to a detector's padded input, and maps its boxes back."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from emostream.vision.geometry.downscale import halved
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """How a frame lies in a detector's input: shrunk by one scale, at the top left, the rest black.
+    """How a frame is placed in a detector's input: scaled, at the top left, the rest black.
 
     Attributes:
         input_width: pixels, a multiple of the detector's stride.
         input_height: pixels, a multiple of the detector's stride.
-        picture_width: pixels of the input that the frame covers, from the left.
-        picture_height: pixels of the input that the frame covers, from the top.
+        picture_width: width of the scaled frame in input pixels.
+        picture_height: height of the scaled frame in input pixels.
         scale_x: input pixels per frame pixel; differs from `scale_y` only by rounding to whole pixels.
         scale_y: input pixels per frame pixel.
     """
@@ -37,7 +37,7 @@ class Letterbox:
     def fit(
         cls, *, frame_width: int, frame_height: int, input_width: int, input_height: int, max_scale: float
     ) -> Letterbox:
-        """The frame as large as it goes into an input of given size, enlarged by no more than `max_scale`."""
+        """Fit a frame into an input of given size, as large as possible, enlarged by at most `max_scale`."""
         scale = min(input_width / frame_width, input_height / frame_height, max_scale)
         picture_width = min(max(round(frame_width * scale), 1), input_width)
         picture_height = min(max(round(frame_height * scale), 1), input_height)
@@ -51,18 +51,18 @@ class Letterbox:
         )
 
     def shrink(self, luma: Luma) -> Luma:
-        """The input for one frame: uint8, input_height×input_width, a new array."""
+        """The detector's input for a frame: uint8, input_height×input_width, a new array."""
         padded = np.zeros((self.input_height, self.input_width), dtype=np.uint8)
         size = (self.picture_width, self.picture_height)
         # Halving first leaves less than a factor of two, where bilinear sampling finds the same faces as area averaging
-        # (test clips and pictures: scores differ by 0.001) at a seventh of its cost.
+        # (on test clips and pictures scores differ by 0.001) at a seventh of its cost.
         luma = halved(luma, times=max(int(-math.log2(max(self.scale_x, self.scale_y))), 0))
         target = padded[: self.picture_height, : self.picture_width]
         cv2.resize(luma, size, dst=target, interpolation=cv2.INTER_LINEAR)
         return padded
 
     def to_frame(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Input pixels → frame pixels, for any array whose last axis alternates x and y (boxes, landmarks)."""
+        """Map input pixels to frame pixels, in any array whose last axis alternates x and y (boxes, landmarks)."""
         scales = np.tile([self.scale_x, self.scale_y], points.shape[-1] // 2)
         return np.asarray(points / scales, dtype=np.float64)
 
@@ -78,24 +78,24 @@ def choose_letterbox(
     min_input_pixels: int = 0,
     max_scale: float = 1.0,
 ) -> Letterbox:
-    """The smallest input in which the smallest face asked for is still large enough to be found.
+    """Choose the smallest input in which the smallest wanted face is still large enough to be found.
 
     Args:
         frame_width: pixels.
         frame_height: pixels.
-        min_face_pixels: height of the smallest face looked for, in the frame.
-        smallest_found_pixels: height of the smallest face the detector finds reliably, in its input.
+        min_face_pixels: height of the smallest face to find, in the frame.
+        smallest_found_pixels: height of the smallest face that the detector finds reliably, in its input.
         stride: input sides must be multiples of this.
         max_input_pixels: a larger input is shrunk to about this, and then only larger faces are found.
-        min_input_pixels: a smaller frame is not shrunk below about this: it saves little and loses small faces.
-        max_scale: never enlarge a frame by more than this; detail that is not there cannot be found.
+        min_input_pixels: a frame is not shrunk below about this: it would save little and lose small faces.
+        max_scale: limit of enlargement, which adds no detail.
     """
     frame_pixels = frame_width * frame_height
     scale = max(smallest_found_pixels / min_face_pixels, min(1.0, math.sqrt(min_input_pixels / frame_pixels)))
     scale = min(scale, max_scale, math.sqrt(max_input_pixels / frame_pixels))
     input_width = _round_up(frame_width * scale, stride)
     input_height = _round_up(frame_height * scale, stride)
-    # Rounding up left room: using it costs nothing.
+    # Use the space that rounding up left: it costs nothing.
     return Letterbox.fit(
         frame_width=frame_width,
         frame_height=frame_height,

@@ -1,4 +1,4 @@
-"""The detector the settings ask for, built in or from an installed package (entry points `emostream.detectors`)."""
+"""Opens the detector that the settings name: a built-in one or a plugin (entry points of `emostream.detectors`)."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from emostream.vision.detect.detector import FaceDetector
 from emostream.vision.detect.yunet_detector import YuNetDetector
 
 ENTRY_POINTS = "emostream.detectors"
-"""The group under which packages name their detectors: kind = factory."""
+"""Entry point group in which packages register detectors: kind = factory."""
 
 DetectorFactory = Callable[[DetectSettings], FaceDetector]
-"""Gives a detector ready to use; `settings.path` is its file, if it needs one. Raises `ModelError` when that cannot be
-used, and `ConfigError` when the settings do not fit."""
+"""Returns a detector that is ready to use; `settings.path` is its model file, if it needs one. Raises `ModelError` when
+the model cannot be used, and `ConfigError` when the settings do not fit."""
 
 BUILT_IN: dict[str, Callable[..., FaceDetector]] = {"centerface": CenterFaceDetector, "yunet": YuNetDetector}
 
 
 def load_detector(settings: DetectSettings, *, model_path: Path, num_threads: int = 1) -> FaceDetector:
-    """A detector of this package, ready to use.
+    """Open a detector of this package.
 
     Args:
-        settings: which detector, and what to look for.
+        settings: detector and its thresholds.
         model_path: its file: the prepared CenterFace of the model store, or the user's YuNet (`settings.path`).
-        num_threads: threads per picture; more than one pays only where a single stream has idle cores.
+        num_threads: threads per picture; more than one pays off only where a single stream has idle cores.
 
     Raises:
-        ManifestError: the file is damaged, or another model than `settings.kind`.
+        ManifestError: the file is damaged, or not a model for `settings.kind`.
     """
     return BUILT_IN[settings.kind](model_path, num_threads=num_threads, **_limits(settings))
 
 
 def load_trt_detector(settings: DetectSettings, *, model_path: Path, cache_dir: Path) -> FaceDetector:
-    """CenterFace on the engine for a GPU that the settings name; compiled first where it is not in the cache.
+    """Open CenterFace on the GPU engine that the settings name; compile it first where it is not in the cache.
 
     Raises:
-        EngineUnavailableError: its package or a GPU is not here.
-        ManifestError: the file is damaged, or the engine answers differently from it.
-        ConfigError: the engine is none, or does not run this detector.
+        EngineUnavailableError: the engine's package or a GPU is missing.
+        ManifestError: the file is damaged, or the engine's results differ from the reference.
+        ConfigError: the engine is not a GPU engine, or does not run this detector.
     """
     if settings.engine == "onnxruntime" or settings.kind != "centerface":
         raise ConfigError(f"detect.engine {settings.engine} does not run detector {settings.kind}; use onnxruntime")
@@ -59,20 +59,20 @@ def load_trt_detector(settings: DetectSettings, *, model_path: Path, cache_dir: 
 
 
 def load_plugin_detector(settings: DetectSettings) -> FaceDetector:
-    """The detector of an installed package; see `DetectorFactory` for what it raises.
+    """Open the detector of an installed plugin; see `DetectorFactory` for further errors.
 
     Raises:
-        ConfigError: nobody knows the kind, or the package's detector cannot be loaded.
+        ConfigError: the kind is unknown, or the plugin cannot be loaded.
     """
     kind = settings.kind
     found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if kind not in found:
         known = ", ".join(sorted({*BUILT_IN, *found}))
-        raise ConfigError(f"there is no detector {kind!r} (detect.kind): expected one of {known}; is it installed?")
+        raise ConfigError(f"unknown detect.kind {kind!r}: expected one of {known}; is its package installed?")
     try:
         factory: DetectorFactory = found[kind].load()
     except Exception as exc:
-        raise ConfigError(f"the detector {kind!r} of {found[kind].value} cannot be loaded: {exc}") from exc
+        raise ConfigError(f"cannot load detector {kind!r} from {found[kind].value}: {exc}") from exc
     return factory(settings)
 
 

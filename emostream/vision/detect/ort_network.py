@@ -1,4 +1,4 @@
-"""A detector's network in ONNX Runtime: opened, checked and run with this package's errors."""
+"""A detector's network in ONNX Runtime, with this package's checks and errors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from emostream.errors import InferenceError, ManifestError
 
 
 class OrtNetwork:
-    """One ONNX file on the CPU. `run` may be called from several threads at once.
+    """An ONNX model on the CPU. `run` may be called from several threads at once.
 
     Args:
-        model: the file, or its content where it was changed on the way.
-        path: the file the messages name.
-        kind: what the file should be, for the messages.
+        model: the file, or its content where it was changed after reading.
+        path: the file named in error messages.
+        kind: what the file should be, for error messages.
         num_threads: threads per call. One is best where several streams share the cores.
     """
 
@@ -27,21 +27,21 @@ class OrtNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors reach the caller as exceptions; warnings speak of the exporter
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads must not burn a core
+        options.log_severity_level = 3  # errors reach the caller as exceptions; warnings concern the exporter
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads must not use a core
         self._path = path
         self._kind = kind
         try:
             self._session = onnxruntime.InferenceSession(
                 model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as exc:  # ONNX Runtime's own classes are many and not public
+        except Exception as exc:  # ONNX Runtime's exception classes are many and not public
             raise self.misfit(f"ONNX Runtime cannot read it ({_first_line(exc)})") from exc
 
     def misfit(self, got: str) -> ManifestError:
-        """The error that says this file is not what was expected."""
+        """The error for a file that is not the expected model."""
         return ManifestError(
-            f"model file {self._path}: expected {self._kind}, but {got}; pull the model again or name another file"
+            f"model file {self._path}: expected {self._kind}, but {got}; pull the model again or use another file"
         )
 
     @property
@@ -56,7 +56,7 @@ class OrtNetwork:
 
     @property
     def input_shape(self) -> list[int | str | None]:
-        """Sides of the first input: a number where fixed, a name or None where free."""
+        """Sides of the first input: a number where fixed, a name or None where variable."""
         return list(self._session.get_inputs()[0].shape)
 
     def check(self, *, input_name: str | None, output_names: Sequence[str]) -> None:
@@ -67,10 +67,14 @@ class OrtNetwork:
             raise self.misfit(f"it has no output {', '.join(missing)} (it has {', '.join(self.output_names)})")
 
     def run(self, pictures: npt.NDArray[Any], *, output_names: Sequence[str]) -> list[npt.NDArray[np.float32]]:
-        """The outputs for one batch.
+        """Run the network on one batch.
+
+        Args:
+            pictures: as the network's input declares.
+            output_names: the outputs to return, in this order.
 
         Raises:
-            InferenceError: the network could not be computed.
+            InferenceError: the network could not be run.
         """
         try:
             return list(self._session.run(list(output_names), {self.input_names[0]: pictures}))

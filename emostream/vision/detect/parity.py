@@ -1,4 +1,4 @@
-"""Pure: how far two computations of CenterFace's maps are apart, and how far they may be."""
+"""Measures how much two computations of CenterFace's output maps differ, and holds the allowed differences."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from emostream.errors import ManifestError
 Maps = Sequence[npt.NDArray[np.float32]]
 """Heatmap, scale, offset and landmarks of one frame, each 1×channels×rows×columns."""
 
-_CERTAIN = 0.3  # what the detector keeps by default; box and landmarks of other cells mean nothing
+_CERTAIN = 0.3  # the detector's default min_score; box and landmarks of other cells have no meaning
 
 
 @dataclass(frozen=True, slots=True)
 class MapParity:
-    """How far two computations of the maps are apart.
+    """The differences between two computations of the maps.
 
     Attributes:
-        max_heatmap_difference: over all cells, in 0…1.
-        max_geometry_difference: of size (log), place (cells) and landmarks (boxes), where there is a face.
+        max_heatmap_difference: largest over all cells, 0…1.
+        max_geometry_difference: largest of size (log), offset (cells) and landmarks (boxes), over cells with a face.
         num_cells: cells with a face in the reference.
     """
 
@@ -31,13 +31,13 @@ class MapParity:
     num_cells: int
 
 
-# On the golden frame FP16 was measured at 0.002 and 0.001 in ONNX Runtime (a GPU also adds in half precision), INT8 at
-# 0.085 and 0.035.
+# On the reference frame FP16 was measured at 0.002 and 0.001 in ONNX Runtime (a GPU also adds in half precision), INT8
+# at 0.085 and 0.035.
 _ALLOWED = {"fp32": (0.005, 0.01), "fp16": (0.03, 0.05), "int8": (0.25, 0.15)}
 
 
 def compare_maps(reference: Maps, other: Maps) -> MapParity:
-    """Measure the distance of two computations for the same frame."""
+    """Measure the differences between two computations for the same frame."""
     is_face = reference[0][0, 0] > _CERTAIN
     differences = [np.abs(before - after)[0] for before, after in zip(reference, other, strict=True)]
     geometry = [difference[:, is_face].max(initial=0.0) for difference in differences[1:]]
@@ -45,7 +45,7 @@ def compare_maps(reference: Maps, other: Maps) -> MapParity:
 
 
 def require_map_parity(parity: MapParity, *, precision: str, what: str) -> None:
-    """Raise `ManifestError` when a computation differs by more than this precision may."""
+    """Raise `ManifestError` when the differences are larger than this precision allows."""
     heatmap, geometry = _ALLOWED[precision]
     # Written so that a NaN fails.
     if not (parity.max_heatmap_difference <= heatmap and parity.max_geometry_difference <= geometry):

@@ -1,4 +1,4 @@
-"""CenterFace on TensorRT and TensorRT-RTX: compiled as the classifier is, and proved on the golden frame."""
+"""CenterFace on TensorRT and TensorRT-RTX, verified on the reference frame."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ logger = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "fp16"]
 MAX_SIDE_PIXELS = 1280
-"""Longest side that engines take: a frame of 5:1 of the detector's largest number of pixels fits."""
+"""Longest side that engines take: a 5:1 frame with the detector's largest number of pixels fits."""
 
-# Frames have all sorts of sides, so there is one profile for all of them, best at what a small 16:9 frame becomes.
+# Frames have many sizes, so one profile covers them all, tuned for a small 16:9 frame.
 _SHAPES = ShapeProfile((1, STRIDE_PIXELS, STRIDE_PIXELS), (1, 288, 480), (1, MAX_SIDE_PIXELS, MAX_SIDE_PIXELS))
 
 
 class TrtNetwork:
-    """CenterFace's maps, computed on the GPU. Thread-safe.
+    """Computes CenterFace's maps on the GPU. Thread-safe.
 
     Args:
         engine: closed with the network.
@@ -53,12 +53,12 @@ class TrtNetwork:
         self._engine = engine
 
     def check(self, *, input_name: str | None, output_names: Sequence[str]) -> None:
-        """See `DetectorNetwork.check`; the engine was compiled from a file that was checked."""
+        """See `DetectorNetwork.check`; the ONNX file was checked before it was compiled."""
         if missing := [name for name in output_names if name not in self._engine.output_names]:
             raise ManifestError(f"the engine has no output {', '.join(missing)}")
 
     def run(self, pictures: npt.NDArray[Any], *, output_names: Sequence[str]) -> list[npt.NDArray[np.float32]]:
-        """See `DetectorNetwork.run`; the engine gets as many pictures at a time as it was made for."""
+        """See `DetectorNetwork.run`; larger batches are split to the engine's batch size."""
         if not _SHAPES.takes((1, *pictures.shape[1:])):
             raise InferenceError(f"expected an input of shape {_SHAPES}, got {pictures.shape}")
         step = _SHAPES.largest[0]
@@ -73,11 +73,11 @@ class TrtNetwork:
 def compile_detector(
     name: TrtName, model_path: Path, *, precision: Precision, cache_dir: Path, progress: Progress = logger.info
 ) -> CompileReport:
-    """Compile the prepared CenterFace file and prove it, as far as this machine can.
+    """Compile the prepared CenterFace file and verify the engine, as far as this machine can.
 
     Raises:
-        EngineUnavailableError: the package is not installed, or it needs a GPU that is not there.
-        ManifestError: the file is damaged, or the engine answers differently from it.
+        EngineUnavailableError: the package is not installed, or needs a GPU that is missing.
+        ManifestError: the file is damaged, or the engine's results differ from it.
     """
     recipe = _recipe(model_path, precision)
     source_proof = None
@@ -95,11 +95,11 @@ def compile_detector(
 
 
 def load_trt_network(name: TrtName, model_path: Path, *, precision: Precision, cache_dir: Path) -> TrtNetwork:
-    """The prepared CenterFace file on the GPU; compiled first where it is not in the cache.
+    """Open the prepared CenterFace file on the GPU; compile it first where it is not in the cache.
 
     Raises:
-        EngineUnavailableError: package or GPU is missing.
-        ManifestError: the file is damaged, or the engine answers differently from it.
+        EngineUnavailableError: the package or a GPU is missing.
+        ManifestError: the file is damaged, or the engine's results differ from it.
     """
     recipe = _recipe(model_path, precision)
     prove = partial(_prove_engine, model_path, precision)
@@ -107,7 +107,7 @@ def load_trt_network(name: TrtName, model_path: Path, *, precision: Precision, c
 
 
 def with_cast_first(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which the uint8 picture is cast before it is given its channel: TensorRT takes uint8 only so."""
+    """A copy that casts the uint8 picture before adding the channel axis: TensorRT accepts uint8 only in this order."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
     nodes = list(result.graph.node)
@@ -123,7 +123,7 @@ def with_cast_first(model: onnx.ModelProto) -> onnx.ModelProto:
     unsqueeze.input[0], unsqueeze.output[0] = between, end
     nodes[nodes.index(second)] = unsqueeze
     nodes[nodes.index(first)] = cast
-    del result.graph.node[:], result.graph.value_info[:]  # the types between the two are others now
+    del result.graph.node[:], result.graph.value_info[:]  # the type of the tensor between the two has changed
     result.graph.node.extend(nodes)
     return result
 
@@ -131,7 +131,7 @@ def with_cast_first(model: onnx.ModelProto) -> onnx.ModelProto:
 def _recipe(model_path: Path, precision: Precision) -> EngineRecipe:
     try:
         model = with_cast_first(onnx.load(model_path))
-    except Exception as exc:  # protobuf's own classes
+    except Exception as exc:  # protobuf's exception classes
         raise ManifestError(f"model file {model_path} is not an ONNX model; pull the detector again") from exc
     if precision == "fp16":
         model = half_from_full(model)
@@ -144,7 +144,7 @@ def _prove_engine(model_path: Path, precision: Precision, engine: TrtEngine) -> 
 
 
 def _prove(model_path: Path, precision: Precision, what: str, network: DetectorNetwork) -> Proof:
-    """Compare with ONNX Runtime on the golden frame; raises `ManifestError` when it does not match."""
+    """Compare with ONNX Runtime on the reference frame. Raises `ManifestError` when the difference is too large."""
     frame, outputs = reference_frame()[None], list(OUTPUT_CHANNELS)
     reference = OrtNetwork(model_path, path=model_path, kind="the prepared CenterFace detector")
     reference.check(input_name=INPUT_NAME, output_names=outputs)

@@ -1,4 +1,4 @@
-"""Compares each variant of CenterFace with the FP32 variant, on the golden frame."""
+"""Compares each variant of CenterFace with the FP32 variant, on the reference frame."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from emostream.vision.engines.verify import VariantCheck, processor_milliseconds
 from emostream.vision.geometry.boxes import iou_matrix
 
 _MIN_SAME_FACE_IOU = 0.8
-# Faces that the reference is sure of; a weak one may fall to either side.
+# Only faces that the reference is sure of: a weak one may be found by either.
 _MIN_SCORE = 0.5
 
 
 def check_detector_variants(paths: Mapping[str, Path]) -> list[VariantCheck]:
-    """Compare each variant (precision → prepared file) with the FP32 one, which is measured as well.
+    """Compare each variant (precision → prepared file) with the FP32 one, whose speed is measured as well.
 
     Raises:
-        ModelError: the FP32 variant cannot be used, so there is nothing to compare with.
+        ModelError: the FP32 variant cannot be used, so there is no reference.
     """
     network = _network(paths["fp32"])
     maps, faces = _maps(network), _faces(network)
@@ -49,7 +49,7 @@ def _check(precision: str, path: Path, maps: Maps, faces: Sequence[Face]) -> Var
         return replace(row, problem=str(exc))
     if row.agreement != 1:
         return replace(
-            row, problem=f"the {precision} variant does not find every face of the golden frame where FP32 does"
+            row, problem=f"the {precision} variant does not find all faces that FP32 finds in the reference frame"
         )
     return row
 

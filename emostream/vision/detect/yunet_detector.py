@@ -1,4 +1,4 @@
-"""YuNet in ONNX Runtime, for a model file the user supplies (OpenCV Zoo, MIT)."""
+"""YuNet (Wu et al. 2023) in ONNX Runtime, with a model file that the user supplies (OpenCV Zoo, MIT)."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def decode_yunet(
     max_iou: float,
     max_faces: int,
 ) -> Candidates:
-    """Faces in one picture, best first.
+    """Decode the network's outputs for one picture to faces, best first.
 
     Args:
         outputs: the twelve outputs for one picture by name, each cells×channels.
         input_width: pixels; gives the number of columns of each grid.
-        min_score: faces below are dropped.
-        max_iou: of two faces that overlap more than this, the better is kept.
-        max_faces: at most this many.
+        min_score: faces with a lower score are dropped.
+        max_iou: of two faces that overlap more than this, the one with the lower score is dropped.
+        max_faces: largest number of faces returned.
     """
     boxes, scores, landmarks = (
         np.concatenate(parts)
@@ -76,14 +76,14 @@ def _decode_grid(
     return boxes, all_scores[cells], landmarks
 
 
-_SMALLEST_FOUND_PIXELS = 12.0  # its authors give 10 × 10 pixels as the smallest; a little reserve
+_SMALLEST_FOUND_PIXELS = 12.0  # its authors state 10×10 pixels; two more as a reserve
 _INPUT_STRIDE_PIXELS = max(STRIDES_PIXELS)
 _MAX_INPUT_PIXELS = 1280 * 736  # several times cheaper per pixel than CenterFace
 _KIND = "a YuNet detector (face_detection_yunet_*.onnx of OpenCV Zoo)"
 
 
 class YuNetDetector:
-    """Faces with five landmarks, by YuNet on luma. Thread-safe. Arguments as for `CenterFaceDetector`.
+    """Finds faces with five landmarks by YuNet on luma. Thread-safe. Arguments as for `CenterFaceDetector`.
 
     Raises:
         ManifestError: the file is damaged or not a YuNet model.
@@ -161,9 +161,9 @@ def _fixed_size(shape: list[int | str | None]) -> tuple[int, int] | None:
 def _free_network(model_path: Path, *, num_threads: int) -> OrtNetwork | None:
     """The same network for inputs of any size, or None where the graph depends on its declared size.
 
-    The published files declare 640×640, most of which would be padding; a trial run shows whether smaller works.
+    The published files declare 640×640, most of which would be padding; a test run shows whether smaller inputs work.
     """
-    import onnx  # 13 MB that a process without this detector does not need
+    import onnx  # 13 MB that are needed only with this detector
     from google.protobuf.message import DecodeError as ProtobufDecodeError  # type: ignore[import-untyped]
 
     try:

@@ -1,4 +1,4 @@
-"""Which of several engines for the same work is the fastest on this machine: measured once, then remembered."""
+"""Measures which of several engines is the fastest on this machine, and caches the result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from emostream.files import write_whole
 
 ENGINE_CHOICES_FILE = "engine-choices.json"
-"""Beside the models: what was measured on this machine."""
+"""Name of the file in the model cache with the results of this machine."""
 
 logger = logging.getLogger(__name__)
 
@@ -23,20 +23,21 @@ def fastest(candidates: Mapping[str, Callable[[], Callable[[], object]]], *, key
     """The name of the candidate whose call takes the shortest median time.
 
     Args:
-        candidates: name → what makes a call that does the same work with each engine; only made to be measured.
-        key: what the answer depends on (processor, versions, models); another key is measured anew.
-        cache_file: JSON with earlier answers; one that cannot be read or written costs a measurement, nothing else.
+        candidates: name → a function that opens the engine and returns the call to time; called only to measure. All
+            calls must do the same work.
+        key: what the result depends on (processor, versions, models); another key is measured again.
+        cache_file: JSON with earlier results. When it cannot be read or written, the engines are measured again.
     """
     remembered = _read(cache_file).get(key, {})
     if set(remembered) != set(candidates):
         remembered = {name: _median_milliseconds(make()) for name, make in candidates.items()}
-        logger.info("measured %s: %s", key, remembered)
+        logger.info("measured milliseconds of %s: %s", key, remembered)
         _write(cache_file, _read(cache_file) | {key: remembered})
     return min(remembered, key=remembered.__getitem__)
 
 
 def remembered_choices(cache_file: Path) -> dict[str, dict[str, float]]:
-    """Every remembered measurement: key → candidate → milliseconds."""
+    """All cached measurements: key → candidate → milliseconds."""
     return _read(cache_file)
 
 
@@ -65,4 +66,4 @@ def _write(cache_file: Path, choices: dict[str, dict[str, float]]) -> None:
         cache_file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(cache_file, json.dumps(choices, indent=1).encode(), is_shared=True)
     except OSError as exc:
-        logger.info("the choice of engine cannot be remembered in %s: %s", cache_file, exc)
+        logger.info("cannot write the measured engine speeds to %s: %s", cache_file, exc)

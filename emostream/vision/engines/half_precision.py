@@ -1,6 +1,6 @@
-"""Pure: an FP32 ONNX model → one that computes in half precision, and weights that are only stored in it.
+"""Converts FP32 ONNX models to half precision, and stores weights in half precision.
 
-TensorRT 11 takes the precision of each layer from the model itself, so a model for FP16 has to be written as one.
+TensorRT 11 takes the precision of each layer from the model, so an FP16 engine needs an FP16 model.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from emostream.errors import ManifestError
 
-# Where the multiplications are. Half precision pays between the first and the last of them.
+# The operators with weights. Half precision pays off between the first and the last of them.
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-# operator → inputs that are always FP32, whatever it computes in
+# operator → inputs that are FP32 in every precision
 _ALWAYS_FLOAT = {"Resize": (1, 2), "Upsample": (1,)}
 _QUANTIZED = frozenset({"QuantizeLinear", "DequantizeLinear"})
-# Biases and the like are too small to be worth a cast.
+# Smaller tensors (biases) are not worth a cast.
 _MIN_STORED_IN_HALF = 512
 _MAX_HALF = float(np.finfo(np.float16).max)
 _FLOAT, _HALF = TensorProto.FLOAT, TensorProto.FLOAT16
@@ -28,8 +28,8 @@ _FLOAT, _HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 def half_from_full(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy that computes in half precision from its first to its last layer with weights.
 
-    What comes before them (the standardisation of a crop sums squares up to 65,025, half ends at 65,504) and after them
-    (temperature, softmax) stays FP32, and so do inputs and outputs.
+    The parts before them (standardising a crop sums squares up to 65,025; half precision ends at 65,504) and after them
+    (temperature, softmax) stay FP32, and so do inputs and outputs.
 
     Raises:
         ManifestError: the model is quantised, has sub-graphs, or has weights beyond the range of half precision.
@@ -39,7 +39,7 @@ def half_from_full(model: onnx.ModelProto) -> onnx.ModelProto:
     if found := _QUANTIZED & {node.op_type for node in graph.node}:
         raise ManifestError(f"expected an FP32 model, got a quantised one (it has {', '.join(sorted(found))})")
     if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
-        raise ManifestError("expected a model without branches and loops: only such a one is converted to FP16")
+        raise ManifestError("expected a model without branches and loops, which cannot be converted to FP16")
     builder = _HalfGraph(graph, float_tensors=_float_tensors(full), halved=_between_weights(graph.node))
     nodes = builder.converted()
     del graph.node[:], graph.value_info[:]
@@ -50,9 +50,9 @@ def half_from_full(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def store_weights_in_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose large weights are kept as float16 and cast back when the file is loaded.
+    """A copy whose large weights are stored as float16 and cast back when the file is loaded.
 
-    Half the file; the engines fold the casts once at load, so the arithmetic and its speed stay those of float32.
+    It halves the file. Engines fold the casts when they load it, so arithmetic and speed are those of float32.
     """
     result = _copy(model)
     casts = []
@@ -69,7 +69,7 @@ def store_weights_in_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def full_from_stored(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The inverse of `store_weights_in_half`: a copy whose weights are float32 again."""
+    """The inverse of `store_weights_in_half`: a copy with float32 weights."""
     result = _copy(model)
     stored = {tensor.name: tensor for tensor in result.graph.initializer if tensor.data_type == _HALF}
     kept = []
@@ -84,9 +84,9 @@ def full_from_stored(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 class _HalfGraph:
-    """Rewrites nodes one after the other, in the graph's order; casts are put in where the precision changes.
+    """Rewrites nodes in the graph's order and inserts casts where the precision changes.
 
-    A tensor keeps its name in FP32 and gets another one in half precision, so only nodes that compute in half change.
+    A tensor keeps its name in FP32 and has another one in half precision, so only nodes computed in half change.
     """
 
     def __init__(self, graph: Any, *, float_tensors: set[str], halved: set[int]) -> None:
@@ -164,14 +164,14 @@ def _half_initializer(tensor: Any) -> Any:
 
 
 def _between_weights(nodes: Iterable[Any]) -> set[int]:
-    """Indices of the nodes that have a layer with weights at or before them, and one at or after them."""
+    """Indices of the nodes with a weighted layer at or before them, and one at or after them."""
     ordered = list(nodes)
     after = _reached(ordered, forwards=True)
     return after & _reached(ordered, forwards=False)
 
 
 def _reached(nodes: list[Any], *, forwards: bool) -> set[int]:
-    """Indices of the nodes that tensors from (forwards) or to layers with weights pass through, these included."""
+    """Indices of the nodes on paths from (forwards) or to weighted layers, including these."""
     tensors: set[str] = set()
     found: set[int] = set()
     for index in range(len(nodes)) if forwards else reversed(range(len(nodes))):

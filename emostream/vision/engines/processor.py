@@ -1,4 +1,4 @@
-"""What this machine's processor is and can do."""
+"""Model and instruction sets of this machine's processor."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _INT8_FEATURES = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i
 
 
 def cpu_features() -> list[str]:
-    """Which of the instruction sets that speed up inference are there; empty where it cannot be told."""
+    """The instruction sets for fast inference that this processor has; empty where they cannot be read."""
     present = _cpuinfo("flags", "features").split()
     return [feature for feature in _FEATURES if feature in present]
 
 
 def has_int8_instructions() -> bool:
-    """Whether 8-bit arithmetic can be expected to be faster than floats."""
+    """Whether 8-bit arithmetic is expected to be faster than floats."""
     return not _INT8_FEATURES.isdisjoint(cpu_features())
 
 
 def processor_name() -> str:
-    """The processor's model, as far as the system tells."""
+    """The processor's model name; its architecture where the system does not tell."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def _cpuinfo(*names: str) -> str:
-    """The first value under one of these names."""
+    """The value of the first line with one of these names; empty without one."""
     if not _CPUINFO.is_file():
         return ""
     for line in _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -1,9 +1,8 @@
-"""Golden crops and a golden frame: what two variants of a model are compared on where no data set is.
+"""Reference crops and a reference frame: inputs on which variants of a model are compared when no data set is present.
 
 The crops are made from the faces of two public-domain portraits (NASA's of Eileen Collins, the US Navy's of Grace
-Hopper): brows, eyes and mouth are moved, the light changes, and so do size, turn, blur, noise and what covers the face.
-That makes crops which a model answers differently, some of them on the edge between two answers. They are no measure of
-accuracy: nobody has labelled them.
+Hopper). Brows, eyes and mouth are moved, and light, size, rotation, blur, noise and occlusion vary. So the model's
+answers vary, and some are near the boundary between two classes. The crops have no labels and measure no accuracy.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ import numpy.typing as npt
 Crops = npt.NDArray[np.uint8]
 Luma = npt.NDArray[np.uint8]
 
-NUM_GOLDEN_CROPS = 512
-GOLDEN_MARGIN = 0.1
-"""Crops that the reference itself can hardly decide do not count for the agreement: many were made to be like that."""
+NUM_REFERENCE_CROPS = 512
+REFERENCE_MARGIN = 0.1
+"""Crops on which the reference's two highest probabilities differ by less do not count for the agreement."""
 
-# Two faces side by side, each framed like FER2013 with the landmarks where emostream.vision.detect.align has them.
+# Two faces side by side, each framed like FER2013, with landmarks where emostream.vision.detect.align places them.
 _FACES_FILE = "reference-faces.png"
 _SIDE = 96
 
-# (x, y) in shares of the side: what is moved, and how far it pulls its surroundings along.
+# (x, y) as shares of the side: the points that are moved, and how far they move their surroundings.
 _INNER_BROWS = ((0.42, 0.30), (0.58, 0.30))
 _OUTER_BROWS = ((0.24, 0.30), (0.76, 0.30))
 _EYELIDS = ((0.32, 0.37), (0.68, 0.37))
@@ -37,10 +36,10 @@ _MAX_PULL = 0.07
 
 
 @lru_cache(maxsize=2)
-def reference_crops(*, size: int, num_crops: int = NUM_GOLDEN_CROPS) -> Crops:
-    """uint8 n×size×size, read-only, the same in every call; the first n of any larger number."""
+def reference_crops(*, size: int, num_crops: int = NUM_REFERENCE_CROPS) -> Crops:
+    """The reference crops: uint8, n×size×size, read-only. Deterministic; the first n of any larger number."""
     faces = _faces()
-    # A generator for each, so that a crop depends on its number only.
+    # One generator per crop, so that a crop depends on its index only.
     random = [np.random.default_rng((2013, index)) for index in range(num_crops)]
     crops = np.stack([_varied(faces[index % len(faces)], random[index], size=size) for index in range(num_crops)])
     crops.flags.writeable = False
@@ -48,7 +47,7 @@ def reference_crops(*, size: int, num_crops: int = NUM_GOLDEN_CROPS) -> Crops:
 
 
 def reference_frame(*, width: int = 640, height: int = 384) -> Luma:
-    """A gray frame with the two faces in several sizes, uint8 height×width: for detectors."""
+    """A gray frame with the two faces in several sizes: uint8, height×width; for detectors."""
     columns, rows = np.meshgrid(np.arange(width), np.arange(height))
     texture = 90 + 40 * np.sin(columns / 37) * np.cos(rows / 23)
     frame: Luma = np.clip(texture, 0, 255).astype(np.uint8)
@@ -97,7 +96,7 @@ def _varied(face: Crops, random: np.random.Generator, *, size: int) -> Crops:
 
 
 def _with_expression(face: Crops, random: np.random.Generator) -> npt.NDArray[np.float32]:
-    """The face with brows, lids and mouth pulled up or down."""
+    """The face with brows, eyelids and mouth moved up or down."""
     rows, columns = np.indices(face.shape).astype(np.float32)
     up: npt.NDArray[np.float32] = np.zeros(face.shape, np.float32)
     for points in (_INNER_BROWS, _OUTER_BROWS, _EYELIDS, _MOUTH_CORNERS, _UPPER_LIP, _LOWER_LIP):

@@ -1,4 +1,4 @@
-"""The outcome of comparing one variant of a model with the variant that it was made from."""
+"""The result of comparing a variant of a model with its reference."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class VariantCheck:
     """One row of `emostream models verify`.
 
     Attributes:
-        model: which model.
-        variant: its precision, and for what it is laid out where that differs.
+        model: name of the model.
+        variant: its precision, and its layout where that is not the default.
         file: name of the file.
         size_bytes: of the file.
-        agreement: share of same answers (classifier: crops that the reference decides; detector: faces found by both).
-        max_difference: largest difference of a probability (detector: of the score of a cell).
-        milliseconds: processor time for a crop (detector: for the golden frame) on one thread of this machine.
+        agreement: share of equal answers (classifier: over decided crops; detector: share of faces found by both).
+        max_difference: largest difference of a probability (detector: of a cell's score).
+        milliseconds: processor time per crop (detector: per reference frame) on one thread of this machine.
         problem: why this variant must not be used; empty when it matches.
     """
 
@@ -36,7 +36,7 @@ class VariantCheck:
 
 
 def processor_milliseconds(call: Callable[[], object]) -> float:
-    """Processor time of a call, median of some: other programs on the machine hardly change it."""
+    """Median processor time of a call in milliseconds; hardly affected by other programs on the machine."""
     call()  # the first call allocates
     spent = []
     for _ in range(_NUM_RUNS):

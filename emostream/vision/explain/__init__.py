@@ -1,1 +1,1 @@
-"""Why a classifier gave its answer, seen from outside: any engine, any model, no gradients."""
+"""Explains a classifier's answer for a face. Black-box methods: any engine, any model, no gradients."""

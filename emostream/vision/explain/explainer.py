@@ -1,4 +1,4 @@
-"""A classifier and a face → an explanation."""
+"""Explains a classifier's answer for one face."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def explain_face(
     masks: Masks,
     emotion: str | None = None,
 ) -> Explanation:
-    """Explain the answer for one face, or why it would be another emotion.
+    """Explain the model's answer for a face, or its probability of another emotion.
 
     Args:
-        classify: the model, of any engine; called with some hundred crops a few times.
-        labels: of the columns of its answers.
-        face: in the picture.
-        crop: uint8, S×S, aligned as the model wants it.
+        classify: the model, on any engine; called a few times with some hundred crops.
+        labels: labels of the columns of its results.
+        face: the face, in pixels of the picture.
+        crop: uint8, S×S, aligned as the model expects.
         landmarks_in_crop: the face's five landmarks in pixels of the crop.
-        masks: from `random_masks`, for crops of this size; may be used for many faces.
-        emotion: label to explain; None means the dominant one.
+        masks: from `random_masks`, for crops of this size; can be reused for many faces.
+        emotion: label to explain; None means the most probable one.
 
     Raises:
-        ConfigError: the model does not know this emotion.
-        InferenceError: the model failed.
+        ConfigError: the model has no such label.
+        InferenceError: the model could not be run.
     """
     if emotion is not None and emotion not in labels:
-        raise ConfigError(f"the model does not know {emotion!r}; choose one of {', '.join(labels)}")
+        raise ConfigError(f"unknown emotion {emotion!r}; the model's labels are {', '.join(labels)}")
     scores = EmotionScores(tuple(labels), tuple(float(value) for value in classify(crop[None])[0]))
     explained = emotion or scores.dominant
     column = list(labels).index(explained)
@@ -70,7 +70,7 @@ def _region_effects(
     regions = {name: mask for name, mask in region_masks(landmarks, side=crop.shape[0]).items() if mask.any()}
     answers = classify(np.stack([hide(crop, mask) for mask in regions.values()]))
     evidence = np.maximum(saliency, 0)
-    total = float(evidence.sum()) or 1.0  # a map may speak against an emotion everywhere
+    total = float(evidence.sum()) or 1.0  # a map may be negative everywhere
     effects = [
         RegionEffect(
             name=name,

@@ -1,4 +1,4 @@
-"""What a classifier looked at in one face: the vocabulary of `explain/` and of the pictures drawn of it."""
+"""The types of an explanation: which parts of a face the classifier's answer depends on."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from emostream.domain.face import Face
 
 SaliencyMap = npt.NDArray[np.float32]
 """float32, S×S over a crop: by how much showing the surroundings of a pixel raises the probability of an emotion.
-Below 0 they speak against it."""
+Negative values lower it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegionEffect:
-    """What one part of the face does to the probability of an emotion.
+    """The effect of one part of the face on the probability of an emotion.
 
     Attributes:
         name: for example "mouth".
-        area: share of the crop it covers, in 0…1.
-        evidence: share of the map's evidence for the emotion that lies in it, in 0…1; all regions together have 1.
-        probability_hidden: of the emotion when this part is painted over.
-        answer_hidden: the most probable label then.
+        area: share of the crop that it covers, 0…1.
+        evidence: share of the map's positive values that lies in it, 0…1; the regions' sum is 1.
+        probability_hidden: probability of the emotion when this part is hidden.
+        answer_hidden: most probable label when this part is hidden.
     """
 
     name: str
@@ -36,19 +36,19 @@ class RegionEffect:
 
     @property
     def density(self) -> float:
-        """Evidence for its size: 1 where the part has as much as any part of its size would have by chance."""
+        """Evidence relative to area: 1 is what any part of this size would have by chance."""
         return self.evidence / self.area if self.area else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class MapCheck:
-    """Whether a map tells what the model really uses (deletion and insertion, Petsiuk et al. 2018).
+    """Deletion and insertion scores of a map: whether it shows what the model uses (Petsiuk et al. 2018).
 
     Attributes:
-        deletion: mean probability of the emotion while the crop is wiped out from the strongest pixel of the map to the
-            weakest; low is good.
-        insertion: the same while a blurred crop is made sharp in that order; high is good.
-        random_deletion, random_insertion: the same for maps of chance, on average.
+        deletion: mean probability of the emotion while pixels are removed, those with the highest values first; low is
+            good.
+        insertion: mean probability while a blurred crop is sharpened in that order; high is good.
+        random_deletion, random_insertion: the same for random maps, on average.
     """
 
     deletion: float
@@ -58,22 +58,22 @@ class MapCheck:
 
     @property
     def is_passed(self) -> bool:
-        """Whether the map beats chance in both."""
+        """Whether the map is better than random maps in both."""
         return self.deletion < self.random_deletion and self.insertion > self.random_insertion
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """One face, its answer, and where that comes from.
+    """A face, the classifier's answer, and what the answer depends on.
 
     Attributes:
         face: in pixels of the picture.
-        crop: uint8, S×S, gray: what the model saw.
-        scores: its answer.
+        crop: uint8, S×S, gray: the classifier's input.
+        scores: the classifier's answer.
         emotion: the label that is explained.
         saliency: the map for that label.
-        regions: parts of the face, those with most evidence for their size first.
-        check: of the map.
+        regions: parts of the face, in descending order of density.
+        check: quality of the map.
     """
 
     face: Face
@@ -92,11 +92,11 @@ class Explanation:
 
     @property
     def probability(self) -> float:
-        """Of the emotion that is explained."""
+        """Probability of the explained emotion."""
         return self.scores.as_dict()[self.emotion]
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything but pixels and map, ready for JSON; figures rounded to four digits."""
+        """Everything except pixels and map, ready for JSON; values rounded to four digits."""
         check = {name: round(getattr(self.check, name), 4) for name in MapCheck.__slots__}
         return {
             "box_xyxy": [round(value, 1) for value in self.face.box_xyxy],

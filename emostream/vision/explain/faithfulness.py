@@ -1,9 +1,9 @@
-"""Does a map show what the model uses? Deletion and insertion (Petsiuk et al. 2018).
+"""Whether a saliency map shows what the model uses: deletion and insertion (Petsiuk et al. 2018).
 
-Deletion wipes pixels out (to the crop's mean level), the map's strongest first: the sooner the probability falls, the
-truer the map. Insertion makes a blurred crop sharp in the same order: the sooner the probability rises, the truer. Both
-are summed up as the area under the curve. The measure of comparison is a map of chance that is as smooth as a real one;
-single random pixels would be no fair opponent, as noise all over a face confuses every model.
+Deletion replaces pixels by the crop's mean level, in descending order of the map: the faster the probability falls, the
+better the map. Insertion sharpens a blurred crop in the same order: the faster the probability rises, the better. Both
+are areas under the curve. They are compared with random maps that are as smooth as real ones; noise of single pixels
+would be too easy to beat, since noise all over a face confuses every model.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from emostream.vision.explain.explanation import MapCheck, SaliencyMap
 from emostream.vision.explain.rise import Classify, Crops, random_masks
 
 NUM_STEPS = 16
-_BLUR_SIGMA_OF_SIDE = 0.16  # 10 pixels of 64: a face is there, its expression is not
+_BLUR_SIGMA_OF_SIDE = 0.16  # 10 pixels of 64: a face can still be seen, its expression cannot
 _NUM_RANDOM_MAPS = 4
 
 
 def blurred(crop: Crops) -> Crops:
-    """The crop without its expression: uint8, S×S."""
+    """The crop blurred until its expression is gone: uint8, S×S."""
     sigma = _BLUR_SIGMA_OF_SIDE * crop.shape[0]
     return np.asarray(cv2.GaussianBlur(crop, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE), dtype=np.uint8)
 
 
 def deletion_steps(crop: Crops, saliency: SaliencyMap, *, num_steps: int = NUM_STEPS) -> Crops:
-    """The crop with more and more pixels wiped out: uint8, (num_steps + 1)×S×S, from the whole crop to a flat one."""
+    """The crop with more and more pixels replaced: uint8, (num_steps + 1)×S×S, from the whole crop to a flat one."""
     return _steps(crop, np.full_like(crop, round(float(crop.mean()))), saliency, num_steps=num_steps)
 
 
 def insertion_steps(crop: Crops, saliency: SaliencyMap, *, num_steps: int = NUM_STEPS) -> Crops:
-    """The blurred crop with more and more sharp pixels: uint8, (num_steps + 1)×S×S, from blurred to whole."""
+    """The blurred crop with more and more sharp pixels: uint8, (num_steps + 1)×S×S, from blurred to sharp."""
     return _steps(blurred(crop), crop, saliency, num_steps=num_steps)
 
 
@@ -45,14 +45,14 @@ def _steps(start: Crops, end: Crops, saliency: SaliencyMap, *, num_steps: int) -
 
 
 def area_under(curve: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """The mean height of curves …×steps over their whole length, by trapezoids."""
+    """Area under curves of shape …×steps on a unit interval, by the trapezoidal rule."""
     values = np.asarray(curve, dtype=np.float64)
     return np.asarray((values[..., :-1] + values[..., 1:]).mean(axis=-1) / 2)
 
 
 def random_maps(side: int, *, num_maps: int, seed: int = 0) -> npt.NDArray[np.float32]:
-    """Maps of chance, as smooth as those of RISE: float32 n×side×side."""
-    # The sum of a few masks has many levels, so hardly two pixels are equal.
+    """Random maps as smooth as those of RISE: float32, n×side×side."""
+    # The sum of a few masks has many levels, so hardly any two pixels are equal.
     masks = random_masks(side, num_masks=num_maps * 8, seed=seed)
     return np.asarray(masks.reshape(num_maps, 8, side, side).sum(axis=1), dtype=np.float32)
 
@@ -60,14 +60,14 @@ def random_maps(side: int, *, num_maps: int, seed: int = 0) -> npt.NDArray[np.fl
 def check_map(
     classify: Classify, crop: Crops, saliency: SaliencyMap, *, column: int, num_random_maps: int = _NUM_RANDOM_MAPS
 ) -> MapCheck:
-    """Deletion and insertion of one map, beside maps of chance.
+    """Deletion and insertion of a map and of random maps.
 
     Args:
         classify: the model.
         crop: uint8, S×S.
-        saliency: its map for the label in `column` of the model's answers.
-        column: which label.
-        num_random_maps: how many maps of chance are averaged; the same ones for every crop.
+        saliency: the crop's map for the label in `column` of the model's results.
+        column: index of the label.
+        num_random_maps: random maps to average; the same ones for every crop.
     """
     maps = [saliency, *random_maps(crop.shape[0], num_maps=num_random_maps, seed=1)]
     deletion = np.concatenate([deletion_steps(crop, candidate) for candidate in maps])

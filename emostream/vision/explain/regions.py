@@ -1,7 +1,7 @@
-"""The parts of a face in its crop, by the five landmarks.
+"""Divides a face's crop into parts, by its five landmarks.
 
-Places are given in the face's own frame: the origin between the eyes, the first axis along them, the second down the
-face, and the distance of the eyes as unit. The parts divide the crop: every pixel belongs to one.
+Positions are in the face's own coordinates: the origin between the eyes, x along them, y down the face, the distance of
+the eyes as unit. The parts are a partition: every pixel belongs to exactly one.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ Mask = npt.NDArray[np.bool_]
 REGIONS = ("forehead", "brows", "eyes", "nose", "cheeks", "mouth", "chin", "surroundings")
 """From top to bottom; the surroundings are hair, ears, neck and background."""
 
-# Of a face seen from the side the eyes come close, the rest does not: the distance of eyes and mouth sets a least unit.
+# In a face seen from the side the eyes are close together: the distance from eyes to mouth limits the unit from below.
 _MIN_UNIT_OF_EYE_TO_MOUTH = 0.8
 _INPAINT_RADIUS_PIXELS = 4
 
 
 def region_masks(landmarks: npt.ArrayLike, *, side: int) -> dict[str, Mask]:
-    """Region → bool side×side, a partition of the crop.
+    """The parts of a face.
 
     Args:
         landmarks: five (x, y) in pixels of the crop: eyes, nose, corners of the mouth, left to right.
-        side: of the crop.
+        side: side of the crop in pixels.
+
+    Returns:
+        Region → bool side×side; together a partition of the crop.
     """
     x, y, points = _face_frame(np.asarray(landmarks, dtype=np.float64), side=side)
     nose, left_corner, right_corner = points[2:]
@@ -35,7 +38,7 @@ def region_masks(landmarks: npt.ArrayLike, *, side: int) -> dict[str, Mask]:
     half_mouth = abs(right_corner[0] - left_corner[0]) / 2
     is_beside_nose = np.abs(x - nose[0] * np.clip(y / max(nose[1], 0.1), 0, 1)) > 0.22
     is_face = _is_in_ellipse(x, y, centre=(mouth[0] / 2, 0.42), radii=(1.05, 1.4))
-    # The first that holds a pixel gets it.
+    # A pixel belongs to the first region that contains it.
     wanted = {
         "mouth": _is_in_ellipse(x, y, centre=(mouth[0], mouth[1]), radii=(half_mouth + 0.18, 0.28)),
         "eyes": (np.abs(y) < 0.2) & (np.abs(x) < 0.9) & (is_beside_nose | (y < -0.1)),
@@ -57,7 +60,7 @@ def region_masks(landmarks: npt.ArrayLike, *, side: int) -> dict[str, Mask]:
 def _face_frame(
     landmarks: npt.NDArray[np.float64], *, side: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Both coordinates of every pixel in the face's frame, and the landmarks in it."""
+    """x and y of every pixel in the face's coordinates, and the landmarks in them."""
     left_eye, right_eye, _, left_corner, right_corner = landmarks
     centre = (left_eye + right_eye) / 2
     to_mouth = (left_corner + right_corner) / 2 - centre
@@ -66,7 +69,7 @@ def _face_frame(
     unit = max(length, _MIN_UNIT_OF_EYE_TO_MOUTH * float(np.hypot(*to_mouth)), 1.0)
     across = along / length if length > 0 else np.array([1.0, 0.0])
     down = np.array([-across[1], across[0]])
-    if down @ to_mouth < 0:  # the eyes were named the other way round
+    if down @ to_mouth < 0:  # the eyes were given in the other order
         down = -down
     turn = np.stack([across, down], axis=1) / unit
     rows, columns = np.mgrid[:side, :side] + 0.5
@@ -83,7 +86,8 @@ def _is_in_ellipse(
 def hide(crop: Crops, mask: Mask) -> Crops:
     """The crop with one part painted over from its border inwards (Telea 2004): uint8, S×S.
 
-    A face without a mouth is nearer to faces than one with a gray patch, and unlike blur nothing of a smile is left.
+    A face without a mouth is more like the model's usual input than one with a gray patch, and unlike blur it leaves
+    nothing of a smile.
     """
     grown = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
     return np.asarray(cv2.inpaint(crop, grown, _INPAINT_RADIUS_PIXELS, cv2.INPAINT_TELEA), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Pure: arithmetic on boxes as arrays n×4 of (x0, y0, x1, y1) in pixels."""
+"""Arithmetic on boxes, given as arrays n×4 of (x0, y0, x1, y1) in pixels."""
 
 from __future__ import annotations
 
@@ -10,34 +10,43 @@ Boxes = npt.NDArray[np.floating]
 
 
 def areas(boxes: Boxes) -> npt.NDArray[np.floating]:
-    """Area of each box in square pixels, n."""
+    """Area of each box in square pixels: float, n."""
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
     return np.asarray(sides[:, 0] * sides[:, 1])
 
 
 def iou_matrix(boxes: Boxes, others: Boxes) -> npt.NDArray[np.floating]:
-    """Intersection over union of each box with each other one, n×m in 0…1; 0 where both are empty."""
+    """Intersection over union of each box with each other one: float, n×m, 0…1; 0 where both are empty."""
     top_left = np.maximum(boxes[:, None, :2], others[None, :, :2])
     bottom_right = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     sides = np.maximum(bottom_right - top_left, 0)
     intersection = sides[..., 0] * sides[..., 1]
     union = areas(boxes)[:, None] + areas(others)[None, :] - intersection
-    # Rounding can put an intersection a hair above its union.
+    # Rounding can make an intersection slightly larger than its union.
     iou = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
     return np.asarray(np.minimum(iou, 1))
 
 
 def clip_boxes(boxes: Boxes, *, width: float, height: float) -> Boxes:
-    """Boxes cut at the border of a picture, as a new array; a box wholly outside becomes empty."""
+    """Boxes clipped to a picture, as a new array; a box wholly outside becomes empty."""
     return np.asarray(np.clip(boxes, 0, np.array([width, height, width, height], dtype=boxes.dtype)))
 
 
 def non_maximum_suppression(
     boxes: Boxes, scores: npt.NDArray[np.floating], *, max_iou: float, max_boxes: int | None = None
 ) -> npt.NDArray[np.intp]:
-    """Indices of the boxes kept, best score first: each overlaps no better kept one by more than `max_iou`.
+    """Non-maximum suppression: drop each box that overlaps a better kept one by more than `max_iou`.
 
-    Among equal scores the earlier box wins, so the result does not depend on the sort's whim.
+    Deterministic: of equal scores the earlier box wins.
+
+    Args:
+        boxes: float, n×4.
+        scores: float, n.
+        max_iou: largest overlap of two kept boxes.
+        max_boxes: largest number of kept boxes; None means no limit.
+
+    Returns:
+        Indices of the kept boxes, best score first.
     """
     order = np.argsort(-scores, kind="stable")
     overlaps = iou_matrix(boxes[order], boxes[order]) > max_iou

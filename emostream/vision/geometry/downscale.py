@@ -1,4 +1,4 @@
-"""Pure: gray pictures of half the size, exactly averaged: the cheapest way to shrink without aliasing."""
+"""Halves gray pictures by exact averaging: the fastest way to shrink without aliasing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from emostream.domain.frame import Luma
 
 
 def halved(pixels: Luma, *, times: int = 1) -> Luma:
-    """Each pixel the mean of a 2×2 block, so many times; an odd last row or column is left out, one pixel stays one.
+    """Halve a picture `times` times; each pixel is the mean of a 2×2 block.
 
-    Whole blocks take OpenCV's vector path: tens of times faster than shrinking by any other ratio.
+    An odd last row or column is dropped; a side of one pixel stays one. Whole blocks use OpenCV's vectorised path,
+    which is tens of times faster than shrinking by any other ratio.
     """
     for _ in range(times):
         height, width = (max(side // 2, 1) for side in pixels.shape)

@@ -1,4 +1,4 @@
-"""Pure: similarity transforms of the plane (turn, scale, shift), estimated from points."""
+"""Similarity transforms of the plane (rotation, scale, translation), estimated from points."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 Similarity = npt.NDArray[np.float64]
-"""float, 2×3: [[a, −b, x], [b, a, y]], applied to column vectors (x, y, 1). Axes in front hold several."""
+"""float, 2×3: [[a, −b, x], [b, a, y]], applied to column vectors (x, y, 1). Leading axes hold several transforms."""
 
 Plane = npt.NDArray[np.complex128]
-"""Points of the plane, each a complex number x + y·i."""
+"""Points of the plane as complex numbers x + y·i."""
 
 
 class PlaneSimilarity(NamedTuple):
-    """Similarity transforms of points written as complex numbers x + y·i: z becomes factor · z + shift.
+    """Similarity transforms of points written as complex numbers: z becomes factor · z + shift.
 
-    Turn and scale are one complex number, so what needs matrices for points in rows is a multiplication here.
+    Rotation and scale are one complex number, which replaces matrix products by multiplications.
 
     Attributes:
-        factor, shift: complex, one of each per transform.
+        factor: complex, rotation and scale of each transform.
+        shift: complex, translation of each transform.
     """
 
     factor: Plane
@@ -29,20 +30,20 @@ class PlaneSimilarity(NamedTuple):
 
 
 def plane_from_points(points: npt.ArrayLike) -> Plane:
-    """Points …×2 → complex numbers …, x + y·i."""
+    """Points …×2 → complex numbers x + y·i, shape …"""
     pairs = np.ascontiguousarray(points, dtype=np.float64)
     return pairs.view(np.complex128)[..., 0]
 
 
 def fit_plane_similarity(source: Plane, target: Plane, *, weights: npt.NDArray[np.float64]) -> PlaneSimilarity:
-    """The transforms that bring `source` closest to `target` by least squares (Umeyama, 1991, in the plane).
+    """Fit transforms from `source` to `target` by weighted least squares (Umeyama 1991, in the plane).
 
-    Points that all coincide have no size; the shift alone is returned for them, with factor 1.
+    Points that all coincide have no size; they give a translation only, with factor 1.
 
     Args:
         source: n×points.
-        target: where each should go, of the same shape.
-        weights: of the same shape, how much each counts; their sum over the points must not be 0.
+        target: the target of each point, same shape.
+        weights: weight of each point, same shape; their sum over the points must not be 0.
     """
     shares = weights / weights.sum(axis=-1, keepdims=True)
     source_mean = (shares * source).sum(axis=-1)
@@ -58,14 +59,17 @@ def fit_plane_similarity(source: Plane, target: Plane, *, weights: npt.NDArray[n
 def similarity_from_points(
     source: npt.ArrayLike, target: npt.ArrayLike, *, weights: npt.ArrayLike | None = None
 ) -> Similarity:
-    """The similarity transform (no mirroring) that brings `source` closest to `target` by least squares.
+    """Fit the similarity transform without reflection from `source` to `target` by least squares (Umeyama 1991).
 
-    Points that all coincide have no size; the shift alone is returned for them, with scale 1.
+    Points that all coincide have no size; they give a translation only, with scale 1.
 
     Args:
-        source: …×n×2 points; axes in front are problems solved side by side.
-        target: where each should go, of the same shape.
-        weights: …×n, how much each counts; None counts all alike. Their sum must not be 0.
+        source: …×n×2 points; leading axes are independent problems.
+        target: the target of each point, same shape.
+        weights: …×n weights; None means equal weights. Their sum must not be 0.
+
+    Returns:
+        float64, …×2×3.
     """
     sources, targets = plane_from_points(source), plane_from_points(target)
     shares = np.ones(sources.shape) if weights is None else np.asarray(weights, dtype=np.float64)
@@ -73,14 +77,14 @@ def similarity_from_points(
 
 
 def matrices_from(similarity: PlaneSimilarity) -> Similarity:
-    """The same transforms as matrices …×2×3."""
+    """The transforms as matrices, …×2×3."""
     a, b = similarity.factor.real, similarity.factor.imag
     x, y = similarity.shift.real, similarity.shift.imag
     return np.stack([np.stack([a, -b, x], axis=-1), np.stack([b, a, y], axis=-1)], axis=-2)
 
 
 def inverse_similarity(similarity: Similarity) -> Similarity:
-    """The transform back."""
+    """The inverse transform."""
     (a, _, x), (b, _, y) = similarity.tolist()
     squared = a * a + b * b
     a, b = a / squared, b / squared
@@ -88,11 +92,11 @@ def inverse_similarity(similarity: Similarity) -> Similarity:
 
 
 def transform_points(similarity: Similarity, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Points …×n×2 → transformed points …×n×2."""
+    """Transform points: …×n×2 → …×n×2."""
     linear = np.swapaxes(similarity[..., :2], -1, -2)
     return np.asarray(np.asarray(points, dtype=np.float64) @ linear + similarity[..., None, :, 2])
 
 
 def scale_of(similarity: Similarity) -> float:
-    """How much longer distances become."""
+    """The scale factor of a transform."""
     return math.hypot(similarity[0, 0], similarity[1, 0])

@@ -1,4 +1,4 @@
-"""The lock file: every model this version uses, where it comes from, its licence and its hash."""
+"""The lock file: every model that this version uses, with source, licence and hash."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class PackageSource(_Locked):
 
 
 class Preparation(_Locked):
-    """What is done to a pulled file before it is used."""
+    """How a pulled file is converted before it is used."""
 
     function: str
-    """`module:name` of a pure function, bytes → bytes: named, so that the store does not import what it serves."""
+    """`module:name` of a function bytes → bytes; a name, so that the store does not import the detectors."""
     version: int
-    """Grows when the function gives another result, so that files prepared earlier are made anew."""
+    """Increased when the function's result changes, so that files prepared earlier are prepared again."""
 
 
 class PulledModel(_Locked):
@@ -59,12 +59,12 @@ class PulledModel(_Locked):
     source: WheelSource
     size_bytes: int
     sha256: _Sha256
-    """Of the file as published, before preparation."""
+    """Of the published file, before preparation."""
     preparation: Preparation
 
 
 class PackagedModel(_Locked):
-    """A model that is installed with this package."""
+    """A model that ships with this package."""
 
     name: str
     kind: Literal["detector", "classifier"]

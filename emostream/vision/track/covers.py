@@ -1,4 +1,4 @@
-"""Where pictures must be covered so that nobody can be recognised: also just before a face is found and after."""
+"""The boxes to anonymise in each frame, including frames shortly before a face is found and after it is lost."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from emostream.vision.geometry.boxes import iou_matrix
 from emostream.vision.track.flow import FacePatch, follow_faces, patch_of
 
 HOLD_SECONDS = 0.5
-"""A face that comes into view or turns towards the camera is found a few frames later; one that goes, lost earlier."""
+"""A face that appears or turns to the camera is found a few frames late; one that leaves is lost a few frames early."""
 
-# A backlog of a very fast source; 64 frames are half a second at 128 frames per second.
+# Limits memory for very fast sources; 64 frames are half a second at 128 frames per second.
 _MAX_HELD_FRAMES = 64
 _SAME_FACE_IOU = 0.3
-# A cover that is not found but carried on grows, in face sizes per second to each side: slowly while flow leads it,
-# faster where nothing does. People walk by at two or three sizes a second, but few of them unseen.
+# A cover without a detection grows by this many face sizes per second on each side: slowly while optical flow tracks
+# the face, faster without. People walk past at two or three sizes per second, but few of them undetected.
 _GROWTH_FOLLOWED = 0.2
 _GROWTH_HELD = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class CoveredFrame:
-    """A frame and the boxes to cover in it, in its pixels; they may reach over its border."""
+    """A frame and the boxes to cover in it, in its pixels; boxes may extend beyond its border."""
 
     frame: Frame
     boxes: tuple[BoxXyxy, ...]
@@ -36,13 +36,13 @@ class CoveredFrame:
 
 @dataclass(frozen=True, slots=True)
 class _Carried:
-    """A face on its way to frames in which it was not found.
+    """A face carried to frames in which it was not found.
 
     Attributes:
-        face: where it is supposed to be.
-        patch: to follow it by; None where the flow was lost.
-        from_seconds: time of the frame it was found in.
-        growth: in face sizes, to each side.
+        face: its estimated position.
+        patch: for optical flow; None where the flow was lost.
+        from_seconds: time of the frame in which it was found.
+        growth: in face sizes, on each side.
     """
 
     face: Face
@@ -67,12 +67,12 @@ class _Held:
 class FaceCovers:
     """The covers of one stream. Called frame by frame, in order; not thread-safe.
 
-    A face that was found is covered in the frames before and after as well, for `HOLD_SECONDS` each way: where the
-    optical flow leads, or where it was, in a box that grows. Scene cuts end nothing: one picture covered too much is
-    better than a face in a flash that looks like a cut.
+    A detected face is also covered in the frames before and after, for `HOLD_SECONDS` each way: along the optical flow,
+    or at its last position in a growing box. Scene cuts do not end a cover, because a flash can look like a cut and
+    covering one frame too many is better than showing a face.
 
     Args:
-        is_live: frames cannot wait, so nothing is covered backwards.
+        is_live: frames cannot be delayed, so earlier frames are not covered.
     """
 
     def __init__(self, *, is_live: bool = False) -> None:
@@ -82,11 +82,11 @@ class FaceCovers:
         self._lost: list[_Carried] = []
 
     def add(self, frame: Frame, found: Sequence[Face]) -> list[CoveredFrame]:
-        """The frames that are ready now, in order.
+        """Add a frame and return the frames that are ready, in order.
 
         Args:
-            frame: the next one; it is kept until it is given back.
-            found: every face that a search of this frame found, weak detections included.
+            frame: the next frame; kept until it is returned.
+            found: all faces found in it by a search, weak detections included.
         """
         held = _Held(frame, list(found))
         last = self._last
@@ -101,7 +101,7 @@ class FaceCovers:
         return self._ready(frame.pts_seconds)
 
     def finish(self) -> list[CoveredFrame]:
-        """The frames that still wait; the end of the stream."""
+        """Return the remaining frames at the end of the stream."""
         ready = [_covered(held) for held in self._waiting]
         self._waiting.clear()
         self._last, self._lost = None, []
@@ -118,7 +118,7 @@ class FaceCovers:
         return ready
 
     def _carry_on(self, last: _Held, held: _Held) -> None:
-        """Faces of the last frame that were not found in this one."""
+        """Carry faces of the last frame that were not found in this one."""
         at_seconds = last.frame.pts_seconds
         gone = _without_partner(last.found, held.found)
         carried = [_Carried(face, patch_of(last.frame.luma, face), at_seconds) for face in gone]
@@ -128,7 +128,7 @@ class FaceCovers:
         held.carried += [each.box_xyxy for each in self._lost]
 
     def _look_back(self, held: _Held) -> None:
-        """Faces of this frame that were not found in the last one: where they were before."""
+        """Carry faces of this frame that were not found in the last one back to earlier frames."""
         assert self._last is not None  # noqa: S101  # for the type checker
         at_seconds = held.frame.pts_seconds
         new = _without_partner(held.found, self._last.found)
@@ -142,13 +142,13 @@ class FaceCovers:
 
 
 def _are_neighbours(earlier: Frame, later: Frame) -> bool:
-    """Whether faces of one may be looked for in the other: near in time, and of the same size."""
+    """Whether faces can be tracked between two frames: they are near in time and of the same size."""
     is_near = later.pts_seconds - earlier.pts_seconds <= HOLD_SECONDS
     return is_near and earlier.luma.shape == later.luma.shape
 
 
 def _moved(carried: Sequence[_Carried], at_seconds: float, frame: Frame) -> list[_Carried]:
-    """The same faces in a neighbouring frame, which may be the one before."""
+    """The faces in a neighbouring frame, which may be an earlier one."""
     elapsed = abs(frame.pts_seconds - at_seconds)
     followed = iter(follow_faces([each.patch for each in carried if each.patch is not None], frame.luma))
     moved = []
@@ -161,7 +161,7 @@ def _moved(carried: Sequence[_Carried], at_seconds: float, frame: Frame) -> list
 
 
 def _unfound(carried: Sequence[_Carried], found: Sequence[Face]) -> list[_Carried]:
-    """Those that lie on no face that was found."""
+    """Those that overlap no detected face."""
     is_unfound = _is_without_partner([each.face for each in carried], found)
     return [each for each, unfound in zip(carried, is_unfound, strict=True) if unfound]
 

@@ -1,9 +1,9 @@
-"""Pure: a face from one frame to the next, by optical flow in a window of its own.
+"""Tracks faces from frame to frame by optical flow, each in a window of its own.
 
-Each face is looked at in a small square patch in which it has always the same size, so the cost and the accuracy do not
-depend on the size of the frame or of the face. Points on a grid over the face are followed by pyramidal Lucas–Kanade
-flow (Bouguet, 2000), those that do not return when followed back are dropped (forward–backward check, Kalal et al.,
-2010), and box and landmarks move by the similarity transform that fits the rest.
+Each face is resampled to a small square patch in which its size is always the same, so cost and accuracy do not depend
+on the size of the frame or of the face. Points on a grid over the face are tracked by pyramidal Lucas–Kanade flow
+(Bouguet 2000). Points that do not return when tracked back are dropped (forward–backward check, Kalal et al. 2010). Box
+and landmarks move by the similarity transform that fits the remaining points.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from emostream.vision.geometry.downscale import halved
 from emostream.vision.geometry.similarity import Plane, PlaneSimilarity, fit_plane_similarity, plane_from_points
 
 PATCH_SIDE_PIXELS = 64
-_WINDOW_PER_FACE = 1.8  # so a face is 36 pixels high in its patch, and may move by almost half its size
-_MAX_SHIFT_PER_FACE = 0.15  # a face further than this from the middle of its window gets a new one
+_WINDOW_PER_FACE = 1.8  # a face is 36 pixels high in its patch and may move by almost half its size
+_MAX_SHIFT_PER_FACE = 0.15  # a face further than this from the centre of its window gets a new one
 _MAX_GROWTH = 1.15
 
-# Three by three points that keep clear of the background at the corners of the box, in units of its sides.
+# 3×3 points that avoid the background at the corners of the box, in units of its sides.
 _GRID_IN_BOX = np.stack(np.meshgrid(*2 * [np.linspace(0.12, 0.88, 3)]), axis=-1).reshape(-1, 2)
 
-# Larger windows, more levels, points or iterations cost more and agree no better with the detector.
+# Larger windows, more levels, points or iterations take longer and agree no better with the detector.
 _FLOW_WINDOW_PIXELS = (9, 9)
 _FLOW_LEVELS = 2
 _FLOW_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 5, 0.03)
@@ -45,14 +45,14 @@ Points = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A square part of the frame, in whole pixels; may reach over its border."""
+    """A square part of the frame in whole pixels; may extend beyond its border."""
 
     left: int
     top: int
     side: int
 
     def fits(self, face: Face) -> bool:
-        """Whether the face is still near the middle and of the right size."""
+        """Whether the face is still near the centre and of the right size."""
         x, y = _centre(face)
         half = self.side / 2
         size = self.side / _WINDOW_PER_FACE
@@ -63,14 +63,14 @@ class Window:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FacePatch:
-    """A face and what its window showed in the same frame: all that following it needs to remember.
+    """A face and the pixels around it: the state needed to track it.
 
     Attributes:
-        face: where it is.
-        window: the part of the frame it is looked at in.
-        pixels: uint8, PATCH_SIDE×PATCH_SIDE, what the window shows.
-        bend: complex, how far each point went since the face was found, other than with the face as a whole, in face
-            sizes; None where it was found in this frame.
+        face: its position.
+        window: the part of the frame that the patch shows.
+        pixels: uint8, PATCH_SIDE×PATCH_SIDE, the patch.
+        bend: complex, displacement of each point relative to the face's motion since it was detected, in face sizes;
+            None where it was detected in this frame.
     """
 
     face: Face
@@ -80,26 +80,34 @@ class FacePatch:
 
     @property
     def drift(self) -> float:
-        """How much the face has changed since it was found: one that turns or speaks does, one that just moves does
-        not. In face sizes; noise of the single steps cancels out."""
+        """Change of the face's shape since it was detected, in face sizes: it grows when a face turns or speaks, not
+        when it only moves. Noise of the single steps averages out."""
         return 0.0 if self.bend is None else float(np.abs(self.bend).mean())
 
 
 def patch_of(luma: Luma, face: Face, *, window: Window | None = None) -> FacePatch:
-    """Remember a face; in this window while it fits, else in a new one around the face."""
+    """Cut a face's patch, in the given window while the face fits into it, else in a new one."""
     if window is None or not window.fits(face):
         side = max(round(_size(face) * _WINDOW_PER_FACE), 2)
-        # A window wholly outside the frame would show nothing.
+        # A window wholly outside the frame would be empty.
         x, y = np.clip(_centre(face), 0, (luma.shape[1], luma.shape[0]))
         window = Window(round(x - side / 2), round(y - side / 2), side)
     return FacePatch(face, window, cut_window(luma, window))
 
 
 def follow_faces(previous: Sequence[FacePatch], luma: Luma) -> list[FacePatch | None]:
-    """Each face in the next frame, or None where its flow cannot be trusted."""
+    """Track faces into the next frame.
+
+    Args:
+        previous: the faces of the last frame.
+        luma: the next frame, uint8, H×W.
+
+    Returns:
+        The new patch of each face; None where its flow is not reliable.
+    """
     if not previous:
         return []
-    # The patches stand below each other in one picture, so that one call follows the points of all of them.
+    # The patches are stacked in one picture, so that one call tracks the points of all faces.
     before = np.concatenate([patch.pixels for patch in previous])
     after = np.empty_like(before)
     parts = [after[top : top + PATCH_SIDE_PIXELS] for top in range(0, len(after), PATCH_SIDE_PIXELS)]
@@ -117,7 +125,7 @@ def follow_faces(previous: Sequence[FacePatch], luma: Luma) -> list[FacePatch | 
 
 
 def _patch_after(moved: FacePatch, luma: Luma) -> FacePatch | None:
-    """The patch to go on with: in a new window where the face no longer fits, None where it left the picture."""
+    """The patch to continue with: in a new window where the face no longer fits, None where it left the picture."""
     x, y = _centre(moved.face)
     if not (0 <= x < luma.shape[1] and 0 <= y < luma.shape[0]):
         return None
@@ -127,9 +135,9 @@ def _patch_after(moved: FacePatch, luma: Luma) -> FacePatch | None:
 
 
 def cut_window(luma: Luma, window: Window, *, out: Luma | None = None) -> Luma:
-    """The patch a window shows: uint8, PATCH_SIDE×PATCH_SIDE; outside the frame its border is repeated.
+    """Cut a window out of a frame: uint8, PATCH_SIDE×PATCH_SIDE. Outside the frame, its border is repeated.
 
-    `out` is written and returned when given; otherwise a new array is.
+    Writes to `out` and returns it when given, else a new array.
     """
     rows, above, below = _inside(window.top, window.side, luma.shape[0])
     columns, before, after = _inside(window.left, window.side, luma.shape[1])
@@ -146,7 +154,7 @@ def cut_window(luma: Luma, window: Window, *, out: Luma | None = None) -> Luma:
 
 
 def _inside(start: int, side: int, limit: int) -> tuple[slice, int, int]:
-    """The pixels of a span that are in the frame, at least one, and how many are missing before and after them."""
+    """The pixels of a span inside the frame (at least one), and the numbers missing before and after them."""
     first = min(max(start, 0), limit - 1)
     end = max(min(start + side, limit), first + 1)
     before = min(max(-start, 0), side - end + first)
@@ -154,7 +162,7 @@ def _inside(start: int, side: int, limit: int) -> tuple[slice, int, int]:
 
 
 def _grids_over(patches: Sequence[FacePatch]) -> Points:
-    """Points over each face, n×points×2, in pixels of its own patch."""
+    """Grid points over each face: float32, n×points×2, in pixels of its patch."""
     boxes = np.array([patch.face.box_xyxy for patch in patches])
     windows = np.array([(patch.window.left, patch.window.top, patch.window.side) for patch in patches])
     scales = PATCH_SIDE_PIXELS / windows[:, 2, None]
@@ -166,10 +174,10 @@ def _grids_over(patches: Sequence[FacePatch]) -> Points:
 def _movement_by_flow(
     before: Luma, after: Luma, points: Points
 ) -> tuple[PlaneSimilarity, Plane, npt.NDArray[np.bool_]]:
-    """How each face moves, where else its points went (both in pixels of its patch), and whether to trust that.
+    """Motion of each face, residual displacement of its points (both in patch pixels), and whether it is reliable.
 
     Args:
-        before, after: uint8, the patches of two frames, below each other.
+        before, after: uint8, the stacked patches of two frames.
         points: n×points×2, in pixels of each patch.
     """
     tops = np.zeros((len(points), 1, 2), dtype=np.float32)
@@ -202,7 +210,7 @@ def _flow(before: Luma, after: Luma, points: Points) -> tuple[Points, npt.NDArra
 
 
 def _robust_movement(source: Plane, target: Plane, weights: npt.NDArray[np.float64]) -> tuple[PlaneSimilarity, Plane]:
-    """Least squares, then once more without the points that fit badly; and what the first fit leaves of each point."""
+    """Least squares, refitted without outliers. Returns the fit and the residuals of the first one."""
     fitted = fit_plane_similarity(source, target, weights=weights)
     misfits = weights * (target - fitted.factor[:, None] * source - fitted.shift[:, None])
     residuals = np.abs(misfits)
@@ -214,14 +222,14 @@ def _robust_movement(source: Plane, target: Plane, weights: npt.NDArray[np.float
 
 
 def _in_frame(movement: PlaneSimilarity, windows: Sequence[Window]) -> PlaneSimilarity:
-    """Movements in patch pixels → the same movements in frame pixels."""
+    """Transforms in patch pixels → the same transforms in frame pixels."""
     corners = np.array([complex(window.left, window.top) for window in windows])
     scales = np.array([window.side / PATCH_SIDE_PIXELS for window in windows])
     return PlaneSimilarity(movement.factor, scales * movement.shift + corners - movement.factor * corners)
 
 
 def _moved(faces: Sequence[Face], movement: PlaneSimilarity) -> list[Face]:
-    """The faces after a movement each; boxes stay upright."""
+    """Apply a transform to each face; boxes stay upright."""
     boxes = np.array([face.box_xyxy for face in faces])
     corners = boxes.view(np.complex128)
     centres = movement.factor * corners.mean(axis=1) + movement.shift

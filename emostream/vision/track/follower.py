@@ -1,4 +1,4 @@
-"""From frames to faces with track ids: search now and then, follow in between (decision D2)."""
+"""Tracks the faces of a stream: detects now and then and follows by optical flow in between."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from emostream.vision.track.kept_scenes import KeptScenes, Scene
 from emostream.vision.track.scene import has_new_motion, is_cut, is_cut_around, thumbnail_of
 from emostream.vision.track.tracker import FaceTracker, TrackUpdate
 
-# While nothing speaks for another look, frames are searched this many times less often.
+# Without a reason to search again, the interval between searches is this many times longer.
 _CALM_FACTOR = 2
-# A face that changed by more than this since it was found, in face sizes, is looked at again. On the test clips the
-# landmarks' error grows with it (correlation 0.6), hardly with the time that passed; half of it costs 15 % more
-# searches and agrees no better with searching every frame.
+# A face whose shape changed by more than this since it was detected, in face sizes, triggers a search. On the test
+# clips the landmarks' error correlates with it (0.6), hardly with elapsed time; half of it costs 15 % more searches and
+# agrees no better with searching every frame.
 _MAX_DRIFT = 0.006
-# Two boxes on one face: one of them follows the wrong person.
+# Two boxes that overlap more than this are on the same face: one of them follows the wrong person.
 _MAX_OVERLAP = 0.4
-# After so long without a picture nobody is taken for the same person, unless pictures usually come so seldom.
+# After a pause of this length all tracks end, unless the source's frames are usually that far apart.
 _MAX_PAUSE_SECONDS = 10.0
 _PAUSE_PER_GAP = 3
 
@@ -37,8 +37,8 @@ class FollowedFaces:
     """The faces of one frame.
 
     Attributes:
-        faces: each with its track id, in order of track id.
-        ended_track_ids: tracks that will not come back; drop what is kept for them.
+        faces: with track ids, in order of track id.
+        ended_track_ids: tracks that will not come back; drop their state.
         was_detected: whether the detector searched this frame.
         detect_seconds: time spent in the detector.
         follow_seconds: time spent on everything else.
@@ -52,22 +52,22 @@ class FollowedFaces:
 
 
 class FaceFollower:
-    """Follows all faces of one stream. Called from one thread at a time, frame by frame in order.
+    """Tracks all faces of one stream. Called from one thread at a time, frame by frame, in order.
 
-    The detector searches a frame when its time has come, when the scene changed, and when a face cannot be followed
-    with certainty. That time is half as long when the last look missed a known face, when a face changes (it turns, it
-    speaks) and when something new moves. A face missed once is followed until that next look; missed twice, it is gone.
+    The detector searches a frame at regular intervals, when the scene changes, and when a face cannot be followed
+    reliably. The interval is halved when the last search missed a known face, when a face changes (turns, speaks) and
+    when something new moves. A face missed by one search is followed until the next; missed twice, it is lost.
 
-    A cut sets all tracks aside; they go on when the picture returns within a moment, so that a flash, a fade or a
-    damaged frame ends nobody.
+    A cut sets all tracks aside; they continue when the picture returns shortly, so that a flash, a fade or a damaged
+    frame ends no track.
 
     Args:
-        detect: finds the faces in a gray picture, weak ones included; shared between streams, so thread-safe.
-        settings: how faces are followed.
-        detections_per_second: searches per second of source time while something speaks for them; half as many else.
-        phase: 0…1, the share of an interval by which the second search comes early. Streams that start together must
-            not search together for ever: their searches would wait for each other.
-        clock: monotonic seconds, for the figures only.
+        detect: finds the faces in a gray picture, weak ones included; shared by streams, so thread-safe.
+        settings: tracking parameters.
+        detections_per_second: searches per second of source time while there is a reason to search; otherwise half.
+        phase: 0…1, the share of an interval by which the second search is early. It keeps streams that start together
+            from searching at the same time.
+        clock: monotonic seconds, used only to measure durations.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class FaceFollower:
         self._searched_at_seconds = -math.inf
 
     def follow(self, frame: Frame) -> FollowedFaces:
-        """The faces of the next frame.
+        """Track the faces into the next frame.
 
         Raises:
             InferenceError: the detector could not search this frame.
@@ -136,8 +136,8 @@ class FaceFollower:
         )
 
     def _end_what_cannot_go_on(self, frame: Frame) -> tuple[int, ...]:
-        """The tracks that end because pictures have another size now, or stayed away for long: what is known of faces
-        is in pixels of the picture before."""
+        """End all tracks when the frame size changed or after a long pause: their state is in pixels of the frame
+        before."""
         if self._thumbnail is None:
             return ()
         pause = max(_MAX_PAUSE_SECONDS, _PAUSE_PER_GAP * self._gap_seconds)
@@ -149,7 +149,7 @@ class FaceFollower:
         return tuple(track.track_id for track in self._tracker.set_aside()) + self._kept.end_all()
 
     def _change_scene(self, frame: Frame, thumbnail: Luma, detections: Sequence[Face]) -> None:
-        """Where the picture shows something else: set its people aside, and go on with those who were there before."""
+        """At a scene change, set the tracks aside and restore those of an earlier scene that returned."""
         assert self._thumbnail is not None  # noqa: S101  # for the type checker
         faces = tuple(patch.face for patch in self._patches.values())
         if not is_cut_around(
@@ -170,7 +170,7 @@ class FaceFollower:
 
     def _is_due(self, frame: Frame, thumbnail: Luma) -> bool:
         elapsed = frame.pts_seconds - self._searched_at_seconds
-        # Time stamps are rounded to the container's time base; a frame must not wait for that.
+        # Time stamps are rounded to the container's time base; a frame must not be late because of that.
         interval = self._interval_seconds * 0.99
         if elapsed >= _CALM_FACTOR * interval or self._searched_thumbnail is None:
             return True
@@ -183,14 +183,14 @@ class FaceFollower:
         return has_new_motion(self._searched_thumbnail, thumbnail, faces=faces, frame_width=frame.width)
 
     def _moved(self, luma: Luma) -> list[FacePatch] | None:
-        """Every known face in this frame, or None when one of them cannot be followed with certainty."""
+        """All known faces in this frame, or None when one of them cannot be followed reliably."""
         moved = [patch for patch in follow_faces(list(self._patches.values()), luma) if patch is not None]
         if len(moved) < len(self._patches) or _has_overlap([patch.face for patch in moved]):
             return None
         return moved
 
     def _searched(self, frame: Frame, detections: Sequence[Face]) -> TrackUpdate:
-        """What the detector found, and the faces it missed for the first time, as far as they can be followed."""
+        """The detected faces, and faces that were missed for the first time, as far as they can be followed."""
         update = self._tracker.update(detections, pts_seconds=frame.pts_seconds)
         gone = {face.track_id for face in update.faces} | set(update.ended_track_ids) | self._missed
         candidates = [patch for track_id, patch in self._patches.items() if track_id not in gone]
@@ -207,7 +207,7 @@ class FaceFollower:
         return update
 
     def _remember(self, update: TrackUpdate, moved: dict[int | None, FacePatch], luma: Luma) -> None:
-        """Keep the patch of each reported face; detected ones are cut out of this frame."""
+        """Store the patch of each reported face; detected ones are cut from this frame."""
         patches = {}
         for face in update.faces:
             if face.track_id is None:
@@ -219,7 +219,7 @@ class FaceFollower:
 
 
 def _has_overlap(faces: Sequence[Face]) -> bool:
-    """Whether two faces lie on each other."""
+    """Whether two faces overlap too much."""
     if not any(_touch(one, other) for one, other in itertools.combinations(faces, 2)):
         return False  # the usual case, decided cheaply
     boxes = np.array([face.box_xyxy for face in faces])

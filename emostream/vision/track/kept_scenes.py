@@ -1,4 +1,4 @@
-"""Scenes that were cut away from a moment ago: a flash, a black or a damaged frame, a short look elsewhere."""
+"""Remembers scenes that were cut away shortly before: by a flash, a black or damaged frame, or a short other scene."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from emostream.vision.track.scene import is_cut, is_cut_around
 from emostream.vision.track.tracker import Track
 
 _MAX_SCENES = 4
-# After so long, or a single frame at any rate, the picture has hardly changed when it returns.
+# Within this time, or after a single frame, the picture has hardly changed when it returns.
 _BRIEF_SECONDS = 0.5
-# After longer, only the very same picture is taken for the same scene: on the test clips, people who sit and talk leave
-# 0.86 to 1 of it within two seconds; another person in the same chair 0.79 and less.
+# Later, only a nearly identical picture counts as the same scene: in the test clips people who sit and talk correlate
+# by 0.86 to 1 within two seconds; another person in the same chair by 0.79 and less.
 _MIN_CORRELATION = 0.85
 
 
 @dataclass(slots=True, eq=False)
 class Scene:
-    """What was seen last of a scene.
+    """The state of a scene when it was left.
 
     Attributes:
         thumbnail: of its last frame.
-        at_seconds: time of that.
-        faces: in that frame.
+        at_seconds: time of its last frame.
+        faces: in its last frame.
         tracks: set aside by the tracker.
-        num_frames: looked at since.
+        num_frames: number of frames since.
     """
 
     thumbnail: Luma
@@ -38,10 +38,10 @@ class Scene:
 
 
 class KeptScenes:
-    """The last few scenes with people in them. Called for each frame, in order.
+    """The last few scenes with faces. Called for each frame, in order.
 
     Args:
-        max_away_seconds: a scene is kept for so long, and for one frame at any frame rate.
+        max_away_seconds: how long a scene is remembered; one frame at least.
     """
 
     def __init__(self, *, max_away_seconds: float) -> None:
@@ -50,7 +50,7 @@ class KeptScenes:
         self._ended: list[int] = []
 
     def add(self, scene: Scene) -> None:
-        """Keep a scene that was cut away from; one without people is not worth it."""
+        """Remember a scene that was left; one without tracks is ignored."""
         if not scene.tracks:
             return
         self._scenes.append(scene)
@@ -58,7 +58,7 @@ class KeptScenes:
             self._end(self._scenes[0])
 
     def take(self, thumbnail: Luma, *, pts_seconds: float, faces: Sequence[Face], frame_width: int) -> Scene | None:
-        """The scene that this frame returns to, if it does; it is kept no longer."""
+        """Remove and return the scene that this frame returns to; None when there is none."""
         for scene in reversed(self._scenes):
             elapsed = pts_seconds - scene.at_seconds
             if scene.num_frames <= 1 or elapsed <= _BRIEF_SECONDS:
@@ -77,7 +77,7 @@ class KeptScenes:
         return None
 
     def ended(self, *, pts_seconds: float) -> tuple[int, ...]:
-        """Tracks that will not come back; to be asked once after each frame."""
+        """Tracks that will not come back. Call once after each frame."""
         for scene in list(self._scenes):
             if scene.num_frames > 1 and pts_seconds - scene.at_seconds > self._max_away_seconds:
                 self._end(scene)
@@ -86,7 +86,7 @@ class KeptScenes:
         return ended
 
     def end_all(self) -> tuple[int, ...]:
-        """Keep nothing; the tracks that end."""
+        """Forget all scenes and return their tracks."""
         for scene in list(self._scenes):
             self._end(scene)
         ended, self._ended = tuple(self._ended), []

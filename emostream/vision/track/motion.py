@@ -1,7 +1,7 @@
-"""Pure: where a box will be, by a Kalman filter with constant velocity (Kalman 1960; as in SORT, arXiv:1602.00763).
+"""Predicts a box by a Kalman filter with constant velocity (Kalman 1960; as in SORT, Bewley et al. 2016).
 
-Centre x, centre y, width and height move independently but are equally uncertain in units of the box's size, so one
-2×2 covariance serves all four.
+Centre x, centre y, width and height are independent and equally uncertain in units of the box's size, so one 2×2
+covariance serves all four.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _MEASUREMENT_DEVIATION = 0.05
 # People turn and nod: velocity changes by about one size per second within a second.
 _VELOCITY_CHANGE_PER_SECOND = 1.5
 _INITIAL_VELOCITY_DEVIATION = 1.0
-# Nobody keeps moving for ever: an unseen box slows down with this time constant.
+# An unseen box slows down with this time constant.
 _SLOWING_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoxMotion:
-    """What is known of one box at one time.
+    """The estimated state of a box at one time.
 
     Attributes:
         values: float, 4: centre x, centre y, width, height in pixels.
         velocities: float, 4: the same per second.
         covariance: float, 2×2: of value and velocity, in units of the box's size.
-        at_seconds: the time all this holds for.
+        at_seconds: the time of the estimate.
     """
 
     values: Array
@@ -52,18 +52,18 @@ class BoxMotion:
 
     @property
     def position_deviation(self) -> float:
-        """Standard deviation of a measurement from here, in units of the box's size."""
+        """Standard deviation of a measurement's distance from the estimate, in units of the box's size."""
         return math.sqrt(self.covariance[0, 0] + _MEASUREMENT_DEVIATION**2)
 
 
 def motion_from_box(box_xyxy: npt.ArrayLike, *, at_seconds: float) -> BoxMotion:
-    """A box seen for the first time: it may move either way."""
+    """The state of a box seen for the first time: velocity unknown."""
     covariance = np.diag([_MEASUREMENT_DEVIATION**2, _INITIAL_VELOCITY_DEVIATION**2])
     return BoxMotion(_values_from_box(box_xyxy), np.zeros(4), covariance, at_seconds)
 
 
 def predict(motion: BoxMotion, *, at_seconds: float) -> BoxMotion:
-    """The same box later; less certain the longer it was not seen. A time before now changes nothing."""
+    """The state at a later time, with larger uncertainty. An earlier time changes nothing."""
     elapsed = max(at_seconds - motion.at_seconds, 0.0)
     decay = math.exp(-elapsed / _SLOWING_SECONDS)
     reach = _SLOWING_SECONDS * (1 - decay)
@@ -78,7 +78,7 @@ def predict(motion: BoxMotion, *, at_seconds: float) -> BoxMotion:
 
 
 def correct(predicted: BoxMotion, box_xyxy: npt.ArrayLike) -> BoxMotion:
-    """The prediction and a box seen at its time, weighed by how certain each is."""
+    """Update the prediction with a box measured at its time."""
     innovation = _values_from_box(box_xyxy) - predicted.values
     gain = predicted.covariance[:, 0] / predicted.position_deviation**2
     covariance = predicted.covariance - np.outer(gain, predicted.covariance[0])

@@ -1,4 +1,4 @@
-"""Pure: what changed in the picture as a whole, seen on thumbnails."""
+"""Detects scene cuts and new motion on thumbnails."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from emostream.domain.frame import Luma
 from emostream.vision.geometry.downscale import halved
 
 _MAX_THUMBNAIL_SIDE = 48
-_LARGE_SIDE = 1280  # from here on every fourth pixel of every fourth row is enough: what costs is reading them
+_LARGE_SIDE = 1280  # larger frames are subsampled by 4, since reading the pixels dominates the cost
 
 # Neighbouring frames of the test clips correlate by 0.98 and more, frames of different clips by 0.55 and less.
 _MIN_CORRELATION = 0.7
-# Frames further apart than this differ by what people do meanwhile: what is around them decides. Concordance is the
-# correlation, but less where the contrast differs, too: of two plain walls in different rooms one is lit from the side.
+# Further apart than this, people have moved, so the background decides. The concordance correlation is also lower where
+# the contrast differs: it separates two plain walls of which one is lit from the side.
 _NEIGHBOURS_SECONDS = 0.15
 _MIN_CONCORDANCE_AROUND = 0.6
-_MIN_SHARE_AROUND = 0.2  # where faces leave less of the picture, all of it is compared
+_MIN_SHARE_AROUND = 0.2  # where faces leave less background, the whole picture is compared
 _STILL_LEVELS = 4.0  # mean difference in gray levels below which two pictures show the same
-_FLAT_DEVIATION = 2.0  # gray levels; a thumbnail flatter than this has nothing to compare
+_FLAT_DEVIATION = 2.0  # gray levels; a thumbnail with less contrast cannot be compared
 
-_CHANGED_LEVELS = 24  # well above noise and the flicker of light
+_CHANGED_LEVELS = 24  # well above noise and flickering light
 _MIN_CHANGED_SHARE = 0.015  # a face of an eighth of the picture's height
-_FACE_MARGIN = 0.5  # hair, neck and hands move with a face and are not news
+_FACE_MARGIN = 0.5  # hair, neck and hands move with a face and are not new
 _SHOULDERS_MARGIN = 1.0  # below a face
 
 
 def thumbnail_of(luma: Luma) -> Luma:
-    """A few dozen pixels of the picture, each the mean of a block (exact halving keeps it cheap at any size)."""
+    """A thumbnail of at most 48 pixels per side; each pixel is the mean of a block (cheap at any size)."""
     num_halvings = max(math.ceil(math.log2(max(luma.shape) / _MAX_THUMBNAIL_SIDE)), 0)
     if max(luma.shape) >= _LARGE_SIDE:
         height, width = (max(side // 4, 1) for side in luma.shape)
@@ -43,7 +43,7 @@ def thumbnail_of(luma: Luma) -> Luma:
 
 
 def is_cut(previous: Luma, current: Luma, *, min_correlation: float = _MIN_CORRELATION) -> bool:
-    """Whether two thumbnails, taken as a whole, show different scenes. Brightness alone is no difference."""
+    """Whether two thumbnails show different scenes. A change of brightness alone is none."""
     if previous.shape != current.shape:
         return True
     if cv2.norm(previous, current, cv2.NORM_L1) <= _STILL_LEVELS * current.size:
@@ -60,12 +60,13 @@ def is_cut(previous: Luma, current: Luma, *, min_correlation: float = _MIN_CORRE
 def is_cut_around(
     previous: Luma, current: Luma, *, elapsed_seconds: float, faces: Iterable[Face], frame_width: int
 ) -> bool:
-    """Whether two thumbnails that differ as a whole show different scenes, given the time between them.
+    """Whether two thumbnails show different scenes, given the time between them.
 
     Args:
-        previous, current: the thumbnails.
-        elapsed_seconds: between their frames.
-        faces: those of both frames, in pixels of the frame; people move, scenes do not.
+        previous: the earlier thumbnail.
+        current: the later thumbnail.
+        elapsed_seconds: time between their frames.
+        faces: of both frames, in frame pixels; people move, the background does not.
         frame_width: pixels.
     """
     if previous.shape != current.shape or elapsed_seconds <= _NEIGHBOURS_SECONDS:
@@ -85,7 +86,7 @@ def is_cut_around(
 
 
 def has_new_motion(reference: Luma, current: Luma, *, faces: Iterable[Face], frame_width: int) -> bool:
-    """Whether much changed since the reference thumbnail outside the known faces: somebody may have come in."""
+    """Whether enough changed outside the known faces since the reference thumbnail that someone may have come in."""
     if reference.shape != current.shape:
         return True
     if cv2.norm(reference, current, cv2.NORM_INF) <= _CHANGED_LEVELS:
@@ -97,7 +98,7 @@ def has_new_motion(reference: Luma, current: Luma, *, faces: Iterable[Face], fra
 
 
 def _cells_of(face: Face, thumbnail: Luma, *, frame_width: int, below: float = _FACE_MARGIN) -> tuple[slice, slice]:
-    """The cells that show a face and what moves with it."""
+    """The thumbnail's pixels that show a face and what moves with it."""
     x0, y0, x1, y1 = face.box_xyxy
     margin_x, margin_y = _FACE_MARGIN * face.width, _FACE_MARGIN * face.height
     corners = np.array([x0 - margin_x, y0 - margin_y, x1 + margin_x, y1 + below * face.height])

@@ -1,4 +1,4 @@
-"""Which detected face is which person: stable track ids, by motion and overlap alone."""
+"""Assigns stable track ids to detected faces, by motion and overlap."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from emostream.domain.face import BoxXyxy, Face
 from emostream.vision.track.association import associate
 from emostream.vision.track.motion import BoxMotion, correct, motion_from_box, predict
 
-# A weak detection is more often something else than a face, so it may continue only a track that was seen just now.
+# A weak detection is more often a false one, so it may continue only a track that was seen recently.
 _MAX_WEAK_GAP_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class TrackUpdate:
-    """What one frame told the tracker.
+    """The result of one frame.
 
     Attributes:
         faces: the faces that belong to a track, with `track_id`, in order of track id.
@@ -33,16 +33,16 @@ class TrackUpdate:
 
 @dataclass(slots=True)
 class Track:
-    """A person. Only `FaceTracker` looks inside.
+    """The state of a track; internal to `FaceTracker`.
 
     Attributes:
-        track_id: never used again.
-        motion: at the last detection.
-        seen_at_seconds: time of that, or of the last frame the face was followed to.
-        moved_to: where it was followed to since the last detection, or None.
-        is_missed: whether the last search did not see it. Whatever covers a face carries the flow along; until it is
-            detected again, only its motion says where it is.
-        unseen_seconds: for how long frames were looked at without it.
+        track_id: never reused.
+        motion: state of the motion filter at the last detection.
+        seen_at_seconds: time of that detection, or of the last frame to which the face was followed.
+        moved_to: where it was followed since the last detection, or None.
+        is_missed: whether the last search missed it. Whatever covers a face also moves the flow, so until the next
+            detection only the motion filter predicts its position.
+        unseen_seconds: time since it was last seen, while frames were processed.
     """
 
     track_id: int
@@ -53,40 +53,40 @@ class Track:
     unseen_seconds: float = 0.0
 
     def predicted(self, *, at_seconds: float) -> BoxMotion:
-        """Where the face should be now. Frames in between count as one: their sum is what matters for speed."""
+        """The predicted state. Frames in between count as one step: their sum determines the speed."""
         motion = self.motion
         if self.moved_to is not None:
             motion = correct(predict(motion, at_seconds=self.seen_at_seconds), self.moved_to)
         return predict(motion, at_seconds=at_seconds)
 
     def see(self, motion: BoxMotion) -> None:
-        """Take over the state after a detection."""
+        """Update after a detection."""
         self.motion, self.seen_at_seconds, self.moved_to = motion, motion.at_seconds, None
         self.is_missed, self.unseen_seconds = False, 0.0
 
     def miss(self) -> None:
-        """A search did not see it."""
+        """Update after a search that missed it."""
         self.is_missed, self.moved_to = True, None
 
     def follow(self, box_xyxy: BoxXyxy, *, at_seconds: float) -> None:
-        """The flow led here."""
+        """Update after following it by optical flow."""
         self.seen_at_seconds, self.unseen_seconds = at_seconds, 0.0
         if not self.is_missed:
             self.moved_to = box_xyxy
 
 
 class FaceTracker:
-    """Gives detected faces their track ids. One per stream; not thread-safe; time is a parameter.
+    """Assigns track ids. One per stream; not thread-safe; time is a parameter.
 
-    Boxes are predicted by their motion and assigned to detections in two stages, good detections first, weak ones to
-    the tracks that are left (ByteTrack, Zhang et al., 2022, arXiv:2110.06864): a face that turns away or is half
-    covered keeps its id, and a weak false detection never starts a track.
+    Boxes are predicted by their motion and matched to detections in two stages, good detections first, then weak ones
+    to the remaining tracks (ByteTrack, Zhang et al. 2022, arXiv:2110.06864): a face that turns away or is half covered
+    keeps its id, and a weak false detection never starts a track.
 
     Args:
-        max_lost_seconds: a track ends when frames were looked at without its face for longer. Frames that are far apart
-            count as if half of that lay between them: one frame, or a gap, ends nobody at any frame rate.
-        min_iou: least overlap of a predicted and a detected box to be the same face.
-        confirm_score: a track starts only with a detection at least this good.
+        max_lost_seconds: a track ends when its face was missing for longer. Frames that are far apart count as half
+            of it at most, so that one frame or one gap ends no track at any frame rate.
+        min_iou: smallest overlap of a predicted and a detected box of the same face.
+        confirm_score: smallest score of a detection that starts a track.
     """
 
     def __init__(self, *, max_lost_seconds: float = 1.0, min_iou: float = 0.2, confirm_score: float = 0.6) -> None:
@@ -99,11 +99,11 @@ class FaceTracker:
         self._gap_seconds = self._step_seconds = 0.0
 
     def update(self, faces: Sequence[Face], *, pts_seconds: float) -> TrackUpdate:
-        """Assign the faces of one frame.
+        """Match the detections of a frame to the tracks.
 
         Args:
             faces: detections, weak ones included.
-            pts_seconds: the frame's time; must not go back.
+            pts_seconds: time of the frame; must not decrease.
         """
         self._pass_time(pts_seconds)
         good = [face for face in faces if face.score >= self._confirm_score]
@@ -125,11 +125,11 @@ class FaceTracker:
         return TrackUpdate(_by_track([*known, *weakly_known, *started]), self._end_lost())
 
     def move(self, faces: Sequence[Face], *, pts_seconds: float) -> TrackUpdate:
-        """Take over where faces went in a frame that was not searched.
+        """Update tracks in a frame that was followed by optical flow, not searched.
 
         Args:
-            faces: with their `track_id`, as reported before, and where they are now.
-            pts_seconds: the frame's time; must not go back.
+            faces: with their `track_id` and new positions.
+            pts_seconds: time of the frame; must not decrease.
         """
         self._pass_time(pts_seconds)
         tracks = {track.track_id: track for track in self._tracks}
@@ -139,16 +139,16 @@ class FaceTracker:
         return TrackUpdate(_by_track(known), self._end_lost())
 
     def set_aside(self) -> tuple[Track, ...]:
-        """Take all tracks out, because the picture shows something else; they may be given back."""
+        """Remove and return all tracks at a scene change; `give_back` restores them."""
         tracks, self._tracks = tuple(self._tracks), []
         return tracks
 
     def give_back(self, tracks: Iterable[Track]) -> None:
-        """Go on with tracks that were set aside: the time in between counts for nobody."""
+        """Restore tracks that were set aside. The time in between does not count as unseen."""
         self._tracks = list(tracks)
 
     def _pass_time(self, pts_seconds: float) -> None:
-        """Count the time since the last frame as unseen by all, until they are seen."""
+        """Add the time since the last frame to each track's unseen time."""
         self._gap_seconds = max(pts_seconds - self._at_seconds, 0.0)
         self._at_seconds = pts_seconds
         self._step_seconds = min(self._gap_seconds, self._max_lost_seconds / 2)
@@ -166,7 +166,7 @@ class FaceTracker:
     def _assign(
         self, tracks: Sequence[Track], faces: Sequence[Face], *, pts_seconds: float
     ) -> tuple[list[Face], list[Face]]:
-        """Faces with the id of their track, and the faces that have none; moves the tracks."""
+        """Match faces to tracks and update these. Returns faces with a track id, and faces without a track."""
         predicted = [track.predicted(at_seconds=pts_seconds) for track in tracks]
         boxes = np.array([face.box_xyxy for face in faces], dtype=np.float64).reshape(-1, 4)
         pairs = associate(
@@ -192,5 +192,5 @@ class FaceTracker:
 
 
 def _by_track(faces: Iterable[Face]) -> tuple[Face, ...]:
-    """In order of track id; ids grow with time, so the oldest track comes first."""
+    """Sort by track id. Ids increase with time, so the oldest track is first."""
     return tuple(sorted(faces, key=lambda face: face.track_id or 0))

@@ -1,4 +1,4 @@
-"""CenterFace: the default detector."""
+"""CenterFace (Xu et al. 2019, arXiv:1911.03599), the default detector."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ OUTPUT_CHANNELS = {"heatmap": 1, "scale": 2, "offset": 2, "landmarks": 10}
 """Prepared outputs: float32, n×channels×H/4×W/4."""
 
 STRIDE_PIXELS = 32
-"""The network halves its input five times and adds the levels up again."""
+"""The network halves its input five times and adds the levels together again."""
 
 _CELL_PIXELS = 4
-_MAX_CANDIDATES = 1000  # before suppression, whose cost grows with the square; a crowd has some hundred
-_MAX_LOG_SIZE = 8.0  # 4·e⁸ pixels is larger than any input: an untrained or damaged model must not overflow
+_MAX_CANDIDATES = 1000  # before suppression, whose cost is quadratic; a crowd has a few hundred
+_MAX_LOG_SIZE = 8.0  # 4·e⁸ pixels is larger than any input; a damaged model must not cause an overflow
 
 
 def decode_centerface(
@@ -39,16 +39,16 @@ def decode_centerface(
     max_iou: float,
     max_faces: int,
 ) -> Candidates:
-    """Faces in one picture, best first.
+    """Decode the network's outputs for one picture to faces, best first.
 
     Args:
         heatmap: 1×rows×columns, 0…1.
         scale: 2×rows×columns, log of height and width in cells.
         offset: 2×rows×columns, y and x in cells.
         landmarks: 10×rows×columns, five times y and x, from the box's top left corner in units of its height and width.
-        min_score: faces below are dropped.
-        max_iou: of two faces that overlap more than this, the better is kept.
-        max_faces: at most this many.
+        min_score: faces with a lower score are dropped.
+        max_iou: of two faces that overlap more than this, the one with the lower score is dropped.
+        max_faces: largest number of faces returned.
     """
     rows, columns = np.nonzero(heatmap[0] > min_score)
     scores = heatmap[0, rows, columns]
@@ -72,30 +72,30 @@ def decode_centerface(
 # at scores 0.3 / 0.5): 14–16 px 56 / 23 %, 16–18 px 73 / 44 %, 18–20 px 93 / 65 %, 20–24 px 100 / 94 %, larger ≥ 90 %.
 _SMALLEST_FOUND_PIXELS = 20.0
 
-# Enlarging helps: of classroom faces 11–17 pixels high 12 of 48 are found as they are, 48 of 48 at 1.7 times the size.
+# Enlarging helps: of 48 classroom faces 11–17 pixels high, 12 are found at original size and all 48 at 1.7 times it.
 _MAX_SCALE = 2.0
 
-# A frame of this size is searched as it is: people in small clips are small, and half the cost is not worth them. It is
-# what 640×360 needs for faces of 32 pixels; with 480×270 in its place a search took 14 % longer and agreed no better.
+# Frames up to this size are searched at full size: people in small clips are small, and shrinking would save little. It
+# is what 640×360 needs for faces of 32 pixels; at 480×270 a search took 14 % longer and agreed no better.
 _MIN_INPUT_PIXELS = 416 * 234
 
 DEFAULT_MAX_INPUT_PIXELS = 640 * 384
-"""About 50 ms on one core. In a 1080p frame it leaves faces of 60 pixels and more."""
+"""Takes about 50 ms on one core. In a 1080p frame this finds faces of 60 pixels and more."""
 
 
 class CenterFaceDetector:
-    """Faces with five landmarks, by CenterFace on luma. Thread-safe.
+    """Finds faces with five landmarks by CenterFace on luma. Thread-safe.
 
     Args:
-        model: the prepared file (`emostream.vision.detect.centerface.model`), computed by ONNX Runtime; or what
-        computes it.
-        min_face_pixels: height of the smallest face looked for; the input is chosen as small as that allows.
-        min_score: detections below are dropped.
-        max_iou: of two detections that overlap more than this, the better is kept.
-        max_faces: at most this many per picture.
-        max_input_pixels: bound of the cost per picture; frames that would need more are shrunk further.
-        max_input_side_pixels: the longest side that the network takes; longer frames are shrunk further.
-        num_threads: threads per picture, in ONNX Runtime.
+        model: the prepared file (`emostream.vision.detect.centerface.model`), run by ONNX Runtime; or another
+            implementation of the network.
+        min_face_pixels: height of the smallest face to find; the network's input is as small as that allows.
+        min_score: faces with a lower score are dropped.
+        max_iou: of two faces that overlap more than this, the one with the lower score is dropped.
+        max_faces: largest number of faces per picture.
+        max_input_pixels: limit of the cost per picture; larger frames are shrunk further, and only larger faces found.
+        max_input_side_pixels: longest side that the network takes; longer frames are shrunk further.
+        num_threads: threads per picture in ONNX Runtime.
 
     Raises:
         ManifestError: the file is damaged or not the prepared CenterFace model.
@@ -140,13 +140,16 @@ class CenterFaceDetector:
         return candidates.to_faces(letterbox)
 
     def search(self, pictures: Sequence[Luma]) -> list[Candidates]:
-        """What is found in each of these inputs, in input pixels; those of one shape are computed in one batch.
+        """Search network inputs; those of the same shape are computed in one batch.
 
         Args:
-            pictures: uint8, H×W, as `centerface_letterbox` shrinks frames; at least one.
+            pictures: uint8, H×W, as shrunk by `centerface_letterbox`; at least one.
+
+        Returns:
+            The candidates of each picture, in input pixels.
 
         Raises:
-            InferenceError: the network could not be computed.
+            InferenceError: the network could not be run.
         """
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for index, picture in enumerate(pictures):
@@ -170,7 +173,7 @@ def centerface_letterbox(
     max_input_pixels: int = DEFAULT_MAX_INPUT_PIXELS,
     max_side_pixels: int | None = None,
 ) -> Letterbox:
-    """Pure: how a frame (uint8, H×W, not empty) lies in CenterFace's input; the arguments are those of the detector."""
+    """How a frame (uint8, H×W, not empty) is placed in CenterFace's input; the arguments are those of the detector."""
     letterbox = choose_letterbox(
         frame_width=luma.shape[1],
         frame_height=luma.shape[0],

@@ -1,8 +1,8 @@
-"""Pure: the CenterFace file as published → INT8, for processors with VNNI instructions.
+"""Converts the published CenterFace file to INT8, for processors with VNNI instructions.
 
-Weights are quantised per filter. The ranges of the activations were measured on real pictures, once, and ship with the
-package, so that no picture is needed where the model is prepared. The first and the last layers stay exact: they carry
-most of the error, and at few channels INT8 is not even faster.
+Weights are quantised per filter. The ranges of the activations were measured once on real pictures and ship with the
+package, so that preparing the model needs no pictures. The first and last layers stay FP32: they cause most of the
+error, and with few channels INT8 is not even faster.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from emostream.errors import ManifestError
 from emostream.vision.detect.centerface.model import prepare_centerface
 
 Ranges = Mapping[str, tuple[float, float]]
-"""Tensor name → smallest and largest value seen."""
+"""Tensor name → smallest and largest value measured."""
 
 _WITHOUT_ARITHMETIC = frozenset({"Cast", "Unsqueeze"})
 
-# 3×3 on one channel, 3×3 on each of 32, 1×1 to 16: the landmarks' error against the exact detector falls by a third,
-# and a search takes 3 % less time (docs/performance.md).
+# 3×3 on one channel, 3×3 on each of 32, 1×1 to 16: the landmarks' error against FP32 falls by a third, and a search
+# takes 3 % less time (docs/performance.md).
 _NUM_EXACT_FIRST = 3
 
-# Made by: python -m training.detector_ranges --videos ../shared/data/videos --pictures ../shared/data/faces
+# Written by: python -m training.detector_ranges --videos ../shared/data/videos --pictures ../shared/data/faces
 _RANGES_FILE = "ranges.json"
 
 
 def prepare_centerface_int8(model_bytes: bytes) -> bytes:
-    """The published CenterFace ONNX file → the prepared form (`prepare_centerface`) with INT8 arithmetic.
+    """Convert the published CenterFace ONNX file to the prepared form (`prepare_centerface`) with INT8 arithmetic.
 
     Raises:
         ManifestError: the bytes are not the published CenterFace model.
@@ -45,7 +45,7 @@ def prepare_centerface_int8(model_bytes: bytes) -> bytes:
 
 
 def fused(model_bytes: bytes) -> Any:
-    """A model with batch normalisation folded into the convolutions before it, and with named nodes."""
+    """The model with batch normalisation folded into the preceding convolutions, and with named nodes."""
     import onnx
     import onnxruntime
 
@@ -62,10 +62,10 @@ def fused(model_bytes: bytes) -> Any:
 
 
 def quantized(model: Any, *, ranges: Ranges) -> bytes:
-    """A fused model with Q/DQ nodes around its operators: unsigned activations, signed weights per filter.
+    """The fused model with Q/DQ nodes around its operators: unsigned activations, signed weights per filter.
 
     Raises:
-        ManifestError: a tensor has no range, so the ranges belong to another model.
+        ManifestError: a tensor has no range, so the ranges are those of another model.
     """
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
@@ -81,7 +81,7 @@ def quantized(model: Any, *, ranges: Ranges) -> bytes:
     }
     if missing := sorted(outputs - set(limits)):
         raise ManifestError(
-            f"the ranges of the INT8 detector belong to another model: none for {', '.join(missing[:3])}; install "
+            f"the ranges of the INT8 detector are those of another model: none for {', '.join(missing[:3])}; install "
             "emostream again, or set detect.precision to fp32"
         )
     quantizer = QDQQuantizer(
@@ -101,7 +101,7 @@ def quantized(model: Any, *, ranges: Ranges) -> bytes:
 
 
 def _exact_nodes(model: Any) -> tuple[list[str], list[str]]:
-    """Names of the first convolutions with what lies between them, and of the last one with what follows."""
+    """Names of the FP32 nodes: the first convolutions with the nodes between them, and the last with all after it."""
     nodes = list(model.graph.node)
     convolutions = [index for index, node in enumerate(nodes) if node.op_type == "Conv"]
     first = nodes[convolutions[0] : convolutions[_NUM_EXACT_FIRST - 1] + 1]

@@ -1,9 +1,9 @@
-"""Pure: the CenterFace file as published → the form this package runs.
+"""Converts the published CenterFace file to the form that this package runs.
 
 The published file takes ten 32×32 RGB pictures as floats. The prepared one takes any number of gray uint8 pictures of
-any size. Gray repeated over three channels gives each filter of the first layer the sum of its three channels, so those
-weights are summed once here, and a third of the input is left. The four last convolutions read the same tensor, so one
-with all their filters takes their place. Nothing of this changes what the network computes.
+any size. Gray repeated over three channels gives each filter of the first layer the sum of its three channels, so these
+weights are summed here once, and the input is a third of the size. The last four convolutions read the same tensor, so
+they are merged into one. The network's results do not change.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from emostream.errors import ManifestError
 from emostream.vision.detect.centerface.detector import INPUT_NAME, OUTPUT_CHANNELS
 
 HEAD_NODE = "heads"
-"""Name of the last convolution, which makes all outputs, and of its output."""
+"""Name of the last convolution, which computes all outputs, and of its output."""
 
 _OPSET = 13  # the first with per-channel quantisation, which the INT8 variant needs
-_IR_VERSION = 8  # belongs to opset 13–15; read by every runtime in use
+_IR_VERSION = 8  # belongs to opset 13–15; every supported runtime reads it
 _PUBLISHED_OUTPUTS = dict(zip(("537", "538", "539", "540"), OUTPUT_CHANNELS, strict=True))
 
 
 def prepare_centerface(model_bytes: bytes) -> bytes:
-    """The published CenterFace ONNX file → dynamic shape, gray uint8 input, named outputs, opset 13.
+    """Convert the published CenterFace ONNX file: dynamic shape, gray uint8 input, named outputs, opset 13.
 
-    The same bytes give the same result, so it can be identified by its hash.
+    Deterministic: the same bytes give the same result, so that it can be identified by its hash.
 
     Raises:
         ManifestError: the bytes are not the published CenterFace model.
     """
     model = _load_published(model_bytes)
-    # Old exporters list weights as inputs; without them a runtime may treat the weights as constants.
+    # Old exporters list weights as inputs too; a runtime can treat them as constants only when they are not inputs.
     weight_names = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weight_names]
     if len(inputs) != 1 or [value.name for value in model.graph.output] != list(_PUBLISHED_OUTPUTS):
@@ -92,7 +92,7 @@ def _sum_colour_weights(model: Any, weights_name: str) -> None:
 
 
 def _with_one_head(model: Any, nodes: list[Any]) -> list[Any]:
-    """One convolution and a split in place of the four that end in the outputs; adds its weights to the model."""
+    """Replace the four convolutions of the outputs by one with a split; adds its weights to the model."""
     makers = {name: node for node in nodes for name in node.output}
     sigmoid = makers["heatmap"]
     outputs = [sigmoid.input[0], *list(OUTPUT_CHANNELS)[1:]]

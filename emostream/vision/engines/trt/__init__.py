@@ -1,4 +1,4 @@
-"""TensorRT and TensorRT-RTX: ONNX → engine → answers. One code for both, whose interfaces differ in a few names only.
+"""TensorRT and TensorRT-RTX: compiles ONNX models to engines and runs them. The two interfaces differ in a few names.
 
-Features use it (`vision/classify/trt_classifier.py`, `vision/detect/trt_network.py`); it knows no features.
+Used by `vision/classify/trt_classifier.py` and `vision/detect/trt_network.py`; it knows neither of them.
 """

@@ -1,4 +1,4 @@
-"""ONNX → engine."""
+"""Compiles ONNX models to engines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from emostream.vision.engines.trt.profile import ShapeProfile
 
 @dataclass(frozen=True, slots=True)
 class TensorSignature:
-    """An input or output of an engine: its name, its type as NumPy calls it, and its shape, -1 where it varies."""
+    """An input or output of an engine.
+
+    Attributes:
+        name: as in the model.
+        dtype: as NumPy names it.
+        shape: -1 where a side varies.
+    """
 
     name: str
     dtype: str
@@ -22,11 +28,11 @@ class TensorSignature:
 
 @dataclass(frozen=True, slots=True)
 class EngineSignature:
-    """What an engine takes and gives.
+    """Inputs and outputs of an engine.
 
     Attributes:
         inputs, outputs: in the order of the model.
-        profiles: the shapes that its (only) input may have.
+        profiles: the shapes that its only input may have.
     """
 
     inputs: tuple[TensorSignature, ...]
@@ -36,12 +42,12 @@ class EngineSignature:
 
 @dataclass(frozen=True, slots=True)
 class BuiltEngine:
-    """A new engine.
+    """A newly compiled engine.
 
     Attributes:
         content: the serialised engine.
-        signature: what it takes and gives.
-        timing_cache: what was measured while building, for the next build on this GPU; None where nothing is.
+        signature: its inputs and outputs.
+        timing_cache: measurements of this build, for the next one on this GPU; None for TensorRT-RTX.
     """
 
     content: bytes
@@ -60,18 +66,18 @@ def build_engine(
     compute_capability: tuple[int, int] | None = None,
     timing_cache: bytes | None = None,
 ) -> BuiltEngine:
-    """Compile an ONNX model with one input. Precision is that of the model (the network is strongly typed).
+    """Compile an ONNX model with one input. The engine has the model's precision (strongly typed network).
 
     Args:
         package: TensorRT needs the GPU that will run the engine; TensorRT-RTX needs none.
         onnx_model: opset 17 or older.
-        profiles: shapes of the input, one part of the engine for each.
+        profiles: shapes of the input; each becomes an optimization profile.
         compute_capability: of the GPU, where there is one.
-        timing_cache: from an earlier build; anything else is ignored.
+        timing_cache: from an earlier build; an invalid one is ignored.
 
     Raises:
-        ManifestError: the package does not take this model.
-        EngineUnavailableError: it cannot build here, for want of a GPU for example.
+        ManifestError: the package cannot parse or compile this model.
+        EngineUnavailableError: the package cannot build here, for example without a GPU.
     """
     trt = package.module
     with package.log.errors() as errors:
@@ -82,7 +88,7 @@ def build_engine(
         network = _parsed(package, builder, onnx_model)
         config = builder.create_builder_config()
         _add_profiles(builder, config, network.get_input(0).name, profiles)
-        # FP32 means FP32: half the digits are what FP16 is for, at twice the speed.
+        # FP32 must mean FP32; FP16 is the choice for fewer digits, at twice the speed of TF32.
         config.clear_flag(trt.BuilderFlag.TF32)
         if package.is_rtx:
             _target(trt, config, compute_capability)
@@ -101,7 +107,7 @@ def _parsed(package: TrtPackage, builder: Any, onnx_model: bytes) -> Any:
     parser = trt.OnnxParser(network, package.log.handle)
     if not parser.parse(onnx_model):
         reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)]
-        raise ManifestError(f"{package.name} {package.version} does not take this model: {first_reason(reasons)}")
+        raise ManifestError(f"{package.name} {package.version} cannot parse this model: {first_reason(reasons)}")
     return network
 
 
@@ -113,7 +119,7 @@ def _add_profiles(builder: Any, config: Any, input_name: str, profiles: Sequence
 
 
 def _target(trt: Any, config: Any, compute_capability: tuple[int, int] | None) -> None:
-    """Engines for 8.0 and later are one file by default; Turing has to be asked for."""
+    """Engines for 8.0 and later are one file by default; Turing (7.5) must be requested."""
     if compute_capability == (7, 5):
         config.num_compute_capabilities = 1
         config.set_compute_capability(trt.ComputeCapability.SM75, 0)

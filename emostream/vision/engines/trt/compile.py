@@ -1,4 +1,4 @@
-"""A model → its engine: from the cache where it lies there, built otherwise, and proved before it is used."""
+"""Provides the engine of a model: from the cache or newly built, and verified before its first use."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from emostream.vision.engines.trt.profile import ShapeProfile
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[str], None]
-"""Told in a few words what is being done."""
+"""Called with a short message about the current step."""
 
 Proof = Mapping[str, float]
-"""Figures of a comparison with the reference."""
+"""Measured differences from the reference: name → value."""
 
 Prove = Callable[[TrtEngine], Proof]
-"""Compares an engine with its reference; raises `ManifestError` when it does not match."""
+"""Compares an engine with its reference. Raises `ManifestError` when the difference is too large."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineRecipe:
-    """What an engine is made from.
+    """The inputs of a compilation.
 
     Attributes:
         name: of the model, for file names and messages.
-        onnx_model: in the precision of the engine.
+        onnx_model: serialised, in the precision of the engine.
         precision: fp32, fp16 or int8.
         profiles: shapes of its input.
     """
@@ -50,19 +50,20 @@ class EngineRecipe:
 
 @dataclass(frozen=True, slots=True)
 class CompileReport:
-    """What was compiled, and how it was shown to be right.
+    """The result of a compilation and of its verification.
 
     Attributes:
         model: its name.
-        precision: of its arithmetic.
-        profiles: shapes it was compiled for, in words.
-        package: that built it, with its version.
-        target: what it runs on.
+        precision: of the engine.
+        profiles: shapes that it was compiled for, as text.
+        package: name and version of the package that built it.
+        target: the GPU or family of GPUs that it runs on.
         path: of the engine.
         size_bytes: of its file.
-        source_proof: the model that was compiled against its reference, both in ONNX Runtime; None when they are one.
-        engine_proof: the engine against the reference; None where no GPU could run it, so that it is proved where it is
-            first used.
+        source_proof: differences between the compiled model and its reference, both in ONNX Runtime; None when they
+            are the same model.
+        engine_proof: differences between the engine and the reference; None where no GPU here could run it. It is then
+            verified before its first use.
     """
 
     model: str
@@ -85,11 +86,11 @@ def compile_engine(
     source_proof: Proof | None = None,
     progress: Progress = logger.info,
 ) -> CompileReport:
-    """Compile a model and prove the engine where there is a GPU that runs it.
+    """Compile a model and verify the engine where a GPU can run it.
 
     Raises:
-        EngineUnavailableError: the package is not installed, or needs a GPU that is not there.
-        ManifestError: the package does not take the model, or the engine answers differently from its reference.
+        EngineUnavailableError: the package is not installed, or needs a GPU that is missing.
+        ManifestError: the package cannot compile the model, or the engine's results differ from the reference.
         ConfigError: the cache cannot be written.
     """
     package, cache, gpu = load_package(name), EngineCache(cache_dir), _gpu_here()
@@ -115,11 +116,11 @@ def compile_engine(
 
 
 def open_engine(name: TrtName, recipe: EngineRecipe, *, cache_dir: Path, prove: Prove) -> TrtEngine:
-    """The engine of a model on the GPU of this machine; built first where it is not in the cache.
+    """Open the engine of a model on this machine's GPU; build it first where it is not in the cache.
 
     Raises:
-        EngineUnavailableError: package or GPU is missing, or do not fit each other.
-        ManifestError: the package does not take the model, or the engine answers differently from its reference.
+        EngineUnavailableError: package or GPU is missing, or the package does not support the GPU.
+        ManifestError: the package cannot compile the model, or the engine's results differ from the reference.
     """
     package, gpu = load_package(name), find_gpu()
     if not package.runs_on(gpu.compute_capability):
@@ -138,11 +139,11 @@ def _gpu_here() -> Gpu | None:
 def _compiled(
     recipe: EngineRecipe, package: TrtPackage, cache: EngineCache, *, gpu: Gpu | None, progress: Progress
 ) -> CachedEngine:
-    """The engine of a model, built unless it is in the cache."""
+    """The engine from the cache; built when it is not there."""
     if gpu is None and not package.is_rtx:
         raise EngineUnavailableError(
-            "tensorrt builds an engine for the GPU of this machine, and there is none; compile where it will run, or "
-            "use tensorrt_rtx, which builds without one",
+            "tensorrt builds an engine for this machine's GPU, but there is none; compile on the machine that will run "
+            "it, or use tensorrt_rtx, which builds without a GPU",
             engine=package.name,
         )
     key = engine_key(recipe.onnx_model, precision=recipe.precision, profiles=recipe.profiles, package=package, gpu=gpu)
@@ -168,7 +169,7 @@ def _compiled(
 def _open_proved(
     recipe: EngineRecipe, package: TrtPackage, cache: EngineCache, *, gpu: Gpu, prove: Prove, progress: Progress
 ) -> tuple[CachedEngine, TrtEngine]:
-    """Open the engine; the first time on a GPU prove it, and keep what TensorRT-RTX compiled for this GPU."""
+    """Open the engine. On its first use on a GPU, verify it and store what TensorRT-RTX compiled for this GPU."""
     stored, engine = _open(recipe, package, cache, gpu=gpu, progress=progress)
     try:
         if stored.proof_on(gpu) is None:
@@ -184,13 +185,13 @@ def _open_proved(
 def _open(
     recipe: EngineRecipe, package: TrtPackage, cache: EngineCache, *, gpu: Gpu, progress: Progress
 ) -> tuple[CachedEngine, TrtEngine]:
-    """One that does not load is built again, once."""
+    """Load the engine; when that fails, rebuild it once."""
     stored = _compiled(recipe, package, cache, gpu=gpu, progress=progress)
     try:
         runtime_cache = cache.load_side_file(_runtime_file(stored, gpu))
         return stored, TrtEngine(package, stored.content, runtime_cache=runtime_cache)
     except ManifestError as exc:
-        logger.warning("%s; it is built again", exc)
+        logger.warning("%s; rebuilding it", exc)
         cache.forget(stored)
     stored = _compiled(recipe, package, cache, gpu=gpu, progress=progress)
     return stored, TrtEngine(package, stored.content)

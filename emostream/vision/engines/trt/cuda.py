@@ -1,7 +1,7 @@
-"""The door to CUDA: the GPU, memory on both sides of it, a stream, and graphs of recorded work.
+"""The only access to CUDA: the GPU, host and device memory, streams, and graphs.
 
-Through `cuda-bindings`, NVIDIA's own thin layer over the CUDA runtime: TensorRT needs nothing more, while torch or CuPy
-would bring gigabytes for a few allocations.
+Uses `cuda-bindings`, NVIDIA's thin layer over the CUDA runtime. TensorRT needs no more; torch or CuPy would add
+gigabytes for a few allocations.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from emostream.errors import EngineUnavailableError, InferenceError
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """What an engine is built for.
+    """A GPU that engines are built for.
 
     Attributes:
-        name: as NVIDIA calls it.
+        name: as NVIDIA names it.
         compute_capability: (major, minor).
-        driver_cuda: newest CUDA version of the driver, for example "13.0".
+        driver_cuda: newest CUDA version that the driver supports, for example "13.0".
     """
 
     name: str
@@ -38,16 +38,16 @@ class Gpu:
 
 
 def find_gpu() -> Gpu:
-    """The first GPU of this process.
+    """The first GPU that this process sees.
 
     Raises:
-        EngineUnavailableError: there is none, its driver is missing or too old, or `cuda-bindings` is not installed.
+        EngineUnavailableError: there is no GPU, its driver is missing or too old, or `cuda-bindings` is not installed.
     """
     runtime = _runtime()
     error, count = runtime.cudaGetDeviceCount()
     if error != runtime.cudaError_t.cudaSuccess or not count:
         reason = error.name if error != runtime.cudaError_t.cudaSuccess else "no device"
-        raise EngineUnavailableError(f"no NVIDIA GPU can be used here ({reason}); is there one, with its driver?")
+        raise EngineUnavailableError(f"no NVIDIA GPU can be used ({reason}); check that GPU and driver are installed")
     properties = checked(runtime.cudaGetDeviceProperties(0))
     version = int(checked(runtime.cudaDriverGetVersion()))
     return Gpu(
@@ -67,7 +67,7 @@ def _runtime() -> Any:
 
 
 def checked(result: tuple[Any, ...]) -> Any:
-    """The value of a call into CUDA, whose first part is its status.
+    """The value of a CUDA call, which returns its status first.
 
     Raises:
         InferenceError: the call failed.
@@ -79,7 +79,7 @@ def checked(result: tuple[Any, ...]) -> Any:
 
 
 class CudaStream:
-    """A queue of work on the GPU, and what was allocated for it. Not thread-safe; `close` releases everything."""
+    """A CUDA stream and the memory allocated for it. Not thread-safe; `close` releases everything."""
 
     def __init__(self) -> None:
         self._runtime = _runtime()
@@ -88,17 +88,17 @@ class CudaStream:
 
     @property
     def handle(self) -> int:
-        """What TensorRT takes."""
+        """The stream's address, as TensorRT takes it."""
         return int(self._stream)
 
     def device_buffer(self, num_bytes: int) -> int:
-        """The address of new memory on the GPU."""
+        """Allocate device memory and return its address."""
         address = int(checked(self._runtime.cudaMalloc(num_bytes)))
         self._releases.append(lambda: self._runtime.cudaFree(address))
         return address
 
     def pinned_array(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """A new array in host memory that the GPU copies from and to directly; zeros."""
+        """Allocate a zeroed array in pinned host memory, which the GPU copies from and to directly."""
         num_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
         address = int(checked(self._runtime.cudaMallocHost(num_bytes)))
         self._releases.append(lambda: self._runtime.cudaFreeHost(address))
@@ -108,27 +108,27 @@ class CudaStream:
         return array
 
     def copy_to_device(self, target: int, source: npt.NDArray[Any]) -> None:
-        """Queue a copy of a pinned array to an address on the GPU."""
+        """Queue a copy of a pinned array to a device address."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         checked(self._runtime.cudaMemcpyAsync(target, source.ctypes.data, source.nbytes, kind, self._stream))
 
     def copy_to_host(self, target: npt.NDArray[Any], source: int) -> None:
-        """Queue a copy from an address on the GPU to a pinned array."""
+        """Queue a copy from a device address to a pinned array."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
         checked(self._runtime.cudaMemcpyAsync(target.ctypes.data, source, target.nbytes, kind, self._stream))
 
     def wait(self) -> None:
-        """Block until all that was queued is done."""
+        """Block until all queued work is done."""
         checked(self._runtime.cudaStreamSynchronize(self._stream))
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Record what `work` queues, without doing it, as a graph; the result queues all of it at once.
+        """Capture the work that `work` queues as a CUDA graph, without running it. The result launches the graph.
 
         Raises:
-            InferenceError: something in it cannot be recorded. The stream can still be used.
+            InferenceError: some of it cannot be captured. The stream can still be used.
         """
         runtime = self._runtime
-        # Other threads of this process may allocate meanwhile; only this thread's calls are held to the rules.
+        # Thread-local mode: other threads of this process may allocate during the capture.
         mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         checked(runtime.cudaStreamBeginCapture(self._stream, mode))
         try:
@@ -142,6 +142,6 @@ class CudaStream:
         return lambda: checked(runtime.cudaGraphLaunch(executable, self._stream))
 
     def close(self) -> None:
-        """Release graphs, memory and stream, the newest first. Safe to call twice."""
+        """Release graphs, memory and stream, newest first. Safe to call twice."""
         while self._releases:
             self._releases.pop()()

@@ -1,4 +1,4 @@
-"""An engine on the GPU: loaded once, run from any thread."""
+"""Runs an engine on the GPU."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
 
-# A classifier has a lane for each bucket; a detector one for each size of frame that its streams have.
+# The classifier uses one lane per batch size, a detector one per frame size of its streams.
 _MAX_LANES = 16
 
 
 class TrtEngine:
-    """A serialised engine, ready to run. Thread-safe: one batch at a time, since a GPU computes one at a time anyway.
+    """A deserialised engine. Thread-safe; batches run one at a time, as they do on the GPU.
 
     Args:
-        package: the one that built it.
+        package: the package that built it.
         content: the serialised engine.
-        runtime_cache: of TensorRT-RTX: what it compiled for this GPU before.
+        runtime_cache: what TensorRT-RTX compiled for this GPU in an earlier process.
 
     Raises:
-        EngineUnavailableError: there is no GPU, or not one that this package runs on.
-        ManifestError: the engine does not load here; it was built by another version or for another GPU.
+        EngineUnavailableError: there is no GPU, or the package does not support it.
+        ManifestError: the engine cannot be loaded, for example because another version or another GPU built it.
     """
 
     def __init__(self, package: TrtPackage, content: bytes, *, runtime_cache: bytes | None = None) -> None:
@@ -60,10 +60,16 @@ class TrtEngine:
         return _names(self._package.module, self._engine, "OUTPUT")
 
     def run(self, batch: Array) -> dict[str, Array]:
-        """Name → new array for each output, for an input of a shape that one of the engine's profiles takes.
+        """Run the engine on one input.
+
+        Args:
+            batch: of a shape and dtype that one of the engine's profiles takes.
+
+        Returns:
+            Output name → new array.
 
         Raises:
-            InferenceError: the shape fits no profile, the engine is closed, or the GPU failed.
+            InferenceError: no profile takes the shape, the engine is closed, or the GPU failed.
         """
         with self._lock:
             if self._engine is None:
@@ -71,18 +77,18 @@ class TrtEngine:
             return self._lane(batch.shape).run(batch)
 
     def runtime_cache(self) -> bytes | None:
-        """What TensorRT-RTX compiled for this GPU so far, to be given to the next process; None for TensorRT."""
+        """What TensorRT-RTX compiled for this GPU so far, to pass to later processes; None for TensorRT."""
         return None if self._runtime_cache is None else bytes(self._runtime_cache.serialize())
 
     def close(self) -> None:
-        """Release all memory on the GPU. Safe to call twice."""
+        """Release all device memory. Safe to call twice."""
         with self._lock:
             while self._lanes:
                 self._lanes.popitem()[1].close()
             self._engine = self._config = self._runtime_cache = self._runtime = None
 
     def __enter__(self) -> Self:
-        """Loaded already."""
+        """Return the engine; it is loaded by the constructor."""
         return self
 
     def __exit__(
@@ -95,7 +101,7 @@ class TrtEngine:
         if not self._package.is_rtx:
             return None, None
         config = self._engine.create_runtime_config()
-        # Otherwise a graph would be recorded with kernels that are only used until the right ones are compiled.
+        # Without it a graph could capture generic kernels that are used only until the specialised ones are compiled.
         config.dynamic_shapes_kernel_specialization_strategy = (
             self._package.module.DynamicShapesKernelSpecializationStrategy.EAGER
         )
@@ -121,7 +127,7 @@ class TrtEngine:
 
 
 class _Lane:
-    """Everything to run one shape: a context, pinned memory on the host, memory on the GPU, and a recorded graph."""
+    """The resources to run one input shape: execution context, pinned host memory, device memory, captured graph."""
 
     def __init__(self, trt: Any, engine: Any, config: Any, shape: Shape) -> None:
         self._cuda = CudaStream()
@@ -161,8 +167,8 @@ class _Lane:
         return array, address
 
     def _prepared_launch(self) -> Callable[[], None]:
-        """The work of a batch as one graph; call by call where the engine cannot be recorded."""
-        self._queue()  # the first run allocates and compiles, which a recording must not
+        """The work of a batch as one CUDA graph; as single calls where it cannot be captured."""
+        self._queue()  # the first run allocates and compiles, which a capture must not do
         self._cuda.wait()
         try:
             return self._cuda.record(self._queue)
@@ -195,4 +201,4 @@ def _profile_for(engine: Any, input_name: str, shape: Shape) -> int:
         if len(smallest) == len(shape) and all(low <= side <= high for low, side, high in sides):
             return index
         known.append(f"{smallest}…{largest}")
-    raise InferenceError(f"the engine takes inputs of shape {', '.join(known)}, got {shape}")
+    raise InferenceError(f"the engine accepts inputs of shape {', '.join(known)}, got {shape}")

@@ -1,4 +1,4 @@
-"""The door to the packages `tensorrt` and `tensorrt_rtx`."""
+"""The only import of the packages `tensorrt` and `tensorrt_rtx`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from emostream.errors import EngineUnavailableError
 logger = logging.getLogger(__name__)
 
 TrtName = Literal["tensorrt", "tensorrt_rtx"]
-"""For data-centre GPUs, and for RTX GPUs."""
+"""TensorRT is for data-centre GPUs, TensorRT-RTX for RTX GPUs."""
 TRT_NAMES: tuple[TrtName, ...] = ("tensorrt", "tensorrt_rtx")
-"""In the order in which they are preferred."""
+"""In order of preference."""
 
 _INSTALL = {
     "tensorrt": (
@@ -28,21 +28,21 @@ _INSTALL = {
     "tensorrt_rtx": "install the extra: `pip install 'emostream[gpu]'`",
 }
 
-# What the RTX form runs on. Its engines for 8.0 and later are one file for all of them; 7.5 needs one of its own.
+# GPUs supported by TensorRT-RTX. Its engines for 8.0 and later are one file for all of them; 7.5 needs its own.
 _RTX_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
 
 
 class TrtLog:
-    """What a package says: passed to the log of this module, and errors also to whoever listens."""
+    """Forwards a package's log to this module's logger, and its errors to the open listeners."""
 
     def __init__(self, module: Any) -> None:
         self._listeners: list[list[str]] = []
         self.handle = self._handle_for(module)
-        """What the package's constructors take; one for the whole process, since the package keeps the first."""
+        """What the package's constructors take. One per process, since the package keeps the first."""
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[list[str]]:
-        """A list that grows by each error while the context is open."""
+        """A list that receives each error while the context is open."""
         heard: list[str] = []
         self._listeners.append(heard)
         try:
@@ -54,13 +54,13 @@ class TrtLog:
         listeners = self._listeners
         severity = module.ILogger.Severity
         levels = {
-            severity.INTERNAL_ERROR: logging.INFO,  # an exception will tell it
+            severity.INTERNAL_ERROR: logging.INFO,  # it also becomes an exception
             severity.ERROR: logging.INFO,
             severity.WARNING: logging.INFO,
             severity.INFO: logging.DEBUG,
         }
 
-        class Handle(module.ILogger):  # type: ignore[misc]  # the base is known only now
+        class Handle(module.ILogger):  # type: ignore[misc]  # the base class is known only at run time
             def __init__(self) -> None:
                 module.ILogger.__init__(self)
 
@@ -75,19 +75,19 @@ class TrtLog:
 
 
 def first_reason(errors: list[str]) -> str:
-    """The beginning of the first error, in one line; the packages write pages."""
+    """The beginning of the first error, in one line; the packages' messages can be pages long."""
     return textwrap.shorten(errors[0], 300, placeholder=" …") if errors else "no reason given"
 
 
 @dataclass(frozen=True, slots=True)
 class TrtPackage:
-    """One of the packages, imported.
+    """An imported package.
 
     Attributes:
-        name: of the engine, and of the module.
-        module: the module itself; the only thing in this program that differs between the two.
+        name: of the engine and of the module.
+        module: the module; the packages differ only in it.
         version: of the package.
-        log: what it says.
+        log: its log.
     """
 
     name: TrtName
@@ -97,27 +97,27 @@ class TrtPackage:
 
     @property
     def is_rtx(self) -> bool:
-        """Whether its engines are built ahead for all RTX GPUs, without one, and finished on the GPU that runs them."""
+        """Whether this is TensorRT-RTX: it builds for all RTX GPUs without one and finishes on the GPU at run time."""
         return self.name == "tensorrt_rtx"
 
     def runs_on(self, compute_capability: tuple[int, int]) -> bool:
-        """Whether a GPU of this compute capability is one of those that it is made for."""
+        """Whether the package supports GPUs of this compute capability."""
         return not self.is_rtx or compute_capability in _RTX_CAPABILITIES
 
 
 @functools.cache
 def load_package(name: TrtName) -> TrtPackage:
-    """Import a package, once.
+    """Import a package; later calls return the same object.
 
     Raises:
-        EngineUnavailableError: it is not installed, or its libraries are missing; the message says what to install.
+        EngineUnavailableError: the package is not installed, or its libraries are missing.
     """
     try:
         module = importlib.import_module(name)
         return TrtPackage(name, module, str(module.__version__), TrtLog(module))
     except ModuleNotFoundError as exc:
         raise EngineUnavailableError(f"package {exc.name} is not installed; {_INSTALL[name]}", engine=name) from exc
-    except Exception as exc:  # a package without its libraries fails in several ways
+    except Exception as exc:  # missing libraries cause several types of exception
         reason = " ".join(str(exc).split())
         raise EngineUnavailableError(
             f"package {name} cannot be imported ({reason}); {_INSTALL[name]}", engine=name

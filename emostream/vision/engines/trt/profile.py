@@ -1,4 +1,4 @@
-"""Pure: the shapes an engine is made for, and how a batch is cut into them."""
+"""The input shapes that an engine is compiled for, and how a batch is split into them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class ShapeProfile:
-    """The shapes of the input that one part of an engine takes: from `smallest` to `largest`, best at `best`."""
+    """The input shapes of one optimization profile: from `smallest` to `largest`, tuned for `best`."""
 
     smallest: Shape
     best: Shape
@@ -23,7 +23,7 @@ class ShapeProfile:
             raise ValueError(f"expected 0 < smallest ≤ best ≤ largest, got {self}")
 
     def takes(self, shape: Shape) -> bool:
-        """Whether an input of this shape fits."""
+        """Whether the profile includes this shape."""
         return len(shape) == len(self.smallest) and all(
             low <= side <= high for low, side, high in zip(self.smallest, shape, self.largest, strict=True)
         )
@@ -34,26 +34,27 @@ class ShapeProfile:
 
 
 def fixed(shape: Shape) -> ShapeProfile:
-    """The profile of this one shape."""
+    """The profile of exactly this shape."""
     return ShapeProfile(shape, shape, shape)
 
 
-# Starting a batch on a GPU costs about as much as computing this many crops: below it, time hardly depends on size.
+# Launching a batch on a GPU takes about as long as computing this many crops; smaller batches are hardly faster.
 _START_COST_CROPS = 8
 
 
 @lru_cache(maxsize=1024)
 def plan_batches(num_items: int, buckets: tuple[int, ...]) -> tuple[int, ...]:
-    """Cut a batch into buckets: sizes whose sum is at least `num_items`, largest first; the last may be partly filled.
+    """Split a number of items into batches of the available sizes.
 
-    Chooses between one larger bucket with empty places and several smaller ones by a simple model of their cost.
+    The sizes are returned largest first; their sum is at least `num_items`, and the last one may be partly filled. A
+    simple cost model chooses between one padded larger batch and several smaller ones.
 
     >>> plan_batches(7, (1, 8, 32, 128)), plan_batches(33, (1, 8, 32, 128)), plan_batches(300, (1, 8, 32, 128))
     ((8,), (32, 1), (128, 128, 32, 8, 8))
 
     Args:
-        num_items: how many there are, 0 or more.
-        buckets: sizes that there are, in growing order.
+        num_items: number of items, 0 or more.
+        buckets: available sizes, ascending.
     """
     if num_items <= 0:
         return ()
