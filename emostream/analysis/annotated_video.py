@@ -1,4 +1,4 @@
-"""The annotated video of an analysis: events drawn over the frames they belong to."""
+"""The annotated video of an analysis: its frames with the events drawn on them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from emostream.vision.track.covers import CoveredFrame, FaceCovers
 
 
 class AnnotatedVideo:
-    """Writes one video, from the first frame to the last.
+    """Writes the frames of a run as a video with the events drawn on them.
 
     Args:
-        path: the file to write.
-        is_blurred: make faces unrecognisable. Every frame is searched for that, by a detector that finds more than the
-            pipeline's, and is held for half a second: who is found by then is covered from the first frame on.
+        path: output file.
+        is_blurred: blur faces. A more sensitive detector than the pipeline's searches every frame, and frames are
+            delayed by half a second, so that a face found late is covered from its first frame on.
         encoder: see `VideoWriter`.
-        tell: is told what was written, by which encoder, and what became of the sound.
+        tell: called with a message about what was written, with which encoder, and whether it has sound.
 
     Raises:
         ConfigError: the file cannot be written, or is the source.
@@ -50,11 +50,11 @@ class AnnotatedVideo:
 
     @contextlib.contextmanager
     def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
-        """What the pipeline shows its frames and events; the file is complete afterwards."""
+        """Observe frames and events; the file is complete on exit."""
         check_is_not_source(self.path, file_path(spec.url) or spec.url, what="the annotated video")
         writer = VideoWriter(self.path, encoder=self._encoder)
         with contextlib.ExitStack() as stack:
-            # Left in the opposite order: the writer reads the sound to its end, and an early end is told as well.
+            # Closed in reverse order: the writer reads the sound to its end, and an early end is reported as well.
             stack.callback(self._tell_what_was_written, writer, source)
             sounds = stack.enter_context(contextlib.ExitStack())
             stack.enter_context(writer)
@@ -92,14 +92,14 @@ class AnnotatedVideo:
 def _covering(
     write: Callable[[Frame, EmotionEvent, Sequence[BoxXyxy]], None], *, detect: Callable[[Luma], list[Face]]
 ) -> Iterator[EventObserver]:
-    """Writes each frame half a second after it came, with what is to be covered in it; the rest at the end."""
+    """Write each frame half a second later, with its covers; the remaining ones at the end."""
     covers = FaceCovers()
     events: deque[EmotionEvent] = deque()
 
     def write_ready(ready: Sequence[CoveredFrame]) -> None:
         for covered in ready:
             event = events.popleft()
-            # The faces of the event as well: the flow may have kept one that the search missed.
+            # The event's faces as well: optical flow may have kept one that the search missed.
             followed = (item.face.box_xyxy for item in event.faces)
             write(covered.frame, event, (*covered.boxes, *followed))
 
@@ -110,16 +110,16 @@ def _covering(
     try:
         yield observe
     except ConfigError:
-        raise  # a failed write is not a video
+        raise  # the video cannot be written any more
     except BaseException:
-        write_ready(covers.finish())  # frames before an error of the source are worth keeping
+        write_ready(covers.finish())  # keep the frames before an error of the source
         raise
     else:
         write_ready(covers.finish())
 
 
 def _open_sound(spec: StreamSpec, info: SourceInfo, *, settings: DecodeSettings, tell: Tell) -> SoundReader | None:
-    """The sound of a file; a live source has none that could be read a second time."""
+    """The sound of a file; None for live sources, which cannot be read a second time."""
     if not info.has_audio:
         return None
     if spec.kind is StreamKind.LIVE:

@@ -1,4 +1,4 @@
-"""The report of an analysis: a page about a file, and its events as tables beside it."""
+"""The report of an analysis: an HTML page, with the events as tables beside it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from emostream.vision.models.store import ModelStore
 
 
 class ReportPictures(StrEnum):
-    """What the report shows of people."""
+    """How the report shows faces."""
 
     SHOWN = "shown"
     BLURRED = "blurred"
@@ -43,15 +43,15 @@ class ReportPictures(StrEnum):
 class AnalysisReport:
     """Writes `NAME.html`, `NAME.csv` and, where pyarrow is installed, `NAME.parquet`.
 
-    The files appear under their names only when they are complete.
+    The files get their names only when they are complete.
 
     Args:
-        path: the page; its name ends with .html.
-        pictures: what it shows of people.
-        tell: is told what was written.
+        path: path of the page; ends with .html.
+        pictures: how the page shows faces.
+        tell: called with a message about what was written.
 
     Raises:
-        ConfigError: the name does not fit, or a file cannot be written.
+        ConfigError: the file name has another ending, or a file cannot be written.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class AnalysisReport:
 
     @contextlib.contextmanager
     def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
-        """What the pipeline shows its frames and events; the report is written when the run ends, also early."""
+        """Observe frames and events; the report is written when the run ends, also when it fails."""
         picture_of = partial(_picture_of, is_blurred=self._pictures is ReportPictures.BLURRED)
         recording = Recording(None if self._pictures is ReportPictures.NONE else picture_of)
         labels = load_manifest(model_path(settings.classify)).labels
@@ -82,7 +82,7 @@ class AnalysisReport:
             problem = str(exc)
             raise
         except asyncio.CancelledError:
-            problem = "it was interrupted"
+            problem = "interrupted"
             raise
         finally:
             files = tables.close(is_kept=recording.summary.num_events > 0)
@@ -122,28 +122,28 @@ def _picture_of(frame: Frame, event: EmotionEvent, face: FaceEmotion, *, is_blur
 
 
 def table_paths(page: Path, *, tell: Tell | None = None) -> list[Path]:
-    """The tables that are written beside a report."""
+    """Paths of the tables beside a report."""
     suffixes = [".csv"]
     if importlib.util.find_spec("pyarrow") is not None:
         suffixes.append(".parquet")
     elif tell is not None:
-        tell("no Parquet file beside the report: pip install 'emostream[export]'")
+        tell("no Parquet file is written; install it with: pip install 'emostream[export]'")
     return [page.with_suffix(suffix) for suffix in suffixes]
 
 
 def write_page(content: str, path: Path) -> None:
-    """Write the page, whole or not at all; raises `ConfigError`."""
+    """Write the page atomically. Raises `ConfigError` when it cannot be written."""
     try:
         write_whole(path, content.encode("utf-8", "replace"))
     except OSError as exc:
-        raise ConfigError(f"cannot write report {path}: {exc.strerror}; give a file in a writable folder") from exc
+        raise ConfigError(f"cannot write report {path}: {exc.strerror}; choose a file in a writable folder") from exc
 
 
 def _source_facts(spec: StreamSpec, source: FrameSource) -> Facts:
     info = source.info
     facts = [("name", _given_name(spec.url))]
     path = _local_path(spec.url)
-    with contextlib.suppress(OSError, ValueError):  # it went away meanwhile
+    with contextlib.suppress(OSError, ValueError):  # the file was removed meanwhile
         if path is not None:
             facts += [("size", f"{path.stat().st_size:,} bytes"), ("SHA-256", sha256_of(path))]
     facts += [
@@ -158,18 +158,18 @@ def _source_facts(spec: StreamSpec, source: FrameSource) -> Facts:
 def _model_facts(manifest: ModelManifest, settings: Settings) -> Facts:
     facts = [
         ("classifier", f"{manifest.name} {manifest.version} ({manifest.architecture}, {manifest.precision})"),
-        ("its SHA-256", manifest.sha256),
+        ("classifier SHA-256", manifest.sha256),
         ("trained on", manifest.training_data),
         ("detector", settings.detect.kind),
     ]
     if settings.detect.path is None:
-        with contextlib.suppress(EmostreamError):  # a detector of a plugin stands in no lock file
-            facts.append(("its SHA-256", ModelStore(settings.models).entry(settings.detect.kind).sha256))
+        with contextlib.suppress(EmostreamError):  # a plugin's detector is not in the lock file
+            facts.append(("detector SHA-256", ModelStore(settings.models).entry(settings.detect.kind).sha256))
     return [*facts, ("emostream", version("emostream"))]
 
 
 def _settings_facts(spec: StreamSpec, settings: Settings) -> Facts:
-    """The sampling, and every setting that can change what is found."""
+    """The sampling, and all settings that affect the results."""
     sampling = [("every", str(spec.every))]
     if spec.target_fps is not None:
         sampling.append(("fps", f"{spec.target_fps:g}"))
@@ -187,20 +187,20 @@ def _settings_facts(spec: StreamSpec, settings: Settings) -> Facts:
 
 
 def _local_path(url: str) -> Path | None:
-    """The file of this machine that a source is, if it is one."""
+    """The local file of a source; None when it is not a file."""
     if url.lower().startswith("file://"):
         return Path(url[len("file://") :])
     return None if "://" in url else Path(url)
 
 
 def _given_name(url: str) -> str:
-    """How a file that is given away names the source: where it lies on this machine is nobody's business."""
+    """The source's name in a report, which may be passed on: without its folder on this machine."""
     path = _local_path(url)
     return shown_address(url) if path is None else path.name
 
 
 def _without_folder(text: str, url: str) -> str:
-    """Without the folder of the source."""
+    """Remove the source's folder from a text."""
     path = _local_path(url)
     if path is not None:
         for folder in (path.parent, path.absolute().parent, path.resolve().parent):

@@ -1,8 +1,8 @@
-"""The command line: a file per command; `app.py` puts them together."""
+"""The command line: one file per command, assembled in `app.py`."""
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its exit code."""
     from emostream.cli.app import main as run
 
     run()

@@ -1,4 +1,4 @@
-"""`emostream analyze`: one source through the whole pipeline, to its end."""
+"""`emostream analyze`: runs one source through the whole pipeline to its end."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def analyze(
         raise ConfigError("--blur needs --annotate FILE: it blurs faces in the annotated video")
     urls = [*urls_of(settings.publish), *(sink or ())]
     for path in [*([] if output is None else [output]), *event_files(urls)]:
-        check_is_not_source(path, file_path(source) or source, what="the file of events")
+        check_is_not_source(path, file_path(source) or source, what="the event file")
     summary = StreamSummary()
     observers: list[RunObserver] = [Summing(summary), ProgressBar()]
     if annotate is not None:
@@ -167,7 +167,7 @@ async def _analyze(
     collector = MetricsCollector(has_stream_label=settings.metrics.stream_label)
     with _serving_metrics(collector, host=settings.metrics.host, port=metrics_port):
         async with SinkGroup(sinks) as sink:
-            await sink.check()  # a wrong URL is found before work starts
+            await sink.check()  # report a wrong URL before any work
             with loaded_models(settings) as models:
                 return await run_analysis(
                     spec,
@@ -198,11 +198,11 @@ def _serving_metrics(collector: MetricsCollector, *, host: str, port: int | None
 
 
 class ProgressBar:
-    """A bar on standard error where that is a terminal; its total is known once the source is open."""
+    """A progress bar on standard error, where that is a terminal. The total is known once the source is open."""
 
     @contextlib.contextmanager
     def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
-        """Around the run."""
+        """Show the bar during the run."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=notes, disable=not notes.is_terminal, transient=True) as progress:
             bar = progress.add_task(spec.stream_id, total=None)
@@ -230,6 +230,6 @@ def _expected_frames(spec: StreamSpec, source: FrameSource) -> float | None:
 
 def _print_closing(stats: PipelineStats, *, seconds: float, output: Path | None) -> None:
     rate = stats.num_frames / seconds if seconds else 0.0
-    notes.print(f"{stats.num_frames} frames, {stats.num_faces} faces, {rate:.0f} frames/s with start-up")
+    notes.print(f"{stats.num_frames} frames, {stats.num_faces} faces, {rate:.0f} frames/s including start-up")
     if output is not None and output.exists():
         notes.print(f"events: {output}", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The command line: `emostream COMMAND`. Every error ends here as one message and an exit code."""
+"""The command line `emostream COMMAND`. Errors become one message and an exit code here."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "bench": ("emostream.cli.bench.command:bench_app", "Measure the performance of this machine."),
     }
 )
-"""Command → where it is, and the line about it in `emostream --help`, which imports none of them."""
+"""Command → its function and its line in `emostream --help`, which imports none of them."""
 
 
 class _Commands(Mapping[str, Any]):
-    """Click's command of each name; the module of a command is imported when the command is looked up."""
+    """Command name → Click command; a command's module is imported on access."""
 
     def __getitem__(self, name: str) -> Any:
         return _imported(name, COMMANDS[name][0])
@@ -88,11 +88,11 @@ def _imported(name: str, place: str) -> Any:
 
 
 class _LazyGroup(TyperGroup):
-    """A group that imports the command that runs, and no other."""
+    """A command group that imports only the command that is run."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = _Commands()  # type: ignore[assignment]  # nothing adds to it
+        self.commands = _Commands()  # type: ignore[assignment]  # never modified
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
@@ -135,14 +135,14 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its exit code."""
     sys.exit(run_guarded(app))
 
 
 def run_guarded(command: typer.Typer) -> int:
-    """Run a command; print what went wrong as one message on standard error; return the exit code."""
+    """Run a command, print an error as one message on standard error, and return the exit code."""
     try:
-        code = command(standalone_mode=False)  # else Typer itself prints wrong usage, with what was typed
+        code = command(standalone_mode=False)  # else Typer prints usage errors itself, unredacted
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
     except KeyboardInterrupt:
@@ -150,13 +150,13 @@ def run_guarded(command: typer.Typer) -> int:
     except typer.Abort:
         return _OTHER
     except Exception as exc:
-        # Wrong usage has another type in each version of Typer.
+        # Usage errors have another type in each version of Typer.
         return _report_usage(exc) if hasattr(exc, "format_message") else _report(exc)
     return code if isinstance(code, int) else 0
 
 
 def _report_usage(error: Any) -> int:
-    """Wrong usage: an address that was typed in the wrong place, or with a blank and without quotes, is masked."""
+    """Report a usage error. Credentials of a URL given in the wrong place, or unquoted with a space, are masked."""
     from typer.rich_utils import rich_format_error
 
     error.message = _AFTER_WHICH_A_HOST_FOLLOWS.sub(f"{MASK}@", redact(error.message or ""))
@@ -167,7 +167,7 @@ def _report_usage(error: Any) -> int:
 
 def _report(exc: Exception) -> int:
     if isinstance(exc, BrokenPipeError) or isinstance(exc.__cause__, BrokenPipeError):
-        # `emostream tail | head`: the reader has seen enough. Keep Python from flushing into the pipe at its end.
+        # `emostream tail | head`: the reader closed the pipe. Keep Python from flushing into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if isinstance(exc, EmostreamError):

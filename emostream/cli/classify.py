@@ -1,4 +1,4 @@
-"""`emostream classify`: the faces of pictures and what their expressions look like."""
+"""`emostream classify`: finds the faces of pictures and classifies their expressions."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def classify(
         raise ConfigError("--blur needs --annotate FOLDER: it blurs faces in the annotated pictures")
     listed = list_pictures(pictures)
     if listed.num_others:
-        notes.print(f"left out {listed.num_others} files that are not called like pictures")
+        notes.print(f"skipped {listed.num_others} files without a picture's file name extension")
     errors: list[SourceError] = list(listed.errors)
     for error in errors:
         _report(error, json=json)
@@ -109,7 +109,7 @@ def _is_quiet(names: Sequence[str]) -> bool:
 
 
 def _report(error: SourceError, *, json: bool, name: str | None = None) -> None:
-    """One line on standard error; in JSON also an object in place of the picture's."""
+    """Print an error on standard error, and with --json an error object in place of the picture's."""
     notes.print("[bold red]error:[/] ", end="")
     notes.print(printable(redact(str(error))), markup=False, soft_wrap=True)
     if json and name is not None:
@@ -119,7 +119,7 @@ def _report(error: SourceError, *, json: bool, name: str | None = None) -> None:
 def _as_dict(found: ClassifiedPicture, *, name: str, written: Path | None) -> dict[str, Any]:
     event = json_format.loads(json_from_event(found.event))
     faces = [{"number": face.pop("track_id"), **face} for face in event["faces"]]
-    for face in faces:  # of streams: they say nothing of one picture
+    for face in faces:  # fields of streams have no meaning for a single picture
         del face["smoothed_probabilities"], face["found_by"], face["zones"]
     return {
         "picture": shown_source(name),
@@ -136,7 +136,7 @@ def _table() -> Table:
     table = Table()
     table.add_column("picture", overflow="fold")
     table.add_column("face", justify="right", no_wrap=True)
-    # Classes of a user's own may have long names: folded, so that none is cut.
+    # Custom models may have long labels, which must not be cut off.
     table.add_column("expression", overflow="fold")
     table.add_column("probabilities", overflow="fold")
     table.add_column("remarks")
@@ -144,7 +144,7 @@ def _table() -> Table:
 
 
 def _add_rows(table: Table, found: ClassifiedPicture, *, name: str) -> None:
-    """A row per face; one that says so where there is none."""
+    """Add a row per face, or one row that says that there is none."""
     shown, remarks = as_markup(shown_source(name)), [_FIRST_OF_MANY] if found.is_first_of_many else []
     if not found.event.faces:
         size = f"{found.frame.width}×{found.frame.height}"
@@ -166,14 +166,14 @@ def _add_rows(table: Table, found: ClassifiedPicture, *, name: str) -> None:
 
 
 class _AnnotatedFolder:
-    """Writes annotated pictures as PNG; names that come twice get a number.
+    """Writes annotated pictures as PNG. Repeated names get a number.
 
     Args:
-        folder: made where it is missing.
-        hidden_by: finds the faces to make unrecognisable; None leaves them clear.
+        folder: created if missing.
+        hidden_by: finds the faces to blur; None blurs none.
 
     Raises:
-        ConfigError: the folder cannot be made.
+        ConfigError: the folder cannot be created.
     """
 
     def __init__(self, folder: Path, *, hidden_by: FaceDetector | None) -> None:
@@ -201,7 +201,7 @@ class _AnnotatedFolder:
 
 
 def _names_for(name: str) -> Iterator[str]:
-    """`photo-annotated.png`, `photo-2-annotated.png`, …: never that of a picture itself."""
+    """`photo-annotated.png`, `photo-2-annotated.png`, …; never the name of the picture itself."""
     stem = stream_id_from_url(name) if "://" in name else Path(name.partition("?")[0]).stem or "picture"
     yield f"{stem}-annotated.png"
     number = 2

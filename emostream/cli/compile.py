@@ -1,4 +1,4 @@
-"""`emostream models compile`: engines for GPUs, into the model store."""
+"""`emostream models compile`: compiles TensorRT engines into the model store."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _print(reports: Sequence[CompileReport]) -> None:
         screen.print(f"[bold]{as_markup(report.model)}[/] {as_markup(what)}", soft_wrap=True)
         for title, text in (
             ("shapes", ", ".join(report.profiles)),
-            ("proof", _proof_in_words(report)),
+            ("verified", _proof_in_words(report)),
             ("file", str(report.path)),
         ):
             screen.print(f"  {title:6}  {as_markup(text)}", soft_wrap=True)
@@ -126,7 +126,7 @@ def _print(reports: Sequence[CompileReport]) -> None:
 def _proof_in_words(report: CompileReport) -> str:
     if report.engine_proof is not None:
         return f"engine: {_figures(report.engine_proof)}"
-    waiting = "engine: when it is first run; no GPU here runs it"
+    waiting = "engine: not yet, no supported GPU here; verified on first use"
     if report.source_proof is None:
         return waiting
     return f"{report.precision} model: {_figures(report.source_proof)}; {waiting}"

@@ -1,4 +1,4 @@
-"""`emostream demo`: the whole way of a video, from its frames to events read back from Redis."""
+"""`emostream demo`: runs a video through the pipeline and reads its events back from Redis."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from emostream.publish.redis.sink import RedisSink
 from emostream.wire.keys import events_key
 
 _DEMO_FRAMES = 200
-_PRINT_EVERY_EVENTS = 25  # where the output is no terminal, a line for each event would be noise
+_PRINT_EVERY_EVENTS = 25  # without a terminal, a line per event would be too much
 
 
 def demo(
@@ -49,7 +49,7 @@ def demo(
     Events go through a Redis server that is started for the demo, unless --redis names one.
     """
     settings = settings_for_command(config, redis=redis)
-    with contextlib.suppress(FileExistsError):  # a file of that name is reported when something is written into it
+    with contextlib.suppress(FileExistsError):  # if it is a file, writing into it reports the error
         output.mkdir(parents=True, exist_ok=True)
     if source is None:
         source = str(_make_clip(output / "clip.mp4"))
@@ -64,7 +64,7 @@ def demo(
 
 def _make_clip(path: Path) -> Path:
     with Progress(console=screen, transient=True) as progress:
-        bar = progress.add_task("making a clip of two public-domain portraits", total=_DEMO_FRAMES)
+        bar = progress.add_task("generating a clip of two public-domain portraits", total=_DEMO_FRAMES)
         make_demo_clip(path, num_frames=_DEMO_FRAMES, on_frame=lambda: progress.advance(bar))
     _tell(f"clip of moving real faces: {path}")
     return path
@@ -72,7 +72,7 @@ def _make_clip(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _redis_url(settings: Settings, *, data_dir: Path) -> Iterator[str]:
-    """The server the settings name, or an embedded one for as long as the demo runs."""
+    """URL of the configured server, or of an embedded one that runs as long as the demo."""
     if settings.publish.redis_url is not None:
         yield settings.publish.redis_url.get_secret_value()
         return
@@ -84,7 +84,7 @@ def _redis_url(settings: Settings, *, data_dir: Path) -> Iterator[str]:
 async def _analyse_and_read_back(
     spec: StreamSpec, *, settings: Settings, redis_url: str, annotated: Path
 ) -> StreamSummary:
-    """Analyse into Redis while a reader follows the same event stream; return what the reader saw."""
+    """Publish to Redis while a reader follows the event stream. Returns a summary of what was read."""
     epoch = new_epoch()
     sink = RedisSink(settings.publish, redis_url=redis_url)
     await sink.check()
@@ -107,7 +107,7 @@ async def _analyse_and_read_back(
 
 
 async def _read_back(spec: StreamSpec, *, settings: Settings, redis_url: str, epoch: int) -> StreamSummary:
-    """Follow this run's events in Redis to the last one, and show them."""
+    """Read this run's events from Redis to the last one, and show them."""
     summary = StreamSummary()
     num_expected: int | None = None
     reader = RedisReader(
@@ -118,7 +118,7 @@ async def _read_back(spec: StreamSpec, *, settings: Settings, redis_url: str, ep
             async for entry in reader:
                 event = entry.event
                 if event.epoch != epoch or event.stream_id != spec.stream_id:
-                    continue  # an earlier demo in the same folder
+                    continue  # of an earlier demo in the same folder
                 if isinstance(event, StatusEvent):
                     num_expected = event.num_events if event.state.is_final else None
                 else:
@@ -131,7 +131,7 @@ async def _read_back(spec: StreamSpec, *, settings: Settings, redis_url: str, ep
 
 @contextlib.contextmanager
 def _showing() -> Iterator[Callable[[StreamSummary], None]]:
-    """A live table on a terminal; a line now and then elsewhere."""
+    """A live table on a terminal; otherwise an occasional line."""
     if not screen.is_terminal:
 
         def print_line(summary: StreamSummary) -> None:
@@ -151,8 +151,8 @@ def _print_closing(
     _tell(f"{summary.num_events} events with {summary.num_faces} faces at {events_key(spec.stream_id)}")
     _tell(f"annotated video: {annotated}")
     if is_embedded:
-        screen.print(f"The server is stopped; its data stays in {output / 'redis'} for the next demo.", markup=False)
-    screen.print("With your own video: [bold]make demo SOURCE=my-video.mp4[/]")
+        screen.print(f"The server was stopped; its data is kept in {output / 'redis'} for the next demo.", markup=False)
+    screen.print("To use your own video: [bold]make demo SOURCE=my-video.mp4[/]")
 
 
 def _tell(done: str) -> None:

@@ -1,4 +1,4 @@
-"""`emostream doctor`: what this installation is, can, and would do."""
+"""`emostream doctor`: shows versions, engines, models and settings of this installation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def doctor(*, json: JsonOption = False, config: ConfigOption = None) -> None:
 
 
 def diagnose(settings: Settings) -> dict[str, Any]:
-    """Everything `doctor` shows, as plain data."""
+    """The content of the report, as JSON-compatible values."""
     return {
         "machine": describe_machine(),
         "engines": _engines(),
@@ -97,7 +97,7 @@ def _print(report: dict[str, Any]) -> None:
     machine = report["machine"]
     table.add_row("platform", f"{machine['platform']}, Python {machine['python']}")
     table.add_row("processor", f"{machine['processor']}, {machine['num_cores']} cores")
-    table.add_row("cpu features", " ".join(machine["cpu_features"]) or "none that matter")
+    table.add_row("cpu features", " ".join(machine["cpu_features"]) or "none relevant")
     table.add_row("versions", ", ".join(f"{name} {number}" for name, number in machine["versions"].items()))
     for name, detail in report["engines"].items():
         table.add_row(f"engine {name}", as_markup(detail))

@@ -1,4 +1,4 @@
-"""`emostream events`: what events look like."""
+"""`emostream events`: describes the format of events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`emostream explain`: the faces of one picture, and what the model looked at in each."""
+"""`emostream explain`: shows which parts of each face the model's answer depends on."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def explain(
 
 
 def _find_faces(luma: Luma, *, settings: Settings, name: str) -> list[Face]:
-    """All faces, numbered from left to right as their track ids."""
+    """All faces, numbered from left to right; the number is the track id."""
     found = sorted(load_chosen_detector(settings).detect(luma), key=lambda face: face.box_xyxy[0])
     if not found:
         raise SourceRejectedError(
@@ -112,26 +112,26 @@ def _find_faces(luma: Luma, *, settings: Settings, name: str) -> list[Face]:
 
 
 def _whole_face(luma: Luma) -> Face:
-    """The whole picture as a face, with landmarks where cut-out faces have them."""
+    """The whole picture as a face, with landmarks at the positions of an aligned crop."""
     height, width = luma.shape
     landmarks = TEMPLATE_LANDMARKS / CROP_SIZE_PIXELS * (width, height)
     return Face((0.0, 0.0, width, height), 1.0, tuple((float(x), float(y)) for x, y in landmarks), track_id=1)
 
 
 def _choose(faces: Sequence[Face], *, number: int | None) -> list[Face]:
-    """The face asked for, or the largest ones, in the order of their numbers."""
+    """The requested face, or the largest ones, in order of their numbers."""
     if number is None:
         largest = sorted(faces, key=lambda face: -face.width * face.height)[:_MAX_FACES]
         return [face for face in faces if face in largest]
     if not 1 <= number <= len(faces):
-        raise ConfigError(f"there is no face {number}: {len(faces)} found, numbered from left to right")
+        raise ConfigError(f"no face {number}: {len(faces)} faces were found, numbered from left to right")
     return [faces[number - 1]]
 
 
 def _explain(
     classifier: EmotionClassifier, luma: Luma, faces: Sequence[Face], *, emotion: str | None, is_whole: bool
 ) -> list[Explanation]:
-    """One explanation for each face, with a bar on standard error where that is a terminal."""
+    """Explain each face, with a progress bar on standard error where that is a terminal."""
     size = classifier.manifest.input_size_pixels
     masks = random_masks(size)
     explanations = []
@@ -163,5 +163,5 @@ def _print(explanations: Sequence[Explanation], *, num_faces: int, path: Path) -
             screen.print(line)
     if len(explanations) < num_faces:
         which = "the largest" if len(explanations) > 1 else "one"
-        notes.print(f"{num_faces} faces found, {which} explained; choose another with --face N")
+        notes.print(f"{num_faces} faces found, {which} explained; select another one with --face N")
     notes.print(f"overlay: {path}", markup=False, soft_wrap=True)

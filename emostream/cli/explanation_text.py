@@ -1,4 +1,4 @@
-"""Explanations in words and as a table (Rich markup)."""
+"""Formats explanations as text and as a table (Rich markup)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NUM_REGIONS_TOLD = 3
 
 
 def probabilities_table(explanations: Sequence[Explanation]) -> Table:
-    """One row per face; there must be at least one."""
+    """One row per face; at least one explanation is needed."""
     table = Table("face", "answer")
     for label in explanations[0].scores.labels:
         table.add_column(as_markup(label), justify="right")
@@ -25,7 +25,7 @@ def probabilities_table(explanations: Sequence[Explanation]) -> Table:
 
 
 def words_of_explanation(explanation: Explanation) -> list[str]:
-    """What the answer comes from, what it hangs on, and whether the map can be believed: a line each."""
+    """The evidence, the part that the answer depends on, and the reliability of the map: one line each."""
     emotion, probability = explanation.emotion, explanation.probability
     told = [region for region in explanation.regions if region.evidence > region.area][:_NUM_REGIONS_TOLD]
     places = ", ".join(
@@ -33,27 +33,27 @@ def words_of_explanation(explanation: Explanation) -> list[str]:
     )
     lines = [
         f"[bold]{explanation.face.track_id}[/] {coloured(emotion)} {probability:.0%}",
-        f"  evidence: {places or 'spread over the crop, no part of the face stands out'}",
+        f"  evidence: {places or 'spread over the crop; no part of the face stands out'}",
         f"  {_dependence(explanation)}",
     ]
     check = explanation.check
     verdict = (
-        "it shows what the model uses" if check.is_passed else "[yellow]no better than chance: do not rely on it[/]"
+        "it shows what the model uses" if check.is_passed else "[yellow]no better than random: do not rely on it[/]"
     )
     lines.append(
-        f"  map: deletion {check.deletion:.2f} (chance {check.random_deletion:.2f}), insertion {check.insertion:.2f} "
-        f"(chance {check.random_insertion:.2f}): {verdict}"
+        f"  map: deletion {check.deletion:.2f} (random {check.random_deletion:.2f}), insertion {check.insertion:.2f} "
+        f"(random {check.random_insertion:.2f}): {verdict}"
     )
     return lines
 
 
 def _dependence(explanation: Explanation) -> str:
-    """The part of the face without which the emotion is least probable."""
+    """The part of the face that lowers the emotion's probability most when it is hidden."""
     emotion = explanation.emotion
     weakest = min(explanation.regions, key=lambda region: region.probability_hidden)
     if weakest.probability_hidden >= explanation.probability:
-        return f"no part of the face is needed: without any one of them {emotion} is as probable or more"
-    change = f"without the {weakest.name}: {emotion} {weakest.probability_hidden:.0%}"
+        return f"no single part is needed: with any one of them hidden, {emotion} is at least as probable"
+    change = f"with the {weakest.name} hidden: {emotion} {weakest.probability_hidden:.0%}"
     if weakest.answer_hidden != explanation.scores.dominant:
         change += f", and the answer would be {coloured(weakest.answer_hidden)}"
     return change

@@ -1,4 +1,4 @@
-"""`emostream export`: events in Redis → a table file."""
+"""`emostream export`: writes the events in Redis to a table file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def export(
     """
     settings = settings_for_command(config, redis=redis)
     if settings.publish.redis_url is None:
-        raise ConfigError("export needs a Redis server: give --redis URL or set EMOSTREAM_PUBLISH__REDIS_URL")
+        raise ConfigError("export needs a Redis server: use --redis URL or set EMOSTREAM_PUBLISH__REDIS_URL")
     events = EmotionEvents(
         settings.publish.redis_url.get_secret_value(),
         streams=stream_ids or None,
@@ -56,7 +56,7 @@ def export(
 
 
 def start_from_text(text: str) -> Start:
-    """What a user gives as a beginning: the text itself, or the time it names.
+    """Parse a start position: a time, if the text is one, otherwise the text itself.
 
     >>> start_from_text("now"), start_from_text("1790000000000-3")
     ('now', '1790000000000-3')
@@ -64,14 +64,14 @@ def start_from_text(text: str) -> Start:
     2026
 
     Raises:
-        ConfigError: it is a time without its zone.
+        ConfigError: it is a time without a time zone.
     """
     try:
         at = datetime.fromisoformat(text) if "T" in text else None
     except ValueError:
         at = None
     if at is not None and at.tzinfo is None:
-        raise ConfigError(f"time {text!r} has no time zone; write for example {text}+00:00 or {text}Z")
+        raise ConfigError(f"time {text!r} has no time zone; write {text}+00:00 or {text}Z, for example")
     return text if at is None else at
 
 

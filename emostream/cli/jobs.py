@@ -1,4 +1,4 @@
-"""`emostream jobs`: whole folders of files as one job of a running service, over HTTP."""
+"""`emostream jobs`: processes folders of files with a running service, over HTTP."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def remove(job_id: JobIdArgument, *, service: ServiceOption = LOCAL_SERVICE, tok
 
 
 def _waited(client: ApiClient, job_id: str) -> dict[str, Any]:
-    """The job when it is done; a bar on standard error meanwhile."""
+    """Wait for the job to finish, with a progress bar on standard error, and return it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=notes, transient=True) as progress:
         task = progress.add_task(job_id, total=None)
@@ -120,8 +120,8 @@ def _waited(client: ApiClient, job_id: str) -> dict[str, Any]:
             time.sleep(_POLL_SECONDS)
     if job["num_failed"]:
         raise EmostreamError(
-            f"{job['num_failed']} of {job['num_files']} files could not be processed; `emostream jobs files {job_id}` "
-            "says why"
+            f"{job['num_failed']} of {job['num_files']} files could not be processed; see "
+            f"`emostream jobs files {job_id}` for the reasons"
         )
     return job
 

@@ -1,4 +1,4 @@
-"""`emostream models`: the model store, and engines compiled from its models."""
+"""`emostream models`: manages the model store and the engines compiled from its models."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def pull(
 def verify(names: NamesArgument = None, *, json: JsonOption = False, config: ConfigOption = None) -> None:
     """Check the files against their hashes, and each variant of a model against its FP32 variant.
 
-    Variants are compared on reference inputs. Exits with 5 when a file is missing or damaged, or when a variant gives
-    other results.
+    Variants are compared on reference inputs. Exits with 5 when a file is missing or damaged, or when a variant's
+    results differ too much.
     """
     store = _store(config)
     entries = [store.entry(name) for name in names] if names else list(store.list())
@@ -102,14 +102,14 @@ def _variant_checks(entries: Sequence[ModelEntry]) -> list[VariantCheck]:
 
 
 def _json_of(check: VariantCheck) -> dict[str, Any]:
-    # The keys are older than the word.
+    # The JSON keys are kept from before the rename to "variant".
     return {"form" if name == "variant" else name: value for name, value in asdict(check).items()}
 
 
 def _print_checks(checks: Sequence[VariantCheck]) -> None:
     if not checks:
         return
-    table = Table(title="every variant against FP32, on reference inputs")
+    table = Table(title="variants compared with FP32 on reference inputs")
     for column in ("model", "variant", "size", "agreement", "largest difference", "ms", ""):
         table.add_column(column, justify="left" if column in ("model", "variant", "") else "right")
     for check in checks:

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options and output streams shared by several commands."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ RedisOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
-# What people read, and what they read beside JSON on standard output: progress, notes. Without emoji, because addresses
-# may hold what Rich takes for the name of one (`fd00:a:b::1`).
+# `screen` is for results, `notes` for progress and remarks beside JSON on standard output. Without emoji, because an
+# address may contain what Rich takes for one (`fd00:a:b::1`).
 screen = Console(highlight=False, emoji=False)
 notes = Console(stderr=True, highlight=False, emoji=False)
 
 
 def tell(line: str) -> None:
-    """A line on standard error, as it is."""
+    """Print a line on standard error, without markup."""
     notes.print(line, markup=False, soft_wrap=True)
 
 
 def settings_for_command(config: Path | None, *, redis: str | None = None, **arguments: Any) -> Settings:
-    """The effective settings of a command, with logging set up accordingly."""
+    """Load the effective settings of a command and configure logging."""
     if redis is not None:
         arguments["publish"] = {**arguments.get("publish", {}), "redis_url": redis}
     settings = load_settings(config_file=config, **arguments)

@@ -1,4 +1,4 @@
-"""What a user names as pictures → the pictures: files, URLs, folders, patterns that no shell has expanded."""
+"""Lists the pictures that a user names: files, URLs, folders, and patterns that the shell did not expand."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ SUFFIXES = frozenset(
         ".webp",
     }
 )
-"""Names of pictures in a folder end so; a file that is named itself may be called anything."""
+"""File name extensions of pictures in a folder; a file that is named explicitly may have any."""
 
 
 @dataclass(frozen=True, slots=True)
 class PictureList:
-    """What there is to do.
+    """The pictures to process.
 
     Attributes:
-        names: paths and URLs, each once, in the order in which they were named; those of a folder by name.
-        errors: what was named and is no picture nor holds one.
-        num_others: files in the folders that are not called like pictures.
+        names: paths and URLs without duplicates, in the order given; those of a folder sorted by name.
+        errors: arguments that are not pictures and contain none.
+        num_others: files in the folders without a picture's extension.
     """
 
     names: tuple[str, ...]
@@ -48,7 +48,7 @@ class PictureList:
 
 
 def list_pictures(named: Sequence[str]) -> PictureList:
-    """The pictures of files, URLs, folders (with all folders in them) and patterns such as `photos/*.jpg`."""
+    """List the pictures of files, URLs, folders (recursively) and patterns such as `photos/*.jpg`."""
     names: dict[str, None] = {}
     errors: list[SourceRejectedError] = []
     num_others = 0
@@ -62,7 +62,7 @@ def list_pictures(named: Sequence[str]) -> PictureList:
             if not found:
                 errors.append(SourceRejectedError(f"{name}: the folder contains no pictures{_others(len(files))}"))
         elif glob.has_magic(name) and "://" not in name and not path.exists():
-            found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute patterns
+            found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  # Path.glob rejects absolute patterns
             if not found:
                 errors.append(SourceRejectedError(f"{name}: no file matches this pattern"))
         else:

@@ -1,4 +1,4 @@
-"""`emostream serve`: the service on this machine, or on a Ray cluster that runs already."""
+"""`emostream serve`: runs the service on this machine, or on an existing Ray cluster."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # an extra
     from emostream.deployments.ray_watch import RayWatch
 
 _READY_TIMEOUT_SECONDS = 120.0  # the detector may have to be pulled first
-_POLL_SECONDS = 0.2  # a service over HTTP has no other way to say that it is ready
+_POLL_SECONDS = 0.2  # readiness can only be polled over HTTP
 
 
 def serve(
@@ -89,7 +89,7 @@ def serve(
     if allow_network:
         service["allowed_networks"] = tuple(allow_network)
     settings = settings_for_command(config, redis=redis, **({"service": service} if service else {}))
-    SourcePolicy(settings.service)  # a wrong network is told now, not by a worker; so is a wrong sink
+    SourcePolicy(settings.service)  # report invalid networks and sinks here instead of in a worker
     check_detached_sinks(settings.publish)
     own_redis = settings.publish.redis_url
     with _stopped_by_signals() as stopped, _redis(settings, data_dir=data_dir, address=address) as redis_url:
@@ -113,16 +113,16 @@ def serve(
                 stopped.wait()
             if watch.why_gone:
                 raise EmostreamError(
-                    f"{watch.why_gone}, and the service with it; start it again. Was memory short? Ray's own logs are "
-                    "below /tmp/ray/session_latest/logs"
+                    f"{watch.why_gone}, so the service stopped; start it again. Ray's logs are in "
+                    "the folder /tmp/ray/session_latest/logs; a common reason is lack of memory"
                 )
-            notes.print("stopping: streams are handed over, events delivered")
+            notes.print("stopping: releasing streams and delivering events")
     notes.print("stopped")
 
 
 @contextlib.contextmanager
 def _stopped_by_signals() -> Iterator[threading.Event]:
-    """Set by Ctrl-C and SIGTERM, from now on instead of ending the program."""
+    """An event that Ctrl-C and SIGTERM set while the context is open, instead of ending the program."""
     stopped = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -138,25 +138,25 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
 
 @contextlib.contextmanager
 def _redis(settings: Settings, *, data_dir: Path | None, address: str | None) -> Iterator[str]:
-    """The URL of the server that the settings name, else of an embedded one."""
+    """URL of the configured Redis server, or of an embedded one."""
     if settings.publish.redis_url is not None:
         url = settings.publish.redis_url.get_secret_value()
         asyncio.run(_check_redis(settings, url=url))
         yield url
         return
     if address is not None:
-        raise ConfigError("a service on a cluster needs a Redis server that every machine can reach: give --redis URL")
+        raise ConfigError("a service on a cluster needs a Redis server that all machines can reach: use --redis URL")
     max_memory_bytes = settings.publish.embedded_max_memory_bytes
     with EmbeddedRedis(data_dir=data_dir, is_restarted=True, max_memory_bytes=max_memory_bytes) as server:
         yield server.url
 
 
 async def _check_redis(settings: Settings, *, url: str) -> None:
-    """Say now what the workers would say of the server again and again."""
+    """Check the server once here, before the workers report the same problem repeatedly."""
     sink = RedisSink(settings.publish, redis_url=url)
     try:
         await sink.check()
-    except SinkUnavailableError as exc:  # the workers may reach it, on a cluster, or it comes later
+    except SinkUnavailableError as exc:  # it may start later, or be reachable only from the cluster's machines
         notes.print(redact(str(exc)), markup=False)
     finally:
         await sink.close()
@@ -164,7 +164,7 @@ async def _check_redis(settings: Settings, *, url: str) -> None:
 
 @contextlib.contextmanager
 def _ray_app(settings: Settings, **options: Any) -> Iterator[RayWatch]:
-    """Ray and the application, ended in order; options and what it yields as for `running_app`."""
+    """Run Ray and the application; options and result as for `running_app`."""
     try:
         from emostream.deployments.local import running_app
     except ImportError as exc:
@@ -176,7 +176,7 @@ def _ray_app(settings: Settings, **options: Any) -> Iterator[RayWatch]:
 
 
 def _base_url(scheme: str, *, host: str, port: int) -> str:
-    """Where the service is reached from this machine."""
+    """URL of the service as seen from this machine."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
     return f"{scheme}://{f'[{reached}]' if ':' in reached else reached}:{port}"
 
@@ -187,13 +187,13 @@ def _wait_until_ready(base: str, *, stopped: threading.Event) -> None:
         if time.monotonic() > deadline:
             raise EmostreamError(
                 f"the service did not become ready within {_READY_TIMEOUT_SECONDS:g} s; run it with "
-                "EMOSTREAM_LOG_LEVEL=info to see more"
+                "EMOSTREAM_LOG_LEVEL=info for details"
             )
         stopped.wait(_POLL_SECONDS)
 
 
 def _is_ready(base: str) -> bool:
-    # Only whether our own service answers; its certificate is made for the name that others use.
+    # Only checks that our own service answers; its certificate is for another host name.
     context = ssl._create_unverified_context() if base.startswith("https") else None  # noqa: S323
     try:
         with urllib.request.urlopen(f"{base}/readyz", timeout=5, context=context) as response:  # noqa: S310
@@ -203,15 +203,13 @@ def _is_ready(base: str) -> bool:
 
 
 def _print_addresses(base: str, *, redis_url: SecretStr | None, has_tokens: bool) -> None:
-    """Where to go; `redis_url` is that of the user's own server: the embedded one has a password nobody is told."""
-    in_redis = (
-        "in a Redis that you name with --redis" if redis_url is None else shown_address(redis_url.get_secret_value())
-    )
+    """Print the service's addresses. `redis_url` is the user's own server; the embedded one's password stays secret."""
+    in_redis = "in Redis, if you set --redis" if redis_url is None else shown_address(redis_url.get_secret_value())
     lines = [
-        f"ready: {base}/ (console), {base}/v1/streams (interface, documented at {base}/docs)",
+        f"ready: {base}/ (console), {base}/v1/streams (HTTP API, documentation at {base}/docs)",
         f"events: {base}/v1/streams/STREAM/events, and {in_redis}",
-        *([] if has_tokens else ["everybody who reaches this address may use it; set service.tokens to change that"]),
-        "Ctrl-C stops it",
+        *([] if has_tokens else ["there is no access control: set service.tokens to require a token"]),
+        "press Ctrl-C to stop",
     ]
     for line in lines:
         notes.print(line, markup=False, soft_wrap=True)

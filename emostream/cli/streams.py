@@ -1,4 +1,4 @@
-"""`emostream streams`: the streams of a running service, over HTTP."""
+"""`emostream streams`: manages the streams of a running service, over HTTP."""
 
 from __future__ import annotations
 
@@ -144,5 +144,5 @@ def retry(
     token: TokenOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Try a stream again that failed; a file goes on after the last frame published."""
+    """Restart a failed stream; a file continues after the last published frame."""
     print_record(ApiClient(service, token=token).retry(stream_id), json=json)

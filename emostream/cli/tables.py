@@ -1,4 +1,4 @@
-"""Events, summaries and answers of a service as Rich tables; what others wrote is text in them, never markup."""
+"""Formats events, summaries and service responses with Rich. Text from other sources is escaped, never markup."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from emostream.render.palette import colour_of
 
 
 def as_markup(text: str) -> str:
-    """Rich markup that shows this very text, brackets and all.
+    """Escape a text as Rich markup, so that it is shown unchanged.
 
     >>> as_markup("pip install 'emostream[gpu]'")
     "pip install 'emostream\\\\[gpu]'"
@@ -28,7 +28,7 @@ def as_markup(text: str) -> str:
 
 
 def coloured(emotion: str) -> str:
-    """The emotion in its colour, as Rich markup."""
+    """An emotion in its colour, as Rich markup."""
     red, green, blue = colour_of(emotion)
     return f"[rgb({red},{green},{blue})]{as_markup(emotion)}[/]"
 
@@ -77,7 +77,7 @@ def status_line(event: StatusEvent) -> str:
 
 
 def print_record(record: dict[str, Any], *, json: bool) -> None:
-    """What a service says of one thing: a line for each field, or the JSON."""
+    """Print an object of a response as a table with a row per field, or as JSON."""
     if json:
         typer.echo(json_format.dumps(record))
         return
@@ -88,7 +88,7 @@ def print_record(record: dict[str, Any], *, json: bool) -> None:
 
 
 def print_records(records: Sequence[dict[str, Any]], *, columns: Sequence[str], json: bool) -> None:
-    """What a service says of many things: a row each with these fields, or all of the JSON."""
+    """Print a list of objects of a response as a table with these columns, or as JSON."""
     if json:
         typer.echo(json_format.dumps(records))
         return

@@ -1,4 +1,4 @@
-"""`emostream tail`: follow events in Redis."""
+"""`emostream tail`: prints events from Redis as they are published."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tail(
     """Print events of one, several or all streams as they are published."""
     settings = settings_for_command(config, redis=redis)
     if settings.publish.redis_url is None:
-        raise ConfigError("tail needs a Redis server: give --redis URL or set EMOSTREAM_PUBLISH__REDIS_URL")
+        raise ConfigError("tail needs a Redis server: use --redis URL or set EMOSTREAM_PUBLISH__REDIS_URL")
     reader = RedisReader(
         settings.publish,
         redis_url=settings.publish.redis_url.get_secret_value(),
@@ -68,7 +68,7 @@ async def _print_events(reader: RedisReader, *, json: bool, limit: int | None, c
             if changes and isinstance(entry.event, EmotionEvent) and not (found := finder.add(entry.event)):
                 continue
             if json:
-                # Flushed line by line, so that a program behind a pipe sees each event at once.
+                # Flushed per line, so that a program behind a pipe receives each event at once.
                 print(_json_line(entry.event), flush=True)
             elif changes and isinstance(entry.event, EmotionEvent):
                 for change in found:

@@ -1,1 +1,1 @@
-"""Measurements of this machine, each beside a reference in the same run."""
+"""Benchmarks of this machine. Each measures a reference in the same run."""

@@ -1,4 +1,4 @@
-"""Does the fast path say what the plain path says? Sparse search and INT8 beside every frame searched in FP32."""
+"""Compares the fast path (sparse detection, INT8) with the plain path (FP32 detection on every frame)."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ _SAME_FACE_IOU = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """One clip, both ways. Means are over the faces that both have.
+    """Agreement of the two paths on one clip. Means are over the faces found by both.
 
     Attributes:
         video: the clip.
         num_faces: faces of the plain path, over all frames.
-        num_missing: those of them that the fast path lacks.
-        longest_loss_seconds: for how long at most a face was missing without a break.
-        mean_iou: overlap of boxes.
+        num_missing: those that the fast path lacks.
+        longest_loss_seconds: longest uninterrupted time for which a face was missing.
+        mean_iou: overlap of the boxes.
         mean_landmark_error, median_landmark_error: mean distance of the five landmarks, in eye distances.
         same_dominant_share: share of faces with the same dominant emotion.
-        same_frame_emotion_share: share of faces with the same most probable emotion in the frame alone, without the
-            smoothing that hides small differences.
+        same_frame_emotion_share: share of faces with the same most probable emotion in the single frame, before
+            smoothing, which hides small differences.
         searches_per_second: of the fast path, in source time.
     """
 
@@ -60,20 +60,20 @@ class Agreement:
     searches_per_second: float
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The result as JSON-compatible values."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class _Path:
-    """One way through a clip: events, and how many frames were searched."""
+    """The result of one path: events, and number of searched frames."""
 
     events: list[EmotionEvent]
     num_searches: int
 
 
 def measure_agreement(video: Path, *, settings: Settings) -> Agreement:
-    """Run a clip as the settings say, and again with every frame searched and all arithmetic in FP32.
+    """Run a clip with the given settings, and again with FP32 detection on every frame.
 
     Raises:
         SourceError: the clip cannot be read.
@@ -85,7 +85,7 @@ def measure_agreement(video: Path, *, settings: Settings) -> Agreement:
 
 
 def plain_settings(settings: Settings) -> Settings:
-    """The same settings without any short cut: every frame searched, detector and classifier in FP32."""
+    """The settings of the plain path: every frame searched, detector and classifier in FP32."""
     detect: DetectSettings = settings.detect.model_copy(update={"precision": "fp32"})
     track: TrackSettings = settings.track.model_copy(update={"detections_per_second": _EVERY_FRAME})
     classify = settings.classify.model_copy(update={"precision": "fp32"})
@@ -93,7 +93,7 @@ def plain_settings(settings: Settings) -> Settings:
 
 
 def compare(fast: Sequence[EmotionEvent], plain: Sequence[EmotionEvent], *, video: str, num_searches: int) -> Agreement:
-    """Events of both paths over the same frames, face by face."""
+    """Compare the events of both paths, frame by frame and face by face."""
     pairs: list[tuple[FaceEmotion, FaceEmotion, float]] = []
     missing_since: dict[int | None, float] = {}
     num_faces, num_missing, longest_loss = 0, 0, 0.0
@@ -126,7 +126,7 @@ def compare(fast: Sequence[EmotionEvent], plain: Sequence[EmotionEvent], *, vide
 
 
 def landmark_error(face: Face, other: Face) -> float:
-    """Mean distance of the five landmarks, in eye distances of the first."""
+    """Mean distance of the five landmarks, in eye distances of the first face."""
     points, others = np.array(face.landmarks), np.array(other.landmarks)
     return float(np.linalg.norm(points - others, axis=1).mean() / np.linalg.norm(points[0] - points[1]))
 

@@ -1,4 +1,4 @@
-"""Plays a clip as a camera on the network: MPEG-TS over UDP, in real time, over and over, without encoding it again."""
+"""Simulates a network camera: sends a clip as MPEG-TS over UDP in real time, in a loop, without re-encoding."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from av.error import FFmpegError
 
 from emostream.errors import SourceRejectedError
 
-_DATAGRAM_BYTES = 1316  # seven packets of MPEG-TS, as everybody sends them
+_DATAGRAM_BYTES = 1316  # seven MPEG-TS packets, the usual size
 
 
 class NetworkCamera:
-    """A context manager; sends to a port on loopback while it is open.
+    """A context manager that sends to a port on the loopback interface while it is open.
 
     Args:
-        video: a clip in H.264 or another codec that MPEG-TS takes.
-        port: where to.
+        video: a clip with a codec that MPEG-TS supports, such as H.264.
+        port: destination port.
 
     Raises:
         SourceRejectedError: the clip has no video, or FFmpeg cannot read it.
@@ -42,14 +42,14 @@ class NetworkCamera:
             raise SourceRejectedError(f"{video}: expected a video, got {exc}") from exc
 
     def __enter__(self) -> Self:
-        """Begin to send."""
+        """Start sending."""
         self._thread.start()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop."""
+        """Stop sending."""
         self._stopping.set()
         self._thread.join()
 
@@ -65,7 +65,7 @@ class NetworkCamera:
                 out.mux_one(packet)
 
     def _packets(self, clip: Any, stream: Any) -> Iterator[tuple[Any, float]]:
-        """The clip's packets with their time of sending, in rounds that follow each other in time."""
+        """The clip's packets with their send times, looped with increasing time stamps."""
         offset = 0
         step = max(1, round(1 / (self.fps * stream.time_base)))
         while not self._stopping.is_set():

@@ -1,9 +1,9 @@
-"""How many machines a number of streams takes, computed from measured costs.
+"""Computes the resources that a number of streams needs, from measured costs.
 
     python -m emostream.cli.bench.capacity docs/scaling-inputs.json [--write docs/scaling.md]
 
-Each cost is measured by a command that the file of inputs names beside it; a cost that nobody measured is absent, and
-what would follow from it is left out. So the page can be refreshed by measuring again, and claims nothing beyond.
+The input file names the command that measured each cost. Costs that were not measured are absent, and so are results
+that would depend on them. Measuring again refreshes the page.
 """
 
 from __future__ import annotations
@@ -23,122 +23,119 @@ class _Inputs(BaseModel):
 
 
 class Measured(_Inputs):
-    """A measured value.
-
-    Attributes below carry their units in their names.
-    """
+    """A measured value; its unit is part of the field's name."""
 
     value: _Positive
     measured_with: str = Field(min_length=1)
-    """The command or table that gives it."""
+    """The command or table that measured it."""
 
 
 class Costs(_Inputs):
-    """What one unit of work costs on the machine that was measured."""
+    """Costs of one unit of work on the measured machine."""
 
     cores_per_stream: Measured
-    """Processor cores that one stream keeps busy: decode, detect, follow, classify, publish."""
+    """CPU cores used by one stream: decode, detect, follow, classify, publish."""
     classify_ms_per_face: Measured
-    """Processor milliseconds of the emotion model in that, which move to a GPU where there is one."""
+    """CPU milliseconds of the emotion model per face, which move to a GPU where there is one."""
     max_streams_per_worker: Measured
     """Streams that one worker process sustains without drops."""
     memory_mb_per_worker: Measured
     """Resident memory of a worker process with that many streams."""
     memory_mb_per_ray_node: Measured
-    """Resident memory of Ray itself on a machine."""
+    """Resident memory of Ray on one machine."""
     event_bytes_in: Measured
-    """Bytes that Redis receives for one event."""
+    """Bytes sent to Redis per event."""
     event_bytes_out: Measured
-    """Bytes that Redis sends to one consumer for one event."""
+    """Bytes sent by Redis to one consumer per event."""
     event_memory_bytes: Measured
-    """Memory of one event in its event stream."""
+    """Memory of one event in Redis."""
     publish_processor_us: Measured
-    """Redis processor time for one event written."""
+    """Redis CPU time to write one event."""
     read_processor_us: Measured
-    """Redis processor time for one event read by one consumer."""
+    """Redis CPU time to read one event by one consumer."""
     heartbeat_processor_us: Measured
-    """Redis processor time of one heartbeat, of a worker that is full, when nothing changed."""
+    """Redis CPU time of one heartbeat of a full worker when nothing changed."""
     heartbeat_bytes: Measured
     """Bytes that Redis sends for it."""
     change_processor_us: Measured
-    """Redis processor time for each change that a heartbeat tells of."""
+    """Redis CPU time per change that a heartbeat reports."""
     change_bytes: Measured
-    """Bytes that Redis sends for it."""
+    """Bytes that Redis sends per change."""
     all_processor_us_per_stream: Measured
-    """Redis processor time per stream when everything is told."""
+    """Redis CPU time per stream of a full refresh."""
     all_bytes_per_stream: Measured
-    """Bytes that Redis sends for it."""
+    """Bytes that Redis sends per stream of a full refresh."""
     report_processor_us: Measured
-    """Redis processor time for what a worker reports of one stream, once a second."""
+    """Redis CPU time of a worker's report about one stream, once a second."""
 
 
 class Assumptions(_Inputs):
-    """What was chosen, not measured."""
+    """Values that were chosen, not measured."""
 
     frames_per_second: _Positive
     """Of each stream."""
     faces_per_frame: _Positive
     """On average."""
     video_mbit_per_stream: _Positive
-    """Network of one source, as its camera is set."""
+    """Bit rate of one source, as configured in the camera."""
     retention_seconds: _Positive
-    """How long events stay in Redis."""
+    """How long events are kept in Redis."""
     num_consumers: int = Field(ge=1)
-    """Programs that read every event."""
+    """Number of programs that read every event."""
     cores_per_node: int = Field(ge=1)
-    """Of one machine for workers."""
+    """CPU cores of a worker machine."""
     target_load: float = Field(gt=0, lt=1)
-    """Part of processors that may be busy, on workers and on Redis."""
+    """Target CPU utilisation of workers and of Redis."""
     heartbeat_seconds: _Positive
-    """As `service.heartbeat_seconds`."""
+    """See `service.heartbeat_seconds`."""
     heartbeats_between_all: int = Field(ge=1)
-    """A heartbeat in so many asks for everything (`service/registry/leases.py`)."""
+    """One of this many heartbeats is a full refresh (`service/registry/leases.py`)."""
     changes_per_stream_hour: _Positive
-    """How often a stream is moved, changed, or started again."""
+    """How often a stream is moved, changed or restarted."""
     streams_per_cell: int = Field(ge=1)
-    """Streams of one release: one registry, one Ray cluster."""
+    """Streams per release: one registry, one Ray cluster."""
     redis_memory_gb: _Positive
-    """Memory of one Redis server for events."""
+    """Memory for events of one Redis server."""
 
 
 class Inputs(_Inputs):
-    """A file of inputs."""
+    """The content of an input file."""
 
     costs: Costs
     assumptions: Assumptions
 
 
 class Plan(_Inputs):
-    """What a number of streams takes, over all cells."""
+    """The resources for a number of streams, over all cells."""
 
     num_streams: int
     num_cells: int
     num_workers: int
     worker_cores: float
-    """Busy cores."""
+    """CPU cores used."""
     worker_cores_with_gpu: float
-    """The same without the emotion model."""
+    """CPU cores used without the emotion model."""
     num_nodes: int
     memory_gb: float
     crops_per_second: float
-    """Faces that the emotion model classifies: the load of GPUs."""
+    """Faces classified per second: the load of GPUs."""
     events_per_second: float
     video_gbit: float
     redis_in_mbit: float
     redis_out_mbit: float
     redis_memory_gb: float
     redis_cores: float
-    """Busy cores of Redis for events, over all servers."""
+    """CPU cores that Redis uses for events, over all servers."""
     num_redis: int
-    """Servers for events: by processor, or by memory."""
+    """Redis servers for events, as limited by CPU or by memory."""
     registry_load: float
-    """Part of one core that heartbeats and reports keep busy in one cell's registry."""
+    """Share of one core that heartbeats and reports use in one cell's registry."""
     registry_out_mbit: float
-    """What one cell's registry sends for heartbeats."""
+    """Traffic of heartbeats from one cell's registry."""
 
 
 def plan(inputs: Inputs, num_streams: int) -> Plan:
-    """What this many streams take."""
+    """Compute the resources for a number of streams."""
     costs, chosen = inputs.costs, inputs.assumptions
     num_cells = math.ceil(num_streams / chosen.streams_per_cell)
     per_cell = math.ceil(num_streams / num_cells)
@@ -174,7 +171,7 @@ def plan(inputs: Inputs, num_streams: int) -> Plan:
 
 
 def registry_load(inputs: Inputs, num_streams: int) -> float:
-    """Part of one core that the heartbeats and reports of so many streams keep busy."""
+    """Share of one core used by the heartbeats and reports of `num_streams` streams."""
     costs = inputs.costs
     heartbeats = _of_heartbeats(
         inputs,
@@ -200,7 +197,7 @@ def _registry_bytes(inputs: Inputs, num_streams: int) -> float:
 def _of_heartbeats(
     inputs: Inputs, num_streams: int, *, each: float, per_change: float, per_stream_of_all: float
 ) -> float:
-    """What all heartbeats of a second take: each worker beats, and each is told of every change."""
+    """Cost of all heartbeats per second: every worker sends them, and every worker receives every change."""
     chosen = inputs.assumptions
     num_workers = num_streams / inputs.costs.max_streams_per_worker.value
     beats = num_workers / chosen.heartbeat_seconds
@@ -210,7 +207,7 @@ def _of_heartbeats(
 
 
 def largest_cell(inputs: Inputs) -> int:
-    """Streams that one registry carries at most."""
+    """The largest number of streams that one registry supports."""
     low, high = 1, 2
     while registry_load(inputs, high) <= inputs.assumptions.target_load:
         low, high = high, 2 * high
@@ -226,25 +223,25 @@ def largest_cell(inputs: Inputs) -> int:
 _ROWS: tuple[tuple[str, str, str], ...] = (
     ("cells (releases with a registry and a Ray cluster each)", "num_cells", ",.0f"),
     ("worker processes", "num_workers", ",.0f"),
-    ("busy cores of workers", "worker_cores", ",.0f"),
-    ("the same, if GPUs ran the model (computed, not measured)", "worker_cores_with_gpu", ",.0f"),
-    ("machines for workers", "num_nodes", ",.0f"),
+    ("CPU cores used by workers", "worker_cores", ",.0f"),
+    ("CPU cores used if GPUs ran the model (computed, not measured)", "worker_cores_with_gpu", ",.0f"),
+    ("worker machines", "num_nodes", ",.0f"),
     ("memory of workers and Ray, GB", "memory_gb", ",.0f"),
     ("faces classified per second", "crops_per_second", ",.0f"),
     ("events per second", "events_per_second", ",.0f"),
     ("video received, Gbit/s", "video_gbit", ",.2f"),
-    ("events into Redis, Mbit/s", "redis_in_mbit", ",.0f"),
-    ("events out of Redis, Mbit/s", "redis_out_mbit", ",.0f"),
+    ("events written to Redis, Mbit/s", "redis_in_mbit", ",.0f"),
+    ("events read from Redis, Mbit/s", "redis_out_mbit", ",.0f"),
     ("events kept in Redis, GB", "redis_memory_gb", ",.1f"),
-    ("busy cores of Redis for events", "redis_cores", ",.1f"),
+    ("CPU cores used by Redis for events", "redis_cores", ",.1f"),
     ("Redis servers for events", "num_redis", ",.0f"),
-    ("busy core of each registry for heartbeats and reports", "registry_load", ".1%"),
-    ("heartbeats out of each registry, Mbit/s", "registry_out_mbit", ",.1f"),
+    ("share of a core used by each registry", "registry_load", ".1%"),
+    ("heartbeat traffic of each registry, Mbit/s", "registry_out_mbit", ",.1f"),
 )
 
 
 def plan_table(inputs: Inputs, numbers_of_streams: list[int]) -> str:
-    """A Markdown table: a column for each number of streams."""
+    """The plans as a Markdown table with a column per number of streams."""
     plans = [plan(inputs, number) for number in numbers_of_streams]
     lines = ["| streams | " + " | ".join(f"{number:,}" for number in numbers_of_streams) + " |"]
     lines.append("|---" * (len(plans) + 1) + "|")
@@ -254,7 +251,7 @@ def plan_table(inputs: Inputs, numbers_of_streams: list[int]) -> str:
 
 
 def inputs_table(inputs: Inputs) -> str:
-    """A Markdown table of the costs and where they come from."""
+    """The costs and assumptions as Markdown tables."""
     lines = ["| cost | value | measured with |", "|---|---|---|"]
     for name in Costs.model_fields:
         cost: Measured = getattr(inputs.costs, name)
@@ -266,7 +263,7 @@ def inputs_table(inputs: Inputs) -> str:
 
 
 def read_inputs(path: Path) -> Inputs:
-    """The inputs of a file (JSON)."""
+    """Read an input file (JSON)."""
     return Inputs.model_validate_json(path.read_text(encoding="utf-8"))
 
 
@@ -274,7 +271,7 @@ STREAM_NUMBERS = [100, 1_000, 10_000, 1_000_000]
 
 
 def with_tables(page: str, inputs: Inputs) -> str:
-    """The page with what stands between its marks (`<!-- NAME -->` … `<!-- end -->`) computed anew.
+    """Replace the text between the page's marks (`<!-- NAME -->` … `<!-- end -->`) by newly computed tables.
 
     Raises:
         ValueError: a mark is missing.
@@ -282,13 +279,13 @@ def with_tables(page: str, inputs: Inputs) -> str:
     made = {
         "inputs": inputs_table(inputs),
         "plans": plan_table(inputs, STREAM_NUMBERS),
-        "largest-cell": f"One registry carries at most {largest_cell(inputs):,} streams at these settings.\n",
+        "largest-cell": f"One registry supports at most {largest_cell(inputs):,} streams with these settings.\n",
     }
     for name, text in made.items():
         before, mark, rest = page.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition("<!-- end -->")
         if not mark or not end:
-            raise ValueError(f"the page has no place for {name!r} between <!-- {name} --> and <!-- end -->")
+            raise ValueError(f"the page has no section <!-- {name} --> … <!-- end -->")
         page = f"{before}{mark}\n{text}\n{end}{after}"
     return page
 
@@ -298,7 +295,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", type=Path)
     parser.add_argument("--streams", type=int, nargs="+", default=STREAM_NUMBERS)
-    parser.add_argument("--write", type=Path, help="put the tables into this page")
+    parser.add_argument("--write", type=Path, help="write the tables into this page")
     arguments = parser.parse_args()
     inputs = read_inputs(arguments.inputs)
     if arguments.write is not None:
@@ -306,7 +303,7 @@ def main() -> None:
         return
     print(inputs_table(inputs))
     print(plan_table(inputs, arguments.streams))
-    print(f"One registry carries at most {largest_cell(inputs):,} streams at these settings.")
+    print(f"One registry supports at most {largest_cell(inputs):,} streams with these settings.")
 
 
 if __name__ == "__main__":

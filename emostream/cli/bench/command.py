@@ -1,4 +1,4 @@
-"""`emostream bench`: measurements, each beside a reference in the same run."""
+"""`emostream bench`: benchmarks, each with a reference in the same run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ FpsOption = Annotated[float, typer.Option(help="Frames per second of each stream
 SecondsOption = Annotated[float, typer.Option(help="Duration of each measurement.", metavar="SECONDS")]
 ProcessesOption = Annotated[int, typer.Option(min=1, help="Number of processes that share the streams.", metavar="N")]
 PlotOption = Annotated[Path | None, typer.Option(help="Write a plot (PNG) to this file.", metavar="FILE")]
-# Two seconds or so of work: starting and ending must not show in a rate.
+# About two seconds of work, so that start and end hardly affect the rate.
 _RATE_FRAMES = 1000
 _STANDARD_CLIPS = ((640, 360, 4, _RATE_FRAMES), (1920, 1080, 3, 600))  # width, height, faces, frames
 
@@ -66,7 +66,7 @@ def pipeline(
     if plot is not None:
         plot_pipeline(results, path=plot)
     if json:
-        # One clip, one object: what most callers ask for.
+        # A single clip gives a single object, which most callers expect.
         _print_json(results[0].as_dict() if len(results) == 1 else [result.as_dict() for result in results])
     else:
         for result in results:

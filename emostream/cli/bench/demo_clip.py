@@ -1,6 +1,6 @@
-"""A clip of moving real faces, made from public-domain portraits that two well-known packages carry.
+"""Generates a clip of moving real faces from public-domain portraits that ship with two packages.
 
-NASA's portrait of Eileen Collins lies in scikit-image, the US Navy's of Grace Hopper in matplotlib.
+scikit-image has NASA's portrait of Eileen Collins, matplotlib the US Navy's of Grace Hopper.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ def load_portraits() -> list[npt.NDArray[np.uint8]]:
     """The portraits as RGB pictures (uint8, H×W×3).
 
     Raises:
-        ConfigError: a package that carries one is not installed.
+        ConfigError: a package with a portrait is not installed.
     """
     return [_load_portrait(package, member) for package, member in _PORTRAITS]
 
 
 def _load_portrait(package: str, member: str) -> npt.NDArray[np.uint8]:
-    # find_spec, not import: the picture is wanted, not half a second of package start-up.
+    # find_spec instead of import: importing the packages takes half a second.
     spec = importlib.util.find_spec(package)
     path = Path(spec.submodule_search_locations[0]) / member if spec and spec.submodule_search_locations else None
     bgr = cv2.imread(str(path)) if path is not None and path.is_file() else None
     if bgr is None:
         raise ConfigError(
-            f"the demo clip needs the portrait {member} from the package {package}: "
-            "run `pip install 'emostream[demo]'`, or give an own video with --source"
+            f"the demo clip needs the portrait {member} from package {package}: "
+            "run `pip install 'emostream[demo]'`, or use your own video with --source"
         )
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
@@ -52,13 +52,13 @@ def make_demo_clip(
     num_faces: int = 2,
     on_frame: Callable[[], None] | None = None,
 ) -> None:
-    """Write an H.264 clip in which portraits drift, turn and come nearer; light changes too.
+    """Write an H.264 clip in which portraits move, rotate and change size, with changing light.
 
     Args:
-        path: .mp4 file to write.
-        num_frames: length at 25 frames per second.
+        path: output file (.mp4).
+        num_frames: number of frames, at 25 frames per second.
         width, height: pixels.
-        num_faces: portraits side by side, taken in turn.
+        num_faces: number of portraits side by side.
         on_frame: called after each frame, for a progress bar.
     """
     portraits = load_portraits()
@@ -77,7 +77,7 @@ def make_demo_clip(
 def _paste_moving(
     picture: npt.NDArray[np.uint8], portrait: npt.NDArray[np.uint8], number: int, num_faces: int, seconds: float
 ) -> None:
-    """Warp a portrait into its own column of the picture, in place."""
+    """Draw a portrait into its column of the picture, in place."""
     height, width = picture.shape[:2]
     column = width / num_faces
     phase = seconds * 1.1 + 2.0 * number

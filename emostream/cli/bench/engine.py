@@ -1,4 +1,4 @@
-"""Classifier and detector alone, on one thread: crops and frames per second."""
+"""Benchmarks the classifier and the detector alone, on one thread."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _FRAME_SIZES = ((480, 270), (640, 360), (1280, 720), (1920, 1080))
 
 @dataclass(frozen=True, slots=True)
 class EngineFigure:
-    """One row of a measurement.
+    """One measured configuration.
 
     Attributes:
-        engine: what computes, and in which arithmetic.
-        what: batch or frame size.
+        engine: engine and precision.
+        what: batch size or frame size.
         num_items: crops or frames per call.
-        milliseconds: of one call, median over the runs.
-        per_second: crops or frames.
+        milliseconds: per call, median over the runs.
+        per_second: crops or frames per second.
     """
 
     engine: str
@@ -43,7 +43,7 @@ class EngineFigure:
 
 
 def bench_classifier(settings: Settings, *, seconds: float = 1.0) -> list[EngineFigure]:
-    """Time the classifier by arithmetic and batch size, each for about `seconds`."""
+    """Time the classifier by precision and batch size, each for about `seconds`."""
     figures = []
     for precision in _precisions(settings.classify.precision):
         classify = settings.classify.model_copy(update={"precision": precision})
@@ -62,7 +62,7 @@ def bench_classifier(settings: Settings, *, seconds: float = 1.0) -> list[Engine
 
 
 def bench_detector(settings: Settings, *, seconds: float = 1.0) -> list[EngineFigure]:
-    """Time the detector by arithmetic and frame size, each for about `seconds`, on frames with one face."""
+    """Time the detector by precision and frame size, each for about `seconds`, on frames with one face."""
     tune_process()
     portrait = cv2.cvtColor(load_portraits()[0], cv2.COLOR_RGB2GRAY)
     figures = []
@@ -77,7 +77,7 @@ def bench_detector(settings: Settings, *, seconds: float = 1.0) -> list[EngineFi
 
 
 def _precisions(wanted: str) -> Iterator[str]:
-    """What the settings ask for; where they leave it open, all that this processor is good at."""
+    """The requested precision; with `auto`, all that are fast on this processor."""
     if wanted != "auto":
         yield wanted
         return
@@ -102,7 +102,7 @@ def _figure(engine: str, what: str, num_items: int, call_seconds: float) -> Engi
 
 
 def as_rows(figures: Sequence[EngineFigure]) -> list[tuple[str, str, str, str, str]]:
-    """Text for a table: engine, what, ms per call, ms per item, items per second."""
+    """Table rows: engine, batch or frame size, ms per call, ms per item, items per second."""
     return [
         (
             figure.engine,

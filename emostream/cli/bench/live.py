@@ -1,4 +1,4 @@
-"""How many live streams this machine sustains, and how long a frame takes from capture to Redis."""
+"""Benchmarks live streams: how many this machine sustains, and the latency from capture to Redis."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ from emostream.telemetry.process import resident_memory_bytes
 from emostream.vision.classify.batcher import BatchStats, CropBatcher
 
 MAX_P99_MS = 120.0
-"""A machine is said to sustain so many streams when the 99th percentile of latency stays below this, without drops."""
+"""A load counts as sustained when the 99th percentile of latency is below this and no frame is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveBenchmark:
-    """Paced streams, published to a Redis-compatible server on this machine.
+    """Result for paced streams that publish to a Redis-compatible server on this machine.
 
     Attributes:
-        num_streams, fps, seconds, num_processes: what was asked for.
-        faces_per_frame: faces in published events.
+        num_streams, fps, seconds, num_processes: the parameters.
+        faces_per_frame: mean number of faces in published events.
         published_fps: events per second and stream; equals `fps` when the machine keeps up.
-        num_dropped: frames lost, over all streams.
-        num_unclassified: frames with faces whose scores were given up.
-        latency_ms: percentiles from capture to the server's answer, after the warm-up.
+        num_dropped: frames dropped, over all streams.
+        num_unclassified: frames with faces that were not classified because of load shedding.
+        latency_ms: percentiles from capture to the server's reply, after the warm-up.
         mean_batch_size: crops per batch.
-        cpu_ratio: processor time of the processes over wall time; 2.0 is two full cores.
-        memory_mb: largest resident size, summed over the processes; the server's is not in it.
-        memory_mb_by_minute: its mean in each minute after the warm-up.
-        memory_growth_mb: what it grew by from the first half of the measurement to the second, mean against mean.
-        is_sustained: every frame classified, none dropped and p99 within the bound.
-        machine, models: what was measured on and with.
+        cpu_ratio: CPU time of the processes over wall time; 2.0 is two full cores.
+        memory_mb: largest resident size, summed over the processes, without the server.
+        memory_mb_by_minute: mean resident size in each minute after the warm-up.
+        memory_growth_mb: difference of the means of the measurement's second and first half.
+        is_sustained: every frame classified, none dropped, and p99 within the limit.
+        machine, models: description of machine and models.
     """
 
     num_streams: int
@@ -73,13 +73,13 @@ class LiveBenchmark:
     models: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The result as JSON-compatible values."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What all processes are told: which clips are played as how many cameras, how fast and for how long."""
+    """The load that all processes share: clips, number of simulated cameras, rate and duration."""
 
     videos: Sequence[Path]
     settings: Settings
@@ -90,16 +90,16 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one process did.
+    """The result of one process.
 
     Attributes:
         stats: of each of its streams.
-        ages_ms: of each event after the warm-up, from capture to the server's answer.
+        ages_ms: latency of each event after the warm-up, from capture to the server's reply.
         num_events, num_faces: after the warm-up.
         batches: of its classifier.
         cpu_seconds, wall_seconds: of the whole run.
         memory_bytes: resident size, once a second after the warm-up.
-        models: what was measured with.
+        models: description of the models.
     """
 
     stats: list[PipelineStats]
@@ -114,7 +114,7 @@ class Share:
 
 
 def benchmark_from(shares: Sequence[Share], *, load: Load) -> LiveBenchmark:
-    """The result of all processes together."""
+    """Combine the results of all processes."""
     stats = [each for share in shares for each in share.stats]
     num_events = sum(share.num_events for share in shares)
     ages_ms = np.concatenate([np.asarray(share.ages_ms) for share in shares])
@@ -151,8 +151,8 @@ def benchmark_from(shares: Sequence[Share], *, load: Load) -> LiveBenchmark:
 
 
 _START_SECONDS = 1.0  # opening all sources takes this long
-_WARM_UP_SECONDS = 2.0  # first frames load caches and meet every track for the first time
-_MAX_LOAD_SECONDS = 120.0  # of the models in each process
+_WARM_UP_SECONDS = 2.0  # first frames fill caches and start all tracks
+_MAX_LOAD_SECONDS = 120.0  # to load the models in each process
 _MEMORY_EVERY_SECONDS = 1.0
 
 
@@ -162,7 +162,7 @@ class _Barrier(Protocol):
 
 @dataclass(slots=True)
 class _TimingSink:
-    """Passes events on and keeps how old they were when the server had them."""
+    """Forwards events and records their latency when the server replied."""
 
     sink: RedisSink
     measured_from: datetime
@@ -195,9 +195,9 @@ def bench_live(
     seconds: float = 15.0,
     num_processes: int = 1,
 ) -> LiveBenchmark:
-    """Play clips as `num_streams` cameras for `seconds` and measure.
+    """Play clips as `num_streams` simulated cameras for `seconds` and measure.
 
-    Streams run in processes of their own, by default all in one, so that what was measured before does not show.
+    Streams run in new processes (one by default), so that earlier measurements have no effect.
 
     Raises:
         SourceError: a clip cannot be read.
@@ -218,9 +218,9 @@ def sweep_live(
     num_processes: int = 1,
     on_result: Callable[[LiveBenchmark], None] | None = None,
 ) -> list[LiveBenchmark]:
-    """Measure 1, 2, 4, … streams, then between the last sustained and the first failed number; in order of size.
+    """Measure 1, 2, 4, … streams, then bisect between the last sustained and the first failed number.
 
-    `on_result` sees each measurement as it is made.
+    `on_result` is called with each result as it is measured. Returns the results in order of size.
     """
 
     results: list[LiveBenchmark] = []
@@ -244,7 +244,7 @@ def sweep_live(
 
 
 def search_limit(is_sustained: Callable[[int], bool]) -> int:
-    """The largest number that is sustained, 0 for none, where with a number all smaller ones are; asks for few.
+    """The largest sustained number, 0 for none, with few calls; smaller numbers than a sustained one are sustained.
 
     >>> asked = []
     >>> search_limit(lambda number: asked.append(number) or number <= 5), asked
@@ -260,7 +260,7 @@ def search_limit(is_sustained: Callable[[int], bool]) -> int:
 
 
 def _run_in_processes(load: Load, *, redis_url: str, num_processes: int) -> list[Share]:
-    """Every process takes each so-manyth stream; all begin when the last one has its models."""
+    """Distribute the streams over the processes; all start when the last one has loaded its models."""
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager:
         barrier = manager.Barrier(num_processes)
@@ -271,10 +271,10 @@ def _run_in_processes(load: Load, *, redis_url: str, num_processes: int) -> list
 
 
 def _run_share(numbers: range, *, load: Load, redis_url: str, barrier: _Barrier) -> Share:
-    """Some of the streams, by number. Runs in a child process."""
+    """Run the streams with these numbers in a child process."""
     models = load_models(load.settings)
     try:
-        with contextlib.suppress(BrokenBarrierError):  # then another process says what is wrong
+        with contextlib.suppress(BrokenBarrierError):  # another process failed and reports the reason
             barrier.wait(_MAX_LOAD_SECONDS)
         return asyncio.run(_run(numbers, load=load, models=models, redis_url=redis_url))
     finally:
@@ -296,7 +296,7 @@ async def _run(numbers: range, *, load: Load, models: Models, redis_url: str) ->
             settings=load.settings.decode,
             fps=load.fps,
             num_frames=round((load.seconds + _WARM_UP_SECONDS) * load.fps),
-            # Cameras are not in step with each other.
+            # Spread the streams over the frame interval: real cameras are not synchronised.
             starts_at=first_frame_at + number / load.num_streams / load.fps,
         )
         pipeline = build_pipeline(

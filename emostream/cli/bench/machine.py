@@ -1,4 +1,4 @@
-"""What the figures of a benchmark depend on: processor, cores, versions, models."""
+"""Describes what benchmark results depend on: processor, cores, versions, models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from emostream.vision.models.store import ModelStore
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, CPU features that matter, and versions of what the figures depend on."""
+    """Processor, number of cores, relevant CPU features, and package versions."""
     packages = ("emostream", "av", "numpy", "onnxruntime", "opencv-python-headless", "redis")
     return {
         "platform": platform.platform(),
@@ -30,12 +30,12 @@ def describe_machine() -> dict[str, Any]:
 
 
 def describe_models(settings: Settings, models: Models) -> dict[str, Any]:
-    """Name, form and hash of what is measured."""
+    """Name, variant and hash of the measured models."""
     return {"classifier": describe_classifier(models.classifier.manifest), "detector": describe_detector(settings)}
 
 
 def describe_classifier(manifest: ModelManifest) -> dict[str, Any]:
-    """What the manifest says of the file that runs."""
+    """Identity of the classifier, from its manifest."""
     return {
         "name": manifest.name,
         "version": manifest.version,
@@ -46,7 +46,7 @@ def describe_classifier(manifest: ModelManifest) -> dict[str, Any]:
 
 
 def describe_detector(settings: Settings) -> dict[str, Any]:
-    """Which detector the settings ask for, and the hash of the published file it was made from."""
+    """The configured detector, and the hash of the published file that it was prepared from."""
     detect = settings.detect
     described: dict[str, Any] = {"kind": detect.kind, "precision": detect.precision}
     if detect.kind == "centerface":

@@ -1,4 +1,4 @@
-"""A clip played as if it were a camera: in real time, for a given time, again and again."""
+"""Plays a clip like a live camera: in real time, in a loop, for a given time."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from emostream.domain.stream import StreamKind, StreamSpec
 
 
 class PacedSource:
-    """A live `FrameSource` made from a file.
+    """A live `FrameSource` that plays a file.
 
-    A frame is decoded when its time has come and carries that time as `captured_at`, so the latency measured from it
-    contains waiting for a core and decoding, as it would with a camera.
+    A frame is decoded when it is due and carries the due time as `captured_at`. So the latency measured from it
+    includes waiting for a core and decoding, as with a camera.
 
     Args:
-        spec: the file; its kind is taken as live.
-        settings: how files are decoded.
+        spec: the file; treated as live.
+        settings: decoder settings.
         fps: frames per second of wall time.
-        num_frames: ends after so many.
-        starts_at: monotonic instant of the first frame.
+        num_frames: number of frames after which the source ends.
+        starts_at: monotonic time of the first frame.
         clock: monotonic seconds.
     """
 
@@ -42,7 +42,7 @@ class PacedSource:
         starts_at: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # One thread per stream, as for a camera: many streams share the cores.
+        # One thread per stream, as for a camera, because many streams share the cores.
         self._file = replace(spec, kind=StreamKind.FILE)
         self._settings = settings.model_copy(update={"num_threads": 1})
         self._fps = fps
@@ -60,24 +60,24 @@ class PacedSource:
 
     @property
     def info(self) -> SourceInfo:
-        """What the file says of itself."""
+        """Properties of the file."""
         if self._info is None:
             raise RuntimeError("expected an open source: use it in a `with` statement")
         return self._info
 
     @property
     def stats(self) -> DecodeStats:
-        """Counters over all rounds so far."""
+        """Counters over all loops so far."""
         return self._stats
 
     def __enter__(self) -> Self:
-        """Look at the file."""
+        """Open the file to read its properties."""
         with open_source(self._file, settings=self._settings) as source:
             self._info = replace(source.info, declared_fps=self._fps, num_frames=None)
         return self
 
     def __iter__(self) -> Iterator[Frame]:
-        """Frames at their times."""
+        """Yield each frame when it is due."""
         frame_index = 0
         while True:
             decoded_seconds = self._stats.decode_seconds
@@ -105,7 +105,7 @@ class PacedSource:
         self.close()
 
     def _wait_until_due(self, frame_index: int) -> bool:
-        """False when the source ended or was closed."""
+        """Wait for the frame's due time. Returns False when the source ended or was closed."""
         if frame_index >= self._num_frames:
             return False
         return not self._closed.wait(max(0.0, self._due_at(frame_index) - self._clock()))

@@ -1,4 +1,4 @@
-"""Benchmarks as pictures."""
+"""Plots benchmark results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emostream.errors import ConfigError
 
 
 def plot_pipeline(results: Sequence[PipelineBenchmark], *, path: Path) -> None:
-    """What a frame costs per stage, one bar per clip, with the share of decoding speed that is reached, as a PNG.
+    """Plot CPU time per stage, one bar per clip, with the speed relative to decoding alone, as PNG.
 
     Raises:
         ConfigError: matplotlib is not installed, or the file cannot be written.
@@ -32,7 +32,7 @@ def plot_pipeline(results: Sequence[PipelineBenchmark], *, path: Path) -> None:
 
 
 def plot_sweep(results: Sequence[LiveBenchmark], *, path: Path) -> None:
-    """Latency percentiles and dropped frames by number of streams, as a PNG.
+    """Plot latency percentiles and dropped frames by number of streams, as PNG.
 
     Raises:
         ConfigError: matplotlib is not installed, or the file cannot be written.
@@ -70,6 +70,6 @@ def _save(figure: Any, path: Path) -> None:
     try:
         figure.savefig(path, dpi=120, bbox_inches="tight")
     except OSError as exc:
-        raise ConfigError(f"cannot write plot {path}: {exc.strerror}; give a file in a writable folder") from exc
+        raise ConfigError(f"cannot write plot {path}: {exc.strerror}; choose a file in a writable folder") from exc
     finally:
         _pyplot().close(figure)

@@ -1,5 +1,5 @@
-"""How the pipeline gains from cores: one process on 1, 2, 4, … of them, with one stream and with several at once, and
-beside it so many processes of one core."""
+"""Benchmarks scaling over CPU cores: one process on 1, 2, 4, … cores with one stream and with several, compared with as
+many single-core processes."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Way:
     """How a clip is run.
 
     Attributes:
-        num_streams: pipelines at once in each process; 0 only decodes.
-        is_split: whether each core has a process of its own instead of all of them one together. That is what the
-            machine allows: such processes share nothing but caches and memory. The workers of the service are such.
+        num_streams: pipelines per process; 0 means decoding alone.
+        is_split: one process per core instead of one process on all cores. This is the machine's limit, since such
+            processes share only caches and memory. The service's workers run like this.
     """
 
     num_streams: int
@@ -49,14 +49,14 @@ WAYS = {
 
 @dataclass(frozen=True, slots=True)
 class CoreScaling:
-    """The clip with so many cores.
+    """Results for one number of cores.
 
     Attributes:
         num_cores: cores used.
-        frames_per_second: way → of all streams and processes together, median over the rounds.
-        times: way → how many times the rate with one core: round by round, then the median. In a round everything is
-            measured once, so that a machine whose pace changes changes it for both.
-        runs: way → the rate of each round.
+        frames_per_second: way → rate of all streams and processes together, median over the rounds.
+        times: way → rate relative to one core, median of the rounds' ratios. Each round measures everything once, so
+            that a change of the machine's speed affects both.
+        runs: way → rate of each round.
     """
 
     num_cores: int
@@ -67,13 +67,13 @@ class CoreScaling:
 
 @dataclass(frozen=True, slots=True)
 class ScalingBenchmark:
-    """The same clip with more and more cores.
+    """Results of a clip for increasing numbers of cores.
 
     Attributes:
         video: the clip.
-        num_runs: rounds.
-        by_cores: in order of cores, the first with one.
-        machine, models: what was measured on and with.
+        num_runs: number of rounds.
+        by_cores: in order of cores, starting with one.
+        machine, models: description of machine and models.
     """
 
     video: str
@@ -83,22 +83,22 @@ class ScalingBenchmark:
     models: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The result as JSON-compatible values."""
         return asdict(self)
 
 
 def bench_scaling(video: Path, *, settings: Settings, num_runs: int = 3) -> ScalingBenchmark:
-    """Everything is measured in fresh processes that are kept to their cores.
+    """Measure in new processes, each pinned to its cores.
 
     Raises:
-        ConfigError: this system cannot keep a process to some cores.
+        ConfigError: this system cannot pin a process to cores.
         SourceError: the clip cannot be read.
         ModelError: a model is missing.
     """
     if not hasattr(os, "sched_setaffinity"):
-        raise ConfigError("measuring by cores needs Linux, which can keep a process to some of them")
+        raise ConfigError("`bench scaling` pins processes to CPU cores, which needs Linux")
     cores = sorted(os.sched_getaffinity(0))[: num_usable_cores()]
-    with _process_on(cores) as process:  # also says early what is wrong
+    with _process_on(cores) as process:  # also reports errors early
         models = process.submit(_models_described, settings).result()
     steps = list(_steps(len(cores)))
     rates: dict[tuple[int, str], list[float]] = {(step, name): [] for step in steps for name in WAYS}
@@ -123,7 +123,7 @@ def _median_ratio(rates: Sequence[float], references: Sequence[float]) -> float:
 
 
 def _rate(cores: list[int], way: Way, video: Path, *, settings: Settings) -> float:
-    """Frames per second on these cores, of all streams and processes together."""
+    """Frames per second on these cores, over all streams and processes."""
     groups = [[core] for core in cores] if way.is_split else [cores]
     with contextlib.ExitStack() as stack:
         processes = [stack.enter_context(_process_on(group)) for group in groups]
@@ -143,7 +143,7 @@ def _all_of(futures: Sequence[Future[int]]) -> list[int]:
 
 
 def _keep_to(cores: list[int]) -> None:
-    """Runs in the child before anything else: threads that it starts inherit this."""
+    """Pin the child process before it starts threads, which inherit this."""
     os.sched_setaffinity(0, cores)
 
 
@@ -155,11 +155,11 @@ def _models_described(settings: Settings) -> dict[str, Any]:
         models.close()
 
 
-_prepared: list[tuple[StreamSpec, Settings, Models]] = []  # in the child
+_prepared: list[tuple[StreamSpec, Settings, Models]] = []  # in the child process
 
 
 def _prepare(video: Path, settings: Settings) -> int:
-    """Load the models and run once: the first run is slower."""
+    """Load the models and run once, because the first run is slower."""
     _prepared.append((clip_spec(video), settings, load_models(settings)))
     return _run_prepared(1)
 
@@ -172,7 +172,7 @@ def _run_prepared(num_streams: int) -> int:
 
 
 def _steps(num_cores: int) -> Iterator[int]:
-    """1, 2, 4, … and the number itself."""
+    """1, 2, 4, … and `num_cores`."""
     step = 1
     while step < num_cores:
         yield step

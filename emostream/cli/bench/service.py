@@ -1,4 +1,4 @@
-"""What running as a service costs beside the plain pipeline, and how fast the service answers and begins."""
+"""Benchmarks the service: its overhead over the plain pipeline, start-up time and response times."""
 
 from __future__ import annotations
 
@@ -30,31 +30,32 @@ from emostream.publish.redis.reader import RedisReader
 from emostream.publish.redis.sink import RedisSink
 
 _WARM_UP_SECONDS = 3.0
-_OPENING_SECONDS = 1.0  # between claiming a stream and listening for it
+_OPENING_SECONDS = 1.0  # between claiming a stream and receiving its packets
 _READY_SECONDS = 120.0
 _FILE_SECONDS = 600.0
 _REQUESTS_PER_SECOND = 50
-_POLL_SECONDS = 0.2  # asking costs the service time, too
+_POLL_SECONDS = 0.2  # polling uses the service's time as well
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceBenchmark:
-    """A service on this machine: Ray, one stream worker, a Redis-compatible server.
+    """Result for a service on this machine: Ray, one stream worker, a Redis-compatible server.
 
     Attributes:
-        ready_seconds: from the start of Ray to a service that takes streams.
+        ready_seconds: from the start of Ray until the service is ready.
         first_event_seconds: from a camera's first key frame to its first event over HTTP.
-        num_files, num_frames: clips processed at once, and their frames together.
+        num_files, num_frames: clips processed at the same time, and their total number of frames.
         plain_fps, plain_fps_runs: frames per second of the plain pipelines in one process; median and each run.
-        service_fps, service_fps_runs: the same files through the service.
-        cost_ratio: how much less the service does, 0.1 is ten percent.
-        num_streams, seconds: cameras at once, and for how long they were measured.
-        live_fps: frames published per second and camera; `camera_fps` is what each sends.
-        num_dropped: frames lost, over all cameras.
+        service_fps, service_fps_runs: the same for the service.
+        cost_ratio: relative loss of throughput; 0.1 is ten per cent.
+        num_streams, seconds: number of cameras, and duration of the measurement.
+        camera_fps: frames per second that each camera sends.
+        live_fps: frames per second published, per camera.
+        num_dropped: frames dropped, over all cameras.
         latency_ms: capture to Redis, mean over the last seconds, of the slowest camera.
-        api_requests: reads at 50 a second meanwhile.
-        api_ms: percentiles of their answers.
-        machine: what was measured on.
+        api_requests: number of read requests during the measurement, at 50 per second.
+        api_ms: percentiles of their response times.
+        machine: description of the machine.
     """
 
     ready_seconds: float
@@ -77,7 +78,7 @@ class ServiceBenchmark:
     machine: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The result as JSON-compatible values."""
         return asdict(self)
 
 
@@ -90,18 +91,18 @@ def bench_service(
     seconds: float = 15.0,
     num_runs: int = 3,
 ) -> ServiceBenchmark:
-    """Measure; takes a few minutes.
+    """Run the benchmark; takes a few minutes.
 
     Args:
-        video: a clip, as file and as what each camera shows.
-        settings: all settings; those of the service are replaced.
-        num_files: copies processed at once.
-        num_streams: cameras at once.
-        seconds: how long cameras are measured.
-        num_runs: of the files; medians are given.
+        video: the clip, used as file and by each simulated camera.
+        settings: all settings; some service settings are replaced.
+        num_files: copies processed at the same time.
+        num_streams: number of simulated cameras.
+        seconds: duration of the camera measurement.
+        num_runs: number of runs with files; medians are reported.
 
     Raises:
-        ConfigError: the packages of the service are not installed.
+        ConfigError: the service's packages are not installed.
         EmostreamError: the service did not start, or a stream failed.
     """
     with EmbeddedRedis() as redis:
@@ -157,7 +158,7 @@ async def _plain_runs(
 
 
 async def _plain_run(video: Path, settings: Settings, *, names: Sequence[str], models: Models, sink: RedisSink) -> int:
-    """The frames of all files together."""
+    """Process all files and return their total number of frames."""
     epoch = new_epoch()
     pipelines = [
         build_pipeline(
@@ -170,7 +171,7 @@ async def _plain_run(video: Path, settings: Settings, *, names: Sequence[str], m
 
 
 def _files_run(client: ServiceClient, video: Path, *, names: Sequence[str], url: str) -> tuple[float, int]:
-    """The same through the service: frames per second and frames."""
+    """Process the files through the service. Returns frames per second and number of frames."""
     for name in names:
         client.add(f"file://{video.resolve()}", stream_id=name)
     _until(lambda: all(client.show(name).state.is_final for name in names), seconds=_FILE_SECONDS)
@@ -184,7 +185,7 @@ def _files_run(client: ServiceClient, video: Path, *, names: Sequence[str], url:
 
 
 async def _seconds_of(names: Sequence[str], *, url: str) -> float:
-    """From the first of these streams that ran to the last that ended, as their life-cycle events say."""
+    """Time from the first start to the last end of these streams, by their status events."""
     events = await _read(url, stream_ids=[], with_status=True)
     told = [event for event in events if isinstance(event, StatusEvent) and event.stream_id in names]
     begun = min(event.at for event in told if event.state is StreamState.RUNNING)
@@ -197,7 +198,7 @@ async def _events_of(names: Sequence[str], *, url: str) -> list[EmotionEvent]:
 
 
 async def _read(url: str, *, stream_ids: Sequence[str], with_status: bool = False) -> list[EmotionEvent | StatusEvent]:
-    """What is published so far."""
+    """All events published so far."""
     async with RedisReader(
         PublishSettings(), redis_url=url, stream_ids=stream_ids, start="start", follow=False, with_status=with_status
     ) as reader:
@@ -216,7 +217,7 @@ def _live_run(client: ServiceClient, video: Path, *, ports: Sequence[int], secon
             lambda: all(client.show(name).state is not StreamState.PENDING for name in names), seconds=_READY_SECONDS
         )
         time.sleep(_OPENING_SECONDS)
-        # A camera begins with a key frame, so the clock runs from there.
+        # A camera starts with a key frame, so the time is measured from here.
         sending = [cameras.enter_context(NetworkCamera(video, port=port)) for port in ports]
         started = time.monotonic()
         next(client.events(names[0], start="start"))
@@ -242,7 +243,7 @@ def _live_run(client: ServiceClient, video: Path, *, ports: Sequence[int], secon
 
 
 def _read_for(client: ServiceClient, names: Sequence[str], *, seconds: float) -> list[float]:
-    """Milliseconds of each answer at a steady rate: requests begin when their time has come, not after one another."""
+    """Milliseconds of each response at a constant request rate (requests do not wait for one another)."""
 
     def read(number: int) -> float:
         started = time.perf_counter()
@@ -258,7 +259,7 @@ def _read_for(client: ServiceClient, names: Sequence[str], *, seconds: float) ->
         for number in range(round(seconds * _REQUESTS_PER_SECOND)):
             time.sleep(max(0.0, begun + number / _REQUESTS_PER_SECOND - time.monotonic()))
             reads.append(pool.submit(read, number))
-    return [each.result() for each in reads]  # a read that failed is not left out in silence
+    return [each.result() for each in reads]  # raises when a request failed
 
 
 # --- the service ------------------------------------------------------------------------------------------------------
@@ -294,5 +295,5 @@ def _until(condition: Callable[[], bool], *, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise EmostreamError(f"the service did not get there within {seconds:g} s")
+            raise EmostreamError(f"timeout: the service did not reach the expected state within {seconds:g} s")
         time.sleep(_POLL_SECONDS)

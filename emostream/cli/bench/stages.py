@@ -1,4 +1,4 @@
-"""Where the processor time of a frame goes: one thread, one stage after the other, every frame and face."""
+"""Measures CPU time per stage, with all stages of a clip run one after the other in one thread."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from emostream.wire.events import json_from_event
 T = TypeVar("T")
 
 STAGES = ("decode", "detect", "follow", "crop", "classify", "event", "encode")
-"""In the order of a frame's way."""
+"""In the order in which a frame passes them."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageCost:
-    """Processor milliseconds that one stage takes per frame.
+    """CPU milliseconds per frame of one stage.
 
     Attributes:
         mean: over all frames.
-        p50, p95, p99: percentiles over chunks of frames, as the pipeline hands them on, of the mean in each.
+        p50, p95, p99: percentiles over chunks of frames, of the mean in each chunk.
     """
 
     mean: float
@@ -52,7 +52,7 @@ class StageCost:
 
 
 class _Stopwatch:
-    """Adds up the processor time of this thread per stage and chunk."""
+    """Sums this thread's CPU time per stage and chunk."""
 
     def __init__(self) -> None:
         self._chunks: list[dict[str, float]] = []
@@ -81,10 +81,10 @@ class _Stopwatch:
 
 
 def profile_stages(spec: StreamSpec, *, settings: Settings) -> dict[str, StageCost]:
-    """Run the stages of one clip one after the other in this thread, and say what each costs.
+    """Run the stages of a clip one after the other in this thread and measure each.
 
-    What threads, hand-overs and waiting add in the pipeline is not in here; the difference to its processor time is
-    what they cost. The decoder runs in this thread, too.
+    Excludes the pipeline's threads, hand-overs and waiting; the difference from the pipeline's CPU time is their cost.
+    The decoder runs in this thread as well.
 
     Raises:
         SourceError: the clip cannot be read.

@@ -1,4 +1,4 @@
-"""The results of `emostream bench` as tables."""
+"""Formats the results of `emostream bench` as tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from emostream.cli.bench.throughput import PipelineBenchmark
 
 
 def pipeline_tables(result: PipelineBenchmark) -> tuple[Table, Table]:
-    """Rates; and what each stage costs."""
+    """A table of rates and a table of CPU time per stage."""
     rates = Table(
         title=f"{result.video}: {result.num_frames} frames {result.width}×{result.height}, "
         f"{result.faces_per_frame:.2f} faces per frame"
@@ -34,14 +34,14 @@ def pipeline_tables(result: PipelineBenchmark) -> tuple[Table, Table]:
     latency = " ".join(f"{name} {value:.0f}" for name, value in result.latency_ms.items())
     rates.add_row("decoded to published, ms", "", latency)
 
-    costs = Table(title="processor milliseconds per frame")
+    costs = Table(title="CPU milliseconds per frame")
     costs.add_column("stage")
     for column in ("mean", "p50", "p95", "p99"):
         costs.add_column(column, justify="right")
     for stage, cost in result.stages.items():
         costs.add_row(stage, *(f"{value:.2f}" for value in (cost.mean, cost.p50, cost.p95, cost.p99)))
     total = sum(cost.mean for cost in result.stages.values())
-    costs.add_row("all of them", f"{total:.2f}", end_section=True)
+    costs.add_row("sum of the stages", f"{total:.2f}", end_section=True)
     costs.add_row("pipeline, with its threads", f"{result.cpu_ms_per_frame:.2f}")
     costs.add_row("decode only", f"{result.decode_cpu_ms_per_frame:.2f}")
     return rates, costs
@@ -53,7 +53,7 @@ def live_table(results: Sequence[LiveBenchmark]) -> Table:
     table = Table(
         title=f"live, {first.fps:g} frames/s each, {first.faces_per_frame:.1f} faces per frame, "
         f"{first.seconds:g} s, processes: {max(result.num_processes for result in results)}",
-        box=box.SIMPLE_HEAD,  # narrow: figures stay whole on 80 columns
+        box=box.SIMPLE_HEAD,  # narrow, so that numbers fit into 80 columns
         padding=(0, 1, 0, 0),
     )
     for column in (
@@ -98,9 +98,9 @@ def engine_table(figures: Sequence[EngineFigure], *, title: str, item: str) -> T
 
 
 def agreement_table(results: Sequence[Agreement]) -> Table:
-    """One row per clip: boxes, landmarks' error in eye distances, faces with the same emotion, named and raw."""
-    table = Table(title="fast path beside every frame searched in FP32", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("clip", overflow="fold", min_width=18)  # the rest is narrow: figures stay whole on 80 columns
+    """One row per clip: boxes, landmark error in eye distances, faces with the same emotion, smoothed and raw."""
+    table = Table(title="fast path compared with FP32 on every frame", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("clip", overflow="fold", min_width=18)  # other columns are narrow, so that numbers fit
     for column in ("faces", "miss-\ning", "lost\ns", "IoU", "land-\nmarks", "emotion", "raw", "search\nper s"):
         table.add_column(column, justify="right", no_wrap=True)
     for result in results:
@@ -124,7 +124,7 @@ def scaling_table(result: ScalingBenchmark) -> Table:
     table.add_column("")
     for scaled in result.by_cores:
         table.add_column(f"{scaled.num_cores} core{'s' * (scaled.num_cores > 1)}", justify="right")
-        table.add_column("times", justify="right")
+        table.add_column("speed-up", justify="right")
     for way in WAYS:
         cells = [(f"{scaled.frames_per_second[way]:.0f}", f"{scaled.times[way]:.2f}") for scaled in result.by_cores]
         table.add_row(way, *itertools.chain(*cells))
@@ -132,14 +132,14 @@ def scaling_table(result: ScalingBenchmark) -> Table:
 
 
 def service_table(result: ServiceBenchmark) -> Table:
-    """The service beside the plain pipeline, and what its bars ask."""
+    """The service compared with the plain pipeline, and its response times."""
     table = Table(title="one stream worker on Ray, with Redis on this machine", show_header=False)
     table.add_column()
     table.add_column(justify="right")
     rows = (
         (f"{result.num_files} files at once, plain, frames/s", _median(result.plain_fps, result.plain_fps_runs)),
         (f"{result.num_files} files at once, service, frames/s", _median(result.service_fps, result.service_fps_runs)),
-        ("the service does less by", f"{result.cost_ratio:.1%}"),
+        ("loss of throughput in the service", f"{result.cost_ratio:.1%}"),
         ("start to ready", f"{result.ready_seconds:.1f} s"),
         ("first key frame to first event over HTTP", f"{result.first_event_seconds:.1f} s"),
         (
@@ -148,7 +148,7 @@ def service_table(result: ServiceBenchmark) -> Table:
         ),
         ("capture to Redis, slowest camera, mean", f"{result.latency_ms:.0f} ms"),
         (
-            f"{result.api_requests} reads at 50 a second meanwhile",
+            f"{result.api_requests} read requests at 50 per second",
             ", ".join(f"{name} {value:.0f} ms" for name, value in result.api_ms.items()),
         ),
     )

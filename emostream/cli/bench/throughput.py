@@ -1,4 +1,4 @@
-"""How fast the pipeline is on a clip, beside decoding alone, in the same run."""
+"""Benchmarks the pipeline on a clip, compared with decoding alone in the same run."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from emostream.publish.files.jsonl_sink import JsonlSink
 
 @dataclass(frozen=True, slots=True)
 class PipelineBenchmark:
-    """Throughput of the pipeline on one clip; rates are medians over the runs.
+    """Throughput of the pipeline on one clip. Rates are medians over the runs.
 
     Attributes:
         video: the clip.
         width, height: pixels.
-        num_runs: how often each of both was run, in turn.
+        num_runs: number of runs of each, alternating.
         num_frames: frames of the clip.
-        faces_per_frame: published faces per frame.
-        frames_per_second: end to end, every frame and face, models already loaded.
+        faces_per_frame: mean number of published faces per frame.
+        frames_per_second: end to end, every frame and face, with models loaded.
         decode_frames_per_second: decoding alone.
-        ratio: the first over the second, run by run, then the median.
-        cpu_ms_per_frame: processor milliseconds of the whole process per frame, threads and hand-overs included.
+        ratio: median of the runs' ratios of the two.
+        cpu_ms_per_frame: CPU milliseconds of the whole process per frame, including threads and hand-overs.
         decode_cpu_ms_per_frame: the same for decoding alone.
-        stages: processor milliseconds of each stage alone (`stages.py`).
-        latency_ms: percentiles from decoding to publishing; a file is read ahead, so most of it is waiting.
+        stages: CPU milliseconds of each stage alone (`stages.py`).
+        latency_ms: percentiles from decoding to publishing; mostly waiting, because files are read ahead.
         frames_per_second_runs, decode_frames_per_second_runs: each run.
-        machine, models: what was measured on and with.
+        machine, models: description of machine and models.
     """
 
     video: str
@@ -63,13 +63,13 @@ class PipelineBenchmark:
     models: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The result as JSON-compatible values."""
         return asdict(self)
 
 
 @dataclass(slots=True)
 class _NowhereSink:
-    """Encodes events and writes them to the null device, so the cost of a Redis server is not in the figure."""
+    """Encodes events and writes them to the null device, so that no server's cost is included."""
 
     sink: JsonlSink = field(default_factory=lambda: JsonlSink.to_file(Path(os.devnull)))
     num_faces: int = 0
@@ -91,7 +91,7 @@ class _NowhereSink:
 
 @dataclass(frozen=True, slots=True)
 class PipelineRun:
-    """What one run took."""
+    """Measurements of one run."""
 
     num_frames: int
     wall_seconds: float
@@ -107,7 +107,7 @@ class PipelineRun:
 
 
 def bench_pipeline(video: Path, *, settings: Settings, num_runs: int = 3) -> PipelineBenchmark:
-    """Measure decoding alone and the whole pipeline in turn, `num_runs` times each, after one warm-up.
+    """Measure decoding alone and the whole pipeline alternately, `num_runs` times each, after a warm-up.
 
     Raises:
         SourceError: the clip cannot be read.
@@ -149,17 +149,17 @@ def bench_pipeline(video: Path, *, settings: Settings, num_runs: int = 3) -> Pip
 
 
 def clip_spec(video: Path) -> StreamSpec:
-    """The clip as a file to be processed whole."""
+    """The clip as a stream that is processed to its end."""
     return StreamSpec(stream_id=stream_id_from_url(str(video)), url=str(video), kind=StreamKind.FILE)
 
 
 def run_once(spec: StreamSpec, *, settings: Settings, models: Models, num_copies: int = 1) -> PipelineRun:
-    """The clip once through the pipeline, or through so many at the same time; events into the void."""
+    """Run the clip through `num_copies` pipelines at the same time; events are discarded."""
     return _run_pipeline(spec, settings=settings, models=models, sink=_NowhereSink(), num_copies=num_copies)
 
 
 def decode_once(spec: StreamSpec, *, settings: Settings) -> PipelineRun:
-    """The clip once through the decoder alone."""
+    """Decode the clip without any further processing."""
     with open_source(spec, settings=settings.decode) as source:
         wall, cpu = time.perf_counter(), time.process_time()
         num_frames = sum(1 for _ in source)
