@@ -1,17 +1,17 @@
-"""The one reading of addresses that people write. Every door gives what it was told to `parse_address` first.
+"""Parses addresses of sources and sinks. All input goes through `parse_address` first.
 
-What is shown, asked of the source policy and opened is made of the parts found here, so no two readers disagree about
-where a password ends and a host begins.
+Display, source policy and opening all use the parts found here, so that they cannot disagree about where a password
+ends and a host begins.
 
-Where user and password end
-    They reach to the last `@`, so a password may hold `/ ? # @ % :` and blanks as they are. An `@` in a path or a query
-    ends nothing where what stands before the first `/ ? #` can only be a place: it holds neither `:` nor `@`
-    (`http://host/@name`), or its host is an IP address or `localhost`, or it has a dot and what follows the last `@` is
-    no IP address (`http://cdn.example:8080/?mail=a@b.c`), or a path of HTTP begins with it (`http://host:80/@name`).
-    Elsewhere such an `@` is written `%40`.
+End of user and password
+    They extend to the last `@`, so a password may contain `/ ? # @ % :` and spaces unencoded. An `@` in a path or query
+    does not count where the text before the first `/ ? #` can only be a host: it contains neither `:` nor `@`
+    (`http://host/@name`), or its host is an IP address or `localhost`, or it has a dot and the text after the last `@`
+    is not an IP address (`http://cdn.example:8080/?mail=a@b.c`), or it is followed by an HTTP path that starts with `@`
+    (`http://host:80/@name`). Otherwise such an `@` must be written `%40`.
 
-`%XX` in user and password is decoded; a `%` that begins no such thing stands for itself. What is opened holds them
-encoded, every character but letters, digits and `- . _ ~`.
+`%XX` in user and password is decoded; any other `%` stands for itself. The opened URL contains them encoded, except
+letters, digits and `- . _ ~`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PLACE = re.compile(r"(?P<host>\[[^\]/?#@]*\]|[\w.-]*)(?::(?P<port>[0-9]{0,5}))?
 _NAME = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?")
 _DELIMITERS = re.compile(r"[/?#]")
 _MAX_PORT = 65535
-# FFmpeg writes their path into a request as it is.
+# FFmpeg copies the path of these into a request unencoded.
 _REQUEST_SCHEMES = frozenset({"rtsp", "rtsps", "http", "https"})
 _FILE_URL = re.compile(r"file:(?://(?:localhost(?=/)|127\.0\.0\.1(?=/))?|(?=/))(?P<path>.*)", re.IGNORECASE | re.DOTALL)
 # What would be read as another path than it is, or is no text.
@@ -37,7 +37,7 @@ _IN_LOGIN = "/ # ? @ % are written %2F %23 %3F %40 %25"
 
 
 class AddressError(ValueError):
-    """A text is no usable address; the message holds nothing of the text."""
+    """A text is not a usable address. The message contains no part of the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class Address:
 
     Attributes:
         scheme: in lower case.
-        login: `user:password`, or `user` alone, percent-encoded; None without one.
+        login: `user:password` or `user`, percent-encoded; None without one.
         host: without brackets; may be empty.
-        port: None when none is named.
-        rest: all that follows host and port.
-        is_rewritten: whether the login was not written as RFC 3986 wants it.
+        port: None when not given.
+        rest: everything after host and port.
+        is_rewritten: whether the login was not written as RFC 3986 requires.
     """
 
     scheme: str
@@ -62,7 +62,7 @@ class Address:
 
     @property
     def url(self) -> str:
-        """To be opened: every program finds the same parts in it."""
+        """The URL to open, which all programs parse alike."""
         login = "" if self.login is None else f"{self.login}@"
         rest = self.rest.replace(" ", "%20") if self.scheme in _REQUEST_SCHEMES else self.rest
         return f"{self.scheme}://{login}{self.place}{rest}"
@@ -75,49 +75,49 @@ class Address:
 
     @property
     def path(self) -> str:
-        """Up to the query."""
+        """The path, without query and fragment."""
         return re.split(r"[?#]", self.rest, maxsplit=1)[0]
 
     @property
     def user(self) -> str | None:
-        """Decoded; None without a login."""
+        """The decoded user name; None without a login."""
         return None if self.login is None else unquote(self.login.partition(":")[0])
 
     @property
     def password(self) -> str | None:
-        """Decoded; None without one."""
+        """The decoded password; None without one."""
         _, colon, password = (self.login or "").partition(":")
         return unquote(password) if colon else None
 
     @property
     def login_bytes(self) -> bytes:
-        """`user:password` decoded, as basic authentication wants it."""
+        """Decoded `user:password`, as needed for basic authentication."""
         user, _, password = (self.login or "").partition(":")
         return unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
 
     @property
     def hint(self) -> str:
-        """How the login was read, where that may surprise; empty otherwise."""
+        """How the login was parsed, where that may be unexpected; otherwise empty."""
         return f" (user and password were read up to the last @; in them {_IN_LOGIN})" if self.is_rewritten else ""
 
     def at(self, host: str, port: int | None) -> Address:
-        """The same at another place."""
+        """The same address at another host and port."""
         return replace(self, host=host, port=port)
 
     def without_login(self) -> Address:
-        """The same without user and password."""
+        """The same address without user and password."""
         return replace(self, login=None, is_rewritten=False)
 
 
 @dataclass(frozen=True, slots=True)
 class AddressSplit:
-    """Where the parts of an address are, whatever they hold.
+    """The parts of an address, unchecked.
 
     Attributes:
         login: as written; None without one.
-        place: host and port as written.
-        rest: what follows.
-        is_ambiguous: there is an `@` in `rest`, which may be the end of a login after all.
+        place: host and port, as written.
+        rest: the text after them.
+        is_ambiguous: `rest` contains an `@`, which may be the end of a login.
     """
 
     login: str | None
@@ -127,7 +127,7 @@ class AddressSplit:
 
 
 def split_address(scheme: str, after: str) -> AddressSplit:
-    """The parts of an address of which `after` follows `scheme://`.
+    """Split the text `after` that follows `scheme://` into parts.
 
     >>> split_address("rtsp", "admin:1234#5secret@camera/x").place
     'camera'
@@ -153,8 +153,8 @@ CERTAIN = 3
 
 
 def place_certainty(place: str) -> int:
-    """How certain a text is a host with or without a port, or several with commas: 3 an address, 2 a name with a dot,
-    1 a name, 0 not at all."""
+    """How certain a text is a host with optional port, or several separated by commas: 3 an IP address, 2 a name with a
+    dot, 1 a name, 0 none of these."""
     return min(_certainty_of_one(one) for one in place.split(","))
 
 
@@ -177,7 +177,7 @@ def _certainty_of_one(place: str) -> int:
 
 
 def parse_address(text: str) -> Address:
-    """The parts of an address.
+    """Parse an address.
 
     >>> address = parse_address("rtsp://admin:pa/ss word@camera:554/front door?x=1")
     >>> address.url, address.password
@@ -187,8 +187,8 @@ def parse_address(text: str) -> Address:
     emostream.domain.address.AddressError: there are control characters in its user or password
 
     Raises:
-        AddressError: it has no scheme, its host or port cannot be one, or a part holds characters that could end a line
-            of a request (user and password also when decoded, however often).
+        AddressError: it has no scheme, an invalid host or port, or contains control characters (in user and password
+            also after repeated decoding), which could end a line of a request.
     """
     scheme, separator, after = text.partition("://")
     if not separator or not SCHEME.fullmatch(scheme):
@@ -235,13 +235,13 @@ def file_url(path: str) -> str:
 
 
 def encoded_login(login: str) -> str:
-    """`user:password` as it stands in a URL for other programs."""
+    """Percent-encode `user:password` for use in a URL."""
     user, colon, password = login.partition(":")
     return f"{_encoded(user)}{colon}{_encoded(password)}"
 
 
 def holds_control_characters(text: str) -> bool:
-    """Whether there are some, also after decoding `%XX` once or more often, as one program behind another may do."""
+    """Whether a text contains control characters, also after decoding `%XX` any number of times."""
     while True:
         if _has_controls(text):
             return True
@@ -252,7 +252,7 @@ def holds_control_characters(text: str) -> bool:
 
 
 def cut_place(text: str) -> tuple[str, str]:
-    """What stands before the first `/ ? #`, and the rest."""
+    """Split a text before the first `/ ? #`."""
     found = _DELIMITERS.search(text)
     return (text, "") if found is None else (text[: found.start()], text[found.start() :])
 
@@ -262,7 +262,7 @@ def _address_in(host: str) -> str:
     try:
         ipaddress.IPv6Address(inside.replace("%25", "%"))
     except ValueError as exc:
-        raise AddressError("what stands in brackets is no IPv6 address") from exc
+        raise AddressError("the host in brackets is not an IPv6 address") from exc
     return inside
 
 
@@ -287,7 +287,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _is_escaped(text: str) -> bool:
-    """Whether bytes that are no text are in it, as Python reads them from a command line."""
+    """Whether the text contains undecodable bytes, as Python represents them in command line arguments."""
     return any("\udc80" <= character <= "\udcff" for character in text)
 
 

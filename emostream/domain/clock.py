@@ -6,5 +6,5 @@ from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
-    """The current instant, aware UTC."""
+    """The current time, aware UTC."""
     return datetime.now(UTC)

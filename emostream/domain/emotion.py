@@ -1,4 +1,4 @@
-"""The emotions and the scores of one face."""
+"""The emotions, and the scores of a face."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 class Emotion(StrEnum):
     """The seven expressions of FER2013, in the order of that data set's labels.
 
-    A model may know other classes: their order always comes from its manifest, never from this enum.
+    Models may have other classes, whose order comes from the model's manifest, never from this enum.
     """
 
     ANGRY = "angry"
@@ -23,7 +23,7 @@ class Emotion(StrEnum):
 
 EMOTIONS: tuple[str, ...] = tuple(emotion.value for emotion in Emotion)
 
-# Probabilities arrive as float32 and are rounded for the wire; seven roundings to 4 digits stay within this.
+# Probabilities are float32 and rounded in events; seven roundings to 4 digits stay within this.
 _SUM_TOLERANCE = 1e-3
 
 
@@ -33,10 +33,10 @@ class EmotionScores:
 
     Attributes:
         labels: class names, one per probability.
-        probabilities: each in 0…1, together 1.
+        probabilities: each in 0…1, with sum 1.
 
     Raises:
-        ValueError: when lengths differ, a value is outside 0…1 or the sum is not 1.
+        ValueError: the lengths differ, a value is outside 0…1, or the sum is not 1.
     """
 
     labels: tuple[str, ...]
@@ -49,12 +49,12 @@ class EmotionScores:
             )
         if min(self.probabilities) < -1e-6 or max(self.probabilities) > 1 + 1e-6:
             raise ValueError(f"expected probabilities in 0…1, got {self.probabilities}")
-        if not abs(sum(self.probabilities) - 1) <= _SUM_TOLERANCE:  # so asked that it refuses what is no number
+        if not abs(sum(self.probabilities) - 1) <= _SUM_TOLERANCE:  # written so that a NaN fails
             raise ValueError(f"expected probabilities that sum to 1, got {sum(self.probabilities):.6f}")
 
     @property
     def dominant(self) -> str:
-        """The label with the highest probability; the first of them on a tie."""
+        """The label with the highest probability; the first one on a tie."""
         return self.labels[self.probabilities.index(max(self.probabilities))]
 
     @property
@@ -63,7 +63,7 @@ class EmotionScores:
         return max(self.probabilities)
 
     def strongest(self, num: int) -> dict[str, float]:
-        """Label → probability of the `num` most probable ones, in manifest order.
+        """Label → probability of the `num` most probable labels, in manifest order.
 
         >>> EmotionScores(("a", "b", "c"), (0.3, 0.1, 0.6)).strongest(2)
         {'a': 0.3, 'c': 0.6}

@@ -1,4 +1,4 @@
-"""A face in a frame, and the crop the classifier sees."""
+"""A face in a frame, and its crop for the classifier."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Face:
     """One face in one frame.
 
     Attributes:
-        box_xyxy: pixels of the frame; may reach over its border.
-        score: the detector's confidence, 0…1. A followed face keeps the score of its last detection.
-        landmarks: five points in pixels; none at all only in events of a stream that publishes no landmarks.
-        track_id: which person in this stream; None before tracking. Ids are never used twice in a stream.
-        found_by: whether this frame was searched ("detector") or the face was followed from an earlier one ("flow").
+        box_xyxy: pixels of the frame; may extend beyond its border.
+        score: the detector's confidence, 0…1. A face followed by optical flow keeps the score of its last detection.
+        landmarks: five points in pixels; empty only in events of streams that do not publish landmarks.
+        track_id: the track in this stream; None before tracking. Never reused within a stream.
+        found_by: "detector" when this frame was searched, "flow" when the face was followed from an earlier frame.
     """
 
     box_xyxy: BoxXyxy
@@ -58,9 +58,9 @@ class Crop:
     """An aligned face, ready for the classifier.
 
     Attributes:
-        pixels: uint8, S×S with the side that the classifier takes, gray, full range, host memory, framed like FER2013.
-        face: the face it was taken from.
-        frame_index: the frame it was taken from.
+        pixels: uint8, S×S with the classifier's input size, gray, full range, host memory, framed like FER2013.
+        face: the face that it shows.
+        frame_index: index of its frame.
     """
 
     pixels: npt.NDArray[np.uint8]

@@ -1,4 +1,4 @@
-"""One decoded picture of a stream."""
+"""A decoded picture of a stream."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 Luma = npt.NDArray[np.uint8]
-"""uint8, H×W, gray, host memory; may be a strided view on a decoder's buffer: never write into it."""
+"""uint8, H×W, gray, host memory. May be a strided view of a decoder's buffer: never write to it."""
 
-# Limited ("TV") range puts black at 16 and white at 235 (ITU-R BT.601/709).
+# Limited ("TV") range has black at 16 and white at 235 (ITU-R BT.601/709).
 _LIMITED_TO_FULL: Luma = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
 
 _BLACK = np.uint8(0)
 
 
 def full_range_from_limited(pixels: Luma) -> Luma:
-    """Limited-range luma (16–235) → full range (0–255), in a new array. Apply to small pictures, not to frames."""
-    import cv2  # here, because programs that read events import this module and convert nothing
+    """Convert limited-range luma (16–235) to full range (0–255), as a new array. For small pictures, not for frames."""
+    import cv2  # here, because programs that only read events import this module as well
 
     if pixels.size == 0:
         return pixels
@@ -33,15 +33,16 @@ class Frame:
     """One picture, upright, as 8-bit luma.
 
     Attributes:
-        stream_id: the stream it belongs to.
-        frame_index: 0-based count of pictures decoded from the source; grows strictly, gaps are skipped frames.
-        pts_seconds: presentation time in the source, from its start; grows strictly.
-        captured_at: wall-clock instant the picture was received (live) or decoded (file), aware UTC.
-        luma: uint8, H×W, gray. Usually a zero-copy view on the decoder's buffer, so read-only.
-        is_full_range: whether luma uses 0–255; False means 16–235. `full_luma` converts small parts of it.
-        decode_seconds: time the decoder took for it, as far as the source can tell.
-        load_rgb: colour on demand, uint8, H×W×3, RGB, upright; None where the source has no colour to give. Costs
-            several milliseconds, so only previews and annotated videos call it.
+        stream_id: the stream that it belongs to.
+        frame_index: 0-based index of the decoded picture in the source; strictly increasing, with gaps for skipped
+            frames.
+        pts_seconds: presentation time from the start of the source; strictly increasing.
+        captured_at: wall clock time at which it was received (live) or decoded (file), aware UTC.
+        luma: uint8, H×W, gray. Usually a read-only zero-copy view of the decoder's buffer.
+        is_full_range: whether luma uses 0–255; otherwise 16–235. `full_luma` converts small parts of it.
+        decode_seconds: time to decode it, as far as the source can tell.
+        load_rgb: loads the colour picture, uint8, H×W×3, RGB, upright; None where the source has no colour. Takes
+            several milliseconds, so only previews and annotated videos use it.
     """
 
     stream_id: str
@@ -70,15 +71,15 @@ class Frame:
         return int(self.luma.shape[0])
 
     def without_picture(self) -> Frame:
-        """What is known of this frame but its pixels: black, of the same size, and nothing of them is held any more."""
+        """A copy of the frame that holds no pixels: black, of the same size."""
         return replace(self, luma=np.broadcast_to(_BLACK, self.luma.shape), load_rgb=None)
 
     def full_luma(self, pixels: Luma) -> Luma:
-        """Pixels taken from this frame's luma, as full range."""
+        """Convert pixels of this frame's luma to full range."""
         return pixels if self.is_full_range else full_range_from_limited(pixels)
 
     def rgb(self) -> npt.NDArray[np.uint8]:
-        """The picture in colour (uint8, H×W×3, RGB); gray repeated where the source has no colour."""
+        """The picture in colour: uint8, H×W×3, RGB; gray where the source has no colour."""
         if self.load_rgb is not None:
             return self.load_rgb()
         return np.repeat(self.full_luma(self.luma)[:, :, None], 3, axis=2)

@@ -1,8 +1,8 @@
-"""Removes credentials from URLs and from text that may hold some (decision D9).
+"""Removes credentials from URLs and from text that may contain them.
 
-Everything that is logged, published, shown or raised and may hold a source's or a sink's URL goes through here first.
-Where a URL can be read in two ways, more is masked rather than less. `shown_address` is for a text that *is* an
-address, `shown_sink` for one of a sink, `redact` for a text that may hold some.
+Everything that is logged, published, shown or raised and may contain the URL of a source or sink is passed through
+here. Where a URL can be parsed in two ways, more is masked rather than less. `shown_address` is for a text that is an
+address, `shown_sink` for the address of a sink, `redact` for a text that may contain some.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from emostream.domain.address import CERTAIN, AddressSplit, cut_place, place_cer
 MASK = "***"
 
 _URL_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-# In a text, a URL reaches to the next white space, without the marks that sentences put behind it.
+# In a text, a URL extends to the next white space, without trailing punctuation.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*")
 _MARKS = "'\"`)>]},.:;"
 
-# What is left of addresses without a scheme, or with blanks in their passwords. `user:secret@`, where the secret may
-# hold `/`, `?`, `#` and `@`: up to the last `@` before white space. A number after the colon, followed by the end of
-# the host, is a port, so `//host:80/@name` stays as it is.
+# Remains of addresses without a scheme, or with spaces in their passwords. `user:secret@`, where the secret may contain
+# `/`, `?`, `#` and `@`: up to the last `@` before white space. A number after the colon that ends the host is a port,
+# so `//host:80/@name` is unchanged.
 _LOGIN_WITH_SECRET = re.compile(r"(?<=//)[^\s/?#@:]*:(?!\d{1,5}(?:[/?#\s]|$))\S*@")
 _LOGIN_WITH_BLANKS = re.compile(r"(?<=//)[^\s/?#@:]+:(?!\d{1,5}(?:[/?#\s,;.]|$))[^\s@]+[^\n@]{0,100}@")
 _LOGIN = re.compile(r"(?<=//)[^\s/?#]*@")
-# A URL with too few slashes, or without its scheme, is taken for the name of a file.
+# A URL with too few slashes or without a scheme is parsed as a file name.
 _MISTYPED = re.compile(
     r"(?:(?:rtsps?|https?|rtmps?|srt|udp|sftp|smb)(?::/?|/+)|[^\s/@:]+:).*@", re.DOTALL | re.IGNORECASE
 )
@@ -36,7 +36,7 @@ _SENSITIVE = (
 _PARAMETER = re.compile(rf"(?<![\w.%-])({_SENSITIVE})=[^\s&;#\"'<>]+", re.IGNORECASE)
 _HEADER = re.compile(r"\b((?:proxy-)?authorization\s*[:=]\s*)(?:(basic|bearer|digest)\s+)?\S+", re.IGNORECASE)
 
-# Of a query only what is known to be harmless, or too short to be a secret, is shown.
+# Of a query, only parameters that are known to be harmless or too short to be a secret are shown.
 _PAIR = re.compile(r"[^&;?#]+")  # some cameras write a second question mark
 _SENSITIVE_NAME = re.compile(_SENSITIVE, re.IGNORECASE)
 _SHORT = 3
@@ -50,7 +50,7 @@ _HARMLESS = re.compile(
     r"width",
     re.IGNORECASE,
 )
-# Names of RTMP streams that are the right to send them: those of known services, and what looks made at random.
+# Names of RTMP streams that are stream keys: those of known services, and those that look random.
 _STREAM_KEY = re.compile(r"live_\d+_\w+|FB-[\w-]+|\w{4}(?:-\w{4}){2,}|(?=[^/]*\d)(?=[^/]*[A-Za-z])[A-Za-z0-9_-]{16,}")
 _STREAM_KEY_HOST = re.compile(
     r"(?:.+\.)?(?:youtube\.com|twitch\.tv|live-video\.net|facebook\.com|restream\.io|vimeo\.com)(?::\d+)?",
@@ -62,9 +62,7 @@ _PATH_KEY = re.compile(r"(?<=/)(?:(?=[^/?#]*\d)(?=[^/?#]*[A-Za-z])[\w:%.~-]{16,}
 
 
 def redact(text: str) -> str:
-    """The text with user names and passwords of URLs, secret parameters and authorization headers masked.
-
-    Masking twice changes nothing.
+    """Mask user names and passwords of URLs, secret parameters and authorization headers in a text. Idempotent.
 
     >>> redact("cannot open rtsp://admin:pa/ss@10.0.0.7/live?token=abc&profile=1")
     'cannot open rtsp://***@10.0.0.7/live?token=***&profile=1'
@@ -80,7 +78,7 @@ def redact(text: str) -> str:
 
 
 def shown_address(text: str) -> str:
-    """An address, or the path of a file, as messages name it.
+    """An address, or the path of a file, as shown in messages.
 
     >>> shown_address("rtsp://admin:1234#5 secret@10.0.0.7/live")
     'rtsp://***@10.0.0.7/live'
@@ -93,13 +91,13 @@ def shown_address(text: str) -> str:
     shown = _shown(scheme[0], text[scheme.end() :])
     login = f"{MASK}@" if shown.startswith(f"{MASK}@") else ""
     place, _ = cut_place(shown[len(login) :])
-    # What is no host may be half a login: the rest was lost at a blank, or there is no `@`.
+    # Text that is not a host may be part of a login: the rest was cut at a space, or there is no `@`.
     is_host = not place or place_certainty(place) > 0
     return f"{scheme[0]}{shown}" if is_host else f"{scheme[0]}{login}{MASK}"
 
 
 def shown_source(text: str) -> str:
-    """As `shown_address`, of a source that was opened: without `://` it is the path of a file, and shown as it is."""
+    """As `shown_address`, for a source that was opened: without `://` it is a file path and shown unchanged."""
     return shown_address(text) if "://" in text else text
 
 
@@ -123,19 +121,19 @@ def _shown_in_text(found: re.Match[str]) -> str:
 
 
 def _shown(scheme: str, after: str) -> str:
-    """What follows `scheme://`, masked."""
+    """The text after `scheme://`, masked."""
     scheme = scheme.partition(":")[0].lower()
     parts = split_address(scheme, after)
     place, rest = cut_place(after.rpartition("@")[2])
     if parts.is_ambiguous and not place_certainty(parts.place) == CERTAIN > place_certainty(place):
-        # It is opened as written, but the end of the login may be another one.
+        # It is opened as written, but the login may end elsewhere.
         parts = AddressSplit("", place, rest)
     elif parts.is_ambiguous and parts.login is not None:
         parts = AddressSplit("", parts.place, f"/{MASK}")
     login = "" if parts.login is None else f"{MASK}@"
     path, question, query = parts.rest.partition("?")
     path, sharp, fragment = (path, "", "") if question and "#" not in path else path.partition("#")
-    if sharp:  # the question mark stands in the fragment
+    if sharp:  # the question mark is part of the fragment
         fragment, question, query = f"{fragment}{question}{query}", "", ""
     query, sharp_after, fragment_after = query.partition("#")
     fragment, sharp = (fragment_after, sharp_after) if sharp_after else (fragment, sharp)
@@ -166,7 +164,7 @@ def _without_secret(pair: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without control characters and bytes that are no text, which could steer a terminal.
+    """Replace control characters and undecodable bytes, which could control a terminal.
 
     >>> printable("a\\x1b[2J \\udce9.png")
     'a�[2J �.png'

@@ -1,4 +1,4 @@
-"""Events → what happened, per person."""
+"""Summarises events per person and per interval."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from emostream.domain.event import EmotionEvent, SummaryEvent
 
 @dataclass(slots=True)
 class TrackSummary:
-    """One person in one stream.
+    """Summary of one track.
 
     Attributes:
-        track_id: which person.
+        track_id: the track.
         first_seen_seconds, last_seen_seconds: time in the source.
         num_frames: frames with this face.
         dominant_counts: frames per dominant emotion.
@@ -35,7 +35,7 @@ class TrackSummary:
 
     @property
     def dominant_share(self) -> float:
-        """The share of frames in which it was dominant, 0…1."""
+        """Share of frames with that emotion, 0…1."""
         return self.dominant_counts[self.dominant] / self.num_frames
 
     @property
@@ -46,7 +46,7 @@ class TrackSummary:
 
 @dataclass(slots=True)
 class StreamSummary:
-    """All persons of one stream so far, in its latest epoch: an older one's track ids mean other people."""
+    """Summary of a stream's latest epoch, per track. Track ids of an older epoch belong to other people."""
 
     num_events: int = 0
     num_faces: int = 0
@@ -55,11 +55,11 @@ class StreamSummary:
 
     @property
     def tracks(self) -> Mapping[int, TrackSummary]:
-        """By track id, in order of appearance."""
+        """Track id → summary, in order of appearance."""
         return self._tracks
 
     def add(self, event: EmotionEvent) -> None:
-        """Count an event of the stream; events come in order. A new epoch begins anew."""
+        """Add the next event of the stream. A new epoch resets the summary."""
         if self.last_event is not None and self.last_event.epoch != event.epoch:
             self.num_events = self.num_faces = 0
             self._tracks = {}
@@ -80,14 +80,13 @@ class StreamSummary:
 
 
 class RollingSummary:
-    """Sums up the events of one run of one stream, interval after interval. Not thread-safe.
+    """Summarises the events of one run of a stream, one interval after the other. Not thread-safe.
 
-    The first interval begins with the first event; an event that is `interval_seconds` or more after the beginning
-    closes it and begins the next. Time that runs backwards in the source begins a new one as well. Every event is in
-    exactly one summary.
+    The first interval starts with the first event. An event `interval_seconds` or more after the start ends the
+    interval and starts the next one; so does a source time that goes back. Every event is in exactly one summary.
 
     Args:
-        interval_seconds: length in source time; above 0.
+        interval_seconds: length in source time; greater than 0.
     """
 
     def __init__(self, *, interval_seconds: float) -> None:
@@ -104,7 +103,7 @@ class RollingSummary:
         self._probability_sums: Counter[str] = Counter()
 
     def add(self, event: EmotionEvent) -> SummaryEvent | None:
-        """Count an event; the summary of the interval before it, when it begins a new one."""
+        """Add an event. Returns the summary of the previous interval when the event starts a new one."""
         summary = None
         if self._first is not None and self._last is not None:
             elapsed = event.pts_seconds - self._first.pts_seconds
@@ -122,7 +121,7 @@ class RollingSummary:
         return summary
 
     def finish(self) -> SummaryEvent | None:
-        """The summary of the interval that is open; None when no event came since the last one."""
+        """End the current interval and return its summary; None when it has no events."""
         if self._first is None or self._last is None:
             return None
         num_faces = self._dominant_counts.total()

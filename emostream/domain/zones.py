@@ -1,4 +1,4 @@
-"""Named parts of the picture, and which of them a face is in."""
+"""Zones: named parts of the picture, and the faces inside them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Zone:
 
     Attributes:
         name: 1–64 characters; faces in the zone carry it.
-        polygon: corners (x, y) as fractions of the picture's width and height, so that a zone fits every resolution of
-            the stream; (0, 0) is the top left. The last corner is joined to the first. Where sides cross, a point is
-            inside by the even-odd rule.
+        polygon: corners (x, y) as fractions of the picture's width and height, independent of the resolution; (0, 0) is
+            the top left. The last corner is joined to the first. Self-intersecting polygons use the even-odd rule.
 
     Raises:
-        ConfigError: the name is empty or long, or there are fewer than 3 corners, or one is outside the picture.
+        ConfigError: the name is empty or too long, there are fewer than 3 or too many corners, or a corner is outside
+            the picture.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Zone:
                 )
 
     def contains(self, x: float, y: float) -> bool:
-        """Whether the point, in fractions of width and height, is inside.
+        """Whether a point, in fractions of width and height, is inside.
 
         >>> Zone("left half", ((0, 0), (0.5, 0), (0.5, 1), (0, 1))).contains(0.2, 0.9)
         True
@@ -60,17 +60,17 @@ class Zone:
 
 
 def check_zones(zones: Sequence[Zone]) -> None:
-    """Raise `ConfigError` when two zones of a stream have the same name, or there are too many of them."""
+    """Raise `ConfigError` when two zones of a stream have the same name, or there are too many."""
     names = [zone.name for zone in zones]
     if len(names) > _MAX_CORNERS:
-        raise ConfigError(f"a stream may have {_MAX_CORNERS} zones, got {len(names)}")
+        raise ConfigError(f"a stream may have at most {_MAX_CORNERS} zones, got {len(names)}")
     for name in names:
         if names.count(name) > 1:
-            raise ConfigError(f"two zones are called {name!r}; give each zone of a stream a name of its own")
+            raise ConfigError(f"two zones are named {name!r}; the names of a stream's zones must differ")
 
 
 def zones_of(box_xyxy: BoxXyxy, zones: Sequence[Zone], *, frame_width: int, frame_height: int) -> tuple[str, ...]:
-    """Names of the zones that the middle of the box is in, in the order given.
+    """Names of the zones that contain the centre of a box, in the given order.
 
     Args:
         box_xyxy: pixels.
@@ -85,13 +85,13 @@ def zones_of(box_xyxy: BoxXyxy, zones: Sequence[Zone], *, frame_width: int, fram
 
 
 def zone_from(value: Zone | Mapping[str, Any]) -> Zone:
-    """A zone from its parts, as settings, JSON and the HTTP interface give them: `name` and `polygon`.
+    """A zone from a mapping with `name` and `polygon`, as in settings, JSON and the HTTP API.
 
     >>> zone_from({"name": "door", "polygon": [[0, 0], [0.5, 0], [0.5, 1]]}).polygon
     ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0))
 
     Raises:
-        ConfigError: it is no zone.
+        ConfigError: the mapping is not a valid zone.
     """
     if isinstance(value, Zone):
         return value
@@ -99,7 +99,7 @@ def zone_from(value: Zone | Mapping[str, Any]) -> Zone:
         polygon = tuple((float(x), float(y)) for x, y in value["polygon"])
         name = value["name"]
         if set(value) != {"name", "polygon"} or not isinstance(name, str):
-            raise ValueError(f"it has {', '.join(sorted(map(str, value)))}")
+            raise ValueError(f"got {', '.join(sorted(map(str, value)))}")
     except (KeyError, TypeError, ValueError) as exc:
-        raise ConfigError(f"a zone needs a name and a polygon of (x, y) corners; this is none: {exc}") from exc
+        raise ConfigError(f"a zone needs exactly a name and a polygon of (x, y) corners: {exc}") from exc
     return Zone(name, polygon)

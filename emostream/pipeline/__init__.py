@@ -1,4 +1,4 @@
-"""The flow from a source to events: `pipeline.py` describes it, the other modules are its parts."""
+"""The flow from a source to events; `pipeline.py` describes it."""
 
 from emostream.pipeline.pipeline import MAX_CHUNK_FRAMES, EventObserver, Pipeline, PipelineStats
 

@@ -1,4 +1,4 @@
-"""Settings → the parts of a pipeline. The only place below the entry points that reads the settings tree."""
+"""Builds pipelines from settings. Below the entry points, only this module reads the settings tree."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from emostream.vision.models.store import ModelStore
 from emostream.vision.track.follower import FaceFollower
 
 _FP32_DETECTOR, _INT8_DETECTOR = "centerface", "centerface-int8"
-_KEEN_SCORE = 0.2  # nothing but faces reached it in 227 frames of seven clips
+_KEEN_SCORE = 0.2  # in 227 frames of seven clips, only faces had a higher score
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The models of a process, shared by all its pipelines, and the threads in which they follow faces."""
+    """The models of a process, shared by all its pipelines, and the threads in which they track faces."""
 
     detector: FaceDetector
     classifier: SharedClassifier
@@ -60,10 +60,10 @@ class Models:
 def load_models(settings: Settings) -> Models:
     """Load detector and classifier, and tune the process for them.
 
-    The detector is pulled into the model store when it is not there yet.
+    Pulls the detector into the model store when it is missing.
 
     Raises:
-        ModelError: a model is missing, damaged or does not fit.
+        ModelError: a model is missing, damaged or does not fit the settings.
         ConfigError: the settings name no usable model.
     """
     tune_process()
@@ -82,17 +82,17 @@ def loaded_models(settings: Settings) -> Iterator[Models]:
 
 
 def load_batched_classifier(settings: Settings) -> CropBatcher:
-    """The classifier of the settings, which puts the crops of all pipelines of this process into batches.
+    """Load the classifier, with batching of the crops of all pipelines of this process.
 
     Raises:
-        ModelError: it is missing, damaged or does not fit.
+        ModelError: the model is missing, damaged or does not fit the settings.
         ConfigError: the settings name no usable model.
     """
     classifier = load_classifier(settings.classify, cache_dir=settings.models.cache_dir)
     has_own_processor = classifier.wanted_batch_size > 1
     return CropBatcher(
         classifier,
-        # A GPU computes one batch while the next is brought to it; on CPUs every core computes one.
+        # A GPU computes one batch while the next is copied to it; on a CPU each core computes one.
         num_workers=2 if has_own_processor else num_usable_cores(),
         max_batch_size=settings.classify.max_batch_size,
         wanted_crops=classifier.wanted_batch_size,
@@ -100,12 +100,12 @@ def load_batched_classifier(settings: Settings) -> CropBatcher:
 
 
 def load_keen_detector(settings: Settings) -> FaceDetector:
-    """A detector for hiding people: as the settings say, but it looks for faces of half the size and weaker ones too.
+    """Load a more sensitive detector for anonymisation: it also finds faces of half the size and with lower scores.
 
-    A place covered in vain does little harm; that cannot be said of an event.
+    A false detection does little harm there, unlike in an event.
 
     Raises:
-        ConfigError, ModelError: as `load_chosen_detector`.
+        ConfigError, ModelError: see `load_chosen_detector`.
     """
     detect = settings.detect
     keen = {
@@ -117,11 +117,11 @@ def load_keen_detector(settings: Settings) -> FaceDetector:
 
 
 def load_chosen_detector(settings: Settings) -> FaceDetector:
-    """The detector of the settings, in the arithmetic that is faster on this processor unless they say which.
+    """Load the configured detector; with precision `auto` the variant that is faster on this processor.
 
     Raises:
         ConfigError: the detector needs a file and the settings name none.
-        ModelError: it is missing, damaged or does not fit.
+        ModelError: the model is missing, damaged or does not fit the settings.
     """
     detect = settings.detect
     if detect.kind not in BUILT_IN:
@@ -152,20 +152,20 @@ def load_chosen_detector(settings: Settings) -> FaceDetector:
 
 
 def _search_with(load: Callable[[str], FaceDetector], name: str, frame: Luma) -> Callable[[], object]:
-    """A search by a detector that is loaded now, because only a measurement needs it."""
+    """Load a detector to measure it, and return a call that searches `frame`."""
     return partial(load(name).detect, frame)
 
 
 def new_epoch() -> int:
-    """A number for a run of a stream on one machine: milliseconds since 1970, so later runs have larger ones."""
+    """A number for a new run of a stream: milliseconds since 1970, so that later runs have larger numbers."""
     return time.time_ns() // 1_000_000
 
 
 def zones_from(zones: Sequence[ZoneSettings]) -> tuple[Zone, ...]:
-    """The zones that the settings give a stream.
+    """The zones of a stream from the settings.
 
     Raises:
-        ConfigError: one of them is none, or two have the same name.
+        ConfigError: a zone is invalid, or two have the same name.
     """
     made = tuple(zone_from(zone.model_dump()) for zone in zones)
     check_zones(made)
@@ -178,7 +178,7 @@ def _rolling_summary(interval_seconds: float) -> RollingSummary | None:
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """What one stream does with faces; each keeps the state of its tracks."""
+    """Stages of one stream that process faces; they keep state per track."""
 
     detect: Callable[[Luma], list[Face]]
     smoother: EmotionSmoother
@@ -186,7 +186,7 @@ class Stages:
 
 
 def build_stages(settings: Settings, *, detect: Callable[[Luma], list[Face]]) -> Stages:
-    """Fresh stages for one stream."""
+    """New stages for one stream."""
     classify = settings.classify
     return Stages(
         detect,
@@ -207,9 +207,18 @@ def build_pipeline(
     on_event: EventObserver | None = None,
     tracer: FrameTracer | None = None,
 ) -> Pipeline:
-    """The pipeline of one stream.
+    """Build the pipeline of one stream.
 
-    `source` replaces the one that the spec's URL asks for, `stages` those that the settings ask for.
+    Args:
+        spec: the stream.
+        settings: all settings.
+        models: shared; not closed by the pipeline.
+        sink: destination of the events; shared, not closed by the pipeline.
+        epoch: number of this run of the stream.
+        source: replaces the source at the spec's URL.
+        stages: replace the stages from the settings.
+        on_event: called with each frame and its event.
+        tracer: traces some of the frames; None traces none.
     """
     stages = stages or build_stages(settings, detect=models.detector.detect)
     return Pipeline(

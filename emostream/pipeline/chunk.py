@@ -1,4 +1,4 @@
-"""Frames on their way through the pipeline together, and how scored ones become events."""
+"""Chunks: consecutive frames that pass through the pipeline together."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class FollowedChunk:
     """Consecutive frames with their faces.
 
     Attributes:
-        frames: in order; without their pictures where nobody looks at them.
+        frames: in order; without their pixels unless an observer needs them.
         followed: the faces of each frame.
         crops: uint8, n×S×S, the crops of all faces, frame by frame.
-        crop_seconds: time it took to cut them.
-        num_dropped: frames lost before the first of these.
-        is_classified: for each frame, whether `crops` holds those of its faces.
-        trace: of those frames that are traced; None when none is.
+        crop_seconds: time spent cutting the crops.
+        num_dropped: frames dropped before the first of these.
+        is_classified: for each frame, whether `crops` has the crops of its faces.
+        trace: of the traced frames among them; None when none is traced.
     """
 
     frames: Sequence[Frame]
@@ -39,7 +39,7 @@ class FollowedChunk:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredChunk:
-    """A chunk with the probabilities of its crops, one row each."""
+    """A chunk with the probabilities of its crops, one row per crop."""
 
     chunk: FollowedChunk
     classified: Classified

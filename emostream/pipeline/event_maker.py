@@ -1,4 +1,4 @@
-"""Followed and classified faces of a chunk of frames → events."""
+"""Makes events from chunks of classified frames."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from emostream.vision.models.manifest import ModelManifest
 
 
 class EventMaker:
-    """Makes the events of one stream from its scored chunks, in order; keeps what each track showed last.
+    """Makes the events of one stream from its chunks, in order. Keeps the last result of each track.
 
     Args:
-        stream_id, epoch: carried by every event.
-        manifest: of the model that scores.
-        smoother: state per track.
-        dominance: names the emotion of each track; None names the most probable one of each frame.
+        stream_id, epoch: part of every event.
+        manifest: of the classifier's model.
+        smoother: smooths the probabilities of each track.
+        hysteresis: names the dominant emotion of each track; None takes the most probable one of each frame.
         zones: named parts of the picture.
     """
 
@@ -51,7 +51,12 @@ class EventMaker:
         self._last: dict[int | None, FaceEmotion] = {}
 
     def events_from(self, scored: ScoredChunk, *, now: datetime) -> list[EmotionEvent]:
-        """One event per frame, in order."""
+        """Make one event per frame, in order.
+
+        Args:
+            scored: the chunk with its probabilities.
+            now: wall clock time, aware UTC; the end of the measured latency.
+        """
         chunk = scored.chunk
         rows = iter(zip(chunk.crops, scored.classified.probabilities, strict=True))
         wait_ms = 1000 * scored.classified.wait_seconds
@@ -118,7 +123,7 @@ class EventMaker:
         )
 
     def _repeated(self, face: Face, *, frame: Frame) -> FaceEmotion:
-        """The face where it is now, with the emotion it showed when it was last classified."""
+        """The face at its new position with its last classified scores."""
         return replace(self._last[face.track_id], face=face, zones=self._zones_of(face, frame))
 
     def _zones_of(self, face: Face, frame: Frame) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The faces of one picture, through the same pipeline as a stream: for the command line and the HTTP interface."""
+"""Classifies the faces of a single picture by the same pipeline as a stream, for the CLI and the HTTP API."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class ClassifiedPicture:
 
     Attributes:
         frame: the picture, upright.
-        event: its faces, numbered from left to right: `track_id` is that number.
-        is_first_of_many: whether the file holds more pictures (an animation, a video), of which this is the first.
+        event: its faces, numbered from left to right; the number is the `track_id`.
+        is_first_of_many: whether the file contains more pictures (an animation, a video) and this is the first.
     """
 
     frame: Frame
@@ -35,17 +35,16 @@ class ClassifiedPicture:
 async def classify_picture(
     url: str, *, settings: Settings, models: Models, is_whole_face: bool = False
 ) -> ClassifiedPicture:
-    """The faces of a picture file or URL, in any format FFmpeg knows, or HEIC, AVIF and TIFF.
+    """Classify the faces of a picture file or URL: any format that FFmpeg reads, or HEIC, AVIF, TIFF.
 
     Args:
-        url: path or URL; of a video or an animation, the first picture is taken.
-        settings: all settings. Weak detections count as well (`track.confirm_score` does not): there is no next frame
-            that could confirm them.
-        models: shared, not closed.
-        is_whole_face: the picture is one face, framed as the model's training pictures are: search for none.
+        url: path or URL; of a video or an animation, the first picture is used.
+        settings: all settings. `track.confirm_score` is ignored, because no later frame can confirm a weak detection.
+        models: shared; not closed.
+        is_whole_face: treat the picture as one face, framed like the model's training pictures, without detection.
 
     Raises:
-        SourceError: it is no picture, damaged, or too large.
+        SourceError: it is not a picture, is damaged, or is too large.
         ModelError: it could not be classified.
     """
     opening = open_picture(url, settings=settings.decode)
@@ -53,9 +52,9 @@ async def classify_picture(
 
 
 async def event_of_picture(content: bytes, *, settings: Settings, models: Models) -> EmotionEvent:
-    """The event for a picture in memory; otherwise as `classify_picture`."""
+    """Classify the faces of a picture in memory; otherwise as `classify_picture`."""
     if not content:
-        raise SourceRejectedError("expected a picture, got an empty body")
+        raise SourceRejectedError("expected a picture, got an empty request body")
     opening = open_picture_content(content, name="the picture", settings=settings.decode)
     return (await classify_opened(opening, settings=settings, models=models)).event
 
@@ -86,7 +85,7 @@ async def classify_opened(
         await pipeline.run()
         num_frames = source.info.num_frames or 1
     if not kept:
-        raise SourceRejectedError("expected a picture, got nothing that can be decoded")
+        raise SourceRejectedError("expected a picture, got data that cannot be decoded")
     frame, event = kept[-1]
     return ClassifiedPicture(frame, _numbered(event), is_animated or num_frames > 1)
 
@@ -98,7 +97,7 @@ def _numbered(event: EmotionEvent) -> EmotionEvent:
 
 
 def _whole_face(luma: Luma) -> list[Face]:
-    """The one face of a picture framed like the training pictures: where the detector finds it in those."""
+    """A single face for a picture framed like the training pictures, with box and landmarks at their template."""
     height, width = luma.shape
     scale = (width / CROP_SIZE_PIXELS, height / CROP_SIZE_PIXELS)
     x0, y0, x1, y1 = (TEMPLATE_BOX.reshape(2, 2) * scale).ravel().tolist()
@@ -107,13 +106,13 @@ def _whole_face(luma: Luma) -> list[Face]:
 
 
 class _Nowhere:
-    """A sink for events that somebody keeps already."""
+    """A sink that discards events; the observer keeps them."""
 
     async def publish(self, events: Sequence[EmotionEvent]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     async def publish_status(self, event: StatusEvent) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     async def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""

@@ -1,11 +1,11 @@
-"""frame → faces → crops → scores → events: the one description of the flow.
+"""The pipeline of a stream: frame → faces → crops → scores → events.
 
-It runs unchanged under the command line on a file, in tests with fakes, and inside a service. Decoding, following and
-classifying block, so they run in threads and overlap: while the model looks at the faces of one chunk of frames, the
-next chunk is followed and the one after that is decoded. Decoding has a thread per stream; following and classifying
-share a few threads, one per core, among all streams, so that no more searches run at once than cores can. Frames keep
-their order throughout, because each stage of a stream does one thing at a time and hands on through a bounded queue.
-The event loop only hands on, but it also writes events, so workers that follow a file find their next chunk put up.
+It is the same for the CLI, in tests and in the service. Decoding, tracking and classification block, so they run in
+threads and overlap: while one chunk of frames is classified, the next is tracked and the one after it decoded. Each
+stream has a decoding thread; tracking and classification use a few threads that all streams share, one per core, so
+that no more searches run at once than there are cores. Frames keep their order, because each stage of a stream
+processes one chunk at a time and passes it on through a bounded queue. The event loop passes chunks on and writes
+events; chunks of a file are submitted ahead, so that workers do not wait for the event loop.
 """
 
 from __future__ import annotations
@@ -44,31 +44,31 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_CHUNK_FRAMES = 8
-"""Frames handed from stage to stage at once. More amortises thread switches, fewer keeps latency and memory low."""
+"""Largest number of frames per chunk: larger chunks cause fewer thread switches, smaller ones less latency."""
 
-# Of the frames in a chunk: as many of 1080p, fewer of larger ones. Some seven chunks of a stream are on their way at
-# once: 175 MB of 4K, 350 MB of 8K.
+# Limit of a chunk's size: eight frames of 1080p, fewer of larger ones. About seven chunks of a stream exist at once, so
+# this is 175 MB for 4K and 350 MB for 8K.
 _MAX_CHUNK_PIXELS = MAX_CHUNK_FRAMES * 1920 * 1088
 
-# Chunks that may wait between two stages; with the chunk in work on either side this bounds memory.
+# Chunks waiting between two stages; together with the chunk being processed on either side this bounds memory.
 _MAX_WAITING_CHUNKS = 1
 
 EventObserver = Callable[[Frame, EmotionEvent], None]
-"""Sees each frame with its event, in order, in a worker thread; for annotated video and progress bars."""
+"""Called with each frame and its event, in order, in a worker thread; for annotated videos and progress bars."""
 
 
 @dataclass(slots=True)
 class PipelineStats:
-    """What one run did.
+    """Counters of one run.
 
     Attributes:
         num_frames: frames processed and published.
         num_faces: faces published, over all frames.
-        num_dropped: frames lost because a live source was faster than the processing.
-        num_unclassified: frames with faces that a live source sent faster than they could be classified.
-        num_detections: frames in which the detector searched.
-        stage_seconds: time spent per stage; stages overlap, so their sum may exceed the wall time.
-        track_ids: every track seen.
+        num_dropped: frames dropped because a live source was faster than the processing.
+        num_unclassified: frames with faces that were not classified because of load shedding.
+        num_detections: frames searched by the detector.
+        stage_seconds: time spent per stage; stages overlap, so the sum may exceed the wall time.
+        track_ids: all tracks seen.
     """
 
     num_frames: int = 0
@@ -80,30 +80,29 @@ class PipelineStats:
     track_ids: set[int] = field(default_factory=set)
 
     def add_time(self, stage: str, seconds: float) -> None:
-        """Count time spent in a stage."""
+        """Add time spent in a stage."""
         self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
 
 
 class Pipeline:
-    """One stream on its way from source to sink. Build it, await `run` once.
+    """The pipeline of one stream, from source to sink. `run` may be awaited once.
 
     Args:
         source: opened and closed by `run`.
-        stream_id: carried by every event.
-        epoch: which run of the stream this is.
-        follower: finds and follows faces.
-        classifier: shared between pipelines; not closed here.
-        smoother: state per track.
-        hysteresis: names the emotion of each track; None names the most probable one of each frame.
+        stream_id: part of every event.
+        epoch: number of this run of the stream.
+        follower: detects and tracks faces.
+        classifier: shared between pipelines; not closed.
+        smoother: smooths the probabilities of each track.
+        hysteresis: names the dominant emotion of each track; None takes the most probable one of each frame.
         zones: named parts of the picture.
-        summary: sums up intervals for sinks that take summary events; None makes none.
-        sink: shared between pipelines; not closed here.
-        workers: threads in which frames are followed, shared between pipelines, not shut down here; None means a thread
-            of its own.
-        on_event: sees each frame with its event after it was published.
-        tracer: traces some of the frames, shared between pipelines, not closed here; None traces none.
-        max_frames: end after this many processed frames, however many of a live source were dropped; None = never. The
-            attribute may be changed while it runs.
+        summary: makes summary events for sinks that accept them; None makes none.
+        sink: shared between pipelines; not closed.
+        workers: threads for tracking, shared between pipelines, not shut down; None uses the pipeline's own thread.
+        on_event: called with each frame and its event after it was published.
+        tracer: traces some of the frames; shared between pipelines, not closed; None traces none.
+        max_frames: number of processed frames (dropped ones do not count) after which the run ends; None means no
+            limit. The attribute may be changed while it runs.
         now: wall clock, aware UTC.
     """
 
@@ -158,24 +157,24 @@ class Pipeline:
         Frames that were decoded before an error are published before it is raised.
 
         Raises:
-            SourceError: the source ended badly.
+            SourceError: the source failed.
             ModelError: a batch could not be computed.
             PublishError: events could not be delivered.
         """
         try:
             await self._run_source()
         except PublishError:
-            raise  # there is nowhere to report it
+            raise  # the status could not be published either
         except EmostreamError as exc:
             try:
                 await self._publish_status(StreamState.FAILED, detail=str(exc))
             except PublishError as publish_error:
-                exc.add_note(f"that it failed could not be published: {publish_error}")
+                exc.add_note(f"the status event of this failure could not be published: {publish_error}")
             raise
         else:
             await self._publish_status(StreamState.ENDED)
         finally:
-            # Not on the event loop: a blocked read of one stream must not stop the others.
+            # In a thread, because a blocked read of one stream must not block the event loop.
             await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
         return self.stats
 
@@ -204,13 +203,13 @@ class Pipeline:
             raise _first_of(group) from group
         finally:
             buffer.close()
-            if self._last_following is not None:  # threads that others use as well are done with what is closed next
+            if self._last_following is not None:  # shared threads must not use the source after it is closed
                 await asyncio.to_thread(wait, [self._last_following])
         if source_error is not None:
             raise source_error
 
     def _decode(self, buffer: FrameBuffer) -> None:
-        """Runs in a thread until the source ends or the buffer is closed."""
+        """Decode in a thread until the source ends or the buffer is closed."""
         error: BaseException | None = None
         try:
             for frame in self._source:
@@ -224,9 +223,9 @@ class Pipeline:
     async def _follow_all(
         self, buffer: FrameBuffer, followed: asyncio.Queue[asyncio.Future[FollowedChunk] | None]
     ) -> SourceError | None:
-        """Puts up chunks of a file before the last one is followed, so that workers need not wait for the event loop.
+        """Track chunks. Those of a file are submitted ahead, so that workers do not wait for the event loop.
 
-        Returns the error the source ended with, so that the frames before it still reach the sink.
+        Returns the error with which the source ended, so that the frames before it are still published.
         """
         source_error: SourceError | None = None
         is_live = self._source.kind is StreamKind.LIVE
@@ -241,13 +240,13 @@ class Pipeline:
                 num_dropped = buffer.num_dropped - self.stats.num_dropped
                 self.stats.num_dropped += num_dropped
                 work = self._serial_executor.submit(self._follow, frames, num_dropped, buffer.wait_seconds)
-                del frames  # their pictures are not held while the next ones are waited for
+                del frames  # do not hold their pixels while waiting for the next ones
                 self._last_following, following = work, asyncio.wrap_future(work)
                 following.add_done_callback(_note_error)
-                if is_live:  # the next frames are not taken before they can be looked at: here they would grow old
+                if is_live:  # frames wait in the buffer, which drops the oldest, instead of here
                     await asyncio.wait([following])
                 await followed.put(following)
-            else:  # enough
+            else:  # `max_frames` is reached
                 buffer.close()
                 self._source.close()
         except SourceError as exc:
@@ -261,9 +260,9 @@ class Pipeline:
         )
 
     def _follow(self, frames: Sequence[Frame], num_dropped: int, wait_seconds: float) -> FollowedChunk:
-        """Runs in a thread."""
-        # Crops are all that is needed of the pictures from here on, unless somebody looks. Held until they are
-        # published, they were two thirds of the decoder's buffers when a live stream had to catch up.
+        """Track the faces of a chunk and cut their crops, in a thread."""
+        # From here on only the crops are needed, unless there is an observer. Frames held until they were published
+        # were two thirds of the decoder's buffers when a live stream had to catch up.
         known = frames if self._on_event is not None else [frame.without_picture() for frame in frames]
         trace = None if self._tracer is None else self._tracer.begin(known, epoch=self._epoch)
         with stage(trace, "follow"):
@@ -275,7 +274,7 @@ class Pipeline:
         return FollowedChunk(known, followed, crops, time.perf_counter() - started, num_dropped, is_classified, trace)
 
     def _is_classified(self, found: FollowedFaces, wait_seconds: float) -> bool:
-        """Whether the faces of the next frame are classified: those of files are, and so are all when one is new."""
+        """Whether to classify the faces of a frame: always for files, and always when one of them is new."""
         is_due = self._source.kind is StreamKind.FILE or self._load_shedding.is_due(
             wait_seconds=wait_seconds, now_seconds=time.monotonic()
         )
@@ -291,7 +290,7 @@ class Pipeline:
         followed: asyncio.Queue[asyncio.Future[FollowedChunk] | None],
         classified: asyncio.Queue[asyncio.Task[ScoredChunk] | None],
     ) -> None:
-        """Starts chunks without waiting for the last one, so that all cores classify; the queue keeps their order."""
+        """Start to classify each chunk without waiting for the last one, so that all cores are used, in order."""
         while (following := await followed.get()) is not None:
             await classified.put(stages.create_task(self._classify(await following)))
         await classified.put(None)
@@ -361,18 +360,18 @@ class Pipeline:
 
 
 def _note_error(following: asyncio.Future[FollowedChunk]) -> None:
-    """The error of a chunk that nobody waits for, because one before it failed, is no news to asyncio."""
+    """Mark a chunk's error as retrieved: after an earlier error the chunk is not awaited, and asyncio would log it."""
     if not following.cancelled():
         following.exception()
 
 
 def _observe(on_event: EventObserver, frames: Sequence[Frame], events: Sequence[EmotionEvent]) -> None:
-    """Runs in a thread."""
+    """Call the observer, in a thread."""
     for frame, event in zip(frames, events, strict=True):
         on_event(frame, event)
 
 
 def _first_of(group: BaseExceptionGroup[EmostreamError]) -> EmostreamError:
-    """The first error of a group, however deep."""
+    """The first exception of a nested group."""
     first = group.exceptions[0]
     return _first_of(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,4 +1,4 @@
-"""How a process that follows streams shares its cores, and how it gives memory back."""
+"""Tunes a process that runs streams: sharing of cores, and returning memory to the system."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import sys
 
 import cv2
 
-# Threads that come back from FFmpeg, OpenCV or ONNX Runtime wait this long for one that computes in Python, instead of
-# Python's 5 ms: with four streams on two cores 6 to 12 % more frames (docs/decisions/0010).
+# Threads that return from FFmpeg, OpenCV or ONNX Runtime wait at most this long for the GIL, instead of Python's 5 ms:
+# 6 to 12 % more frames with four streams on two cores (docs/decisions/0010).
 _MAX_TURN_SECONDS = 0.001
 
-# glibc puts large buffers where they go back to the system when they are freed, but after the first of them was freed
-# it puts the next ones of that size into the heap of their thread. Pictures then leave holes there, and a process that
-# had to catch up once stays large (docs/decisions/0010). Its documented threshold, set by us, is not moved any more.
+# glibc allocates large buffers by mmap, which returns them to the system when freed, but raises its threshold after the
+# first one is freed; later pictures then fragment the heap, and a process that had to catch up once stays large
+# (docs/decisions/0010). Setting the threshold explicitly (documented in mallopt(3)) disables that.
 _M_MMAP_THRESHOLD = -3
 _MMAP_THRESHOLD_BYTES = 128 * 1024
 
 
 def tune_process() -> None:
-    """For all threads of this process, from now on. May be called again."""
-    cv2.setNumThreads(1)  # streams share the cores; OpenCV's own threads would only disturb them
+    """Tune the process and all its threads. May be called repeatedly."""
+    cv2.setNumThreads(1)  # streams share the cores; OpenCV's own threads would compete with them
     sys.setswitchinterval(_MAX_TURN_SECONDS)
     set_malloc_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if set_malloc_option is not None:  # musl has none, and needs none
+    if set_malloc_option is not None:  # musl does not have it and does not need it
         set_malloc_option(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)

@@ -1,4 +1,4 @@
-"""Calls that must come one after the other, on threads that others use as well (Boost.Asio calls this a strand)."""
+"""Runs calls one after the other on a shared executor (called a strand in Boost.Asio)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ T = TypeVar("T")
 
 
 class SerialExecutor:
-    """Runs calls one at a time, in the order they were submitted, in the threads of an executor.
+    """Runs calls one at a time, in the order of submission, on the threads of an executor.
 
-    The thread that ends one call puts the next one up for the executor by itself, so an event loop that is busy holds
-    nothing up. It goes behind what others have submitted meanwhile: each strand has its turn.
+    The thread that finishes a call submits the next one itself, so a busy event loop does not delay it. It is queued
+    behind the calls that others have submitted, so that serial executors take turns.
 
     Args:
-        executor: shared; not shut down here.
+        executor: shared; not shut down.
     """
 
     def __init__(self, executor: Executor) -> None:
@@ -31,13 +31,13 @@ class SerialExecutor:
         self._is_running = False
 
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """The result is there when all calls before this one, and then this one, have been made.
+        """Submit a call; it runs when all earlier ones have finished.
 
-        An error of a call is the error of its own future; the calls after it are made all the same. When the executor
-        is shut down, calls that were not begun are cancelled.
+        An error of a call is raised by its own future only; later calls still run. When the executor is shut down,
+        calls that have not started are cancelled.
 
         Raises:
-            RuntimeError: the executor was shut down before.
+            RuntimeError: the executor is already shut down.
         """
         future: Future[T] = Future()
         with self._lock:
@@ -51,7 +51,7 @@ class SerialExecutor:
     def _start(self) -> None:
         try:
             self._executor.submit(self._run_first)
-        except RuntimeError:  # it was shut down: whoever waits must not wait for ever
+        except RuntimeError:  # the executor was shut down: cancel, so that waiters are released
             with self._lock:
                 left, self._waiting = self._waiting, deque()
                 self._is_running = False
@@ -60,7 +60,7 @@ class SerialExecutor:
             raise
 
     def _run_first(self) -> None:
-        """Runs in a thread of the executor."""
+        """Run the first waiting call, in a thread of the executor."""
         with self._lock:
             future, call = self._waiting.popleft()
         if future.set_running_or_notify_cancel():
@@ -74,5 +74,5 @@ class SerialExecutor:
             self._is_running = bool(self._waiting)
             must_go_on = self._is_running
         if must_go_on:
-            with contextlib.suppress(RuntimeError):  # whoever waits is told by `_start`
+            with contextlib.suppress(RuntimeError):  # `_start` has cancelled the waiting calls
                 self._start()

@@ -1,4 +1,4 @@
-"""The load of this machine's GPUs, from NVIDIA's management library (NVML), which comes with the driver."""
+"""GPU memory and utilisation from NVML, NVIDIA's management library, which is part of the driver."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class GpuLoad:
-    """One GPU at one instant.
+    """The load of one GPU.
 
     Attributes:
         name: its index on this machine.
-        used_bytes, total_bytes: memory, of all programs together.
-        utilization_ratio: share of the last sample period in which it computed, 0…1.
+        used_bytes, total_bytes: memory, over all programs.
+        utilization_ratio: share of the last sample period in which it was busy, 0…1.
     """
 
     name: str
@@ -25,7 +25,7 @@ class GpuLoad:
 
 
 def gpu_loads() -> list[GpuLoad]:
-    """All GPUs; none where there is no driver, no `cuda-bindings`, or a GPU does not say (parts of one under MIG)."""
+    """The load of all GPUs; empty without driver or `cuda-bindings`, and without GPUs that do not report (MIG)."""
     nvml = _nvml()
     if nvml is None:
         return []
@@ -42,13 +42,13 @@ def gpu_loads() -> list[GpuLoad]:
 
 @functools.cache
 def _nvml() -> Any:
-    """The library, ready for use; None where it cannot be had. Asked for once: a driver does not come and go."""
+    """NVML, initialised; None where it is not available. Cached, because drivers are not installed at run time."""
     try:
         nvml = importlib.import_module("cuda.bindings.nvml")
         nvml.init_v2()
     except (ImportError, RuntimeError, AttributeError):  # no package, no driver (also as NvmlError), an older package
         return None
-    except Exception as exc:  # NvmlError is no RuntimeError in all versions
+    except Exception as exc:  # NvmlError is not a RuntimeError in all versions
         if type(exc).__module__.startswith("cuda."):
             return None
         raise

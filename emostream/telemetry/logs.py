@@ -1,4 +1,4 @@
-"""Logging set-up, called by entry points only, and the stream that a line is about."""
+"""Logging configuration, called by entry points only, and the context that log lines carry."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from emostream.domain.redact import redact
 LogFormat = Literal["text", "json"]
 
 STREAM_ID: ContextVar[str] = ContextVar("emostream_stream_id", default="")
-"""Set at the top of a stream's task; every line that is written below it carries the id."""
+"""Set in a stream's task; all log lines of the task carry the id."""
 TRACE_ID: ContextVar[str] = ContextVar("emostream_trace_id", default="")
-"""Set while frames that are traced are in a stage (`tracing.py`), in hex; lines that are written meanwhile carry it."""
+"""Set while traced frames are in a stage (`tracing.py`), in hex; log lines written meanwhile carry it."""
 
-# OpenTelemetry writes a line when traces cannot be sent.
+# OpenTelemetry logs when traces cannot be sent.
 _OTHER_LOGGERS = ("opentelemetry",)
 
 _WINDOW_SECONDS = 60.0
-_MAX_ALIKE_PER_WINDOW = 5  # shows whether it goes on, and cannot fill a disk
-_MAX_KINDS = 1000  # kinds of lines remembered at once
+_MAX_ALIKE_PER_WINDOW = 5  # enough to see that it continues, too few to fill a disk
+_MAX_KINDS = 1000  # limit of remembered kinds of lines
 
 
 class _NameStream(logging.Filter):
-    """Gives each record the stream and the trace that it is about, unless it brings them."""
+    """Adds stream id and trace id of the context to each record that has none."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not hasattr(record, "stream_id"):
@@ -47,9 +47,9 @@ class _Alike:
 
 
 class RepeatLimit(logging.Filter):
-    """Lets lines of one kind through five times a minute; the next one after that says how many were left out.
+    """Passes at most five equal lines per minute; the next line states how many were suppressed.
 
-    Lines are of one kind when logger, level, text before its arguments, and stream are the same.
+    Lines are equal when logger, level, unformatted message and stream are.
 
     Args:
         clock: monotonic seconds.
@@ -61,7 +61,7 @@ class RepeatLimit(logging.Filter):
         self._alike: dict[tuple[str, int, str, str], _Alike] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is written; logging calls it under the handler's lock."""
+        """Whether the line is written; called by logging under the handler's lock."""
         key = (record.name, record.levelno, str(record.msg), getattr(record, "stream_id", ""))
         now = self._clock()
         alike = self._alike.get(key)
@@ -81,12 +81,12 @@ class RepeatLimit(logging.Filter):
             self._alike = {
                 key: alike for key, alike in self._alike.items() if now - alike.started_seconds < _WINDOW_SECONDS
             }
-        if len(self._alike) >= _MAX_KINDS:  # that many kinds in one minute: begin again
+        if len(self._alike) >= _MAX_KINDS:  # all of them within one minute: reset
             self._alike.clear()
 
 
 class _TextFormatter(logging.Formatter):
-    """For people. Removes credentials from whatever is about to be written, tracebacks included."""
+    """Formats lines as text. Removes credentials, in tracebacks too."""
 
     def format(self, record: logging.LogRecord) -> str:
         stream_id = getattr(record, "stream_id", "")
@@ -95,11 +95,11 @@ class _TextFormatter(logging.Formatter):
         if trace_id := getattr(record, "trace_id", ""):
             text = f"{text} (trace {trace_id})"
         num_left_out = getattr(record, "num_left_out", 0)
-        return f"{text} (and {num_left_out} more like it before)" if num_left_out else text
+        return f"{text} ({num_left_out} similar lines were suppressed)" if num_left_out else text
 
 
 class _JsonFormatter(logging.Formatter):
-    """For machines: one JSON object a line. Credentials are removed as well."""
+    """Formats each line as a JSON object. Removes credentials."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, str | int] = {
@@ -120,7 +120,12 @@ class _JsonFormatter(logging.Formatter):
 
 
 def configure_logging(level: str, *, log_format: LogFormat = "text") -> None:
-    """Send records of this package at or above `level` to standard error, and warnings of the libraries it runs."""
+    """Log to standard error: this package at or above `level`, and warnings of libraries.
+
+    Args:
+        level: name of a logging level.
+        log_format: text, or one JSON object per line.
+    """
     handler = logging.StreamHandler()
     handler.addFilter(_NameStream())
     handler.addFilter(RepeatLimit())

@@ -1,4 +1,4 @@
-"""A sink that measures what passes through it, on its way to the real one."""
+"""A sink that measures the events that pass through it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _STAGES = ("detect", "follow", "wait", "classify")  # of an event's `latency_ms`
 
 
 class MetricsSink:
-    """Delivers, then counts: frames, faces, emotions, tracks, stage times, and the time from capture to delivery.
+    """Delivers events to another sink and then counts frames, faces, emotions, tracks, stage times and latency.
 
     Args:
-        sink: closed with this.
-        figures: filled.
+        sink: closed with this one.
+        metric_values: receives the values.
         now: wall clock, aware UTC.
-        clock: seconds, for the time that publishing takes.
+        clock: seconds, to time publishing.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class MetricsSink:
         self._max_track_ids: dict[str, tuple[int, int]] = {}  # epoch, greatest id
 
     async def publish(self, events: Sequence[EmotionEvent]) -> None:
-        """Deliver, then count."""
+        """Deliver the events, then count them."""
         started = self._clock()
         await self._sink.publish(events)
         if events:
@@ -60,11 +60,11 @@ class MetricsSink:
             self._count(events)
 
     async def publish_status(self, event: StatusEvent) -> None:
-        """Deliver."""
+        """Deliver the event."""
         await self._sink.publish_status(event)
 
     async def publish_summary(self, event: SummaryEvent) -> None:
-        """Deliver, where the sink takes summary events."""
+        """Deliver the event, if the sink accepts summary events."""
         await publish_summary(self._sink, event)
 
     async def close(self) -> None:
@@ -72,11 +72,11 @@ class MetricsSink:
         await self._sink.close()
 
     def newest(self) -> dict[str, EmotionEvent]:
-        """The newest event of each stream that published and was not forgotten."""
+        """Stream id → its newest event, for all streams that published and were not forgotten."""
         return dict(self._newest)
 
     def collect(self) -> None:
-        """Bring the gauges of streams up to date. Callable from any thread."""
+        """Update the gauges of all streams. May be called from any thread."""
         newest, latencies = self.newest(), dict(self._latencies)
         self._metric_values.replace(
             VISIBLE_FACES, [({"stream_id": name}, len(event.faces)) for name, event in newest.items()]
@@ -84,7 +84,7 @@ class MetricsSink:
         self._metric_values.replace(LAST_LATENCY, [({"stream_id": name}, late) for name, late in latencies.items()])
 
     def forget(self, stream_id: str) -> None:
-        """A stream is not here any more."""
+        """Drop the state of a stream that no longer runs in this process."""
         for known in (self._newest, self._latencies, self._max_track_ids):
             known.pop(stream_id, None)
 
@@ -108,7 +108,7 @@ class MetricsSink:
         self._newest[stream_id] = events[-1]
 
     def _num_new_tracks(self, event: EmotionEvent) -> int:
-        """Ids are given in growing order within an epoch, so those above the greatest so far are new."""
+        """Number of new tracks: ids increase within an epoch, so those above the largest so far are new."""
         epoch, greatest = self._max_track_ids.get(event.stream_id, (event.epoch, -1))
         if epoch != event.epoch:
             greatest = -1

@@ -1,4 +1,4 @@
-"""Settings → the tracer of a process. Nothing of OpenTelemetry is imported while no frame is to be traced."""
+"""Opens the tracer of a process from the settings. Imports OpenTelemetry only when frames are traced."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from emostream.telemetry.tracing import FrameTracer
 
 
 def check_tracing(settings: TracingSettings) -> None:
-    """Whether frames can be traced as the settings ask for.
+    """Check that frames can be traced as configured.
 
     Raises:
-        ConfigError: the packages for it are not installed.
+        ConfigError: the packages for tracing are not installed.
     """
     if settings.ratio == 0:
         return
@@ -29,14 +29,14 @@ def check_tracing(settings: TracingSettings) -> None:
 
 @contextlib.contextmanager
 def open_tracer(settings: TracingSettings, *, instance_id: str) -> Iterator[FrameTracer | None]:
-    """The tracer, which sends what is left when the context is left; None when `tracing.ratio` is 0.
+    """Open the tracer; None when `tracing.ratio` is 0. Remaining traces are sent on exit.
 
     Args:
-        settings: what is traced, and where it goes.
-        instance_id: tells this process from others of the service.
+        settings: sampling ratio and endpoint.
+        instance_id: identifies this process among those of the service.
 
     Raises:
-        ConfigError: the packages for it are not installed.
+        ConfigError: the packages for tracing are not installed.
     """
     check_tracing(settings)
     if settings.ratio == 0:

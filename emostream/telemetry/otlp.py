@@ -1,4 +1,4 @@
-"""Traces → OpenTelemetry, by OTLP over HTTP. The only user of its packages (the extra `tracing`)."""
+"""Exports traces by OTLP over HTTP. The only user of the OpenTelemetry packages (extra `tracing`)."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from emostream.telemetry.tracing import Span
 logger = logging.getLogger(__name__)
 
 _TRACES_PATH = "/v1/traces"
-_CLOSE_SECONDS = 5.0  # a receiver that is away must not hold up the end of a worker
+_CLOSE_SECONDS = 5.0  # an unavailable receiver must not delay the end of a worker for longer
 
 
 class _GivenTraceIds(IdGenerator):
-    """Gives the trace id that was asked for last; spans get random ids."""
+    """Uses the trace id that was set last; span ids are random."""
 
     def __init__(self) -> None:
         self.next_trace_id = 0
@@ -44,20 +44,20 @@ class _GivenTraceIds(IdGenerator):
 
 
 class OtlpExporter:
-    """A `SpanExporter`: spans wait in a bounded queue and are sent in batches by a thread.
+    """A `SpanExporter`: spans are queued (bounded) and sent in batches by a thread.
 
-    The variables of OpenTelemetry count: `OTEL_EXPORTER_OTLP_*` for the receiver, `OTEL_SERVICE_NAME` and
-    `OTEL_RESOURCE_ATTRIBUTES` for the name, `OTEL_BSP_*` for the queue, `OTEL_SDK_DISABLED`. Which frames are traced is
-    decided before.
+    OpenTelemetry's environment variables apply: `OTEL_EXPORTER_OTLP_*` to the receiver, `OTEL_SERVICE_NAME` and
+    `OTEL_RESOURCE_ATTRIBUTES` to the resource, `OTEL_BSP_*` to the queue, and `OTEL_SDK_DISABLED`. Sampling is done by
+    `FrameTracer`.
 
     Args:
-        endpoint: base URL of the receiver; None leaves it to the environment (else `http://localhost:4318`).
-        instance_id: tells processes of the service apart.
+        endpoint: base URL of the receiver; None uses the environment, else `http://localhost:4318`.
+        instance_id: identifies this process among those of the service.
     """
 
     def __init__(self, *, endpoint: str | None, instance_id: str) -> None:
         own = {SERVICE_NAME: "emostream", SERVICE_VERSION: version("emostream"), SERVICE_INSTANCE_ID: instance_id}
-        # What the environment says comes before what we say.
+        # The environment takes precedence.
         resource = Resource.create(own).merge(OTELResourceDetector().detect())
         self._ids = _GivenTraceIds()
         self._provider = TracerProvider(
@@ -90,6 +90,6 @@ class OtlpExporter:
         closing.start()
         closing.join(_CLOSE_SECONDS)
         if closing.is_alive():
-            logger.warning("the last traces could not be sent within %g s", _CLOSE_SECONDS)
-            self._sender.shutdown()  # type: ignore[no-untyped-call]  # ends the attempts
+            logger.warning("the remaining traces could not be sent within %g s", _CLOSE_SECONDS)
+            self._sender.shutdown()  # type: ignore[no-untyped-call]  # stops retrying
             closing.join(1.0)

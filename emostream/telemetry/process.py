@@ -1,4 +1,4 @@
-"""Figures of the process itself and of its machine."""
+"""Metrics of the process and its machine."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _STATM = Path("/proc/self/statm")
 
 
 class ProcessMetrics:
-    """Brings memory, processor time, versions and GPUs up to date at each `collect`."""
+    """Updates memory, CPU time, versions and GPU load at each `collect`."""
 
     def __init__(self, metric_values: MetricValues) -> None:
         self._metric_values = metric_values
         self._deltas = Deltas()
 
     def collect(self) -> None:
-        """Look now."""
+        """Measure and store the values."""
         metric_values = self._metric_values
         metric_values.set(BUILD_INFO, 1, version=version("emostream"), python=platform.python_version())
         metric_values.set(MEMORY, resident_memory_bytes())
@@ -44,7 +44,7 @@ class ProcessMetrics:
 
 
 def resident_memory_bytes() -> int:
-    """Memory of this process that is in RAM; where the system does not say, the most there ever was."""
+    """Resident memory of this process; its maximum so far where the system does not report the current value."""
     try:
         return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:

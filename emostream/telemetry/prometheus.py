@@ -1,4 +1,4 @@
-"""Figures → the text that Prometheus reads, and a small server for it. The only user of prometheus-client."""
+"""Formats metric values for Prometheus and serves them. The only user of prometheus-client."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from emostream.errors import ConfigError
 from emostream.telemetry.values import Distribution, Labels, MetricFamily
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-"""Of what `exposition` returns."""
+"""Media type of the result of `exposition`."""
 
 Process = tuple[dict[str, str], Sequence[MetricFamily]]
-"""Labels that tell a process from others at the same address, and its figures."""
+"""Labels that distinguish a process from others at the same address, and its metric values."""
 
 
 class _ValuesCollector(Collector):
-    """Asks for the figures at each scrape."""
+    """Reads the values at each scrape."""
 
     def __init__(self, processes: Callable[[], Iterable[Process]]) -> None:
         self._processes = processes
@@ -38,7 +38,7 @@ class _ValuesCollector(Collector):
 
 
 def exposition(processes: Iterable[Process]) -> bytes:
-    """The figures of several processes as one text."""
+    """The values of several processes in the text format of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_ValuesCollector(lambda: processes))
     return generate_latest(registry)
@@ -46,10 +46,10 @@ def exposition(processes: Iterable[Process]) -> bytes:
 
 @contextlib.contextmanager
 def serving_metrics(metric_values: Callable[[], Sequence[MetricFamily]], *, host: str, port: int) -> Iterator[int]:
-    """Serve `/metrics` over HTTP in a thread until the context is left; yields the port (0 asks for a free one).
+    """Serve `/metrics` over HTTP in a thread while the context is open. Yields the port; port 0 picks a free one.
 
     Raises:
-        ConfigError: the address is taken or not of this machine.
+        ConfigError: the address is in use, or does not belong to this machine.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_ValuesCollector(lambda: [({}, metric_values())]))

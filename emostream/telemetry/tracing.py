@@ -1,7 +1,7 @@
-"""A frame's way as a trace: which frames are traced, and the spans that tell of one.
+"""Traces of frames: sampling, and the spans of a traced frame. `otlp.py` exports them.
 
-Pure but for the clock; `otlp.py` sends what is made here. Nothing is measured that the pipeline does not
-measure anyway: chunks of frames note when they entered and left a stage, and the events say how long each frame took.
+Tracing measures nothing of its own: chunks note when they enter and leave a stage, and events contain the times of each
+frame.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ AttributeValue = str | int | float | bool
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One stretch of a frame's way.
+    """A timed part of a trace.
 
     Attributes:
-        name: what was done.
+        name: of the operation.
         started_ns, ended_ns: nanoseconds since 1970.
-        attributes: names as OpenTelemetry has them, with dots.
-        children: what it consists of, in order of time.
-        error: what went wrong, credentials removed; empty when nothing did.
+        attributes: named as in OpenTelemetry, with dots.
+        children: its parts, in order of time.
+        error: error message without credentials; empty when it succeeded.
     """
 
     name: str
@@ -50,19 +50,19 @@ class Span:
 
 
 class SpanExporter(Protocol):
-    """Where finished traces go."""
+    """Destination of finished traces."""
 
     def export(self, trace_id: int, root: Span) -> None:
-        """Take one trace. Called from event loops and threads, so it must not block; what is too much it may drop."""
+        """Accept a trace. Called from event loops and threads, so it must not block; it may drop traces."""
         ...
 
     def close(self) -> None:
-        """Send what is left, within seconds. Blocks."""
+        """Send the remaining traces within seconds. Blocks."""
         ...
 
 
 def trace_id_of(stream_id: str, *, epoch: int, frame_index: int) -> int:
-    """The trace of a frame, 128 bits: whoever has its event can work it out.
+    """The trace id of a frame, 128 bits; it can be computed from the frame's event.
 
     >>> f"{trace_id_of('door', epoch=7, frame_index=12):032x}"
     '5f13695224a2a7da6129e524c73e0bca'
@@ -72,7 +72,7 @@ def trace_id_of(stream_id: str, *, epoch: int, frame_index: int) -> int:
 
 
 def is_sampled(trace_id: int, *, ratio: float) -> bool:
-    """Whether a trace is among the share that is told of; the same answer everywhere, by the id alone."""
+    """Whether a trace is sampled. Depends on the id only, so all processes decide alike."""
     return trace_id % (1 << _SAMPLED_BITS) < round(ratio * (1 << _SAMPLED_BITS))
 
 
@@ -84,13 +84,13 @@ class _Stage:
 
 
 class ChunkTrace:
-    """The frames of one chunk that are traced, and the stages that the chunk passed.
+    """The traced frames of a chunk, and the stages that it passed.
 
     Args:
         sampled: position in the chunk → trace id; at least one.
         frames: all frames of the chunk.
-        epoch: which run of the stream.
-        exporter: gets the traces.
+        epoch: number of this run of the stream.
+        exporter: receives the traces.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class ChunkTrace:
 
     @property
     def name(self) -> str:
-        """The first of its trace ids, in hex: what lines of the log carry."""
+        """The first trace id, in hex, for log lines."""
         return f"{next(iter(self._sampled.values())):032x}"
 
     def passed(self, name: str, *, started_ns: int, ended_ns: int) -> None:
@@ -112,7 +112,7 @@ class ChunkTrace:
         self._stages[name] = _Stage(name, started_ns, ended_ns)
 
     def failed(self, name: str, error: Exception, *, started_ns: int, ended_ns: int) -> None:
-        """The chunk got no further than this stage: tell of what there is."""
+        """The chunk failed in a stage: export what is known."""
         if isinstance(error, EmostreamError):
             error.trace_id = error.trace_id or self.name
         broken = Span(name, started_ns, ended_ns, error=f"{type(error).__name__}: {redact(str(error))}")
@@ -125,7 +125,7 @@ class ChunkTrace:
             self._exporter.export(trace_id, root)
 
     def published(self, events: Sequence[EmotionEvent]) -> None:
-        """The events of all frames of the chunk were delivered."""
+        """All events of the chunk were delivered: export the traces."""
         for position, trace_id in self._sampled.items():
             frame = self._frames[position]
             logger.debug(
@@ -148,7 +148,7 @@ class ChunkTrace:
         return Span("frame", began_ns, publish.ended_ns, attributes, tuple(children))
 
     def _searched(self, position: int, events: Sequence[EmotionEvent]) -> list[Span]:
-        """Frames of a chunk are followed one after the other, in one thread."""
+        """The spans of detection and tracking; frames of a chunk are processed one after the other in a thread."""
         before_ms = sum(_milliseconds(event, "detect") + _milliseconds(event, "follow") for event in events[:position])
         started_ns = self._stages["follow"].started_ns + round(1e6 * before_ms)
         detected_ns = started_ns + round(1e6 * _milliseconds(events[position], "detect"))
@@ -157,7 +157,7 @@ class ChunkTrace:
         return [Span("detect", started_ns, detected_ns), follow] if detected_ns > started_ns else [follow]
 
     def _classified(self, event: EmotionEvent) -> list[Span]:
-        """Nothing for a frame whose faces were not looked at."""
+        """The span of classification; none for a frame whose faces were not classified."""
         if not event.faces or not event.is_classified:
             return []
         stage = self._stages["classify"]
@@ -168,18 +168,18 @@ class ChunkTrace:
 
 @dataclass(frozen=True, slots=True)
 class FrameTracer:
-    """Decides which frames are traced; shared by all streams of a process.
+    """Samples the frames to trace; shared by all streams of a process.
 
     Attributes:
-        exporter: gets the traces; closed by whoever opened it.
-        ratio: share of frames, 0…1.
+        exporter: receives the traces; not closed here.
+        ratio: share of frames to trace, 0…1.
     """
 
     exporter: SpanExporter
     ratio: float
 
     def begin(self, frames: Sequence[Frame], *, epoch: int) -> ChunkTrace | None:
-        """The trace of a chunk; None when none of its frames is traced."""
+        """Start the trace of a chunk; None when none of its frames is sampled."""
         ids = (trace_id_of(frame.stream_id, epoch=epoch, frame_index=frame.frame_index) for frame in frames)
         sampled = {
             position: trace_id for position, trace_id in enumerate(ids) if is_sampled(trace_id, ratio=self.ratio)
@@ -189,7 +189,7 @@ class FrameTracer:
 
 @contextlib.contextmanager
 def stage(trace: ChunkTrace | None, name: str) -> Iterator[None]:
-    """What a chunk does in here is a stage of its way; lines of the log that are written meanwhile carry its id."""
+    """Record the block as a stage of the chunk; log lines written in it carry the trace id."""
     if trace is None:
         yield
         return
@@ -210,7 +210,7 @@ def _identity(stream_id: str, epoch: int, frame_index: int) -> dict[str, Attribu
 
 
 def _decoded(frame: Frame) -> tuple[int, Span]:
-    """When the decoder began with a frame, and that stretch."""
+    """The start of a frame's decoding, and its span."""
     captured_ns = _nanoseconds(frame.captured_at)
     began_ns = captured_ns - round(1e9 * frame.decode_seconds)
     return began_ns, Span("decode", began_ns, captured_ns)

@@ -1,4 +1,4 @@
-"""The values of all metrics of a process: filled by who measures, read by who publishes them."""
+"""The metric values of a process, written by those who measure and read by those who export."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from emostream.telemetry.metrics import METRICS, STREAM_LABEL, Metric
 
 Labels = tuple[str, ...]
-"""Values of a metric's labels, in the order of their names."""
+"""Values of a metric's labels, in the order of the label names."""
 
 
 @dataclass(slots=True)
 class Distribution:
-    """What a histogram knows: how many values fell into each bucket (+Inf last), not added up, and their sums."""
+    """The state of a histogram: count and sum of values per bucket (+Inf last), not cumulative."""
 
     counts: list[int]
     sums: list[float]
@@ -24,7 +24,7 @@ class Distribution:
 
 @dataclass(slots=True)
 class MetricFamily:
-    """A metric and its series; `names` are the labels they have here (one fewer when the stream label is off)."""
+    """A metric and its series; `names` are its labels here (without the stream label where that is disabled)."""
 
     metric: Metric
     names: tuple[str, ...]
@@ -33,10 +33,10 @@ class MetricFamily:
 
 
 class MetricValues:
-    """Takes values in one thread, gives them out in any.
+    """Stores metric values. Thread-safe.
 
     Args:
-        has_stream_label: tell streams apart; otherwise their values are put together as each metric says.
+        has_stream_label: keep streams apart; otherwise their values are combined as each metric defines.
     """
 
     def __init__(self, *, has_stream_label: bool = True) -> None:
@@ -45,20 +45,20 @@ class MetricValues:
         self._families: dict[str, MetricFamily] = {}
 
     def add(self, metric: Metric, amount: float, **labels: str) -> None:
-        """Let a counter grow; a series exists from the first time on, also when the amount is 0."""
+        """Increase a counter; its series exists from the first call on, even with amount 0."""
         with self._lock:
             family = self._family(metric)
             series = _series(family, labels)
             family.values[series] = family.values.get(series, 0.0) + amount
 
     def set(self, metric: Metric, value: float, **labels: str) -> None:
-        """Set one series of a gauge. Where streams are put together, use `replace`."""
+        """Set one series of a gauge. Where streams are combined, use `replace`."""
         with self._lock:
             family = self._family(metric)
             family.values[_series(family, labels)] = value
 
     def replace(self, metric: Metric, values: Iterable[tuple[Mapping[str, str], float]]) -> None:
-        """Set all series of a gauge at once; those that are not named are gone."""
+        """Set all series of a gauge at once; series that are not given are removed."""
         with self._lock:
             family = self._family(metric)
             family.values.clear()
@@ -70,7 +70,7 @@ class MetricValues:
                 family.values[series] = value
 
     def observe(self, metric: Metric, value: float, *, count: int = 1) -> None:
-        """Put a value into a histogram, `count` times."""
+        """Add a value to a histogram, `count` times."""
         with self._lock:
             distributions = self._family(metric).distributions
             size = len(metric.buckets) + 1
@@ -80,7 +80,7 @@ class MetricValues:
             found.sums[bucket] += value * count
 
     def keep_streams(self, stream_ids: Collection[str]) -> None:
-        """Forget the series of all other streams."""
+        """Remove the series of all other streams."""
         with self._lock:
             for family in self._families.values():
                 if STREAM_LABEL in family.names:
@@ -90,7 +90,7 @@ class MetricValues:
                         del family.values[series]
 
     def families(self) -> list[MetricFamily]:
-        """All metrics that have a value, as they are now; copies."""
+        """Copies of all metrics that have a value."""
         with self._lock:
             return [_copy(family) for family in self._families.values()]
 
@@ -103,7 +103,7 @@ class MetricValues:
 
 
 class Deltas:
-    """Counts that only grow → what they grew by since the last look. A smaller count means that it began again.
+    """Turns counts that only grow into increments. A smaller count means that the counter was reset.
 
     >>> growth = Deltas()
     >>> [growth.of("door", count) for count in (3, 5, 5, 1)]
@@ -114,18 +114,18 @@ class Deltas:
         self._last: dict[Hashable, float] = {}
 
     def of(self, key: Hashable, count: float) -> float:
-        """What was added to the count with this key."""
+        """The increment of the count with this key since the last call."""
         before = self._last.get(key, 0)
         self._last[key] = count
         return count - before if count >= before else count
 
     def forget(self, key: Hashable) -> None:
-        """The count with this key begins again at 0."""
+        """The count with this key was reset to 0."""
         self._last.pop(key, None)
 
 
 def json_from_families(families: Iterable[MetricFamily]) -> str:
-    """One line, for another process of the service."""
+    """Serialise metric values to one line of JSON, for another process of the service."""
     content = [
         {
             "name": family.metric.name,
@@ -139,7 +139,7 @@ def json_from_families(families: Iterable[MetricFamily]) -> str:
 
 
 def families_from_json(text: str | bytes) -> list[MetricFamily]:
-    """The inverse of `json_from_families`; metrics that this version does not know are left out."""
+    """The inverse of `json_from_families`; unknown metrics are ignored."""
     return [
         MetricFamily(
             METRICS[item["name"]],
