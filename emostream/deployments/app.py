@@ -1,7 +1,6 @@
-"""The Ray Serve application; every `bind` is here. Replicas, resources and autoscaling are in `deploy/serve/*.yaml`."""
-
-# Without the usual import from `__future__`: Serve looks at the type of `build_app`'s argument, which that would turn
-# into a text, and would then pass a dictionary.
+"""The Ray Serve application with all bindings. Replicas, resources and autoscaling are in `deploy/serve/*.yaml`."""
+# Without `from __future__ import annotations`: Serve inspects the type of `build_app`'s argument, which would be a
+# string then, and would pass a dictionary.
 
 from pathlib import Path
 from typing import Any, cast
@@ -21,25 +20,25 @@ from emostream.telemetry.open_tracer import check_tracing
 
 
 class AppArgs(BaseModel):
-    """The `args` of the application in a Serve configuration."""
+    """The `args` of the application in a Serve configuration file."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     config_file: Path | None = None
-    """Settings file (YAML) on the machine that builds the application; environment variables count there as well."""
+    """Settings file (YAML) on the machine that builds the application; environment variables apply as well."""
     settings: dict[str, Any] = {}
-    """Settings that come before file and environment, nested as in the file."""
+    """Settings that override file and environment, nested as in the file."""
     shared_classifier: bool = False
-    """Classify in a deployment of its own, in batches over all workers: for GPUs. Otherwise each worker classifies."""
+    """Classify in a separate deployment that batches over all workers (for GPUs); otherwise each worker classifies."""
     shared_detector: bool = False
-    """Search for faces in a deployment of its own: where GPUs have time left and the workers' processors have not."""
+    """Detect faces in a separate deployment, where GPUs have spare capacity and the workers' CPUs do not."""
 
 
 def build_app(args: AppArgs) -> Application:
-    """The application, for `serve run` and `serve deploy`.
+    """Build the application; used by `serve run` and `serve deploy`.
 
     Raises:
-        ConfigError: the settings are not valid, or name no Redis.
+        ConfigError: the settings are invalid, or name no Redis server.
     """
     return bind_app(
         load_settings(config_file=args.config_file, **args.settings),
@@ -55,10 +54,16 @@ def bind_app(
     shared_detector: bool = False,
     num_workers: int | None = None,
 ) -> Application:
-    """The application for settings that are loaded already; `num_workers` fixes the number of worker replicas.
+    """Build the application from loaded settings.
+
+    Args:
+        settings: all settings.
+        shared_classifier: see `AppArgs`.
+        shared_detector: see `AppArgs`.
+        num_workers: fixed number of worker replicas; None leaves it to the configuration.
 
     Raises:
-        ConfigError: the settings name no Redis, a detector that cannot be shared, or a sink that cannot be used.
+        ConfigError: the settings name no Redis server, a detector that cannot be shared, or a sink that cannot be used.
     """
     if settings.publish.redis_url is None:
         raise ConfigError("the service needs a Redis server: set publish.redis_url or EMOSTREAM_PUBLISH__REDIS_URL")
@@ -66,7 +71,7 @@ def bind_app(
         raise ConfigError(f"a shared detector must be centerface, got detect.kind {settings.detect.kind}")
     check_tracing(settings.tracing)
     check_detached_sinks(settings.publish)
-    # Serve's decorator makes deployments of the classes, which its types do not tell.
+    # Serve's decorator turns the classes into deployments, which its type hints do not express.
     ingress, workers, classification, detection = (
         cast(serve.Deployment, kind) for kind in (Ingress, StreamWorkers, EmotionClassification, FaceDetection)
     )

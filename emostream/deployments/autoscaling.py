@@ -1,4 +1,4 @@
-"""The number of worker replicas follows the number of streams and the load they make."""
+"""Autoscaling of the worker replicas by the number of streams and their load."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ray.serve.config import AutoscalingContext
 
 from emostream.config import ServiceSettings
 
-# A worker less only when the rest would be at most this full, so that one more stream does not bring it back at once.
+# A worker is removed only when the others would be at most this full, so that one more stream does not add it again.
 _SCALE_DOWN_FILL = 0.8
 
 
@@ -22,14 +22,14 @@ def wanted_workers(
     min_workers: int,
     max_workers: int,
 ) -> int:
-    """The number of workers for the streams there are and the load they make.
+    """Compute the number of workers.
 
     Args:
-        num_streams: streams that need a worker, those that wait included.
-        max_streams_per_worker: hard cap per worker.
-        num_workers: workers there are.
-        num_overloaded: workers that lose frames although they could hand a stream on.
-        min_workers, max_workers: bounds of the answer.
+        num_streams: streams that need a worker, including waiting ones.
+        max_streams_per_worker: limit per worker.
+        num_workers: current number of workers.
+        num_overloaded: workers that drop frames although they could release a stream.
+        min_workers, max_workers: limits of the result.
 
     >>> wanted_workers(17, max_streams_per_worker=16, num_workers=1, num_overloaded=0, min_workers=1, max_workers=9)
     2
@@ -44,10 +44,10 @@ def wanted_workers(
 
 
 class StreamWorkerPolicy:
-    """Named in a Serve configuration as `policy_function`; `policy_kwargs` are the arguments.
+    """Autoscaling policy for a Serve configuration (`policy_function`; `policy_kwargs` are its arguments).
 
     Args:
-        max_streams_per_worker: as in the settings of the application.
+        max_streams_per_worker: as in the application's settings.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class StreamWorkerPolicy:
         self._max_streams_per_worker = max_streams_per_worker
 
     def __call__(self, ctx: AutoscalingContext) -> tuple[int, dict[str, Any]]:
-        """Replicas wanted; there is no state to keep."""
+        """Return the wanted number of replicas and an empty state."""
         metrics = ctx.aggregated_metrics or {}
         wanted = metrics.get("num_wanted", {})
         if not wanted:

@@ -1,4 +1,4 @@
-"""A batch that fails because of one call fails no other."""
+"""Isolates failures in a batch: a call that fails does not fail the others."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Answer = TypeVar("Answer")
 async def answers_of(
     compute: Callable[[Sequence[Item]], Sequence[Answer]], items: Sequence[Item]
 ) -> list[Answer | Exception]:
-    """What is computed of the items, in a thread; when that fails they are computed one by one.
+    """Compute a batch in a thread; when that fails, compute its items one by one.
 
     Args:
-        compute: an answer for each item, in order.
+        compute: returns a result for each item, in order.
         items: of the calls in one batch.
 
     Returns:
-        For each item its answer, or why there is none.
+        For each item its result, or its exception.
     """
     try:
         return list(await asyncio.to_thread(compute, items))
-    except Exception:  # whatever it is, it is told to those whose own calls fail
+    except Exception:  # raised again for the items that fail on their own
         return [await _alone(compute, item) for item in items]
 
 
@@ -37,7 +37,7 @@ async def _alone(compute: Callable[[Sequence[Item]], Sequence[Answer]], item: It
 
 
 def answer_or_raise(answer: Answer | Exception) -> Answer:
-    """The answer to one call; raises why there is none."""
+    """Return the result of a call, or raise its exception."""
     if isinstance(answer, Exception):
         raise answer
     return answer

@@ -1,4 +1,4 @@
-"""The figures of a classifier that all workers share: its batches, its model, its process and GPU."""
+"""Reports the metrics of the shared classifier: batches, model, process and GPU."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ async def measured_classifier(
     manifest: ModelManifest,
     record: Recorder | None = None,
 ) -> AsyncIterator[None]:
-    """Tell its figures until the context is left.
+    """Report the classifier's metrics while the context is open.
 
     Args:
         settings: all settings.
-        stats: counted by the classifier while it runs.
+        stats: updated by the classifier.
         redis_url: the registry.
         process_id: unique for each start of a classifier.
         manifest: of its model.
-        record: gets the figures as well.
+        record: receives the metrics as well.
     """
     collector = MetricsCollector(has_stream_label=settings.metrics.stream_label)
     collector.watch_batches(stats, manifest=manifest)

@@ -1,4 +1,4 @@
-"""One classifier for all workers: a deployment that batches over them, and the workers' side of it (decision D3)."""
+"""The shared classifier: a deployment that batches over all workers, and the workers' client for it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from emostream.vision.models.manifest import ModelManifest
 
 Crops = npt.NDArray[np.uint8]
 
-_MAX_BATCH_SIZE = 64  # crops; the time for one batch of this size is what a stream waits for at most
+_MAX_BATCH_SIZE = 64  # crops; a stream waits at most for one batch of this size
 _MAX_CALLS_PER_BATCH = 64
 
 
@@ -46,13 +46,13 @@ def _num_crops(calls: Sequence[_Call]) -> int:
 
 @serve.deployment(
     name="EmotionClassification",
-    ray_actor_options={"num_cpus": 0},  # a machine with one core starts it, too
+    ray_actor_options={"num_cpus": 0},  # so that it starts on a machine with one core as well
     max_ongoing_requests=2 * _MAX_CALLS_PER_BATCH,
-    health_check_period_s=2,  # a killed replica is noticed by it
+    health_check_period_s=2,  # this is how a killed replica is noticed
     health_check_timeout_s=10,
 )
 class EmotionClassification:
-    """Classifies arrays of crops; arrays of several workers are put into one batch."""
+    """Classifies crops, with arrays of several workers in one batch."""
 
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Serve awaits it
         configure_logging(settings.log_level, log_format=settings.log_format)
@@ -78,12 +78,19 @@ class EmotionClassification:
         )
 
     async def classify(self, crops: Crops) -> Classified:
-        """uint8 n×S×S → float32 n×labels, with the wait for the batch and this call's share of its computing time."""
+        """Classify crops.
+
+        Args:
+            crops: uint8, n×S×S.
+
+        Returns:
+            Probabilities (float32, n×labels), waiting time, and this call's share of the inference time.
+        """
         answer: Classified | Exception = await self._in_batch(_Call(crops))
         return answer_or_raise(answer)
 
     async def check_health(self) -> None:
-        """Called by Serve; a replica whose engine fails, or answers otherwise than at its start, is replaced."""
+        """Called by Serve. A replica whose engine fails, or whose results changed since its start, is replaced."""
         await asyncio.to_thread(self._reference.check)
 
     @serve.batch(max_batch_size=_MAX_BATCH_SIZE, batch_wait_timeout_s=0.005, batch_size_fn=_num_crops)
@@ -91,7 +98,7 @@ class EmotionClassification:
         return await answers_of(self._compute, calls)
 
     def _compute(self, calls: Sequence[_Call]) -> list[Classified]:
-        """Runs in a thread."""
+        """Classify a batch, in a thread."""
         started = time.monotonic()
         crops = np.concatenate([call.crops for call in calls])
         probabilities = self._classifier.classify(crops)
@@ -104,17 +111,17 @@ class EmotionClassification:
         ]
 
     async def __del__(self) -> None:
-        """Called by Serve before the replica ends: release the engine."""
+        """Called by Serve before the replica ends; releases the engine."""
         await self._stack.aclose()
 
 
 class RemoteClassifier:
-    """The `SharedClassifier` of a worker that lets the deployment compute.
+    """The `SharedClassifier` of a worker that calls the deployment.
 
     Args:
         handle: of `EmotionClassification`.
-        manifest: of the model that both sides loaded the description of.
-        max_retry_seconds: how long crops wait for their answer.
+        manifest: of the deployment's model, loaded from the same settings.
+        max_retry_seconds: limit of the time that crops wait for their result.
     """
 
     def __init__(
@@ -130,18 +137,18 @@ class RemoteClassifier:
 
     @property
     def manifest(self) -> ModelManifest:
-        """The contract of the model."""
+        """The manifest of the model."""
         return self._manifest
 
     async def classify(self, crops: Crops, *, allow_batching_delay: bool) -> Classified:
-        """See `SharedClassifier.classify`; arrays are cut to what one batch takes."""
+        """See `SharedClassifier.classify`; arrays are split to the size of a batch."""
         started = time.perf_counter()
         parts = [crops[start : start + _MAX_BATCH_SIZE] for start in range(0, len(crops), _MAX_BATCH_SIZE)]
         if not parts:
             return Classified(np.empty((0, len(self._manifest.labels)), np.float32), 0.0, 0.0)
         answers = await asyncio.gather(*(self._answer(part) for part in parts))
         computed = sum(answer.compute_seconds for answer in answers)
-        # The rest is the wait for the batch, and the way there and back.
+        # The rest is waiting for the batch, and transfer.
         waited = max(0.0, time.perf_counter() - started - computed)
         return Classified(np.concatenate([answer.probabilities for answer in answers]), waited, computed)
 
@@ -155,4 +162,4 @@ class RemoteClassifier:
         return answer
 
     def close(self) -> None:
-        """Nothing: Serve ends the deployment."""
+        """Do nothing; Serve ends the deployment."""

@@ -1,4 +1,4 @@
-"""One detector for all workers: a deployment that searches their small pictures, and the workers' side of it."""
+"""The shared detector: a deployment that searches downscaled frames of all workers, and the workers' client for it."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from emostream.telemetry.logs import configure_logging
 from emostream.vision.detect.centerface.detector import CenterFaceDetector, centerface_letterbox
 from emostream.vision.detect.detector import Candidates
 
-_MAX_BATCH_SIZE = 16  # pictures; the time for one batch of this size is what a stream waits for at most
+_MAX_BATCH_SIZE = 16  # pictures; a stream waits at most for one batch of this size
 
 
 @serve.deployment(
     name="FaceDetection",
     ray_actor_options={"num_cpus": 0},
     max_ongoing_requests=4 * _MAX_BATCH_SIZE,
-    health_check_period_s=2,  # a killed replica is noticed by it
+    health_check_period_s=2,  # this is how a killed replica is noticed
     health_check_timeout_s=10,
 )
 class FaceDetection:
-    """Searches pictures that workers made small; those of several workers are put into one batch."""
+    """Searches downscaled frames, with those of several workers in one batch."""
 
     def __init__(self, settings: Settings) -> None:
         configure_logging(settings.log_level, log_format=settings.log_format)
         tune_process()
         detector = load_chosen_detector(settings)
         if not isinstance(detector, CenterFaceDetector):
-            raise ConfigError(f"a shared detector is centerface, and detect.kind is {settings.detect.kind}")
+            raise ConfigError(f"a shared detector must be centerface, got detect.kind {settings.detect.kind}")
         self._detector = detector
 
     async def search(self, picture: Luma) -> Candidates:
-        """uint8 H×W, as `centerface_letterbox` shrinks frames → what is found there, in its pixels."""
+        """Find faces in an input (uint8, H×W, as made by `centerface_letterbox`); results are in its pixels."""
         answer: Candidates | Exception = await self._in_batch(picture)
         return answer_or_raise(answer)
 
     async def check_health(self) -> None:
-        """Called by Serve; a replica whose network fails is replaced."""
+        """Called by Serve. A replica whose network fails is replaced."""
         await asyncio.to_thread(self._detector.detect, reference_picture())
 
     @serve.batch(max_batch_size=_MAX_BATCH_SIZE, batch_wait_timeout_s=0.005)
@@ -57,13 +57,13 @@ class FaceDetection:
 
 
 class RemoteDetector:
-    """The `FaceDetector` of a worker that lets the deployment compute. What travels is the detector's small input.
+    """The `FaceDetector` of a worker that calls the deployment. Only the detector's small input is sent.
 
     Args:
         handle: of `FaceDetection`.
         settings: the same on both sides.
-        loop: the worker's event loop. `detect` is called in other threads and waits for what is awaited there.
-        max_retry_seconds: how long a picture waits for its answer.
+        loop: the worker's event loop, on which calls are awaited; `detect` is called in other threads.
+        max_retry_seconds: limit of the time that a picture waits for its result.
     """
 
     name = "centerface"
@@ -83,10 +83,10 @@ class RemoteDetector:
         self._max_retry_seconds = max_retry_seconds
 
     def detect(self, luma: Luma) -> list[Face]:
-        """See `FaceDetector.detect`; blocks until the answer is there, not to be called in the event loop.
+        """See `FaceDetector.detect`. Blocks until the result arrives; must not be called on the event loop.
 
         Raises:
-            DetectorUnavailableError: nobody answered in time, or the picture could not be searched.
+            DetectorUnavailableError: there was no result in time, or the picture could not be searched.
         """
         if luma.size == 0:
             return []
@@ -107,7 +107,7 @@ class RemoteDetector:
 
 
 def _max_side_pixels(settings: DetectSettings) -> int | None:
-    """The longest side that the network of the deployment takes."""
+    """The longest side that the deployment's network accepts."""
     if settings.engine == "onnxruntime":
         return None
     from emostream.vision.detect.trt_network import MAX_SIDE_PIXELS

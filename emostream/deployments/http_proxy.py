@@ -1,10 +1,9 @@
-"""What emostream adds to the HTTP proxy of Ray Serve, which every request passes: no reader and no sender may stand
-still for ever, and nothing is kept for one.
+"""Hardens Ray Serve's HTTP proxy, which all requests pass, against clients that stall.
 
-The proxy (uvicorn) waits for the head of a request without end, keeps whatever a replica sends for a reader that does
-not take it, and believes clients that they come from elsewhere. Serve has no settings for that, but calls what the
-environment variable `ENVIRONMENT` names when a proxy starts. It must be set where Ray starts: `emostream serve` and
-the images do so, and deploy/serve/*.yaml say it.
+The proxy (uvicorn) waits for request headers without a limit, buffers everything that a replica sends for a reader that
+does not read, and trusts clients' forwarding headers. Serve has no settings for these, but calls the function that the
+environment variable `ENVIRONMENT` names when a proxy starts. The variable must be set where Ray starts: `emostream
+serve`, the images and deploy/serve/*.yaml do so.
 """
 
 from __future__ import annotations
@@ -23,30 +22,30 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from emostream.service.api.answer_window import PROGRESS, WINDOW_HEADER
 
 ENVIRONMENT: Final = ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", f"{__name__}.harden_proxy")
-"""Name and value of the variable."""
+"""Name and value of the environment variable."""
 
 _HEAD_SECONDS = 10.0
 _MAX_HEAD_BYTES = 64 << 10
 _STALL_SECONDS = 30.0
-_MIN_PROGRESS_BYTES = 4 << 10  # in that time
-_UNSENT_BYTES = 128 << 10  # in the kernel, for one reader; it would take megabytes
+_MIN_PROGRESS_BYTES = 4 << 10  # within that time
+_UNSENT_BYTES = 128 << 10  # limit in the kernel per reader, which would take megabytes
 _WINDOW_BYTES = 256 << 10
 _TOLD_BYTES = _WINDOW_BYTES // 4
 
-# Serve lets clients say so, but a request that nobody waits for must end, and so must its answer.
+# Serve lets clients disable the request time-out and the end at a disconnect; both must stay in force.
 _SETTINGS_OF_SERVE = (b"x-request-timeout-seconds", b"x-request-disconnect-disabled")
 
 
 def harden_proxy() -> list[Middleware]:
     """Called by Serve in the process of each proxy before its server starts."""
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:PatientProtocol"
-    # `X-Forwarded-For` decides who counts as a client: nobody may write it but proxies that the operator names.
+    # `X-Forwarded-For` determines the client's identity: only proxies that the operator names may set it.
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     return [Middleware(ToldProgress)]
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's protocol; ends connections whose head does not come, or whose reader takes nothing."""
+    """uvicorn's protocol, which also ends connections without complete headers or with a reader that does not read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -55,19 +54,19 @@ class PatientProtocol(HttpToolsProtocol):
         self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A connection that asks for nothing is not kept either."""
+        """Start the header time-out, so that idle connections end as well."""
         super().connection_made(transport)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is waited for any more."""
+        """Stop the timers."""
         self._stop_head_timer()
         self._stop_stall_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Heads have a bound on their length as well."""
+        """Limit the size of headers."""
         super().data_received(data)
         if self._head_timer is not None:
             self._num_head_bytes += len(data)
@@ -75,29 +74,29 @@ class PatientProtocol(HttpToolsProtocol):
                 self._reset()
 
     def on_message_begin(self) -> None:
-        """The first byte of a head came."""
+        """Restart the header time-out at the first byte of a request."""
         super().on_message_begin()
         self._stop_stall_timer()
         if self._head_timer is None:
             self._start_head_timer()
 
     def on_headers_complete(self) -> None:
-        """It came as a whole; how long a body may take the application decides."""
+        """Stop the header time-out; the application limits the time for the body."""
         self._stop_head_timer()
         super().on_headers_complete()
 
     def pause_writing(self) -> None:
-        """The reader is behind."""
+        """Watch a reader that is slower than the response."""
         super().pause_writing()
         self._watch_reader()
 
     def resume_writing(self) -> None:
-        """The reader took what there was."""
+        """The reader caught up."""
         self._stop_stall_timer()
         super().resume_writing()
 
     def on_response_complete(self) -> None:
-        """What is not taken yet has to be; uvicorn would wait for ever with the connection."""
+        """Watch a reader that has not read the whole response; uvicorn would wait for it without a limit."""
         super().on_response_complete()
         if self.transport.get_write_buffer_size():
             self._watch_reader()
@@ -124,7 +123,7 @@ class PatientProtocol(HttpToolsProtocol):
             self._watch_reader()
 
     def _reset(self) -> None:
-        """End the connection and what its reader did not take, which the kernel would keep for minutes."""
+        """Reset the connection, which also drops unsent data that the kernel would keep for minutes."""
         at_once = struct.pack("ii", 1, 0)
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
         self.transport.abort()
@@ -136,13 +135,13 @@ class PatientProtocol(HttpToolsProtocol):
 
 
 class ToldProgress:
-    """ASGI middleware of the proxy: tells the replica how much of its answer the connection took."""
+    """ASGI middleware of the proxy that reports to the replica how much of its response the connection accepted."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, with the window in its head."""
+        """Pass the request on, with the window size in a header."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -157,12 +156,12 @@ class ToldProgress:
 
 
 class _ToldAnswer:
-    """One request and its answer."""
+    """One request and its response."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
-        self._is_asked = False  # the application wants to be told; other applications of this cluster do not
+        self._is_asked = False  # whether the application wants reports; other applications on the cluster do not
         self._num_untold = 0
         self._telling = asyncio.Event()
         self._receiving: asyncio.Future[Message] | None = None
@@ -188,7 +187,7 @@ class _ToldAnswer:
             headers = message.get("headers", [])
             self._is_asked = any(bytes(name) == WINDOW_HEADER for name, _ in headers)
             message = {**message, "headers": [item for item in headers if bytes(item[0]) != WINDOW_HEADER]}
-        await self._send(message)  # returns when the connection has room again
+        await self._send(message)  # returns when the connection accepts more data
         self._num_untold += len(message.get("body", b""))
         if self._is_asked and self._num_untold >= _TOLD_BYTES:
             self._telling.set()

@@ -1,4 +1,4 @@
-"""The HTTP interface as a deployment."""
+"""The HTTP API as a deployment."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ _MAX_UNTOLD_BYTES = 8 << 20
 @serve.deployment(
     name="Ingress",
     ray_actor_options={"num_cpus": 0},
-    # More than `service.max_requests` can be: the interface refuses by itself what is too many, and health never waits.
+    # More than `service.max_requests` allows: the API rejects excess requests itself, and health checks never queue.
     max_ongoing_requests=2000,
-    health_check_period_s=2,  # a killed replica is noticed by it
+    health_check_period_s=2,  # this is how a killed replica is noticed
     health_check_timeout_s=10,
     graceful_shutdown_wait_loop_s=0.2,
-    graceful_shutdown_timeout_s=3,  # readers of events would stay for ever
+    graceful_shutdown_timeout_s=3,  # event readers would keep their connections open indefinitely
 )
 @serve.ingress()
 class Ingress:
-    """Serves `service/api/app.py`. It speaks to the workers through Redis only, so none of them needs to be there."""
+    """Serves `service/api/app.py`. It talks to workers only through Redis, so it works without any of them."""
 
     def __init__(self, settings: Settings, workers: DeploymentHandle[Any]) -> None:
         configure_logging(settings.log_level, log_format=settings.log_format)
         self._settings = settings
         self._workers = workers  # bound so that Serve starts them with this application
 
-    def __serve_build_asgi_app__(self) -> FastAPI:  # Serve's name for it
+    def __serve_build_asgi_app__(self) -> FastAPI:  # the name that Serve expects
         """Called by Serve once, after the constructor."""
         redis_url = self._settings.publish.redis_url
         if redis_url is None:
             raise RuntimeError("expected a Redis URL, which `bind_app` checked")
         name, value = ENVIRONMENT
         if os.environ.get(name) != value:
-            logger.warning("set %s=%s where Ray starts: without it, lasting answers end after 8 MB", name, value)
+            logger.warning("set %s=%s where Ray starts; without it, streaming responses end after 8 MB", name, value)
         return build_api(
             self._settings,
             redis_url=redis_url.get_secret_value(),

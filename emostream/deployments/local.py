@@ -1,4 +1,4 @@
-"""Runs the application from a program: on a Ray of its own, or on one that runs already."""
+"""Runs the application from a program, on a new local Ray instance or an existing cluster."""
 
 from __future__ import annotations
 
@@ -29,44 +29,44 @@ from emostream.deployments.http_proxy import ENVIRONMENT as PROXY_ENVIRONMENT
 from emostream.deployments.ray_watch import RayWatch
 from emostream.errors import ConfigError, EmostreamError
 
-# How Ray words it when a node did not join in time; it raises a plain `Exception`.
+# Ray's message when a node did not join in time, in a plain `Exception`.
 _SLOW = "timed out during startup"
-# The last error of ours in a traceback that a replica sent.
+# The last error of this package in a traceback from a replica.
 _OURS = re.compile(r"^emostream\.errors\.\w+: (.*)\Z", re.MULTILINE | re.DOTALL)
 
 
 def is_slow_start(exc: Exception) -> bool:
-    """Whether Ray gave up waiting for itself, so that another try may succeed."""
+    """Whether Ray's start timed out, so that another attempt may succeed."""
     return _SLOW in str(exc)
 
 
 def error_of_ray(exc: Exception, *, address: str | None) -> EmostreamError:
-    """What to say when `ray.init` failed.
+    """Translate an error of `ray.init`.
 
     Args:
-        exc: what it raised.
-        address: of the cluster that was asked for; None for a Ray of this machine.
+        exc: the error.
+        address: of the requested cluster; None for a local Ray instance.
     """
     reason = _first_line(exc)
     if address is not None:
         return ConfigError(
-            f"there is no Ray cluster that can be used at {address}: {reason.rstrip('.')}; "
-            "if there is one, set RAY_AUTH_TOKEN to the token that it asks for"
+            f"cannot use a Ray cluster at {address}: {reason.rstrip('.')}; "
+            "if there is one, set RAY_AUTH_TOKEN to its token"
         )
     if is_slow_start(exc):
         return EmostreamError(
-            "Ray did not start within its limit of 30 s, twice in a row: this machine is too busy, or short of memory. "
-            "Stop other programs and try again; Ray's own logs are below /tmp/ray/session_latest/logs"
+            "Ray did not start within its limit of 30 s, twice in a row: this machine is too busy or low on memory. "
+            "Stop other programs and try again; Ray's logs are in /tmp/ray/session_latest/logs"
         )
     return EmostreamError(f"Ray did not start on this machine: {reason}")
 
 
 def error_of_app(exc: BaseException, *, told: Mapping[str, str]) -> EmostreamError:
-    """What to say when the application did not come up.
+    """Translate an error of the application's start.
 
     Args:
-        exc: what `serve.run` raised.
-        told: what Serve tells of each deployment, by name; tracebacks, mostly.
+        exc: raised by `serve.run`.
+        told: deployment name → Serve's message about it, usually a traceback.
     """
     for name, text in told.items():
         if (ours := _OURS.search(text)) is not None:
@@ -74,7 +74,7 @@ def error_of_app(exc: BaseException, *, told: Mapping[str, str]) -> EmostreamErr
         if text:
             return EmostreamError(f"{name} did not start: {text.strip().splitlines()[-1]}")
     return EmostreamError(
-        f"the application did not start: {_first_line(exc)}; run it with EMOSTREAM_LOG_LEVEL=info to see more"
+        f"the application did not start: {_first_line(exc)}; run it with EMOSTREAM_LOG_LEVEL=info for details"
     )
 
 
@@ -86,15 +86,15 @@ logger = logging.getLogger(__name__)
 
 APP_NAME = "emostream"
 
-# Workers hand their streams over within a second or two; a replica that is being started cannot be stopped before it is
-# up, and ends with Ray instead.
+# Workers release their streams within one or two seconds. A replica that is still starting cannot be stopped and ends
+# with Ray instead.
 _STOP_SECONDS = 6.0
-# Replicas load models, and may wait for a machine that a cluster brings first.
+# Replicas load models, and may first wait for a machine that the cluster adds.
 _APP_SECONDS = 300.0
 _GONE_SECONDS = 15.0  # measured: 2 s without a raylet, 7 s without a head
-_POLL_SECONDS = 0.2  # Serve tells nobody that an application is up
+_POLL_SECONDS = 0.2  # Serve has no notification that an application is running
 _RAY_TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-_START_ATTEMPTS = 2  # Ray waits 30 s for itself, which a machine may miss that starts many other things as well
+_START_ATTEMPTS = 2  # Ray's limit of 30 s may be too short on a machine that starts other programs as well
 
 
 @contextlib.contextmanager
@@ -110,23 +110,23 @@ def running_app(
     tls: tuple[Path, Path] | None = None,
     stopped: threading.Event | None = None,
 ) -> Iterator[RayWatch]:
-    """The application, deleted at the end; the Ray that was started for it ends as well.
+    """Run the application while the context is open; a Ray instance that was started for it ends as well.
 
-    What it yields says whether Ray went away meanwhile.
+    Yields a `RayWatch`, which says whether Ray ended meanwhile.
 
     Args:
-        settings: all settings, with the Redis URL.
-        host, port: where the HTTP interface listens.
-        num_workers: stream worker replicas.
-        address: of a Ray cluster that runs already; None starts one.
-        shared_classifier: classify in a deployment of its own.
-        shared_detector: search for faces in a deployment of its own.
+        settings: all settings, including the Redis URL.
+        host, port: address of the HTTP API.
+        num_workers: number of stream worker replicas.
+        address: of an existing Ray cluster; None starts a local instance.
+        shared_classifier: classify in a separate deployment.
+        shared_detector: detect faces in a separate deployment.
         tls: certificate and private key (PEM), for HTTPS.
-        stopped: when it is set, the application is not waited for any longer. Set when Ray went away.
+        stopped: stops waiting for the application when it is set; also set when Ray has ended.
 
     Raises:
-        ConfigError: the port is taken, or there is no cluster at the address.
-        EmostreamError: Ray, or a part of the application, did not start.
+        ConfigError: the port is in use, or there is no cluster at the address.
+        EmostreamError: Ray or a deployment did not start.
     """
     if address is None:
         _check_port(host, port)
@@ -154,7 +154,7 @@ def running_app(
 
 
 def _end_ray(*, is_gone: bool) -> None:
-    """Disconnect, and end the Ray that was started here; what is left of one that is gone may not answer."""
+    """Disconnect from Ray, and end a local instance. When Ray has ended, the call may hang, so it has a time-out."""
     if not is_gone:
         ray.shutdown()
         return
@@ -165,10 +165,10 @@ def _end_ray(*, is_gone: bool) -> None:
 
 def _start_ray(settings: Settings, *, address: str | None) -> None:
     if address is None:
-        # All processes of this Ray get these from here.
+        # All processes of this Ray instance inherit these.
         os.environ.setdefault(*PROXY_ENVIRONMENT)
         if not any(map(os.environ.get, _RAY_TOKENS)):
-            # Ray asks for a token by default; the one that it would make is readable by everybody, in the home.
+            # Ray requires a token by default; the one that it would generate is world-readable in the home folder.
             os.environ[_RAY_TOKENS[0]] = secrets.token_hex(32)
     for attempts_left in reversed(range(_START_ATTEMPTS)):
         try:
@@ -181,15 +181,15 @@ def _start_ray(settings: Settings, *, address: str | None) -> None:
                     configure_logging=True,
                 )
             return
-        except Exception as exc:  # of many kinds, also plain ones
+        except Exception as exc:  # of many types, including plain `Exception`
             ray.shutdown()
             if not is_slow_start(exc) or attempts_left == 0:
                 raise error_of_ray(exc, address=address) from exc
-            logger.warning("Ray did not start within its 30 s; it is tried once more")
+            logger.warning("Ray did not start within its limit of 30 s; trying once more")
 
 
 def _start_app(app: Application, *, http_options: HTTPOptions, stopped: threading.Event) -> None:
-    """Returns when the application is up, or `stopped` is set."""
+    """Start the application; return when it is running, or `stopped` is set."""
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     started: Future[None] = Future()
 
@@ -198,10 +198,10 @@ def _start_app(app: Application, *, http_options: HTTPOptions, stopped: threadin
             serve.start(http_options=http_options)
             serve.run(app, name=APP_NAME, route_prefix="/")
             started.set_result(None)
-        except Exception as exc:  # told below
+        except Exception as exc:  # raised below
             started.set_exception(exc)
 
-    # In a thread that can be left behind: `serve.run` waits for ever.
+    # In a daemon thread, because `serve.run` waits without a limit.
     threading.Thread(target=start, daemon=True).start()
     deadline = time.monotonic() + _APP_SECONDS
     while not started.done() and not stopped.is_set() and time.monotonic() < deadline:
@@ -209,13 +209,13 @@ def _start_app(app: Application, *, http_options: HTTPOptions, stopped: threadin
     if started.done():
         exc = started.exception()
     else:
-        exc = None if stopped.is_set() else TimeoutError(f"it was not up after {_APP_SECONDS:g} s")
+        exc = None if stopped.is_set() else TimeoutError(f"it was not running after {_APP_SECONDS:g} s")
     if exc is not None:
         raise error_of_app(exc, told=_told_of_failed()) from exc
 
 
 def _told_of_failed() -> dict[str, str]:
-    """What Serve says of each deployment that did not start; nothing when Serve itself is not there."""
+    """Serve's message about each deployment that is not healthy; empty when Serve does not run."""
     with contextlib.suppress(RayError, RayServeException):
         app = serve.status().applications.get(APP_NAME)
         deployments = app.deployments if app is not None else {}
@@ -225,7 +225,7 @@ def _told_of_failed() -> dict[str, str]:
 
 @contextlib.contextmanager
 def _own_signal_handlers() -> Iterator[None]:
-    """Put the program's handlers back: Ray replaces them when it starts, and its own abort the program on SIGTERM."""
+    """Restore the program's signal handlers, which Ray replaces by ones that abort the program on SIGTERM."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -235,10 +235,10 @@ def _own_signal_handlers() -> Iterator[None]:
 
 
 def _delete_app(*, timeout_seconds: float | None) -> None:
-    """End the replicas in order; those that are only just starting are not waited for longer than this."""
+    """Delete the application, and wait at most this long for its replicas to end (None: without a limit)."""
 
     def delete() -> None:
-        with contextlib.suppress(RayError, RayServeException):  # Serve may not even have begun
+        with contextlib.suppress(RayError, RayServeException):  # Serve may not be running yet
             serve.delete(APP_NAME)
 
     deleting = threading.Thread(target=delete, daemon=True)
@@ -252,7 +252,7 @@ def _check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as exc:
-            # No such name, or no such address on this machine; else it is the port.
+            # An unknown host name or an address of another machine; otherwise the problem is the port.
             is_host = isinstance(exc, socket.gaierror) or exc.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
             option = "--host" if is_host else "--port"
             raise ConfigError(f"cannot listen on {host}, port {port}: {exc.strerror}; choose another {option}") from exc

@@ -1,4 +1,4 @@
-"""Figures → Ray's metrics, which each node exports as `ray_emostream_*`; scrape configurations strip `ray_` again."""
+"""Exports metric values through Ray, as `ray_emostream_*` on each node; scrape configurations strip `ray_`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from ray.serve import metrics as ray_metrics
 from emostream.telemetry.metrics import MetricType
 from emostream.telemetry.values import Deltas, Distribution, Labels, MetricFamily
 
-# Ray refuses to add 0, and a series exists from the first addition on. Whatever is counted later, its sum is exact.
+# Ray rejects increments of 0, but a series must exist from its first value on; this does not change any sum.
 _AS_GOOD_AS_NOTHING = 1e-300
 
 
 class RayRecorder:
-    """Call it with all figures of a replica, again and again.
+    """Exports metric values of a replica; called repeatedly with all of them.
 
-    Ray's counters and histograms take what is added, not what there is, so this hands over what was added since the
-    last call. A counter begins with nothing added, because an alert sees growth only after an earlier value. A
-    histogram gets the mean of each bucket as often as values fell into it. Its counts are exact; Ray exports a sum made
-    of the middles of the buckets, so nothing shipped uses `_sum`. Series that are gone cannot be taken back from Ray;
-    gauges are set to 0 instead.
+    Ray's counters and histograms take increments, so the increments since the last call are passed on. Counters start
+    with an increment of practically 0, because alerts see an increase only after an earlier value. Histograms receive
+    each bucket's mean as often as values fell into the bucket: counts are exact, but Ray exports a sum of bucket
+    middles, so nothing that ships uses `_sum`. Series cannot be removed from Ray; gauges are set to 0 instead.
     """
 
     def __init__(self) -> None:
@@ -31,7 +30,7 @@ class RayRecorder:
         self._gauges: dict[str, set[Labels]] = {}
 
     def __call__(self, families: Sequence[MetricFamily]) -> None:
-        """Hand over."""
+        """Export the values."""
         for family in families:
             made = self._made.get(family.metric.name)
             if made is None:

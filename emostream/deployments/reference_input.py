@@ -1,4 +1,4 @@
-"""One input of which the answer is known: whether the models of a process still compute."""
+"""Health checks of models by inputs with known results."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from emostream.pipeline.build import Models
 from emostream.vision.classify.classifier import EmotionClassifier
 from emostream.vision.models.manifest import ModelManifest
 
-_MAX_DIFFERENCE = 0.05  # the same engine gives the same; other batches differ in the last digits
+_MAX_DIFFERENCE = 0.05  # an engine's results differ only in the last digits, in batches of other sizes
 _SIDE_PIXELS = 128
 
 
 def reference_crops(manifest: ModelManifest) -> npt.NDArray[np.uint8]:
-    """One crop, from black to white."""
+    """One crop with a gradient from black to white: uint8, 1×S×S."""
     size = manifest.input_size_pixels
     return np.linspace(0, 255, size * size).astype(np.uint8).reshape(1, size, size)
 
 
 def reference_picture() -> npt.NDArray[np.uint8]:
-    """A gray picture with nobody in it."""
+    """A gray picture without a face: uint8, H×W."""
     return np.full((_SIDE_PIXELS, _SIDE_PIXELS), 128, np.uint8)
 
 
 class ReferenceAnswer:
-    """What a classifier answered at its start; compared with what it answers later.
+    """Compares a classifier's results with those at its start.
 
     Args:
         classifier: of this process.
 
     Raises:
-        InferenceError: it cannot compute.
+        InferenceError: it could not be run.
     """
 
     def __init__(self, classifier: EmotionClassifier) -> None:
@@ -43,24 +43,24 @@ class ReferenceAnswer:
         self._expected = np.array(classifier.classify(self._crops))
 
     def check(self) -> None:
-        """Compute it again; blocks for one batch.
+        """Classify the reference crop again; blocks for one batch.
 
         Raises:
-            InferenceError: it cannot, or the answer is another one.
+            InferenceError: the model could not be run, or the result has changed.
         """
         difference = float(np.abs(self._classifier.classify(self._crops) - self._expected).max())
         if not difference <= _MAX_DIFFERENCE:
             raise InferenceError(
-                f"the engine answers otherwise than at its start: a probability differs by {difference:.3f}, at most "
-                f"{_MAX_DIFFERENCE} is expected"
+                f"the engine's results have changed since its start: a probability differs by {difference:.3f}, "
+                f"allowed are {_MAX_DIFFERENCE}"
             )
 
 
 async def check_models(models: Models) -> None:
-    """Compute one input with each model of a worker. What computes elsewhere and is away has a health of its own.
+    """Run each model of a worker on a reference input. Models of other deployments have health checks of their own.
 
     Raises:
-        InferenceError: a model of this process cannot compute.
+        InferenceError: a model of this process could not be run.
     """
     try:
         await asyncio.to_thread(models.detector.detect, reference_picture())

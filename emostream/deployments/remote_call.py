@@ -1,4 +1,4 @@
-"""A call to another deployment that outlives the replica it was made to."""
+"""Calls to other deployments that are retried when their replica ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ray.serve.exceptions import RayServeException
 from emostream.errors import ModelError
 
 MAX_RETRY_SECONDS = 30.0
-"""A replica that was killed is back within about 10 s."""
+"""A killed replica is replaced within about 10 s."""
 
 _RETRY_PAUSE_SECONDS = 0.2
 _MAX_FAILURES = 3
@@ -26,17 +26,17 @@ async def answer_of(
     unavailable: type[ModelError],
     max_retry_seconds: float = MAX_RETRY_SECONDS,
 ) -> Any:
-    """What a call answers, made again where its replica went away meanwhile: Serve starts another one.
+    """Await a call; repeat it when its replica ended meanwhile, since Serve starts another one.
 
     Args:
-        call: makes it, once each time.
-        what: is called, for the messages.
-        unavailable: raised when nobody answers in time.
-        max_retry_seconds: how long to wait for an answer.
+        call: starts the call; called once per attempt.
+        what: name of the callee, for messages.
+        unavailable: the exception to raise.
+        max_retry_seconds: limit of the total time.
 
     Raises:
-        ModelError: of the kind `unavailable`. Also when the model failed, several times: that is no fault of the worker
-            that asks, and Serve replaces a replica that cannot compute.
+        ModelError: of type `unavailable`, when there was no result in time, or the model failed repeatedly: the worker
+            is not at fault then, and Serve replaces a replica whose model fails.
     """
     deadline = time.monotonic() + max_retry_seconds
     num_failures = 0

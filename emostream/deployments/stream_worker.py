@@ -24,7 +24,7 @@ from emostream.vision.classify.classifier import SharedClassifier
 from emostream.vision.classify.engines import model_path
 from emostream.vision.models.manifest import load_manifest
 
-# Of a worker whose searches are made elsewhere: its threads mostly wait for answers.
+# Threads of a worker with a shared detector; they mostly wait for results.
 _NUM_WAITING_THREADS = 16
 
 
@@ -34,7 +34,7 @@ def _load_models(
     detection: DeploymentHandle[Any] | None,
     loop: asyncio.AbstractEventLoop,
 ) -> Models:
-    """The models of this process; of a classifier that computes elsewhere only the description."""
+    """Load the models of this process; of a shared classifier only the manifest."""
     tune_process()
     classifier: SharedClassifier
     if classification is None:
@@ -51,13 +51,13 @@ def _load_models(
     name="StreamWorkers",
     ray_actor_options={"num_cpus": 0},
     max_ongoing_requests=10,
-    graceful_shutdown_wait_loop_s=0.1,  # nobody calls it, so there is nothing to wait for
+    graceful_shutdown_wait_loop_s=0.1,  # it receives no requests, so there is nothing to wait for
     graceful_shutdown_timeout_s=15,  # longer than service.drain_seconds
     health_check_period_s=2,
     health_check_timeout_s=10,
 )
 class StreamWorkers:
-    """Each replica runs one `service/worker/worker.py`. Nobody calls it: it finds its work in the registry."""
+    """Each replica runs one `service/worker/worker.py`. It receives no requests; its streams are in the registry."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,
@@ -86,7 +86,7 @@ class StreamWorkers:
         )
 
     async def check_health(self) -> None:
-        """Called by Serve; a worker that makes no progress, or whose models fail, is replaced."""
+        """Called by Serve. A worker that makes no progress, or whose models fail, is replaced."""
         self._worker.check()
         if self._worker.is_suspect:
             await check_models(self._models)
@@ -97,5 +97,5 @@ class StreamWorkers:
         return {"num_wanted": float(load.num_wanted), "is_overloaded": float(load.is_overloaded)}
 
     async def __del__(self) -> None:
-        """Called by Serve before the replica ends: hand the streams over."""
+        """Called by Serve before the replica ends; releases the streams."""
         await self._stack.aclose()

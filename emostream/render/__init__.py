@@ -1,1 +1,1 @@
-"""Pictures for people: boxes, ids and emotions drawn over frames, and videos of them."""
+"""Draws boxes, track ids and emotions on frames; writes annotated pictures, videos and reports."""

@@ -1,4 +1,4 @@
-"""Which H.264 encoder writes videos: one of the machine's hardware where it works, else x264."""
+"""Chooses the H.264 encoder for videos: a hardware encoder where one works, otherwise x264."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from av.video.codeccontext import VideoCodecContext
 from emostream.errors import ConfigError
 
 TIME_BASE = Fraction(1, 90_000)
-"""The clock of MPEG: fine enough for any frame rate, and known to every player."""
+"""MPEG's 90 kHz clock: exact enough for any frame rate, and supported by every player."""
 
 SOFTWARE = "libx264"
-# Those that take pictures from memory, each told how good pictures must be rather than how many bits they may take.
+# Encoders that accept pictures in host memory, with options for constant quality rather than constant bit rate.
 _OPTIONS: dict[str, dict[str, str]] = {
     "h264_nvenc": {"preset": "p4", "rc": "vbr", "cq": "21", "b:v": "0"},
     "h264_qsv": {"global_quality": "21"},
@@ -25,17 +25,17 @@ _OPTIONS: dict[str, dict[str, str]] = {
     SOFTWARE: {"crf": "20", "preset": "veryfast"},
 }
 ENCODERS = ("auto", *_OPTIONS)
-"""What a user may ask for."""
+"""The names that a user may select."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """An encoder that was opened for this size, so it works.
+    """An encoder that was opened successfully for the size of the video.
 
     Attributes:
         name: FFmpeg's name.
         options: FFmpeg's options for it.
-        is_fallback: whether another one was asked for by name and does not work here.
+        is_fallback: whether the requested encoder does not work here.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Encoder:
 
 
 def check_encoder(name: str) -> None:
-    """Raises `ConfigError` where it is none that can be asked for."""
+    """Raise `ConfigError` when the name cannot be selected."""
     if name not in ENCODERS:
-        raise ConfigError(f"there is no encoder {name!r}; choose one of {', '.join(ENCODERS)}")
+        raise ConfigError(f"unknown encoder {name!r}; choose one of {', '.join(ENCODERS)}")
 
 
 def choose_encoder(wanted: str, *, width: int, height: int) -> Encoder:
-    """The encoder asked for, or x264 where it does not work; `auto` takes the first hardware that does."""
+    """The requested encoder, or x264 where it does not work; `auto` tries hardware encoders first."""
     for name in _OPTIONS if wanted == "auto" else (wanted,):
         if name == SOFTWARE or _works(name, width=width, height=height):
             return Encoder(name, _OPTIONS[name])
@@ -60,10 +60,10 @@ def choose_encoder(wanted: str, *, width: int, height: int) -> Encoder:
 def _works(name: str, *, width: int, height: int) -> bool:
     try:
         codec = Codec(name, "w")
-    except ValueError:  # this build of FFmpeg has it not
+    except ValueError:  # this build of FFmpeg does not have it
         return False
     context = CodecContext.create(codec)
-    assert isinstance(context, VideoCodecContext)  # noqa: S101  # for the type checker: all of these are of videos
+    assert isinstance(context, VideoCodecContext)  # noqa: S101  # for the type checker
     context.width, context.height, context.pix_fmt = width, height, "yuv420p"
     context.time_base, context.framerate = TIME_BASE, Fraction(25)
     context.options = dict(_OPTIONS[name])

@@ -1,4 +1,4 @@
-"""Draws a picture and the explanations of its faces on one sheet."""
+"""Draws a picture and the explanations of its faces."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _MAX_BARS = 10
 
 
 def draw_explanations(rgb: Rgb, explanations: Sequence[Explanation], *, faces: Sequence[Face], model: str) -> Rgb:
-    """The picture with its faces numbered, then a row for each explanation: crop, map, probabilities, parts of it.
+    """Draw the picture with numbered faces, then a row per explanation: crop, map, probabilities, regions.
 
     Args:
-        rgb: uint8, H×W×3, RGB; not written into.
+        rgb: uint8, H×W×3, RGB; not modified.
         explanations: of some of the faces.
-        faces: all that were found, each with its number as track id.
+        faces: all faces found, numbered by track id.
         model: name and version, for the last line.
 
     Returns:
-        A new picture, uint8, RGB, as wide for every picture.
+        A new picture, uint8, H'×1040×3, RGB.
     """
     rows = [_draw_row(explanation) for explanation in explanations]
     return np.concatenate([_draw_picture(rgb, explanations, faces=faces), *rows, _draw_footer(model)])
@@ -71,13 +71,13 @@ def _draw_picture(rgb: Rgb, explanations: Sequence[Explanation], *, faces: Seque
 
 
 def _draw_box(picture: Rgb, face: Face, *, scale: float, colour: Colour) -> None:
-    """The box in its colour between dark lines, and the face's number at its corner."""
+    """The box in its colour with dark outlines, and the face's number at its corner."""
     x0, y0, x1, y1 = (round(value * scale) for value in face.box_xyxy)
     cv2.rectangle(picture, (x0, y0), (x1, y1), _INK, 4, cv2.LINE_AA)
     cv2.rectangle(picture, (x0, y0), (x1, y1), colour, 2, cv2.LINE_AA)
     text = str(face.track_id)
     width, height = 12 + 9 * len(text), 22
-    # Inside the picture, so that the number of a face at its border can be read, too.
+    # Inside the picture, so that the number of a face at its border is readable.
     left, bottom = max(min(x0, picture.shape[1] - width), 0), max(y0, height)
     cv2.rectangle(picture, (left, bottom - height), (left + width, bottom), colour, cv2.FILLED)
     _write(picture, text, left=left + 6, bottom=bottom - 6, height=11)
@@ -96,10 +96,10 @@ def _draw_row(explanation: Explanation) -> Rgb:
     top = 50
     crop = cv2.resize(explanation.crop, (_CROP, _CROP), interpolation=cv2.INTER_CUBIC)
     _paste(sheet, np.repeat(crop[:, :, None], 3, axis=2), left=_MARGIN, top=top)
-    _caption(sheet, "what the model saw", left=_MARGIN, top=top)
+    _caption(sheet, "model input", left=_MARGIN, top=top)
     left = _MARGIN + _CROP + _COLUMN_GAP
     _paste(sheet, draw_heat_map(explanation.crop, explanation.saliency, size=_CROP), left=left, top=top)
-    caption = fitted_text(f"what speaks for {explanation.emotion}", width=_CROP - 60, height=9)
+    caption = fitted_text(f"evidence for {explanation.emotion}", width=_CROP - 60, height=9)
     _caption(sheet, caption, left=left, top=top)
     _paste(sheet, draw_scale(width=54, height=9), left=left + _CROP - 54, top=top + _CROP + 10)
     left += _CROP + _COLUMN_GAP
@@ -109,7 +109,7 @@ def _draw_row(explanation: Explanation) -> Rgb:
 
 
 def _draw_bars(sheet: Rgb, explanation: Explanation, *, left: int, top: int) -> None:
-    """One bar per emotion, in the order of the model's labels; of many the most probable ones."""
+    """One bar per emotion in the order of the model's labels; the most probable ones of many."""
     labels, full = 76, 104
     for row, (emotion, probability) in enumerate(explanation.scores.strongest(_MAX_BARS).items()):
         bottom = top + _LINE * row + 16
@@ -123,7 +123,7 @@ def _draw_bars(sheet: Rgb, explanation: Explanation, *, left: int, top: int) -> 
 
 
 def _draw_regions(sheet: Rgb, explanation: Explanation, *, left: int, top: int) -> None:
-    """The parts of the face with most evidence for their size, and what happens without each."""
+    """The regions with most evidence for their size, and the probability when each is hidden."""
     _write(sheet, "evidence", left=left + 92, bottom=top + 14, height=9, colour=_DIM)
     without = fitted_text(f"{explanation.emotion} without it", width=_WIDTH - _MARGIN - left - 158, height=9)
     _write(sheet, without, left=left + 158, bottom=top + 14, height=9, colour=_DIM)
@@ -134,11 +134,11 @@ def _draw_regions(sheet: Rgb, explanation: Explanation, *, left: int, top: int) 
         _write(sheet, f"{region.probability_hidden:.0%}", left=left + 158, bottom=bottom, height=10)
     check = explanation.check
     bottom = top + _LINE * (_NUM_REGIONS_SHOWN + 1) + 24
-    verdict = "map checked: better than chance" if check.is_passed else "map no better than chance"
+    verdict = "map checked: better than random" if check.is_passed else "map no better than random"
     _write(sheet, verdict, left=left, bottom=bottom, height=10, colour=_INK if check.is_passed else (170, 60, 0))
     figures = (
-        f"deletion {check.deletion:.2f}, by chance {check.random_deletion:.2f}",
-        f"insertion {check.insertion:.2f}, by chance {check.random_insertion:.2f}",
+        f"deletion {check.deletion:.2f}, random {check.random_deletion:.2f}",
+        f"insertion {check.insertion:.2f}, random {check.random_insertion:.2f}",
     )
     for row, text in enumerate(figures, start=1):
         _write(sheet, text, left=left, bottom=bottom + 19 * row, height=9, colour=_DIM)
@@ -147,7 +147,7 @@ def _draw_regions(sheet: Rgb, explanation: Explanation, *, left: int, top: int) 
 def _draw_footer(model: str) -> Rgb:
     sheet = _sheet(44)
     cv2.line(sheet, (_MARGIN, 0), (_WIDTH - _MARGIN, 0), _FAINT, 1)
-    text = f"{model}: how people would call the expression, not what anyone feels"
+    text = f"{model}: estimates how people would label the expression, not what the person feels"
     _write(sheet, text, left=_MARGIN, bottom=26, height=9, colour=_DIM)
     return sheet
 

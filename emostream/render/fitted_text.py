@@ -1,4 +1,4 @@
-"""Text that must not run over what stands beside it."""
+"""Measures text, and shortens it to a given width."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def text_width(text: str, *, height: float) -> int:
-    """Pixels across of text whose capitals are so many pixels high."""
+    """Width in pixels of a text whose capitals are `height` pixels high."""
     (_, unscaled_height), _ = cv2.getTextSize("#0", _FONT, 1.0, 1)
     (width, _), _ = cv2.getTextSize(text, _FONT, height / unscaled_height, 1)
     return int(width)
 
 
 def fitted_text(text: str, *, width: float, height: float) -> str:
-    """As much of a text as fits, with an ellipsis where something is left out; the ellipsis at least.
+    """Shorten a text to a width, with an ellipsis where characters are left out; at least the ellipsis remains.
 
     >>> fitted_text("happy", width=80, height=10)
     'happy'

@@ -1,4 +1,4 @@
-"""Draws a saliency map over the gray picture that it belongs to."""
+"""Draws a saliency map over its gray picture."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy.typing as npt
 Gray = npt.NDArray[np.uint8]
 Rgb = npt.NDArray[np.uint8]
 
-# Viridis: evenly light and readable with every common kind of colour blindness. Its dark end is left to the picture.
+# Viridis: perceptually uniform and readable with every common kind of colour blindness. Low values are transparent.
 _COLOURS = cv2.COLORMAP_VIRIDIS
 _MAX_SHARE = 0.72
-_SMALLEST = 1e-12  # a map without anything above 0 stays invisible
+_SMALLEST = 1e-12  # a map without positive values stays invisible
 
 
 def draw_heat_map(gray: Gray, values: npt.NDArray[np.floating], *, size: int) -> Rgb:
-    """Colours where a map is strong, the plain picture where it is not.
+    """Draw a map over its picture, more opaque where its values are higher.
 
     Args:
         gray: uint8, S×S.
-        values: S×S; only what is above 0 is drawn, and the largest value is the brightest.
-        size: side of the result.
+        values: S×S; only positive values are drawn, relative to the largest one.
+        size: side of the result in pixels.
 
     Returns:
         uint8, size×size×3, RGB.
@@ -33,7 +33,7 @@ def draw_heat_map(gray: Gray, values: npt.NDArray[np.floating], *, size: int) ->
 
 
 def draw_scale(*, width: int, height: int, level: int = 128) -> Rgb:
-    """The legend of such a map: from nothing to the strongest, over gray of one level; uint8, height×width×3, RGB."""
+    """The legend of a heat map, from zero to the largest value, over gray: uint8, height×width×3, RGB."""
     strength = np.tile(np.linspace(0, 1, width, dtype=np.float32), (height, 1))
     return _blend(np.full((height, width, 3), level, dtype=np.uint8), strength)
 

@@ -1,7 +1,7 @@
-"""HTML pages by Jinja2. Nothing in a page is fetched from anywhere, and nothing in it runs.
+"""Renders HTML pages with Jinja2. Pages load nothing and contain no scripts.
 
-Jinja2 escapes every value. The content policy in the page allows inline pictures and its own style sheet, and no
-script, so even a name that slipped through unescaped could do nothing.
+Jinja2 escapes every value. The page's content security policy allows only inline pictures and its own style sheet, and
+no scripts, so that even an unescaped value could not run anything.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def render_page(package: str, template: str, /, **values: object) -> str:
         package: import path of the package whose folder `templates` holds the template and its `style.css`. The
             template extends `page.html` and finds `macros.html`, both of `emostream/render/templates`.
         template: file name of the template.
-        values: what the template shows. Strings are escaped; their control characters and undecodable bytes become �.
+        values: values for the template. Strings are escaped; control characters and undecodable bytes become �.
 
     Raises:
-        jinja2.UndefinedError: the template asks for a value that was not given.
+        jinja2.UndefinedError: the template uses a value that was not given.
     """
     environment = _environment(package)
     # The hash must be that of the exact text between <style> and </style>.
@@ -56,11 +56,11 @@ def _environment(package: str) -> Environment:
 
 
 def _without_control_characters(value: Any) -> Any:
-    """What Jinja2 applies to each value before it is escaped. Markup is already safe and is made of several values."""
+    """Applied by Jinja2 to each value before it is escaped. Markup is already safe."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def data_url(picture: bytes) -> str:
-    """A PNG or JPEG file as a URL that holds the whole file."""
+    """A PNG or JPEG file as a data URL."""
     kind = "jpeg" if picture.startswith(b"\xff\xd8") else "png"
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""Draws the boxes, track numbers, emotions and probabilities of an event on its picture."""
+"""Draws an event on its frame: boxes, track numbers, emotions and probabilities."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Picture = npt.NDArray[np.uint8]
 _DIM: Rgb = (170, 170, 170)
 _TIME_BACKGROUND: Rgb = (235, 235, 235)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_MAX_PANELS = 40  # in a crowd nobody can read more, and each is placed beside all others
-_MAX_BARS = 10  # of a model with many classes those that matter
-_NAME_IN_LABEL = 12.0  # so much wide is the name over a face at most, in heights of its text
-_PANEL_DARKNESS = 0.7  # what is behind the bars shows through a little
+_MAX_PANELS = 40  # in a crowd more are unreadable, and each one is placed beside all others
+_MAX_BARS = 10  # the most probable ones, of a model with many classes
+_NAME_IN_LABEL = 12.0  # largest width of the name over a face, in text heights
+_PANEL_DARKNESS = 0.7  # the picture shows through the background of the bars
 
 # Of the height of the text.
 _NAME_WIDTH, _BAR_WIDTH = 5.4, 3.6
@@ -29,7 +29,7 @@ _NAMED_ROW, _PLAIN_ROW = 1.15, 0.55
 
 
 class _Area(NamedTuple):
-    """Pixels, x1 and y1 outside."""
+    """A rectangle in pixels; x1 and y1 are exclusive."""
 
     x0: int
     y0: int
@@ -37,7 +37,7 @@ class _Area(NamedTuple):
     y1: int
 
     def covers(self, other: _Area) -> int:
-        """Pixels that both have."""
+        """Number of pixels in both."""
         across = min(self.x1, other.x1) - max(self.x0, other.x0)
         down = min(self.y1, other.y1) - max(self.y0, other.y0)
         return max(across, 0) * max(down, 0)
@@ -46,19 +46,19 @@ class _Area(NamedTuple):
 def draw_event(rgb: Picture, event: EmotionEvent, *, has_time: bool = True) -> Picture:
     """Draw an event on its frame.
 
-    Beside each face is a bar for each emotion (of many the most probable ones), with its name where the name hides
-    nothing of another face. Long names are cut.
+    Beside each face is a bar per emotion (the most probable ones of many), with names where these cover no other face.
+    Long names are shortened.
 
     Args:
-        rgb: uint8, H×W×3, RGB; not written into.
+        rgb: uint8, H×W×3, RGB; not modified.
         event: the event of this frame.
-        has_time: write its time in the source into a corner.
+        has_time: draw the frame's time in the source in a corner.
 
     Returns:
         A new picture of the same size.
     """
     picture = np.ascontiguousarray(rgb).copy()
-    # Readable on a small clip, not huge on a large one.
+    # Readable on a small clip, not too large on a large one.
     text_height = max(10, round(min(picture.shape[:2]) / 32))
     boxes = [_area_of(face) for face in event.faces]
     taken = list(boxes)
@@ -78,7 +78,7 @@ def _area_of(face: FaceEmotion) -> _Area:
 def _draw_face(picture: Picture, face: FaceEmotion, *, box: _Area, text_height: int) -> None:
     colour = colour_of(face.dominant)
     thickness = max(1, text_height // 6)
-    # A dark line around the coloured one: seen before any background.
+    # A dark outline around the coloured line, visible on any background.
     cv2.rectangle(picture, box[:2], box[2:], DARK_INK, thickness + 2)
     cv2.rectangle(picture, box[:2], box[2:], colour, thickness)
     share = "" if face.dominant == UNKNOWN else f" {face.confidence:.0%}"
@@ -88,7 +88,7 @@ def _draw_face(picture: Picture, face: FaceEmotion, *, box: _Area, text_height: 
 
 
 def _draw_bars(picture: Picture, face: FaceEmotion, *, box: _Area, taken: Sequence[_Area], text_height: int) -> _Area:
-    """One bar per emotion, in the order of the model's labels, as long as its smoothed probability; where they are."""
+    """Draw a bar per emotion for its smoothed probability, in the order of the labels. Returns their area."""
     shown = face.smoothed.strongest(_MAX_BARS)
     area, has_names = _place_of_bars(picture, box, len(shown), taken=taken, text_height=text_height)
     part = picture[max(area.y0, 0) : max(area.y1, 0), max(area.x0, 0) : max(area.x1, 0)]
@@ -117,7 +117,7 @@ def _draw_bars(picture: Picture, face: FaceEmotion, *, box: _Area, taken: Sequen
 def _place_of_bars(
     picture: Picture, box: _Area, num_rows: int, *, taken: Sequence[_Area], text_height: int
 ) -> tuple[_Area, bool]:
-    """Where the bars of a face go, and whether there is room for names: beside it, below or above it."""
+    """The area of a face's bars (beside, below or above it), and whether it has space for names."""
     for has_names in (True, False):
         width = round(((_NAME_WIDTH if has_names else 0) + _BAR_WIDTH + 0.5) * text_height)
         height = round((_NAMED_ROW if has_names else _PLAIN_ROW) * text_height) * num_rows + text_height // 2
@@ -135,7 +135,7 @@ def _place_of_bars(
             area = _Area(left, top, left + width, top + height)
             if _is_inside(area, picture) and not any(area.covers(other) for other in taken):
                 return area, has_names
-    # Over its own face rather than over another one or outside the picture.
+    # Over its own face, rather than over another one or outside the picture.
     left = max(min(box.x0, picture.shape[1] - width), 0)
     top = max(min(box.y1 - height, picture.shape[0] - height), 0)
     return _Area(left, top, left + width, top + height), False
@@ -149,10 +149,10 @@ def _is_inside(area: _Area, picture: Picture) -> bool:
 def _draw_label(
     picture: Picture, text: str, *, left: int, bottom: int, height: int, background: Rgb = _TIME_BACKGROUND
 ) -> None:
-    """Text on a filled field: readable on any background."""
+    """Text on a filled rectangle, readable on any background."""
     width = text_width(text, height=height)
     margin = height // 2
-    # Kept inside the picture, so that the name of a face at its border can be read, too.
+    # Inside the picture, so that the name of a face at its border is readable.
     left = max(0, min(left, picture.shape[1] - width - 2 * margin))
     top = bottom - height - 2 * margin
     cv2.rectangle(picture, (left, top), (left + width + 2 * margin, bottom), background, cv2.FILLED)
@@ -160,7 +160,7 @@ def _draw_label(
 
 
 def _scale_of(height: float) -> float:
-    """The scale at which capitals are so many pixels high."""
+    """The font scale at which capitals are `height` pixels high."""
     (_, unscaled_height), _ = cv2.getTextSize("#0", _FONT, 1.0, 1)
     return height / unscaled_height
 

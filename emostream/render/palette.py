@@ -1,7 +1,7 @@
-"""The colours that stand for emotions, wherever something is drawn: videos, pictures, reports, tables, web pages.
+"""The colours of emotions in videos, pictures, reports, tables and web pages.
 
-Okabe & Ito's palette (*Color Universal Design*, 2008), which stays distinguishable with every common kind of colour
-blindness. Colour never stands alone: the name is written beside it.
+Okabe & Ito's palette (*Color Universal Design*, 2008) is distinguishable with every common kind of colour blindness.
+The name of the emotion is always shown as well.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EMOTION_COLOURS: dict[str, Rgb] = {
     "neutral": (220, 220, 220),
 }
 OTHER_COLOUR: Rgb = (86, 180, 233)
-"""Of all classes that a foreign model may add, and of `unknown`."""
+"""Colour of additional classes of custom models, and of `unknown`."""
 
 
 def colour_of(emotion: str) -> Rgb:
@@ -31,7 +31,7 @@ def colour_of(emotion: str) -> Rgb:
 
 
 def hex_of(colour: Rgb) -> str:
-    """A colour as web pages write it.
+    """A colour in CSS notation.
 
     >>> hex_of(colour_of("sad"))
     '#0072b2'
@@ -44,7 +44,7 @@ LIGHT_INK: Rgb = (250, 250, 250)
 
 
 def ink_on(colour: Rgb) -> Rgb:
-    """Dark or light, whichever is read better on a colour: the greater contrast (WCAG 2.2, at least 4.5 on all above).
+    """The text colour, dark or light, with the greater contrast on a colour (WCAG 2.2; at least 4.5 on all above).
 
     >>> ink_on(colour_of("happy")) == DARK_INK, ink_on(colour_of("sad")) == LIGHT_INK
     (True, True)

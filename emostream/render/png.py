@@ -1,4 +1,4 @@
-"""A picture as a PNG file, complete or not at all."""
+"""Writes pictures as PNG files, atomically."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from emostream.files import write_whole
 
 
 def png_bytes(rgb: npt.NDArray[np.uint8]) -> bytes:
-    """A picture (uint8, H×W gray or H×W×3 RGB) as PNG."""
+    """Encode a picture (uint8, H×W gray or H×W×3 RGB) as PNG."""
     picture = rgb if rgb.ndim == 2 else cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".png", picture)[1].tobytes()
 
 
 def write_png(rgb: npt.NDArray[np.uint8], path: Path) -> None:
-    """Write a picture (uint8, H×W×3, RGB), whole or not at all.
+    """Write a picture (uint8, H×W×3, RGB) atomically.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -27,4 +27,4 @@ def write_png(rgb: npt.NDArray[np.uint8], path: Path) -> None:
     try:
         write_whole(path, png_bytes(rgb))
     except OSError as exc:
-        raise ConfigError(f"cannot write picture {path}: {exc.strerror}; give a file in a writable folder") from exc
+        raise ConfigError(f"cannot write picture {path}: {exc.strerror}; choose a file in a writable folder") from exc

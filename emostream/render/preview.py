@@ -1,4 +1,4 @@
-"""Small JPEG previews of a stream, with its faces drawn in."""
+"""Makes small JPEG previews of a stream with its faces, and blurs faces."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Rgb = npt.NDArray[np.uint8]
 
 _MAX_SIDE = 640
 _JPEG_QUALITY = 75
-_NUM_CELLS = 6  # across a face; eyes and mouth run into each other
-_BLUR_MARGIN = 0.25  # of the box, on each side: hair and chin tell who it is as well
+_NUM_CELLS = 6  # across a face; eyes and mouth can no longer be told apart
+_BLUR_MARGIN = 0.25  # of the box, on each side: hair and chin identify a person as well
 
 
 def preview_jpeg(
@@ -29,14 +29,14 @@ def preview_jpeg(
     covered: Sequence[BoxXyxy] = (),
     max_side: int = _MAX_SIDE,
 ) -> bytes:
-    """A JPEG no longer than `max_side` pixels on either side.
+    """A preview of a frame as JPEG.
 
     Args:
-        rgb: uint8, H×W×3, RGB; not written into.
+        rgb: uint8, H×W×3, RGB; not modified.
         event: of this frame.
         has_boxes: draw boxes, track ids and emotions.
-        covered: what to make unrecognisable, in pixels of `rgb`; see `blur_boxes`.
-        max_side: pixels.
+        covered: boxes to blur, in pixels of `rgb`; see `blur_boxes`.
+        max_side: longest side of the result in pixels.
     """
     picture, event, scale = _fitted(rgb, event, max_side=max_side)
     if covered:
@@ -48,9 +48,9 @@ def preview_jpeg(
 
 
 def blur_boxes(rgb: Rgb, boxes: Sequence[BoxXyxy]) -> Rgb:
-    """A copy in which each box, and a margin around it, is a few cells of one colour.
+    """Pixelate boxes and a margin around each. Returns a new picture.
 
-    A box over the border has as large cells as one inside: half a face shows half as many.
+    Boxes that extend beyond the border have cells of the same size: half a face shows half as many.
     """
     picture = np.ascontiguousarray(rgb).copy()
     height, width = picture.shape[:2]
@@ -70,18 +70,18 @@ def blur_boxes(rgb: Rgb, boxes: Sequence[BoxXyxy]) -> Rgb:
 
 
 def _num_cells(pixels: int, *, full: float) -> int:
-    """How many cells the visible part of a box has along one side."""
+    """Number of cells of the visible part of a box along one side."""
     return min(max(round(_NUM_CELLS * pixels / full), 1), _NUM_CELLS)
 
 
 def whole_picture(picture: Rgb) -> BoxXyxy:
-    """The box that covers all of it: for a picture in which nobody has looked for faces."""
+    """The box of the whole picture, to blur a picture in which faces were not searched."""
     height, width = picture.shape[:2]
     return (0.0, 0.0, float(width), float(height))
 
 
 def _fitted(rgb: Rgb, event: EmotionEvent, *, max_side: int) -> tuple[Rgb, EmotionEvent, float]:
-    """Picture and event, both smaller where the picture is too large, and how much smaller."""
+    """Picture and event, scaled down where the picture is too large, and the scale."""
     height, width = rgb.shape[:2]
     scale = max_side / max(width, height)
     if scale >= 1:

@@ -1,4 +1,4 @@
-"""The sound of an annotated video: packets as they are where the container takes them, else encoded anew."""
+"""The sound of an annotated video: copied where the container supports the codec, otherwise re-encoded."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from av.audio.frame import AudioFrame
 from av.codec import Codec
 from av.container import OutputContainer
 
-_ENCODED_AS = "aac"  # every container and player takes it
+_ENCODED_AS = "aac"  # supported by every container and player
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 _COMMON_RATE = 48_000
-# What players expect in these containers; FFmpeg would write more than they read. Matroska takes what FFmpeg can write.
+# Codecs that players support in these containers; FFmpeg would write more. Matroska takes whatever FFmpeg can write.
 _COPIED = {
     "mp4": frozenset({"aac", "mp3", "opus", "ac3", "eac3", "alac", "flac"}),
     "mov": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le"}),
@@ -22,7 +22,7 @@ _COPIED = {
 
 
 class Sound(Protocol):
-    """Where the sound comes from, on the time line of the pictures."""
+    """A sound stream on the time line of the pictures."""
 
     @property
     def stream(self) -> Any:
@@ -30,27 +30,32 @@ class Sound(Protocol):
         ...
 
     def packets_until(self, seconds: float) -> Iterator[Any]:
-        """The packets (PyAV's) that begin before this time and were not given yet."""
+        """The packets (PyAV's) that start before this time and were not returned yet."""
         ...
 
 
 class SoundTrack(Protocol):
-    """Sound on its way into a container; made before the container's first packet is written."""
+    """Writes sound to a container; created before the container's first packet is written."""
 
     description: str
-    """What is done with the sound, for people."""
+    """How the sound is written, as text for the user."""
 
     def write_until(self, seconds: float) -> None:
         """Write the sound up to this time."""
         ...
 
     def finish(self) -> None:
-        """Write what is left in the encoder."""
+        """Flush the encoder."""
         ...
 
 
 def open_sound_track(container: OutputContainer, *, container_format: str, sound: Sound) -> SoundTrack:
-    """The way of this sound into this container (`container_format` is FFmpeg's name of it).
+    """Copy the sound if the container supports its codec, otherwise encode it.
+
+    Args:
+        container: the open output container.
+        container_format: FFmpeg's name of its format.
+        sound: the sound to write; not closed here.
 
     Raises:
         ValueError: the sound can neither be copied nor encoded.
@@ -62,7 +67,7 @@ def open_sound_track(container: OutputContainer, *, container_format: str, sound
 
 
 class _CopiedSound:
-    """Packets as they are; those before time 0 only into containers that would not move the pictures for them."""
+    """Copies packets; those before time 0 only where the container would not shift the pictures for them."""
 
     def __init__(self, container: OutputContainer, sound: Sound, *, codec: str, takes_negative_times: bool) -> None:
         self.description = f"copied ({codec})"
@@ -78,31 +83,31 @@ class _CopiedSound:
             if packet.pts < 0 and not self._takes_negative_times:
                 continue
             if self._last_dts is not None and packet.dts <= self._last_dts:
-                continue  # time runs backwards in the source: no container takes that
+                continue  # time went back in the source, which no container allows
             self._last_dts = packet.dts
             packet.stream = self._stream
             self._container.mux(packet)
 
     def finish(self) -> None:
-        """Nothing is left."""
+        """Do nothing."""
 
 
 class _EncodedSound:
-    """Decoded, brought into the form that AAC takes, and encoded."""
+    """Decodes, resamples and encodes to AAC."""
 
     def __init__(self, container: OutputContainer, sound: Sound, *, codec: str) -> None:
-        self.description = f"encoded anew ({codec} → {_ENCODED_AS})"
+        self.description = f"re-encoded ({codec} → {_ENCODED_AS})"
         self._container = container
         self._sound = sound
         source = sound.stream.codec_context
-        # By number: containers like Matroska do not always name the layout of uncompressed sound.
+        # By number of channels: containers such as Matroska do not always store the layout of uncompressed sound.
         layout = _LAYOUTS.get(source.layout.nb_channels, "stereo")
         rates = Codec(_ENCODED_AS, "w").audio_rates or []
         rate = source.sample_rate if source.sample_rate in rates else _COMMON_RATE
         stream: Any = container.add_stream(_ENCODED_AS, rate=rate, layout=layout)
         self._stream = stream
         context = stream.codec_context
-        context.open()  # only then it says how many samples it takes at once
+        context.open()  # sets frame_size
         self._resampler = av.AudioResampler(
             format=context.format, layout=context.layout, rate=context.sample_rate, frame_size=context.frame_size
         )
@@ -113,13 +118,13 @@ class _EncodedSound:
             try:
                 frames = packet.decode()
             except av.error.InvalidDataError:
-                continue  # a damaged packet is a moment of silence
+                continue  # a damaged packet becomes silence
             for frame in frames:
                 if frame.time is not None and frame.time >= 0:
                     self._encode(frame)
 
     def finish(self) -> None:
-        """What the resampler and the encoder hold back."""
+        """Flush the resampler and the encoder."""
         self._encode(None)
         self._container.mux(self._stream.encode(None))
 

@@ -1,4 +1,4 @@
-"""Charts as SVG, without a plotting library: small, sharp on paper, and allowed by a strict content policy."""
+"""Draws charts as SVG without a plotting library: small, sharp in print, and allowed by a strict content policy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emostream.domain.redact import printable
 
 
 class Svg:
-    """A drawing that is filled element by element; the XML library escapes all text.
+    """A drawing to which elements are added; the XML library escapes all text.
 
     Args:
         width, height: of the view box, in its own units.
@@ -22,14 +22,14 @@ class Svg:
         self._root = Element("svg", {"viewBox": view_box, "role": "img", "aria-label": printable(title)})
 
     def add(self, tag: str, *, css: str, text: str = "", tip: str = "", **attributes: str | float) -> None:
-        """Draw an element on top of the others.
+        """Add an element on top of the others.
 
         Args:
             tag: name of the element.
-            css: its classes.
+            css: its CSS classes.
             text: its text.
-            tip: shown when it is pointed at.
-            attributes: others; `_` in a name stands for `-`, and numbers are rounded to 0.1.
+            tip: its tooltip.
+            attributes: further attributes; `_` in a name stands for `-`, and numbers are rounded to 0.1.
         """
         values = {name.replace("_", "-"): _value(value) for name, value in attributes.items()}
         element = SubElement(self._root, tag, {"class": css} | values)

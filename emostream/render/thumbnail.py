@@ -1,4 +1,4 @@
-"""A small JPEG of one face of a picture."""
+"""Makes a small JPEG of a face."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from emostream.domain.event import FaceEmotion
 from emostream.render.preview import blur_boxes, whole_picture
 
 _SIDE_PIXELS = 128
-_MARGIN = 0.35  # of the box, on each side: hair and chin belong to a face
+_MARGIN = 0.35  # of the box, on each side, to include hair and chin
 _JPEG_QUALITY = 82
 
 
 def face_jpeg(rgb: npt.NDArray[np.uint8], face: FaceEmotion, *, is_blurred: bool) -> bytes:
-    """A JPEG of one face with what is around it; square, but at the border of the picture.
+    """A JPEG of a face with its surroundings; square, except at the border of the picture.
 
     Args:
-        rgb: uint8, H×W×3, RGB; not written into.
-        face: the one to show.
-        is_blurred: make all of it a few cells: beside the face there may be another one that was not found.
+        rgb: uint8, H×W×3, RGB; not modified.
+        face: the face to show.
+        is_blurred: blur the whole thumbnail, because another, undetected face may be beside this one.
     """
     x0, y0, x1, y1 = face.face.box_xyxy
     reach = (0.5 + _MARGIN) * max(x1 - x0, y1 - y0)
@@ -37,6 +37,6 @@ def face_jpeg(rgb: npt.NDArray[np.uint8], face: FaceEmotion, *, is_blurred: bool
 
 
 def _span(centre: float, reach: float, *, limit: int) -> tuple[int, int]:
-    """Pixels around the centre, at least one, inside the picture."""
+    """A pixel span around the centre, at least one pixel, inside the picture."""
     start = min(max(round(centre - reach), 0), limit - 1)
     return start, max(min(round(centre + reach), limit), start + 1)

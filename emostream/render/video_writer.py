@@ -1,4 +1,4 @@
-"""Pictures and sound → an H.264 video file, through PyAV."""
+"""Writes pictures and sound to an H.264 video file, through PyAV."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from emostream.render.encoder import TIME_BASE, Encoder, check_encoder, choose_e
 from emostream.render.sound_track import Sound, SoundTrack, open_sound_track
 
 _FORMATS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov"}
-_MIN_STEP = {"matroska": 90}  # keeps milliseconds, and refuses two pictures in one
-_DEFAULT_LAST_SECONDS = 0.04  # how long a single picture is shown, for its sound
-# Players take what says nothing for BT.601, or for BT.709 from 720 lines on; so written, and said as well.
+_MIN_STEP = {"matroska": 90}  # Matroska has milliseconds, and rejects two pictures with the same time
+_DEFAULT_LAST_SECONDS = 0.04  # duration of a single picture, for its sound
+# Players assume BT.601 below 720 lines and BT.709 from there on; the file is written like that and says so.
 _MIN_HD_LINES = 720
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
-_BT709, _SMPTE170M = 1, 6  # FFmpeg's AVColorSpace, AVColorPrimaries and AVColorTransferCharacteristic agree in these
+_BT709, _SMPTE170M = 1, 6  # FFmpeg's AVColorSpace, AVColorPrimaries and AVColorTransferCharacteristic share these
 
 
 class VideoWriter:
-    """Writes RGB pictures with their times, and the sound that belongs to them, to an .mp4, .mkv or .mov file.
+    """Writes RGB pictures with their times, and optional sound, to an .mp4, .mkv or .mov file.
 
-    The file appears under its name only when it is complete; until then it is `<name>.part` beside it, and an error or
-    an interruption removes that.
+    The file gets its name only when it is complete. Until then it is `<name>.part`, which is removed after an error or
+    an interruption.
 
     Args:
-        path: the file to write; replaced when it exists.
-        declared_fps: hint for players; the times given to `write` decide.
+        path: output file; replaced when it exists.
+        declared_fps: hint for players; the times passed to `write` decide.
         encoder: FFmpeg's name of an H.264 encoder, or `auto` for hardware where it works.
 
     Raises:
-        ConfigError: the folder or the file cannot be written, the ending is not a video format, or there is no such
-            encoder.
+        ConfigError: the folder or the file cannot be written, the file name has no video extension, or the encoder is
+            unknown.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class VideoWriter:
             raise ConfigError(f"cannot write video {path}: expected a name ending in .mp4, .mkv or .mov")
         check_encoder(encoder)
         self.encoder: Encoder | None = None
-        """What writes the pictures; known from the first one on."""
+        """The encoder in use; known from the first picture on."""
         self.sound_description = ""
-        """What became of the sound; empty when there is none."""
+        """How the sound was written; empty without sound."""
         self._path = path
         self._partial = path.with_name(path.name + ".part")
         self._fps = _rate_from(declared_fps)
@@ -72,18 +72,18 @@ class VideoWriter:
         self._stream: av.VideoStream | None = None
         self._track: SoundTrack | None = None
         try:
-            self._partial.touch()  # PyAV opens the file at the first packet only: find out now
+            self._partial.touch()  # PyAV opens the file at the first packet only: report errors now
             self._container = av.open(str(self._partial), mode="w", format=container_format)
         except (av.error.FFmpegError, OSError) as exc:
-            raise ConfigError(f"cannot write video {path}: {exc.strerror}; give a file in a writable folder") from exc
+            raise ConfigError(f"cannot write video {path}: {exc.strerror}; choose a file in a writable folder") from exc
 
     def follow_source(self, *, declared_fps: float | None, pixel_aspect: Fraction, sound: Sound | None) -> None:
-        """What is known once a source is open; before the first `write`.
+        """Set properties that are known once the source is open; call before the first `write`.
 
         Args:
-            declared_fps: hint for players; None keeps the one given before.
+            declared_fps: hint for players; None keeps the constructor's.
             pixel_aspect: width of a pixel over its height.
-            sound: goes into the file as well; not closed here.
+            sound: sound to include; not closed here.
         """
         if declared_fps is not None:
             self._fps = _rate_from(declared_fps)
@@ -91,12 +91,12 @@ class VideoWriter:
         self._sound = sound
 
     def write(self, rgb: npt.NDArray[np.uint8], *, pts_seconds: float) -> None:
-        """Append a picture (uint8, H×W×3, RGB) shown from `pts_seconds` on; times must grow."""
+        """Append a picture (uint8, H×W×3, RGB) shown from `pts_seconds` on; times must increase."""
         picture = av.VideoFrame.from_ndarray(_even(rgb), format="rgb24")
         if self._stream is None:
             self._stream = self._add_stream(width=picture.width, height=picture.height)
             self._track = self._add_sound()
-        # The source may change its size in mid-stream; a video file cannot, so pictures are scaled to the first one's.
+        # The size of the source may change; a video file's cannot, so pictures are scaled to the size of the first.
         frame = self._reformatter.reformat(
             picture,
             width=self._stream.width,
@@ -161,7 +161,7 @@ class VideoWriter:
         return track
 
     def _write_sound(self, seconds: float, *, is_last: bool = False) -> None:
-        """Up to this time; sound that cannot be written ends, the pictures go on."""
+        """Write the sound up to this time. When that fails, the sound ends and the pictures continue."""
         if self._track is None:
             return
         try:
@@ -171,7 +171,7 @@ class VideoWriter:
         except (av.error.FFmpegError, ValueError) as exc:
             if isinstance(exc, OSError) and exc.errno in _DISK_ERRORS:
                 raise
-            self.sound_description += f", up to {seconds:.1f} s only: {exc}"
+            self.sound_description += f", only up to {seconds:.1f} s: {exc}"
             self._track = None
 
     def __enter__(self) -> Self:
@@ -180,7 +180,7 @@ class VideoWriter:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # Frames before a source error are worth keeping; a failed write is not a video.
+        # Keep the frames before a source error; discard the file when writing failed.
         if isinstance(exc, ConfigError):
             self._container.close()
             self._partial.unlink(missing_ok=True)
@@ -193,7 +193,7 @@ def _rate_from(fps: float) -> Fraction:
 
 
 def _even(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """4:2:0 needs even sides of at least 2: repeat the last row or column where one is missing."""
+    """4:2:0 needs even sides of at least 2: repeat the last row or column if necessary."""
     height, width = rgb.shape[:2]
     padding = ((0, height % 2), (0, width % 2), (0, 0))
     return np.ascontiguousarray(np.pad(rgb, padding, mode="edge") if height % 2 or width % 2 else rgb)

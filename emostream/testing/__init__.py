@@ -1,4 +1,4 @@
-"""Fakes and conformance suites for tests of plugins and of programs that use emostream."""
+"""Fakes and conformance checks for tests of plugins and of programs that use emostream."""
 
 from emostream.testing.detector_contract import check_detector
 from emostream.testing.engine_contract import check_engine

@@ -1,4 +1,4 @@
-"""What every detector must do, as a check that plugin authors run in their tests."""
+"""Conformance check for face detectors, for the tests of plugin authors."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from emostream.domain.frame import Luma
 from emostream.vision.detect.detector import FaceDetector
 from emostream.vision.engines.reference_inputs import reference_frame
 
-# Height×width of pictures that occur and must not break a detector.
+# Shapes (height, width) that occur and must not break a detector.
 _ODD_SHAPES = ((1, 1), (16, 16), (2, 3000), (3000, 2), (33, 31), (0, 10))
 
 
 def check_detector(detector: FaceDetector) -> None:
-    """Use a detector as the pipeline does.
+    """Check that a detector behaves as the pipeline requires.
 
-    Checks that: it has a name; faces of the golden frame are found, the best first, with five landmarks and a score in
-    0…1; a picture without a face, or of no size, gives none; pictures of any shape are searched; they may be read-only
-    or a view, and are not written to; calls from several threads do not disturb each other.
+    Checks that: it has a name; faces of the reference frame are found, best score first, with five landmarks and scores
+    in 0…1; a picture without a face, or of size 0, has none; pictures of any shape are searched; they may be read-only
+    or views, and are not modified; calls from several threads do not affect each other.
 
     Raises:
-        AssertionError: the detector breaks the contract.
+        AssertionError: a check failed.
     """
     _require(bool(detector.name), "a detector needs a name")
     frame = reference_frame()
     _check_faces(detector, frame)
     for shape in _ODD_SHAPES:
-        _require(detector.detect(np.full(shape, 90, np.uint8)) == [], f"a flat picture {shape} must give no face")
+        _require(detector.detect(np.full(shape, 90, np.uint8)) == [], f"a flat picture {shape} must have no faces")
     _check_input(detector, frame)
     frames = [np.roll(frame, 8 * shift, axis=1) for shift in range(8)]
     expected = [detector.detect(shifted) for shifted in frames]
     with ThreadPoolExecutor(4) as pool:
-        _require(list(pool.map(detector.detect, frames)) == expected, "calls from several threads disturb each other")
+        _require(list(pool.map(detector.detect, frames)) == expected, "calls from several threads affect each other")
 
 
 def _check_faces(detector: FaceDetector, frame: Luma) -> None:
     faces = detector.detect(frame)
-    _require(bool(np.array_equal(frame, reference_frame())), "the picture was written to")
-    _require(len(faces) > 0, "no face was found in the golden frame, which has several")
+    _require(bool(np.array_equal(frame, reference_frame())), "the picture was modified")
+    _require(len(faces) > 0, "no face was found in the reference frame, which has several")
     scores = [face.score for face in faces]
     _require(scores == sorted(scores, reverse=True), f"the best face must come first, got scores {scores}")
     _require(all(0 <= score <= 1 for score in scores), f"scores must be in 0…1, got {scores}")
@@ -48,7 +48,7 @@ def _check_faces(detector: FaceDetector, frame: Luma) -> None:
         x0, y0, x1, y1 = face.box_xyxy
         _require(x1 > 0 and y1 > 0 and x0 < width and y0 < height, f"box {face.box_xyxy} lies outside the frame")
         _require(len(face.landmarks) == 5, f"expected five landmarks, got {len(face.landmarks)}")
-        _require(face.track_id is None, "track ids are given by the tracker")
+        _require(face.track_id is None, "track ids must be None; the tracker assigns them")
 
 
 def _check_input(detector: FaceDetector, frame: Luma) -> None:
@@ -57,7 +57,7 @@ def _check_input(detector: FaceDetector, frame: Luma) -> None:
     view = padded[:, : frame.shape[1]]
     view[:] = frame
     view.flags.writeable = False
-    _require(detector.detect(view) == expected, "a read-only view gives other faces than the same picture whole")
+    _require(detector.detect(view) == expected, "a read-only view has other faces than the same picture as an array")
 
 
 def _require(is_so: bool, message: str) -> None:

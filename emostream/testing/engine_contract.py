@@ -1,4 +1,4 @@
-"""What every engine must do, as a check that plugin authors run in their tests."""
+"""Conformance check for classifier engines, for the tests of plugin authors."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from emostream.vision.engines.reference_inputs import REFERENCE_MARGIN, referenc
 
 Array = npt.NDArray[Any]
 
-# An engine may add in another order for another batch size; in half precision that shows in the third digit.
+# Engines may add in another order for another batch size; in half precision this changes the third digit.
 _ROW_TOLERANCE = 5e-3
 _SUM_TOLERANCE = 1e-3
 
 
 def check_engine(classifier: EmotionClassifier, *, reference: EmotionClassifier | None = None) -> None:
-    """Use a classifier as the service does, in every way that it may.
+    """Check that a classifier behaves as the service requires.
 
-    Checks that: each row is a distribution over the labels; a crop has the same answer in every batch, also in one
-    larger than the model allows; crops may be read-only or a view, and are not written to; results belong to the
-    caller; calls from several threads do not disturb each other; crops of another shape or type are refused with
-    `InferenceError`; `close` may be called twice, and what is closed refuses.
+    Checks that: each row is a distribution over the labels; a crop has the same result in every batch, also in one
+    larger than the model allows; crops may be read-only or views, and are not modified; results belong to the caller;
+    calls from several threads do not affect each other; crops of another shape or dtype raise `InferenceError`; `close`
+    may be called twice, and a closed classifier raises `InferenceError`.
 
     Args:
         classifier: ready to use; closed afterwards.
-        reference: the same model on ONNX Runtime (`OrtClassifier`), to compare with; not closed.
+        reference: the same model on ONNX Runtime (`OrtClassifier`), for comparison; not closed.
 
     Raises:
-        AssertionError: the engine breaks the contract.
-        ManifestError: it answers differently from the reference, or takes other crops.
+        AssertionError: a check failed.
+        ManifestError: its results differ from the reference, or it takes crops of another size.
     """
     if reference is not None:
         _check_sizes(classifier, reference)
@@ -56,7 +56,7 @@ def _check_sizes(classifier: EmotionClassifier, reference: EmotionClassifier) ->
     size, wanted = classifier.manifest.input_size_pixels, reference.manifest.input_size_pixels
     if size != wanted:
         raise ManifestError(
-            f"the engine takes crops of {size} pixels and its reference of {wanted}: compare it with the same model"
+            f"the engine takes crops of {size} pixels, its reference {wanted}: use the same model for both"
         )
 
 
@@ -89,9 +89,9 @@ def _check_input(classifier: EmotionClassifier, crops: Array, answers: Array) ->
     view.flags.writeable = False
     first = classifier.classify(view)
     _require_close(first, answers, "of a read-only view")
-    _require(np.array_equal(wide, before), "the crops were written to")
+    _require(np.array_equal(wide, before), "the crops were modified")
     first[:] = -1
-    _require_close(classifier.classify(crops), answers, "after a caller wrote into an earlier result")
+    _require_close(classifier.classify(crops), answers, "after a caller modified an earlier result")
 
 
 def _check_threads(classifier: EmotionClassifier, crops: Array) -> None:
@@ -105,7 +105,7 @@ def _check_threads(classifier: EmotionClassifier, crops: Array) -> None:
 def _check_refusals(classifier: EmotionClassifier) -> None:
     size = classifier.manifest.input_size_pixels
     for wrong in (np.zeros((1, size + 1, size), np.uint8), np.zeros((1, size, size), np.float32)):
-        _require(_refuses(classifier, wrong), f"crops {_told(wrong)} must be refused with InferenceError")
+        _require(_refuses(classifier, wrong), f"crops {_told(wrong)} must raise InferenceError")
 
 
 def _refuses(classifier: EmotionClassifier, crops: Array) -> bool:

@@ -1,7 +1,6 @@
-"""Small working parts for tests: ours, and those of whoever writes a source, detector, engine or sink.
+"""Fakes for tests of this package and of plugins: sources, detectors, engines, sinks, clock.
 
-They are real implementations of the roles, simple enough to be right by reading. None of them needs a model, a file or
-a network.
+They are small but complete implementations of the interfaces. They need no model, file or network.
 """
 
 from __future__ import annotations
@@ -25,28 +24,28 @@ from emostream.errors import SourceError
 from emostream.vision.models.manifest import ModelManifest
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-"""When time begins in tests."""
+"""The start time of tests."""
 
 
 class FakeClock:
-    """A wall clock that stands still until it is moved: `now=FakeClock()`."""
+    """A wall clock that is advanced manually: `now=FakeClock()`."""
 
     def __init__(self, start: datetime = START) -> None:
         self._now = start
 
     def __call__(self) -> datetime:
-        """The current instant."""
+        """The current time."""
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass; a negative number is a clock that was set back."""
+        """Advance the clock; a negative number sets it back."""
         self._now += timedelta(seconds=seconds)
 
 
 def gray_frames(
     num_frames: int, *, stream_id: str = "test", width: int = 64, height: int = 48, fps: float = 25.0
 ) -> list[Frame]:
-    """Frames of one gray value each: frame i is 7·i modulo 256."""
+    """Frames of a single gray value each: 7·i modulo 256 for frame i."""
     return [
         Frame(
             stream_id=stream_id,
@@ -60,12 +59,12 @@ def gray_frames(
 
 
 class ScriptedSource:
-    """A source that yields the frames it was given, then ends or fails.
+    """A source that yields given frames, then ends or fails.
 
     Args:
         frames: in order.
-        error: raised after the last frame; None is a clean end.
-        open_error: raised instead of opening.
+        error: raised after the last frame; None ends normally.
+        open_error: raised on opening.
         kind: live or file.
     """
 
@@ -91,7 +90,7 @@ class ScriptedSource:
 
     @property
     def info(self) -> SourceInfo:
-        """Taken from the first frame."""
+        """Properties of the first frame."""
         width, height = (self._frames[0].width, self._frames[0].height) if self._frames else (0, 0)
         return SourceInfo(width=width, height=height, codec="script", decoder="script", num_frames=len(self._frames))
 
@@ -107,7 +106,7 @@ class ScriptedSource:
         return self
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames, until the end or until closed."""
+        """Yield the frames until the end or until closed."""
         for frame in self._frames:
             if self.is_closed:
                 return
@@ -128,10 +127,10 @@ class ScriptedSource:
 
 
 class ScriptedDetector:
-    """A detector that gives the n-th picture the n-th list of faces, and the last list to all further pictures.
+    """A detector that returns the n-th list of faces for the n-th picture, and the last list for all further ones.
 
     Args:
-        script: faces per picture; one empty list means that there is never a face.
+        script: faces per picture; an empty list means no faces at all.
     """
 
     name = "script"
@@ -140,15 +139,15 @@ class ScriptedDetector:
         self._script = [list(faces) for faces in script] or [[]]
         self.num_pictures = 0
 
-    def detect(self, luma: Luma) -> list[Face]:  # the role asks for it
-        """The next faces of the script, best score first."""
+    def detect(self, luma: Luma) -> list[Face]:
+        """Return the next faces of the script, best score first."""
         faces = self._script[min(self.num_pictures, len(self._script) - 1)]
         self.num_pictures += 1
         return sorted(faces, key=lambda face: -face.score)
 
 
 def face_at(x: float, y: float, *, size: float = 40.0, score: float = 0.9) -> Face:
-    """An upright face in a square box with its corner at (x, y), landmarks where faces have them."""
+    """An upright face in a square box with its top left corner at (x, y), with plausible landmarks."""
     places = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
     return Face(
         box_xyxy=(x, y, x + size, y + size),
@@ -158,12 +157,12 @@ def face_at(x: float, y: float, *, size: float = 40.0, score: float = 0.9) -> Fa
 
 
 class ConstantClassifier:
-    """A classifier that gives every crop the same probabilities.
+    """A classifier that returns the same probabilities for every crop.
 
     Args:
-        probabilities: one per label; None is 0.7 for "happy" and 0.05 for each other emotion.
+        probabilities: one per label; None means 0.7 for "happy" and 0.05 for each other emotion.
         labels: class names.
-        input_size_pixels: side of the crops it says that it takes.
+        input_size_pixels: side of crops in its manifest.
     """
 
     def __init__(
@@ -198,20 +197,20 @@ class ConstantClassifier:
         return np.tile(self._row, (len(crops), 1))
 
     def close(self) -> None:
-        """Remember it."""
+        """Set `is_closed`."""
         self.is_closed = True
 
 
 @dataclass(slots=True)
 class CollectingSink:
-    """A sink that keeps what it is given.
+    """A sink that keeps all events.
 
     Attributes:
         events: emotion events, in order.
         statuses: status events, in order.
         summaries: summary events, in order.
         is_closed: whether `close` was called.
-        failures: errors raised by the next calls of `publish`, one each, before anything is kept.
+        failures: exceptions for the next calls of `publish`, one per call, raised before anything is kept.
     """
 
     events: list[EmotionEvent] = field(default_factory=list)
@@ -221,7 +220,7 @@ class CollectingSink:
     failures: list[Exception] = field(default_factory=list)
 
     async def publish(self, events: Sequence[EmotionEvent]) -> None:
-        """Keep the events, or fail as told."""
+        """Keep the events, or raise the next failure."""
         if self.failures:
             raise self.failures.pop(0)
         self.events.extend(events)
@@ -235,5 +234,5 @@ class CollectingSink:
         self.summaries.append(event)
 
     async def close(self) -> None:
-        """Remember it."""
+        """Set `is_closed`."""
         self.is_closed = True

@@ -1,4 +1,4 @@
-"""What every sink must do, as a check that plugin authors run in their tests."""
+"""Conformance check for sinks, for the tests of plugin authors."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from emostream.telemetry.metrics import METRICS
 from emostream.testing.fakes import START, face_at
 
 ReadBack = Callable[[], Awaitable[Sequence[EmotionEvent]]]
-"""Gives the emotion events that arrived at the other end, in order."""
+"""Returns the emotion events that arrived at the destination, in order."""
 
 
 def contract_events(stream_id: str, *, num_events: int = 300) -> list[EmotionEvent]:
-    """Events of one stream as a pipeline makes them: some frames with faces, some without."""
+    """Events of one stream as a pipeline makes them: some with faces, some without."""
     scores = EmotionScores(EMOTIONS, (0.01, 0.0, 0.01, 0.91, 0.01, 0.02, 0.04))
     face = FaceEmotion(replace(face_at(40, 30), track_id=1), scores, scores, quality=("small",), zones=("door",))
     return [
@@ -47,17 +47,17 @@ async def check_sink(
 ) -> None:
     """Publish through a sink, close it, and compare with what arrived.
 
-    Checks that: events arrive whole, each once and in order over several calls; an empty call is nothing; status events
-    are accepted before, between and after; what it counts is declared as a metric; `close` delivers the rest.
+    Checks that: events arrive complete, once and in order over several calls; a call without events does nothing;
+    status events are accepted before, between and after; its counters are declared metrics; `close` delivers the rest.
 
     Args:
-        sink: new, with nothing in it; closed afterwards.
+        sink: new and empty; closed afterwards.
         read_back: called once, after `close`.
         stream_id: of the events.
-        is_whole: every field comes back; a table of faces has only some, so its events are compared by frame index.
+        is_whole: compare all fields; otherwise (a table of faces has only some) only the frame indexes.
 
     Raises:
-        AssertionError: the sink breaks the contract.
+        AssertionError: a check failed.
     """
     events = contract_events(stream_id)
     status = StatusEvent(stream_id, 7, StreamState.RUNNING, START)
@@ -74,18 +74,18 @@ async def check_sink(
         raise AssertionError(f"expected frames 0 to {wanted[-1]}, each once and in order; got {len(got)}: {got[:20]}…")
     for event, back in zip(events, arrived, strict=True):
         if is_whole and event != back:
-            raise AssertionError(f"frame {event.frame_index} arrived changed: expected {event}, got {back}")
+            raise AssertionError(f"frame {event.frame_index} changed on the way: expected {event}, got {back}")
 
 
 async def check_sink_repeats(
     sink: EventSink, read_back: ReadBack, *, delivery: Delivery, stream_id: str = "repeats"
 ) -> None:
-    """Publish some events again, as after a failure that left unclear what arrived; arguments as of `check_sink`.
+    """Publish some events twice, as after a failure that left it unclear what arrived; arguments as for `check_sink`.
 
     Checks that all arrive, in order, and that a sink that promises `EXACTLY_ONCE` delivers none twice.
 
     Raises:
-        AssertionError: the sink breaks its promise.
+        AssertionError: a check failed.
     """
     events = contract_events(stream_id, num_events=20)
     await sink.publish(events[:15])
@@ -102,19 +102,19 @@ async def check_sink_absence(
     delivery: Delivery,
     stream_id: str = "absence",
 ) -> None:
-    """Publish while the receiver is away, and again when it is back.
+    """Publish while the receiver is unavailable, and again when it is back.
 
-    Checks that the sink says `SinkUnavailableError`, and that the same events, sent again, arrive all and in order.
+    Checks that the sink raises `SinkUnavailableError`, and that the same events, sent again, all arrive in order.
 
     Args:
-        sink: new, and set to give up soon; closed afterwards.
+        sink: new, with a short retry limit; closed afterwards.
         read_back: called once, after `close`.
-        absence: the receiver is away within.
+        absence: context in which the receiver is unavailable.
         delivery: what the sink promises.
         stream_id: of the events.
 
     Raises:
-        AssertionError: the sink breaks the contract.
+        AssertionError: a check failed.
     """
     events = contract_events(stream_id, num_events=20)
     async with absence():
@@ -123,7 +123,7 @@ async def check_sink_absence(
         except SinkUnavailableError:
             pass
         else:
-            raise AssertionError("expected SinkUnavailableError while the receiver is away; the sink took the events")
+            raise AssertionError("expected SinkUnavailableError while the receiver is unavailable; the sink accepted the events")
     await sink.publish(events[:10])
     await sink.publish(events[10:])
     await sink.close()

@@ -1,1 +1,1 @@
-"""A page about one analysed source: people, times, expressions, reliability and provenance."""
+"""The HTML report of an analysed source: people, timelines, expressions, quality and provenance."""

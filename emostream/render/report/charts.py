@@ -1,7 +1,7 @@
-"""Charts of who showed what and when.
+"""Draws the charts of a report: emotions per person over time.
 
-Colours are those of emostream/render/palette.py. Every block also says its emotion as text: in itself where there is
-room, and as a tip; the page shows the same values as a table.
+Colours are those of emostream/render/palette.py. Every block also names its emotion as text, inside where it fits and
+as a tooltip; the page contains the same values as a table.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MAX_TICKS = 9
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A time with one emotion."""
+    """An interval with one dominant emotion."""
 
     start_seconds: float
     end_seconds: float
@@ -36,7 +36,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """What one person showed."""
+    """The intervals of one person."""
 
     label: str
     blocks: Sequence[Block]
@@ -44,18 +44,18 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class TimeAxis:
-    """From which time to which a chart reaches, in seconds."""
+    """The time span of a chart in seconds."""
 
     start_seconds: float
     end_seconds: float
 
     def x(self, seconds: float) -> float:
-        """Where a time lies in a chart."""
+        """The x coordinate of a time."""
         length = max(self.end_seconds - self.start_seconds, 1e-9)
         return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (seconds - self.start_seconds) / length
 
     def ticks(self) -> list[float]:
-        """Round times, at most nine of them."""
+        """Round times for tick marks, at most nine."""
         length = self.end_seconds - self.start_seconds
         step = next((step for step in _TICK_STEPS if length / step < _MAX_TICKS), _TICK_STEPS[-1])
         step *= max(math.ceil(length / step / _MAX_TICKS), 1)
@@ -64,7 +64,7 @@ class TimeAxis:
 
 
 def time_text(seconds: float) -> str:
-    """A time as people write it.
+    """A time formatted for people.
 
     >>> time_text(4.26), time_text(83), time_text(3723.4)
     ('4.3 s', '1:23', '1:02:03')
@@ -93,7 +93,7 @@ def lanes_chart(lanes: Sequence[Lane], axis: TimeAxis, *, title: str) -> Markup:
 def area_chart(
     bins: Mapping[int, Bin], *, bin_seconds: float, axis: TimeAxis, labels: Sequence[str], title: str
 ) -> Markup:
-    """The mean probabilities over time, stacked in the order of the labels; where the face is away there is a gap."""
+    """Mean probabilities over time, stacked in the order of the labels; gaps where the face is absent."""
     svg = Svg(_WIDTH, _AREA_HEIGHT + _AXIS, title=title)
     _add_time_grid(svg, axis, bottom=_AREA_HEIGHT)
     for share in (0, 0.5, 1):
@@ -101,7 +101,7 @@ def area_chart(
         svg.add("text", css="tick", text=f"{share:.0%}", x=_LEFT - 8, y=y, text_anchor="end")
     for run in _runs(sorted(bins)):
         times = [axis.start_seconds + (index + 0.5) * bin_seconds for index in run]
-        # A bin reaches to its borders, so that a face that is seen shortly is seen in the chart as well.
+        # Areas extend to the borders of their bins, so that short appearances are visible.
         edges = [times[0] - bin_seconds / 2, *times, min(times[-1] + bin_seconds / 2, axis.end_seconds)]
         lower = [0.0] * len(edges)
         for label in labels:
@@ -114,7 +114,7 @@ def area_chart(
 
 
 def share_bar(shares: Mapping[str, float], *, title: str) -> Markup:
-    """Shares of one whole, side by side."""
+    """Shares of a whole, side by side."""
     svg, start = Svg(_WIDTH, 22, title=title), 0.0
     for emotion, share in shares.items():
         end = start + share
@@ -141,7 +141,7 @@ def _points(times: Sequence[float], shares: Sequence[float], axis: TimeAxis) -> 
 
 
 def _runs(indexes: Sequence[int]) -> list[list[int]]:
-    """Neighbouring numbers together.
+    """Group consecutive numbers.
 
     >>> _runs([1, 2, 3, 7, 8])
     [[1, 2, 3], [7, 8]]

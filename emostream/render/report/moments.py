@@ -1,4 +1,4 @@
-"""Key moments: for each person and emotion the frame that shows it most plainly, with a small picture where wanted."""
+"""Selects key moments: the clearest frame of each person and emotion, optionally with a thumbnail."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion
 from emostream.domain.frame import Frame
 
-# A moment is replaced only by one that is clearer by this much: making a picture costs several milliseconds.
+# A moment is replaced only by one that is clearer by this much, because a thumbnail takes several milliseconds.
 _MIN_GAIN = 0.05
-_BONUS_WITHOUT_FLAGS = 1.0  # a frame without quality flags beats every one that has some
-_MAX_PERSONS = 200  # pictures are kept for the first ones; a crowd must not fill the memory
+_BONUS_WITHOUT_FLAGS = 1.0  # a frame without quality flags beats every flagged one
+_MAX_PERSONS = 200  # limits memory in a crowd: only the first ones have key moments
 
 PictureOf = Callable[[Frame, EmotionEvent, FaceEmotion], bytes]
 """Makes a JPEG of a face."""
@@ -22,12 +22,12 @@ class Moment:
     """One frame of one person.
 
     Attributes:
-        track_id: who.
-        emotion: the dominant one.
-        pts_seconds: when, in source time.
+        track_id: the person's track.
+        emotion: the dominant emotion.
+        pts_seconds: time in the source.
         confidence: of the dominant emotion, 0…1.
-        quality: flags raised for this frame.
-        jpeg: the face; None where no pictures are wanted.
+        quality: quality flags of this frame.
+        jpeg: thumbnail of the face; None without pictures.
     """
 
     track_id: int
@@ -39,15 +39,15 @@ class Moment:
 
     @property
     def clearness(self) -> float:
-        """What moments are compared by."""
+        """The value by which moments are compared."""
         return _clearness(self.confidence, self.quality)
 
 
 class KeyMoments:
-    """Collects moments while a stream is analysed.
+    """Collects key moments while a stream is analysed.
 
     Args:
-        picture_of: makes the pictures; None makes none.
+        picture_of: makes thumbnails; None makes none.
     """
 
     def __init__(self, picture_of: PictureOf | None) -> None:
@@ -55,7 +55,7 @@ class KeyMoments:
         self._best: dict[int, dict[str, Moment]] = {}
 
     def add(self, frame: Frame, event: EmotionEvent) -> None:
-        """Look at the faces of a frame."""
+        """Consider the faces of a frame."""
         for face in event.faces:
             track_id = face.face.track_id
             if track_id is None or face.dominant == UNKNOWN:
@@ -73,7 +73,7 @@ class KeyMoments:
                 )
 
     def of(self, track_id: int) -> Mapping[str, Moment]:
-        """Emotion → the moment that shows it most plainly."""
+        """Emotion → its clearest moment, for one person."""
         return self._best.get(track_id, {})
 
 

@@ -1,4 +1,4 @@
-"""Sentences about how reliable the values of a report are."""
+"""Describes how reliable the values of a report are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from emostream.domain.event import UNKNOWN, EmotionEvent
 
-_FEW = 0.01  # what concerns less than one face in a hundred is not worth a sentence
+_FEW = 0.01  # below one face in a hundred the share is not stated exactly
 _EXPLANATIONS = {
     "small": "smaller than 40 pixels; the model was trained on faces of 48 pixels",
     "blurred": "blurred",
@@ -19,14 +19,14 @@ _EXPLANATIONS = {
 
 @dataclass(slots=True)
 class QualityCounts:
-    """Counted over a run.
+    """Counters of a run.
 
     Attributes:
-        num_frames, num_empty_frames: all, and those without a face.
+        num_frames, num_empty_frames: all frames, and those without a face.
         num_faces: over all frames.
         num_flagged: faces with at least one quality flag.
         num_unknown: faces whose quality is too low for an emotion.
-        num_dropped, num_unclassified: frames that were lost, or whose faces kept their last scores.
+        num_dropped, num_unclassified: dropped frames, and frames that repeat earlier scores.
         flags: faces per quality flag.
     """
 
@@ -53,7 +53,7 @@ class QualityCounts:
 
 
 def quality_notes(counts: QualityCounts, *, num_corrupt: int = 0, problem: str = "") -> list[str]:
-    """Sentences, the most serious first; at least one.
+    """Sentences about quality, the most serious first; at least one.
 
     Args:
         counts: of the whole run.

@@ -1,4 +1,4 @@
-"""What was recorded of a run, and the page about it."""
+"""Records a run, and renders the report about it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _MAX_LANES = 30
 _MAX_PERSONS = 12
 _MAX_MOMENTS = 6
 _MAX_SPANS_SHOWN = 60
-_LEAST_SHARE = 0.02  # of a person's frames; an emotion that is seen for less has no key moment
+_LEAST_SHARE = 0.02  # of a person's frames; emotions seen less often have no key moment
 
 
 class Recording:
-    """What the page needs of a run, collected frame by frame in bounded memory.
+    """Collects the data of a report frame by frame, in bounded memory.
 
     Args:
-        picture_of: makes the small pictures of key moments; None makes none.
+        picture_of: makes the thumbnails of key moments; None makes none.
     """
 
     def __init__(self, picture_of: PictureOf | None) -> None:
@@ -40,7 +40,7 @@ class Recording:
         self.moments = KeyMoments(picture_of)
 
     def add(self, frame: Frame, event: EmotionEvent) -> None:
-        """Count a frame and its event; they come in order."""
+        """Add a frame and its event, in order."""
         self.summary.add(event)
         self.timeline.add(event)
         self.quality.add(event)
@@ -49,17 +49,17 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """What the page shows.
+    """The content of a report.
 
     Attributes:
-        source_name: shown as title; may be anything.
+        source_name: used as title; any text.
         created_at: when the run ended, aware.
         labels: the model's emotions, in its order.
         recording: of the run.
-        num_corrupt: damaged pictures of the source.
+        num_corrupt: corrupt frames of the source.
         problem: why the source ended early; empty when it did not.
         source_facts, model_facts, settings_facts: how the values were computed.
-        files: names of the files of events beside the page.
+        files: names of the event files beside the page.
     """
 
     source_name: str
@@ -75,14 +75,14 @@ class RunRecord:
 
     @property
     def axis(self) -> TimeAxis:
-        """The time that the charts show."""
+        """The time span of the charts."""
         timeline = self.recording.timeline
         end_seconds = max(timeline.end_seconds, timeline.start_seconds + timeline.bin_seconds)
         return TimeAxis(timeline.start_seconds, end_seconds)
 
 
 def report_page(record: RunRecord) -> str:
-    """The whole document, HTML."""
+    """Render the report as an HTML document."""
     most_seen = sorted(record.recording.summary.tracks.values(), key=lambda track: -track.num_frames)
     people = sorted(most_seen[:_MAX_PERSONS], key=lambda track: track.track_id)
     is_cut = len(people) < len(most_seen)
@@ -138,7 +138,7 @@ def _timeline(record: RunRecord, most_seen: Sequence[TrackSummary]) -> dict[str,
 
 
 def _blocks(record: RunRecord, track_id: int) -> Iterator[Block]:
-    """Neighbouring bins of one emotion together; finer is not seen in a chart."""
+    """Merge neighbouring bins with the same emotion, since finer detail is invisible in a chart."""
     timeline = record.recording.timeline
     start, width = timeline.start_seconds, timeline.bin_seconds
     block: Block | None = None
@@ -191,7 +191,7 @@ def _person(record: RunRecord, track: TrackSummary) -> dict[str, object]:
 
 
 def _moments(record: RunRecord, track: TrackSummary) -> list[Moment]:
-    """The clearest frame of each emotion that was seen for more than a moment, in order of time."""
+    """The clearest frame of each emotion that was seen often enough, in order of time."""
     known = record.recording.moments.of(track.track_id)
     lasting = [
         moment for emotion, moment in known.items() if track.dominant_counts[emotion] >= _LEAST_SHARE * track.num_frames
@@ -209,7 +209,7 @@ def _span_row(span: Span) -> list[str]:
 
 
 def _dominant_counts(record: RunRecord) -> Mapping[str, int]:
-    """Faces per dominant emotion over all people, the most frequent first."""
+    """Dominant emotion → number of faces over all people, most frequent first."""
     counts: dict[str, int] = {}
     for track in record.recording.summary.tracks.values():
         for emotion, count in track.dominant_counts.items():

@@ -1,4 +1,4 @@
-"""The expressions of each person over time, in bounded memory however long the stream is."""
+"""Records each person's expressions over time, in bounded memory for streams of any length."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass, field
 from emostream.domain.event import EmotionEvent, FaceEmotion
 
 MAX_BINS = 240
-"""Bins of a stream's time; when there would be more, each becomes twice as long."""
+"""Limit of the number of bins; when it is exceeded, bins are merged in pairs."""
 _FIRST_BIN_SECONDS = 0.1
-_MAX_GAP_SECONDS = 1.0  # a face that is away for longer begins a new span
-_MAX_SPANS = 400  # per person; then the shortest half goes
+_MAX_GAP_SECONDS = 1.0  # a face that is absent for longer starts a new span
+_MAX_SPANS = 400  # per person; then the shorter half is dropped
 
 
 @dataclass(slots=True)
 class Span:
-    """A time in which a person's face kept one dominant emotion.
+    """An interval in which a person's face kept one dominant emotion.
 
     Attributes:
-        emotion: the dominant one.
+        emotion: the dominant emotion.
         start_seconds, end_seconds: in source time.
         num_frames: frames in it.
-        confidence_sum: of the dominant emotion over the frames.
+        confidence_sum: sum of the dominant emotion's confidence over the frames.
     """
 
     emotion: str
@@ -34,7 +34,7 @@ class Span:
 
     @property
     def seconds(self) -> float:
-        """How long."""
+        """Duration."""
         return self.end_seconds - self.start_seconds
 
     @property
@@ -45,11 +45,11 @@ class Span:
 
 @dataclass(slots=True)
 class Bin:
-    """A person in one interval.
+    """One person's values in one interval.
 
     Attributes:
         num_frames: frames with this face.
-        probability_sums: of the smoothed probabilities, per emotion.
+        probability_sums: sum of the smoothed probabilities, per emotion.
         dominant_counts: frames per dominant emotion.
     """
 
@@ -58,7 +58,7 @@ class Bin:
     dominant_counts: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Bin) -> None:
-        """Take in another one."""
+        """Add the values of another bin."""
         self.num_frames += other.num_frames
         self.probability_sums.update(other.probability_sums)
         self.dominant_counts.update(other.dominant_counts)
@@ -75,12 +75,12 @@ class Bin:
 
 @dataclass(slots=True)
 class PersonTimeline:
-    """One person.
+    """The timeline of one person.
 
     Attributes:
         spans: in order of time.
-        bins: index of the interval → what was seen in it; intervals without the face are absent.
-        num_lost_spans: short spans that were let go to bound memory.
+        bins: bin index → values; bins without the face are absent.
+        num_lost_spans: short spans that were dropped to limit memory.
     """
 
     spans: list[Span] = field(default_factory=list)
@@ -88,11 +88,11 @@ class PersonTimeline:
     num_lost_spans: int = 0
 
     def add(self, face: FaceEmotion, *, pts_seconds: float, bin_index: int) -> None:
-        """Count a frame."""
+        """Add a frame."""
         span = self.spans[-1] if self.spans else None
         is_near = span is not None and pts_seconds - span.end_seconds <= _MAX_GAP_SECONDS
         if span is not None and is_near:
-            span.end_seconds = pts_seconds  # a span lasts until the next one begins
+            span.end_seconds = pts_seconds  # a span extends to the start of the next one
         if span is None or not is_near or span.emotion != face.dominant:
             if len(self.spans) >= _MAX_SPANS:
                 self._forget_short()
@@ -110,7 +110,7 @@ class PersonTimeline:
         self.spans = [*sorted(kept, key=lambda span: span.start_seconds), last]
 
     def double_bins(self) -> None:
-        """Two neighbouring intervals become one."""
+        """Merge neighbouring bins in pairs."""
         merged: dict[int, Bin] = {}
         for index, one in self.bins.items():
             merged.setdefault(index // 2, Bin()).add(one)
@@ -118,7 +118,7 @@ class PersonTimeline:
 
 
 class StreamTimeline:
-    """All persons of one run of a stream."""
+    """The timelines of all persons of one run."""
 
     def __init__(self) -> None:
         self.bin_seconds = _FIRST_BIN_SECONDS
@@ -129,11 +129,11 @@ class StreamTimeline:
 
     @property
     def persons(self) -> Mapping[int, PersonTimeline]:
-        """By track id, in order of appearance."""
+        """Track id → timeline, in order of appearance."""
         return self._persons
 
     def add(self, event: EmotionEvent) -> None:
-        """Count an event; events come in order."""
+        """Add the next event."""
         if not self._has_begun:
             self._has_begun, self.start_seconds = True, event.pts_seconds
         self.end_seconds = max(self.end_seconds, event.pts_seconds)

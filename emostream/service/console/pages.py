@@ -1,4 +1,4 @@
-"""Serves the console: a page at `/` and its files below `/console/`, from memory, and nothing of any other host."""
+"""Serves the console from memory: a page at `/` and its files under `/console/`."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
-        # No text can become a script by mistake: browsers that know this refuse `innerHTML` and its relatives.
+        # Browsers that support Trusted Types reject `innerHTML` and similar, so that text cannot become a script.
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",
     )
 )
-"""The page may load and ask this service only, has no scripts or styles in its markup, and stands in no frame."""
+"""The page may load from and connect to this service only, has no inline scripts or styles, and cannot be framed."""
 
 
 def security_headers(policy: str) -> dict[str, str]:
-    """Headers of a page, or a file of one, under a content security policy."""
+    """Headers of a page or one of its files, with a content security policy."""
     return {
-        "Cache-Control": "no-cache",  # kept, and asked for each time: no old file stays beside new ones
+        "Cache-Control": "no-cache",  # cached but revalidated, so that files of different versions never mix
         "Content-Security-Policy": policy,
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
@@ -54,12 +54,12 @@ def security_headers(policy: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """One file that is served from memory.
+    """A file that is served from memory.
 
     Attributes:
         content: its bytes.
-        media_type: what they are.
-        etag: changes with them.
+        media_type: its media type.
+        etag: derived from the content.
     """
 
     content: bytes
@@ -68,12 +68,12 @@ class StaticFile:
 
     @classmethod
     def of(cls, content: bytes, *, suffix: str) -> StaticFile:
-        """With the media type of names that end like this."""
+        """A file with the media type of this file name extension."""
         return cls(content, _MEDIA_TYPES[suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
 
 
 def console_files() -> dict[str, StaticFile]:
-    """All files by name, with `palette.json`: the colours of emotions are those of annotated videos."""
+    """Name → file, including `palette.json` with the colours of emotions as in annotated videos."""
     found = {path.name: path.read_bytes() for path in sorted(_FOLDER.iterdir()) if path.suffix in _MEDIA_TYPES}
     found["palette.json"] = json.dumps(
         {"emotions": {name: hex_of(colour) for name, colour in EMOTION_COLOURS.items()}, "other": hex_of(OTHER_COLOUR)}
@@ -82,7 +82,7 @@ def console_files() -> dict[str, StaticFile]:
 
 
 def add_console(app: FastAPI) -> None:
-    """The paths of the console. No token is needed: there is nothing in these files that is not in the package."""
+    """Add the console's paths. They need no token, because the files contain nothing but the package's content."""
     files = console_files()
     headers = security_headers(CONTENT_SECURITY_POLICY)
 
@@ -93,14 +93,14 @@ def add_console(app: FastAPI) -> None:
     @app.api_route("/console/{name}", methods=["GET", "HEAD"], include_in_schema=False)
     async def console_file(name: str, request: Request) -> Response:
         if name not in files or name == _INDEX:
-            raise HTTPException(404, "the console has no such file; was it of another version? Load the page again")
+            raise HTTPException(404, "the console has no such file; it may be of another version: reload the page")
         return answer_with(files[name], request, headers=headers)
 
 
 def answer_with(file: StaticFile, request: Request, *, headers: dict[str, str]) -> Response:
-    """The file, or that the browser has it already."""
+    """Respond with the file, or with 304 when the browser has it already."""
     headers = headers | {"ETag": file.etag}
-    # Proxies that compress on the way make the tag a weak one.
+    # Compressing proxies turn the ETag into a weak one.
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     if file.etag in known:
         return Response(status_code=304, headers=headers)
