@@ -1,4 +1,4 @@
-"""A source at an untrusted place: the policy is asked in the moment it is opened, and what it says is opened."""
+"""A source at an untrusted address, which is checked against the source policy whenever it is opened."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "rtmps": 443}
 
 @dataclass(frozen=True, slots=True)
 class SourceRules:
-    """How sources of the service are opened.
+    """Settings to open the service's sources.
 
     Attributes:
         settings: time-outs and limits.
-        policy: which addresses may be opened.
-        egress: the way to those that are not under the operator's eyes.
+        policy: the allowed addresses.
+        egress: makes the connections.
     """
 
     settings: DecodeSettings
@@ -43,12 +43,12 @@ class SourceRules:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """What FFmpeg is given.
+    """The arguments for FFmpeg.
 
     Attributes:
         url: to open.
-        settings: for it.
-        relay_port: of the relay it leads through; None without one.
+        settings: for this URL.
+        relay_port: port of the relay in the URL; None without one.
     """
 
     url: str
@@ -57,7 +57,7 @@ class _Way:
 
 
 class CheckedSource:
-    """A `FrameSource` for the service; `poll_fps` as in `open_once`."""
+    """A `FrameSource` that checks its address and connects through `Egress`; `poll_fps` as for `open_once`."""
 
     def __init__(self, spec: StreamSpec, *, rules: SourceRules, poll_fps: float | None = None) -> None:
         self._poll_fps = poll_fps
@@ -70,7 +70,7 @@ class CheckedSource:
 
     @property
     def kind(self) -> StreamKind:
-        """Live or file, as the spec says."""
+        """Live or file, as in the spec."""
         return self._spec.kind
 
     @property
@@ -84,7 +84,7 @@ class CheckedSource:
         return DecodeStats() if self._source is None else self._source.stats
 
     def __enter__(self) -> Self:
-        """Ask, then open; raises `SourceError`."""
+        """Check the address, then open the source. Raises `SourceError`."""
         way = self._way = self._find_way()
         source = open_once(replace(self._spec, url=way.url), settings=way.settings, poll_fps=self._poll_fps)
         with self._lock:
@@ -126,7 +126,7 @@ class CheckedSource:
         if address.scheme in ("http", "https") and settings.http_proxy is None:
             return _Way(url, settings.model_copy(update={"http_proxy": SecretStr(rules.egress.proxy_url)}))
         is_tls = address.scheme in _PLAIN_OF
-        # Media over UDP passes no relay; its operator answers for the cameras.
+        # Media over UDP cannot use a relay; it is allowed only in the operator's networks.
         is_direct = settings.rtsp_transport == "udp" and rules.policy.is_inside(url)
         if not is_tls and (address.scheme != "rtsp" or is_direct):
             return _Way(url, settings)
@@ -137,13 +137,13 @@ class CheckedSource:
             is_tls=is_tls,
             is_rtsp=scheme == "rtsp",
         )
-        # A relay carries one connection, so the media must be in it as well.
+        # A relay forwards one connection, so the media must use it as well.
         over_tcp = settings.model_copy(update={"rtsp_transport": "tcp"})
         return _Way(replace(address, scheme=scheme).at("127.0.0.1", port).url, over_tcp, port)
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
-        """Errors name the source as it was submitted, and say why its relay ended."""
+        """Make errors name the submitted URL, and the reason why the relay ended the connection."""
         try:
             yield
         except SourceError as exc:

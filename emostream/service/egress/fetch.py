@@ -1,4 +1,4 @@
-"""Brings a small file from an untrusted URL into memory; every address on the way passes the source policy."""
+"""Downloads a small file from an untrusted URL to memory, checking every address against the source policy."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 def fetch(url: str, *, policy: SourcePolicy, max_bytes: int, timeout_seconds: float) -> bytes:
-    """The content behind an HTTP, HTTPS or file URL; blocks.
+    """Download the content of an HTTP, HTTPS or file URL; blocks.
 
-    The connection goes to the address that was checked, whatever the name server says later; over HTTPS the
-    certificate is checked for the name.
+    Connects to the address that was checked, even if the name resolves differently later; with HTTPS the certificate is
+    checked against the name.
 
     Args:
-        url: where it is.
-        policy: asked for the URL and for each one that it redirects to.
-        max_bytes: longer content is refused.
-        timeout_seconds: for all of it.
+        url: the URL.
+        policy: checks the URL and each redirect.
+        max_bytes: longer content is rejected.
+        timeout_seconds: limit of the total time.
 
     Raises:
-        SourceRejectedError: it may not be opened, is too long, or is not there.
-        SourceUnavailableError, SourceTimeoutError: it may be there later.
+        SourceRejectedError: it may not be opened, is too long, or does not exist.
+        SourceUnavailableError, SourceTimeoutError: it may be available later.
     """
     deadline = time.monotonic() + timeout_seconds
     policy.check(url)
@@ -46,15 +46,15 @@ def fetch(url: str, *, policy: SourcePolicy, max_bytes: int, timeout_seconds: fl
     for _ in range(_MAX_REDIRECTS + 1):
         name = shown_address(url)
         parts = policy.checked(url)
-        if parts.scheme not in ("http", "https"):  # a redirect must not lead to files either
-            raise SourceRejectedError(f"{name}: a picture is fetched over http, https or from a file")
+        if parts.scheme not in ("http", "https"):  # a redirect must not lead to a file
+            raise SourceRejectedError(f"{name}: only http, https and file URLs are supported for pictures")
         content = _get(parts, policy=policy, max_bytes=max_bytes, deadline=deadline, name=name)
         if isinstance(content, bytes):
             return content
         try:
             url = urljoin(parts.url, content)
         except ValueError as exc:
-            raise SourceRejectedError(f"{name}: it redirects to what is no URL") from exc
+            raise SourceRejectedError(f"{name}: it redirects to an invalid URL") from exc
     raise SourceRejectedError(f"{shown_address(url)}: more than {_MAX_REDIRECTS} redirects")
 
 
@@ -68,7 +68,7 @@ def _read_file(path: Path, *, name: str, max_bytes: int) -> bytes:
 
 
 def _get(parts: Address, *, policy: SourcePolicy, max_bytes: int, deadline: float, name: str) -> bytes | str:
-    """The content, or where it is said to be instead."""
+    """The content, or the URL of a redirect."""
     address = (
         policy.address_of(parts.host, name=name),
         parts.port or (443 if parts.scheme == "https" else 80),
@@ -84,22 +84,22 @@ def _get(parts: Address, *, policy: SourcePolicy, max_bytes: int, deadline: floa
             if response.status in _REDIRECTS and (location := response.getheader("Location")):
                 return location
             if response.status != http.HTTPStatus.OK:
-                raise SourceRejectedError(f"{name}: the server answered with HTTP status {response.status}")
+                raise SourceRejectedError(f"{name}: the server responded with HTTP status {response.status}")
             return _checked(_read(response, max_bytes=max_bytes, deadline=deadline), name=name, max_bytes=max_bytes)
     except (OSError, http.client.HTTPException) as exc:
         if isinstance(exc, TimeoutError) or time.monotonic() >= deadline:
-            raise SourceTimeoutError(f"{name}: it did not arrive in time") from exc
+            raise SourceTimeoutError(f"{name}: the download timed out") from exc
         raise SourceUnavailableError(f"{name}: cannot be fetched: {redact(str(exc)) or type(exc).__name__}") from exc
 
 
 @contextlib.contextmanager
 def _cut_off(sock: socket.socket, *, deadline: float) -> Iterator[None]:
-    """End the connection at the deadline: the time-out of a socket is for each read, so a server that sends a byte now
-    and then would never run into it."""
+    """Shut the connection down at the deadline: a socket's time-out applies to each read, so a server that sends a byte
+    now and then would never exceed it."""
     with sock.dup() as same:  # TLS takes the socket itself over
 
         def cut() -> None:
-            with contextlib.suppress(OSError):  # it has ended already
+            with contextlib.suppress(OSError):  # already closed
                 same.shutdown(socket.SHUT_RDWR)
 
         timer = threading.Timer(_left(deadline), cut)
@@ -114,7 +114,7 @@ def _cut_off(sock: socket.socket, *, deadline: float) -> Iterator[None]:
 
 def _connection_on(sock: socket.socket, parts: Address) -> http.client.HTTPConnection:
     connection = http.client.HTTPConnection(parts.host, parts.port or 80)
-    # `connect` is never called, so the name is looked up no second time.
+    # `connect` is never called, so the name is not resolved again.
     is_tls = parts.scheme == "https"
     connection.sock = ssl.create_default_context().wrap_socket(sock, server_hostname=parts.host) if is_tls else sock
     return connection
@@ -133,7 +133,7 @@ def _read(response: http.client.HTTPResponse, *, max_bytes: int, deadline: float
     content = bytearray()
     while len(content) <= max_bytes and (chunk := response.read1(_CHUNK_BYTES)):
         content += chunk
-    _left(deadline)  # what was cut off there looks like its end
+    _left(deadline)  # a connection cut at the deadline looks like the end of the content
     return bytes(content)
 
 

@@ -1,4 +1,4 @@
-"""The files of a job: all under a folder or a prefix of an object store that match, held to the source policy."""
+"""Finds the files of a job: the matching files under a folder or an object store prefix."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from emostream.service.egress.policy import SourcePolicy
 
 
 def find_files(url: str, *, patterns: Sequence[str], policy: SourcePolicy, max_files: int) -> list[str]:
-    """URLs of the files, by name; blocks.
+    """URLs of the matching files, sorted by name; blocks.
 
     Args:
         url: of a folder (`file:///…`) or of a prefix (`s3://…`).
-        patterns: of names, as in a shell, without regard to case.
-        policy: asked for the folder and for each file; files that it refuses are left out.
-        max_files: more are refused.
+        patterns: shell patterns of file names, case-insensitive.
+        policy: checks the folder and each file; files that are not allowed are left out.
+        max_files: maximum number of files.
 
     Raises:
-        SourceRejectedError: the folder may not be read, or there are no such files, or too many.
+        SourceRejectedError: the folder may not be read, or there are no matching files, or too many.
         SourceUnavailableError: the store cannot be reached.
     """
     policy.check_folder(url)
@@ -35,11 +35,11 @@ def find_files(url: str, *, patterns: Sequence[str], policy: SourcePolicy, max_f
             found.append(file)
         if len(found) > max_files:
             raise SourceRejectedError(
-                f"{shown_address(url)}: more than {max_files} files; give a smaller folder, or raise "
+                f"{shown_address(url)}: more than {max_files} files; choose a smaller folder, or raise "
                 "service.max_job_files"
             )
     if not found:
-        raise SourceRejectedError(f"{shown_address(url)}: there is no file that matches {', '.join(patterns)}")
+        raise SourceRejectedError(f"{shown_address(url)}: no file matches {', '.join(patterns)}")
     return found
 
 
@@ -51,7 +51,7 @@ def _all_files(url: str) -> Iterator[str]:
 
 
 def _is_allowed(url: str, policy: SourcePolicy) -> bool:
-    try:  # a link may lead out of the folder
+    try:  # a symbolic link may lead out of the folder
         policy.check(url)
     except SourceRejectedError:
         return False

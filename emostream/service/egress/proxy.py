@@ -1,16 +1,15 @@
-"""The way out for FFmpeg: every connection passes the source policy and goes to the address that was checked.
+"""Makes FFmpeg's connections, so that each one is checked by the source policy and goes to the checked address.
 
-FFmpeg looks names up by itself, follows redirects and opens what playlists name. So in the service it reaches no source
-at an unknown place by itself:
+FFmpeg resolves names, follows redirects and opens URLs of playlists by itself. So in the service it does not connect to
+untrusted sources directly:
 
-- HTTP and HTTPS go through a proxy on loopback that asks the policy for each connection. FFmpeg uses its proxy for
-  redirects and for every part of a playlist as well. TLS stays end to end, so certificates and names are FFmpeg's.
-- RTSP (but not where media comes over UDP from the operator's networks) and everything over TLS (rtsps, rtmps) goes
-  through a relay on loopback for one connection. It speaks TLS to the server. Of RTSP it passes on one message after
-  the other, written anew, and ends the connection when the server redirects or what is said is not RTSP
-  (`rtsp_guard.py`).
+- HTTP and HTTPS use a proxy on the loopback interface that checks each connection. FFmpeg uses it for redirects and all
+  parts of a playlist as well. TLS is end to end, so FFmpeg checks certificates.
+- RTSP (except with media over UDP in the operator's networks) and everything over TLS (rtsps, rtmps) uses a relay on
+  the loopback interface for one connection. The relay speaks TLS to the server. It parses and rewrites each RTSP
+  message and ends the connection when the server redirects or the data is not RTSP (`rtsp_guard.py`).
 
-All of it runs in one thread with an event loop of its own, so a busy worker does not slow sources down.
+All of it runs in one thread with its own event loop, so that a busy worker does not slow sources down.
 """
 
 from __future__ import annotations
@@ -41,9 +40,9 @@ T = TypeVar("T")
 
 _CHUNK_BYTES = 1 << 16
 _CONNECT_SECONDS = 10.0
-_ACCEPTED_SECONDS = 0.02  # connections that are being accepted become tasks meanwhile
+_ACCEPTED_SECONDS = 0.02  # for connections that are just being accepted to become tasks
 _MAX_REASONS = 1000
-_ACCEPT_SECONDS = 30.0  # FFmpeg connects to a relay at once; a relay nobody connects to is given up
+_ACCEPT_SECONDS = 30.0  # FFmpeg connects to a relay at once; an unused relay is closed
 
 _FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _UNREACHABLE = b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -57,11 +56,11 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Egress:
-    """A context manager; leaving it ends all connections.
+    """A context manager for the proxy and the relays; it ends all connections on exit.
 
     Args:
-        policy: asked for the host of each connection.
-        verify_tls: certificates behind relays must be valid for their name.
+        policy: checks the host of each connection.
+        verify_tls: whether relays verify certificates.
     """
 
     def __init__(self, policy: SourcePolicy, *, verify_tls: bool = False) -> None:
@@ -79,9 +78,9 @@ class Egress:
         self._reasons: OrderedDict[int, str] = OrderedDict()
 
     def __enter__(self) -> Self:
-        """Listen."""
+        """Start listening."""
         if (exceptions := os.environ.pop("no_proxy", None)) is not None:
-            # FFmpeg would go round the proxy for these. Ray's gRPC and Python read the others as well.
+            # FFmpeg would bypass the proxy for these. Ray's gRPC and Python read the other variables as well.
             os.environ.setdefault("no_grpc_proxy", exceptions)
             os.environ.setdefault("NO_PROXY", exceptions)
         self._thread.start()
@@ -91,7 +90,7 @@ class Egress:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End everything."""
+        """End all connections and the thread."""
         self._run(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -99,17 +98,20 @@ class Egress:
 
     @property
     def proxy_url(self) -> str:
-        """For FFmpeg's option `http_proxy`; holds a secret, so that only this process can use it."""
+        """The proxy's URL, for FFmpeg's option `http_proxy`; its secret keeps other processes out."""
         return f"http://{self._login}@127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def relay(self, host: str, port: int, *, is_tls: bool, is_rtsp: bool) -> int:
-        """A port on loopback that leads one connection to this host; blocks for a moment.
+        """Open a relay for one connection to a host; blocks briefly.
 
         Args:
-            host: asked of the policy when the connection comes.
+            host: checked by the policy when the connection arrives.
             port: on that host.
-            is_tls: speak TLS to it, with its name.
-            is_rtsp: pass on RTSP only, and end the connection when the server redirects.
+            is_tls: use TLS towards the host, with its name.
+            is_rtsp: forward RTSP only, and end the connection when the server redirects.
+
+        Returns:
+            Its port on the loopback interface.
         """
         return self._run(self._open_relay(host, port, is_tls=is_tls, is_rtsp=is_rtsp))
 
@@ -127,12 +129,12 @@ class Egress:
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
-        for writer in self._writers:  # of tasks that were cancelled before they began
+        for writer in self._writers:  # of tasks that were cancelled before they started
             writer.transport.abort()
         await asyncio.sleep(0)
 
     async def _listen(self, serve: Callable[..., Coroutine[Any, Any, None]], *, limit: int) -> asyncio.Server:
-        """A listener on loopback; each connection is closed when it was served."""
+        """Listen on the loopback interface; each connection is closed after it was served."""
 
         async def serve_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -167,11 +169,11 @@ class Egress:
         try:
             upstream = await self._connect(request.host, request.port)
         except SourceUnavailableError as exc:
-            logger.info("a source is not reached: %s", exc)
+            logger.info("cannot reach a source: %s", exc)
             writer.write(_UNREACHABLE)
             return
         except SourceError as exc:
-            logger.warning("a source leads where it must not: %s", exc)
+            logger.warning("blocked a connection of a source: %s", exc)
             writer.write(_FORBIDDEN)
             return
         async with _closing(upstream[1]):
@@ -218,18 +220,18 @@ class Egress:
             self._reasons.popitem(last=False)
 
     async def _connect(self, host: str, port: int, *, is_tls: bool = False) -> Streams:
-        """Raises `SourceRejectedError` where one may not connect, `SourceUnavailableError` where nobody answers."""
+        """Connect to a host. Raises `SourceRejectedError` when not allowed, `SourceUnavailableError` on failure."""
         address = await asyncio.to_thread(self._policy.address_of, host, name=host)
         tls: dict[str, Any] = {"ssl": self._tls, "server_hostname": host} if is_tls else {}
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 return await asyncio.open_connection(address, port, limit=_CHUNK_BYTES, **tls)
         except ConnectionRefusedError as exc:
-            raise SourceUnavailableError("connection refused; is it running, and is the port right?") from exc
+            raise SourceUnavailableError("connection refused; is the source running, and is the port right?") from exc
         except TimeoutError as exc:
-            raise SourceUnavailableError("it does not answer in time; check the address and the network") from exc
+            raise SourceUnavailableError("no response in time; check the address and the network") from exc
         except OSError as exc:  # includes errors of TLS
-            raise SourceUnavailableError(f"it cannot be reached: {redact(exc.strerror or str(exc))}") from exc
+            raise SourceUnavailableError(f"cannot be reached: {redact(exc.strerror or str(exc))}") from exc
 
 
 @contextlib.asynccontextmanager
@@ -243,8 +245,8 @@ async def _closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
 
 
 async def _splice(client: Streams, server: Streams, *, is_tunnel: bool, guard: RtspGuard | None = None) -> None:
-    """Bytes both ways until one side ends. Of a plain HTTP request nothing more of the client is passed on: its next
-    one may be for another host, so it has to come on another connection."""
+    """Forward bytes both ways until one side ends. After a plain HTTP request nothing more is forwarded from the
+    client: its next request may be for another host and needs a new connection."""
 
     async def from_client() -> None:
         while data := await client[0].read(_CHUNK_BYTES):

@@ -1,4 +1,4 @@
-"""What a client asks of an HTTP proxy, and what is asked of the server in its place."""
+"""Parses requests to an HTTP proxy, and builds the requests to servers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _HOP_HEADERS = (b"proxy-authorization", b"proxy-connection", b"connection", b"ke
 
 @dataclass(frozen=True, slots=True)
 class ProxyRequest:
-    """One request.
+    """A request to the proxy.
 
     Attributes:
-        host, port: where it is to go.
-        is_tunnel: whether it asks for a tunnel (CONNECT); otherwise it is a plain HTTP request.
-        head_for_server: the request as the server gets it; empty for a tunnel.
-        authorization: the login at the proxy; empty when there is none.
+        host, port: the destination.
+        is_tunnel: whether it requests a tunnel (CONNECT); otherwise it is a plain HTTP request.
+        head_for_server: the request head for the server; empty for a tunnel.
+        authorization: the proxy login; empty without one.
     """
 
     host: str
@@ -34,14 +34,14 @@ class ProxyRequest:
 
 
 def parse_proxy_request(head: bytes) -> ProxyRequest | None:
-    """The request of a head that ends with an empty line; None when it is none that is served.
+    """Parse a request head that ends with an empty line; None when it is invalid or not supported.
 
     >>> request = parse_proxy_request(b"GET http://camera.example:81/a?b HTTP/1.1\\r\\nAccept: */*\\r\\n\\r\\n")
     >>> request.host, request.port, request.head_for_server
     ('camera.example', 81, b'GET /a?b HTTP/1.1\\r\\nAccept: */*\\r\\nConnection: close\\r\\n\\r\\n')
     """
     first, *lines = head.removesuffix(HEAD_END).split(b"\r\n")
-    if not all(_HEADER.fullmatch(line) for line in lines):  # lines that a redirect put into FFmpeg's login
+    if not all(_HEADER.fullmatch(line) for line in lines):  # a redirect can inject lines into FFmpeg's login
         return None
     try:
         method, target, version = first.split(b" ")

@@ -1,8 +1,8 @@
-"""Passes an RTSP conversation on message by message, without what leads a client to another host.
+"""Filters RTSP messages, so that a server cannot direct a client to another host.
 
-FFmpeg follows redirects without asking anybody, and understands lines that no server should write. So nothing is passed
-on as it came: each message is taken apart where it begins and ends, and written anew in one form that cannot be read in
-two ways. That holds for the whole session; only what is in `$` frames (media) is passed on without a look.
+FFmpeg follows redirects unconditionally, and accepts lines that no server should send. So nothing is forwarded
+unchanged: each message is parsed and written again in a form that cannot be read in two ways. This applies to the whole
+session; only the content of `$` frames (media) is not inspected.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LONGEST_HEAD_BYTES = 1 << 16
 _LONGEST_BODY_BYTES = 1 << 20
 _FRAME = 0x24  # "$", a channel, two bytes of length
 _FRAME_HEAD_BYTES = 4
-_LEAST_FRAME_BYTES = 8  # FFmpeg takes what is in a shorter one for text
+_LEAST_FRAME_BYTES = 8  # FFmpeg parses the content of a shorter one as text
 
 _STATUS = re.compile(rb"([1-6][0-9][0-9])(?![0-9])(.*)")
 _METHOD = re.compile(rb"[A-Z_]{3,20}")
@@ -24,13 +24,13 @@ _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([^\x00-\x08\x
 _LENGTH = re.compile(rb"[0-9]{1,8}")
 _URL = re.compile(rb"rtsps?://[^/?#\s;,\"<>]*", re.IGNORECASE)
 _CONTROL_LINE = re.compile(rb"(?im)^(a=control:[ \t]*)rtsps?://[^/?#\s]*")
-# They name other places for a client to go to. Of a redirect nothing is passed on at all.
+# They direct a client elsewhere. Redirects are not forwarded at all.
 _LEADING_AWAY = frozenset({b"location", b"content-location"})
 _WITH_URLS = frozenset({b"content-base", b"rtp-info"})
 
 
 class RtspGuardError(Exception):
-    """This conversation must not go on; the message says why."""
+    """The connection must be ended; the message gives the reason."""
 
 
 class RtspRedirectError(RtspGuardError):
@@ -38,7 +38,7 @@ class RtspRedirectError(RtspGuardError):
 
 
 class RtspGuard:
-    """Between a client and a server: each way gets bytes and gives those to pass on, complete messages only.
+    """Filters both directions between a client and a server; returns complete messages only.
 
     >>> guard = RtspGuard("127.0.0.1:5000")
     >>> guard.received(b"RTSP/1.0 200 OK\\nContent-Base: rtsp://10.0.0.1/x/\\nCSeq: 1\\n\\nRTSP/1")
@@ -48,8 +48,8 @@ class RtspGuard:
     emostream.service.egress.rtsp_guard.RtspRedirectError: its server redirects, which is not followed; ...
 
     Args:
-        place: host and port that the client asked for. Other ones that the server names in `Content-Base`, `RTP-Info`
-            and control URLs of its description are replaced by it; None leaves them.
+        place: host and port that the client connected to. It replaces those that the server names in `Content-Base`,
+            `RTP-Info` and control URLs of its description; None leaves them.
     """
 
     def __init__(self, place: str | None = None) -> None:
@@ -58,24 +58,24 @@ class RtspGuard:
         self._from_server = _Messages(self._rewritten_answer, passes_over_noise=True)
 
     def sent(self, data: bytes) -> bytes:
-        """What the client sent → what the server is given.
+        """Filter data from the client; returns the data for the server.
 
         Raises:
-            RtspGuardError: it is no request, or more than that.
+            RtspGuardError: it is not a request.
         """
         return self._from_client.take(data)
 
     def received(self, data: bytes) -> bytes:
-        """What the server sent → what the client is given.
+        """Filter data from the server; returns the data for the client.
 
         Raises:
-            RtspGuardError: it must not be passed on.
-            RtspRedirectError: because the server redirects.
+            RtspGuardError: it must not be forwarded.
+            RtspRedirectError: the server redirects.
         """
         return self._from_server.take(data)
 
     def _checked_request(self, first: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
-        """As it came: a client of ours writes what is right, unless an address put lines into it."""
+        """Requests are forwarded as parsed: our client writes valid ones, unless an address injected lines."""
         return _written(first, headers, body)
 
     def _rewritten_answer(self, first: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
@@ -90,12 +90,12 @@ _Rewrite = Callable[[bytes, list[tuple[bytes, bytes]], bytes], bytes]
 
 
 class _Messages:
-    """One way of a conversation.
+    """One direction of a connection.
 
     Args:
-        rewrite: first line, headers but `Content-Length`, and body of a message → the message to pass on.
-        passes_over_noise: leave out what is neither message nor frame. Some cameras send such between frames; what a
-            client sends must be right.
+        rewrite: first line, headers except `Content-Length`, and body of a message → the message to forward.
+        passes_over_noise: skip data that is neither message nor frame, which some cameras send between frames. Not
+            allowed for clients.
     """
 
     def __init__(self, rewrite: _Rewrite, *, passes_over_noise: bool = False) -> None:
@@ -104,11 +104,11 @@ class _Messages:
         self._waiting = bytearray()
 
     def take(self, data: bytes) -> bytes:
-        """What is complete now."""
+        """Add data; returns what is complete now."""
         waiting = self._waiting
         waiting += data
         passed_on = bytearray()
-        position = 0  # up to here all is done
+        position = 0  # everything before it is processed
         while (end := self._frames_end(position, passed_on)) < len(waiting):
             position = end
             taken = self._message_at(position)
@@ -122,7 +122,7 @@ class _Messages:
         return bytes(passed_on)
 
     def _frames_end(self, position: int, passed_on: bytearray) -> int:
-        """Pass on complete frames from here on; where the first other thing begins."""
+        """Forward the complete frames from here on; returns where other data starts."""
         waiting, start = self._waiting, position
         while position + _FRAME_HEAD_BYTES <= len(waiting) and waiting[position] == _FRAME:
             length = waiting[position + 2] << 8 | waiting[position + 3]
@@ -137,8 +137,8 @@ class _Messages:
         return position
 
     def _message_at(self, position: int) -> tuple[bytes, int] | None:
-        """The message that begins here, rewritten, and where it ends; empty for an empty line and noise; None when more
-        must come first."""
+        """The message that starts here, rewritten, and its end. The message is empty for an empty line and noise; None
+        when more data is needed."""
         waiting = self._waiting
         if waiting[position] in b"\r\n":
             return b"", position + 1
@@ -155,7 +155,7 @@ class _Messages:
         head_end = _head_end(waiting, position)
         if head_end is None:
             if len(waiting) - position > _LONGEST_HEAD_BYTES:
-                raise RtspGuardError("its RTSP messages have no end")
+                raise RtspGuardError("it sends RTSP messages without an end")
             return None
         headers, length = _headers(bytes(waiting[position:head_end]), is_strict=not self._passes_over_noise)
         end = head_end + length
@@ -165,11 +165,11 @@ class _Messages:
 
     def _noise(self, end: int) -> tuple[bytes, int]:
         if not self._passes_over_noise:
-            raise RtspGuardError("what would be sent to it is not RTSP; check user and password in the URL")
+            raise RtspGuardError("the request to it would not be valid RTSP; check user and password in the URL")
         return b"", end
 
     def _first_line(self, line: bytes) -> bytes | None:
-        """In one form; None when no message begins so."""
+        """The normalised first line; None when no message starts like this."""
         if not self._passes_over_noise:
             line = line.removesuffix(b"\r")
             return line if _REQUEST_LINE.fullmatch(line) or _answer_line(line.split()) else None
@@ -186,7 +186,7 @@ class _Messages:
 
 
 def _answer_line(words: list[bytes]) -> bytes | None:
-    """The first line of an answer. A status that is no plain number could be read as a redirect."""
+    """The first line of a response. A status that is not a plain number could be read as a redirect."""
     if not words or not words[0].startswith(b"RTSP/"):
         return None
     status = _STATUS.fullmatch(words[1]) if len(words) > 1 else None
@@ -196,11 +196,11 @@ def _answer_line(words: list[bytes]) -> bytes | None:
 
 
 def _redirect() -> RtspRedirectError:
-    return RtspRedirectError("its server redirects, which is not followed; give the URL it leads to")
+    return RtspRedirectError("its server redirects, which is not allowed; use the URL that it redirects to")
 
 
 def _head_end(data: bytearray, position: int) -> int | None:
-    """Where the body begins: after the next line with nothing on it; None when it is not there yet."""
+    """Where the body starts, after the next empty line; None when it has not arrived."""
     while True:
         line_end = data.find(b"\n", position)
         if line_end < 0:
@@ -211,21 +211,21 @@ def _head_end(data: bytearray, position: int) -> int | None:
 
 
 def _headers(head: bytes, *, is_strict: bool) -> tuple[list[tuple[bytes, bytes]], int]:
-    """Headers but the length, which comes after them; lines that are none are left out, or refused."""
+    """The headers without the length, and the length; invalid lines are dropped, or rejected if strict."""
     headers: list[tuple[bytes, bytes]] = []
     lengths: set[bytes] = set()
     for line in head.split(b"\n")[:-1]:
         match = _HEADER.fullmatch(line.replace(b"\r", b"") if not is_strict else line.removesuffix(b"\r"))
         if match is None or len(line) > _LONGEST_LINE_BYTES:
             if is_strict and line.strip(b"\r"):
-                raise RtspGuardError("what would be sent to it is not RTSP; check user and password in the URL")
+                raise RtspGuardError("the request to it would not be valid RTSP; check user and password in the URL")
         elif match[1].lower() == b"content-length":
             lengths.add(match[2].strip())
         else:
             headers.append((match[1], match[2].strip()))
     length = lengths.pop() if lengths else b"0"
     if lengths or not _LENGTH.fullmatch(length) or int(length) > _LONGEST_BODY_BYTES:
-        raise RtspGuardError("its RTSP messages have lengths that cannot be")
+        raise RtspGuardError("it sends RTSP messages with invalid lengths")
     return headers, int(length)
 
 

@@ -1,4 +1,4 @@
-"""The jobs of the service in Redis: each a list of files that become streams as workers have room for them."""
+"""The service's jobs in Redis: lists of files that become streams as workers have capacity."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from emostream.wire.job_models import MAX_JOB_ID_LENGTH
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A wanted batch.
+    """A job.
 
     Attributes:
-        job_id: names it; the streams of its files are `JOB_ID.1`, `JOB_ID.2`, …
-        url: the folder or prefix that was asked for; may hold credentials.
-        max_parallel: so many files at once.
+        job_id: its id; the streams of its files are `JOB_ID.1`, `JOB_ID.2`, …
+        url: the submitted folder or prefix; may contain credentials.
+        max_parallel: number of files processed at the same time.
     """
 
     job_id: str
@@ -33,12 +33,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What became of one file.
+    """The result of one file.
 
     Attributes:
-        stream_id: its stream, under which its events are.
-        url: the file; may hold credentials.
-        state: ended or failed; None when its stream was removed before it ended.
+        stream_id: its stream, under which its events are published.
+        url: the file; may contain credentials.
+        state: ended or failed; None when its stream was deleted before it ended.
         detail: one sentence for people.
         num_frames, num_faces: published.
     """
@@ -53,12 +53,12 @@ class FileResult:
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """How far a job is.
+    """The progress of a job.
 
     Attributes:
-        job: what was asked for.
-        num_waiting, num_active, num_ended, num_failed: files; their sum is all of them.
-        num_frames, num_faces: published so far, those of files in work included.
+        job: the job.
+        num_waiting, num_active, num_ended, num_failed: numbers of files; their sum is the total.
+        num_frames, num_faces: published so far, including files in progress.
     """
 
     job: Job
@@ -71,22 +71,22 @@ class JobProgress:
 
     @property
     def num_files(self) -> int:
-        """All of them."""
+        """Total number of files."""
         return self.num_waiting + self.num_active + self.num_ended + self.num_failed
 
     @property
     def is_done(self) -> bool:
-        """Whether no file is left to be processed."""
+        """Whether all files are processed."""
         return not self.num_waiting and not self.num_active
 
 
 def records_of(job: Job, urls: Sequence[str], *, like: StreamRecord) -> list[StreamRecord]:
-    """A wanted stream for each file, in order.
+    """The stream records of a job's files, in order.
 
     Args:
-        job: whose.
+        job: the job.
         urls: of the files.
-        like: has the options that all of them share.
+        like: a record with the options that all of them share.
 
     Raises:
         ConfigError: the job's id is too long.
@@ -100,25 +100,25 @@ def records_of(job: Job, urls: Sequence[str], *, like: StreamRecord) -> list[Str
 
 
 def json_from_job(job: Job) -> str:
-    """One line; equal jobs give equal text."""
+    """Serialise a job to one line of JSON; equal jobs give equal text."""
     return json.dumps(asdict(job), sort_keys=True, separators=(",", ":"))
 
 
 def job_from_json(text: str | bytes) -> Job:
-    """The inverse of `json_from_job`; what this version does not know is left out.
+    """The inverse of `json_from_job`; unknown fields are ignored.
 
     Raises:
-        RecordError: it is no job.
+        RecordError: the text is not a job.
     """
     try:
         content: dict[str, Any] = json.loads(text)
         return Job(str(content["job_id"]), str(content["url"]), int(content["max_parallel"]))
     except (ValueError, TypeError, KeyError) as exc:
-        raise RecordError("an entry of the registry is no job; was it written by another version?") from exc
+        raise RecordError("an entry of the registry is not a job; another version may have written it") from exc
 
 
 def read_result(text: str | bytes) -> FileResult:
-    """A result as `jobs_feed.lua` writes it; of one that cannot be read nothing but that is said."""
+    """Parse a result as written by `jobs_feed.lua`. An unreadable one gives a result that says so."""
     try:
         content: dict[str, Any] = json.loads(text)
         report = _report_in(content)
@@ -126,16 +126,16 @@ def read_result(text: str | bytes) -> FileResult:
             stream_id=str(content["stream_id"]),
             url=str(content["url"]),
             state=StreamState(content["state"]) if content["state"] else None,
-            detail=str(report.get("detail", "")) if content["state"] else "its stream was removed",
+            detail=str(report.get("detail", "")) if content["state"] else "its stream was deleted",
             num_frames=int(report.get("num_frames", 0)),
             num_faces=int(report.get("num_faces", 0)),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
-        return FileResult("", "", None, "what became of it cannot be read; was it written by another version?")
+        return FileResult("", "", None, "the result cannot be read; another version may have written it")
 
 
 def _report_in(content: dict[str, Any]) -> dict[str, Any]:
-    """What its worker said of a file; nothing where that cannot be read."""
+    """The worker's report in a result; empty when it is unreadable."""
     try:
         report = json.loads(content["report"]) if content["report"] else {}
     except ValueError:
@@ -147,7 +147,7 @@ logger = logging.getLogger(__name__)
 
 
 class JobExistsError(EmostreamError, ValueError):
-    """Another job has this id already."""
+    """Another job has this id."""
 
     def __init__(self, message: str, *, job_id: str) -> None:
         super().__init__(message)
@@ -155,7 +155,7 @@ class JobExistsError(EmostreamError, ValueError):
 
 
 class UnknownJobError(EmostreamError, KeyError):
-    """There is no job with this id."""
+    """No job has this id."""
 
     def __init__(self, message: str, *, job_id: str) -> None:
         super().__init__(message)
@@ -163,28 +163,28 @@ class UnknownJobError(EmostreamError, KeyError):
 
 
 class JobRegistry:
-    """Create, watch and remove jobs. Safe to use from several processes at once.
+    """Creates, reads and deletes jobs. Several processes may use it at once.
 
     Args:
-        store: connection; not closed here.
+        store: connection; not closed.
     """
 
     def __init__(self, store: RegistryStore) -> None:
         self._store = store
 
     async def create(self, job: Job, records: Sequence[StreamRecord]) -> bool:
-        """Ask for a job; asking for the same id and place again changes nothing.
+        """Create a job. Idempotent: an identical request changes nothing.
 
         Args:
-            job: what is wanted.
+            job: the job.
             records: one for each file.
 
         Returns:
             Whether it is new.
 
         Raises:
-            JobExistsError: the id is taken by another job.
-            UnreadableRecordError: it is taken by one that this version cannot read.
+            JobExistsError: another job has the id.
+            UnreadableRecordError: the existing job cannot be read by this version.
         """
         texts = [json_from_record(record) for record in records]
         verdict, found = await self._store.run("jobs_put", [job.job_id, json_from_job(job), *texts])
@@ -193,22 +193,25 @@ class JobRegistry:
         return bool(verdict == b"ok")
 
     async def has(self, job: Job) -> bool:
-        """Whether it was asked for already; errors as in `create`."""
+        """Whether the job exists already; errors as in `create`."""
         found = await self._store.field_of(JOBS, job.job_id)
         if found is not None:
             _check_same(job, found)
         return found is not None
 
     async def feed(self, *, max_streams: int) -> int:
-        """Move files on and forget jobs that were finished long ago; called by workers now and then.
+        """Add streams for waiting files, and delete jobs that finished long ago; called periodically by workers.
+
+        Args:
+            max_streams: limit of the number of unfinished streams.
 
         Returns:
-            How many files were moved.
+            How many files changed state.
         """
         return int(await self._store.run("jobs_feed", [max_streams, int(1000 * (self._store.max_idle_seconds or 0))]))
 
     async def remove(self, job_id: str) -> None:
-        """Ask for a job no more; files in work are stopped, events stay.
+        """Delete a job. Files in progress are stopped; published events are kept.
 
         Raises:
             UnknownJobError: there is no such job.
@@ -217,7 +220,7 @@ class JobRegistry:
             raise _unknown(job_id)
 
     async def all(self) -> list[JobProgress]:
-        """All jobs, by id; those that this version cannot read are left out."""
+        """All jobs, ordered by id; unreadable ones are left out."""
         progresses: list[JobProgress] = []
         for job_id in sorted(await self._store.hash_of(JOBS)):
             try:
@@ -230,7 +233,7 @@ class JobRegistry:
         return progresses
 
     async def progress(self, job_id: str) -> JobProgress:
-        """How far one job is.
+        """The progress of one job.
 
         Raises:
             UnknownJobError: there is no such job.
@@ -239,12 +242,12 @@ class JobRegistry:
         return (await self.results(job_id, start=0, limit=0))[0]
 
     async def results(self, job_id: str, *, start: int, limit: int) -> tuple[JobProgress, list[FileResult]]:
-        """How far a job is, and what became of files in the order in which they were finished.
+        """The progress of a job, and results of files in the order in which they finished.
 
         Args:
-            job_id: which job.
-            start: 0-based number of the first file wanted.
-            limit: at most so many of them.
+            job_id: the job.
+            start: 0-based index of the first result.
+            limit: largest number of results.
 
         Raises:
             UnknownJobError: there is no such job.
@@ -258,7 +261,7 @@ class JobRegistry:
     async def _look(
         self, job_id: str, *, start: int = 0, limit: int = 0
     ) -> tuple[JobProgress, list[FileResult]] | None:
-        # Redis has no empty range: one before its beginning is one.
+        # Redis has no empty range; one that ends before it starts is empty.
         first, last = (start, start + limit - 1) if limit else (1, 0)
         reply = await self._store.run("jobs_look", [job_id, first, last])
         text, num_waiting, flat_sums, reports, results = reply
@@ -281,7 +284,7 @@ class JobRegistry:
 def _check_same(job: Job, found: bytes) -> None:
     if _read(job.job_id, found) != job:
         raise JobExistsError(
-            f"job {job.job_id} exists with another place or other options; choose another id", job_id=job.job_id
+            f"job {job.job_id} exists with another folder or other options; choose another id", job_id=job.job_id
         )
 
 
@@ -291,7 +294,7 @@ def _read(job_id: str, text: bytes) -> Job:
     except RecordError as exc:
         raise UnreadableRecordError(
             f"the record of job {job_id} cannot be read: it is damaged, or of a newer version of emostream; use that "
-            "version, or remove the job",
+            "version, or delete the job",
             record_id=job_id,
         ) from exc
 

@@ -1,4 +1,4 @@
-"""Streams are owned by leases with growing fencing tokens (decision D7); the token is the epoch of events."""
+"""Leases of streams with increasing fencing tokens (docs/decisions/0002); the token is the epoch of events."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """One answer of the registry.
+    """A response of the registry to a heartbeat.
 
     Attributes:
         now_ms: the server's clock.
         generation: changes when the server lost its data.
-        version: to be named at the next question.
-        is_all: whether this is everything there is; otherwise what is not named is as it was.
-        records, finished, leases, workers: by id; None is what is not there any more.
+        version: to be sent with the next request.
+        is_all: whether this is the complete state; otherwise entries that are not named are unchanged.
+        records, finished, leases, workers: by id; None means that the entry was removed.
         unreadable: texts of records that this version cannot read, by id; None for all other records.
-        lost: streams that the asking worker does not own any more.
-        previews: channels of the previews that somebody looks at.
+        lost: streams that the requesting worker no longer owns.
+        previews: channels of the previews that are watched.
     """
 
     now_ms: int
@@ -55,8 +55,8 @@ class Changes:
 
     @classmethod
     def from_reply(cls, reply: Sequence[Any]) -> Self:
-        """As `heartbeat.lua` answers. Each thing is read for itself: one that was written by another version, or is
-        damaged, stands in the way of no other."""
+        """Parse a reply of `heartbeat.lua`. Entries are parsed one by one, so that an unreadable one affects no
+        other."""
         now_ms, generation, version, is_all, records, states, workers, lost, looked_at = reply
         ids = [_text(name) for name in states[::3]]
         read = {name: _record(text) for name, text in _pairs(records).items()}
@@ -75,7 +75,7 @@ class Changes:
         )
 
     def after(self, view: RegistryView) -> RegistryView:
-        """The registry now; `view` is how it was at the version that was named, and stays as it is."""
+        """Apply the changes to the view at the version that was sent; returns a new view."""
         if self.is_all:
             view = RegistryView(0, "")
         gone = {
@@ -89,7 +89,7 @@ class Changes:
             generation=self.generation,
             records=_changed(view.records, self.records),
             unreadable=_changed_unreadable(view.unreadable, self.unreadable),
-            # Of a stream that is not wanted any more nothing else is told.
+            # Nothing else is sent about a stream that was removed.
             finished=_changed(view.finished, {**gone, **self.finished}),
             leases=_changed(view.leases, {**gone, **self.leases}),
             workers=_changed(view.workers, self.workers),
@@ -98,7 +98,7 @@ class Changes:
 
 
 def _changed(before: dict[str, T], changes: Mapping[str, T | None]) -> dict[str, T]:
-    """A new dictionary, or the same when nothing changed."""
+    """A new dictionary with the changes; the same one when there are none."""
     if not changes:
         return before
     return {name: value for name, value in {**before, **changes}.items() if value is not None}
@@ -117,7 +117,7 @@ def _pairs(flat: Sequence[bytes]) -> dict[str, str]:
 
 
 def _record(text: str) -> StreamRecord | str | None:
-    """A record, or its text where it cannot be read; None when there is none any more."""
+    """A record, its text where it cannot be read, or None when it was removed."""
     if not text:
         return None
     try:
@@ -127,7 +127,7 @@ def _record(text: str) -> StreamRecord | str | None:
 
 
 def _state(text: str) -> StreamState | None:
-    """A final state; one that only newer versions know is an end as well."""
+    """A final state; an unknown one of a newer version counts as ended."""
     if not text:
         return None
     try:
@@ -137,7 +137,7 @@ def _state(text: str) -> StreamState | None:
 
 
 def _lease(text: str) -> Lease | None:
-    """An owner is one, whatever else is said of it."""
+    """The lease, whose owner counts even when the rest is unreadable."""
     if not text:
         return None
     worker_id, _, rest = text.partition(" ")
@@ -146,7 +146,7 @@ def _lease(text: str) -> Lease | None:
 
 
 def _worker(worker_id: str, text: str) -> WorkerEntry | None:
-    """Newer workers may say more of themselves; of one that says nothing that can be read, nothing is known."""
+    """Parse a worker's entry; newer workers may write more fields. None when it is unreadable."""
     said = text.split(" ")[:3]
     if len(said) < 3 or not all(word.isdecimal() for word in said):
         return None
@@ -156,17 +156,17 @@ def _worker(worker_id: str, text: str) -> WorkerEntry | None:
 logger = logging.getLogger(__name__)
 
 LOOKS_BETWEEN_ALL = 500
-"""So often everything is asked for anyway: a server that came back with somewhat older data could reach a version again
-that is known already."""
+"""Every this many heartbeats the complete state is requested: a server restored from slightly older data could reach a
+version again that is already known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What a worker learned from one heartbeat.
+    """The result of a heartbeat.
 
     Attributes:
         view: the registry.
-        lost: streams it held that are not its own any more.
+        lost: streams that the worker no longer owns.
         is_new_generation: whether the server lost its data since the last heartbeat.
     """
 
@@ -177,7 +177,7 @@ class Heartbeat:
 
 @dataclass(slots=True)
 class LeaseStats:
-    """Counted by a worker's leases while it runs: streams claimed, given back, and lost to other workers."""
+    """Counters of a worker: streams claimed, released, and lost to other workers."""
 
     num_claimed: int = 0
     num_released: int = 0
@@ -185,13 +185,13 @@ class LeaseStats:
 
 
 class StreamLeases:
-    """The leases of one worker. `look` may be awaited several times at once, the rest one call at a time.
+    """The leases of one worker. `look` may be awaited concurrently, all other methods one at a time.
 
     Args:
-        store: connection; not closed here.
+        store: connection; not closed.
         worker_id: unique for each start of a worker; without white space.
-        max_streams: hard cap; the server refuses more.
-        ttl_seconds: others may claim a stream when its owner was silent for this long.
+        max_streams: limit that the server enforces.
+        ttl_seconds: others may claim a stream when its owner sent no heartbeat for this long.
     """
 
     def __init__(self, store: RegistryStore, *, worker_id: str, max_streams: int, ttl_seconds: float) -> None:
@@ -208,16 +208,16 @@ class StreamLeases:
         self._lock = asyncio.Lock()
 
     def limit(self, num_streams: int | None) -> None:
-        """Own no more than so many from now on, and tell the others so; None for the cap."""
+        """Own at most this many streams from now on, and tell other workers; None resets it to the maximum."""
         self._limit = self._max_streams if num_streams is None else min(num_streams, self._max_streams)
 
     async def heartbeat(self, held: Mapping[str, int], *, is_draining: bool = False) -> Heartbeat:
-        """Renew the leases held (stream id → epoch) and look at the registry.
+        """Renew the leases held (stream id → epoch) and read the registry.
 
-        When the server lost its data, the records known from before are written back first.
+        When the server lost its data, the known records are written back first.
 
         Raises:
-            RegistryUnavailableError: the server is away; leases may expire meanwhile.
+            RegistryUnavailableError: the server is unavailable; leases may expire meanwhile.
         """
         before = self._view
         view, lost = await self._call(held, ttl_ms=self._ttl_ms, is_draining=is_draining)
@@ -229,12 +229,12 @@ class StreamLeases:
         return Heartbeat(view, lost, is_new_generation)
 
     async def look(self) -> RegistryView:
-        """The registry as it is now, without being a worker; errors as in `heartbeat`."""
+        """Read the registry without being a worker; errors as in `heartbeat`."""
         view, _ = await self._call({}, ttl_ms=0, is_draining=False)
         return view
 
     async def claim(self, stream_ids: Sequence[str]) -> dict[str, int]:
-        """Claim streams that nobody holds, or anew those held already: stream id → epoch of those won."""
+        """Claim free streams, or renew the claim of those held. Returns stream id → epoch of those claimed."""
         if not stream_ids:
             return {}
         won = await self._store.run("claim", [self._worker_id, self._ttl_ms, self._limit, *stream_ids])
@@ -243,18 +243,18 @@ class StreamLeases:
         return epochs
 
     async def release(self, held: Mapping[str, int]) -> None:
-        """Give leases back, so that others may claim these streams at once."""
+        """Release leases, so that others may claim these streams at once."""
         if held:
             arguments = [item for pair in held.items() for item in pair]
             await self._store.run("release", [self._worker_id, *arguments])
             self.stats.num_released += len(held)
 
     async def sign_off(self) -> None:
-        """Tell the others that this worker is gone; its leases must have been given back."""
+        """Remove this worker from the registry; its leases must have been released."""
         await self._store.run("release", [self._worker_id])
 
     async def report(self, reports: Mapping[str, StreamReport]) -> None:
-        """Write what was seen of streams held; a final state gives the lease back as well."""
+        """Write reports about streams held; a final state releases the lease as well."""
         arguments: list[str | int] = [self._worker_id]
         for stream_id, report in reports.items():
             final = report.state.value if report.state.is_final else ""
@@ -266,7 +266,7 @@ class StreamLeases:
     async def _call(
         self, held: Mapping[str, int], *, ttl_ms: int, is_draining: bool
     ) -> tuple[RegistryView, tuple[str, ...]]:
-        async with self._lock:  # an answer tells what changed since the one before
+        async with self._lock:  # a response contains the changes since the one before
             self._num_looks += 1
             is_known = self._version is not None and self._num_looks % LOOKS_BETWEEN_ALL
             arguments: list[str | int] = [self._worker_id, ttl_ms, self._limit, len(held), int(is_draining)]
@@ -292,8 +292,8 @@ def _warn_of_unreadable(before: RegistryView, view: RegistryView) -> None:
     for stream_id, text in view.unreadable.items():
         if before.unreadable.get(stream_id) != text:
             logger.warning(
-                "the record of stream %s cannot be read: it is damaged, or of a newer version; it is left alone, and "
-                "can be removed",
+                "the record of stream %s cannot be read: it is damaged, or of a newer version; it is ignored and can "
+                "be deleted",
                 stream_id,
                 extra={"stream_id": stream_id},
             )

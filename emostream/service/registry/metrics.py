@@ -1,8 +1,8 @@
-"""How the figures of a process reach whoever shows them, again and again.
+"""Publishes the metrics of a process at regular intervals.
 
-Processes write their figures into Redis, where the HTTP interface finds those of all that live: one address for the
-whole service, also where workers come and go (docs/decisions/0006). A recorder gets them as well; under Ray it hands
-them to Ray's own metrics.
+Processes write their metric values to Redis, from where the API serves those of all living processes: one address for
+the whole service, with any number of workers (docs/decisions/0006). Under Ray a recorder also passes them to Ray's
+metrics.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from emostream.wire.keys import registry_key
 
 logger = logging.getLogger(__name__)
 
-_NUM_INTERVALS_KEPT = 5  # figures of a process that is silent for longer are not shown any more
+_NUM_INTERVALS_KEPT = 5  # values of a process that is silent for longer expire
 
 Recorder = Callable[[Sequence[MetricFamily]], None]
-"""Takes all figures of a process at every interval."""
+"""Receives all metric values of a process at every interval."""
 
 
 class MetricsLoop:
-    """Await `run` beside what is measured; it ends by being cancelled.
+    """Publishes metrics until `run` is cancelled.
 
     Args:
-        process_id: tells this process from others of the service.
-        collect: the figures now; raises `RegistryError` where there are none at the moment.
-        interval_seconds: pause between looks.
-        store: connection to the registry, where the HTTP interface finds the figures; None leaves them out there.
-        record: gets the figures as well; under Ray it hands them to Ray's own metrics.
+        process_id: identifies this process within the service.
+        collect: returns the current values; raises `RegistryError` while there are none.
+        interval_seconds: pause between collections.
+        store: connection to the registry, from where the API serves the values; None does not write them.
+        record: also receives the values; under Ray it passes them to Ray's metrics.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class MetricsLoop:
         self._record = record
 
     async def run(self) -> None:
-        """Look, tell, pause."""
+        """Collect and publish in a loop."""
         while True:
             try:
                 families = await self._collect()
@@ -61,19 +61,19 @@ class MetricsLoop:
                     seconds = max(10, round(_NUM_INTERVALS_KEPT * self._interval_seconds))
                     await put_metrics(self._store, self._process_id, families, seconds=seconds)
             except RegistryError as exc:
-                logger.debug("metrics of %s are not shown by the interface: %s", self._process_id, exc)
-            except Exception:  # the top of this loop: measuring must not end what is measured
+                logger.debug("metrics of %s are not written: %s", self._process_id, exc)
+            except Exception:  # a failure of the metrics must not end what they measure
                 logger.exception("%s: internal error in its metrics", self._process_id)
             await asyncio.sleep(self._interval_seconds)
 
 
 async def put_metrics(store: RegistryStore, process_id: str, families: Sequence[MetricFamily], *, seconds: int) -> None:
-    """Show the figures of a process at the HTTP interface for so long; errors as in `RegistryStore.run`."""
+    """Write a process's metric values, which expire after `seconds`; errors as in `RegistryStore.run`."""
     await store.put(_key_of(process_id), json_from_families(families), seconds=seconds)
 
 
 async def metric_values_of(store: RegistryStore, process_ids: Sequence[str]) -> dict[str, bytes]:
-    """The figures that processes wrote lately, as JSON, by their id; errors as in `RegistryStore.run`."""
+    """Process id → its metric values as JSON, if it wrote any recently; errors as in `RegistryStore.run`."""
     found = await store.values_of([_key_of(process_id) for process_id in process_ids])
     return {process_id: text for process_id, text in zip(process_ids, found, strict=True) if text is not None}
 

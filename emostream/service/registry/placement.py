@@ -1,9 +1,9 @@
-"""Which streams a worker claims and which it gives back.
+"""Decides which streams a worker claims and which it releases.
 
-Every worker decides for itself from the same view; nobody is in charge. The wanted number of a worker is its fair
-share: streams are poured over the living workers like water over steps, each step as high as the worker's cap. A worker
-claims free streams up to its share and gives back what is above it. Below that it gives back one at a time, only to
-even out a difference of two or more, so streams do not wander to and fro.
+There is no coordinator: every worker decides from the same view. The target of a worker is its fair share: streams are
+distributed evenly over the living workers, limited by each worker's maximum (water-filling). A worker claims free
+streams up to its share and releases those above it. Below its share it releases one at a time, and only to even out a
+difference of two or more, so that streams do not oscillate.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from types import MappingProxyType
 
 from emostream.service.registry.records import RegistryView, WorkerEntry
 
-_FREE_FOR_LIVE = 4  # one in so many places
+_FREE_FOR_LIVE = 4  # one of this many places
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What a worker should do now.
+    """The next actions of a worker.
 
     Attributes:
-        claim: stream ids to claim, the most wanted first.
-        give_back: stream ids to give back.
+        claim: stream ids to claim, in order of preference.
+        give_back: stream ids to release.
     """
 
     claim: tuple[str, ...] = ()
@@ -42,15 +42,15 @@ def place(
     refusals: Mapping[str, Collection[str]] = MappingProxyType({}),
     avoided: Collection[str] = (),
 ) -> Placement:
-    """The next step of one worker.
+    """Compute the next actions of one worker.
 
-    Streams that a living worker cannot run are no matter of fair shares: whoever else has room takes and keeps them.
+    Streams that a living worker cannot run are not part of fair shares: any other worker with capacity takes them.
 
     Args:
-        view: the registry; must hold the worker itself.
-        worker_id: who asks.
-        owned: streams it has, the oldest first.
-        refusals: by stream, the workers that said that they cannot run it.
+        view: the registry; must contain the worker.
+        worker_id: the worker.
+        owned: its streams, oldest first.
+        refusals: stream id → workers that reported that they cannot run it.
         avoided: streams that this worker leaves to others for a while.
     """
     me = view.workers.get(worker_id)
@@ -68,7 +68,7 @@ def place(
         return Placement(give_back=tuple(movable[room:]))
     free = sorted(set(view.free_ids()) - set(owned) - set(avoided), key=lambda stream_id: _rank(worker_id, stream_id))
     shared = [stream_id for stream_id in free if stream_id not in bound]
-    # While streams are free, others may not have taken their shares yet: the numbers say nothing then.
+    # While streams are free, others may not have taken their shares yet, so the numbers are not comparable.
     if not free and movable and len(movable) - _fewest_of_others(view, takers, worker_id=worker_id, bound=bound) >= 2:
         return Placement(give_back=(movable[-1],))
     claim = [stream_id for stream_id in free if stream_id in bound] + shared[:room]
@@ -82,7 +82,7 @@ def _bound(
     worker_id: str,
     refusals: Mapping[str, Collection[str]],
 ) -> set[str]:
-    """Streams that somebody else cannot run."""
+    """Streams that some other worker cannot run."""
     others = {worker.worker_id for worker in takers} - {worker_id}
     return {
         stream_id
@@ -92,19 +92,19 @@ def _bound(
 
 
 def _without(bound: Collection[str], takers: Sequence[WorkerEntry], *, view: RegistryView) -> list[WorkerEntry]:
-    """The workers with the room that is left beside their bound streams."""
+    """The workers with the capacity that their bound streams leave."""
     held = Counter(lease.worker_id for stream_id, lease in view.leases.items() if stream_id in bound)
     return [replace(worker, max_streams=max(0, worker.max_streams - held[worker.worker_id])) for worker in takers]
 
 
 def files_capacity(view: RegistryView) -> int:
-    """Up to how many unfinished streams files of jobs may bring the service: a quarter stays free for live streams."""
+    """Largest number of unfinished streams up to which jobs add files: a quarter is reserved for live streams."""
     capacity = sum(worker.max_streams for worker in view.workers.values() if not worker.is_draining)
     return capacity - capacity // _FREE_FOR_LIVE
 
 
 def fair_share(num_streams: int, workers: Sequence[WorkerEntry], *, worker_id: str) -> int:
-    """How many of the streams a worker should have at most; over all workers the shares cover all that fit.
+    """Largest number of streams that a worker should have; the shares of all workers cover all streams that fit.
 
     >>> workers = [WorkerEntry("a", max_streams=8), WorkerEntry("b", max_streams=2), WorkerEntry("c", max_streams=8)]
     >>> [fair_share(10, workers, worker_id=name) for name in "abc"]
@@ -115,9 +115,9 @@ def fair_share(num_streams: int, workers: Sequence[WorkerEntry], *, worker_id: s
     return min(level, caps.get(worker_id, 0))
 
 
-@lru_cache(maxsize=16)  # asked at every heartbeat, and seldom another question
+@lru_cache(maxsize=16)  # called at every heartbeat, mostly with the same arguments
 def _water_level(num_streams: int, caps: tuple[int, ...]) -> int:
-    """The smallest level at which workers filled up to it, or to their cap, hold all streams (or all are full)."""
+    """The smallest level at which workers, filled up to it or to their maximum, hold all streams (or all are full)."""
     low, high = 0, max(caps, default=0)
     while low < high:
         middle = (low + high) // 2
@@ -131,10 +131,9 @@ def _water_level(num_streams: int, caps: tuple[int, ...]) -> int:
 def _fewest_of_others(
     view: RegistryView, takers: Sequence[WorkerEntry], *, worker_id: str, bound: Collection[str]
 ) -> float:
-    """Movable streams of the emptiest other worker that has room; infinite when none has.
+    """Movable streams of the emptiest other worker with capacity; infinite when none has capacity.
 
-    Leases are counted: what a worker says of itself is as old as its last heartbeat, and what it has claimed since is
-    not in it.
+    Counts leases, because the number in a worker's entry is as old as its last heartbeat.
     """
     held = Counter(lease.worker_id for stream_id, lease in view.leases.items() if stream_id not in bound)
     others = [worker for worker in takers if worker.worker_id != worker_id]
@@ -144,16 +143,16 @@ def _fewest_of_others(
 
 
 def _rank(worker_id: str, stream_id: str) -> bytes:
-    """Orders streams differently for each worker, so that two workers seldom reach for the same one first."""
+    """Sorts streams differently for each worker, so that two workers rarely claim the same one first."""
     return hashlib.blake2b(f"{worker_id}\0{stream_id}".encode(), digest_size=8).digest()
 
 
 class RebalanceDelay:
-    """Workers that lived before the registry went away and have not said since that they live.
+    """Waits for the workers that were alive before the registry was unavailable.
 
-    While it was away nobody could renew a lease, so the first worker that reaches it again finds the streams of all
-    others free, though they run. Each renews its leases with its first heartbeat; until then, or until the time of a
-    lease has passed, what looks free is left alone.
+    Meanwhile leases could not be renewed, so the first worker that reaches the registry again sees the streams of all
+    others as free, although they run. Each worker renews its leases with its next heartbeat; until then, or until the
+    duration of a lease has passed, free streams are not claimed.
 
     >>> returning = RebalanceDelay(lease_seconds=5.0)
     >>> returning.note({"a", "b"}, was_away=False, now_seconds=0.0)
@@ -173,16 +172,16 @@ class RebalanceDelay:
 
     @property
     def are_awaited(self) -> bool:
-        """Whether streams that look free may be those of somebody who comes back."""
+        """Whether free streams may still belong to a worker that has not renewed its leases yet."""
         return bool(self._awaited)
 
     def note(self, living: Collection[str], *, was_away: bool, now_seconds: float) -> None:
-        """What one heartbeat said.
+        """Record a heartbeat.
 
         Args:
-            living: ids of the workers that live, according to it.
-            was_away: it is the first one that was answered, with the leases of before.
-            now_seconds: monotonic.
+            living: ids of the living workers, according to it.
+            was_away: whether it is the first successful one after the registry was unavailable.
+            now_seconds: monotonic time.
         """
         if was_away:
             self._awaited |= self._known

@@ -1,4 +1,4 @@
-"""What the registry keeps of a stream: what is wanted (`StreamRecord`) and what was seen (`StreamReport`)."""
+"""The registry's data about a stream: what is wanted (`StreamRecord`) and what was observed (`StreamReport`)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from emostream.service.registry.unknown_fields import unknown_in, with_unknown
 
 @dataclass(frozen=True, slots=True)
 class StreamTuning:
-    """What a stream does otherwise than the settings say; None leaves it to them. Changed while the stream runs.
+    """Per-stream settings that override the service's; None keeps the service's. Can be changed while a stream runs.
 
     Attributes:
-        smoothing_seconds: time constant of the smoothed probabilities; 0 means none.
-        hold_seconds: a dominant emotion is named for at least this long.
-        switch_margin: an emotion that leads by this much takes over without waiting.
-        min_score: faces found with less confidence do not count; below `detect.min_score` there are none anyway.
-        min_face_pixels: nor do lower ones; below `detect.min_face_pixels` none are looked for.
+        smoothing_seconds: time constant of smoothing; 0 disables it.
+        hold_seconds: minimum duration of a dominant emotion.
+        switch_margin: an emotion that leads by this probability takes over without waiting.
+        min_score: faces with a lower score are ignored; effective only above `detect.min_score`.
+        min_face_pixels: smaller faces are ignored; effective only above `detect.min_face_pixels`.
     """
 
     smoothing_seconds: float | None = None
@@ -37,12 +37,12 @@ class StreamRecord:
     """A wanted stream.
 
     Attributes:
-        spec: what to watch; its URL may hold credentials.
-        is_paused: wanted to stand still, with its source kept open.
-        tuning: how faces are judged.
-        created_epoch: token taken when the record was made. Every epoch of this stream is greater, so events of an
-            earlier stream with the same id can be told apart.
-        unknown: what a newer version wrote in it, at the places where it stands; written again with the rest.
+        spec: the source and its sampling; the URL may contain credentials.
+        is_paused: whether it is paused, with its source kept open.
+        tuning: per-stream settings.
+        created_epoch: token taken when the record was created. All epochs of this stream are greater, which
+            distinguishes its events from those of an earlier stream with the same id.
+        unknown: fields of a newer version, with their position; written back unchanged.
     """
 
     spec: StreamSpec
@@ -57,7 +57,7 @@ class StreamRecord:
         return self.spec.stream_id
 
     def changed(self, *, is_paused: bool, tuning: Mapping[str, Any], **spec: Any) -> StreamRecord:
-        """The record with another pace or tuning; `spec` and `tuning` name attributes of these."""
+        """A copy with another sampling or tuning; `spec` and `tuning` name attributes of these."""
         return replace(
             self,
             spec=replace(self.spec, **spec),
@@ -66,33 +66,33 @@ class StreamRecord:
         )
 
     def same_wish_as(self, other: StreamRecord) -> bool:
-        """Whether both ask for the same, whenever they were made."""
+        """Whether both describe the same stream, regardless of when they were created."""
         return replace(self, created_epoch=0) == replace(other, created_epoch=0)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamReport:
-    """What the owner of a stream saw of it last.
+    """The last report of a stream's owner.
 
     Attributes:
-        state: where it is in its life.
-        detail: one sentence for people, credentials removed.
-        worker_id: who reported.
-        epoch: which run of the stream.
-        at_ms: when, milliseconds since 1970 on the worker's clock.
+        state: state of the stream.
+        detail: one sentence for people, without credentials.
+        worker_id: the worker that reported.
+        epoch: number of this run of the stream.
+        at_ms: time of the report, milliseconds since 1970 on the worker's clock.
         num_frames: frames published in this run.
         num_faces: faces in them.
-        num_dropped: frames of a live source that were lost.
-        num_reconnects: how often the source was opened again.
-        num_corrupt: packets and pictures that came damaged, or not at all (missing HLS segments).
+        num_dropped: frames of a live source that were dropped.
+        num_reconnects: reconnections of a live source.
+        num_corrupt: packets and frames that were damaged or missing (HLS segments).
         measured_fps: frames published per second over the last seconds.
-        latency_ms: capture to published, the mean over the last seconds; None before the first frame.
-        lag_ms: age of the newest frame published; grows while nothing comes. None before the first frame.
-        source_delay_ms: how long after its time by the camera's clock the newest frame came, the difference of the
-            clocks included; None where the source does not say.
-        last_error: what went wrong last, also when it is over; empty when nothing did.
-        has_worked: the source was open once, in this run or in one before it.
-        decoder: what really decodes, for example "h264"; empty before the source is open.
+        latency_ms: capture to publication, mean over the last seconds; None before the first frame.
+        lag_ms: age of the newest published frame; grows while no frames arrive. None before the first frame.
+        source_delay_ms: delay of the newest frame's arrival after its time on the camera's clock, including the
+            difference of the clocks; None where the source does not provide it.
+        last_error: the last error, even if it is over; empty without one.
+        has_worked: whether the source was open in this run or an earlier one.
+        decoder: the actual decoder, for example "h264"; empty before the source is open.
         width, height: pixels of the source's frames; 0 before it is open.
     """
 
@@ -119,11 +119,11 @@ class StreamReport:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who may work on a stream.
+    """The right to work on a stream.
 
     Attributes:
         worker_id: the owner.
-        epoch: fencing token; grows with each claim.
+        epoch: fencing token; increases with each claim.
     """
 
     worker_id: str
@@ -132,13 +132,13 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class WorkerEntry:
-    """A worker that lives, as the others see it.
+    """A living worker, as other workers see it.
 
     Attributes:
         worker_id: unique for each start of a worker.
-        max_streams: hard cap.
+        max_streams: largest number of streams that it takes.
         num_streams: streams it owns.
-        is_draining: it takes no more and gives back what it has.
+        is_draining: whether it takes no more streams and releases its own.
     """
 
     worker_id: str
@@ -149,18 +149,17 @@ class WorkerEntry:
 
 @dataclass(frozen=True, slots=True)
 class RegistryView:
-    """The registry at one instant.
+    """The state of the registry at one time.
 
     Attributes:
         now_ms: the server's clock.
         generation: changes when the server lost its data.
         records: wanted streams by id.
-        finished: final state of those that need no work any more.
-        leases: by stream id, valid ones only.
-        workers: by id, living ones only.
-        previews: channels of the previews that somebody looks at.
-        unreadable: texts of records that this version cannot read, by id. They are somebody else's: nobody here works
-            on them.
+        finished: final states of streams that need no more work.
+        leases: valid leases by stream id.
+        workers: living workers by id.
+        previews: channels of the previews that are watched.
+        unreadable: texts of records that this version cannot read, by id; this version does not work on these.
     """
 
     now_ms: int
@@ -173,29 +172,29 @@ class RegistryView:
     unreadable: dict[str, str] = field(default_factory=dict, repr=False)  # may hold credentials
 
     def owner_of(self, stream_id: str) -> Lease | None:
-        """The valid lease on a stream."""
+        """The valid lease of a stream; None without one."""
         return self.leases.get(stream_id)
 
     def unfinished_ids(self) -> list[str]:
-        """Streams that need an owner, in the order of their ids."""
+        """Ids of streams that need an owner, sorted."""
         return sorted(self.records.keys() - self.finished.keys())
 
     def free_ids(self) -> list[str]:
-        """Those of them that have none."""
+        """Ids of unfinished streams without an owner, sorted."""
         return [stream_id for stream_id in self.unfinished_ids() if self.owner_of(stream_id) is None]
 
 
 def json_from_record(record: StreamRecord) -> str:
-    """One line; equal records give equal text."""
+    """Serialise a record to one line of JSON; equal records give equal text."""
     return json.dumps(with_unknown(_content_of(record), record.unknown), sort_keys=True, separators=(",", ":"))
 
 
 def record_from_json(text: str | bytes) -> StreamRecord:
-    """The inverse of `json_from_record`. While a cluster is being upgraded, newer processes may write more than this
-    version knows: that is kept in `unknown`.
+    """The inverse of `json_from_record`. During an upgrade, newer processes may write fields that this version does not
+    know; they are kept in `unknown`.
 
     Raises:
-        RecordError: it is no record.
+        RecordError: the text is not a record.
     """
     try:
         content = json.loads(text)
@@ -221,25 +220,25 @@ def _content_of(record: StreamRecord) -> dict[str, Any]:
 
 
 def json_from_report(report: StreamReport) -> str:
-    """One line."""
+    """Serialise a report to one line of JSON."""
     return json.dumps({**asdict(report), "state": report.state.value}, separators=(",", ":"))
 
 
 def report_from_json(text: str | bytes) -> StreamReport:
-    """The inverse of `json_from_report`; what this version does not know is left out.
+    """The inverse of `json_from_report`; unknown fields are ignored.
 
     Raises:
-        RecordError: it is no report.
+        RecordError: the text is not a report.
     """
     try:
         content: dict[str, Any] = json.loads(text)
         return StreamReport(**_known(StreamReport, {**content, "state": StreamState(content["state"])}))
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise RecordError("an entry of the registry is no report; was it written by another version?") from exc
+        raise RecordError("an entry of the registry is not a report; was it written by another version?") from exc
 
 
 def read_report(text: str | bytes | None) -> StreamReport | None:
-    """A report, or None where there is none that this version can read."""
+    """Parse a report; None when there is none or it is unreadable."""
     try:
         return None if text is None else report_from_json(text)
     except RecordError:
@@ -247,7 +246,7 @@ def read_report(text: str | bytes | None) -> StreamReport | None:
 
 
 def _types_of(kind: type) -> dict[str, tuple[Any, ...]]:
-    """Of what types the fields of a class may be."""
+    """Field name → possible types, of a dataclass."""
     hints = get_type_hints(kind)
     return {
         name: get_args(hint) if isinstance(hint, UnionType) else (get_origin(hint) or hint,)
@@ -261,7 +260,7 @@ _TYPES: dict[type, dict[str, tuple[Any, ...]]] = {
 
 
 def _known(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `content` that a class has; raises `TypeError` where one is of another type."""
+    """The fields of `content` that the class has. Raises `TypeError` when one has another type."""
     types = _TYPES[kind]
     known = {name: value for name, value in content.items() if name in types}
     for name, value in known.items():

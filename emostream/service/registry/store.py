@@ -1,4 +1,4 @@
-"""The registry's keys in Redis, its scripts, and calls that survive a server that is away for a while."""
+"""The registry in Redis: its keys and scripts, with retries."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from emostream.publish.redis.fence import Fence
 from emostream.wire.keys import events_key, registry_key
 
 RECORDS = registry_key("records")
-"""Hash: stream id → JSON of what is wanted, with the URL as given."""
+"""Hash: stream id → JSON of the wanted stream, with the URL as submitted."""
 FINISHED = registry_key("finished")
-"""Hash: stream id → final state of streams that need no work any more."""
+"""Hash: stream id → final state of streams that need no more work."""
 REPORTS = registry_key("reports")
-"""Hash: stream id → JSON of what its owner saw last."""
+"""Hash: stream id → JSON of its owner's last report."""
 LEASES = registry_key("leases")
-"""Hash: stream id → `worker epoch`, also when it ran out. Beside it, per worker, `leases:ID`: a set of its streams."""
+"""Hash: stream id → `worker epoch`, also expired ones. In addition, per worker, `leases:ID`: set of its streams."""
 LEASE_ENDS = registry_key("lease-ends")
-"""Sorted set: streams with a valid lease, by when it runs out, in ms."""
+"""Sorted set: streams with a valid lease, by expiry in ms."""
 WORKERS = registry_key("workers")
 """Hash: worker id → `max_streams num_streams is_draining`."""
 WORKER_ENDS = registry_key("worker-ends")
-"""Sorted set: workers that live, by when they are given up, in ms."""
+"""Sorted set: living workers, by expiry in ms."""
 REVISION = registry_key("revision")
-"""The version: grows with each change of a record, of a stream's state or of a worker."""
+"""The version: increases with each change of a record, a stream's state or a worker."""
 CHANGES = registry_key("changes")
-"""Sorted set: what changed (`r` or `s` and a stream id, `w` and a worker id), by the version it changed in last."""
+"""Sorted set: changed entries (`r` or `s` and a stream id, `w` and a worker id), by version of their last change."""
 GONE = registry_key("gone")
-"""Sorted set: those of `CHANGES` that are not there any more, a limited number of them."""
+"""Sorted set: those of `CHANGES` that were removed, limited in number."""
 FLOOR = registry_key("floor")
-"""The version up to which it was forgotten what is gone."""
+"""The version up to which removals were forgotten."""
 EPOCH = registry_key("epoch")
-"""The last fencing token given out."""
+"""The last fencing token that was issued."""
 HELPERS = registry_key("helpers")
-"""Sorted set: processes that own no stream and have figures to show (shared classifiers), by when they said so last."""
+"""Sorted set: processes without streams that have metrics (shared classifiers), by time of their last call."""
 OPENINGS = registry_key("attempts")
-"""Hash: stream that is being opened → JSON: by which worker, on which host, and where workers died of it before."""
+"""Hash: stream that is being opened → JSON: worker, host, and hosts of the workers that died while opening it."""
 VERDICTS = registry_key("verdicts")
-"""Hash: stream → JSON: worker that could not run it → why (`verdicts.py`)."""
+"""Hash: stream → JSON: worker that could not run it → reason (`verdicts.py`)."""
 HOSTS = registry_key("hosts")
-"""Hash: worker that lives → name of its host, known since it opened its first stream."""
+"""Hash: living worker → name of its host, known since it opened its first stream."""
 VIEWERS = registry_key("viewers")
-"""Hash: channel of a preview → until when somebody looks at it, in ms."""
+"""Hash: channel of a preview → until when it is watched, in ms."""
 GENERATION = registry_key("generation")
 """A random name that changes only when the server lost its data."""
 JOBS = registry_key("jobs")
-"""Hash: job id → JSON. Beside it, per job: `jobs:todo:ID` (records that wait), `jobs:active:ID` (streams in the
-registry), `jobs:urls:ID` (their files), `jobs:results:ID` (what became of the others), `jobs:sums:ID`."""
+"""Hash: job id → JSON. In addition, per job: `jobs:todo:ID` (waiting records), `jobs:active:ID` (streams in the
+registry), `jobs:urls:ID` (their files), `jobs:results:ID` (results of the others), `jobs:sums:ID`."""
 
 # In the order in which registry.lua names them.
 _SCRIPT_KEYS = (
@@ -63,40 +63,40 @@ _SCRIPT_KEYS = (
 )
 _SCRIPTS = files("emostream.service.registry").joinpath("scripts")
 
-# A full server runs all others: what they write is little, and without it streams would lose their workers.
+# All other scripts run on a full server too: they write little, and streams would lose their workers without them.
 _REFUSED_WHEN_FULL = frozenset({"jobs_put"})
 
-# Which figures are shown is decided by how long those are kept.
+# Entries live longer than the metrics that they refer to, whose expiry decides what is shown.
 _HELPER_SECONDS = 3600
 
 T = TypeVar("T")
 
 
 class RegistryStore:
-    """One connection to the registry's server.
+    """A connection to the registry's server.
 
     Args:
-        settings: time-outs and how long to try again.
+        settings: time-outs and retries.
         redis_url: the server.
-        max_retry_seconds: overrides the settings; heartbeats try once and come again by themselves.
+        max_retry_seconds: overrides the settings; heartbeats do not retry, because they are repeated anyway.
     """
 
     def __init__(self, settings: PublishSettings, *, redis_url: str, max_retry_seconds: float | None = None) -> None:
         self._url = redis_url
         self.max_idle_seconds = settings.max_idle_seconds
-        """After so long finished jobs are forgotten; None keeps them."""
+        """Finished jobs are deleted after this time; None keeps them."""
         self._max_retry_seconds = settings.max_retry_seconds if max_retry_seconds is None else max_retry_seconds
         self.redis: Redis = open_redis(redis_url, timeout_seconds=settings.connect_timeout_seconds)
         self._fence = Fence(self.redis)
         self._scripts: dict[str, AsyncScript | BoundedScript] = {}
 
     async def run(self, script: str, arguments: Sequence[str | int]) -> Any:
-        """Run one of the package's scripts, each with `registry.lua` before it.
+        """Run one of the package's scripts, preceded by `registry.lua`.
 
         Raises:
-            RegistryUnavailableError: the server cannot be reached, or stayed away.
-            RegistryError: the server refused the command.
-            ConfigError: the login was refused.
+            RegistryUnavailableError: the server cannot be reached, after retries.
+            RegistryError: the server rejected the command.
+            ConfigError: the login was rejected.
         """
         if script not in self._scripts:
             texts = (_SCRIPTS.joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in ("registry", script))
@@ -111,7 +111,7 @@ class RegistryStore:
         return await self._retried(call)
 
     async def hash_of(self, key: str) -> dict[str, bytes]:
-        """All fields of a hash; errors as in `run`."""
+        """Read a hash; errors as in `run`."""
 
         async def call() -> dict[bytes, bytes]:
             return await cast("Awaitable[dict[bytes, bytes]]", self.redis.hgetall(key))
@@ -120,7 +120,7 @@ class RegistryStore:
         return {name.decode(): value for name, value in found.items()}
 
     async def field_of(self, key: str, field: str) -> bytes | None:
-        """One field of a hash; errors as in `run`."""
+        """Read a field of a hash; None when it does not exist. Errors as in `run`."""
 
         async def call() -> bytes | None:
             return await cast("Awaitable[bytes | None]", self.redis.hget(key, field))
@@ -128,12 +128,12 @@ class RegistryStore:
         return await self._retried(call)
 
     async def put_field(self, key: str, field: str, text: str) -> None:
-        """Set one field of a hash; errors as in `run`."""
+        """Set a field of a hash; errors as in `run`."""
 
         await self.run("put_field", [key, field, text])
 
     async def drop_field(self, key: str, field: str) -> None:
-        """Take one field out of a hash; errors as in `run`."""
+        """Delete a field of a hash; errors as in `run`."""
 
         async def call() -> Any:
             return await self.redis.hdel(key, field)
@@ -141,16 +141,16 @@ class RegistryStore:
         await self._retried(call)
 
     async def put(self, key: str, text: str, *, seconds: int) -> None:
-        """Keep a text for so long; errors as in `run`."""
+        """Set a key that expires after `seconds`; errors as in `run`."""
 
         await self.run("put_text", [key, text, seconds])
 
     async def note_helper(self, process_id: str) -> None:
-        """Say that a process that owns no stream has figures to show; errors as in `run`."""
+        """Register a process without streams that has metrics; errors as in `run`."""
         await self.run("note_helper", [HELPERS, process_id, _HELPER_SECONDS])
 
     async def helpers(self) -> list[str]:
-        """Processes that said so lately; errors as in `run`."""
+        """Processes that registered by `note_helper` recently; errors as in `run`."""
 
         async def call() -> list[bytes]:
             return await cast("Awaitable[list[bytes]]", self.redis.zrange(HELPERS, 0, -1))
@@ -159,7 +159,7 @@ class RegistryStore:
         return [process_id.decode() for process_id in found]
 
     async def values_of(self, keys: Sequence[str]) -> list[bytes | None]:
-        """The texts of several keys, None where there is none; errors as in `run`."""
+        """Values of several keys, None for missing ones; errors as in `run`."""
         if not keys:
             return []
 
@@ -169,9 +169,9 @@ class RegistryStore:
         return await self._retried(call)
 
     async def last_event_before(self, epoch: int, *, stream_id: str) -> tuple[int, int] | None:
-        """Epoch and frame index of the last event of a stream; errors as in `run`.
+        """Epoch and frame index of a stream's last event; None without events. Errors as in `run`.
 
-        Runs before this epoch can publish no more from here on, so what is the last event stays it.
+        Fences off earlier epochs first, so that no other event can become the last one.
         """
 
         async def call() -> Any:
@@ -185,7 +185,7 @@ class RegistryStore:
         return int(fields[b"epoch"]), int(fields[b"frame_index"])
 
     async def publish(self, channel: str, message: bytes) -> None:
-        """Hand a message to whoever listens now; errors as in `run`. Redis keeps nothing of it."""
+        """Send a message to the current subscribers of a channel; errors as in `run`."""
 
         async def call() -> Any:
             return await self.redis.publish(channel, message)
@@ -204,7 +204,7 @@ class RegistryStore:
         await close_redis(self.redis)
 
     async def __aenter__(self) -> Self:
-        """Nothing to do."""
+        """Return the store; it connects at the first call."""
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -213,10 +213,10 @@ class RegistryStore:
 
 
 def registry_error(exc: PublishError) -> RegistryError:
-    """What the connection to Redis says of a sink, said of the registry."""
+    """Translate an error of the Redis connection, which speaks of a sink, to one of the registry."""
     return (RegistryUnavailableError if exc.retryable else RegistryError)(exc.message)
 
 
 def text_pairs(flat: Sequence[bytes]) -> dict[str, str]:
-    """`[name, value, name, value …]` as the server sends hashes out of scripts → a dictionary."""
+    """Convert `[name, value, name, value …]`, as scripts return hashes, to a dictionary."""
     return {flat[index].decode(): flat[index + 1].decode() for index in range(0, len(flat), 2)}

@@ -1,4 +1,4 @@
-"""The registry of wanted streams in Redis (decision D7): what is asked for outlives every process."""
+"""The registry of wanted streams in Redis, which outlives all processes (docs/decisions/0002)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from emostream.service.registry.records import (
 )
 from emostream.service.registry.store import RECORDS, REPORTS, RegistryStore
 
-_MAX_CHANGE_ATTEMPTS = 20  # of a change that others overtake each time; more would mean a defect
+_MAX_CHANGE_ATTEMPTS = 20  # of a change that conflicts with others each time; more would indicate a bug
 
 
 class StreamExistsError(EmostreamError, ValueError):
-    """Another stream has this id already."""
+    """Another stream has this id."""
 
     def __init__(self, message: str, *, stream_id: str) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class StreamExistsError(EmostreamError, ValueError):
 
 
 class UnknownStreamError(EmostreamError, KeyError):
-    """There is no stream with this id."""
+    """No stream has this id."""
 
     def __init__(self, message: str, *, stream_id: str) -> None:
         super().__init__(message)
@@ -38,7 +38,7 @@ class UnknownStreamError(EmostreamError, KeyError):
 
 
 class UnreadableRecordError(EmostreamError):
-    """There is such a thing, but a newer version wrote it, or it is damaged: this version can only remove it.
+    """The entry exists, but is damaged or of a newer version, so that this version can only delete it.
 
     Attributes:
         record_id: id of the stream or job.
@@ -50,7 +50,7 @@ class UnreadableRecordError(EmostreamError):
 
 
 class NotFailedError(EmostreamError):
-    """Only streams that failed are tried again."""
+    """Only failed streams can be retried."""
 
     def __init__(self, message: str, *, stream_id: str) -> None:
         super().__init__(message)
@@ -58,19 +58,19 @@ class NotFailedError(EmostreamError):
 
 
 class RegistryFullError(EmostreamError):
-    """No more streams are accepted until some are removed."""
+    """The maximum number of streams is reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """A wanted stream and how it is doing.
+    """A stream and its status.
 
     Attributes:
-        record: what is wanted.
-        state: where it is in its life.
+        record: the wanted stream.
+        state: state of the stream.
         detail: one sentence for people.
-        report: what its owner saw last; None when nobody worked on it yet.
-        lease: who works on it; None when nobody does.
+        report: its owner's last report; None before the first.
+        lease: the lease of its owner; None without an owner.
     """
 
     record: StreamRecord
@@ -81,44 +81,43 @@ class StreamStatus:
 
 
 class StreamRegistry:
-    """Create, read, change and remove wanted streams. Safe to use from several processes at once."""
+    """Creates, reads, changes and deletes streams. Several processes may use it at once.
+
+    Args:
+        store: connection; not closed.
+        max_streams: maximum number of streams; 0 means no limit.
+    """
 
     def __init__(self, store: RegistryStore, *, max_streams: int = 0) -> None:
-        """Nothing is read yet.
-
-        Args:
-            store: connection; not closed here.
-            max_streams: refuse more than this many; 0 means no limit.
-        """
         self._store = store
         self._max_streams = max_streams
 
     async def create(self, record: StreamRecord) -> tuple[StreamRecord, bool]:
-        """Ask for a stream; asking for the very same again changes nothing.
+        """Create a stream. Idempotent: an identical request changes nothing.
 
         Returns:
             The record as stored, and whether it is new.
 
         Raises:
-            StreamExistsError: the id is taken by a different stream.
-            UnreadableRecordError: it is taken by one that this version cannot read.
+            StreamExistsError: another stream has the id.
+            UnreadableRecordError: the existing stream cannot be read by this version.
             RegistryFullError: there are `max_streams` already.
         """
         wanted = json_from_record(replace(record, created_epoch=0))
         verdict, found = await self._put(record.stream_id, "", wanted)
         if verdict == "full":
-            raise RegistryFullError(f"there are {self._max_streams} streams already; remove one first")
+            raise RegistryFullError(f"there are already {self._max_streams} streams, the maximum; delete one first")
         stored = _read(record.stream_id, found)
         if verdict == "exists" and not stored.same_wish_as(record):
             raise StreamExistsError(
-                f"stream {record.stream_id} exists with another source or other options; change or remove it, or "
+                f"stream {record.stream_id} exists with another source or other options; change or delete it, or "
                 "choose another id",
                 stream_id=record.stream_id,
             )
         return stored, verdict == "ok"
 
     async def change(self, stream_id: str, change: Callable[[StreamRecord], StreamRecord]) -> StreamRecord:
-        """Replace a record by `change(record)`; called again when somebody else was faster.
+        """Replace a record by `change(record)`; called again after a conflict with another change.
 
         Raises:
             UnknownStreamError: there is no such stream.
@@ -132,10 +131,10 @@ class StreamRegistry:
             verdict, _ = await self._put(stream_id, found.decode(), json_from_record(changed))
             if verdict == "ok":
                 return changed
-        raise EmostreamError(f"stream {stream_id} is being changed by others all the time; try again")
+        raise EmostreamError(f"stream {stream_id} is being changed by other requests all the time; try again")
 
     async def remove(self, stream_id: str) -> None:
-        """Ask for a stream no more; its owner stops it at its next heartbeat.
+        """Delete a stream; its owner stops it at its next heartbeat.
 
         Raises:
             UnknownStreamError: there is no such stream.
@@ -144,7 +143,7 @@ class StreamRegistry:
             raise _unknown(stream_id)
 
     async def retry(self, stream_id: str) -> None:
-        """Try a stream again that failed, for whatever reason. A file goes on after the last frame that was published.
+        """Restart a failed stream. A file continues after the last published frame.
 
         Raises:
             UnknownStreamError: there is no such stream.
@@ -155,16 +154,16 @@ class StreamRegistry:
             raise _unknown(stream_id)
         if verdict != "ok":
             raise NotFailedError(
-                f"stream {stream_id} {'has ended' if verdict else 'goes on'}; only one that failed is tried again",
+                f"stream {stream_id} {'has ended' if verdict else 'is not finished'}; only failed ones can be retried",
                 stream_id=stream_id,
             )
 
     async def status(self, stream_id: str, view: RegistryView) -> StreamStatus:
-        """How one stream is doing.
+        """The status of one stream.
 
         Args:
-            stream_id: which.
-            view: leases and workers as of now, from `StreamLeases.look`.
+            stream_id: the stream.
+            view: current leases and workers, from `StreamLeases.look`.
 
         Raises:
             UnknownStreamError: there is no such stream.
@@ -178,7 +177,7 @@ class StreamRegistry:
         return status_of(record, view=view, report=read_report(await self._store.field_of(REPORTS, stream_id)))
 
     async def statuses(self, view: RegistryView) -> list[StreamStatus]:
-        """How all streams are doing, by id; those that this version cannot read are in `view.unreadable`."""
+        """The status of all streams, ordered by id; unreadable ones are in `view.unreadable`."""
         reports = await self._store.hash_of(REPORTS)
         decoded = {name: read_report(text) for name, text in reports.items() if name in view.records}
         return [
@@ -192,7 +191,7 @@ class StreamRegistry:
 
 
 def status_of(record: StreamRecord, *, view: RegistryView, report: StreamReport | None) -> StreamStatus:
-    """What to say of a stream, given its lease and its last report."""
+    """The status of a stream, by its lease and its last report."""
     lease = view.owner_of(record.stream_id)
     final = view.finished.get(record.stream_id)
     if final is not None:
@@ -200,7 +199,7 @@ def status_of(record: StreamRecord, *, view: RegistryView, report: StreamReport 
     if lease is None:
         return StreamStatus(record, StreamState.PENDING, _why_pending(view, report), report, None)
     if report is None or report.epoch != lease.epoch:
-        return StreamStatus(record, StreamState.CONNECTING, "its worker opens the source", report, lease)
+        return StreamStatus(record, StreamState.CONNECTING, "its worker is opening the source", report, lease)
     return StreamStatus(record, report.state, report.detail, report, lease)
 
 
@@ -209,13 +208,13 @@ def _why_pending(view: RegistryView, report: StreamReport | None) -> str:
     if not takers:
         return "no stream worker is running"
     if report is not None and report.state is StreamState.PENDING and report.detail:
-        return f"a worker gave it back, and it is tried again: {report.detail}"
+        return f"a worker released it; it will be retried: {report.detail}"
     if all(worker.num_streams >= worker.max_streams for worker in takers):
         capacity = sum(worker.max_streams for worker in takers)
-        return f"all {len(takers)} stream workers are full ({capacity} streams); add workers or remove streams"
+        return f"all {len(takers)} stream workers are full ({capacity} streams); add workers or delete streams"
     if report is None or report.state is StreamState.FAILED:
-        return "a worker is about to take it"
-    return "its worker went away; another one takes it over"
+        return "a worker will take it shortly"
+    return "its worker is gone; another one will take it over"
 
 
 def _read(stream_id: str, text: str | bytes) -> StreamRecord:
@@ -228,7 +227,7 @@ def _read(stream_id: str, text: str | bytes) -> StreamRecord:
 def _unreadable(stream_id: str) -> UnreadableRecordError:
     return UnreadableRecordError(
         f"the record of stream {stream_id} cannot be read: it is damaged, or of a newer version of emostream; use that "
-        "version, or remove the stream",
+        "version, or delete the stream",
         record_id=stream_id,
     )
 

@@ -1,6 +1,6 @@
-"""Fields that another version wrote and this one does not know are kept, however deep they are.
+"""Keeps fields that a newer version wrote, at any depth.
 
-Lists are lists of named things (zones): what is not known of one is kept under its name.
+Items of lists (zones) are identified by their names.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def unknown_in(content: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """What is in `content` beside `known`, in the same places.
+    """The fields in `content` that are not in `known`, at their positions.
 
     >>> unknown_in({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 2}})
     {'a': 1, 'b': {'d': 3}}
@@ -27,7 +27,7 @@ def unknown_in(content: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str
 
 
 def with_unknown(known: Mapping[str, Any], unknown: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse: `known` with what was found beside it; where both have a value, that of `known` counts.
+    """The inverse: merge unknown fields into `known`, whose values take precedence.
 
     >>> with_unknown({"b": {"c": 4}}, {"a": 1, "b": {"d": 3}})
     {'a': 1, 'b': {'d': 3, 'c': 4}}

@@ -1,4 +1,4 @@
-"""A source whose pace can be changed while it runs: pause, resume, frame rate, and where to go on after a restart."""
+"""A source that can be paused, resumed and sampled at another rate while it runs."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from emostream.domain.stream import StreamKind, StreamSpec
 
 
 def without_sampling(spec: StreamSpec) -> StreamSpec:
-    """The spec for the source inside a gate, which does the sampling itself."""
+    """The spec for the wrapped source, without sampling, which `ControllableSource` does itself."""
     return replace(spec, every=1, target_fps=None, max_frames=None)
 
 
 class ControllableSource:
-    """Lets through the frames that the spec asks for, as it is at that moment.
+    """Wraps a source and applies the sampling of the spec, which may change at any time.
 
-    While paused, a live source stays connected and its frames are left out; a file waits where it is.
+    While paused, a live source stays connected and its frames are skipped; a file waits at its position.
 
     Args:
         source: yields all frames; opened and closed by this one.
-        spec: `every`, `target_fps` and, of files, `max_frames` apply here; of live sources the pipeline counts what it
-            processed.
-        is_paused: begin paused.
-        after_index: frames up to this index were published by an earlier run and are left out; None for none.
-        on_frame: sees each frame that is let through, in the decode thread.
-        on_first: called once, in the decode thread, when the first picture is decoded, before it is looked at.
+        spec: its `every` and `target_fps` are applied, and for files its `max_frames`; for live sources the pipeline
+            counts the processed frames.
+        is_paused: whether to start paused.
+        after_index: frames up to this index were published by an earlier run and are skipped; None skips none.
+        on_frame: called with each frame that is passed on, in the decoding thread.
+        on_first: called once in the decoding thread, when the first frame is decoded, before it is passed on.
     """
 
     def __init__(
@@ -57,22 +57,22 @@ class ControllableSource:
 
     @property
     def kind(self) -> StreamKind:
-        """That of the source inside."""
+        """The kind of the wrapped source."""
         return self._source.kind
 
     @property
     def info(self) -> SourceInfo:
-        """That of the source inside."""
+        """Properties of the wrapped source."""
         return self._source.info
 
     @property
     def stats(self) -> DecodeStats:
-        """Those of the source inside, with the frames left out here."""
+        """Counters of the wrapped source, including the frames skipped here."""
         stats = self._source.stats
         return replace(stats, num_skipped=stats.num_skipped + self._num_skipped)
 
     def adjust(self, spec: StreamSpec, *, is_paused: bool) -> None:
-        """Change the pace from the next frame on. Callable from any thread."""
+        """Change sampling or pause from the next frame on. May be called from any thread."""
         with self._changed:
             if (spec.every, spec.target_fps) != (self._spec.every, self._spec.target_fps):
                 self._sampler = FrameSampler(every=spec.every, target_fps=spec.target_fps)
@@ -81,7 +81,7 @@ class ControllableSource:
             self._changed.notify_all()
 
     def __enter__(self) -> Self:
-        """Open the source inside; raises `SourceError`."""
+        """Open the wrapped source. Raises `SourceError`."""
         self._source.__enter__()
         return self
 
@@ -92,14 +92,14 @@ class ControllableSource:
         self.close()
 
     def close(self) -> None:
-        """Close the source inside, and end waiting. Safe to call twice and from any thread."""
+        """Close the wrapped source, and stop waiting. Safe to call twice and from any thread."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
         self._source.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Runs in the decode thread, once."""
+        """Yield frames; runs in the decoding thread, once."""
         num_kept = 0
         is_first = True
         for frame in self._source:

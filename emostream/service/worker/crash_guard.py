@@ -1,4 +1,4 @@
-"""Streams that end the process that opens them: found out one by one, and given up at last (decision D10)."""
+"""Finds streams whose video crashes the worker process, and stops opening them."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from emostream.service.registry.records import StreamReport
 from emostream.service.registry.store import HOSTS, OPENINGS, RegistryStore
 
 MAX_DEATHS = 3
-"""A stream during whose opening so many workers died is not opened again, when it is plain that it was the stream. The
-first time others may have been opened beside it; from then on it was alone."""
+"""After this many workers died while they opened a stream, it is given up, if the stream is clearly the cause. At the
+first death other streams may have been opening as well; after that it is opened alone."""
 
-_MAX_SECONDS = 30.0  # a worker that lives after so long was not ended by it; paused streams show no pictures
+_MAX_SECONDS = 30.0  # a worker alive after this time was not killed by the stream; paused streams have no first frame
 
-# A worker that dies every few seconds for reasons of its own (memory, a driver) must not seem to die of what it opens:
-# it has to live for so long first, beside the streams that run.
+# A worker that dies every few seconds for other reasons (memory, a driver) must not seem to be killed by the streams it
+# opens: it must have run for this long first.
 _LIFE_SECONDS = 10.0
-_LONG_LIFE_SECONDS = 60.0  # after `MAX_DEATHS`; doubled with each death after that
+_LONG_LIFE_SECONDS = 60.0  # after `MAX_DEATHS`; doubled with each further death
 _MAX_LIFE_SECONDS = 3600.0
 
-_MAX_OTHERS = 2  # so many other streams that workers die of: then it is the workers
+_MAX_OTHERS = 2  # this many other suspected streams mean that the workers are the cause
 
 
 class Opening(Enum):
-    """What is to be done with a stream that is due."""
+    """What to do with a stream that is due."""
 
     NOW = "open it"
-    LATER = "a stream that may end this process is opened first, or this is one and must be opened alone"
-    NEVER = "it was opened too often by workers that died meanwhile"
+    LATER = "another suspected stream is opened first, or this one is suspected and must be opened alone"
+    NEVER = "too many workers died while they opened it"
 
 
 @dataclass(frozen=True, slots=True)
 class _Note:
-    """In Redis.
+    """The note of an opening in Redis.
 
     Attributes:
-        worker: who opens the stream.
-        host: where.
-        deaths: hosts of the workers that died before while they opened it, the oldest first.
+        worker: the worker that opens the stream.
+        host: its host.
+        deaths: hosts of the workers that died while they opened it, oldest first.
     """
 
     worker: str
@@ -53,26 +53,27 @@ class _Note:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """Of this worker."""
+    """A stream that this worker opens: number of deaths before, and when it started."""
 
     num_deaths: int
     at_seconds: float
 
 
 class CrashGuard:
-    """The openings of one worker. What they are is noted in Redis, where the death of the worker leaves it.
+    """Guards the openings of one worker. They are noted in Redis, where the notes outlive the worker.
 
-    A crash in a decoder ends the whole worker, and the next one that takes the stream. So each opening is noted before
-    it begins, until the first picture is decoded, or the source is away, or the stream ends. A note of a worker that is
-    gone means that it died meanwhile, perhaps of this stream: it is opened again while nothing else is. Streams that
-    only happened to be opened at the same time are cleared by that. A stream is given up when three workers died of it
-    one by one, unless something says that it was the workers: it has worked before, several streams are suspected, or
-    another host has not tried it. Then it is opened again, after longer and longer times.
+    A crash in a decoder ends the whole worker, and then the next one that takes the stream. So each opening is noted
+    before it starts, until the first frame is decoded, the source is unavailable, or the stream ends. The note of a
+    dead worker means that it died meanwhile, perhaps because of this stream, which is then opened while no other is.
+    That clears streams that were only opening at the same time. A stream is given up when three workers died of it one
+    after
+    the other, unless the workers seem to be the cause: the stream has worked before, several streams are suspected, or
+    another host has not tried it. Then it is opened again after increasing intervals.
 
     Args:
-        store: connection to the registry; not closed here.
-        worker_id: whose openings.
-        host: where this worker is.
+        store: connection to the registry; not closed.
+        worker_id: this worker.
+        host: this worker's host; None means this machine's name.
         clock: monotonic seconds.
     """
 
@@ -90,18 +91,18 @@ class CrashGuard:
         self._is_host_known = False
         self._clock = clock
         self._begun: dict[str, _Begun] = {}
-        self._suspected: dict[str, _Begun] = {}  # since when this worker knows of how many deaths
+        self._suspected: dict[str, _Begun] = {}  # number of deaths, and since when this worker knows it
 
     async def begin(self, stream_id: str, *, living: Collection[str], has_worked: bool = False) -> Opening:
-        """Note that a stream is about to be opened, if it may be now.
+        """Note that a stream is about to be opened, if it may be opened now.
 
         Args:
-            stream_id: which; this worker has its lease.
-            living: ids of all workers that live.
-            has_worked: it was open before, so it can be opened.
+            stream_id: the stream; this worker owns its lease.
+            living: ids of all living workers.
+            has_worked: whether its source was open before.
 
         Raises:
-            RegistryUnavailableError: the registry is away.
+            RegistryUnavailableError: the registry is unavailable.
         """
         if not self._is_host_known:
             await self._store.put_field(HOSTS, self._worker_id, self._host)
@@ -121,7 +122,7 @@ class CrashGuard:
         return Opening.NOW
 
     def pause_seconds(self, stream_id: str, *, num_deaths: int | None = None) -> float:
-        """How long this worker still has to live before it opens a stream of which workers died; 0 for all others."""
+        """How long this worker must still run before it may open a suspected stream; 0 for all others."""
         suspected = self._suspected.get(stream_id)
         if num_deaths is not None and (suspected is None or suspected.num_deaths != num_deaths):
             suspected = self._suspected[stream_id] = _Begun(num_deaths, self._clock())
@@ -131,29 +132,29 @@ class CrashGuard:
         return max(0.0, suspected.at_seconds + _needed_seconds(suspected.num_deaths) - self._clock())
 
     async def settle(self, reports: Mapping[str, StreamReport]) -> None:
-        """Take away the notes of streams that were opened without harm, and of those that are not here any more."""
+        """Remove the notes of streams that opened without a crash, or that no longer run here."""
         for stream_id, begun in list(self._begun.items()):
             if _is_open(reports.get(stream_id)) or self._clock() - begun.at_seconds > _MAX_SECONDS:
                 await self.opened(stream_id)
 
     async def opened(self, stream_id: str) -> None:
-        """A picture of it was decoded: what happens from now on is no matter of its opening."""
+        """A frame of the stream was decoded, so its opening is over: remove the note."""
         if self._begun.get(stream_id) is None:
             return
         found = _note_from(await self._store.field_of(OPENINGS, stream_id))
-        # Another worker may open the stream meanwhile: its note stays.
+        # Another worker may be opening the stream now: keep its note.
         if found is not None and found.worker == self._worker_id:
             await self._store.drop_field(OPENINGS, stream_id)
         self._begun.pop(stream_id, None)
         self._suspected.pop(stream_id, None)
 
     async def close(self) -> None:
-        """Take away all notes: this worker ends in order."""
+        """Remove all notes when this worker ends normally."""
         for stream_id in list(self._begun):
             await self.opened(stream_id)
 
     async def _is_its_fault(self, stream_id: str, deaths: tuple[str, ...], living: Collection[str]) -> bool:
-        """Whether workers died of this stream, as opposed to something of their own."""
+        """Whether the stream, rather than the workers, is the cause of the deaths."""
         notes = await self._store.hash_of(OPENINGS)
         alive = {*living, self._worker_id}
         num_others = sum(
@@ -172,7 +173,7 @@ def _needed_seconds(num_deaths: int) -> float:
 
 
 def _note_from(text: bytes | None) -> _Note | None:
-    """A note, as far as this version can read it."""
+    """Parse a note; None when it is absent or unreadable."""
     try:
         said = json.loads(text or b"null")
         return _Note(str(said["worker"]), str(said["host"]), tuple(map(str, said["deaths"])))
@@ -181,7 +182,7 @@ def _note_from(text: bytes | None) -> _Note | None:
 
 
 def _deaths(text: bytes | None, *, living: Collection[str]) -> tuple[str, ...]:
-    """Hosts of the workers that died while they opened a stream, according to its note."""
+    """Hosts of the workers that died while they opened the stream, according to its note."""
     note = _note_from(text)
     if note is None:
         return ()
@@ -189,6 +190,6 @@ def _deaths(text: bytes | None, *, living: Collection[str]) -> tuple[str, ...]:
 
 
 def _is_open(report: StreamReport | None) -> bool:
-    """Whether pictures came out of the decoder; also when the stream ended or waits without them."""
+    """Whether the opening is over: frames were decoded, or the stream ended or waits."""
     is_opening = report is not None and report.state in (StreamState.CONNECTING, StreamState.RUNNING)
     return not is_opening or (report is not None and report.num_frames > 0)

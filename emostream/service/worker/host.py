@@ -1,4 +1,4 @@
-"""Runs many streams in one event loop, each on its own: the failure of one touches no other."""
+"""Runs many streams in one event loop, isolated from one another's failures."""
 
 from __future__ import annotations
 
@@ -35,77 +35,80 @@ logger = logging.getLogger(__name__)
 
 
 OnFirstPicture = Callable[[str], Coroutine[Any, Any, None]]
-"""Awaited with the id of the stream."""
+"""Awaited with the stream id."""
 
-_FIRST_PICTURE_SECONDS = 2.0  # a registry that is away must not hold up the pictures
+_FIRST_PICTURE_SECONDS = 2.0  # an unavailable registry must not delay the frames for longer
 
 
 class StreamFactory(Protocol):
-    """Makes the parts of a stream; what they share (models, batcher) is in here."""
+    """Creates sources and pipelines of streams, with the models that they share."""
 
     def source(self, spec: StreamSpec, *, on_state: StateObserver, has_worked: bool) -> FrameSource:
-        """A source of all frames, not opened yet; a live one reconnects by itself and tells its states.
+        """Create a source of all frames that is not open yet. A live one reconnects by itself and reports its states.
 
-        A live one that has worked before, here or elsewhere, is tried again whatever goes wrong.
+        Args:
+            spec: the stream.
+            on_state: called with the states of a live source.
+            has_worked: whether it was open before, here or elsewhere; then a live source reconnects after any error.
         """
         ...
 
     def pipeline(self, record: StreamRecord, *, epoch: int, source: FrameSource, sink: EventSink) -> TunablePipeline:
-        """The pipeline of one run."""
+        """Create the pipeline of one run."""
         ...
 
     def detect(self, luma: Luma) -> list[Face]:
-        """Every face of a picture, whatever a stream's tuning leaves out; blocks, so it is called in threads."""
+        """All faces of a picture, without the filters of a stream's tuning. Blocks; called in threads."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class TunablePipeline:
-    """A pipeline, and how to change it while it runs."""
+    """A pipeline, and a function that changes its tuning while it runs."""
 
     pipeline: Pipeline
     tune: Callable[[StreamTuning], None] = lambda tuning: None
 
 
 class StopReason(Enum):
-    """Why a stream is stopped from outside."""
+    """Why a stream is stopped."""
 
-    REMOVED = "the stream was removed"
-    MOVED = "the stream moves to another worker"
-    CHANGED = "the stream starts again with its new settings"
+    REMOVED = "the stream was deleted"
+    MOVED = "the stream is moved to another worker"
+    CHANGED = "the stream restarts with its new settings"
     LOST = "another worker owns the stream"
 
     @property
     def state(self) -> StreamState | None:
-        """What consumers are told; None when that is for the new owner to say."""
+        """The state to publish; None when the new owner publishes it."""
         if self is StopReason.LOST:
             return None
         return StreamState.ENDED if self is StopReason.REMOVED else StreamState.PENDING
 
 
 class Outcome(Enum):
-    """How a run ended by itself."""
+    """How a run ended on its own."""
 
     ENDED = "ended"
     FAILED = "failed"
-    """Nothing more can come of it, wherever it is started."""
+    """It cannot succeed on any worker."""
     RETRY = "retry"
-    """It may work here when it is started again, with a new epoch."""
+    """It may succeed here when restarted with a new epoch."""
     GIVE_BACK = "give back"
-    """It cannot work here, or not now; another worker may be able to."""
+    """It cannot run on this worker, or not now; another worker may run it."""
     DEPOSED = "deposed"
     """A newer run publishes this stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A run that ended by itself.
+    """A run that ended on its own.
 
     Attributes:
         outcome: what to do with the stream.
-        report: the last one.
-        verdict: why it could not be run, as far as that says something of the stream.
-        is_own_trouble: it says something of this worker: its engine, its memory, its descriptors.
+        report: the last report.
+        verdict: why the stream could not run, as far as it is the stream's fault.
+        is_own_trouble: whether it is the fault of this worker: its engine, memory or descriptors.
     """
 
     outcome: Outcome
@@ -122,7 +125,7 @@ class _RunningStream:
     tap: PreviewTap
     meter: StreamStats = field(default_factory=StreamStats)
     state: StreamState = StreamState.CONNECTING
-    detail: str = "its worker opens the source"
+    detail: str = "its worker is opening the source"
     outcome: Outcome | None = None
     verdict: Verdict | None = None
     is_stopping: bool = False
@@ -136,17 +139,17 @@ class _RunningStream:
 
 
 async def _send_nowhere(channel: str, message: bytes) -> None:
-    """For hosts without viewers."""
+    """Discard previews."""
 
 
 class StreamHost:
-    """The streams of one worker. All methods belong to one event loop.
+    """Runs the streams of one worker. All methods must be called on one event loop.
 
     Args:
-        parts: makes sources and pipelines.
-        sink: shared by all streams; not closed here.
+        parts: creates sources and pipelines.
+        sink: shared by all streams; not closed.
         worker_id: named in reports.
-        send_preview: delivers previews; by default nobody gets any.
+        send_preview: sends previews; by default they are discarded.
         now: wall clock, aware UTC.
         clock: monotonic seconds.
     """
@@ -171,16 +174,16 @@ class StreamHost:
 
     @property
     def held(self) -> dict[str, int]:
-        """Epoch by stream id, in the order of their start; those that are being stopped count."""
+        """Stream id → epoch, in order of their start, including those that are being stopped."""
         return {stream_id: running.epoch for stream_id, running in self._streams.items()}
 
     def kind_of(self, stream_id: str) -> StreamKind:
-        """Live or file; streams that do not run here are live: whoever runs them publishes anew what a file needs."""
+        """Live or file. Streams that do not run here count as live: their owner publishes again what a file needs."""
         running = self._streams.get(stream_id)
         return StreamKind.LIVE if running is None else running.record.spec.kind
 
     def record_of(self, stream_id: str) -> StreamRecord:
-        """What a stream was started or adjusted with."""
+        """The record with which a stream was started or last adjusted."""
         return self._streams[stream_id].record
 
     def start(
@@ -195,20 +198,20 @@ class StreamHost:
         """Start a stream that does not run here.
 
         Args:
-            record: what is wanted.
+            record: the wanted stream.
             epoch: its fencing token.
-            after_index: frames up to this index of a file are published already.
-            has_worked: its source was open in an earlier run.
-            on_first_picture: awaited when the first picture is decoded, before it is looked at; for 2 s at most.
+            after_index: frames of a file up to this index were published already.
+            has_worked: whether its source was open in an earlier run.
+            on_first_picture: awaited when the first frame is decoded, before it is processed; for at most 2 s.
         """
         stream_id = record.stream_id
         if stream_id in self._streams:
-            raise ValueError(f"expected a stream that does not run yet, got {stream_id}")
+            raise ValueError(f"stream {stream_id} is already running")
         tap = PreviewTap(stream_id, send=self._send_preview, detect=self._parts.detect, clock=self._clock)
         running = _RunningStream(record, epoch, has_worked, tap)
         loop = asyncio.get_running_loop()
 
-        def on_state(state: StreamState, detail: str) -> None:  # runs in the decode thread
+        def on_state(state: StreamState, detail: str) -> None:  # called in the decoding thread
             loop.call_soon_threadsafe(self._state_changed, running, state, detail)
 
         running.source = self._parts.source(record.spec, on_state=on_state, has_worked=has_worked)
@@ -234,7 +237,7 @@ class StreamHost:
         running.task = asyncio.create_task(self._run(running, made.pipeline), name=f"stream {stream_id}")
 
     def adjust(self, record: StreamRecord) -> bool:
-        """Change a running stream in place; False when it must be started again (another source, other zones)."""
+        """Change a running stream in place. Returns False when it must be restarted (another source or zones)."""
         running = self._streams[record.stream_id]
         if _what_needs_a_restart(running.record) != _what_needs_a_restart(record):
             return False
@@ -250,12 +253,12 @@ class StreamHost:
         return True
 
     def show_previews(self, channels: frozenset[str]) -> None:
-        """Make the previews that somebody looks at, and no others, until the next call."""
+        """Make previews for these channels only, until the next call."""
         for stream_id, running in self._streams.items():
             running.tap.kinds = frozenset(kind for kind in PreviewKind if preview_channel(stream_id, kind) in channels)
 
     async def stop(self, stream_id: str, reason: StopReason) -> None:
-        """Stop a stream and wait until it is gone; nothing happens when it does not run or is being stopped."""
+        """Stop a stream and wait for its end; does nothing when it does not run or is already being stopped."""
         running = self._streams.get(stream_id)
         if running is None or running.task is None or running.is_stopping:
             return
@@ -268,7 +271,7 @@ class StreamHost:
             await self._tell(self._status(running, reason.state, reason.value))
 
     async def tell(self, report: StreamReport, *, stream_id: str) -> None:
-        """Publish the state that a report says."""
+        """Publish a report's state as a status event."""
         await self._tell(
             StatusEvent(
                 stream_id=stream_id,
@@ -281,7 +284,7 @@ class StreamHost:
         )
 
     def take_ended(self) -> dict[str, Ended]:
-        """Streams that ended by themselves since the last call; they are forgotten here."""
+        """Remove and return the streams that ended on their own since the last call."""
         ended = {
             stream_id: Ended(
                 running.outcome,
@@ -297,29 +300,29 @@ class StreamHost:
         return ended
 
     def reports(self) -> dict[str, StreamReport]:
-        """What is to be said of each running stream now."""
+        """The current report of each running stream."""
         return {stream_id: self._report(running) for stream_id, running in self._streams.items()}
 
     async def stop_all(self, reason: StopReason) -> None:
-        """Stop every stream at once."""
+        """Stop all streams at once."""
         async with asyncio.TaskGroup() as stopping:
             for stream_id in list(self._streams):
                 stopping.create_task(self.stop(stream_id, reason))
 
     async def _run(self, running: _RunningStream, pipeline: Pipeline) -> None:
         stream_id = running.record.stream_id
-        STREAM_ID.set(stream_id)  # of this task and those it starts
+        STREAM_ID.set(stream_id)  # for this task and the tasks that it starts
         telling = asyncio.create_task(self._tell_all(running))
         try:
             await pipeline.run()
-            running.outcome, running.state, running.detail = Outcome.ENDED, StreamState.ENDED, "the source is finished"
+            running.outcome, running.state, running.detail = Outcome.ENDED, StreamState.ENDED, "the source has ended"
         except EventRejectedError as exc:
             logger.warning("stream %s: %s", stream_id, exc, extra=_trace_of(exc))
             running.outcome = Outcome.DEPOSED
         except EmostreamError as exc:
             logger.warning("stream %s: %s", stream_id, exc, extra=_trace_of(exc))
             self._failed(running, exc, redact(str(exc)))
-        except Exception as exc:  # the top of a stream's task: a defect here must not touch other streams
+        except Exception as exc:  # a bug must not affect other streams
             logger.exception("stream %s: internal error", stream_id)
             self._failed(running, exc, f"internal error: {type(exc).__name__}: {redact(str(exc))}")
         finally:
@@ -332,7 +335,7 @@ class StreamHost:
         running.verdict = verdict_of(exc)
         if isinstance(exc, EmostreamError) and exc.retryable:
             running.outcome, running.state = Outcome.RETRY, StreamState.RECONNECTING
-        elif isinstance(exc, DecodeError):  # a file that was read as far as it goes
+        elif isinstance(exc, DecodeError):  # a file that was read as far as possible
             running.outcome, running.state = Outcome.FAILED, StreamState.FAILED
         else:
             running.outcome, running.state = Outcome.GIVE_BACK, StreamState.PENDING
@@ -351,8 +354,8 @@ class StreamHost:
     async def _tell(self, event: StatusEvent) -> None:
         try:
             await self._sink.publish_status(event)
-        except EmostreamError as exc:  # the report in the registry says the same
-            logger.warning("status %s of stream %s is not published: %s", event.state, event.stream_id, exc)
+        except EmostreamError as exc:  # the report in the registry has the same state
+            logger.warning("cannot publish status %s of stream %s: %s", event.state, event.stream_id, exc)
 
     def _status(self, running: _RunningStream, state: StreamState, detail: str) -> StatusEvent:
         return StatusEvent(
@@ -403,7 +406,7 @@ def _note(running: _RunningStream, state: StreamState, detail: str) -> None:
 def _waiting_for(
     on_first_picture: OnFirstPicture | None, stream_id: str, *, loop: asyncio.AbstractEventLoop
 ) -> Callable[[], None]:
-    """For the decode thread: let the event loop do something, and wait until it is done."""
+    """A function for the decoding thread that runs a coroutine on the event loop and waits for it."""
 
     def wait() -> None:
         if on_first_picture is None or loop.is_closed():
@@ -412,13 +415,13 @@ def _waiting_for(
         try:
             doing.result(timeout=_FIRST_PICTURE_SECONDS)
         except (EmostreamError, TimeoutError, CancelledError) as exc:
-            logger.info("stream %s: its first picture could not be noted yet: %s", stream_id, exc)
+            logger.info("stream %s: cannot note its first frame yet: %s", stream_id, exc)
 
     return wait
 
 
 def _trace_of(error: EmostreamError) -> dict[str, str]:
-    """For the log: the trace that the error ended, if one of its frames was traced."""
+    """The trace that ended with this error, for the log."""
     return {"trace_id": error.trace_id}
 
 

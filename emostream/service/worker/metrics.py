@@ -1,4 +1,4 @@
-"""The figures of a stream worker."""
+"""Metrics of a stream worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from emostream.telemetry.values import Deltas, MetricFamily
 
 
 class MeasuredStreamFactory:
-    """`StreamFactory` whose sources are watched."""
+    """A `StreamFactory` whose sources are watched by a collector."""
 
     def __init__(self, parts: StreamFactory, *, collector: MetricsCollector) -> None:
         self._parts = parts
@@ -28,28 +28,28 @@ class MeasuredStreamFactory:
         self._sources: dict[str, FrameSource] = {}
 
     def source(self, spec: StreamSpec, *, on_state: StateObserver, has_worked: bool) -> FrameSource:
-        """As the parts make it."""
+        """See `StreamFactory.source`."""
         source = self._sources[spec.stream_id] = self._parts.source(spec, on_state=on_state, has_worked=has_worked)
         return source
 
     def pipeline(self, record: StreamRecord, *, epoch: int, source: FrameSource, sink: EventSink) -> TunablePipeline:
-        """As the parts make it; `source` is the one made before, with the stream's pace around it."""
+        """See `StreamFactory.pipeline`; `source` wraps the source that was created before."""
         inner = self._sources.pop(record.stream_id)
         self._collector.watch_source(record.stream_id, source, live=live_source_of(inner))
         return self._parts.pipeline(record, epoch=epoch, source=source, sink=sink)
 
     def detect(self, luma: Luma) -> list[Face]:
-        """As the parts find them."""
+        """See `StreamFactory.detect`."""
         return self._parts.detect(luma)
 
 
 class WorkerMetrics:
-    """Reads the figures of a worker and its streams.
+    """Collects the metrics of a worker and its streams.
 
     Args:
-        measurement: of the worker's streams.
-        worker, host, leases: what is measured.
-        max_streams: most that this worker takes.
+        collector: watches the worker's streams.
+        worker, host, leases: the worker's parts.
+        max_streams: largest number of streams of this worker.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class WorkerMetrics:
         self._deltas = Deltas()
 
     async def collect(self) -> list[MetricFamily]:
-        """The figures now."""
+        """The current metric values."""
         metric_values, reports = self._collector.metric_values, self._host.reports()
         self._collector.keep_streams(reports.keys())
         states = Counter(report.state for report in reports.values())
-        # What has ended leaves the worker; the interface counts it in the registry.
+        # Finished streams leave the worker; the API counts them in the registry.
         metric_values.replace(
             STREAMS, [({"state": state.value}, states[state]) for state in StreamState if not state.is_final]
         )

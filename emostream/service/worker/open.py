@@ -1,4 +1,4 @@
-"""Settings → a stream worker with everything it holds, released in order at the end."""
+"""Opens a stream worker from settings, and releases its resources in order."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ async def open_worker(
     models: Models | None = None,
     record: Recorder | None = None,
 ) -> AsyncIterator[StreamWorker]:
-    """A worker that runs until the context is left; then it hands its streams over.
+    """Run a worker while the context is open; it releases its streams at the end.
 
     Args:
         settings: all settings.
-        redis_url: registry and events.
+        redis_url: server of the registry and the events.
         worker_id: unique for each start of a worker.
-        models: shared with others, not closed here; None loads them.
-        record: gets the worker's figures again and again, beside the HTTP interface.
+        models: shared, not closed; None loads them.
+        record: also receives the worker's metrics at each interval.
 
     Raises:
-        ModelError: a model is missing or does not fit.
+        ModelError: a model is missing or does not fit the settings.
         SinkUnavailableError, RegistryUnavailableError, ConfigError: Redis cannot be used.
-        ConfigError: frames are to be traced and the packages for it are missing.
+        ConfigError: frames are to be traced, but the packages for it are missing.
     """
     async with AsyncExitStack() as stack:
-        tracer = stack.enter_context(open_tracer(settings.tracing, instance_id=worker_id))  # the last to be closed
+        tracer = stack.enter_context(open_tracer(settings.tracing, instance_id=worker_id))  # closed last
         if models is None:
             models = await asyncio.to_thread(load_models, settings)
             stack.callback(models.close)
@@ -56,15 +56,15 @@ async def open_worker(
         collector.watch_classifier(models.classifier)
 
         def kind_of(stream_id: str) -> StreamKind:
-            return host.kind_of(stream_id)  # made below; asked when events come
+            return host.kind_of(stream_id)  # `host` is created below, before the first event
 
         sinks = await stack.enter_async_context(
             open_worker_sink(settings.publish, redis_url=redis_url, kind_of=kind_of, worker_id=worker_id)
         )
-        if settings.publish.spool_dir is None:  # with a spool, Redis may come later
+        if settings.publish.spool_dir is None:  # with a spool, Redis may become available later
             await sinks.check()
         sink = collector.measured(sinks)
-        # Heartbeats try once and come again by themselves.
+        # No retries: heartbeats are repeated anyway.
         store = await stack.enter_async_context(
             RegistryStore(settings.publish, redis_url=redis_url, max_retry_seconds=0)
         )

@@ -1,4 +1,4 @@
-"""Takes a frame out of a running stream now and then and makes a preview of it, while somebody looks."""
+"""Makes previews of a running stream while they are watched."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from emostream.vision.track.covers import FaceCovers
 from emostream.wire.events import WireOptions, json_from_event
 from emostream.wire.preview import PreviewKind, PreviewPicture, bytes_from_preview, preview_channel
 
-_MAX_WAITING_FRAMES = 4  # each holds a buffer of the decoder until its event is known
-_EARLY = 0.1  # of the interval
+_MAX_WAITING_FRAMES = 4  # each holds a buffer of the decoder until its event arrives
+_EARLY = 0.1  # tolerance, as a share of the interval
 _TO_DRAW = WireOptions(has_landmarks=False, probability_digits=3)
 
 SendPreview = Callable[[str, bytes], Awaitable[None]]
-"""Channel and message → whoever listens, or nobody; raises `RegistryError`."""
+"""Sends a message to the subscribers of a channel, if there are any. Raises `RegistryError`."""
 
 
 class PreviewTap:
-    """One per stream. Costs nothing while nobody looks.
+    """Makes the previews of one stream; does nothing while they are not watched.
 
-    Frames are taken before the pipeline and wait here for their events, so the pipeline knows nothing of previews.
-    Those that are shown blurred are searched here, each of them: the pipeline searches some frames only, and keeps
-    weak detections to itself.
+    Frames are taken before the pipeline and wait here for their events, so the pipeline does not know about previews.
+    Each frame of a blurred preview is searched here, because the pipeline searches only some frames and ignores weak
+    detections.
 
     Args:
-        stream_id: whose.
-        send: delivers a message.
-        detect: finds every face of a picture; called in threads.
+        stream_id: the stream.
+        send: sends a message.
+        detect: finds all faces of a picture; called in threads.
         clock: monotonic seconds.
     """
 
@@ -48,7 +48,7 @@ class PreviewTap:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.kinds: frozenset[PreviewKind] = frozenset()
-        """What somebody looks at; set from the event loop."""
+        """The kinds that are watched; set from the event loop."""
         self._stream_id = stream_id
         self._send = send
         self._detect = detect
@@ -65,9 +65,9 @@ class PreviewTap:
         return self._making is not None and not self._making.done()
 
     def offer(self, frame: Frame) -> None:
-        """Runs in the decode thread, for each frame."""
+        """Take a frame if a preview is due; called in the decoding thread for each frame."""
         if not self.kinds:
-            self._covers = None  # it holds the last frame
+            self._covers = None  # it would hold the last frame
             return
         now_seconds = self._clock()
         due = frozenset(kind for kind in self.kinds if self._is_due(kind, now_seconds))
@@ -76,7 +76,7 @@ class PreviewTap:
                 self._waiting.append((frame, due))
 
     def published(self, events: Sequence[EmotionEvent]) -> None:
-        """Makes a preview of the newest frame that waits for one of these; runs in the event loop."""
+        """Make a preview of the newest waiting frame with one of these events; called on the event loop."""
         if not self._waiting:
             return
         by_index = {event.frame_index: event for event in events}
@@ -84,21 +84,21 @@ class PreviewTap:
             found = [(frame, due) for frame, due in self._waiting if frame.frame_index in by_index]
             while self._waiting and self._waiting[0][0].frame_index <= events[-1].frame_index:
                 self._waiting.popleft()
-        # One at a time: where pictures take longer than their interval, some are left out.
+        # One at a time: where making a preview takes longer than the interval, some are skipped.
         kinds = self.kinds & {kind for _, due in found for kind in due}
         if kinds and not self.is_busy:
             frame = found[-1][0]
             self._making = asyncio.create_task(self._make(frame, by_index[frame.frame_index], kinds))
 
     def close(self) -> None:
-        """Drop what waits and what is being made."""
+        """Drop waiting frames and the preview that is being made."""
         with self._lock:
             self._waiting.clear()
         if self._making is not None:
             self._making.cancel()
 
     def _is_due(self, kind: PreviewKind, now_seconds: float) -> bool:
-        """Counts on when it says so. A little early will do: frames of ten a second are not exactly 0.1 s apart."""
+        """Whether a preview is due; advances the schedule. Slightly early is accepted: frame intervals vary."""
         due_seconds = self._due_seconds.get(kind, now_seconds)
         if now_seconds < due_seconds - _EARLY * kind.interval_seconds:
             return False
@@ -110,12 +110,12 @@ class PreviewTap:
             try:
                 await self._send(preview_channel(self._stream_id, kind), bytes_from_preview(picture))
             except RegistryError:
-                return  # the next one may arrive; events matter more, and say so
+                return  # previews may be lost; events report the problem
 
     def _pictures(
         self, frame: Frame, event: EmotionEvent, kinds: frozenset[PreviewKind]
     ) -> dict[PreviewKind, PreviewPicture]:
-        """Runs in a thread."""
+        """Make the previews, in a thread."""
         rgb = frame.rgb()
         event_json = json_from_event(event, _TO_DRAW).encode()
         covered = self._covered(frame, event) if any(kind.is_blurred for kind in kinds) else []
@@ -141,7 +141,7 @@ class PreviewTap:
         }
 
     def _covered(self, frame: Frame, event: EmotionEvent) -> list[BoxXyxy]:
-        """What nobody may see of this frame: the faces in it, or all of it where they cannot be looked for."""
+        """The boxes to blur in this frame: its faces, or the whole picture where detection failed."""
         covers = self._covers = self._covers or FaceCovers(is_live=True)
         try:
             (covered,) = covers.add(frame, self._detect(frame.luma))

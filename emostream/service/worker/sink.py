@@ -1,4 +1,4 @@
-"""Where the events of a worker go: to Redis, and beside it to the sinks of the settings."""
+"""The sinks of a worker: Redis, with a spool of its own if configured, and further sinks from the settings."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _MAX_WORKERS_PER_MACHINE = 256
 def open_worker_sink(
     settings: PublishSettings, *, redis_url: str, kind_of: Callable[[str], StreamKind], worker_id: str = "worker"
 ) -> SinkGroup:
-    """A sink for Redis and `publish.sinks`. Connects at the first event, to Redis also at `check`.
+    """Open the sinks for Redis and `publish.sinks`. They connect at the first event, Redis also at `check`.
 
-    Sinks beside Redis hold nothing up. Events are kept for them before Redis has them: a worker that dies between the
-    two sends some again, and none is missing.
+    Sinks other than Redis do not delay the pipeline. Their events are stored before Redis has them: a worker that dies
+    in between sends some again, and none is lost.
 
-    Workers of one machine share `publish.spool_dir`: each takes the first folder in it that no living worker uses. So a
-    worker that starts in place of a dead one finds what that one could not deliver, and sends it.
+    Workers on one machine share `publish.spool_dir`: each uses the first folder in it that no living worker uses. So a
+    worker that replaces a dead one delivers the events that were left undelivered.
 
     Args:
-        settings: sinks, time-outs, bounds and the spool's folder.
+        settings: sinks, time-outs, limits and the spool's folder.
         redis_url: the server.
-        kind_of: live or file, by stream id.
-        worker_id: names files of this worker.
+        kind_of: stream id → live or file.
+        worker_id: used in the names of this worker's files.
 
     Raises:
-        ConfigError: a URL cannot be used, a package is missing, or a folder or file cannot be made.
+        ConfigError: a URL cannot be used, a package is missing, or a folder or file cannot be created.
     """
     own, to_redis = _redis_sink(settings, redis_url=redis_url, kind_of=kind_of)
     return SinkGroup([*open_detached_sinks(urls_of(own), OpenedFor(own, worker_id, kind_of)), to_redis])
@@ -45,10 +45,10 @@ def open_worker_sink(
 def _redis_sink(
     settings: PublishSettings, *, redis_url: str, kind_of: Callable[[str], StreamKind]
 ) -> tuple[PublishSettings, EventSink]:
-    """The sink, and the settings with the folder for spools that is this worker's own."""
+    """The settings with this worker's own spool folder, and the sink."""
     if settings.spool_dir is None:
         return settings, open_redis_sink(settings, redis_url=redis_url)
-    with contextlib.suppress(OSError):  # told below
+    with contextlib.suppress(OSError):  # reported by `open_redis_sink`
         make_private_folder(settings.spool_dir, is_ours=lambda name: name.startswith("worker-"))
     for number in itertools.count():
         own = settings.model_copy(update={"spool_dir": settings.spool_dir / f"worker-{number}"})
@@ -56,5 +56,5 @@ def _redis_sink(
             return own, open_redis_sink(own, redis_url=redis_url, kind_of=kind_of)
         except SpoolBusyError as exc:
             if number >= _MAX_WORKERS_PER_MACHINE:
-                raise ConfigError(f"{number} workers spool to {settings.spool_dir} already") from exc
-    raise AssertionError("the numbers are endless")
+                raise ConfigError(f"{number} workers already use the spool folder {settings.spool_dir}") from exc
+    raise AssertionError("unreachable: the loop is infinite")

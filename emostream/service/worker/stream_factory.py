@@ -1,4 +1,4 @@
-"""The parts of real streams: sources that the policy allows, pipelines on the models of this process."""
+"""Creates the sources and pipelines of a worker's streams."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from emostream.telemetry.tracing import FrameTracer
 
 
 class WorkerStreamFactory:
-    """What the streams of a worker share.
+    """A `StreamFactory` with sources that the policy allows and the models of this process.
 
     Args:
         settings: all settings.
-        models: detector and classifier; not closed here.
-        policy: which addresses may be opened; asked again at each opening, because names may point elsewhere by then.
-        egress: the way out; not closed here.
-        tracer: traces some frames; not closed here.
+        models: detector and classifier; not closed.
+        policy: the allowed addresses; checked at each opening, because names may resolve differently by then.
+        egress: makes the connections to sources; not closed.
+        tracer: traces some frames; not closed.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Figures of one stream over its last seconds, and a sink that takes them."""
+"""Counts the published events of a stream, and rates over the last seconds."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from emostream.domain.stream import StreamState
 from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.publish.sink import EventSink, publish_summary
 
-_WINDOW_SECONDS = 5.0  # long enough for a steady figure at one frame per second, short enough to show a stop
+_WINDOW_SECONDS = 5.0  # long enough for a steady rate at one frame per second, short enough to show a stop
 
 
 class StreamStats:
-    """Counts what was published. Time is a parameter.
+    """Statistics of published frames. Time is a parameter.
 
     >>> meter = StreamStats()
     >>> for second in range(10):
@@ -30,10 +30,10 @@ class StreamStats:
         self.num_faces = 0
         self.num_dropped = 0
         self.last_captured_at: datetime | None = None
-        self._recent: deque[tuple[float, int, float]] = deque()  # when, frames, summed latency
+        self._recent: deque[tuple[float, int, float]] = deque()  # time, frames, sum of latencies
 
     def add(self, *, num_frames: int, num_faces: int, num_dropped: int, latency_ms: float, now_seconds: float) -> None:
-        """Count frames published at a monotonic instant, with their mean latency."""
+        """Add frames that were published at `now_seconds` (monotonic), with their mean latency."""
         self.num_frames += num_frames
         self.num_faces += num_faces
         self.num_dropped += num_dropped
@@ -41,18 +41,18 @@ class StreamStats:
         self._forget(now_seconds)
 
     def measured_fps(self, *, now_seconds: float) -> float:
-        """Frames per second over the last five seconds; 0 when there were none."""
+        """Frames per second over the last five seconds; 0 without frames."""
         self._forget(now_seconds)
         return sum(num_frames for _, num_frames, _ in self._recent) / _WINDOW_SECONDS
 
     def latency_ms(self, *, now_seconds: float) -> float | None:
-        """Mean time from capture to published over the last five seconds; None when nothing was published."""
+        """Mean time from capture to publication over the last five seconds; None without frames."""
         self._forget(now_seconds)
         num_frames = sum(count for _, count, _ in self._recent)
         return sum(latency for _, _, latency in self._recent) / num_frames if num_frames else None
 
     def lag_ms(self, *, now: datetime) -> float | None:
-        """Age of the newest frame published; None before the first."""
+        """Age of the newest published frame; None before the first."""
         return None if self.last_captured_at is None else 1000 * (now - self.last_captured_at).total_seconds()
 
     def _forget(self, now_seconds: float) -> None:
@@ -61,16 +61,16 @@ class StreamStats:
 
 
 class StreamStatsSink:
-    """Passes everything on to another sink and counts what it took.
+    """Passes events on to another sink and counts them.
 
-    The sink took its settings when the worker began. So where it refuses them now (a password that was changed on one
-    side first) it is away, and the stream is tried again; `ConfigError` would end it for good.
+    The shared sink accepted its settings when the worker started. So a `ConfigError` now (for example a password that
+    was changed on one side first) means that the sink is unavailable, and the stream is retried instead of failing.
 
     Args:
-        sink: shared; not closed here.
-        meter: counts the events of one stream.
-        on_status: told of each status event before it is delivered.
-        on_published: told of events that were delivered.
+        sink: shared; not closed.
+        meter: receives the counts.
+        on_status: called with each status event before it is delivered.
+        on_published: called with delivered events.
         now: wall clock, aware UTC.
         clock: monotonic seconds.
     """
@@ -93,7 +93,7 @@ class StreamStatsSink:
         self._clock = clock
 
     async def publish(self, events: Sequence[EmotionEvent]) -> None:
-        """Deliver, then count."""
+        """Deliver the events, then count them."""
         with _away_at_most():
             await self._sink.publish(events)
         if events:
@@ -110,7 +110,7 @@ class StreamStatsSink:
             self._on_published(events)
 
     async def publish_status(self, event: StatusEvent) -> None:
-        """Tell, then deliver. That a run failed is left out: its worker decides what that means for the stream."""
+        """Report and deliver the event. FAILED is skipped: the worker decides what it means for the stream."""
         if event.state is StreamState.FAILED:
             return
         self._on_status(event)
@@ -118,12 +118,12 @@ class StreamStatsSink:
             await self._sink.publish_status(event)
 
     async def publish_summary(self, event: SummaryEvent) -> None:
-        """Deliver, where the shared sink takes summary events."""
+        """Deliver the event, if the shared sink accepts summary events."""
         with _away_at_most():
             await publish_summary(self._sink, event)
 
     async def close(self) -> None:
-        """Nothing: the sink is shared."""
+        """Do nothing; the sink is shared."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What a worker knows of itself. Its own trouble is no fault of its streams (decision D15)."""
+"""Tracks a worker's own problems, so that its streams are not blamed for them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Callable
 from emostream.decode.backoff import Backoff
 from emostream.errors import EmostreamError
 
-_MIN_SECONDS = 1.0  # for others to take the streams that were given back
+_MIN_SECONDS = 1.0  # for other workers to take the streams that were released
 _MAX_SECONDS = 60.0
 _HEALTHY_SECONDS = 60.0
 _STEPS_SECONDS = 60.0  # a step waits for Redis, for some seconds at most, and starts streams one after the other
 
 
 class Trouble:
-    """Times at which a worker takes no streams, because its engine or its machine failed them.
+    """Pauses during which a worker takes no streams, because its engine or its machine failed.
 
-    Each is longer than the one before, up to a minute, until it was well for as long.
+    Each pause is longer than the last, up to a minute, until the worker was healthy for that long.
 
     >>> now = 100.0
     >>> trouble = Trouble(random.Random(0), clock=lambda: now)
@@ -38,16 +38,16 @@ class Trouble:
 
     @property
     def is_now(self) -> bool:
-        """Whether to take no streams."""
+        """Whether the worker takes no streams now."""
         return self._clock() < self._until_seconds
 
     @property
     def is_recent(self) -> bool:
-        """Whether it was in trouble lately, so that it should be looked at."""
+        """Whether there was a problem recently, so that the models should be checked."""
         return self._clock() < self._until_seconds + _HEALTHY_SECONDS
 
     def came(self) -> None:
-        """A stream failed for a reason of the worker; all that fail in the same moment count once."""
+        """A stream failed because of the worker; failures during a pause count once."""
         if self.is_now:
             return
         well_seconds = self._clock() - self._until_seconds
@@ -56,10 +56,10 @@ class Trouble:
 
 
 class StepWatch:
-    """Whether the steps of a worker come to their end.
+    """Detects that a worker makes no progress.
 
     Args:
-        limit_seconds: so long they may fail, or take.
+        limit_seconds: how long steps may fail or take.
         clock: monotonic seconds.
     """
 
@@ -70,17 +70,17 @@ class StepWatch:
         self._error = ""
 
     def progressed(self) -> None:
-        """Something was done as it should be."""
+        """Some work succeeded."""
         self._progressed_seconds = self._clock()
         self._error = ""
 
     def failed(self, exc: Exception) -> None:
-        """A step ended with a defect."""
+        """A step failed with an unexpected exception."""
         self._error = type(exc).__name__
 
     def check(self) -> None:
-        """Raise `EmostreamError` when nothing was done for too long."""
+        """Raise `EmostreamError` when there was no progress for too long."""
         seconds = self._clock() - self._progressed_seconds
         if seconds > self._limit_seconds:
-            why = f"its steps fail with {self._error}" if self._error else "a step does not end"
+            why = f"its steps fail with {self._error}" if self._error else "a step does not finish"
             raise EmostreamError(f"the worker made no progress for {seconds:.0f} s: {why}")

@@ -1,4 +1,4 @@
-"""What can be changed of a stream's processing while it runs, and the stages that take the change."""
+"""Applies the per-stream settings that can be changed while a stream runs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class _FaceFilter:
 
 
 class TunedStages:
-    """The stages of one stream that follow its `StreamTuning`; what that leaves open is as the settings say.
+    """The stages of one stream with its `StreamTuning`; values that it leaves open are those of the settings.
 
     Args:
         settings: all settings.
         detector: shared between streams.
-        tuning: to begin with.
+        tuning: the initial tuning.
     """
 
     def __init__(self, settings: Settings, *, detector: FaceDetector, tuning: StreamTuning) -> None:
@@ -38,11 +38,11 @@ class TunedStages:
 
     @property
     def stages(self) -> Stages:
-        """For the pipeline; they stay the same objects."""
+        """The stages for the pipeline; always the same objects."""
         return self._stages
 
     def tune(self, tuning: StreamTuning) -> None:
-        """Change from the next frame on. Each value is set at once, so it may be called from another thread."""
+        """Apply a tuning from the next frame on. Each value is set atomically, so any thread may call it."""
         classify, stages = self._settings.classify, self._stages
         stages.smoother.time_constant_seconds = _first(tuning.smoothing_seconds, classify.smoothing_seconds)
         stages.hysteresis.hold_seconds = _first(tuning.hold_seconds, classify.hold_seconds)

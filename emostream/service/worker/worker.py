@@ -1,4 +1,4 @@
-"""A stream worker: claims streams by lease, hosts them, reports on them, and hands them over when it ends."""
+"""A stream worker: claims streams by leases, runs them, reports on them, and releases them when it ends."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from emostream.service.worker.trouble import StepWatch, Trouble
 logger = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 1.0
-_BEATS_FOR_OTHERS = 4  # a stream that is given back is left to others for so many heartbeats at least
+_BEATS_FOR_OTHERS = 4  # a released stream is left to other workers for at least this many heartbeats
 
 
 @dataclass(slots=True)
 class _Retry:
-    """A stream that waits here, under its lease, to be started again."""
+    """A stream whose lease is kept here until it is restarted."""
 
     epoch: int
     due_seconds: float
@@ -41,7 +41,7 @@ class _Retry:
 
 @dataclass(slots=True)
 class _Runs:
-    """The runs of a stream here."""
+    """The runs of a stream on this worker."""
 
     backoff: Backoff
     started_seconds: float
@@ -49,12 +49,12 @@ class _Runs:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLoad:
-    """What autoscaling looks at.
+    """The load, as used for autoscaling.
 
     Attributes:
         num_streams: streams of this worker.
         num_wanted: streams of the whole service that need a worker.
-        is_overloaded: it lost frames of live sources in the last second, and has more than one stream.
+        is_overloaded: whether it dropped frames of live sources in the last second and has more than one stream.
     """
 
     num_streams: int = 0
@@ -63,15 +63,15 @@ class WorkerLoad:
 
 
 class StreamWorker:
-    """Await `run` once; it ends after `drain`. All methods belong to one event loop.
+    """A stream worker. Await `run` once; it returns after `drain`. All methods must be called on one event loop.
 
     Args:
-        store: connection to the registry; not closed here.
+        store: connection to the registry; not closed.
         leases: of this worker.
         host: runs the streams.
         worker_id: as in `leases`.
-        heartbeat_seconds: pause between heartbeats; a fraction of the leases' life.
-        host_name: of the machine it is on; by default that of this one.
+        heartbeat_seconds: interval of heartbeats; a fraction of the leases' duration.
+        host_name: of the worker's machine; None means this machine.
         clock: monotonic seconds.
     """
 
@@ -93,8 +93,8 @@ class StreamWorker:
         self._jobs = JobRegistry(store)
         self._crash_guard = CrashGuard(store, worker_id=worker_id, host=host_name, clock=clock)
         self._verdicts = Verdicts(store, worker_id=worker_id)
-        self._refusals: dict[str, Judges] = {}  # of all workers, as of the last time that streams were free
-        self._avoided: dict[str, float] = {}  # streams left to others, until when
+        self._refusals: dict[str, Judges] = {}  # of all workers, as of the last time that a stream was free
+        self._avoided: dict[str, float] = {}  # stream id → until when it is left to other workers
         self._leases = leases
         self._host = host
         self._heartbeat_seconds = heartbeat_seconds
@@ -102,8 +102,8 @@ class StreamWorker:
         self._is_draining = asyncio.Event()
         self._retries: dict[str, _Retry] = {}
         self._runs: dict[str, _Runs] = {}
-        self._unreported: dict[str, Ended] = {}  # streams that ended, until Redis knows
-        # Not security: they spread what is tried again.
+        self._unreported: dict[str, Ended] = {}  # ended streams that are not in the registry yet
+        # Not for security: it spreads retries.
         self._trouble = Trouble(random.Random(), clock=clock)  # noqa: S311
         self._watch = StepWatch(clock=clock)
         self._stopping: set[asyncio.Task[None]] = set()
@@ -115,20 +115,20 @@ class StreamWorker:
 
     @property
     def is_suspect(self) -> bool:
-        """Whether its models failed lately: then they should be looked at."""
+        """Whether it had problems recently, so that its models should be checked."""
         return self._trouble.is_recent
 
     def check(self) -> None:
-        """Whether it makes progress.
+        """Check that the worker makes progress.
 
         Raises:
-            EmostreamError: for a while its steps failed, or none came to its end. Another process may do better.
+            EmostreamError: its steps failed or did not finish for a while; a new process may help.
         """
         if not self._is_draining.is_set():
             self._watch.check()
 
     async def run(self) -> None:
-        """Work until `drain` is called. Streams go on while the registry is away."""
+        """Work until `drain` is called. Streams continue while the registry is unavailable."""
         while not self._is_draining.is_set():
             try:
                 async with self._stepping:
@@ -139,10 +139,10 @@ class StreamWorker:
                 RegistryError,
                 PublishError,
                 ConfigError,
-            ) as exc:  # a login that is refused now may be accepted again
+            ) as exc:  # a refused login may be accepted again
                 self._registry_failed(exc)
                 self._watch.progressed()
-            except Exception as exc:  # the top of the worker's loop: a defect in one step must not end all streams
+            except Exception as exc:  # a bug in one step must not end all streams
                 logger.exception("worker %s: internal error in a step", self.worker_id)
                 self._watch.failed(exc)
             try:
@@ -152,29 +152,29 @@ class StreamWorker:
                 continue
 
     async def drain(self, *, timeout_seconds: float) -> None:
-        """Hand all streams over and sign off; streams that do not stop in time are left to their fencing token.
+        """Release all streams and sign off. Streams that do not stop in time are fenced off by their epochs.
 
-        Each may be claimed by others as soon as it has stopped, however long the rest takes.
+        Each stream may be claimed by others as soon as it has stopped, however long the others take.
         """
         self._is_draining.set()
         for stream_id in self._host.held:
             self._stop(stream_id, StopReason.MOVED)
         try:
             async with asyncio.timeout(timeout_seconds):
-                async with self._stepping:  # a step that is under way starts nothing more
+                async with self._stepping:  # a step that is in progress starts no more streams
                     await self._say_draining()
                 await asyncio.gather(*self._stopping, return_exceptions=True)
         except TimeoutError:
-            logger.warning("worker %s: streams did not stop within %g s", self.worker_id, timeout_seconds)
+            logger.warning("worker %s: some streams did not stop within %g s", self.worker_id, timeout_seconds)
         try:
             await self._crash_guard.close()
             await self._leases.release(self._held())
             await self._leases.sign_off()
         except EmostreamError as exc:
-            logger.warning("worker %s could not sign off, its leases run out by themselves: %s", self.worker_id, exc)
+            logger.warning("worker %s could not sign off; its leases will expire: %s", self.worker_id, exc)
 
     async def _say_draining(self) -> None:
-        """So that the others count on one worker less, and take more than their share until now."""
+        """Announce the end, so that others no longer count on this worker and may take more than their share."""
         try:
             await self._leases.heartbeat(self._held(), is_draining=True)
             await self._leases.release({stream_id: retry.epoch for stream_id, retry in self._retries.items()})
@@ -210,14 +210,14 @@ class StreamWorker:
         await self._report(beat.view)
 
     def _limit_itself(self) -> None:
-        """In trouble a worker takes no streams; the others see that and take them."""
+        """Take no streams after a problem; other workers see the limit and take them."""
         self._leases.limit(len(self._held()) if self._trouble.is_now else None)
 
     def _follow_records(self, view: RegistryView) -> None:
-        """Stop what is not wanted any more, change what is wanted otherwise."""
+        """Stop streams that are no longer wanted, and change those with another record."""
         for stream_id in self._host.held:
             record = view.records.get(stream_id)
-            if record is None:  # what cannot be read is for others to work on
+            if record is None:  # unreadable records are left to other workers
                 self._stop(stream_id, StopReason.MOVED if stream_id in view.unreadable else StopReason.REMOVED)
             elif record != self._host.record_of(stream_id) and not self._host.adjust(record):
                 self._stop(stream_id, StopReason.CHANGED)
@@ -228,9 +228,9 @@ class StreamWorker:
             del self._runs[stream_id]
 
     async def _settle_ended(self, view: RegistryView) -> None:
-        """Report streams that ended by themselves, put them on the list for another try, or give them back.
+        """Report streams that ended on their own, and retry or release them.
 
-        All is noted before Redis is asked for anything: when it is away, nothing of it is forgotten.
+        Everything is stored locally before Redis is used, so that nothing is lost while it is unavailable.
         """
         for stream_id, ended in self._host.take_ended().items():
             if ended.outcome is not Outcome.DEPOSED:
@@ -246,10 +246,10 @@ class StreamWorker:
         }
         await self._leases.release(given_back)
         if self._unreported:
-            self._reported_seconds = float("-inf")  # jobs are moved on at once
+            self._reported_seconds = float("-inf")  # so that jobs continue at once
         told, self._unreported = self._unreported, {}
         for stream_id, ended in told.items():
-            if ended.outcome is not Outcome.ENDED:  # which its pipeline says
+            if ended.outcome is not Outcome.ENDED:  # the pipeline published that
                 await self._host.tell(ended.report, stream_id=stream_id)
 
     def _note_ended(self, stream_id: str, ended: Ended) -> None:
@@ -266,7 +266,7 @@ class StreamWorker:
         self._unreported[stream_id] = ended
 
     async def _judged(self, stream_id: str, ended: Ended, view: RegistryView) -> Ended:
-        """What becomes of a stream that this worker cannot run, after all that was said of it by others."""
+        """Decide about a stream that this worker cannot run, considering the verdicts of other workers."""
         record = view.records.get(stream_id)
         if ended.verdict is None or record is None:
             return ended
@@ -288,7 +288,7 @@ class StreamWorker:
         return runs.backoff.next_delay_seconds(ran_for_seconds=ran_for_seconds)
 
     def _runs_of(self, stream_id: str) -> _Runs:
-        # Not security: it spreads the streams over time.
+        # Not for security: it spreads restarts.
         return self._runs.setdefault(stream_id, _Runs(Backoff(random.Random()), self._clock()))  # noqa: S311
 
     async def _restart_due(self, view: RegistryView) -> None:
@@ -298,7 +298,7 @@ class StreamWorker:
             await self._start(stream_id, epoch=epoch, living=view.workers)
 
     async def _place(self, view: RegistryView) -> None:
-        # Those that are not wanted any more are being stopped: they do not push others out.
+        # Streams that are no longer wanted are being stopped; they must not displace others.
         owned = [stream_id for stream_id in self._held() if stream_id in view.records]
         now_seconds = self._clock()
         self._avoided = {name: until for name, until in self._avoided.items() if until > now_seconds}
@@ -314,7 +314,7 @@ class StreamWorker:
             self._stop(stream_id, StopReason.MOVED)
 
     async def _start(self, stream_id: str, *, epoch: int, living: Collection[str]) -> None:
-        """Start a stream that was claimed, or give it back."""
+        """Start a claimed stream, or release it."""
         last: StreamReport | None = None
         try:
             last = read_report(await self._store.field_of(REPORTS, stream_id))
@@ -328,7 +328,7 @@ class StreamWorker:
                 self._note_ended(stream_id, Ended(Outcome.FAILED, _given_up(epoch, self.worker_id)))
                 return
             after_index = None if record is None else await self._last_published(record, epoch=epoch)
-            if record is None or self._is_draining.is_set():  # since this step began: nobody would stop it any more
+            if record is None or self._is_draining.is_set():  # draining may have started; nothing would stop it then
                 await self._leases.release({stream_id: epoch})
                 return
             self._host.start(
@@ -344,11 +344,11 @@ class StreamWorker:
         except RegistryError:
             await self._leases.release({stream_id: epoch})
             raise
-        except Exception as exc:  # what one stream meets must not keep the others from starting
+        except Exception as exc:  # one stream's problem must not keep others from starting
             self._refuse(stream_id, exc, epoch=epoch, last=last)
 
     def _refuse(self, stream_id: str, exc: Exception, *, epoch: int, last: StreamReport | None) -> None:
-        """A stream that could not even be started."""
+        """Report a stream that could not be started."""
         detail = redact(str(exc))
         if isinstance(exc, EmostreamError):
             logger.warning("stream %s: %s", stream_id, exc, extra={"stream_id": stream_id})
@@ -375,8 +375,8 @@ class StreamWorker:
         self._retries[stream_id] = _Retry(epoch, due_seconds)
         if pause_seconds > self._heartbeat_seconds:
             detail = (
-                f"workers died while they opened it; it is opened again, alone, when this one has lived for another "
-                f"{math.ceil(pause_seconds)} s"
+                "workers died while they opened it; it will be opened again, on its own, when this worker has run for "
+                f"another {math.ceil(pause_seconds)} s"
             )
             report = replace(
                 last or StreamReport(StreamState.RECONNECTING),
@@ -389,7 +389,7 @@ class StreamWorker:
             await self._leases.report({stream_id: report})
 
     async def _wanted(self, stream_id: str, *, epoch: int) -> StreamRecord | None:
-        """The record as it is now; None when it is gone, cannot be read, or was made anew after the claim."""
+        """The current record; None when it was removed, is unreadable, or was created after the claim."""
         found = await self._store.field_of(RECORDS, stream_id)
         try:
             record = None if found is None else record_from_json(found)
@@ -398,7 +398,7 @@ class StreamWorker:
         return None if record is None or record.created_epoch > epoch else record
 
     async def _last_published(self, record: StreamRecord, *, epoch: int) -> int | None:
-        """Files go on after the last frame published since they were asked for; the event stream is the checkpoint."""
+        """Files continue after the last frame published since they were added: the event stream is the checkpoint."""
         if record.spec.kind is not StreamKind.FILE:
             return None
         last = await self._store.last_event_before(epoch, stream_id=record.stream_id)
@@ -421,7 +421,7 @@ class StreamWorker:
         await self._jobs.feed(max_streams=files_capacity(view))
 
     async def _withdraw_verdicts(self, reports: Mapping[str, StreamReport]) -> None:
-        """Streams that run here after all."""
+        """Withdraw verdicts about streams that run on this worker after all."""
         for stream_id, report in reports.items():
             judges = self._refusals.get(stream_id, {})
             if report.num_frames and self.worker_id in judges:
@@ -429,7 +429,7 @@ class StreamWorker:
                 self._refusals[stream_id] = {name: said for name, said in judges.items() if name != self.worker_id}
 
     def _stop(self, stream_id: str, reason: StopReason) -> None:
-        """Stop in the background, so that heartbeats go on meanwhile; then give the lease back."""
+        """Stop in the background, so that heartbeats continue, and then release the lease."""
         epoch = self._host.held.get(stream_id)
         if epoch is None:
             return
@@ -449,22 +449,22 @@ class StreamWorker:
     def _stopped(self, task: asyncio.Task[None]) -> None:
         self._stopping.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
-            logger.warning("worker %s: %s; the lease runs out by itself", self.worker_id, exc)
+            logger.warning("worker %s: %s; the lease will expire", self.worker_id, exc)
 
     def _registry_failed(self, exc: Exception) -> None:
         if not self._is_registry_away:
-            logger.warning("worker %s: %s; its streams go on", self.worker_id, exc)
+            logger.warning("worker %s: %s; its streams continue", self.worker_id, exc)
         self._is_registry_away = True
 
     def _registry_answered(self) -> None:
         if self._is_registry_away:
-            logger.warning("worker %s: the registry answers again", self.worker_id)
+            logger.warning("worker %s: the registry is available again", self.worker_id)
         self._is_registry_away = False
 
 
 def _given_up(epoch: int, worker_id: str) -> StreamReport:
     detail = (
-        f"{MAX_DEATHS} workers died while they opened it: its video may crash the decoder; it is not opened again "
-        "unless that is asked for (emostream streams retry)"
+        f"{MAX_DEATHS} workers died while they opened it, so its video probably crashes the decoder; it will not be "
+        "opened again unless you request it (emostream streams retry)"
     )
     return StreamReport(StreamState.FAILED, detail, worker_id, epoch, last_error=detail)
