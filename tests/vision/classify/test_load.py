@@ -28,7 +28,7 @@ def test_loads_the_named_model(tmp_path: Path) -> None:
 
 def test_a_batch_size_the_model_does_not_allow_is_refused_with_what_to_do(tmp_path: Path) -> None:
     settings = ClassifySettings(model=save_classifier(tmp_path, max_batch_size=16), max_batch_size=32)
-    with pytest.raises(ConfigError, match=r"allows batches of 16, settings ask for 32; set classify\.max_batch_size"):
+    with pytest.raises(ConfigError, match=r"16.*32.*classify\.max_batch_size"):
         load_classifier(settings)
 
 
@@ -94,7 +94,7 @@ def context(tmp_path: Path) -> EngineContext:
 
 
 def test_an_unknown_engine_is_refused_with_those_there_are(context: EngineContext) -> None:
-    with pytest.raises(ConfigError, match=r"no engine 'abacus' .* one of auto, onnxruntime, tensorrt, tensorrt_rtx"):
+    with pytest.raises(ConfigError, match=r"'abacus'.*auto, onnxruntime, tensorrt, tensorrt_rtx"):
         open_engine("abacus", ClassifySettings(), context)
 
 
@@ -126,6 +126,6 @@ def test_auto_falls_back_with_a_warning_when_the_gpu_fails(
     model = save_classifier(tmp_path)
     with caplog.at_level(logging.WARNING):
         load_classifier(ClassifySettings(model=model, max_batch_size=8)).close()
-    assert f"tensorrt cannot be used, onnxruntime takes its place: {error}" in caplog.text
+    assert [record.args for record in caplog.records] == [("tensorrt", "onnxruntime", error)]
     with pytest.raises(type(error)):
         load_classifier(ClassifySettings(model=model, engine="tensorrt", max_batch_size=8))

@@ -130,12 +130,12 @@ def test_closing_twice_is_allowed_and_using_it_then_is_not(tmp_path: Path) -> No
         ({"size": 9}, {}, "n×8×8"),
         ({"input_name": "pictures"}, {}, "crops"),
         ({"input_type": onnx.TensorProto.INT32}, {}, "uint8"),
-        ({"batch": 1}, {}, "any number of crops"),
+        ({"batch": 1}, {}, "batch size"),
         ({"num_columns": 5}, {}, "one column per label"),
         ({"with_softmax": False}, {}, "sum to 1"),
         ({"outputs": ("probabilities",)}, {}, "fer2013_probabilities"),
         ({"metadata_labels": tuple(reversed(EMOTIONS))}, {}, "labels angry"),
-        ({"scale": float("nan")}, {}, "not finite"),
+        ({"scale": float("nan")}, {}, "finite"),
         ({}, {"input_size_pixels": 64}, "64"),
         ({}, {"labels": ("a", "b")}, "label"),
     ],
@@ -155,7 +155,7 @@ def test_a_processor_that_would_overflow_is_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("emostream.vision.classify.ort_classifier.has_int8_instructions", lambda: True)
     OrtClassifier(path).close()
     monkeypatch.setattr("emostream.vision.classify.ort_classifier.has_int8_instructions", lambda: False)
-    with pytest.raises(ManifestError, match=r"instructions for 8-bit .* use the FP32 variant"):
+    with pytest.raises(ManifestError, match=r"classify\.precision: fp32"):
         OrtClassifier(path)
 
 

