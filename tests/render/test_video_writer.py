@@ -96,7 +96,8 @@ def test_sound_that_breaks_ends_and_the_pictures_go_on(tmp_path: Path) -> None:
         for index in range(10):
             writer.write(_gray(100), pts_seconds=index / 25)
     assert len(_decode(tmp_path / "out.mp4")) == 10
-    assert writer.sound_description == "copied (aac), up to 0.1 s only: the sound broke"
+    assert "0.1 s" in writer.sound_description
+    assert writer.sound_description.endswith("the sound broke")
 
 
 def test_colours_stay(tmp_path: Path) -> None:

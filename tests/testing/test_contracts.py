@@ -95,9 +95,9 @@ class Broken(BrightnessEngine):
         ("no distribution", "each row must sum to 1"),
         ("not a number", "must be finite"),
         ("depends on the batch", "of 1 crops in a batch of 35 differ"),
-        ("keeps the result", "after a caller wrote into an earlier result"),
+        ("keeps the result", "earlier result"),
         ("limited", "expected float32"),
-        ("takes anything", "must be refused with InferenceError"),
+        ("takes anything", "InferenceError"),
         ("usable after close", "a closed engine must raise InferenceError"),
     ],
 )
@@ -114,7 +114,7 @@ def test_an_engine_that_answers_differently_is_noticed(tmp_path: Path) -> None:
 
 def test_an_engine_for_other_crops_than_its_reference_is_noticed(tmp_path: Path) -> None:
     model = save_classifier(tmp_path, model=classifier_model(size=48), input_size_pixels=48)
-    with OrtClassifier(model) as reference, pytest.raises(ManifestError, match="64 pixels and its reference of 48"):
+    with OrtClassifier(model) as reference, pytest.raises(ManifestError, match=r"64.*48"):
         check_engine(BrightnessEngine(), reference=reference)
 
 
@@ -145,10 +145,10 @@ class Seeing(MiddleDetector):
     ("fault", "message"),
     [
         ("sees nothing", "no face was found"),
-        ("sees faces everywhere", "must give no face"),
+        ("sees faces everywhere", "flat picture"),
         ("worst first", "the best face must come first"),
         ("outside", "lies outside the frame"),
-        ("writes", "the picture was written to"),
+        ("writes", "picture was modified"),
     ],
 )
 def test_a_detector_that_breaks_the_contract_is_noticed(fault: str, message: str) -> None:

@@ -196,7 +196,7 @@ def _answer_line(words: list[bytes]) -> bytes | None:
 
 
 def _redirect() -> RtspRedirectError:
-    return RtspRedirectError("its server redirects, which is not allowed; use the URL that it redirects to")
+    return RtspRedirectError("its server redirects, which is not followed; use the URL that it redirects to")
 
 
 def _head_end(data: bytearray, position: int) -> int | None:
