@@ -1,7 +1,7 @@
-"""Pure: the comments of values.yaml → the table of the chart's README.
+"""Makes the table of the chart's README from the comments of values.yaml.
 
-A comment that begins with `# --` describes the value below it; further comment lines go on with the sentence. A value
-that holds others may be described as a whole, and its own values follow.
+A comment that starts with `# --` describes the value below it; further comment lines continue the sentence. A value
+that contains others may be described as a whole, followed by the descriptions of its own values.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-_MARK = "# --"
+_MAX_DEFAULT_LENGTH = 60  # longer defaults are left to values.yaml
 _MAX_DEFAULT_LENGTH = 60  # a longer one is found in values.yaml
 
 
@@ -22,7 +22,7 @@ class Value:
     """A described value.
 
     Attributes:
-        path: its name, with those of the values around it.
+        path: its name, with those of the enclosing values.
         default: as JSON; a hint where that would be long; empty where its parts are described.
         description: the comment, on one line.
     """
