@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
+_MARK = "# --"
 _MAX_DEFAULT_LENGTH = 60  # longer defaults are left to values.yaml
-_MAX_DEFAULT_LENGTH = 60  # a longer one is found in values.yaml
 
 
 @dataclass(frozen=True, slots=True)
