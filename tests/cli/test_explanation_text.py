@@ -25,8 +25,8 @@ def test_words() -> None:
     text = "\n".join(words_of_explanation(explanation))
     assert "mouth (60% of it on 10% of the crop), eyes (15% of it on 10% of the crop)" in text
     assert "surroundings" not in text
-    assert "without the mouth: bright 20%, and the answer would be " in text
-    assert "deletion 0.20 (chance 0.50), insertion 0.80 (chance 0.60): it shows what the model uses" in text
+    assert "with the mouth hidden: bright 20%, and the answer would be " in text
+    assert "deletion 0.20 (random 0.50), insertion 0.80 (random 0.60): it shows what the model uses" in text
 
 
 def test_words_where_there_is_nothing_to_tell() -> None:
@@ -35,7 +35,7 @@ def test_words_where_there_is_nothing_to_tell() -> None:
     )
     text = "\n".join(words_of_explanation(explanation))
     assert "no part of the face stands out" in text
-    assert "no part of the face is needed" in text
+    assert "hidden, bright is at least as probable" in text
     assert "do not rely on it" in text
 
 

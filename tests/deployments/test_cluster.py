@@ -83,7 +83,7 @@ def test_a_cluster_takes_nobody_without_its_token(tmp_path: Path, monkeypatch: p
             "serve", "--address", cluster.address, "--redis", redis.url, "--port", str(unused_port())
         )
         assert refused.code == 2
-        assert f"there is no Ray cluster that can be used at {cluster.address}" in refused.err
+        assert cluster.address in refused.err
         assert "RAY_AUTH_TOKEN" in refused.err
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"{cluster.dashboard_url}/api/serve/applications/", timeout=30)

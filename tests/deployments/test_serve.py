@@ -160,5 +160,5 @@ def test_it_ends_with_an_error_when_ray_is_gone(tmp_path: Path, name: str) -> No
         assert service.process.wait(60) == 1
         wait_for(lambda: not any(lives(process) for process in before), timeout_seconds=60)
     said = " ".join(log.read_text().split())
-    assert "the service with it; start it again" in said
-    assert "stopping: streams are handed over" not in said
+    assert "start it again" in said
+    assert "stopping:" not in said

@@ -32,7 +32,6 @@ put it there"""
 def test_a_start_that_took_too_long() -> None:
     error = error_of_ray(SLOW, address=None)
     assert is_slow_start(SLOW)
-    assert "too busy, or short of memory" in str(error)
     assert error.exit_code == 1
 
 

@@ -95,8 +95,8 @@ def play(path: Path) -> Seen:
 CASES = [
     pytest.param("a.mp4", "out.mp4", {}, "copied (aac)", id="mp4"),
     pytest.param("a.mp4", "out.mkv", {}, "copied (aac)", id="mp4 to mkv"),
-    pytest.param("a.mkv", "out.mov", {"sound": "libopus"}, "encoded anew (opus → aac)", id="Opus to mov"),
-    pytest.param("a.mkv", "out.mp4", {"sound": "pcm_s16le"}, "encoded anew (pcm_s16le → aac)", id="PCM to mp4"),
+    pytest.param("a.mkv", "out.mov", {"sound": "libopus"}, "re-encoded (opus → aac)", id="Opus to mov"),
+    pytest.param("a.mkv", "out.mp4", {"sound": "pcm_s16le"}, "re-encoded (pcm_s16le → aac)", id="PCM to mp4"),
     pytest.param("a.ts", "out.mp4", {"start_seconds": 3.0}, "copied (aac)", id="MPEG-TS that starts at 3 s"),
     pytest.param("a.mkv", "out.mp4", {"late_seconds": 0.4, "sound": "libopus"}, "copied (opus)", id="sound first"),
 ]

@@ -49,7 +49,7 @@ async def test_a_missing_token_is_told_with_where_to_give_it(redis_server: Embed
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--address", "10.0.0.1:6379"], "give --redis URL"),
+        (["--address", "10.0.0.1:6379"], "--redis"),
         (["--tls-cert", __file__], "both --tls-cert and --tls-key"),
         (["--allow-network", "inside", "--redis", "redis://127.0.0.1:9"], "allowed_networks"),
     ],

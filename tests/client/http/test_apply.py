@@ -102,7 +102,7 @@ def test_streams_that_are_not_in_the_file_are_left_alone(client: ApiClient, tmp_
 
 @pytest.mark.integration
 def test_a_stream_that_the_service_refuses_is_an_error(client: ApiClient, tmp_path: Path) -> None:
-    with pytest.raises(ApiError, match="not at a public address"):
+    with pytest.raises(ApiError, match=r"service\.allowed_networks"):
         _apply(client, tmp_path, {"id": "inside", "url": "rtsp://10.0.0.1/1"})
 
 
