@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,26 +50,41 @@ def _files_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
 
 
+COMMANDS = {
+    "version": (COMMAND, ["--version"]),
+    "doctor": (COMMAND, ["doctor", "--json"]),
+    "analyze": (COMMAND, ["analyze", "{clip}", "--json"]),
+    "training": (TRAINING, ["--help"]),
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Isolated, list[str]]]:
+    """Each command at its end, and the files in its home. Most of their time they linger, so they do that together."""
+    centerface_path()
+    folder = tmp_path_factory.mktemp("homes")
+    clip = make_clip(folder / "clip.mp4", num_frames=5)
+
+    def outcome_of(name: str) -> tuple[Isolated, list[str]]:
+        code, arguments = COMMANDS[name]
+        home = folder / name
+        home.mkdir()
+        done = _run(code, *(argument.format(clip=clip) for argument in arguments), home=home)
+        return done, _files_in(home)
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(COMMANDS, pool.map(outcome_of, COMMANDS), strict=True))
+
+
 @pytest.mark.integration
 @isolated
-@pytest.mark.parametrize(
-    ("code", "arguments"),
-    [
-        (COMMAND, ["--version"]),
-        (COMMAND, ["doctor", "--json"]),
-        (COMMAND, ["analyze", "{clip}", "--json"]),
-        (TRAINING, ["--help"]),
-    ],
-    ids=["version", "doctor", "analyze", "training"],
-)
-def test_a_command_looks_nobody_up_and_leaves_no_file(code: str, arguments: list[str], tmp_path: Path) -> None:
-    centerface_path()
-    home = tmp_path / "home"
-    home.mkdir()
-    clip = make_clip(tmp_path / "clip.mp4", num_frames=5)
-    done = _run(code, *(argument.format(clip=clip) for argument in arguments), home=home)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_looks_nobody_up_and_leaves_no_file(
+    name: str, outcomes: dict[str, tuple[Isolated, list[str]]]
+) -> None:
+    done, files = outcomes[name]
     assert done.code == 0, done.output
-    assert (done.looked_up, _files_in(home)) == ([], [])
+    assert (done.looked_up, files) == ([], [])
 
 
 @pytest.mark.integration
