@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from emostream.analysis.annotated_video import AnnotatedVideo
 from emostream.analysis.report import AnalysisReport, ReportPictures, table_paths
-from emostream.analysis.run import RunObserver, run_analysis
+from emostream.analysis.run import RunObserver, run_analysis, sinks_of
 from emostream.analysis.tables import EventTables
 from emostream.config import Settings
 from emostream.domain.event import EmotionEvent, StatusEvent
@@ -24,6 +24,9 @@ from emostream.files import check_is_not_source
 from emostream.loop_thread import LoopThread
 from emostream.pipeline.build import Models, new_epoch
 from emostream.pipeline.pipeline import PipelineStats
+from emostream.publish.registry import urls_of
+from emostream.publish.sink import EventSink
+from emostream.publish.sink_group import SinkGroup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -284,7 +287,7 @@ async def deliver_all(
 
     Args:
         specs: the sources.
-        delivery: takes the events.
+        delivery: takes the events, beside the sinks that the settings name.
         load: gives the models; it may take seconds.
         settings: all settings.
         observers: see the frames and events of the sources.
@@ -295,7 +298,22 @@ async def deliver_all(
     Raises:
         EmostreamError: the first that a source ended with, when all have ended; its notes tell the others.
     """
-    models = await asyncio.to_thread(load)
+    kinds = {spec.stream_id: spec.kind for spec in specs}
+    opened = sinks_of(settings.publish, urls=urls_of(settings.publish), kind_of=kinds.__getitem__)
+    async with SinkGroup([delivery, *opened]) as sink:
+        await sink.check()
+        models = await asyncio.to_thread(load)
+        return await _read_all(specs, sink, models=models, settings=settings, observers=observers)
+
+
+async def _read_all(
+    specs: Sequence[StreamSpec],
+    sink: EventSink,
+    *,
+    models: Models,
+    settings: Settings,
+    observers: Sequence[RunObserver],
+) -> dict[str, PipelineStats]:
     stats: dict[str, PipelineStats] = {}
     errors: list[EmostreamError] = []
 
@@ -306,7 +324,7 @@ async def deliver_all(
                     spec,
                     settings=settings,
                     models=models,
-                    sink=delivery,
+                    sink=sink,
                     epoch=new_epoch(),
                     observers=observers,
                     tell=logger.warning,

@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from emostream.config import Settings
+from emostream.config import PublishSettings, Settings
 from emostream.decode.open_source import open_source
 from emostream.decode.source import FrameSource
 from emostream.domain.event import EmotionEvent
 from emostream.domain.frame import Frame
 from emostream.domain.redact import redact
-from emostream.domain.stream import StreamSpec, StreamState
+from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.domain.summary import StreamSummary
 from emostream.pipeline.build import Models, build_pipeline
 from emostream.pipeline.pipeline import EventObserver, PipelineStats
+from emostream.publish.registry import OpenedFor, open_redis_sink, open_sinks
 from emostream.publish.sink import EventSink
 from emostream.telemetry.collector import MetricsCollector, live_source_of
 from emostream.telemetry.logs import STREAM_ID
@@ -34,6 +35,25 @@ class RunObserver(Protocol):
     ) -> AbstractContextManager[EventObserver]:
         """Around the run; the source is open at the first frame. What is made is complete when it is left."""
         ...
+
+
+def sinks_of(
+    settings: PublishSettings, *, urls: Sequence[str], kind_of: Callable[[str], StreamKind]
+) -> list[EventSink]:
+    """The sinks of an analysis: the Redis of the settings, and others.
+
+    Args:
+        settings: of publishing.
+        urls: of the other sinks.
+        kind_of: live or file, by stream id.
+
+    Raises:
+        ConfigError: a URL cannot be used, a package is missing, or a file cannot be made.
+    """
+    sinks: list[EventSink] = []
+    if settings.redis_url is not None:
+        sinks.append(open_redis_sink(settings, redis_url=settings.redis_url.get_secret_value(), kind_of=kind_of))
+    return [*sinks, *open_sinks(urls, OpenedFor(settings, "analyze", kind_of))]
 
 
 class Summing:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from emostream.analysis.annotated_video import AnnotatedVideo
 from emostream.analysis.report import AnalysisReport, ReportPictures
-from emostream.analysis.run import RunObserver, Summing, run_analysis
+from emostream.analysis.run import RunObserver, Summing, run_analysis, sinks_of
 from emostream.cli.options import (
     ConfigOption,
     JsonOption,
@@ -37,7 +37,7 @@ from emostream.files import check_is_not_source
 from emostream.pipeline.build import loaded_models, new_epoch
 from emostream.pipeline.pipeline import EventObserver, PipelineStats
 from emostream.publish.files.jsonl_sink import JsonlSink
-from emostream.publish.registry import OpenedFor, event_files, open_redis_sink, open_sinks, urls_of
+from emostream.publish.registry import event_files, urls_of
 from emostream.publish.sink import EventSink
 from emostream.publish.sink_group import SinkGroup
 from emostream.render.encoder import ENCODERS
@@ -159,11 +159,7 @@ async def _analyze(
         sinks.append(JsonlSink.to_stdout())
     if output is not None:
         sinks.append(JsonlSink.to_file(output))
-    opened_for = OpenedFor(settings.publish, "analyze", lambda _: spec.kind)
-    if settings.publish.redis_url is not None:
-        redis_url = settings.publish.redis_url.get_secret_value()
-        sinks.append(open_redis_sink(settings.publish, redis_url=redis_url, kind_of=opened_for.kind_of))
-    sinks += open_sinks(urls, opened_for)
+    sinks += sinks_of(settings.publish, urls=urls, kind_of=lambda _: spec.kind)
     collector = MetricsCollector(has_stream_label=settings.metrics.stream_label)
     with _serving_metrics(collector, host=settings.metrics.host, port=metrics_port):
         async with SinkGroup(sinks) as sink:

@@ -152,7 +152,7 @@ def _print_closing(
     _tell(f"annotated video: {annotated}")
     if is_embedded:
         screen.print(f"The server was stopped; its data is kept in {output / 'redis'} for the next demo.", markup=False)
-    screen.print("To use your own video: [bold]make demo SOURCE=my-video.mp4[/]")
+    screen.print("To use your own video: [bold]emostream demo --source my-video.mp4[/]")
 
 
 def _tell(done: str) -> None:

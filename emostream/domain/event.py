@@ -42,7 +42,7 @@ def class_name_problem(name: str) -> str | None:
     return f"{name!r} is what events say where no class can be named" if name == UNKNOWN else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class FaceEmotion:
     """A followed face and what its expression looks like.
 
@@ -114,8 +114,13 @@ class FaceEmotion:
             return 0.0
         return self.smoothed.probabilities[self.smoothed.labels.index(self.dominant)]
 
+    def __repr__(self) -> str:
+        left, top, right, bottom = (round(value) for value in self.box_xyxy)
+        box = f"({left}, {top}, {right}, {bottom})"
+        return f"FaceEmotion(track_id={self.track_id}, {self.dominant!r}, {self.confidence:.2f}, box_xyxy={box})"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class EmotionEvent:
     """All faces of one frame.
 
@@ -153,6 +158,10 @@ class EmotionEvent:
             raise ValueError("expected an aware captured_at (UTC), got a naive datetime")
         if self.frame_index < 0 or self.epoch < 0 or self.num_dropped < 0:
             raise ValueError("expected frame_index, epoch and num_dropped ≥ 0")
+
+    def __repr__(self) -> str:
+        faces = ", ".join(map(repr, self.faces))
+        return f"EmotionEvent({self.stream_id!r}, frame_index={self.frame_index}, {self.pts_seconds:.3f}s, [{faces}])"
 
 
 @dataclass(frozen=True, slots=True)
