@@ -53,6 +53,13 @@ _RULES: tuple[tuple[tuple[type[Exception], ...], type[SourceError], str], ...] =
     ),
     ((error.DecoderNotFoundError,), SourceRejectedError, "there is no decoder for its codec"),
 )
+_LIVE_RULES: tuple[tuple[tuple[type[Exception], ...], type[SourceError], str], ...] = (
+    (
+        (error.HTTPNotFoundError,),
+        SourceUnavailableError,
+        "not found (404); it may not have begun yet, or the path in the URL is wrong",
+    ),
+)
 # Of a local file these say something of this machine: its file server is away, it has no descriptor left. (Not EIO and
 # ENOMEM: FFmpeg says them of damaged files as well.)
 _OF_THIS_MACHINE = frozenset(
@@ -93,7 +100,7 @@ def source_error(
     exc.strerror = redact(exc.strerror or type(exc).__name__)
     if exc.errno == errno.EPERM and kind is StreamKind.LIVE:  # FFmpeg's answer when an RTSP server dies before its own
         return SourceUnavailableError(f"cannot {doing} {name}: the server broke off, or a firewall forbids it")
-    for types, ours, reason in _RULES:
+    for types, ours, reason in (_LIVE_RULES if kind is StreamKind.LIVE else ()) + _RULES:
         if isinstance(exc, types):
             return ours(f"cannot {doing} {name}: {reason}")
     is_late = timeout_seconds is not None and waited_seconds >= timeout_seconds

@@ -170,6 +170,8 @@ def _device(path: Path, *, name: str) -> Location:
 def _http_options(settings: DecodeSettings) -> dict[str, str]:
     # Servers that close a connection which FFmpeg would use again (for an index at the end) are asked once more.
     options = {"reconnect_on_network_error": "1", "reconnect_max_retries": "1"}
+    # Segments of playlists may be called anything: which protocols and formats they may have is decided above.
+    options |= {"extension_picky": "0", "allowed_extensions": "ALL", "allowed_segment_extensions": "ALL"}
     if settings.references == "none":
         options["max_redirects"] = "0"
     if settings.http_proxy is not None:

@@ -182,7 +182,7 @@ class PacketReader:
                 except SourceError as error:
                     return error
                 return None
-        if exc.errno in (errno.EIO, errno.ECONNRESET) and num_bytes > 0:
+        if exc.errno in (errno.EIO, errno.ECONNRESET) and num_bytes > 0 and self._num_read:
             return SourceCutShortError(
                 f"{self._name}: the connection ended before the declared {num_bytes} bytes had come; the pictures "
                 "before are good, try again for the rest"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any, Literal, Self, cast
 
 import av
 from av.container import InputContainer
-from av.error import FFmpegError
+from av.error import EOFError, FFmpegError, HTTPUnauthorizedError, InvalidDataError
 from av.packet import Packet
 from av.stream import Discard
 from av.video.frame import VideoFrame
@@ -32,6 +33,7 @@ from emostream.decode.container_info import (
     video_streams,
 )
 from emostream.decode.corruption import CorruptionLimit, decodable_packets
+from emostream.decode.diagnosis import why_login_failed, why_unreadable
 from emostream.decode.formats.picture_structure import PICTURE_CODECS
 from emostream.decode.hardware import decoder_name, hardware_of, usable_hardware
 from emostream.decode.location import Location, parse_location
@@ -40,10 +42,12 @@ from emostream.decode.packet_reader import PacketReader
 from emostream.decode.pixels import PictureReader
 from emostream.decode.release import ReleaseClock
 from emostream.decode.remote_file import is_remote, open_remote
+from emostream.decode.rtsp_login import offers_of, relay_without_unknown_offers, unknown_algorithm
 from emostream.decode.sampling import FrameSampler
 from emostream.decode.source import DecodeStats, SourceInfo
 from emostream.decode.timeline import SEGMENT_SLACK_SECONDS, FileTimeline, LiveTimeline
 from emostream.decode.video_track import choose_track, told_of_tracks
+from emostream.domain.address import parse_address
 from emostream.domain.frame import Frame
 from emostream.domain.redact import shown_address
 from emostream.domain.stream import StreamKind, StreamSpec
@@ -180,9 +184,11 @@ class PyAVSource:
                 file = open_remote(location.address) if is_remote(location.address) else None
                 opened.hold(file=file)
 
+                address = location.address
+
                 def open_as(name: str | None, **more: str) -> InputContainer:
                     anything: Any = av.open(
-                        file or location.address,
+                        file or address,
                         format=name,
                         options=location.options | max_pixels | probing | more,
                         timeout=timeout,
@@ -193,7 +199,14 @@ class PyAVSource:
                     opened.hold(container)
                     return container
 
-                container = open_as(location.format)
+                try:
+                    container = open_as(location.format)
+                except HTTPUnauthorizedError:
+                    relayed = self._relayed(location)
+                    if relayed is None:
+                        raise
+                    address = relayed
+                    container = open_as(location.format)
                 if is_misread(container, kind=self.kind):
                     container.close()
                     container = open_as("mjpeg", analyzeduration=_MJPEG_PROBING)
@@ -227,6 +240,17 @@ class PyAVSource:
         except FFmpegError as exc:
             raise self._translated(exc, doing="open", started=started) from exc
         return info
+
+    def _relayed(self, location: Location) -> str | None:
+        """Where to open a camera that offers a login that FFmpeg knows among others; None where it does not."""
+        given = parse_address(location.address)
+        seconds = self._settings.open_timeout_seconds
+        if given.scheme != "rtsp" or given.login is None or self._settings.rtsp_transport != "tcp":
+            return None
+        unknown = [bool(unknown_algorithm(offer)) for offer in offers_of(given, timeout_seconds=seconds)]
+        if not any(unknown) or all(unknown):
+            return None
+        return relay_without_unknown_offers(given, timeout_seconds=seconds).url
 
     def _timeline_of(
         self, container: InputContainer, info: SourceInfo, *, opened_seconds: float
@@ -272,7 +296,18 @@ class PyAVSource:
             timeout_seconds=timeout_seconds if self._location.is_network else None,
             waited_seconds=time.monotonic() - started,
         )
+        if reason := self._diagnosis(exc):
+            return error.saying(f"cannot {doing} {self._name}: {reason}")
         return error.saying(f"{error}{self._location.hint}")
+
+    def _diagnosis(self, exc: FFmpegError) -> str:
+        """What the server says of an error that FFmpeg gives no reason for, before the first picture."""
+        if self._info is not None or self._stats.num_packets:
+            return ""
+        if isinstance(exc, HTTPUnauthorizedError):
+            return why_login_failed(self._location, settings=self._settings)
+        is_unclear = isinstance(exc, InvalidDataError | EOFError) or exc.errno in (errno.EIO, errno.EINVAL)
+        return why_unreadable(self._location, settings=self._settings) if is_unclear else ""
 
     def _translated_reading(self, exc: FFmpegError, started: float) -> SourceError:
         return self._translated(exc, doing="read", started=started)
@@ -361,6 +396,10 @@ class PyAVSource:
             started = time.perf_counter()
             if packet.size:  # not the empty one that flushes the decoder
                 self._packet = packet
+                if packet.has_sidedata("encryption_info"):
+                    raise SourceRejectedError(
+                        f"{self._name}: it is encrypted (DRM) and cannot be decoded; give an unprotected video"
+                    )
             try:
                 pictures = packet.decode()
             except FFmpegError as exc:

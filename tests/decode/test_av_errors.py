@@ -28,6 +28,7 @@ LIVE, FILE = StreamKind.LIVE, StreamKind.FILE
     [
         (error.HTTPUnauthorizedError, LIVE, SourceRejectedError, "401"),
         (error.HTTPForbiddenError, LIVE, SourceRejectedError, "403"),
+        (error.HTTPNotFoundError, LIVE, SourceUnavailableError, "404"),
         (error.HTTPNotFoundError, FILE, SourceRejectedError, "404"),
         (error.HTTPBadRequestError, FILE, SourceRejectedError, "refused the request"),
         (error.HTTPTooManyRequestsError, LIVE, SourceUnavailableError, "answered with an error"),

@@ -247,7 +247,7 @@ NETWORK_CASES = [
     pytest.param("/status/429", SourceUnavailableError, "error", id="http 429"),
     pytest.param("/status/500", SourceUnavailableError, "error", id="http 500"),
     pytest.param("/status/503", SourceUnavailableError, "error", id="http 503"),
-    pytest.param("/page.html", SourceRejectedError, "expected a video", id="http, a page"),
+    pytest.param("/page.html", SourceRejectedError, "web page", id="http, a page"),
     pytest.param("/hang", SourceTimeoutError, "no answer within", id="http, no answer"),
 ]
 
@@ -275,7 +275,7 @@ def test_http_refusals(tmp_path: Path, read: Read, path: str, expected: type[Sou
     [
         ("401 Unauthorized", SourceRejectedError, "login refused (401)"),
         ("403 Forbidden", SourceRejectedError, "403"),
-        ("404 Not Found", SourceRejectedError, "404"),
+        ("404 Not Found", SourceUnavailableError, "404"),
         ("503 Service Unavailable", SourceUnavailableError, "error"),
         (None, SourceTimeoutError, "no answer within 0.5 s"),
     ],

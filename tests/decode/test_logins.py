@@ -17,7 +17,6 @@ import pytest
 from emostream.config import DecodeSettings, ServiceSettings
 from emostream.decode.pyav_source import PyAVSource
 from emostream.domain.stream import StreamKind, StreamSpec
-from emostream.errors import SourceRejectedError
 from emostream.service.egress.fetch import fetch
 from emostream.service.egress.policy import SourcePolicy
 from tests.media import make_clip
@@ -111,5 +110,5 @@ def md5(text: str) -> str:
 def test_over_rtsp(typed: str) -> None:
     with digest_camera(PASSWORDS[typed]) as port:
         spec = StreamSpec("x", f"rtsp://admin:{typed}@127.0.0.1:{port}/live", StreamKind.LIVE)
-        with pytest.raises(SourceRejectedError, match="not found"), PyAVSource(spec, settings=DECODE):
+        with pytest.raises(SourceUnavailableError, match="not found"), PyAVSource(spec, settings=DECODE):
             pass

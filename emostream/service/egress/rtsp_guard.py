@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from emostream.decode.rtsp_login import unknown_algorithm
+
 _LONGEST_LINE_BYTES = 4000  # FFmpeg cuts lines at 4095
 _LONGEST_HEAD_BYTES = 1 << 16
 _LONGEST_BODY_BYTES = 1 << 20
@@ -80,6 +82,9 @@ class RtspGuard:
 
     def _rewritten_answer(self, first: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
         kept = [(name, value) for name, value in headers if name.lower() not in _LEADING_AWAY]
+        offers = [value for name, value in kept if name.lower() == b"www-authenticate"]
+        if not all(map(unknown_algorithm, offers)):  # FFmpeg takes the last of several, whether it knows it or not
+            kept = [(name, value) for name, value in kept if value not in offers or not unknown_algorithm(value)]
         if (place := self._place) is not None:
             kept = [(name, _URL.sub(place, value) if name.lower() in _WITH_URLS else value) for name, value in kept]
             body = _CONTROL_LINE.sub(rb"\1" + place, body)

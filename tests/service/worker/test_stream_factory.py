@@ -243,7 +243,7 @@ def test_an_rtsp_server_that_redirects() -> None:
 def test_a_camera_that_has_worked_is_tried_again_whatever_it_says(has_worked: bool) -> None:
     """After a hand-over it may not yet have noticed that its viewer is gone, and allow no second one."""
     told: queue.Queue[tuple[StreamState, str]] = queue.Queue()
-    with rtsp_responder("404 Not Found") as place, Sources(settings_of()) as sources:
+    with rtsp_responder("403 Forbidden") as place, Sources(settings_of()) as sources:
         spec = StreamSpec("x", f"rtsp://{place}/live", StreamKind.LIVE)
         source = sources.live(spec, on_state=lambda state, detail: told.put((state, detail)), has_worked=has_worked)
         with concurrent.futures.ThreadPoolExecutor(1) as opening:

@@ -1,0 +1,100 @@
+"""Why a source cannot be read, asked of its server where FFmpeg does not say."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+
+import httpx
+
+from emostream.config import DecodeSettings
+from emostream.decode.location import Location
+from emostream.decode.rtsp_login import offers_of, unknown_algorithm
+from emostream.domain.address import parse_address
+from emostream.domain.redact import redact, shown_address
+
+_MAX_SECONDS = 5.0
+_BYTES_LOOKED_AT = 4096
+_PAGE = re.compile(rb"\s*(?:<!doctype html|<html|<head|<body)", re.IGNORECASE)
+_DRM_IN_PLAYLIST = re.compile(rb"#EXT-X-(?:SESSION-)?KEY:[^\n]*(?:SAMPLE-AES|KEYFORMAT=\"(?!identity))", re.IGNORECASE)
+
+
+def why_unreadable(location: Location, *, settings: DecodeSettings) -> str:
+    """What an HTTP server sends in place of a video, in a sentence; empty where that is not known.
+
+    Asks once more, through the same proxy, for some seconds at most, and reads only the beginning.
+    """
+    if not location.is_http:
+        return ""
+    address = parse_address(location.address)
+    proxy = settings.http_proxy
+    seconds = min(_MAX_SECONDS, settings.open_timeout_seconds)
+    login = None if address.login is None else (address.user or "", address.password or "")
+    try:
+        with (
+            httpx.Client(
+                auth=login,
+                proxy=None if proxy is None else httpx.Proxy(parse_address(proxy.get_secret_value()).url),
+                verify=settings.verify_tls,
+                timeout=seconds,
+                follow_redirects=settings.references != "none",
+                max_redirects=5,
+            ) as client,
+            client.stream("GET", address.without_login().url, headers={"Range": "bytes=0-"}) as answer,
+        ):
+            return _what_it_is(answer, next(answer.iter_bytes(_BYTES_LOOKED_AT), b""))
+    except httpx.ConnectError as exc:
+        return _why_not_connected(exc)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return ""
+
+
+def _what_it_is(answer: httpx.Response, start: bytes) -> str:
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind in ("text/html", "application/xhtml+xml") or _PAGE.match(start):
+        led = f"; it was led to {shown_address(str(answer.url))}" if answer.history else ""
+        return f"there is a web page, no video{led}; give the address of the stream itself, or log in by its URL"
+    if start.startswith(b"#EXTM3U") and _DRM_IN_PLAYLIST.search(start):
+        return "it is encrypted (DRM) and cannot be decoded; give an unprotected stream"
+    if kind == "application/dash+xml" or b"<MPD" in start:
+        return "it is an MPEG-DASH description, which is not read; give the HLS playlist or the file"
+    if kind in ("application/json", "text/xml", "application/xml", "text/plain"):
+        return f"the server sends {kind}, no video; give the address of the stream itself"
+    if answer.status_code == httpx.codes.OK and start[4:8] == b"ftyp":
+        return (
+            "its server sends files only as a whole (no Range), and this one cannot be read from front to back; "
+            "download it first, or write it with its index in front (faststart)"
+        )
+    return ""
+
+
+def _why_not_connected(exc: httpx.ConnectError) -> str:
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"its certificate is not valid: {cause.verify_message}; give the name it is made for, or set "
+                "decode.verify_tls to false"
+            )
+        if isinstance(cause, ssl.SSLError):
+            return f"no TLS connection comes about: {cause.reason}; is it https, and is the port right?"
+        if isinstance(cause, socket.gaierror):
+            return "the host is not known; check its name"
+        cause = cause.__cause__ or cause.__context__
+    return redact(str(exc))
+
+
+def why_login_failed(location: Location, *, settings: DecodeSettings) -> str:
+    """Of an RTSP server: that it wants a kind of login that FFmpeg does not know; empty where it is another reason."""
+    address = parse_address(location.address)
+    if address.scheme != "rtsp":
+        return ""
+    offers = offers_of(address, timeout_seconds=min(_MAX_SECONDS, settings.open_timeout_seconds))
+    unknown = [unknown_algorithm(offer) for offer in offers]
+    if not unknown or not all(unknown):
+        return ""
+    return (
+        f"the camera asks for a digest login with {unknown[0]}, which FFmpeg does not know; set the camera to MD5 or "
+        "basic logins"
+    )
