@@ -12,7 +12,7 @@ import asyncio
 import os
 import socket
 import struct
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import uvicorn.config
 from starlette.middleware import Middleware
@@ -24,10 +24,8 @@ from emostream.service.api.answer_window import PROGRESS, WINDOW_HEADER
 ENVIRONMENT: Final = ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", f"{__name__}.harden_proxy")
 """Name and value of the environment variable."""
 
-_HEAD_SECONDS = 10.0
 _MAX_HEAD_BYTES = 64 << 10
-_STALL_SECONDS = 30.0
-_MIN_PROGRESS_BYTES = 4 << 10  # within that time
+_MIN_PROGRESS_BYTES = 4 << 10  # within `PatientProtocol.stall_seconds`
 _UNSENT_BYTES = 128 << 10  # limit in the kernel per reader, which would take megabytes
 _WINDOW_BYTES = 256 << 10
 _TOLD_BYTES = _WINDOW_BYTES // 4
@@ -45,7 +43,17 @@ def harden_proxy() -> list[Middleware]:
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which also ends connections without complete headers or with a reader that does not read."""
+    """uvicorn's protocol, which also ends connections without complete headers or with a reader that does not read.
+
+    uvicorn makes one for each connection; a subclass has other limits.
+
+    Attributes:
+        head_seconds: limit for the headers of a request, from the connection or the request's first byte.
+        stall_seconds: a reader that takes less than 4 KiB of what waits for it in this time is cut off.
+    """
+
+    head_seconds: ClassVar[float] = 10.0
+    stall_seconds: ClassVar[float] = 30.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -103,7 +111,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _start_head_timer(self) -> None:
         self._num_head_bytes = 0
-        self._head_timer = self.loop.call_later(_HEAD_SECONDS, self._reset)
+        self._head_timer = self.loop.call_later(self.head_seconds, self._reset)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -113,7 +121,7 @@ class PatientProtocol(HttpToolsProtocol):
     def _watch_reader(self) -> None:
         self._stop_stall_timer()
         unsent = self.transport.get_write_buffer_size()
-        self._stall_timer = self.loop.call_later(_STALL_SECONDS, self._check_reader, unsent)
+        self._stall_timer = self.loop.call_later(self.stall_seconds, self._check_reader, unsent)
 
     def _check_reader(self, unsent_before: int) -> None:
         unsent = self.transport.get_write_buffer_size()

@@ -28,6 +28,11 @@ pytestmark = pytest.mark.integration
 WAIT_SECONDS = 60.0  # a busy machine takes its time; nothing depends on how long it takes
 
 
+def limited(**limits: float) -> type[PatientProtocol]:
+    """Our protocol with other limits."""
+    return type("Limited", (PatientProtocol,), limits)
+
+
 @contextlib.asynccontextmanager
 async def served(app: ASGIApp, *, protocol: type[asyncio.Protocol] = PatientProtocol) -> AsyncIterator[int]:
     """The port of the application on a server with our protocol."""
@@ -62,9 +67,8 @@ async def is_closed(reader: asyncio.StreamReader) -> bool:
     [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHo"],
     ids=["nothing", "half a head", "half a head after a whole one"],
 )
-async def test_a_head_that_does_not_come_ends_the_connection(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_proxy, "_HEAD_SECONDS", 0.3)
-    async with served(hello) as port:
+async def test_a_head_that_does_not_come_ends_the_connection(sent: bytes) -> None:
+    async with served(hello, protocol=limited(head_seconds=0.3)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(sent)
         assert await is_closed(reader)
@@ -79,9 +83,8 @@ async def test_a_head_without_end_ends_the_connection() -> None:
         writer.close()
 
 
-async def test_connections_are_kept_between_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_proxy, "_HEAD_SECONDS", 0.2)
-    async with served(hello) as port:
+async def test_connections_are_kept_between_requests() -> None:
+    async with served(hello, protocol=limited(head_seconds=0.2)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(3):
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -112,8 +115,7 @@ def is_reset(connection: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("num_bytes", [None, 2 << 20], ids=["without end", "whole"])
-async def test_a_reader_that_stands_still_is_cut_off(num_bytes: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_proxy, "_STALL_SECONDS", 0.3)
+async def test_a_reader_that_stands_still_is_cut_off(num_bytes: int | None) -> None:
     ended = asyncio.Event()
 
     async def parts() -> AsyncIterator[bytes]:
@@ -128,16 +130,15 @@ async def test_a_reader_that_stands_still_is_cut_off(num_bytes: int | None, monk
         finally:
             ended.set()
 
-    async with served(answering) as port:
+    async with served(answering, protocol=limited(stall_seconds=0.3)) as port:
         with standing_reader(port) as connection:
             await eventually(lambda: is_reset(connection))
             await eventually(ended.is_set)
 
 
-async def test_a_slow_reader_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_proxy, "_STALL_SECONDS", 2.0)
+async def test_a_slow_reader_is_not_cut_off() -> None:
     body = os.urandom(3 << 20)
-    async with served(PlainTextResponse(body)) as port:
+    async with served(PlainTextResponse(body), protocol=limited(stall_seconds=2.0)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         read = b""
@@ -200,11 +201,10 @@ class Pictures:
 
 
 @pytest.mark.parametrize("is_slow", [False, True], ids=["stands still", "slow"])
-async def test_nothing_piles_up_between_proxy_and_replica(is_slow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_proxy, "_STALL_SECONDS", 600.0)
+async def test_nothing_piles_up_between_proxy_and_replica(is_slow: bool) -> None:
     pictures = Pictures()
     between = TakesEverything(AnswerWindow(pictures, max_seconds=600.0 if is_slow else 1.0))
-    async with served(ToldProgress(between)) as port:
+    async with served(ToldProgress(between), protocol=limited(stall_seconds=600.0)) as port:
         with standing_reader(port) as connection:
             if is_slow:
                 connection.setblocking(False)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -55,6 +56,7 @@ class EmbeddedRedis:
         executable: Path | None = None,
         is_restarted: bool = False,
         max_memory_bytes: int | None = None,
+        find_port: Callable[[], int] | None = None,
     ) -> None:
         """Nothing is started yet.
 
@@ -67,6 +69,7 @@ class EmbeddedRedis:
             is_restarted: a server that ends by itself, or is killed, is started again at the same address.
             max_memory_bytes: bound of its data; when it is reached, the server refuses what would add to it and drops
                 nothing. None is a quarter of the memory that this process may use.
+            find_port: asked for a free port as long as the one it names is taken; None asks the system.
 
         Raises:
             ConfigError: the password has other characters.
@@ -76,6 +79,7 @@ class EmbeddedRedis:
         self._password = password or secrets.token_urlsafe(18)
         self._data_dir = data_dir
         self._wanted_port = port
+        self._find_port = find_port or _free_port
         self._start_timeout_seconds = start_timeout_seconds
         self._executable = executable
         self._is_restarted = is_restarted
@@ -111,7 +115,7 @@ class EmbeddedRedis:
         executable = self._executable or find_server()
         for _ in range(_MAX_PORT_ATTEMPTS):
             folder = _make_folder(self._data_dir)
-            self._port = self._wanted_port or _free_port()
+            self._port = self._wanted_port or self._find_port()
             guard = self._launch(executable, folder=folder)
             problem = self._wait_until_ready(guard)
             if problem is None:

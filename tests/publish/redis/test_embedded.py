@@ -18,8 +18,8 @@ from redis.exceptions import AuthenticationError
 from redis.retry import Retry
 
 from emostream.errors import ConfigError, SinkUnavailableError
-from emostream.publish.redis import embedded as embedded_redis
 from emostream.publish.redis.embedded import EmbeddedRedis, find_server, url_of_running_server
+from tests.ports import unused_port
 
 pytestmark = pytest.mark.integration
 
@@ -112,14 +112,15 @@ def test_a_port_in_use_is_refused() -> None:
             EmbeddedRedis(port=taken.getsockname()[1]).start()
 
 
-def test_a_free_port_that_somebody_takes_first_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    free_port = embedded_redis._free_port
+def test_a_free_port_that_somebody_takes_first_is_replaced() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         answers = iter([taken.getsockname()[1]])
-        monkeypatch.setattr(embedded_redis, "_free_port", lambda: next(answers, None) or free_port())
-        with EmbeddedRedis() as server, Redis.from_url(server.url) as client:
+        with (
+            EmbeddedRedis(find_port=lambda: next(answers, 0) or unused_port()) as server,
+            Redis.from_url(server.url) as client,
+        ):
             assert client.ping()
 
 
