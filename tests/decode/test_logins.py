@@ -17,6 +17,7 @@ import pytest
 from emostream.config import DecodeSettings, ServiceSettings
 from emostream.decode.pyav_source import PyAVSource
 from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.errors import SourceUnavailableError
 from emostream.service.egress.fetch import fetch
 from emostream.service.egress.policy import SourcePolicy
 from tests.media import make_clip

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from emostream.config import DecodeSettings
@@ -47,7 +48,7 @@ def test_segments_may_be_called_anything(tmp_path: Path, name: str, references: 
         (tmp_path / name.format(number)).write_bytes(clip.read_bytes())
         lines += ["#EXT-X-DISCONTINUITY", "#EXTINF:0.2,", name.format(number)]
     (tmp_path / "list.m3u8").write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
-    settings = DecodeSettings(references=references)  # type: ignore[arg-type]
+    settings = DecodeSettings(references=references)
     with (
         http_server(tmp_path) as base,
         open_once(StreamSpec("x", f"{base}/list.m3u8", StreamKind.FILE), settings=settings) as source,
@@ -77,7 +78,10 @@ def test_what_is_encrypted(tmp_path: Path) -> None:
 
 def test_a_web_page_and_a_server_without_ranges(tmp_path: Path) -> None:
     (tmp_path / "page").write_bytes(b"<!DOCTYPE html><html><body>Please log in</body></html>" * 20)
-    make_clip(tmp_path / "clip.mp4", num_frames=20, faststart=False)
+    noise = np.random.default_rng(0).integers(0, 256, (20, 240, 320), dtype=np.uint8)
+    make_clip(
+        tmp_path / "clip.mp4", num_frames=20, width=320, height=240, picture=lambda index: noise[index], faststart=False
+    )
     with http_server(tmp_path) as base:
         assert "web page" in str(error_of(f"{base}/page"))
         assert "Range" in str(error_of(f"{base}/clip.mp4"))
