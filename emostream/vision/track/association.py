@@ -93,6 +93,7 @@ def associate(
     min_iou: float,
     is_missed: Sequence[bool] = (),
     gap_seconds: float = 0.0,
+    last_seen: Sequence[BoxMotion] = (),
 ) -> list[tuple[int, int]]:
     """Match boxes to predictions with the least total cost.
 
@@ -106,27 +107,39 @@ def associate(
         is_missed: for each prediction, whether the last search missed the face; none by default. Of two faces in the
             same place the front one is found, which is rarely the one that was missed.
         gap_seconds: time between the two frames.
+        last_seen: for each prediction, where the face was in the last frame; given after a pause only, because
+            recorders leave out what does not change.
 
     Returns:
         Pairs (index of a prediction, index of a box); each index at most once.
     """
     if not predicted or len(boxes) == 0:
         return []
-    expected = np.stack([motion.box_xyxy for motion in predicted])
-    iou = iou_matrix(expected, boxes)
-    sizes = np.array([motion.size for motion in predicted])
-    distance = np.linalg.norm(_centres(expected)[:, None] - _centres(boxes)[None], axis=2) / sizes[:, None]
-    log_size_ratio = np.abs(np.log(_sizes(boxes)[None] / sizes[:, None]))
-
     deviations = np.array([motion.position_deviation for motion in predicted])
     furthest = _MAX_DISTANCE_SIZES + min(gap_seconds, _MAX_FURTHER_SIZES)
-    reach = np.minimum(_MAX_DEVIATIONS * deviations, furthest)[:, None]
-    is_possible = (iou >= min_iou) | ((distance <= reach) & (log_size_ratio <= _MAX_LOG_SIZE_RATIO))
-    cost = (1 - iou) + _DISTANCE_WEIGHT * distance + _SIZE_WEIGHT * log_size_ratio
+    reach = np.minimum(_MAX_DEVIATIONS * deviations, furthest)
+    is_possible, cost = _costs(predicted, boxes, min_iou=min_iou, reach=reach)
+    if last_seen:
+        is_near, cost_of_staying = _costs(last_seen, boxes, min_iou=min_iou, reach=np.zeros(len(last_seen)))
+        cost = np.where(is_near, np.minimum(cost, cost_of_staying), cost)
+        is_possible |= is_near
     if any(is_missed):
         cost += _MISSED_WEIGHT * np.array(is_missed, dtype=np.float64)[:, None]
     pairs = cheapest_pairs(np.where(is_possible, cost, _FORBIDDEN).tolist())
     return [(row, column) for row, column in pairs if is_possible[row, column]]
+
+
+def _costs(
+    expected: Sequence[BoxMotion], boxes: npt.NDArray[np.float64], *, min_iou: float, reach: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Which pairs are possible, and what each costs; rows are expected boxes, `reach` is in their sizes."""
+    places = np.stack([motion.box_xyxy for motion in expected])
+    iou = iou_matrix(places, boxes)
+    sizes = np.array([motion.size for motion in expected])
+    distance = np.linalg.norm(_centres(places)[:, None] - _centres(boxes)[None], axis=2) / sizes[:, None]
+    log_size_ratio = np.abs(np.log(_sizes(boxes)[None] / sizes[:, None]))
+    is_possible = (iou >= min_iou) | ((distance <= reach[:, None]) & (log_size_ratio <= _MAX_LOG_SIZE_RATIO))
+    return is_possible, (1 - iou) + _DISTANCE_WEIGHT * distance + _SIZE_WEIGHT * log_size_ratio
 
 
 def _centres(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

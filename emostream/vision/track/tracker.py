@@ -16,6 +16,8 @@ from emostream.vision.track.motion import BoxMotion, correct, motion_from_box, p
 
 # A weak detection is more often a false one, so it may continue only a track that was seen recently.
 _MAX_WEAK_GAP_SECONDS = 0.5
+# Over a longer distance between frames, the last place of a face says as much as its motion.
+_MIN_PAUSE_SECONDS = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +171,14 @@ class FaceTracker:
         """Match faces to tracks and update these. Returns faces with a track id, and faces without a track."""
         predicted = [track.predicted(at_seconds=pts_seconds) for track in tracks]
         boxes = np.array([face.box_xyxy for face in faces], dtype=np.float64).reshape(-1, 4)
+        is_pause = self._gap_seconds > _MIN_PAUSE_SECONDS
         pairs = associate(
             predicted,
             boxes,
             min_iou=self._min_iou,
             is_missed=[track.is_missed for track in tracks],
             gap_seconds=self._gap_seconds,
+            last_seen=[track.predicted(at_seconds=track.seen_at_seconds) for track in tracks] if is_pause else (),
         )
         known = []
         for track_index, face_index in pairs:

@@ -114,6 +114,17 @@ def test_a_time_without_any_picture_ends_nobody(gap_seconds: float, score: float
     assert update.ended_track_ids == ()
 
 
+@pytest.mark.parametrize("pause_seconds", [1.0, 2.0, 5.0])
+def test_who_moved_before_a_pause_may_be_where_the_last_frame_was(pause_seconds: float) -> None:
+    """Recorders leave out what does not change: a face that came down and turned away is where it was left."""
+    tracker = FaceTracker()
+    frames = [[face_at(100 + 6 * index, 100 + 5 * index, side=60 - 3 * index)] for index in range(7)]
+    ids = ids_of(tracker, frames, step_seconds=1 / 12)
+    update = tracker.update([face_at(137, 131, side=42)], pts_seconds=6 / 12 + pause_seconds)
+    assert ids == [[0]] * 7
+    assert [face.track_id for face in update.faces] == [0]
+
+
 def test_a_covered_face_is_not_where_the_flow_goes() -> None:
     """A face that stands is passed by another one, which carries the flow of the covered one along."""
     tracker = FaceTracker()
