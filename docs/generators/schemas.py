@@ -1,6 +1,6 @@
 """The files of docs/schemas, from the models of events: JSON Schema, TypeScript, AsyncAPI.
 
-`python -m docs.generators.schemas` writes them; a test compares them with the code.
+`python -m docs.generators.schemas` writes them, and the tables of `docs/events.md`; a test compares them with the code.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from docs.generators.events import PAGE, renewed_page
 from emostream.wire.keys import STATUS_KEY, SUMMARIES_KEY, events_key
 from emostream.wire.schema import EVENT_KINDS, EventKind, schema_of
 
@@ -177,3 +178,4 @@ def _json(content: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     write_schema_files()
+    PAGE.write_text(renewed_page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

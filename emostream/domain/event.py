@@ -1,16 +1,28 @@
 """What consumers receive: events of frames, of changes in a stream's life, and summaries of intervals.
 
-How an event looks on the wire is not decided here but in `wire/events.py`.
+Each field is declared here once: its type says what is published (`domain/fields.py`), its docstring stands in the JSON
+Schema and in `docs/events.md`. `wire/` derives everything else from it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import MaxLen
 
 from emostream.domain.emotion import EmotionScores
 from emostream.domain.face import BoxXyxy, Face, Landmarks
+from emostream.domain.fields import (
+    MAX_NAME_LENGTH,
+    Count,
+    Milliseconds,
+    Published,
+    Seconds,
+    Share,
+    Text,
+)
 from emostream.domain.stream import StreamState
 
 QualityFlag = Literal["small", "blurred", "dark", "profile", "occluded"]
@@ -22,9 +34,6 @@ versions may tell other things."""
 
 UNKNOWN = "unknown"
 """Stands in place of the dominant emotion where the picture of the face is too bad to name one."""
-
-MAX_NAME_LENGTH = 256
-"""Of classes and models, in characters: what the reader of an event takes (`wire/event_models.py`)."""
 
 
 def class_name_problem(name: str) -> str | None:
@@ -44,33 +53,36 @@ def class_name_problem(name: str) -> str | None:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FaceEmotion:
-    """A followed face and what its expression looks like.
-
-    Attributes:
-        face: where it is; `track_id` is set.
-        scores: what the model said of this frame alone.
-        smoothed: the same over the recent past of this track.
-        quality: flags raised by measurements on this frame.
-        dominant: the emotion this face is said to show: one of the labels, or `UNKNOWN`. When not given, the most
-            probable one after smoothing; the pipeline gives one that does not flicker
-            (`vision/classify/hysteresis.py`).
-        zones: names of the zones of the picture that the face is in, in the order of the stream's specification.
-    """
+    """A followed face and its expression."""
 
     face: Face
-    scores: EmotionScores
-    smoothed: EmotionScores
-    quality: tuple[QualityFlag | str, ...] = ()
-    dominant: str = ""
-    zones: tuple[str, ...] = ()
+    """Where it is; `track_id` is set."""
+    scores: Annotated[EmotionScores, Published("probabilities")]
+    """What the model says of this frame alone: a probability per emotion, in the order of the model; they sum to 1."""
+    smoothed: Annotated[EmotionScores, Published("smoothed_probabilities")]
+    """The same over the recent past of this track."""
+    dominant: Text = field(default="", kw_only=True)
+    """The emotion that this face shows, chosen so that it does not flicker: a name of `smoothed_probabilities`, or
+    `unknown` where the picture of the face is too bad to name one."""
+    confidence: Share = field(init=False, repr=False, compare=False)
+    """The smoothed probability of the dominant emotion; 0 when it is unknown."""
+    quality: Annotated[tuple[QualityFlag | str, ...], MaxLen(64)] = ()
+    """Why the scores deserve less trust; empty when nothing is wrong. Later versions may add some."""
+    zones: Annotated[tuple[Text, ...], MaxLen(64)] = field(default=(), kw_only=True)
+    """Names of the zones of the stream that contain the middle of the face."""
 
     def __post_init__(self) -> None:
-        if not self.dominant:
-            object.__setattr__(self, "dominant", self.smoothed.dominant)
-        elif self.dominant != UNKNOWN and self.dominant not in self.smoothed.labels:
-            raise ValueError(
-                f"expected a dominant emotion of {self.smoothed.labels} or {UNKNOWN!r}, got {self.dominant!r}"
-            )
+        smoothed, dominant = self.smoothed, self.dominant
+        if not dominant:
+            dominant = smoothed.dominant
+            object.__setattr__(self, "dominant", dominant)
+        if dominant in smoothed.labels:
+            confidence = smoothed.probabilities[smoothed.labels.index(dominant)]
+        elif dominant == UNKNOWN:
+            confidence = 0.0
+        else:
+            raise ValueError(f"expected a dominant emotion of {smoothed.labels} or {UNKNOWN!r}, got {dominant!r}")
+        object.__setattr__(self, "confidence", confidence)
 
     @property
     def track_id(self) -> int | None:
@@ -107,13 +119,6 @@ class FaceEmotion:
         """Label → probability over the recent past of this track."""
         return self.smoothed.as_dict()
 
-    @property
-    def confidence(self) -> float:
-        """The smoothed probability of the dominant emotion, 0…1; 0 when it is unknown."""
-        if self.dominant not in self.smoothed.labels:
-            return 0.0
-        return self.smoothed.probabilities[self.smoothed.labels.index(self.dominant)]
-
     def __repr__(self) -> str:
         left, top, right, bottom = (round(value) for value in self.box_xyxy)
         box = f"({left}, {top}, {right}, {bottom})"
@@ -122,36 +127,35 @@ class FaceEmotion:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class EmotionEvent:
-    """All faces of one frame.
+    """All faces of one frame of a stream."""
 
-    Attributes:
-        stream_id: which stream.
-        epoch: which run of the stream; grows with each owner, so (epoch, frame_index) names a frame for ever.
-        frame_index: 0-based position in the source.
-        pts_seconds: time in the source.
-        captured_at: when the frame was received, aware UTC.
-        frame_width, frame_height: pixels.
-        model_name, model_version: what classified the faces.
-        faces: in order of track id; empty when nobody is in the picture.
-        latency_ms: milliseconds per stage for this frame, for example {"decode": 1.1}.
-        num_dropped: frames of this stream lost since the last event.
-        is_classified: whether this frame's faces were classified; otherwise the machine had too much work, and they
-            carry the emotions and quality flags of the last frame in which they were.
-    """
-
-    stream_id: str
-    epoch: int
-    frame_index: int
-    pts_seconds: float
+    stream_id: Text
+    """Id of the stream."""
+    epoch: Count
+    """Which run of the stream; later runs have larger ones. With `frame_index` it identifies a frame."""
+    frame_index: Count
+    """0-based position of the frame in its source. Grows; gaps are frames that were not processed or not published."""
+    pts_seconds: Seconds
+    """Time in the source."""
     captured_at: datetime
-    frame_width: int
-    frame_height: int
-    model_name: str
-    model_version: str
+    """When the frame was received, UTC."""
+    frame_width: Count
+    """Pixels."""
+    frame_height: Count
+    """Pixels."""
+    model_name: Text
+    """Name of the emotion model."""
+    model_version: Text
+    """Its version."""
+    latency_ms: dict[Text, Milliseconds] = field(default_factory=dict, kw_only=True)
+    """Milliseconds spent on this frame per stage; `total` is from its reception to publishing."""
+    num_dropped: Count = field(default=0, kw_only=True)
+    """Frames of this stream that were lost since the last event."""
     faces: tuple[FaceEmotion, ...] = ()
-    latency_ms: dict[str, float] = field(default_factory=dict)
-    num_dropped: int = 0
-    is_classified: bool = True
+    """In order of track id; empty when there is no face in the picture."""
+    is_classified: Annotated[bool, Published("classified", is_optional=True)] = field(default=True, kw_only=True)
+    """Whether the faces of this frame were classified. `false` means that the machine was overloaded: the faces carry
+    the emotions and quality flags of the last frame that was classified. Absent means true."""
 
     def __post_init__(self) -> None:
         if self.captured_at.tzinfo is None:
@@ -166,59 +170,59 @@ class EmotionEvent:
 
 @dataclass(frozen=True, slots=True)
 class StatusEvent:
-    """A change in the life of a stream: it runs, it reconnects, it ended, it failed.
+    """A change in the life of a stream, or a warning about it."""
 
-    Attributes:
-        stream_id: which stream.
-        epoch: which run of it.
-        state: the state it is in now.
-        at: when it changed, aware UTC.
-        detail: one sentence for people, credentials removed; empty when there is nothing to say.
-        num_events: emotion events published so far in this epoch.
-        kind: what this event tells; with "consumer_behind", `state` is the one the stream was in already.
-    """
-
-    stream_id: str
-    epoch: int
+    stream_id: Text
+    """Id of the stream."""
+    epoch: Count
+    """Which run of it."""
     state: StreamState
+    """The state it is in now; in a warning, the state it was in already."""
     at: datetime
-    detail: str = ""
-    num_events: int = 0
+    """When it changed, UTC."""
+    detail: Annotated[str, MaxLen(10_000)] = ""
+    """One sentence about it, without credentials; may be empty."""
+    num_events: Count = 0
+    """Emotion events published so far in this epoch; 0 in a warning."""
     kind: StatusKind | str = "state"
+    """`state`: the state changed. `consumer_behind`: trimming is about to reach entries that a consumer group has not
+    read. Later versions may add some."""
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryEvent:
-    """What the events of one stream said over an interval.
+    """Totals of the events of a stream over an interval."""
 
-    Attributes:
-        stream_id, epoch: which run of which stream.
-        summary_index: 0-based number of the interval in this run; intervals do not overlap.
-        started_at, ended_at: capture time of its first and of its last frame, aware UTC.
-        started_pts_seconds, ended_pts_seconds: the same in source time.
-        num_frames: events in it.
-        num_faces: faces in them, over all frames.
-        num_tracks: different people seen.
-        num_dropped: frames lost in it.
-        dominant_counts: faces per dominant emotion, `UNKNOWN` included; emotions that were never dominant are absent.
-        mean_probabilities: mean smoothed probability per label over all faces; empty when there was no face.
-    """
-
-    stream_id: str
-    epoch: int
-    summary_index: int
+    stream_id: Text
+    """Id of the stream."""
+    epoch: Count
+    """Which run of it."""
+    summary_index: Count
+    """0-based number of the interval in this run; intervals do not overlap."""
     started_at: datetime
+    """Capture time of its first frame, UTC."""
     ended_at: datetime
-    started_pts_seconds: float
-    ended_pts_seconds: float
-    num_frames: int
-    num_faces: int
-    num_tracks: int
-    num_dropped: int
-    dominant_counts: dict[str, int] = field(default_factory=dict)
-    mean_probabilities: dict[str, float] = field(default_factory=dict)
+    """Capture time of its last frame, UTC."""
+    started_pts_seconds: Seconds
+    """Source time of its first frame."""
+    ended_pts_seconds: Seconds
+    """Source time of its last frame."""
+    num_frames: Count
+    """Processed frames."""
+    num_faces: Count
+    """Faces in them, over all frames."""
+    num_tracks: Count
+    """Different tracks seen."""
+    num_dropped: Count
+    """Frames lost."""
+    dominant_counts: dict[Text, Count] = field(default_factory=dict)
+    """Faces per dominant emotion, `unknown` included; emotions that were never dominant are absent."""
+    dominant_shares: dict[Text, Share] = field(init=False, repr=False, compare=False)
+    """The same as a share of all faces; empty when there was no face."""
+    mean_probabilities: dict[Text, Share] = field(default_factory=dict)
+    """Mean smoothed probability per emotion over all faces; empty when there was no face."""
 
-    @property
-    def dominant_shares(self) -> dict[str, float]:
-        """The share of faces per dominant emotion, 0…1; empty when there was no face."""
-        return {emotion: count / self.num_faces for emotion, count in self.dominant_counts.items()}
+    def __post_init__(self) -> None:
+        num_faces = self.num_faces
+        shares = {emotion: count / num_faces for emotion, count in self.dominant_counts.items()} if num_faces else {}
+        object.__setattr__(self, "dominant_shares", shares)

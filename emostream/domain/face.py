@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Len
+
+from emostream.domain.fields import OPTIONAL, Count, Score
 
 BoxXyxy = tuple[float, float, float, float]
 """(x0, y0, x1, y1) in pixels of the frame, x0 < x1 and y0 < y1."""
@@ -19,21 +22,20 @@ NUM_LANDMARKS = 5
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One face in one frame.
+    """One face in one frame."""
 
-    Attributes:
-        box_xyxy: pixels of the frame; may extend beyond its border.
-        score: the detector's confidence, 0…1. A face followed by optical flow keeps the score of its last detection.
-        landmarks: five points in pixels; empty only in events of streams that do not publish landmarks.
-        track_id: the track in this stream; None before tracking. Never reused within a stream.
-        found_by: "detector" when this frame was searched, "flow" when the face was followed from an earlier frame.
-    """
-
+    track_id: Count | None = field(default=None, kw_only=True)
+    """One face, followed through this stream and epoch, over missed and bad pictures and gaps; a number that ended is
+    never used again. A face that comes back later gets a new one. Null when faces are not followed."""
     box_xyxy: BoxXyxy
-    score: float
-    landmarks: Landmarks
-    track_id: int | None = None
-    found_by: Literal["detector", "flow"] = "detector"
+    """Left, top, right, bottom in pixels of the frame; may reach over its border."""
+    score: Score
+    """The detector's confidence that this is a face, 0 to 1; a followed face keeps that of its last detection."""
+    found_by: Literal["detector", "flow"] = field(default="detector", kw_only=True)
+    """Whether this frame was searched, or the face was followed from an earlier one."""
+    landmarks: Annotated[Landmarks, Len(NUM_LANDMARKS, NUM_LANDMARKS), OPTIONAL]
+    """Left eye, right eye, nose tip, left and right corner of the mouth as seen in the picture, x and y in pixels.
+    Absent when the stream publishes no landmarks."""
 
     def __post_init__(self) -> None:
         x0, y0, x1, y1 = self.box_xyxy

@@ -1,18 +1,19 @@
-"""Pure: events ↔ their form outside the process, JSON and the fields of a Redis Streams entry.
+"""Events ↔ JSON, MessagePack and the fields of a Redis Streams entry.
 
-The JSON names are the names of the domain types. Numbers are rounded to what they can mean; probabilities keep their
-sum of 1. Growth is additive: a reader ignores names it does not know, and `SCHEMA_VERSION` grows only when a reader
-of the old version would misunderstand an event.
+Names, order and digits follow from the declarations in `domain/event.py`; probabilities keep their sum of 1. Growth is
+additive: a reader ignores names it does not know, and `SCHEMA_VERSION` grows only when a reader of the old version
+would misunderstand an event.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import neg, sub
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -20,12 +21,11 @@ from pydantic_core import to_json
 
 from emostream.domain.emotion import EmotionScores
 from emostream.domain.event import EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
-from emostream.domain.face import Face
+from emostream.domain.face import BoxXyxy, Landmarks
 from emostream.errors import EventRejectedError
-from emostream.wire.event_models import MAX_EXACT_INTEGER, EventWire, StatusWire, SummaryWire
+from emostream.wire.event_fields import reader_of, writer_of
+from emostream.wire.event_models import SCHEMA_VERSION, EventWire, StatusWire, SummaryWire
 from emostream.wire.msgpack import json_from_packed, pack
-
-SCHEMA_VERSION: Literal[1] = 1
 
 EVENT_FIELD = "event"
 """The field of an entry that holds the JSON."""
@@ -89,37 +89,16 @@ def json_from_event(event: EmotionEvent, options: WireOptions = DEFAULT_OPTIONS)
     Raises:
         EventRejectedError: it holds a number that JSON cannot (infinite, not a number, beyond 2⁵³).
     """
-    with _rejecting(f"event of stream {event.stream_id}"):
-        return _compact_json(_content_of(event, options))
+    with _Rejecting(f"event of stream {event.stream_id}"):
+        return _compact_json(_event_writer(options)(event))
 
 
 def packed_from_event(event: EmotionEvent, options: WireOptions = DEFAULT_OPTIONS) -> bytes:
     """An event as MessagePack; errors as in `json_from_event`."""
-    with _rejecting(f"event of stream {event.stream_id}"):
-        content = _content_of(event, options)
+    with _Rejecting(f"event of stream {event.stream_id}"):
+        content = _event_writer(options)(event)
         _compact_json(content)  # refuses what JSON cannot hold: both encodings can say the same
         return pack(content)
-
-
-def _content_of(event: EmotionEvent, options: WireOptions) -> dict[str, Any]:
-    content: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "stream_id": event.stream_id,
-        "epoch": _exact(event.epoch),
-        "frame_index": _exact(event.frame_index),
-        "pts_seconds": round(event.pts_seconds, 6),
-        "captured_at": _instant(event.captured_at),
-        "frame_width": event.frame_width,
-        "frame_height": event.frame_height,
-        "model_name": event.model_name,
-        "model_version": event.model_version,
-        "latency_ms": {stage: round(value, 3) for stage, value in event.latency_ms.items()},
-        "num_dropped": event.num_dropped,
-        "faces": [_face(face, options) for face in event.faces],
-    }
-    if not event.is_classified:
-        content["classified"] = False
-    return content
 
 
 def json_from_status(event: StatusEvent) -> str:
@@ -128,19 +107,8 @@ def json_from_status(event: StatusEvent) -> str:
     Raises:
         EventRejectedError: as `json_from_event`.
     """
-    with _rejecting(f"status event of stream {event.stream_id}"):
-        return _compact_json(
-            {
-                "schema_version": SCHEMA_VERSION,
-                "stream_id": event.stream_id,
-                "epoch": _exact(event.epoch),
-                "state": event.state.value,
-                "at": _instant(event.at),
-                "detail": event.detail,
-                "num_events": event.num_events,
-                "kind": event.kind,
-            }
-        )
+    with _Rejecting(f"status event of stream {event.stream_id}"):
+        return _compact_json(_write_status(event))
 
 
 def json_from_summary(event: SummaryEvent) -> str:
@@ -149,26 +117,8 @@ def json_from_summary(event: SummaryEvent) -> str:
     Raises:
         EventRejectedError: as `json_from_event`.
     """
-    with _rejecting(f"summary event of stream {event.stream_id}"):
-        return _compact_json(
-            {
-                "schema_version": SCHEMA_VERSION,
-                "stream_id": event.stream_id,
-                "epoch": _exact(event.epoch),
-                "summary_index": event.summary_index,
-                "started_at": _instant(event.started_at),
-                "ended_at": _instant(event.ended_at),
-                "started_pts_seconds": round(event.started_pts_seconds, 6),
-                "ended_pts_seconds": round(event.ended_pts_seconds, 6),
-                "num_frames": event.num_frames,
-                "num_faces": event.num_faces,
-                "num_tracks": event.num_tracks,
-                "num_dropped": event.num_dropped,
-                "dominant_counts": event.dominant_counts,
-                "dominant_shares": {emotion: round(share, 4) for emotion, share in event.dominant_shares.items()},
-                "mean_probabilities": {label: round(mean, 4) for label, mean in event.mean_probabilities.items()},
-            }
-        )
+    with _Rejecting(f"summary event of stream {event.stream_id}"):
+        return _compact_json(_write_summary(event))
 
 
 def round_probabilities(probabilities: tuple[float, ...], *, digits: int = 4) -> tuple[float, ...]:
@@ -186,61 +136,57 @@ def round_probabilities(probabilities: tuple[float, ...], *, digits: int = 4) ->
     missing = num_units - sum(units)
     if missing > 0:
         # Among equal remainders the larger value first: its order must survive, however small the difference.
-        by_remainder = sorted(
-            (unit - value, -probability, index)
-            for index, (unit, value, probability) in enumerate(zip(units, exact, probabilities, strict=True))
-        )
+        by_remainder = sorted(zip(map(sub, units, exact), map(neg, probabilities), range(len(units)), strict=True))
         for _, _, index in by_remainder[:missing]:
             units[index] += 1
     return tuple([value / num_units for value in units])
 
 
-def _face(item: FaceEmotion, options: WireOptions) -> dict[str, Any]:
-    face = item.face
-    digits = options.probability_digits
-    smoothed = _probabilities(item.smoothed, digits=digits)
-    content: dict[str, Any] = {
-        "track_id": face.track_id,
-        "box_xyxy": _box(face),
-        "score": round(face.score, 4),
-        "found_by": face.found_by,
-        "probabilities": _probabilities(item.scores, digits=digits),
-        "smoothed_probabilities": smoothed,
-        "dominant": item.dominant,
-        "confidence": smoothed.get(item.dominant, 0.0),
-        "quality": list(item.quality),
-        "zones": list(item.zones),
-    }
-    if face.landmarks and options.has_landmarks:
-        content["landmarks"] = [[round(x, _PIXEL_DIGITS), round(y, _PIXEL_DIGITS)] for x, y in face.landmarks]
-    return content
-
-
-def _box(face: Face) -> list[float]:
-    x0, y0, x1, y1 = face.box_xyxy
-    (left, right), (top, bottom) = _round_span(x0, x1), _round_span(y0, y1)
+def _box(box_xyxy: BoxXyxy) -> list[float]:
+    x0, y0, x1, y1 = box_xyxy
+    left, top = round(x0, _PIXEL_DIGITS), round(y0, _PIXEL_DIGITS)
+    right, bottom = round(x1, _PIXEL_DIGITS), round(y1, _PIXEL_DIGITS)
+    # Thinner than a tenth of a pixel: it must not become empty.
+    if left >= right:
+        left, right = math.floor(x0 * 10) / 10, math.ceil(x1 * 10) / 10
+    if top >= bottom:
+        top, bottom = math.floor(y0 * 10) / 10, math.ceil(y1 * 10) / 10
     return [left, top, right, bottom]
 
 
-def _round_span(start: float, end: float) -> tuple[float, float]:
-    first, last = round(start, _PIXEL_DIGITS), round(end, _PIXEL_DIGITS)
-    if first < last:
-        return first, last
-    return math.floor(start * 10) / 10, math.ceil(end * 10) / 10  # thinner than a tenth of a pixel: must not be empty
-
-
-def _probabilities(scores: EmotionScores, *, digits: int) -> dict[str, float]:
-    return dict(zip(scores.labels, round_probabilities(scores.probabilities, digits=digits), strict=True))
+def _landmarks(points: Landmarks) -> list[list[float]]:
+    return [[round(x, _PIXEL_DIGITS), round(y, _PIXEL_DIGITS)] for x, y in points]
 
 
 def _instant(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    in_utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return in_utc.isoformat(timespec="microseconds")[:-6] + "Z"  # in place of "+00:00"
 
 
-def _exact(number: int) -> int:
-    if number >= MAX_EXACT_INTEGER:
-        raise ValueError(f"expected a number below 2⁵³, got {number}")
-    return number
+_VERSION = {"schema_version": SCHEMA_VERSION}
+_write_status = writer_of(StatusEvent, conversions={datetime: _instant}, first=_VERSION)
+_write_summary = writer_of(SummaryEvent, conversions={datetime: _instant}, first=_VERSION)
+
+
+@functools.cache
+def _event_writer(options: WireOptions) -> Callable[[EmotionEvent], dict[str, Any]]:
+    digits = options.probability_digits
+
+    def write_scores(scores: EmotionScores) -> dict[str, float]:
+        return dict(zip(scores.labels, round_probabilities(scores.probabilities, digits=digits), strict=True))
+
+    write_rest = writer_of(
+        FaceEmotion,
+        conversions={EmotionScores: write_scores, BoxXyxy: _box, Landmarks: _landmarks},
+        without=() if options.has_landmarks else ("landmarks",),
+    )
+
+    def write_face(face: FaceEmotion) -> dict[str, Any]:
+        content = write_rest(face)
+        content["confidence"] = content["smoothed_probabilities"].get(face.dominant, 0.0)  # as written there
+        return content
+
+    return writer_of(EmotionEvent, conversions={datetime: _instant, FaceEmotion: write_face}, first=_VERSION)
 
 
 def _compact_json(content: dict[str, Any]) -> str:
@@ -253,6 +199,9 @@ def _compact_json(content: dict[str, Any]) -> str:
 # --- decode -----------------------------------------------------------------------------------------------------------
 
 
+_read_event, _read_status, _read_summary = reader_of(EmotionEvent), reader_of(StatusEvent), reader_of(SummaryEvent)
+
+
 def decode_event(fields: Mapping[bytes, bytes]) -> EmotionEvent:
     """The fields of an entry, as read from Redis → the event.
 
@@ -262,7 +211,7 @@ def decode_event(fields: Mapping[bytes, bytes]) -> EmotionEvent:
     packed = fields.get(PACKED_FIELD.encode())
     if packed is None:
         return event_from_json(_event_field(fields))
-    with _rejecting("event"):
+    with _Rejecting("event"):
         return event_from_json(json_from_packed(_bounded_bytes(packed)))
 
 
@@ -281,8 +230,8 @@ def event_from_json(text: str | bytes) -> EmotionEvent:
     Raises:
         EventRejectedError: the text is not an event of a version this package understands.
     """
-    with _rejecting("event"):
-        return EventWire.model_validate_json(_bounded(text)).to_domain()
+    with _Rejecting("event"):
+        return _read_event(EventWire.model_validate_json(_bounded(text)))
 
 
 def status_from_json(text: str | bytes) -> StatusEvent:
@@ -291,8 +240,8 @@ def status_from_json(text: str | bytes) -> StatusEvent:
     Raises:
         EventRejectedError: as `event_from_json`.
     """
-    with _rejecting("status event"):
-        return StatusWire.model_validate_json(_bounded(text)).to_domain()
+    with _Rejecting("status event"):
+        return _read_status(StatusWire.model_validate_json(_bounded(text)))
 
 
 def summary_from_json(text: str | bytes) -> SummaryEvent:
@@ -301,8 +250,8 @@ def summary_from_json(text: str | bytes) -> SummaryEvent:
     Raises:
         EventRejectedError: as `event_from_json`.
     """
-    with _rejecting("summary event"):
-        return SummaryWire.model_validate_json(_bounded(text)).to_domain()
+    with _Rejecting("summary event"):
+        return _read_summary(SummaryWire.model_validate_json(_bounded(text)))
 
 
 def decode_summary(fields: Mapping[bytes, bytes]) -> SummaryEvent:
@@ -333,14 +282,25 @@ def _bounded(text: str | bytes) -> str | bytes:
     return text
 
 
-@contextmanager
-def _rejecting(what: str) -> Iterator[None]:
-    # ValidationError is a ValueError; OverflowError comes from dates at the ends of the calendar.
-    try:
-        yield
-    except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "JSON"
-        raise EventRejectedError(f"not a valid {what}: {where}: {first['msg']}"[:_MAX_MESSAGE_LENGTH]) from exc
-    except (ValueError, OverflowError, RecursionError) as exc:
-        raise EventRejectedError(f"not a valid {what}: {exc}"[:_MAX_MESSAGE_LENGTH]) from exc
+class _Rejecting:
+    """Raises `EventRejectedError` for whatever makes an event invalid; a class, as a generator costs a microsecond."""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: object) -> None:
+        # ValidationError is a ValueError; OverflowError comes from dates at the ends of the calendar.
+        if isinstance(exc, ValidationError):
+            first = exc.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "JSON"
+            message = f"not a valid {self._what}: {where}: {first['msg']}"
+        elif isinstance(exc, ValueError | OverflowError | RecursionError):
+            message = f"not a valid {self._what}: {exc}"
+        else:
+            return
+        raise EventRejectedError(message[:_MAX_MESSAGE_LENGTH]) from exc

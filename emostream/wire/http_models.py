@@ -1,4 +1,4 @@
-"""What the HTTP interface takes and gives, with examples for its documentation."""
+"""Requests and answers of the HTTP interface, with examples for its documentation."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from emostream.domain.address import AddressError, parse_address
 from emostream.domain.stream import StreamKind, StreamState
+from emostream.domain.tuning import Tuning
 
 _MAX_URL_LENGTH = 2048
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -64,52 +65,37 @@ class ZoneBody(BaseModel):
     )
 
 
-class _Tuning(BaseModel):
-    """How faces are judged; what is left out, or null, is as the settings of the service say."""
+class StreamOptions(Tuning):
+    """How a source is processed: a stream, or each file of a job."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    smoothing_seconds: float | None = Field(
-        None, ge=0, le=60, description="Time constant of the smoothed probabilities; 0 means none."
-    )
-    hold_seconds: float | None = Field(
-        None, ge=0, le=60, description="A dominant emotion is named for at least this long."
-    )
-    switch_margin: float | None = Field(
-        None, ge=0, le=1, description="An emotion that leads by this much takes over without waiting."
-    )
-    min_score: float | None = Field(None, ge=0, le=1, description="Faces found with less confidence do not count.")
-    min_face_pixels: float | None = Field(None, ge=0, le=10_000, description="Faces less high than this do not count.")
-
-
-_TUNING = tuple(_Tuning.model_fields)
-
-
-class FileOptions(_Tuning):
-    """What streams and the files of jobs have in common."""
-
-    every: int = Field(1, ge=1, le=1_000_000, description="Process one of this many frames.")
-    target_fps: float | None = Field(None, gt=0, le=1000, description="Process at most this many frames per second.")
-    max_frames: int | None = Field(None, ge=1, le=2**53, description="End after this many processed frames.")
+    every: int = Field(1, ge=1, le=1_000_000)
+    """Process every Nth frame."""
+    target_fps: float | None = Field(None, gt=0, le=1000)
+    """Process at most this many frames per second of the source's time."""
+    max_frames: int | None = Field(None, ge=1, le=2**53)
+    """Stop after this many processed frames."""
     zones: list[ZoneBody] = Field(default_factory=list, max_length=64)
+    """Named parts of the picture; faces carry the names of the zones that they are in."""
 
 
 def place_of_error(item: Mapping[str, Any]) -> str:
-    """Which value of a request is wrong, of an error of pydantic's. A name that nobody knows is repeated only where it
-    looks like one: it may be an address that should have been a value."""
+    """Which value of a request is wrong, from an error of pydantic.
+
+    An unknown name is repeated only if it looks like a name: it may be an address that should have been a value.
+    """
     names = [str(part) for part in item["loc"]]
     return ".".join(name if _FIELD_NAME.fullmatch(name) else "?" for name in names)
 
 
 def _usable(url: str) -> str:
-    """A URL without what could steer a program behind it; it may be no URL at all, which the source policy says."""
+    """Refuse URLs with control characters; whether it is a URL at all is checked by the source policy."""
     if not url.isprintable():
-        raise ValueError("the URL holds characters that cannot be in one")
+        raise ValueError("the URL contains control characters")
     try:
         parse_address(url)
     except AddressError as exc:
         if "://" in url:
-            raise ValueError(f"the URL cannot be used: {exc}") from None
+            raise ValueError(f"the URL is not valid: {exc}") from None
     return url
 
 
@@ -117,8 +103,8 @@ SourceUrl = Annotated[str, AfterValidator(_usable)]
 """The URL of a source, as a field of a request."""
 
 
-class StreamRequest(FileOptions):
-    """A stream that is wanted."""
+class StreamRequest(StreamOptions):
+    """A stream to add."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -133,17 +119,19 @@ class StreamRequest(FileOptions):
     id: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-        description="Names the stream for ever; part of its Redis key. By default made from the URL.",
+        description="Id of the stream; part of its Redis key. By default derived from the URL.",
     )
     url: SourceUrl = Field(
-        min_length=1, max_length=_MAX_URL_LENGTH, description="May hold credentials; never shown again."
+        min_length=1,
+        max_length=_MAX_URL_LENGTH,
+        description="URL of the source. May hold credentials, which no answer shows.",
     )
-    kind: StreamKind | None = Field(None, description="By default from the URL's scheme.")
-    paused: bool = Field(False, description="Keep the source open but process nothing.")
+    kind: StreamKind | None = Field(None, description="Live source or file; by default derived from the URL's scheme.")
+    paused: bool = Field(False, description="Keep the source open and process no frames.")
 
 
-class StreamChange(_Tuning):
-    """What to change in a stream; what is left out stays as it is."""
+class StreamChange(StreamOptions):
+    """Changes of a stream; fields that are left out stay as they are."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -156,50 +144,51 @@ class StreamChange(_Tuning):
         },
     )
 
-    every: int = Field(1, ge=1, le=1_000_000)
-    target_fps: float | None = Field(None, gt=0, le=1000)
-    max_frames: int | None = Field(None, ge=1, le=2**53)
     paused: bool = False
-    zones: list[ZoneBody] = Field(
-        default_factory=list, max_length=64, description="A change of zones opens the source again."
-    )
+    """Keep the source open and process no frames."""
+    zones: list[ZoneBody] = Field(default_factory=list, max_length=64)
+    """A change of zones reopens the source."""
 
 
-class StreamView(_Tuning):
-    """A stream and how it is doing."""
+class StreamView(StreamOptions):
+    """A stream, its state and its statistics."""
 
     # Clients ignore what a later version may say in addition.
-    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [_STREAM_EXAMPLE]})
+    model_config = ConfigDict(
+        extra="ignore",
+        json_schema_serialization_defaults_required=True,
+        json_schema_extra={"examples": [_STREAM_EXAMPLE]},
+    )
 
     id: str
-    url: str = Field(description="Credentials masked.")
+    url: str = Field(description="URL of the source, credentials masked.")
     kind: StreamKind
-    every: int
-    target_fps: float | None
-    max_frames: int | None
     paused: bool
-    zones: list[ZoneBody]
     state: StreamState
-    detail: str = Field(description="One sentence about the state.")
-    last_error: str = Field(description="What went wrong last in this run, also when it is over.")
-    worker_id: str | None = Field(description="Who works on it.")
-    epoch: int | None = Field(description="Which run of the stream this is; events carry it.")
+    detail: str = Field(description="Explanation of the state, in one sentence.")
+    last_error: str = Field(description="Last error of this run, also after recovery.")
+    worker_id: str | None = Field(description="Worker that runs the stream; null when there is none.")
+    epoch: int | None = Field(description="Number of the current run; events carry it.")
     num_frames: int = Field(description="Frames published in this run.")
-    num_faces: int = Field(description="Faces in them.")
-    num_dropped: int = Field(description="Frames of a live source that were lost because processing was slower.")
-    num_corrupt: int = Field(description="Packets and pictures that came damaged, or not at all.")
-    num_reconnects: int = Field(description="How often the source was opened again.")
-    measured_fps: float = Field(description="Frames published per second, over the last 5 seconds.")
-    latency_ms: float | None = Field(description="Capture to published, mean over the last 5 seconds.")
-    lag_ms: float | None = Field(description="Age of the newest frame published; grows while nothing comes.")
-    source_delay_ms: float | None = Field(
-        description="How long after its time by the camera's own clock (RTCP) the newest frame came; the difference of "
-        "the clocks is in it. Null where the source does not say."
+    num_faces: int = Field(description="Faces published in this run.")
+    num_dropped: int = Field(description="Frames of a live source dropped because processing was too slow.")
+    num_corrupt: int = Field(description="Damaged or missing packets and frames.")
+    num_reconnects: int = Field(description="Reconnections of the source.")
+    measured_fps: float = Field(description="Frames published per second, mean over the last 5 seconds.")
+    latency_ms: float | None = Field(
+        description="Milliseconds from capture to publishing, mean over the last 5 seconds."
     )
-    decoder: str = Field(description="What decodes; empty before the source is open.")
-    width: int = Field(description="Pixels of the source's frames; 0 before it is open.")
-    height: int
-    reported_at: datetime | None = Field(description="When its worker said so.")
+    lag_ms: float | None = Field(
+        description="Age of the newest published frame in milliseconds; grows while no frame arrives."
+    )
+    source_delay_ms: float | None = Field(
+        description="Milliseconds between the camera's own time of the newest frame (RTCP) and its arrival, including "
+        "the offset between the two clocks. Null when the source does not tell its time."
+    )
+    decoder: str = Field(description="Decoder in use; empty before the source is open.")
+    width: int = Field(description="Width of the source's frames in pixels; 0 before it is open.")
+    height: int = Field(description="Height of the source's frames in pixels; 0 before it is open.")
+    reported_at: datetime | None = Field(description="Time of the last report of its worker.")
 
 
 class StreamList(BaseModel):
@@ -212,35 +201,35 @@ class StreamList(BaseModel):
     )
 
     streams: list[StreamView]
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
-    num_matching: int = Field(description="Streams on all pages together.")
+    next_cursor: str | None = Field(description="Value of `cursor` for the next page; null on the last page.")
+    num_matching: int = Field(description="Number of matching streams on all pages.")
     unreadable: list[str] = Field(
         default_factory=list,
-        description="Ids of streams whose records are damaged, or of a newer version; they can only be removed here.",
+        description="Ids of streams whose records are damaged or of a newer version; they can only be deleted.",
     )
 
 
 class Alive(BaseModel):
-    """The process answers."""
+    """The process is alive."""
 
     status: Literal["alive"] = "alive"
 
 
 class Readiness(BaseModel):
-    """Whether streams can run."""
+    """Readiness of the service."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"ready": True, "num_workers": 2, "num_streams": 9, "capacity": 32}]}
     )
 
-    ready: bool
-    num_workers: int
-    num_streams: int
-    capacity: int = Field(description="Streams that all workers together take.")
+    ready: bool = Field(description="Whether at least one worker takes streams.")
+    num_workers: int = Field(description="Workers that take streams.")
+    num_streams: int = Field(description="Unfinished streams.")
+    capacity: int = Field(description="Maximum number of streams on all workers.")
 
 
 class Problem(BaseModel):
-    """An error (RFC 9457)."""
+    """Problem details (RFC 9457)."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -258,7 +247,7 @@ class Problem(BaseModel):
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Documentation of the errors that a path may answer with: those that every path has, and these."""
+    """Documentation of the errors of a path: those of every path, and these."""
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
     return {
         status: {"model": Problem, "content": {PROBLEM_TYPE: schema}, "description": HTTPStatus(status).phrase}

@@ -1,4 +1,4 @@
-"""What the HTTP interface takes and gives for jobs, with examples for its documentation."""
+"""Requests and answers of the HTTP interface about jobs, with examples for its documentation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from emostream.domain.stream import StreamState
-from emostream.wire.http_models import FileOptions, SourceUrl
+from emostream.wire.http_models import SourceUrl, StreamOptions
 
 MAX_JOB_ID_LENGTH = 48
 """Leaves room for the number of a file in the id of its stream."""
@@ -37,8 +37,8 @@ _JOB_EXAMPLE: dict[str, Any] = {
 }
 
 
-class JobRequest(FileOptions):
-    """A batch of files that is wanted. Every frame of every file is processed once, also after a worker died."""
+class JobRequest(StreamOptions):
+    """A batch of files to process. Every frame of every file is processed once, also after a worker failure."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -53,49 +53,49 @@ class JobRequest(FileOptions):
     id: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         max_length=MAX_JOB_ID_LENGTH,
-        description="Names the job; the streams of its files are ID.1, ID.2, …",
+        description="Id of the job; the streams of its files are ID.1, ID.2, …",
     )
     url: SourceUrl = Field(
-        min_length=1, max_length=2048, description="Folder under the media root, or prefix of an object store."
+        min_length=1, max_length=2048, description="Folder under the media root, or prefix in an object store."
     )
     patterns: list[str] = Field(
-        list(VIDEO_PATTERNS), min_length=1, max_length=32, description="Names of files, as in a shell."
+        list(VIDEO_PATTERNS), min_length=1, max_length=32, description="Patterns of file names, as in a shell."
     )
-    parallel: int = Field(2, ge=1, le=1000, description="So many files at once.")
+    parallel: int = Field(2, ge=1, le=1000, description="Files processed at once.")
 
 
 class JobView(BaseModel):
-    """A job and how far it is."""
+    """A job and its progress."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_JOB_EXAMPLE]})
 
     id: str
-    url: str = Field(description="Credentials masked.")
+    url: str = Field(description="URL, credentials masked.")
     parallel: int
-    done: bool = Field(description="No file is left to be processed.")
+    done: bool = Field(description="Whether all files have been processed.")
     num_files: int
     num_waiting: int
-    num_active: int = Field(description="Files that workers are at.")
-    num_ended: int = Field(description="Files that were processed to their end.")
+    num_active: int = Field(description="Files being processed.")
+    num_ended: int = Field(description="Files processed to their end.")
     num_failed: int
     num_frames: int = Field(description="Frames published so far.")
     num_faces: int
 
 
 class FileView(BaseModel):
-    """What became of one file."""
+    """Result of one file."""
 
-    stream_id: str = Field(description="Its events are those of this stream.")
-    url: str = Field(description="Credentials masked.")
-    state: StreamState | None = Field(description="ended or failed; null when its stream was removed before.")
+    stream_id: str = Field(description="Id of the stream that holds its events.")
+    url: str = Field(description="URL, credentials masked.")
+    state: StreamState | None = Field(description="`ended` or `failed`; null when its stream was deleted.")
     detail: str
     num_frames: int
     num_faces: int
 
 
 class JobFiles(BaseModel):
-    """Finished files of a job, in the order in which they were finished."""
+    """Finished files of a job, in order of completion."""
 
     job: JobView
     files: list[FileView]
-    next_start: int | None = Field(description="Give it as `start` for the next page; null on the last one.")
+    next_start: int | None = Field(description="Value of `start` for the next page; null on the last page.")

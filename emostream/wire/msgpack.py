@@ -1,4 +1,4 @@
-"""Pure: events in MessagePack, a little smaller than JSON and read without a JSON parser.
+"""Events in MessagePack, a little smaller than JSON and read without a JSON parser.
 
 Names and structure are those of the JSON. Numbers in faces are single precision, all others double.
 """

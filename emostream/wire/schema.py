@@ -1,4 +1,4 @@
-"""Pure: the JSON Schema of what is published, for programs in other languages and for tests."""
+"""The JSON Schema of what is published, for programs in other languages and for tests."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from emostream.wire.event_models import EventWire, StatusWire, SummaryWire
-from emostream.wire.events import SCHEMA_VERSION
+from emostream.wire.event_models import SCHEMA_VERSION, EventWire, StatusWire, SummaryWire
 
 EventKind = Literal["emotion", "status", "summary"]
 """The three kinds of events."""

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from docs.generators.events import PAGE, renewed_page
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.domain.fields import Count, Digits, Published
+from emostream.wire.event_fields import model_of, reader_of, writer_of
 from emostream.wire.events import (
     event_from_json,
     json_from_event,
@@ -18,7 +25,7 @@ from emostream.wire.events import (
     status_from_json,
     summary_from_json,
 )
-from emostream.wire.schema import EVENT_KINDS, EventKind, schema_of
+from emostream.wire.schema import EVENT_KINDS, schema_of
 from tests.conftest import REPOSITORY
 from tests.schema_check import check_schema, kind_of, validator_of
 from tests.strategies import emotion_events, status_events, summary_events
@@ -65,22 +72,68 @@ def test_any_summary_event_fits_the_schema(event: SummaryEvent) -> None:
     check_schema(json.loads(json_from_summary(event)))
 
 
-def fields_of(kind: EventKind) -> dict[str, dict[str, Any]]:
-    """Name → definition of every field of an event and of its faces."""
-    schema = schema_of(kind)
-    fields = dict(schema["properties"])
-    for definition in schema.get("$defs", {}).values():
-        fields |= definition.get("properties", {})
-    return fields
+def test_the_tables_in_docs_are_those_of_the_schema() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == renewed_page(page), "run `python -m docs.generators.schemas`"
+    for kind in EVENT_KINDS:
+        for name in schema_of(kind)["properties"]:
+            assert f"| `{name}` |" in page
 
 
-@pytest.mark.parametrize("kind", EVENT_KINDS)
-def test_every_field_is_explained(kind: EventKind) -> None:
-    page = (DOCS / "events.md").read_text(encoding="utf-8")
-    for name, definition in fields_of(kind).items():
-        rows = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
-        assert rows, f"docs/events.md does not explain {name}"
-        assert any(definition["description"] in row for row in rows), f"docs/events.md explains {name} differently"
+def test_every_field_has_a_description() -> None:
+    for kind in EVENT_KINDS:
+        schema = schema_of(kind)
+        for definition in (schema, *schema.get("$defs", {}).values()):
+            for name, field in definition.get("properties", {}).items():
+                assert field["description"], name
+
+
+@dataclass(frozen=True, slots=True)
+class _Gaze:
+    yaw_degrees: Annotated[float, Digits(1)]
+    """To the left."""
+    is_open: Annotated[bool, Published("open", is_optional=True)] = True
+    """Whether the eyes are open."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    gaze: _Gaze
+    num_blinks: Count | None = None
+    """Since the last one."""
+    at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    """When."""
+
+
+@given(
+    st.builds(
+        _Look,
+        st.builds(_Gaze, st.floats(-90, 90), st.booleans()),
+        st.none() | st.integers(0, 2**53 - 1),
+        st.datetimes(timezones=st.just(UTC)),
+    )
+)
+def test_whatever_is_declared_is_written_checked_and_read(look: _Look) -> None:
+    write = writer_of(_Look, conversions={datetime: datetime.isoformat}, first={"version": 1})
+    content = write(look)
+    assert list(content)[:4] == ["version", "yaw_degrees", "num_blinks", "at"]
+    assert content["yaw_degrees"] == round(look.gaze.yaw_degrees, 1)
+    assert ("open" in content) == (not look.gaze.is_open)
+    read = reader_of(_Look)(model_of(_Look, "Look").model_validate_json(json.dumps(content)))
+    assert read == replace(look, gaze=replace(look.gaze, yaw_degrees=content["yaw_degrees"]))
+
+
+def test_what_is_declared_bounds_what_is_written_and_read() -> None:
+    write = writer_of(_Look, conversions={datetime: datetime.isoformat})
+    with pytest.raises(ValueError, match="2⁵³"):
+        write(_Look(_Gaze(0.0), 2**53))
+    model = model_of(_Look, "Look")
+    assert model.model_json_schema()["required"] == ["yaw_degrees", "num_blinks", "at"]
+    assert model.model_json_schema()["properties"]["open"]["description"] == "Whether the eyes are open."
+    for wrong in ({"yaw_degrees": "1"}, {"num_blinks": -1}, {"at": "2026-01-01T00:00:00"}):
+        content = {"yaw_degrees": 1.0, "num_blinks": None, "at": "2026-01-01T00:00:00Z"} | wrong
+        with pytest.raises(ValidationError):
+            model.model_validate_json(json.dumps(content))
 
 
 @pytest.mark.parametrize("name", ["captured_at", "faces", "epoch"])

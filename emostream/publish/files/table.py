@@ -2,36 +2,60 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, Literal, Union, get_args, get_origin
 
 from emostream.domain.emotion import EMOTIONS
 from emostream.domain.event import EmotionEvent, FaceEmotion
 from emostream.errors import ConfigError
+from emostream.wire.event_fields import EventField, base_of, fields_of
 
 Row = dict[str, Any]
 """Column → value; None where a frame has no face."""
 
-EVENT_COLUMNS = ("stream_id", "epoch", "frame_index", "pts_seconds", "captured_at", "num_dropped", "model_version")
-FACE_COLUMNS = (
-    "track_id",
-    "x0",
-    "y0",
-    "x1",
-    "y1",
-    "score",
-    "found_by",
-    "dominant",
-    "confidence",
-    "quality",
-    "zones",
-)
 LIST_SEPARATOR = ";"
 """Between the entries of `quality` and `zones`."""
 
+_BOX, _BOX_COLUMNS = "box_xyxy", ("x0", "y0", "x1", "y1")
+
+
+def _scalar_type(hint: Any) -> type | None:
+    """What a cell of a field holds; None where the field does not fit in one. Lists of texts become one text."""
+    base = base_of(hint)
+    origin, arguments = get_origin(base), get_args(base)
+    if origin is Literal:
+        return type(arguments[0])
+    if origin in (Union, types.UnionType):
+        return _scalar_type(next(part for part in arguments if part is not type(None)))
+    if origin is tuple:
+        return str if base_of(arguments[0]) is str or _scalar_type(arguments[0]) is str else None
+    return base if base in (bool, int, float, str, datetime) else None
+
+
+def _cells_of(kind: type) -> dict[str, EventField]:
+    return {item.name: item for item in fields_of(kind) if _scalar_type(item.hint) is not None or item.name == _BOX}
+
+
+_EVENT_CELLS, _FACE_CELLS = _cells_of(EmotionEvent), _cells_of(FaceEmotion)
+_LISTS = {name for name, item in _FACE_CELLS.items() if get_origin(base_of(item.hint)) is tuple and name != _BOX}
+_event_values = attrgetter(*(item.path for item in _EVENT_CELLS.values()))
+_face_values = attrgetter(*(item.path for item in _FACE_CELLS.values()))
+
+EVENT_COLUMNS = tuple(_EVENT_CELLS)
+FACE_COLUMNS = tuple(column for name in _FACE_CELLS for column in (_BOX_COLUMNS if name == _BOX else (name,)))
+
+
+def types_of_columns() -> dict[str, type]:
+    """The type of each column but those of probabilities, which are floats."""
+    cells = {name: _scalar_type(item.hint) for name, item in (_EVENT_CELLS | _FACE_CELLS).items()}
+    return dict.fromkeys(_BOX_COLUMNS, float) | {name: kind for name, kind in cells.items() if kind is not None}
+
 
 def columns_of(labels: Sequence[str] = EMOTIONS) -> tuple[str, ...]:
-    """The columns of every row, in order.
+    """The columns of every row, in order: fields of events and faces as they are declared, then probabilities.
 
     >>> columns_of(["happy"])[-2:]
     ('probability_happy', 'smoothed_happy')
@@ -47,7 +71,7 @@ def rows_from_events(events: Iterable[EmotionEvent], *, labels: Sequence[str] = 
         ConfigError: a face has other emotions than `labels`.
     """
     for event in events:
-        head: Row = {name: getattr(event, name) for name in EVENT_COLUMNS}
+        head: Row = dict(zip(EVENT_COLUMNS, _event_values(event), strict=True))
         if not event.faces:
             yield head | dict.fromkeys(columns_of(labels)[len(EVENT_COLUMNS) :])
         for face in event.faces:
@@ -60,17 +84,15 @@ def _face_columns(item: FaceEmotion, labels: Sequence[str]) -> Row:
             f"expected the emotions {', '.join(labels)}, got {', '.join(item.scores.labels)}; export the streams or "
             "times of another model by themselves"
         )
+    row: Row = {}
+    for name, value in zip(_FACE_CELLS, _face_values(item), strict=True):
+        if name == _BOX:
+            row.update(zip(_BOX_COLUMNS, value, strict=True))
+        else:
+            row[name] = LIST_SEPARATOR.join(value) if name in _LISTS else value
     probabilities, smoothed = item.scores.as_dict(), item.smoothed.as_dict()
-    face = item.face
     return {
-        "track_id": face.track_id,
-        **dict(zip(("x0", "y0", "x1", "y1"), face.box_xyxy, strict=True)),
-        "score": face.score,
-        "found_by": face.found_by,
-        "dominant": item.dominant,
-        "confidence": item.confidence,
-        "quality": LIST_SEPARATOR.join(item.quality),
-        "zones": LIST_SEPARATOR.join(item.zones),
+        **row,
         **{f"probability_{label}": probabilities[label] for label in labels},
         **{f"smoothed_{label}": smoothed[label] for label in labels},
     }

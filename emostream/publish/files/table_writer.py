@@ -6,12 +6,13 @@ import contextlib
 import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from emostream.domain.event import EmotionEvent
 from emostream.errors import ConfigError
-from emostream.publish.files.table import EVENT_COLUMNS, Row, columns_of, labels_of, rows_from_events
+from emostream.publish.files.table import EVENT_COLUMNS, Row, columns_of, labels_of, rows_from_events, types_of_columns
 from emostream.wire.events import json_from_event
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NEEDS_EXPORT = "install the extra `export`: pip install 'emostream[export]'"
-
-_INTEGERS = {"epoch", "frame_index", "num_dropped", "track_id"}
-_TEXTS = {"stream_id", "model_version", "found_by", "dominant", "quality", "zones"}
 
 
 class TableWriter(Protocol):
@@ -155,14 +153,12 @@ def arrow_schema(labels: Sequence[str]) -> pa.Schema:
     """The Arrow types of the columns."""
     import pyarrow as pa
 
+    single = {bool: pa.bool_(), int: pa.int64(), str: pa.string(), datetime: pa.timestamp("us", tz="UTC")}
+    kinds = types_of_columns()
+
     def type_of(name: str) -> pa.DataType:
-        if name in _INTEGERS:
-            return pa.int64()
-        if name in _TEXTS:
-            return pa.string()
-        if name == "captured_at":
-            return pa.timestamp("us", tz="UTC")
-        return pa.float64() if name in EVENT_COLUMNS else pa.float32()
+        floating = pa.float64() if name in EVENT_COLUMNS else pa.float32()
+        return single.get(kinds.get(name, float), floating)
 
     return pa.schema([(name, type_of(name)) for name in columns_of(labels)])
 
@@ -235,5 +231,5 @@ def frame_from_events(events: Iterable[EmotionEvent]) -> pd.DataFrame:
     events = list(events)
     labels = labels_of(events)
     rows: list[Row] = list(rows_from_events(events, labels=labels))
-    types: dict[str, Any] = dict.fromkeys(_INTEGERS, "Int64")
+    types: dict[str, Any] = {name: "Int64" for name, kind in types_of_columns().items() if kind is int}
     return pd.DataFrame.from_records(rows, columns=list(columns_of(labels))).astype(types)

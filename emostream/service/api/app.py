@@ -58,7 +58,7 @@ def build_api(
     app = FastAPI(
         title="emostream",
         version=version("emostream"),
-        summary="Watch video, follow every face, publish its expression as events.",
+        summary="Facial expressions in video, published as events.",
         lifespan=lifespan,
         docs_url=None,  # the framework's pages load scripts from a CDN
         redoc_url=None,
@@ -101,7 +101,7 @@ def _add_limits(app: FastAPI, service: ServiceSettings, *, max_untold_bytes: int
         )
 
 
-_bearer = HTTPBearer(auto_error=False, description="A token of `service.tokens` in the settings.")
+_bearer = HTTPBearer(auto_error=False, description="Bearer token; its hash is in the setting `service.tokens`.")
 
 
 def _allowed(scope: Scope, settings: Settings) -> Callable[..., Awaitable[None]]:
@@ -113,9 +113,9 @@ def _allowed(scope: Scope, settings: Settings) -> Callable[..., Awaitable[None]]
             return
         entry = find_token(credentials.credentials, known) if credentials is not None else None
         if entry is None:
-            raise HTTPException(401, "a valid bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
+            raise HTTPException(401, "a valid bearer token is required", headers={"WWW-Authenticate": "Bearer"})
         if not allows(entry, scope):
-            raise HTTPException(403, f"the token {entry.name!r} may not {scope}")
+            raise HTTPException(403, f"the token {entry.name!r} may not {scope}: it lacks this scope")
 
     return check
 
@@ -123,12 +123,12 @@ def _allowed(scope: Scope, settings: Settings) -> Callable[..., Awaitable[None]]
 def _add_health(app: FastAPI) -> None:
     @app.get("/livez", tags=["health"])
     async def livez() -> Alive:
-        """The process answers."""
+        """Liveness: the process answers."""
         return Alive()
 
     @app.get("/readyz", tags=["health"], responses={503: {"model": Readiness, "description": "Not ready"}})
     async def readyz(context: Context, response: Response) -> Readiness:
-        """Redis answers, and at least one stream worker renewed its leases lately."""
+        """Readiness: Redis answers, and at least one stream worker is alive."""
         try:
             async with asyncio.timeout(_READY_SECONDS):
                 view = await context.look()

@@ -1,4 +1,4 @@
-"""Pure but for its state: how many at once, of one client and in all."""
+"""Counts concurrent requests, per client and in total."""
 
 from __future__ import annotations
 

@@ -117,5 +117,5 @@ def _context_of(request: Request) -> ApiContext:
 Context = Annotated[ApiContext, Depends(_context_of)]
 """The context as an argument of a path's function."""
 
-StreamId = Annotated[str, Path(max_length=64, description="Names the stream.", examples=["door"])]
+StreamId = Annotated[str, Path(max_length=64, description="Id of the stream.", examples=["door"])]
 """The id of a stream as a part of the path."""

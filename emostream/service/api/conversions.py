@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
-from typing import Any
 
 from emostream.domain.redact import redact, shown_address
 from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url, stream_kind_of
-from emostream.domain.zones import zone_from
+from emostream.domain.tuning import Tuning
 from emostream.service.registry.jobs import FileResult, JobProgress
-from emostream.service.registry.records import StreamRecord, StreamReport, StreamTuning
+from emostream.service.registry.records import StreamRecord, StreamReport
 from emostream.service.registry.streams import StreamStatus
 from emostream.wire.http_models import (
-    _TUNING,
-    FileOptions,
     StreamChange,
+    StreamOptions,
     StreamRequest,
     StreamView,
-    ZoneBody,
 )
 from emostream.wire.job_models import FileView, JobView
 
+_TUNING, _OPTIONS = set(Tuning.model_fields), set(StreamOptions.model_fields) - set(Tuning.model_fields)
+_WHILE_OWNED = {"measured_fps": 0.0, "latency_ms": None, "lag_ms": None, "source_delay_ms": None}
+"""What a report says of the last seconds, and what is shown of a stream that no worker owns."""
+_REPORTED = set(StreamView.model_fields) & {item.name for item in fields(StreamReport)} - {"state", "detail"}
 
-def record_of_file(options: FileOptions) -> StreamRecord:
+
+def record_of_file(options: StreamOptions) -> StreamRecord:
     """A record with these options, of a file that is not named yet."""
     return _record(options, "file", url="file://", kind=StreamKind.FILE)
 
 
 def _record(
-    options: FileOptions, stream_id: str, *, url: str, kind: StreamKind, is_paused: bool = False
+    options: StreamOptions, stream_id: str, *, url: str, kind: StreamKind, is_paused: bool = False
 ) -> StreamRecord:
-    spec = StreamSpec(
-        stream_id=stream_id,
-        url=url,
-        kind=kind,
-        every=options.every,
-        target_fps=options.target_fps,
-        max_frames=options.max_frames,
-        zones=tuple(zone_from(zone.model_dump()) for zone in options.zones),
-    )
-    tuning = StreamTuning(**{name: getattr(options, name) for name in _TUNING})
-    return StreamRecord(spec, is_paused=is_paused, tuning=tuning)
+    spec = StreamSpec(stream_id, url, kind, **options.model_dump(include=_OPTIONS))
+    return StreamRecord(spec, is_paused=is_paused, tuning=Tuning(**options.model_dump(include=_TUNING)))
 
 
 def record_from_request(request: StreamRequest) -> StreamRecord:
@@ -61,46 +54,34 @@ def record_from_request(request: StreamRequest) -> StreamRecord:
 
 def changed_record(change: StreamChange, record: StreamRecord) -> StreamRecord:
     """The record with these changes."""
-    given: dict[str, Any] = {name: getattr(change, name) for name in change.model_fields_set}
-    if "zones" in given:
-        given["zones"] = tuple(zone_from(zone.model_dump()) for zone in change.zones)
-    is_paused = given.pop("paused", record.is_paused)
-    tuning = {name: given.pop(name) for name in _TUNING if name in given}
-    return record.changed(is_paused=is_paused, tuning=tuning, **given)
+    given = change.model_dump(exclude_unset=True)
+    return record.changed(
+        is_paused=given.get("paused", record.is_paused),
+        tuning={name: value for name, value in given.items() if name in _TUNING},
+        **{name: value for name, value in given.items() if name in _OPTIONS},
+    )
 
 
 def stream_view(status: StreamStatus) -> StreamView:
     """What may be shown of a stream."""
     spec, record, lease = status.record.spec, status.record, status.lease
     report = status.report or StreamReport(status.state)
-    return StreamView(
-        id=spec.stream_id,
-        url=shown_address(spec.url),
-        kind=spec.kind,
-        every=spec.every,
-        target_fps=spec.target_fps,
-        max_frames=spec.max_frames,
-        paused=record.is_paused,
-        zones=[ZoneBody(name=zone.name, polygon=list(zone.polygon)) for zone in spec.zones],
-        **asdict(record.tuning),
-        state=status.state,
-        detail=redact(status.detail),
-        last_error=redact(report.last_error),
-        worker_id=lease.worker_id if lease else None,
-        epoch=lease.epoch if lease else report.epoch or None,
-        num_frames=report.num_frames,
-        num_faces=report.num_faces,
-        num_dropped=report.num_dropped,
-        num_corrupt=report.num_corrupt,
-        num_reconnects=report.num_reconnects,
-        measured_fps=report.measured_fps if lease else 0.0,
-        latency_ms=report.latency_ms if lease else None,
-        lag_ms=report.lag_ms if lease else None,
-        source_delay_ms=report.source_delay_ms if lease else None,
-        decoder=report.decoder,
-        width=report.width,
-        height=report.height,
-        reported_at=datetime.fromtimestamp(report.at_ms / 1000, UTC) if report.at_ms else None,
+    reported = {name: getattr(report, name) for name in _REPORTED} | ({} if lease else _WHILE_OWNED)
+    return StreamView.model_validate(
+        reported
+        | asdict(spec)
+        | record.tuning.model_dump()
+        | {
+            "id": spec.stream_id,
+            "url": shown_address(spec.url),
+            "paused": record.is_paused,
+            "state": status.state,
+            "detail": redact(status.detail),
+            "last_error": redact(report.last_error),
+            "worker_id": lease.worker_id if lease else None,
+            "epoch": lease.epoch if lease else report.epoch or None,
+            "reported_at": datetime.fromtimestamp(report.at_ms / 1000, UTC) if report.at_ms else None,
+        }
     )
 
 

@@ -27,7 +27,7 @@ def add_events(app: FastAPI, *, reading: list[Any]) -> None:
         tags=["events"],
         response_class=StreamingResponse,
         responses={
-            200: {"content": {"text/event-stream": {}}, "description": "Events, each with its entry id"},
+            200: {"content": {"text/event-stream": {}}, "description": "Server-sent events, each with its entry id"},
             **problem_responses(404),
         },
     )
@@ -39,19 +39,22 @@ def add_events(app: FastAPI, *, reading: list[Any]) -> None:
             Query(
                 alias="from",
                 pattern=r"^(now|start|[0-9]{1,19}(-[0-9]{1,19})?)$",
-                description="Where to begin: `now`, `start`, or after an entry id; ids begin with the "
-                "milliseconds since 1970 at which the picture was taken, so a time will do.",
+                description="Where to start: `now`, `start` (the oldest event), or after an entry id. Ids start with "
+                "the capture time in milliseconds since 1970, so a time works as well.",
             ),
         ] = "now",
         max_per_second: Annotated[
-            float | None, Query(gt=0, le=1000, description="Leave out events between, by the time of the pictures.")
+            float | None,
+            Query(gt=0, le=1000, description="Maximum events per second of capture time; others are skipped."),
         ] = None,
-        last_event_id: Annotated[str | None, Header(pattern=r"^[0-9]{1,19}(-[0-9]{1,19})?$")] = None,
+        last_event_id: Annotated[
+            str | None, Header(pattern=r"^[0-9]{1,19}(-[0-9]{1,19})?$", description="Resume after this entry id.")
+        ] = None,
     ) -> StreamingResponse:
-        """Events as they are published (server-sent events); `Last-Event-ID` goes on after that entry."""
+        """Stream events as they are published (server-sent events). `Last-Event-ID` resumes after that entry."""
         await context.status(stream_id)
         if readers.locked():
-            raise HTTPException(503, "too many readers of events", headers={"Retry-After": "5"})
+            raise HTTPException(503, "too many readers of events; try again later", headers={"Retry-After": "5"})
 
         async def text() -> AsyncIterator[str]:
             async with readers:

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: a whole folder, or a prefix of an object store, as one wish with progress."""
+"""Jobs over HTTP: all files of a folder, or of a prefix in an object store, with progress."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from emostream.wire.job_models import JobFiles, JobRequest, JobView
 
 _MAX_PAGE = 500
 
-JobId = Annotated[str, Path(max_length=64, description="Names the job.", examples=["archive"])]
+JobId = Annotated[str, Path(max_length=64, description="Id of the job.", examples=["archive"])]
 
 
 def add_jobs(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None:
@@ -27,10 +27,13 @@ def add_jobs(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None:
         status_code=201,
         dependencies=writing,
         tags=["jobs"],
-        responses={200: {"model": JobView, "description": "It was there already"}, **problem_responses(400, 409, 413)},
+        responses={
+            200: {"model": JobView, "description": "The job existed already with the same URL"},
+            **problem_responses(400, 409, 413),
+        },
     )
     async def create_job(body: JobRequest, context: Context, response: Response) -> JobView:
-        """Ask for a batch of files. Asking again for the same id and place changes nothing and answers 200."""
+        """Create a job for a batch of files. Idempotent: the same id and URL return 200."""
         job = Job(body.id, body.url, body.parallel)
         is_new = not await context.jobs.has(job)
         if is_new:  # else its files may be gone by now
@@ -45,22 +48,22 @@ def add_jobs(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None:
 
     @app.get("/v1/jobs", dependencies=reading, tags=["jobs"], responses=problem_responses())
     async def list_jobs(context: Context) -> list[JobView]:
-        """All jobs, by id."""
+        """List jobs by id."""
         return [job_view(progress) for progress in await context.jobs.all()]
 
     @app.get("/v1/jobs/{job_id}", dependencies=reading, tags=["jobs"], responses=problem_responses(404, 409))
     async def show_job(job_id: JobId, context: Context) -> JobView:
-        """One job and how far it is."""
+        """Show a job and its progress."""
         return job_view(await context.jobs.progress(job_id))
 
     @app.get("/v1/jobs/{job_id}/files", dependencies=reading, tags=["jobs"], responses=problem_responses(404, 409))
     async def list_files(
         job_id: JobId,
         context: Context,
-        start: Annotated[int, Query(ge=0, le=2**31, description="`next_start` of the page before.")] = 0,
-        limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 100,
+        start: Annotated[int, Query(ge=0, le=2**31, description="`next_start` of the previous page.")] = 0,
+        limit: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="Maximum number of files on the page.")] = 100,
     ) -> JobFiles:
-        """What became of the files that are finished."""
+        """List the results of finished files."""
         progress, results = await context.jobs.results(job_id, start=start, limit=limit)
         end = start + len(results)
         has_more = len(results) == limit and end < progress.num_ended + progress.num_failed
@@ -74,5 +77,5 @@ def add_jobs(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None:
         "/v1/jobs/{job_id}", status_code=204, dependencies=writing, tags=["jobs"], responses=problem_responses(404)
     )
     async def remove_job(job_id: JobId, context: Context) -> None:
-        """Ask for a job no more: files in work are stopped, events stay."""
+        """Delete a job. Running files are stopped; published events are kept."""
         await context.jobs.remove(job_id)

@@ -1,4 +1,4 @@
-"""Bounds how often one client may ask: a token bucket each."""
+"""Rate limit per client, and bounds on request bodies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_CLIENTS = 10_000  # the one not seen for longest is forgotten; its bucket w
 
 
 class TokenBuckets:
-    """Pure but for its state: who may ask now. Time is a parameter.
+    """Token buckets, one per client. Time is a parameter.
 
     >>> buckets = TokenBuckets(per_second=1, burst=2)
     >>> [buckets.wait_seconds("a", now_seconds=now) for now in (0.0, 0.0, 0.0, 1.0)]
@@ -51,7 +51,7 @@ class TokenBuckets:
 
 
 class RateLimit:
-    """ASGI middleware: a client that asks too often is answered with 429.
+    """ASGI middleware: a client above its rate is answered with 429.
 
     Args:
         app: what is protected.
@@ -83,7 +83,9 @@ class RateLimit:
             seconds = self._buckets.wait_seconds(client_of(scope, self._tokens), now_seconds=self._clock())
             if seconds:
                 headers = {"Retry-After": str(math.ceil(seconds))}
-                await problem(429, "too many requests; ask less often", headers=headers)(scope, receive, send)
+                await problem(429, "too many requests; ask less often (Retry-After)", headers=headers)(
+                    scope, receive, send
+                )
                 return
         await self._app(scope, receive, send)
 
@@ -139,7 +141,7 @@ class BodyLimit:
 
     def _refusal_of_head(self, scope: Scope) -> ASGIApp | None:
         if self._tokens and token_of(scope, self._tokens) is None:
-            return _closing(401, "a valid bearer token is needed", {"WWW-Authenticate": "Bearer"})
+            return _closing(401, "a valid bearer token is required", {"WWW-Authenticate": "Bearer"})
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         return self._too_long() if announced.isdigit() and int(announced) > self._max_bytes else None
 
@@ -153,7 +155,7 @@ class BodyLimit:
                 return no_place(place)
             async with asyncio.timeout(max(0.0, self._max_seconds - _PROMPT_SECONDS)):
                 return await self._read(receive, body)
-        return _closing(408, f"the body was not there as a whole after {self._max_seconds:g} s; send it again")
+        return _closing(408, f"the request body did not arrive within {self._max_seconds:g} s; send it again")
 
     async def _read(self, receive: Receive, body: bytearray) -> ASGIApp | None:
         """Go on reading; None when it is there as a whole, else why no more is wanted.
@@ -170,14 +172,14 @@ class BodyLimit:
             if len(body) + len(chunk) > self._max_bytes:
                 return self._too_long()
             if self._num_bytes + len(chunk) > _NUM_FULL_BODIES * self._max_bytes:
-                return _closing(503, "too many long requests at once", {"Retry-After": "2"})
+                return _closing(503, "too many large requests at once; try again later", {"Retry-After": "2"})
             body += chunk
             self._num_bytes += len(chunk)
             has_more = message.get("more_body", False)
         return None
 
     def _too_long(self) -> ASGIApp:
-        return _closing(413, f"the body is longer than {self._max_bytes} bytes; send less")
+        return _closing(413, f"the request body is larger than {self._max_bytes} bytes (service.max_body_bytes)")
 
 
 def _closing(status: int, detail: str, headers: dict[str, str] | None = None) -> ASGIApp:

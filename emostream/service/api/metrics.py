@@ -25,11 +25,11 @@ INTERFACE = "interface"
 
 
 def add_metrics(app: FastAPI, *, reading: Sequence[Any]) -> None:
-    """Add the path; names of streams are in what it tells, so it needs the right to read."""
+    """Add the path. Its labels contain stream ids, so it needs the scope `read`."""
 
     @app.get("/metrics", dependencies=list(reading), tags=["health"], response_class=Response)
     async def metrics(request: Request) -> Response:
-        """For Prometheus: the figures of every worker and shared classifier that lives, told apart by `worker_id`."""
+        """Metrics of all workers and shared classifiers in the Prometheus text format, labelled with `worker_id`."""
         context: ApiContext = request.app.state.context
         view = await context.look()
         found = await metric_values_of(context.store, [*sorted(view.workers), *await context.store.helpers()])

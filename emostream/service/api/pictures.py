@@ -23,14 +23,16 @@ _MAX_PICTURES = 32  # each is in memory while it waits for its turn
 
 
 class PictureUrl(BaseModel):
-    """Where a picture is."""
+    """URL of a picture."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"url": "https://www.example.org/picture.jpg"}]}
     )
 
     url: SourceUrl = Field(
-        min_length=1, max_length=_MAX_URL_LENGTH, description="HTTP, HTTPS or a file of the media root."
+        min_length=1,
+        max_length=_MAX_URL_LENGTH,
+        description="HTTP or HTTPS URL, or a `file://` URL under the media root.",
     )
 
 
@@ -53,7 +55,7 @@ def add_pictures(app: FastAPI, *, reading: list[Any]) -> None:
 
     @app.get("/v1/models", dependencies=reading, tags=["models"], responses=problem_responses())
     async def list_models(context: Context) -> list[ModelManifest]:
-        """What classifies the faces, with what was measured of it."""
+        """List the emotion models with their measured accuracy."""
         return [await asyncio.to_thread(context.manifest)]
 
     @app.post(
@@ -65,12 +67,13 @@ def add_pictures(app: FastAPI, *, reading: list[Any]) -> None:
         openapi_extra={"requestBody": _REQUEST_BODY},
     )
     async def classify_picture(request: Request, context: Context) -> Response:
-        """The faces of one picture, as an event; nothing is stored.
+        """Find and classify the faces in a picture. Returns an event; nothing is stored.
 
-        The picture (JPEG, PNG, …; of a video its first frame) is the body, or the part `file` of a form, or at a URL.
+        Send the picture (JPEG, PNG, …; for a video, its first frame is used) as the body, as the part `file` of a form,
+        or as a URL.
         """
         if pictures.locked():
-            raise HTTPException(503, "too many pictures at once", headers={"Retry-After": "2"})
+            raise HTTPException(503, "too many pictures at once; try again later", headers={"Retry-After": "2"})
         async with pictures:
             event = await context.classify_picture(await _picture_of(request, context))
         return Response(json_from_event(event), media_type="application/json")

@@ -29,8 +29,8 @@ _HEADERS = {
 PICTURE_HEADERS = ("X-Epoch", "X-Frame-Index", "X-Pts-Seconds", "X-Captured-At", "X-Frame-Width", "X-Frame-Height")
 """Which frame a picture shows."""
 
-Boxes = Annotated[bool, Query(description="Draw boxes, track ids and emotions; false to draw them from the events.")]
-Blur = Annotated[bool, Query(description="Make faces unrecognisable; the operator may have asked for that always.")]
+Boxes = Annotated[bool, Query(description="Draw boxes, track ids and emotions.")]
+Blur = Annotated[bool, Query(description="Blur faces; the setting `service.previews` can require it.")]
 
 
 def add_previews(app: FastAPI, *, reading: list[Any]) -> None:
@@ -44,17 +44,20 @@ def add_previews(app: FastAPI, *, reading: list[Any]) -> None:
         tags=["previews"],
         response_class=StreamingResponse,
         responses={
-            200: {"content": {f"multipart/x-mixed-replace; boundary={_BOUNDARY}": {}}, "description": "JPEGs"},
+            200: {
+                "content": {f"multipart/x-mixed-replace; boundary={_BOUNDARY}": {}},
+                "description": "A sequence of JPEGs",
+            },
             **problem_responses(403, 404, 409),
         },
     )
     async def preview_stream(
         stream_id: StreamId, context: Context, boxes: Boxes = True, blur: Blur = False
     ) -> StreamingResponse:
-        """Small pictures as they are processed, up to 10 a second, until the stream is over; nothing is stored.
+        """Stream small pictures (MJPEG), up to 10 per second, until the stream ends. Nothing is stored.
 
-        Each part says in its headers which frame it is (`X-Epoch`, `X-Frame-Index`, `X-Pts-Seconds`, `X-Captured-At`)
-        and how large that frame was (`X-Frame-Width`, `X-Frame-Height`; boxes in events are in its pixels).
+        The headers of each part identify the frame (`X-Epoch`, `X-Frame-Index`, `X-Pts-Seconds`, `X-Captured-At`) and
+        its size (`X-Frame-Width`, `X-Frame-Height`); boxes in events are in pixels of the frame.
         """
         kind = await _kind_to_show(context, stream_id, has_boxes=boxes, is_blurred=blur)
         _check_room(viewers)
@@ -81,13 +84,15 @@ def add_previews(app: FastAPI, *, reading: list[Any]) -> None:
     async def preview_picture(
         stream_id: StreamId, context: Context, boxes: Boxes = True, blur: Blur = False
     ) -> Response:
-        """The next picture, with the same headers; 503 where none comes within a few seconds."""
+        """Return the next picture of a stream as a JPEG; 503 if there is none within 5 seconds."""
         kind = await _kind_to_show(context, stream_id, has_boxes=boxes, is_blurred=blur)
         _check_room(viewers)
         async with viewers, PreviewFeed(context.store, channels=[preview_channel(stream_id, kind)]) as feed:
             picture = await feed.next(timeout_seconds=_ONE_PICTURE_SECONDS)
         if picture is None:
-            raise HTTPException(503, f"stream {stream_id} shows no picture now", headers={"Retry-After": "2"})
+            raise HTTPException(
+                503, f"stream {stream_id} shows no picture now; try again later", headers={"Retry-After": "2"}
+            )
         return Response(picture.jpeg, media_type="image/jpeg", headers=_HEADERS | _headers_of(picture))
 
 
@@ -98,7 +103,10 @@ def _add_page_of_previews(app: FastAPI, viewers: asyncio.Semaphore, *, reading: 
         tags=["previews"],
         response_class=StreamingResponse,
         responses={
-            200: {"content": {f"multipart/mixed; boundary={_BOUNDARY}": {}}, "description": "Events and JPEGs"},
+            200: {
+                "content": {f"multipart/mixed; boundary={_BOUNDARY}": {}},
+                "description": "Pairs of an event and a JPEG",
+            },
             **problem_responses(403),
         },
     )
@@ -106,20 +114,21 @@ def _add_page_of_previews(app: FastAPI, viewers: asyncio.Semaphore, *, reading: 
         context: Context,
         stream: Annotated[
             list[Annotated[str, Field(max_length=64)]],
-            Query(min_length=1, max_length=_MAX_STREAMS, description="Which streams; give it once for each."),
+            Query(
+                min_length=1, max_length=_MAX_STREAMS, description="Stream id; repeat the parameter for more streams."
+            ),
         ],
         size: Annotated[
             Literal["full", "small"],
-            Query(description="`full`: 640 pixels, up to 10 a second; `small`: 320 pixels, up to 2 a second."),
+            Query(description="`full`: 640 pixels, up to 10 per second; `small`: 320 pixels, up to 2 per second."),
         ] = "full",
         blur: Blur = False,
     ) -> StreamingResponse:
-        """Pictures of several streams over one connection, each after the event of its frame, until all are over.
+        """Stream pictures and events of several streams over one connection, until all streams have ended.
 
-        Two parts belong together: `application/json` is the event as in docs/events.md without landmarks, and the
-        `image/jpeg` that follows is its picture, nothing drawn on it. Boxes are in pixels of the frame
-        (`frame_width`, `frame_height`), of which the picture is a smaller copy. Streams that are unknown or over are
-        left out.
+        Parts come in pairs: `application/json` is the event (docs/events.md, without landmarks), and the `image/jpeg`
+        after it is its picture, with nothing drawn on it. Boxes are in pixels of the frame (`frame_width`,
+        `frame_height`), of which the picture is a smaller copy. Unknown and ended streams are skipped.
         """
         is_blurred = _is_blurred(context, is_wanted=blur)
         kind = preview_kind(has_boxes=False, is_blurred=is_blurred, is_small=size == "small")
@@ -151,20 +160,20 @@ async def _are_over(context: Context, stream_ids: list[str]) -> bool:
 async def _kind_to_show(context: Context, stream_id: str, *, has_boxes: bool, is_blurred: bool) -> PreviewKind:
     is_blurred = _is_blurred(context, is_wanted=is_blurred)
     if (await context.status(stream_id)).state.is_final:
-        raise HTTPException(409, f"stream {stream_id} is over: there is nothing to see")
+        raise HTTPException(409, f"stream {stream_id} has ended; there is no preview")
     return preview_kind(has_boxes=has_boxes, is_blurred=is_blurred)
 
 
 def _is_blurred(context: Context, *, is_wanted: bool) -> bool:
     allowed = context.settings.service.previews
     if allowed == "off":
-        raise HTTPException(403, "previews are switched off here; the operator can set service.previews")
+        raise HTTPException(403, "previews are disabled; the operator can enable them with service.previews")
     return is_wanted or allowed == "blurred"
 
 
 def _check_room(viewers: asyncio.Semaphore) -> None:
     if viewers.locked():
-        raise HTTPException(503, "too many look at previews", headers={"Retry-After": "5"})
+        raise HTTPException(503, "too many viewers of previews; try again later", headers={"Retry-After": "5"})
 
 
 def _headers_of(picture: PreviewPicture) -> dict[str, str]:

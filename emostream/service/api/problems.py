@@ -34,7 +34,7 @@ from emostream.wire.http_models import PROBLEM_TYPE, place_of_error
 
 logger = logging.getLogger(__name__)
 
-_ID_IN_WORDS = "expected at most 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
+_ID_IN_WORDS = "expected at most 64 letters, digits, dots, dashes and underscores, starting with a letter or digit"
 
 # The first that fits, so subclasses come first.
 _STATUS_OF: tuple[tuple[type[EmostreamError], int], ...] = (
@@ -103,4 +103,6 @@ def add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def of_anything(request: Request, exc: Exception) -> JSONResponse:
         logger.exception("internal error in %s %s", request.method, request.url.path)
-        return problem(500, f"internal error ({type(exc).__name__}); the log of the service says more")
+        return problem(
+            500, f"internal error ({type(exc).__name__}); this is a bug in emostream, see the log of the service"
+        )

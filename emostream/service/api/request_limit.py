@@ -58,5 +58,5 @@ def no_place(place: Place) -> ASGIApp:
     """The refusal of a request for which there is no place."""
     headers = {"Retry-After": "2", "Connection": "close"}
     if place is Place.CLIENT_HAS_TOO_MANY:
-        return problem(429, "too many requests at once; wait for answers", headers=headers)
-    return problem(503, "the service has too many requests at once; try again later", headers=headers)
+        return problem(429, "too many concurrent requests of this client; wait for answers", headers=headers)
+    return problem(503, "the service has too many concurrent requests; try again later", headers=headers)

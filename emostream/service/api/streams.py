@@ -1,4 +1,4 @@
-"""Streams over HTTP: ask for one, see how they are doing, change and remove them."""
+"""Streams over HTTP: create, list, show, change, retry and delete them."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
         dependencies=writing,
         tags=["streams"],
         responses={
-            200: {"model": StreamView, "description": "It was there already"},
+            200: {"model": StreamView, "description": "The stream existed already with the same options"},
             **problem_responses(400, 409, 413),
         },
     )
     async def create_stream(body: StreamRequest, context: Context, response: Response) -> StreamView:
-        """Ask for a stream. Asking again for the very same changes nothing and answers 200."""
+        """Create a stream. Idempotent: an identical request returns 200."""
         record = record_from_request(body)
         try:
             await asyncio.to_thread(context.policy.check, body.url)
-        except SourceUnavailableError as exc:  # whether it may be watched cannot be said now
+        except SourceUnavailableError as exc:  # the check is not possible now
             raise HTTPException(503, str(exc), headers={"Retry-After": "2"}) from exc
         record, is_new = await context.registry.create(record)
         response.status_code = 201 if is_new else 200
@@ -51,12 +51,14 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
     @app.get("/v1/streams", dependencies=reading, tags=["streams"], responses=problem_responses())
     async def list_streams(
         context: Context,
-        state: Annotated[list[StreamState] | None, Query(description="Only streams in one of these states.")] = None,
-        prefix: Annotated[str, Query(max_length=64, description="Only ids that begin with this.")] = "",
-        cursor: Annotated[str, Query(max_length=64, description="`next_cursor` of the page before.")] = "",
-        limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 100,
+        state: Annotated[
+            list[StreamState] | None, Query(description="Return only streams in one of these states.")
+        ] = None,
+        prefix: Annotated[str, Query(max_length=64, description="Return only streams whose ids start with this.")] = "",
+        cursor: Annotated[str, Query(max_length=64, description="`next_cursor` of the previous page.")] = "",
+        limit: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="Maximum number of streams on the page.")] = 100,
     ) -> StreamList:
-        """All streams, by id, page by page."""
+        """List streams by id, page by page."""
         view = await context.look()
         statuses = [
             status
@@ -74,7 +76,7 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
 
     @app.get("/v1/streams/{stream_id}", dependencies=reading, tags=["streams"], responses=problem_responses(404, 409))
     async def show_stream(stream_id: StreamId, context: Context) -> StreamView:
-        """One stream and how it is doing."""
+        """Show a stream: its options, state and statistics."""
         return stream_view(await context.status(stream_id))
 
     @app.patch(
@@ -84,7 +86,7 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
         responses=problem_responses(400, 404, 409, 413),
     )
     async def change_stream(stream_id: StreamId, body: StreamChange, context: Context) -> StreamView:
-        """Change a stream in place: its source stays open (a change of zones opens it again)."""
+        """Change a stream in place. Its source stays open, unless zones change."""
         await context.registry.change(stream_id, functools.partial(changed_record, body))
         return stream_view(await context.status(stream_id))
 
@@ -95,8 +97,7 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
         responses=problem_responses(404, 409),
     )
     async def retry_stream(stream_id: StreamId, context: Context) -> StreamView:
-        """Try a stream again that failed, for whatever reason; 409 when it did not fail. A file goes on after the last
-        frame that was published."""
+        """Retry a failed stream; 409 if it has not failed. A file resumes after the last published frame."""
         await context.registry.retry(stream_id)
         return stream_view(await context.status(stream_id))
 
@@ -108,5 +109,5 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
         responses=problem_responses(404),
     )
     async def remove_stream(stream_id: StreamId, context: Context) -> None:
-        """Ask for a stream no more. Events published stay until they are trimmed."""
+        """Delete a stream. Its published events are kept until they are trimmed."""
         await context.registry.remove(stream_id)

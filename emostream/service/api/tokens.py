@@ -1,4 +1,4 @@
-"""Pure: who may use the HTTP interface. Tokens are known by their SHA-256 only."""
+"""Authentication of the HTTP interface. Tokens are known by their SHA-256 only."""
 
 from __future__ import annotations
 

@@ -9,27 +9,9 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.domain.tuning import Tuning
 from emostream.errors import RecordError
 from emostream.service.registry.unknown_fields import unknown_in, with_unknown
-
-
-@dataclass(frozen=True, slots=True)
-class StreamTuning:
-    """Per-stream settings that override the service's; None keeps the service's. Can be changed while a stream runs.
-
-    Attributes:
-        smoothing_seconds: time constant of smoothing; 0 disables it.
-        hold_seconds: minimum duration of a dominant emotion.
-        switch_margin: an emotion that leads by this probability takes over without waiting.
-        min_score: faces with a lower score are ignored; effective only above `detect.min_score`.
-        min_face_pixels: smaller faces are ignored; effective only above `detect.min_face_pixels`.
-    """
-
-    smoothing_seconds: float | None = None
-    hold_seconds: float | None = None
-    switch_margin: float | None = None
-    min_score: float | None = None
-    min_face_pixels: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +29,7 @@ class StreamRecord:
 
     spec: StreamSpec
     is_paused: bool = False
-    tuning: StreamTuning = StreamTuning()
+    tuning: Tuning = field(default_factory=Tuning)
     created_epoch: int = 0
     unknown: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -62,7 +44,7 @@ class StreamRecord:
             self,
             spec=replace(self.spec, **spec),
             is_paused=is_paused,
-            tuning=replace(self.tuning, **tuning),
+            tuning=self.tuning.model_copy(update=tuning),
         )
 
     def same_wish_as(self, other: StreamRecord) -> bool:
@@ -202,7 +184,7 @@ def record_from_json(text: str | bytes) -> StreamRecord:
         zones = [{name: zone[name] for name in ("name", "polygon")} for zone in spec.get("zones", ())]
         record = StreamRecord(
             spec=StreamSpec(**_known(StreamSpec, {**spec, "kind": StreamKind(spec["kind"]), "zones": tuple(zones)})),
-            tuning=StreamTuning(**_known(StreamTuning, content.get("tuning", {}))),
+            tuning=_tuning(content.get("tuning", {})),
             **_known(StreamRecord, {name: content[name] for name in ("is_paused", "created_epoch") if name in content}),
         )
         return replace(record, unknown=unknown_in(content, _content_of(record)))
@@ -214,9 +196,14 @@ def _content_of(record: StreamRecord) -> dict[str, Any]:
     return {
         "spec": {**asdict(record.spec), "kind": record.spec.kind.value},
         "is_paused": record.is_paused,
-        "tuning": asdict(record.tuning),
+        "tuning": record.tuning.model_dump(),
         "created_epoch": record.created_epoch,
     }
+
+
+def _tuning(content: Mapping[str, Any]) -> Tuning:
+    known = {name: value for name, value in content.items() if name in Tuning.model_fields}
+    return Tuning.model_validate(known, strict=True)  # ValidationError is a ValueError
 
 
 def json_from_report(report: StreamReport) -> str:
@@ -255,7 +242,7 @@ def _types_of(kind: type) -> dict[str, tuple[Any, ...]]:
 
 
 _TYPES: dict[type, dict[str, tuple[Any, ...]]] = {
-    kind: _types_of(kind) for kind in (StreamSpec, StreamTuning, StreamRecord, StreamReport)
+    kind: _types_of(kind) for kind in (StreamSpec, StreamRecord, StreamReport)
 }
 
 

@@ -20,10 +20,11 @@ from emostream.domain.face import Face
 from emostream.domain.frame import Luma
 from emostream.domain.redact import redact
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.domain.tuning import Tuning
 from emostream.errors import DecodeError, EmostreamError, EventRejectedError
 from emostream.pipeline.pipeline import Pipeline
 from emostream.publish.sink import EventSink
-from emostream.service.registry.records import StreamRecord, StreamReport, StreamTuning
+from emostream.service.registry.records import StreamRecord, StreamReport
 from emostream.service.verdicts import Verdict, verdict_of
 from emostream.service.worker.controllable_source import ControllableSource
 from emostream.service.worker.preview_tap import PreviewTap, SendPreview
@@ -67,7 +68,7 @@ class TunablePipeline:
     """A pipeline, and a function that changes its tuning while it runs."""
 
     pipeline: Pipeline
-    tune: Callable[[StreamTuning], None] = lambda tuning: None
+    tune: Callable[[Tuning], None] = lambda tuning: None
 
 
 class StopReason(Enum):
@@ -132,7 +133,7 @@ class _RunningStream:
     last_error: str = ""
     controls: ControllableSource | None = None
     source: FrameSource | None = None
-    tune: Callable[[StreamTuning], None] = lambda tuning: None
+    tune: Callable[[Tuning], None] = lambda tuning: None
     pipeline: Pipeline | None = None
     task: asyncio.Task[None] | None = None
     statuses: asyncio.Queue[StatusEvent] = field(default_factory=asyncio.Queue)

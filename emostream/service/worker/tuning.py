@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from emostream.config import Settings
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
+from emostream.domain.tuning import Tuning
 from emostream.pipeline.build import Stages, build_stages
-from emostream.service.registry.records import StreamTuning
 from emostream.vision.detect.detector import FaceDetector
 
 
@@ -22,7 +22,7 @@ class _FaceFilter:
 
 
 class TunedStages:
-    """The stages of one stream with its `StreamTuning`; values that it leaves open are those of the settings.
+    """The stages of one stream with its `Tuning`; values that it leaves open are those of the settings.
 
     Args:
         settings: all settings.
@@ -30,7 +30,7 @@ class TunedStages:
         tuning: the initial tuning.
     """
 
-    def __init__(self, settings: Settings, *, detector: FaceDetector, tuning: StreamTuning) -> None:
+    def __init__(self, settings: Settings, *, detector: FaceDetector, tuning: Tuning) -> None:
         self._settings = settings
         self._detector = detector
         self._stages = build_stages(settings, detect=self._detect)
@@ -41,7 +41,7 @@ class TunedStages:
         """The stages for the pipeline; always the same objects."""
         return self._stages
 
-    def tune(self, tuning: StreamTuning) -> None:
+    def tune(self, tuning: Tuning) -> None:
         """Apply a tuning from the next frame on. Each value is set atomically, so any thread may call it."""
         classify, stages = self._settings.classify, self._stages
         stages.smoother.time_constant_seconds = _first(tuning.smoothing_seconds, classify.smoothing_seconds)

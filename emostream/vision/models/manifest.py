@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from emostream.domain.event import MAX_NAME_LENGTH, class_name_problem
+from emostream.domain.event import class_name_problem
+from emostream.domain.fields import MAX_NAME_LENGTH
 from emostream.errors import ManifestError, ModelUnavailableError
 
 MANIFEST_VERSION: Literal[1] = 1

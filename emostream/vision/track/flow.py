@@ -239,7 +239,7 @@ def _moved(faces: Sequence[Face], movement: PlaneSimilarity) -> list[Face]:
     moved_landmarks = movement.factor[:, None] * landmarks + movement.shift[:, None]
     points = moved_landmarks.view(np.float64).reshape(len(faces), -1, 2)
     return [
-        Face(tuple(box), face.score, tuple((x, y) for x, y in of_face), face.track_id, "flow")
+        Face(tuple(box), face.score, tuple((x, y) for x, y in of_face), track_id=face.track_id, found_by="flow")
         for face, box, of_face in zip(faces, moved_boxes.tolist(), points.tolist(), strict=True)
     ]
 

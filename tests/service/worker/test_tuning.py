@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emostream.config import load_settings
-from emostream.service.registry.records import StreamTuning
+from emostream.domain.tuning import Tuning
 from emostream.service.worker.tuning import TunedStages
 from emostream.testing.fakes import ScriptedDetector, face_at
 
@@ -15,7 +15,7 @@ FACES = [face_at(0, 0, size=40, score=0.9), face_at(0, 0, size=20, score=0.8), f
 
 
 def tuned(**tuning: float) -> TunedStages:
-    return TunedStages(load_settings(), detector=ScriptedDetector([FACES]), tuning=StreamTuning(**tuning))
+    return TunedStages(load_settings(), detector=ScriptedDetector([FACES]), tuning=Tuning(**tuning))
 
 
 @pytest.mark.parametrize(
@@ -37,11 +37,11 @@ def test_a_change_keeps_the_tracks_and_can_be_taken_back() -> None:
     stream = tuned()
     stages = stream.stages
     before = stages.smoother.smooth(1, np.array([1.0, 0.0]), pts_seconds=0.0)
-    stream.tune(StreamTuning(smoothing_seconds=0.0, hold_seconds=1.0, switch_margin=0.5, min_score=0.95))
+    stream.tune(Tuning(smoothing_seconds=0.0, hold_seconds=1.0, switch_margin=0.5, min_score=0.95))
     assert len(stages.smoother) == 1
     assert stages.smoother.smooth(1, np.array([0.0, 1.0]), pts_seconds=0.1).tolist() == [0.0, 1.0] != before.tolist()
     assert (stages.hysteresis.hold_seconds, stages.hysteresis.margin) == (1.0, 0.5)
     assert stages.detect(LUMA) == []
-    stream.tune(StreamTuning())
+    stream.tune(Tuning())
     assert stages.smoother.time_constant_seconds == load_settings().classify.smoothing_seconds
     assert len(stages.detect(LUMA)) == 3
