@@ -33,6 +33,7 @@ from tests.vision.detect.real_model import real_detector
 PLUGIN = REPOSITORY / "tests" / "plugins" / "engine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["fp32", "int8"])
 def test_onnx_runtime_keeps_the_contract(variant: Any) -> None:
     with OrtClassifier(packaged_variant_path("fp32")) as reference:

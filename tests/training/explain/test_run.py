@@ -61,6 +61,7 @@ def test_overlays_have_a_row_for_each_class(explained: Path) -> None:
         assert sheet.shape == (112 * num_classes, 112 * 7, 3)
 
 
+@pytest.mark.slow
 def test_json_with_rise_on_the_other_head(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [
         "--run",

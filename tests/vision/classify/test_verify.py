@@ -16,6 +16,7 @@ def folder(tmp_path: Path, name: str) -> Path:
     return tmp_path / name
 
 
+@pytest.mark.slow
 def test_variants_of_the_package_match() -> None:
     checks = check_variants(packaged_variants())
     assert [check.variant for check in checks][:2] == ["fp32", "int8"]
