@@ -14,7 +14,7 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY deploy/constraints.txt deploy/constraints.txt
 COPY emostream emostream
-# `serve` is what a cluster needs, `tracing` for traces; add `export` for Parquet sinks: --build-arg EXTRAS=serve,tracing,export
+# `serve` is what a cluster needs, `tracing` for traces; sinks may need `export` (Parquet), `kafka` or `mqtt`: --build-arg EXTRAS=serve,tracing,kafka
 ARG EXTRAS=serve,tracing
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --constraint deploy/constraints.txt ".[${EXTRAS}]"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -13,15 +12,13 @@ from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.redact import redact, shown_address
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.publish.multi_host_url import parse_multi_host_url, tls_context
-from emostream.publish.retry import retry_delays
+from emostream.publish.retry import with_retries
 from emostream.wire.events import json_from_event, json_from_status, json_from_summary
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
 
 _Record = tuple[str, str, datetime, str]  # topic, key, time, JSON
-
-logger = logging.getLogger(__name__)
 
 _PORT = 9092
 _OPTIONS = ("ssl_ca_certs", "sasl_mechanism", "compression", "idempotent")
@@ -94,18 +91,13 @@ class KafkaSink:
             await producer.stop()
 
     async def _send(self, records: Sequence[_Record]) -> None:
-        deadline = asyncio.get_running_loop().time() + self._max_retry_seconds
-        for delay in retry_delays():
+        async def attempt() -> None:
             try:
                 await self._send_once(records)
             except (self._library.errors.KafkaError, OSError) as exc:
-                error = self._translated(exc)
-                if not error.retryable or asyncio.get_running_loop().time() + delay > deadline:
-                    raise error from exc
-                logger.warning("%s; trying again", error)
-            else:
-                return
-            await asyncio.sleep(delay)
+                raise self._translated(exc) from exc
+
+        await with_retries(attempt, max_retry_seconds=self._max_retry_seconds)
 
     async def _send_once(self, records: Sequence[_Record]) -> None:
         async with self._starting:

@@ -13,7 +13,7 @@ from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.redact import redact, shown_address
 from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.publish.multi_host_url import MultiHostUrl, parse_multi_host_url, tls_context
-from emostream.publish.retry import retry_delays
+from emostream.publish.retry import with_retries
 from emostream.wire.events import json_from_event, json_from_status, json_from_summary
 
 if TYPE_CHECKING:
@@ -106,21 +106,19 @@ class MqttSink:
                 logger.info("%s: %s", self._where, exc)  # it was gone already, and nothing waits
 
     async def _send(self, messages: Sequence[tuple[str, str]]) -> None:
-        deadline = asyncio.get_running_loop().time() + self._max_retry_seconds
-        for delay in retry_delays():
+        async def attempt() -> None:
             try:
                 await self._send_once(messages)
             except (self._library.MqttError, OSError) as exc:
-                problem = redact(str(exc))
-                if any(text in problem for text in _REFUSED_LOGIN):
-                    raise ConfigError(f"{self._where} refused the login; check user and password in the URL") from exc
-                error = SinkUnavailableError(f"{self._where} cannot be reached: {problem}; check that it runs")
-                if asyncio.get_running_loop().time() + delay > deadline:
-                    raise error from exc
-                logger.warning("%s; trying again", error)
-            else:
-                return
-            await asyncio.sleep(delay)
+                raise self._translated(exc) from exc
+
+        await with_retries(attempt, max_retry_seconds=self._max_retry_seconds)
+
+    def _translated(self, exc: Exception) -> ConfigError | SinkUnavailableError:
+        problem = redact(str(exc))
+        if any(text in problem for text in _REFUSED_LOGIN):
+            return ConfigError(f"{self._where} refused the login; check user and password in the URL")
+        return SinkUnavailableError(f"{self._where} cannot be reached: {problem}; check that it runs")
 
     async def _send_once(self, messages: Sequence[tuple[str, str]]) -> None:
         async with self._connecting:

@@ -7,7 +7,6 @@ import base64
 import hashlib
 import hmac
 import http.client
-import logging
 import re
 import time
 import urllib.error
@@ -22,10 +21,8 @@ from emostream.domain.address import AddressError, parse_address
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.redact import redact, shown_sink
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
-from emostream.publish.retry import retry_delays
+from emostream.publish.retry import with_retries
 from emostream.wire.events import json_from_event, json_from_status, json_from_summary
-
-logger = logging.getLogger(__name__)
 
 SIGNATURE_HEADER = "X-Emostream-Signature"
 _KIND_HEADER = "X-Emostream-Kind"
@@ -109,17 +106,11 @@ class WebhookSink:
 
     async def _post(self, lines: Sequence[str], *, kind: str, delivery: str) -> None:
         body = "".join(f"{line}\n" for line in lines).encode()
-        gives_up_at = time.monotonic() + self._max_retry_seconds
-        for delay in retry_delays():
-            try:
-                await asyncio.get_running_loop().run_in_executor(self._executor, self._send, body, kind, delivery)
-            except SinkUnavailableError as exc:
-                if time.monotonic() + delay > gives_up_at:
-                    raise
-                logger.warning("%s; trying again", exc)
-            else:
-                return
-            await asyncio.sleep(delay)
+        loop = asyncio.get_running_loop()
+        await with_retries(
+            lambda: loop.run_in_executor(self._executor, self._send, body, kind, delivery),
+            max_retry_seconds=self._max_retry_seconds,
+        )
 
     def _send(self, body: bytes, kind: str, delivery: str) -> None:
         """Runs in a worker thread."""

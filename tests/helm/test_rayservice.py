@@ -220,3 +220,24 @@ def test_images_have_a_flavour_and_may_be_pinned_by_digest(helm: Helm) -> None:
     }
     assert images["head"] == images["streams"] == "r.example/emostream:7-cpu"
     assert images["gpu"] == f"r.example/emostream@{digest}"
+
+
+def test_sinks_beside_redis_are_in_the_environment_of_every_node(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+    urls = ["kafka://broker:9092/events", "webhook+https://host/a?x=1&y=2"]
+    for pod in ray_pods(helm.render({"sinks": {"urls": urls}})).values():
+        (main,) = [c for c in pod["spec"]["containers"] if "EMOSTREAM_PUBLISH__REDIS_URL" in environment_of(c)]
+        text = environment_of(main)["EMOSTREAM_PUBLISH__SINKS"]
+    monkeypatch.setenv("EMOSTREAM_PUBLISH__SINKS", text)
+    assert [url.get_secret_value() for url in load_settings().publish.sinks] == urls
+    for pod in ray_pods(helm.render({"sinks": {"existingSecret": "sinks"}})).values():
+        (main,) = [c for c in pod["spec"]["containers"] if "EMOSTREAM_PUBLISH__REDIS_URL" in environment_of(c)]
+        source = environment_of(main)["EMOSTREAM_PUBLISH__SINKS"]
+        assert source["secretKeyRef"] == {"name": "sinks", "key": "urls"}
+
+
+def test_without_sinks_nothing_is_set(helm: Helm) -> None:
+    assert not any(
+        "EMOSTREAM_PUBLISH__SINKS" in environment_of(container)
+        for pod in ray_pods(helm.render()).values()
+        for container in pod["spec"]["containers"]
+    )

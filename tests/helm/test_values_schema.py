@@ -101,6 +101,16 @@ CONTRADICTING: dict[str, tuple[dict[str, Any], str]] = {
         {"settings": {"service": {"max_streams_per_worker": 3}}},
         "set streamWorkers.maxStreams instead",
     ),
+    "sinks in the settings": (
+        {"settings": {"publish": {"sinks": ["kafka://user:secret@host/x"]}}},
+        "set sinks.existingSecret, or sinks.urls",
+    ),
+    "sinks in two places": ({"sinks": {"urls": ["mqtt://host/x"], "existingSecret": "s"}}, "not both"),
+    "password of a sink": ({"sinks": {"urls": ["mqtt://user:secret@host/x"]}}, "at '/sinks/urls/0'"),
+    "secret of a webhook": (
+        {"sinks": {"urls": ["webhook+https://host/x?emostream_secret=secret"]}},
+        "at '/sinks/urls/0'",
+    ),
     "redis in the settings": (
         {"settings": {"publish": {"redis_url": "redis://:secret@redis"}}},
         "would put a password into the RayService",

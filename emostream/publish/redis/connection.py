@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
@@ -18,10 +16,8 @@ from redis.backoff import NoBackoff
 
 from emostream.domain.redact import redact, shown_address
 from emostream.errors import ConfigError, EventRejectedError, PublishError, SinkUnavailableError
+from emostream.publish import retry
 from emostream.publish.redis.address import RedisAddress, Topology, parse_redis_url
-from emostream.publish.retry import retry_delays
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -200,24 +196,14 @@ async def with_retries(
         SinkUnavailableError: the server stayed away.
         ConfigError, EventRejectedError: trying again would not help.
     """
-    failed_at: float | None = None
-    for delay in retry_delays():
+
+    async def attempt() -> T:
         try:
             return await _keeping_cancellation(command)
         except REDIS_ERRORS as exc:
-            error = translate(exc, url=url)
-            if not error.retryable:
-                raise error from exc
-            now = time.monotonic()
-            is_first = failed_at is None
-            failed_at = now if failed_at is None else failed_at
-            if now + delay - failed_at > max_retry_seconds:
-                raise error from exc
-            if is_first:
-                logger.warning("%s; trying again for %g s", error, max_retry_seconds)
-        await asyncio.sleep(delay)
-        on_retry()
-    raise AssertionError("the delays are endless")
+            raise translate(exc, url=url) from exc
+
+    return await retry.with_retries(attempt, max_retry_seconds=max_retry_seconds, on_retry=on_retry)
 
 
 async def _keeping_cancellation(command: Callable[[], Awaitable[T]]) -> T:

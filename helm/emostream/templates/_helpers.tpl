@@ -104,6 +104,25 @@ capabilities:
 {{- end -}}
 {{- end -}}
 
+{{/* Sinks beside Redis in the environment; nothing where there are none. */}}
+{{- define "emostream.sinksEnv" -}}
+{{- with .Values.sinks -}}
+{{- if and .urls .existingSecret -}}
+{{- fail "give sinks.urls or sinks.existingSecret, not both" -}}
+{{- end -}}
+{{- if .existingSecret -}}
+- name: EMOSTREAM_PUBLISH__SINKS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .existingSecret }}
+      key: {{ .secretKey }}
+{{- else if .urls -}}
+- name: EMOSTREAM_PUBLISH__SINKS
+  value: {{ toRawJson .urls | quote }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* CPUs as Ray counts them: whole ones, from "4" or "3500m". */}}
 {{- define "emostream.wholeCpus" -}}
 {{- $text := toString . -}}

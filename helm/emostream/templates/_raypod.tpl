@@ -72,6 +72,7 @@ spec:
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
       env:
         {{- include "emostream.redisEnv" $root | nindent 8 }}
+        {{- include "emostream.sinksEnv" $root | nindent 8 }}
         {{- include "emostream.modelEnv" $root | nindent 8 }}
         {{- include "emostream.tracingEnv" $root | nindent 8 }}
         {{- with $root.Values.extraEnv }}

@@ -39,6 +39,9 @@ scratch value, so that the secret and the hash in the settings agree.
 {{- if hasKey (default dict (get $own "publish")) "redis_url" -}}
 {{- fail "settings.publish.redis_url would put a password into the RayService: set redis.external instead" -}}
 {{- end -}}
+{{- if hasKey (default dict (get $own "publish")) "sinks" -}}
+{{- fail "settings.publish.sinks would put passwords into the RayService: set sinks.existingSecret, or sinks.urls for those without a password" -}}
+{{- end -}}
 {{- $decided := dict
       "max_streams_per_worker" (int .Values.streamWorkers.maxStreams)
       "allowed_networks" .Values.sources.networks
