@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from emostream.domain.emotion import Emotion, EmotionScores
 from emostream.domain.event import EmotionEvent, FaceEmotion, StatusEvent
 from emostream.domain.face import Crop, Face
-from emostream.domain.frame import Frame
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.errors import EmostreamError
 from emostream.no_telemetry import switch_off_telemetry
@@ -28,16 +27,18 @@ if TYPE_CHECKING:
     from emostream.analysis.analyzer import Analyzer, analyze, analyze_async, classify
     from emostream.analysis.events import Analysis
     from emostream.analysis.faces import PictureFaces
+    from emostream.domain.frame import Frame
 
 # Here, because each of our processes imports this first, also a worker of Ray; what is switched off comes later.
 switch_off_telemetry()
 
 __version__ = version("emostream")
 
-# Imported when they are first used: they load OpenCV, FFmpeg and ONNX Runtime.
+# Imported when they are first used: they load NumPy, OpenCV, FFmpeg and ONNX Runtime.
 _MODULE_OF = {
     "Analysis": "emostream.analysis.events",
     "Analyzer": "emostream.analysis.analyzer",
+    "Frame": "emostream.domain.frame",
     "PictureFaces": "emostream.analysis.faces",
     "analyze": "emostream.analysis.analyzer",
     "analyze_async": "emostream.analysis.analyzer",

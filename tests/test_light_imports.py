@@ -12,7 +12,7 @@ import pytest
 import emostream.client
 from tests.conftest import REPOSITORY
 
-HEAVY = {"av", "cv2", "matplotlib", "onnx", "onnxruntime", "PIL", "ray"}
+HEAVY = {"av", "cv2", "matplotlib", "numpy", "onnx", "onnxruntime", "PIL", "ray"}
 _SHOW = "import atexit, json, sys; atexit.register(lambda: print(json.dumps(sorted(sys.modules))))\n"
 _COMMAND = "from emostream.cli import main; sys.argv = ['emostream', {}]; main()"
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
-import numpy.typing as npt
 from annotated_types import Len
 
 from emostream.domain.fields import OPTIONAL, Count, Score
+
+if TYPE_CHECKING:  # who reads events needs no arrays
+    import numpy as np
+    import numpy.typing as npt
 
 BoxXyxy = tuple[float, float, float, float]
 """(x0, y0, x1, y1) in pixels of the frame, x0 < x1 and y0 < y1."""
@@ -70,7 +72,7 @@ class Crop:
     frame_index: int
 
     def __post_init__(self) -> None:
-        if self.pixels.ndim != 2 or self.pixels.shape[0] != self.pixels.shape[1] or self.pixels.dtype != np.uint8:
+        if self.pixels.ndim != 2 or self.pixels.shape[0] != self.pixels.shape[1] or self.pixels.dtype != "uint8":
             raise ValueError(f"expected square gray uint8 pixels, got {self.pixels.dtype} {self.pixels.shape}")
 
     def __repr__(self) -> str:
