@@ -2,7 +2,7 @@
 
 Each settings file is trained for the same number of epochs in its own run folder under `--out`, then written as ONNX in
 FP32 and INT8 and measured, and `table.md` and `table.json` say how they compare. Started again, runs that are not
-finished go on and all are measured anew, one after another, so that the times belong together.
+finished go on and all are measured again, one after another, so that the times are comparable.
 """
 
 from __future__ import annotations
@@ -232,8 +232,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.compare", description="Train and compare several nets.")
     parser.add_argument("--configs", type=Path, nargs="+", required=True, help="settings files, one for each net")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs and of the table")
-    parser.add_argument("--epochs", type=int, help="the same for all; default: that of each settings file")
-    parser.add_argument("--data", help="in place of data.path of the settings files")
+    parser.add_argument("--epochs", type=int, help="epochs of each run; default: as in its settings file")
+    parser.add_argument("--data", help="data set in place of data.path")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all, e.g. seed=1")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)

@@ -63,16 +63,16 @@ def _parser() -> argparse.ArgumentParser:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     form.add_argument("--markdown", action="store_true", help="print the figures of a model card instead of tables")
-    parser.add_argument("--report", type=Path, metavar="HTML", help="write a report to this file, too")
+    parser.add_argument("--report", type=Path, metavar="HTML", help="also write an HTML report")
     add_near_duplicates(parser)
     parser.add_argument(
         "--robustness",
         action=argparse.BooleanOptionalAction,
-        help="measure on spoiled pictures, too (minutes); by default only for a report",
+        help="also measure on corrupted pictures (minutes); default: only for a report",
     )
-    parser.add_argument("--robustness-pictures", type=int, metavar="N", help="on N pictures spread over the set")
+    parser.add_argument("--robustness-pictures", type=int, metavar="N", help="pictures to measure, spread over the set")
     parser.add_argument(
-        "--explanation", type=Path, metavar="FOLDER", help="put what `training.explain.run` wrote there into the report"
+        "--explanation", type=Path, metavar="FOLDER", help="folder that `training.explain` wrote, shown in the report"
     )
     return parser
 
@@ -82,7 +82,7 @@ def add_near_duplicates(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--near-duplicates",
         action=argparse.BooleanOptionalAction,
-        help="figures without pictures whose photograph is in the split training, exactly or nearly (10 seconds on "
+        help="figures without pictures whose photograph is in the split training, exactly or nearly (5 seconds on "
         "FER2013); by default where the data has that split beside the measured one, up to 100,000 pictures",
     )
 

@@ -199,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training.export", description="Make model files from a run.")
+    parser = argparse.ArgumentParser(prog="python -m training.export", description="Export a run as ONNX model files.")
     parser.add_argument("--run", type=Path, required=True, help="folder of a training run")
     parser.add_argument(
         "--out", type=Path, required=True, help="ONNX file to write, or with --all the folder; manifests go beside"
@@ -215,14 +215,14 @@ def _parser() -> argparse.ArgumentParser:
         help="precision and layout to write (default: fp32); --form and --precision are older names of this option",
     )
     which.add_argument("--all", action="store_true", help="every variant, with names that the service knows")
-    parser.add_argument("--checkpoint", choices=["last", "best"], default="last", help="default: the schedule's end")
-    parser.add_argument("--name", help="name that every event carries; default: that of the run")
+    parser.add_argument("--checkpoint", choices=["last", "best"], default="last", help="default: last")
+    parser.add_argument("--name", help="model name in events; default: the name of the run")
     parser.add_argument("--licence", help="of the weights, for example Apache-2.0; default: the manifest names none")
     parser.add_argument(
         "--calibrate-ferplus",
         choices=get_args(FerplusTarget),
         default="votes",
-        help="what the FER+ head's scaling is fitted to",
+        help="target of the calibration of the FER+ head",
     )
     parser.add_argument(
         "--int8-ranges", choices=get_args(RangePolicy), default="mean", help="how activation ranges are chosen"

@@ -16,13 +16,13 @@ from training.loop.run import fit
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m training.train", description="Train, or resume, one run.")
+    parser = argparse.ArgumentParser(prog="python -m training.train", description="Train a model, or resume a run.")
     parser.add_argument("--config", type=Path, help="YAML file of differences from the defaults")
     parser.add_argument("--run", type=Path, required=True, help="folder of the run; resumed when it holds last.pt")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for example optim.epochs=3")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes that train together, by Ray Train (default: 1)"
+        "--workers", type=int, default=1, metavar="N", help="training processes, started by Ray Train (default: 1)"
     )
     options = parser.parse_args(arguments)
     try:

@@ -35,30 +35,60 @@ def test_committed_settings_are_valid(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "message"),
+    ("override", "setting", "parts"),
     [
-        ("optim.epoch=3", "unknown setting optim.epoch; known here: epochs"),
-        ("optim.epochs=many", "optim.epochs must be int, got 'many'"),
-        ("optim.epochs=true", "optim.epochs must be int, got True"),
-        ("optim.peak_learning_rate=fast", "must be a number, got 'fast'"),
-        ("precision=fp8", "precision must be one of fp32, bf16"),
-        ("model.widths=8", "model.widths must be a list, got 8"),
-        ("optim=3", "optim is a section, got 3"),
-        ("optim.epochs=0", "setting optim.epochs must be 1 or more, got 0"),
-        ("optim.time_budget_minutes=0", "optim.time_budget_minutes must be more than 0, got 0.0"),
-        ("validation.patience_epochs=0", "validation.patience_epochs must be 1 or more, got 0"),
-        ("validation.metric=f1", "validation.metric must be one of score, accuracy"),
-        ("balance.beta=1", "balance.beta must be 0 or more and less than 1, got 1.0"),
-        ("distill.weight=2", "distill.weight must be 0 to 1, got 2.0"),
-        ("device=tpu", "device must be one of auto, cpu, cuda, got 'tpu'"),
-        ("epochs", "of the form section.key=value"),
-        ("seed.x=[", "not a YAML value"),
+        ("optim.epoch=3", "optim.epoch", ("unknown", "epochs", "batch_size")),
+        ("epochs=3", "epochs", ("unknown", "optim", "seed")),
+        ("optim.epochs=many", "optim.epochs", ("integer", "'many'")),
+        ("optim.epochs=true", "optim.epochs", ("integer", "True")),
+        ("optim.epochs=3.5", "optim.epochs", ("integer", "3.5")),
+        ("optim.epochs='3'", "optim.epochs", ("integer", "'3'")),
+        ("seed.x=3", "seed", ("integer", "{'x': 3}")),
+        ("optim.peak_learning_rate=fast", "optim.peak_learning_rate", ("number", "'fast'")),
+        ("optim.peak_learning_rate=true", "optim.peak_learning_rate", ("number", "True")),
+        ("optim.peak_learning_rate=.nan", "optim.peak_learning_rate", ("number", "nan")),
+        ("deterministic=1", "deterministic", ("boolean", "1")),
+        ("name=3", "name", ("string", "3")),
+        ("precision=fp8", "precision", ("'fp32'", "'bf16'", "'fp8'")),
+        ("model.widths=8", "model.widths", ("list", "8")),
+        ("model.widths=[8, x]", "model.widths.1", ("integer", "'x'")),
+        ("optim=3", "optim", ("section", "3")),
+        ("optim=", "optim", ("section", "None")),
+        ("optim.epochs=0", "optim.epochs", ("1", "got 0")),
+        ("optim.time_budget_minutes=0", "optim.time_budget_minutes", ("greater than 0", "got 0")),
+        ("validation.patience_epochs=0", "validation.patience_epochs", ("1", "got 0")),
+        ("validation.metric=f1", "validation.metric", ("'score'", "'accuracy'", "'f1'")),
+        ("balance.beta=1", "balance.beta", ("less than 1", "got 1")),
+        ("distill.weight=2", "distill.weight", ("1", "got 2")),
+        ("transfer.unfreeze_at=[0.3, 0.1]", "transfer.unfreeze_at", ("rising", "[0.3, 0.1]")),
+        ("device=tpu", "device", ("'auto'", "'cuda'", "'tpu'")),
+        ("epochs", "'epochs'", ("section.key=value",)),
+        ("seed.x=[", "seed.x", ("YAML", "'['")),
     ],
 )
-def test_mistakes_are_named(override: str, message: str) -> None:
+def test_a_mistake_is_named_with_what_was_expected_and_given(
+    override: str, setting: str, parts: tuple[str, ...]
+) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(None, overrides=(override,))
-    assert message in str(caught.value)
+    assert [part for part in (setting, *parts) if part not in str(caught.value)] == []
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, overrides=("optim.epochs=0", "augment.noise_probability=7", "data.folder=x"))
+    assert [
+        name for name in ("optim.epochs", "augment.noise_probability", "data.folder") if name not in str(caught.value)
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("override", "value"), [("optim.weight_decay=1e-3", 1e-3), ("optim.weight_decay=1", 1.0), ("optim.momentum=0", 0.0)]
+)
+def test_yaml_forms_of_a_number_are_taken(override: str, value: float) -> None:
+    key = override.partition("=")[0].split(".")[1]
+    found = getattr(load_config(None, overrides=(override,)).optim, key)
+    assert (found, type(found)) == (value, float)
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:

@@ -12,10 +12,9 @@ import torch
 from emostream.errors import ConfigError, InferenceError
 from tests.training.conftest import LearntRun
 from training.config import BalanceConfig, TrainConfig, TransferConfig, ValidationConfig
-from training.loop.checkpoint import load_checkpoint
+from training.loop.checkpoint import load_checkpoint, save_checkpoint
 from training.loop.curves import read_metrics
-from training.loop.run import fit, train_one_epoch
-from training.loop.state import TrainState
+from training.loop.run import EpochListener, fit
 from training.train import main
 
 
@@ -34,22 +33,20 @@ def test_learns_and_writes_the_run_folder(learnt_run: LearntRun) -> None:
     assert float(lines[-1]["train_loss"]) < float(lines[0]["train_loss"])
 
 
-def test_a_resumed_run_ends_with_the_same_weights(
-    tmp_path: Path, tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fit(tiny_config, tmp_path / "whole", show_progress=False)
+def stop_after(epoch: int) -> EpochListener:
+    """Interrupts a run when that many epochs are done."""
 
-    original, calls = train_one_epoch, []
-
-    def stop_in_second_epoch(*arguments: object, **options: object) -> object:
-        calls.append(1)
-        if len(calls) == 2:
+    def stop(line: dict[str, float]) -> None:
+        if line["epoch"] == epoch:
             raise KeyboardInterrupt
-        return original(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("training.loop.run.train_one_epoch", stop_in_second_epoch)
+    return stop
+
+
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, tiny_config: TrainConfig) -> None:
+    fit(tiny_config, tmp_path / "whole", show_progress=False)
     with pytest.raises(KeyboardInterrupt):
-        fit(tiny_config, tmp_path / "parts", show_progress=False)
+        fit(tiny_config, tmp_path / "parts", show_progress=False, on_epoch=stop_after(1))
     assert load_checkpoint(tmp_path / "parts" / "last.pt").epoch == 1
     fit(tiny_config, tmp_path / "parts", show_progress=False)
     whole, parts = (load_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "parts"))
@@ -85,23 +82,18 @@ def test_a_run_may_go_on_elsewhere(tmp_path: Path, tiny_config: TrainConfig) -> 
     assert fit(moved, tmp_path / "run", show_progress=False) == first
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
-    tmp_path: Path, tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = train_one_epoch
-
-    def broken_after_first(state: TrainState, *arguments: object, **options: object) -> object:
-        if state.epoch == 1:
-            with torch.no_grad():
-                state.model.fer2013_head.bias.fill_(float("nan"))
-        return original(state, *arguments, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("training.loop.run.train_one_epoch", broken_after_first)
-    with pytest.raises(InferenceError, match="the loss became nan in epoch 2"):
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path: Path, tiny_config: TrainConfig) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny_config, tmp_path / "run", show_progress=False, on_epoch=stop_after(1))
+    last = tmp_path / "run" / "last.pt"
+    checkpoint = load_checkpoint(last)
+    checkpoint.weights["fer2013_head.bias"].fill_(float("nan"))
+    save_checkpoint(checkpoint, last)
+    before = {path.name: path.read_bytes() for path in last.parent.glob("*.pt")}
+    with pytest.raises(InferenceError, match="nan in epoch 2"):
         fit(tiny_config, tmp_path / "run", show_progress=False)
-    checkpoint = load_checkpoint(tmp_path / "run" / "last.pt")
-    assert checkpoint.epoch == 1
-    assert all(torch.isfinite(weight).all() for weight in checkpoint.weights.values())
+    assert {path.name: path.read_bytes() for path in last.parent.glob("*.pt")} == before
+    assert [row["epoch"] for row in read_metrics(tmp_path / "run")] == [1]
 
 
 def test_starts_from_another_run(tmp_path: Path, tiny_config: TrainConfig, learnt_run: LearntRun) -> None:

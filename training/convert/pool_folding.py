@@ -1,4 +1,4 @@
-"""Pure: pools that cost more than the convolutions around them, on a CPU in INT8, are moved out of the way.
+"""Pools that cost more than the convolutions around them, on a CPU in INT8, are moved out of the way.
 
 The mean of a k×k block, weighted, is the block weighted with 1/k² of each weight: an average pool before a 1×1
 convolution is a k×k convolution with step k. The largest of several values may be taken before or after an activation

@@ -1,4 +1,4 @@
-"""Pure: the scalings of the heads in an ONNX model that `training.convert.onnx_graph` made, taken out and put in anew.
+"""The scalings of the heads in an ONNX model that `training.convert.onnx_graph` made, removed and replaced.
 
 Between the last layer of a head and its softmax there is nothing but `logits / temperature − (−shifts)`, so another
 scaling needs no trained net: two constants are replaced, in whatever form the rest of the model is.

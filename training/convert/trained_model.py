@@ -124,7 +124,7 @@ def _name_of(checkpoint: Checkpoint, run: Path, options: ExportOptions) -> str:
 
 
 def _require_trained(checkpoint: Checkpoint, training: FaceSet, run: Path) -> None:
-    """Refuse a net that would answer with what nobody taught it."""
+    """Refuse a net with a head that was not trained."""
     optim, task = checkpoint.config.optim, checkpoint.task
     num_targets = checkpoint.num_targets
     if num_targets is None:  # an older version did not count them

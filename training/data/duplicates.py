@@ -1,11 +1,16 @@
 """Which pictures of a set are the same photograph: equal bytes, or cut, lit, marked or mirrored a little differently.
 
-Pictures collected from the web repeat, and a net that has learned a photograph knows its other cuttings too. Two steps
-find them. A perceptual hash of 64 bits (signs of the low frequencies about their median; Zauner, Implementation and
-benchmarking of perceptual image hash functions, 2010) names candidates: all pairs whose hashes differ in few bits.
-Faces that are cut alike also hash alike, so each candidate is looked at: both pictures are band-passed, which leaves
-the lines of a face and takes light away, and laid over each other with every small shift; the best correlation
-decides.
+Pictures collected from the web repeat, and a net that has learned a photograph knows its other cuttings too. A pair is
+a duplicate when two tests agree. The perceptual hashes of 64 bits (signs of the low frequencies about their median;
+Zauner, Implementation and benchmarking of perceptual image hash functions, 2010) differ in few bits. And when both
+pictures are band-passed, which leaves the lines of a face and takes light away, and laid over each other with every
+small shift, the best correlation is high.
+
+The number of pairs grows with the square of the pictures, so pairs are left out before they are tested. The magnitudes
+of a spectrum do not change with a shift, and no correlation is higher than the product of the magnitudes: this leaves
+out most pairs of equal hashes, and never a duplicate. In large sets only pictures whose magnitudes are alike are paired
+at all: each picture belongs to the cells of its nearest pivots, which are pictures drawn from the set (an inverted file
+with several probes; Jégou et al., Product quantization for nearest neighbor search, 2011).
 
 The two limits were set on FER2013 (Training and PublicTest, 32,298 pictures), by eye on contact sheets of pairs:
 training/README.md has the figures.
@@ -13,17 +18,22 @@ training/README.md has the figures.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import contextlib
+import hashlib
+import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import platformdirs
 import scipy.fft
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from emostream.files import replacing
 from emostream.vision.classify.preprocess import crop_from_picture
 
 MAX_HASH_DISTANCE = 14
@@ -38,7 +48,22 @@ _DETAIL_SIDE = 48
 _FINE_PIXELS, _COARSE_PIXELS = 0.8, 3.0
 _MAX_SHIFT_PIXELS = 5
 # Rows compared at a time: small enough for the processor's cache.
-_HASH_ROWS, _PAIR_ROWS = 64, 2048
+_HASH_ROWS, _PAIR_ROWS, _PIVOT_ROWS = 64, 2048, 1024
+_LOW = 10
+"""Frequencies below this, up and down and across, hold 93 % of the energy of band-passed faces."""
+
+EXACT_UP_TO = 50_000
+"""All pairs of a set up to this size are compared, which takes six seconds."""
+_NUM_CELLS_EACH, _PICTURES_A_PIVOT = 16, 64
+"""Nearest pivots of a picture, and pictures for each pivot. With cells as for 400,000 pictures, all 3,055 duplicates of
+FER2013's Training share one; with 8 nearest pivots in place of 16, about 10 do not."""
+
+KEEP_FROM = 10_000
+"""Searches of smaller sets take less than a second and are not kept."""
+_ROUNDING = 1e-3
+"""More than the rounding of a product of magnitudes."""
+_METHOD = "1"
+"""Part of the name of a kept search: change it with the method."""
 
 Pictures = npt.NDArray[np.uint8]
 
@@ -92,30 +117,74 @@ def near_duplicates(
     *,
     max_distance: int = MAX_HASH_DISTANCE,
     min_similarity: float = MIN_SIMILARITY,
+    exact_up_to: int = EXACT_UP_TO,
+    keep_from: int = KEEP_FROM,
     show_progress: bool = False,
 ) -> DuplicatePairs:
-    """Pairs of the same photograph among pictures n×s×s that are not equal, mirrored ones included.
+    """Pairs of the same photograph among pictures that are not equal, mirrored ones included.
 
-    Takes 10 kB for each picture and time that grows with the square of their number (README). Pictures of one level
-    are like no other.
+    Takes 12 kB for each picture. The result for a large set is kept in the user's cache folder, by the content of the
+    pictures, so that a run that is started again does not search again. Pictures of one level are like no other.
+
+    Args:
+        pictures: uint8 n×s×s.
+        max_distance: differing bits of two hashes of one photograph.
+        min_similarity: correlation of two pictures of one photograph.
+        exact_up_to: pictures of which all pairs are compared. In a larger set only pairs that share a cell are: the
+            time grows little faster than the number of pictures, and a pair near the limits may be missed.
+        keep_from: pictures of the smallest set whose result is kept on disk.
+        show_progress: show bars.
+
+    Returns:
+        The pairs in the order of their places, upright ones first.
     """
+    if len(pictures) < keep_from:
+        return _search(pictures, max_distance, min_similarity, exact_up_to, show_progress=show_progress)
+    settings = f"{_METHOD} {pictures.shape} {max_distance} {min_similarity} {exact_up_to}"
+    digest = hashlib.sha256(settings.encode() + np.ascontiguousarray(pictures).tobytes()).hexdigest()
+    path = platformdirs.user_cache_path("emostream") / "duplicates" / f"{digest}.npz"
+    # A file that is not there, or damaged, is a search that has to be made.
+    with (
+        contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile),
+        path.open("rb") as file,
+        np.load(file) as kept,
+    ):
+        return DuplicatePairs(kept["places"], kept["similarity"], kept["mirrored"])
+    found = _search(pictures, max_distance, min_similarity, exact_up_to, show_progress=show_progress)
+    # Without a place for it the search is only made again.
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path, is_shared=True) as target:
+            np.savez(target, places=found.places, similarity=found.similarity, mirrored=found.mirrored)
+    return found
+
+
+def _search(
+    pictures: Pictures, max_distance: int, min_similarity: float, exact_up_to: int, *, show_progress: bool
+) -> DuplicatePairs:
     places = np.unique(exact_groups(pictures))
     kept = pictures[places]
     hashes, mirrored_hashes = perceptual_hashes(kept)
     spectra = _detail_spectra(kept)
+    magnitudes = _low_magnitudes(spectra)
+    cells = [np.arange(len(kept))] if len(kept) <= exact_up_to else _cells(magnitudes)
+    others = ((hashes, magnitudes, False), (mirrored_hashes, _mirrored_magnitudes(magnitudes), True))
+    pairs: tuple[list[npt.NDArray[np.int64]], ...] = ([], [])
+    bar = tqdm(total=2 * sum(map(len, cells)), desc="duplicates", unit="pictures", disable=not show_progress)
+    with bar:
+        for cell in cells:
+            for other_hashes, other_magnitudes, is_mirrored in others:
+                for near in _near_hashes(hashes[cell], other_hashes[cell], max_distance=max_distance):
+                    first, second = cell[near].T
+                    bound = np.einsum("ijk,ijk->i", magnitudes[first], other_magnitudes[second])
+                    pairs[is_mirrored].append(cell[near[bound >= min_similarity - _ROUNDING]])
+                bar.update(len(cell))
     found = []
-    for others, is_mirrored in ((hashes, False), (mirrored_hashes, True)):
-        starts = tqdm(
-            range(0, len(hashes), _HASH_ROWS),
-            desc="mirrored duplicates" if is_mirrored else "duplicates",
-            disable=not show_progress,
-        )
-        for pairs in _candidates(hashes, others, starts, max_distance=max_distance):
-            similarity = _similarities(spectra, pairs, mirrored=is_mirrored)
-            same = similarity >= min_similarity
-            found.append((places[pairs[same]], similarity[same], np.full(int(same.sum()), is_mirrored)))
-    if not found:
-        return DuplicatePairs(np.empty((0, 2), np.int64), np.empty(0, np.float32), np.empty(0, np.bool_))
+    for chosen, is_mirrored in zip(pairs, (False, True), strict=True):
+        unique = np.unique(np.concatenate([np.empty((0, 2), np.int64), *chosen]), axis=0)
+        similarity = _similarities(spectra, unique, mirrored=is_mirrored)
+        same = similarity >= min_similarity
+        found.append((places[unique[same]], similarity[same], np.full(int(same.sum()), is_mirrored)))
     return DuplicatePairs(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
 
@@ -135,17 +204,15 @@ def _bits(low: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
     return np.packbits(flat > np.median(flat, axis=1, keepdims=True), axis=1).view(np.uint64)[:, 0]
 
 
-def _candidates(
-    hashes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64], starts: Iterable[int], *, max_distance: int
+def _near_hashes(
+    hashes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64], *, max_distance: int
 ) -> Iterator[npt.NDArray[np.int64]]:
-    """Pairs m×2 of which the second stands later and differs in few bits; `starts` are the rows each block begins at.
-
-    All pairs are compared, which takes 1 s of one core for 32,000 pictures: no index is needed.
-    """
+    """Pairs m×2 of which the second stands later and differs in few bits."""
     pending, count = [], 0
-    for start in starts:
+    for start in range(0, len(hashes), _HASH_ROWS):
         block = hashes[start : start + _HASH_ROWS, None]
-        rows, columns = np.nonzero(np.bitwise_count(block ^ others[None, start:]) <= max_distance)
+        near = np.bitwise_count(block ^ others[None, start:]) <= max_distance
+        rows, columns = np.divmod(np.flatnonzero(near), near.shape[1])
         later = columns > rows
         pending.append(np.stack([rows[later], columns[later]], axis=1) + start)
         count += len(pending[-1])
@@ -154,6 +221,51 @@ def _candidates(
             pending, count = [], 0
     if count:
         yield np.concatenate(pending)
+
+
+def _low_magnitudes(spectra: npt.NDArray[np.complex64]) -> npt.NDArray[np.float32]:
+    """Spectra n×48×25 → n×20×10, of length 1 each: magnitudes that are alike wherever the picture was cut.
+
+    Rows 0 to 18 are the low frequencies (0…9, then −9…−1 down; 0…9 across), each with the weight that it has in a
+    correlation; the row after them holds the length of all others. By Cauchy and Schwarz the product of two is at least
+    the best correlation of their pictures over all shifts.
+    """
+    low = np.abs(spectra[:, np.r_[:_LOW, 1 - _LOW : 0], :_LOW]) / _DETAIL_SIDE
+    # The spectrum of a real picture holds the frequencies across that are above 0 once instead of twice.
+    low[:, :, 1:] *= np.float32(np.sqrt(2))
+    magnitudes = np.zeros((len(low), 2 * _LOW, _LOW), dtype=np.float32)
+    magnitudes[:, :-1] = low
+    magnitudes[:, -1, 0] = np.sqrt(np.maximum(1 - np.einsum("ijk,ijk->i", low, low), 0))
+    return magnitudes
+
+
+def _mirrored_magnitudes(magnitudes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Those of the mirror images: the frequencies down change their sign."""
+    rows = np.r_[0, 2 * _LOW - 2 : 0 : -1, 2 * _LOW - 1]
+    return magnitudes[:, rows]
+
+
+def _cells(magnitudes: npt.NDArray[np.float32]) -> list[npt.NDArray[np.int64]]:
+    """Places of pictures that may be duplicates, rising: each picture is in several cells.
+
+    A picture and its mirror image are in the same ones.
+    """
+    count = len(magnitudes)
+    looks = (magnitudes + _mirrored_magnitudes(magnitudes))[:, :_LOW].reshape(count, -1)
+    looks -= looks.mean(axis=0)
+    # Half way to equal weights of all frequencies: the lowest would decide alone.
+    looks /= np.sqrt(looks.std(axis=0) + 1e-6)
+    looks /= np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), 1e-6)
+    pivots = looks[np.random.default_rng(0).choice(count, -(-count // _PICTURES_A_PIVOT), replace=False)]
+    each = min(_NUM_CELLS_EACH, len(pivots))
+    nearest = np.concatenate(
+        [
+            np.argpartition(-(looks[start : start + _PIVOT_ROWS] @ pivots.T), each - 1, axis=1)[:, :each]
+            for start in range(0, count, _PIVOT_ROWS)
+        ]
+    ).ravel()
+    ends = np.cumsum(np.bincount(nearest, minlength=len(pivots)))
+    return np.split(np.argsort(nearest, kind="stable") // each, ends[:-1])
 
 
 def _detail_spectra(pictures: Pictures) -> npt.NDArray[np.complex64]:

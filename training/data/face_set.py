@@ -28,7 +28,7 @@ class FaceSet:
         votes: float32 n×10, FER+ votes in the order of `FERPLUS_COLUMNS`, or None where the data has none.
         blank: bool n, pictures of one single level.
         duplicate_of_training: bool n, exact copies of a training picture, or None where that is not known.
-        subjects: str n, who is in the picture, "" where that is not known; None where nobody is known.
+        subjects: str n, who is in the picture, "" where that is not known; None where no subject is known.
         class_names: what the labels stand for. Votes are there with those of `EMOTIONS` only.
     """
 

@@ -21,7 +21,7 @@ from training.measure.vote_figures import VoteStatistics, vote_statistics
 
 TRAINING_SPLIT = "training"
 MAX_PICTURES = 100_000
-"""Beyond so many the search takes minutes (its time grows with the square) and is done on demand only."""
+"""The search in a larger set takes a minute or more, and is made on demand only."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

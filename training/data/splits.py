@@ -1,4 +1,4 @@
-"""Pure: parts of a set between which nothing leaks: a photograph, or a person where known, is in one part only."""
+"""Parts of a set between which nothing leaks: a photograph, or a person where known, is in one part only."""
 
 from __future__ import annotations
 
@@ -75,6 +75,6 @@ def assign_groups(
 
 
 def without_leaks(training: FaceSet, validation: FaceSet) -> FaceSet:
-    """The training pictures that are no duplicate of a validation picture and show nobody who is in validation."""
+    """The training pictures without duplicates and subjects of the validation pictures."""
     groups = leak_groups(join_face_sets([training, validation]))
     return training.take(~np.isin(groups[: len(training)], groups[len(training) :]))

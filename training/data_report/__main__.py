@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help=f"folder for {PAGE_NAME} and {NUMBERS_NAME}")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     parser.add_argument("--config", type=Path, help="settings whose augmentation is shown; default: those of config.py")
-    parser.add_argument("--seed", type=int, default=0, help="which pictures are drawn")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random choice of pictures")
     options = parser.parse_args(arguments)
     try:
         if options.out is None and not options.json:

@@ -32,7 +32,7 @@ Picture = npt.NDArray[np.uint8]
 
 
 def contact_sheet(pictures: Sequence[Picture] | Picture, *, columns: int, group: int = 1) -> Picture:
-    """Gray pictures of any size, row by row; with `group` each so many stand close together."""
+    """Gray pictures of any size, row by row; `group` pictures each stand close together."""
     if len(pictures) == 0:
         return np.full((SIDE_PIXELS, SIDE_PIXELS), _WHITE, dtype=np.uint8)
     rows = -(-len(pictures) // columns)

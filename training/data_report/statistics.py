@@ -28,7 +28,7 @@ class SplitStatistics:
         num_pictures: all of them.
         class_counts: class → pictures.
         num_blank: pictures of one single level.
-        num_subjects: different people, None where nobody is known.
+        num_subjects: different people, None where subjects are not known.
         quantiles: name of a measure (`measures`) → its values at QUANTILES.
     """
 
@@ -60,7 +60,7 @@ class DuplicateStatistics:
         largest_group: pictures of the most frequent one.
         num_mixed_groups: photographs that have different labels, with `num_mixed_pictures` pictures.
         shared: what splits have in common, each way.
-        num_shared_subjects: people that are in more than one split, None where nobody is known.
+        num_shared_subjects: people in more than one split, None where subjects are not known.
     """
 
     num_exact_copies: int

@@ -16,7 +16,7 @@ from training.nets.build import FaceNet
 Head = Literal["ferplus", "fer2013", "probabilities"]
 """For votes, for labels, or the only one."""
 Maps = npt.NDArray[np.float32]
-"""float32 n×S×S, 0 and more: how much each place of a crop speaks for the class that was asked for."""
+"""float32 n×S×S, 0 and more: evidence of each place of a crop for the class."""
 
 _BATCH_SIZE = 64
 

@@ -192,7 +192,7 @@ def draw_overlays(explanation: NetExplanation, *, method: str) -> npt.NDArray[np
 
 
 def print_quality(explanation: NetExplanation) -> None:
-    """The figures for people."""
+    """The figures as text."""
     console = Console(highlight=False)
     table = Table("map", title=f"{explanation.source}, head {explanation.head}, {explanation.num_pictures} pictures")
     for heading in ("deletion ↓", "insertion ↑", "better than chance"):
@@ -211,15 +211,15 @@ def print_quality(explanation: NetExplanation) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m training.explain", description="Show what a trained net looks at.")
+    parser = argparse.ArgumentParser(prog="python -m training.explain", description="Heat maps of a trained net.")
     parser.add_argument("--run", type=Path, required=True, help="folder of a training run")
-    parser.add_argument("--checkpoint", choices=["last", "best"], default="last", help="default: the schedule's end")
+    parser.add_argument("--checkpoint", choices=["last", "best"], default="last", help="default: last")
     parser.add_argument("--data", type=Path, help="labelled pictures; default: what the run was validated on")
     parser.add_argument("--split", help="split of the data; default: what the run was validated on")
-    parser.add_argument("--pictures", type=int, default=NUM_PICTURES, metavar="N", help="spread over the set")
     parser.add_argument(
-        "--head", choices=["ferplus", "fer2013"], help="whose answers to explain; default: what events carry"
+        "--pictures", type=int, default=NUM_PICTURES, metavar="N", help="pictures to explain, spread over the set"
     )
+    parser.add_argument("--head", choices=["ferplus", "fer2013"], help="head to explain; default: the one in events")
     parser.add_argument("--rise", action="store_true", help="maps by RISE as well, as in `emostream explain` (slow)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: RUN/explanation")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")

@@ -1,6 +1,6 @@
 """Learning from other nets: their answers are targets beside the labels.
 
-Knowledge distillation (Hinton et al., 2015). Teachers look at the same augmented and mixed crops as the pupil, which
+Knowledge distillation (Hinton et al., 2015). Teachers look at the same augmented and mixed crops as the student, which
 teaches most for each step (Beyer et al., 2022), or once at variants of every picture, which costs least. Where labels
 are noisy their answers also tell which of them to distrust.
 """
@@ -63,7 +63,7 @@ def load_teachers(paths: Sequence[str], *, task: Task | None = None, compute: Co
 
     Raises:
         ModelUnavailableError: a checkpoint does not exist.
-        ManifestError: it is damaged or no checkpoint, or tells other classes apart than the pupil.
+        ManifestError: it is damaged or no checkpoint, or has other classes than the student.
     """
     task = task or Task()
     teachers = []

@@ -17,7 +17,7 @@ from torch import Tensor, distributed, nn
 class World:
     """This process among all.
 
-    Every method but the properties is a meeting: all processes must come to it, in the same order.
+    Every method but the properties and `share` is a collective operation: all processes call it, in the same order.
 
     Attributes:
         rank: of this process, 0-based.
@@ -31,11 +31,11 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes files and speaks to people."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def share(self, index: Tensor) -> Tensor:
-        """This process's part of what all work on: consecutive, of equal length give or take one. No meeting."""
+        """This process's part of what all work on: consecutive, of equal length give or take one."""
         return torch.tensor_split(index, self.size)[self.rank]
 
     def of_first(self, value: float, *, device: torch.device) -> float:

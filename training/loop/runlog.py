@@ -45,7 +45,7 @@ class RunLog:
     """
 
     def __init__(self, run: Path, *, epoch: int = 0, tensorboard: bool = False) -> None:
-        self._run = run
+        self.run = run
         self._rows = [row for row in read_metrics(run) if row["epoch"] <= epoch]
         self._board = _open_board(run / TENSORBOARD_NAME, epoch=epoch) if tensorboard else None
 
@@ -60,7 +60,7 @@ class RunLog:
         writer = csv.DictWriter(text, fieldnames=_COLUMNS, restval="")
         writer.writeheader()
         writer.writerows(rows)
-        with whole_file(self._run / METRICS_NAME, kept="the last good checkpoint is kept") as file:
+        with whole_file(self.run / METRICS_NAME, kept="the last good checkpoint is kept") as file:
             file.write(text.getvalue().encode())
         self._rows = rows
         if self._board is not None:
@@ -79,11 +79,11 @@ class RunLog:
         if len(self._rows) > 1:
             # The error that ends the run is the one to tell, not that there is no room for a plot either.
             with contextlib.suppress(EmostreamError) if error is not None else contextlib.nullcontext():
-                plot_curves({self._run.name: self._rows}, self._run / CURVES_NAME)
+                plot_curves({self.run.name: self._rows}, self.run / CURVES_NAME)
 
 
 def describe(row: dict[str, float]) -> str:
-    """A line of the log for people.
+    """A line of the log as text.
 
     >>> describe({"epoch": 3.0, "accuracy": 0.65432})
     'epoch 3  accuracy 0.6543'

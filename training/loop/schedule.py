@@ -1,8 +1,57 @@
-"""Pure: the learning rate and the averaging decay at a point of training."""
+"""What the schedule says at a point of training: learning rate, crop side, decay of the averaged weights."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+
+from training.config import OptimConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What the schedule says at one step.
+
+    Attributes:
+        progress: the part of training that is done, 0…1.
+        learning_rate: of the optimiser.
+        side_pixels: of the crops.
+    """
+
+    progress: float
+    learning_rate: float
+    side_pixels: int
+
+
+def moment_at(optim: OptimConfig, *, step: int, total_steps: int, elapsed_seconds: float, full_pixels: int) -> Moment:
+    """Where training stands before a step.
+
+    Args:
+        optim: settings of the schedule.
+        step: number of finished steps.
+        total_steps: of the whole run.
+        elapsed_seconds: training time so far.
+        full_pixels: side of the crops as they were made.
+    """
+    progress = training_progress(
+        step=step,
+        total_steps=total_steps,
+        elapsed_seconds=elapsed_seconds,
+        time_budget_seconds=optim.time_budget_seconds,
+    )
+    rate = learning_rate_at(
+        progress,
+        peak=optim.peak_learning_rate,
+        warmup_fraction=optim.warmup_fraction,
+        final_ratio=optim.final_learning_rate_ratio,
+    )
+    side = crop_side_at(
+        progress,
+        full_pixels=full_pixels,
+        small_pixels=optim.small_crop_pixels,
+        small_fraction=optim.small_crop_fraction,
+    )
+    return Moment(progress, rate, side)
 
 
 def learning_rate_at(progress: float, *, peak: float, warmup_fraction: float, final_ratio: float) -> float:
@@ -60,10 +109,10 @@ def seconds_left(progress: float, elapsed_seconds: float) -> float:
     return elapsed_seconds * (1.0 - progress) / progress if progress > 0 else 0.0
 
 
-def spoken_time(seconds: float) -> str:
-    """A duration as a person would say it.
+def duration_text(seconds: float) -> str:
+    """A duration in readable units.
 
-    >>> [spoken_time(seconds) for seconds in (8.2, 130, 5400)]
+    >>> [duration_text(seconds) for seconds in (8.2, 130, 5400)]
     ['8 s', '2 min', '1 h 30 min']
     """
     if seconds < 60:

@@ -1,4 +1,4 @@
-"""What changes while training: made fresh, or taken up from the run folder, and saved into it."""
+"""The state of training: created, or resumed from the run folder, and saved to it."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Transferred:
     """What was taken from a pre-trained net.
 
     Attributes:
-        source: where from, for people.
+        source: where the weights come from, for messages.
         num_taken: weights and statistics taken.
         left: names of ours that stay as they were made.
     """

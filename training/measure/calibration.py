@@ -1,4 +1,4 @@
-"""Pure: how honest the probabilities of both heads are, before and after its scaling.
+"""How honest the probabilities of both heads are, before and after its scaling.
 
 Whether a probability is honest depends on the question it answers:
 

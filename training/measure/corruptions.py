@@ -1,4 +1,4 @@
-"""Pure: what spoils a picture of a face on its way to the model, each in five strengths.
+"""Corruptions of pictures of faces, each in five strengths.
 
 In the manner of ImageNet-C (Hendrycks & Dietterich 2019), chosen for what a camera and a face detector do to a crop. A
 corruption takes gray pictures (uint8 n×s×s, s of about 48) and gives new ones of the same shape. Random parts (sides,
@@ -25,7 +25,7 @@ FACE_SIZES_PIXELS = (48, 40, 32, 28, 24, 20, 16, 14, 12)
 
 @dataclass(frozen=True, slots=True)
 class Corruption:
-    """One way to spoil a picture.
+    """One kind of corruption.
 
     Attributes:
         name: short name.
@@ -40,7 +40,7 @@ class Corruption:
     corrupt: Callable[[Pictures, float, Draws], Pictures] = field(repr=False)
 
     def __call__(self, pictures: Pictures, *, strength: float, seed: int = 0) -> Pictures:
-        """The spoiled pictures; the same for the same arguments."""
+        """The corrupted pictures; the same for the same arguments."""
         draws = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
         return self.corrupt(pictures, float(strength), draws)
 

@@ -1,4 +1,4 @@
-"""Pure: the outputs of a model against the labels of the pictures they were computed from.
+"""The outputs of a model against the labels of the pictures they were computed from.
 
 On data with FER+ votes two heads are measured: `fer2013_probabilities` against the challenge's labels (`accuracy`, as
 published figures have it) and `probabilities` against the majority of the votes (`ferplus_…`), over the pictures whose

@@ -1,4 +1,4 @@
-"""Pure: what one head got right, by scikit-learn, and how honest its probabilities are."""
+"""What one head got right, by scikit-learn, and how honest its probabilities are."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How a model bears spoiled pictures: `python -m training.robustness --data ../shared/data/fer2013 --split publictest`.
+"""Accuracy on corrupted pictures: `python -m training.robustness --data ../shared/data/fer2013 --split publictest`.
 
 Accuracy of both heads (without votes, of the head that events carry) under every corruption of
 `training.measure.corruptions` at five strengths, mirrored, and with faces shrunk from 48 to 12 pixels. Pictures are
-spoiled at their own resolution, before the preprocessing that serving uses.
+corrupted at their own resolution, before the preprocessing that serving uses.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def measure_robustness(
     seed: int = 0,
     show_progress: bool = False,
 ) -> Robustness:
-    """Run a model over spoiled copies of a set; blank pictures count as in every evaluation.
+    """Run a model over corrupted copies of a set; blank pictures count as in every evaluation.
 
     Raises:
         ManifestError: the model does not know the class of a picture.
@@ -81,7 +81,7 @@ def _share(probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
 
 
 def spread_subset(faces: FaceSet, num_pictures: int | None) -> FaceSet:
-    """At most so many pictures, evenly spread over the set; all when None.
+    """At most `num` pictures, evenly spread over the set; all when None.
 
     Raises:
         ConfigError: fewer than one picture.
@@ -96,7 +96,7 @@ def spread_subset(faces: FaceSet, num_pictures: int | None) -> FaceSet:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m training.robustness", description="Measure a model on spoiled pictures."
+        prog="python -m training.robustness", description="Measure a model on corrupted pictures."
     )
     parser.add_argument(
         "--data", type=Path, required=True, help="labelled pictures in any form `training.data.load` reads"
@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--split", help="training, publictest, … or all; needed where the data has several splits")
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="ONNX file with its manifest beside it")
     parser.add_argument(
-        "--pictures", type=int, metavar="N", help="measure on N pictures spread over the set; default: all"
+        "--pictures", type=int, metavar="N", help="number of pictures, spread evenly over the set; default: all"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""What a model loses on spoiled pictures, as values."""
+"""Loss of accuracy on corrupted pictures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RobustnessCurve:
 
 @dataclass(frozen=True, slots=True)
 class Robustness:
-    """What spoiled pictures cost.
+    """Loss of accuracy on corrupted pictures.
 
     Attributes:
         num_pictures: pictures measured.

@@ -1,4 +1,4 @@
-"""An evaluation for people: tables on the terminal."""
+"""An evaluation as tables on the terminal."""
 
 from __future__ import annotations
 

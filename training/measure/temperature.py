@@ -1,4 +1,4 @@
-"""Pure: logits made honest by a temperature and, where a whole distribution is known, by a shift for each class.
+"""Logits made honest by a temperature and, where a whole distribution is known, by a shift for each class.
 
 Both are fitted on pictures that were not trained on. Dividing all logits by one temperature never changes an answer,
 only how sure it is (Guo et al. 2017). Adding a shift to each class as well (Alexandari et al. 2020: bias-corrected

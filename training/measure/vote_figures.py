@@ -1,6 +1,6 @@
-"""Pure: what the votes of ten people say about a set, and about the head that learned them.
+"""What the votes of ten people say about a set, and about the head that learned them.
 
-How right a head can be depends on how far people agree: of ten who agree nobody is contradicted, of five against four
+How right a head can be depends on how far people agree: where ten agree no vote is contradicted, of five against four
 almost every second one is. So figures of two sets compare only beside their votes. Three readings of the votes are
 measured, each over the pictures that it is defined for:
 
@@ -55,7 +55,7 @@ class VoteStatistics:
 
 @dataclass(frozen=True, slots=True)
 class WinnerFigures:
-    """Accuracy over the pictures whose most frequent word has so many votes, with its 95 % interval (Wilson 1927)."""
+    """Accuracy by the number of votes for the most frequent class, with its 95 % interval (Wilson, 1927)."""
 
     votes: int
     num_pictures: int
@@ -97,7 +97,7 @@ class VoteFigures:
 
 
 def vote_statistics(votes: Votes) -> VoteStatistics | None:
-    """Of votes n×10 (FER+ columns); None where nobody voted."""
+    """Of votes n×10 (FER+ columns); None without votes."""
     voted = votes[votes.sum(axis=1) > 0]
     if not len(voted):
         return None
@@ -112,7 +112,7 @@ def vote_statistics(votes: Votes) -> VoteStatistics | None:
 
 
 def vote_figures(probabilities: npt.NDArray[np.floating], votes: Votes) -> VoteFigures | None:
-    """Measure probabilities n×7 (in the order of `EMOTIONS`) against votes n×10; None where nobody voted."""
+    """Measure probabilities n×7 (in the order of `EMOTIONS`) against votes n×10; None without votes."""
     statistics = vote_statistics(votes)
     if statistics is None:
         return None

@@ -1,4 +1,4 @@
-"""Pure: the settings of a family checked against what it offers."""
+"""The settings of a family checked against what it offers."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def imagenet_weights(config: ModelConfig, wanted: Mapping[str, Tensor]) -> dict[
         wanted: state dict of our net's trunk; its names and shapes are what is looked for.
 
     Raises:
-        ConfigError: nobody has published weights for this net.
+        ConfigError: there are no published weights for this net.
         ModelUnavailableError: the weights are not on this machine and cannot be brought here.
         ManifestError: the published file does not hold what the net needs.
     """

@@ -1,4 +1,4 @@
-"""The figures of a model card as Markdown, ready to be pasted into it."""
+"""The figures of a model card as Markdown tables."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def _main_figures(evaluation: Evaluation) -> str:
     calibration = evaluation.calibration
     rows = [("accuracy", [_figure(head, "accuracy") for head in heads])]
     if evaluation.num_duplicates:
-        name = f"without the {evaluation.num_duplicates} exact copies of training pictures"
+        name = f"without {evaluation.num_duplicates} exact copies of training pictures"
         rows.append((name, [_figure(head, "accuracy") for head in fresh]))
     if evaluation.num_known:
-        name = f"without the {evaluation.num_known} whose photograph is in training, exactly or nearly"
+        name = f"without {evaluation.num_known} photographs also in training"
         unknown = (evaluation.fer2013_unknown, evaluation.ferplus_unknown)
         rows.append((name, [_figure(head, "accuracy") for head in unknown]))
     if (at_training := evaluation.accuracy_at_training_votes) is not None:
-        rows.append(("if people agreed as they do on training", ["–", f"{100 * at_training:.1f} %"]))
+        rows.append(("reweighted to the vote counts of training", ["–", f"{100 * at_training:.1f} %"]))
     rows += [
         ("balanced accuracy", [_figure(head, "balanced_accuracy") for head in heads]),
         ("macro F1", [_figure(head, "macro_f1") for head in heads]),
         ("calibration error against the label", [_ece(calibration, name) for name in ("fer2013", "ferplus")]),
     ]
     if evaluation.majority_exponent is not None:
-        name = f"the same, probabilities sharpened by the exponent {evaluation.majority_exponent:.2f}"
-        rows.append(("calibration error against the share of votes", ["–", _ece(calibration, "ferplus_vote")]))
+        name = f"calibration error, sharpened (exponent {evaluation.majority_exponent:.2f})"
+        rows.append(("calibration error against the vote shares", ["–", _ece(calibration, "ferplus_vote")]))
         rows.append((name, ["–", _ece(calibration, "ferplus_majority")]))
     if evaluation.votes is not None:
         rows += _vote_rows(evaluation.votes)
@@ -55,18 +55,18 @@ def _vote_rows(votes: VoteFigures) -> list[tuple[str, list[str]]]:
     rows = []
     for classes, head in (
         ("7 classes", votes.majority_mode),
-        ("8 classes, contempt never answered", votes.majority_mode_with_contempt),
+        ("8 classes", votes.majority_mode_with_contempt),
     ):
         if head is not None:
             rows.append((f"majority mode, {classes}, {head.num_pictures:,} pictures", ["–", _figure(head, "accuracy")]))
     if votes.cross_entropy is not None:
-        name = f"cross entropy to the votes, nats (their own entropy: {votes.statistics.entropy:.3f})"
+        name = f"cross entropy to the votes, nats (entropy {votes.statistics.entropy:.3f})"
         rows.append((name, ["–", f"{votes.cross_entropy:.4f}"]))
     return rows
 
 
 def _by_winner(votes: VoteFigures) -> str:
-    title = "| votes of the winner | " + " | ".join(str(row.votes) for row in votes.by_winner) + " |"
+    title = "| votes for the most frequent class | " + " | ".join(str(row.votes) for row in votes.by_winner) + " |"
     accuracies = [f"{100 * row.accuracy:.0f} %" for row in votes.by_winner]
     return _table(
         title,
@@ -76,11 +76,11 @@ def _by_winner(votes: VoteFigures) -> str:
 
 def _agreement(measured: VoteStatistics, training: VoteStatistics | None) -> str:
     rows = []
-    for name, statistics in (("measured here", measured), ("training", training)):
+    for name, statistics in (("this split", measured), ("training", training)):
         if statistics is not None:
             entropy = "–" if statistics.entropy is None else f"{statistics.entropy:.3f}"
             rows.append((name, [f"{statistics.num_pictures:,}", f"{100 * statistics.all_agree:.1f} %", entropy]))
-    return _table("| votes | pictures | all agree | entropy, nats |", rows)
+    return _table("| votes | pictures | unanimous | entropy, nats |", rows)
 
 
 def _recalls(evaluation: Evaluation) -> str:
@@ -92,26 +92,26 @@ def _recalls(evaluation: Evaluation) -> str:
 
 
 def _cell(text: str) -> str:
-    """A user's words in a table."""
+    """A class name in a table."""
     return text.replace("|", "\\|")
 
 
 def _robustness(robustness: Robustness) -> str:
     weak, middle, strong = 0, 2, 4
-    rows = [("as they are", [_pair(robustness.clean), "", ""]), ("mirrored", [_pair(robustness.mirrored), "", ""])]
+    rows = [("unchanged", [_pair(robustness.clean), "", ""]), ("mirrored", [_pair(robustness.mirrored), "", ""])]
     for curve in robustness.curves:
         cells = [f"{_pair(curve.accuracies[k])} ({curve.strengths[k]:g})" for k in (weak, middle, strong)]
         rows.append((f"{curve.name} ({curve.unit})", cells))
     mean = [mean_accuracy([curve.accuracies[k] for curve in robustness.curves]) for k in (weak, middle, strong)]
     rows.append(("mean of these", [_pair(accuracy) for accuracy in mean]))
     names = " / ".join(head_names(robustness.clean.ferplus is not None))
-    spoiled = _table(f"| {names}, % (strength) | weak | middle | strong |", rows)
+    corrupted = _table(f"| {names}, % (strength) | weak | middle | strong |", rows)
     sizes = robustness.face_sizes
     title = "| face size, pixels | " + " | ".join(f"{size:g}" for size in sizes.strengths) + " |"
     drop = robustness.mean_drop
     return (
-        f"{spoiled}\n\n{_table(title, [('', [_pair(accuracy) for accuracy in sizes.accuracies])])}\n\n"
-        f"Over all corruptions and strengths a corruption costs {_pair(drop)} points "
+        f"{corrupted}\n\n{_table(title, [('', [_pair(accuracy) for accuracy in sizes.accuracies])])}\n\n"
+        f"Mean loss over all corruptions and strengths: {_pair(drop)} points "
         f"({robustness.num_pictures:,} pictures)."
     )
 

@@ -43,7 +43,7 @@ class ReportContent:
         faces: the pictures.
         outputs: the model's answers to them, in the order of their classes (`evaluation.asked_and_answered`).
         evaluation: of these answers.
-        robustness: on spoiled pictures; None where it was not measured.
+        robustness: on corrupted pictures; None where it was not measured.
         explanation: of the trained net; None where there is none.
         made_on: date of the report.
     """

@@ -18,7 +18,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from emostream.errors import ConfigError, EmostreamError
 from emostream.files import whole_file
-from training.config import TrainConfig, config_as_dict, config_from_dict, differences, load_config, plain_values
+from training.config import TrainConfig, config_as_dict, config_from_dict, differences, load_config
 from training.loop.curves import read_metrics
 from training.loop.distributed import running_ray
 from training.loop.run import fit
@@ -135,7 +134,7 @@ def _run_trial(drawn: dict[str, Any], *, shared: dict[str, Any]) -> None:
     (run / FAILURE_NAME).unlink(missing_ok=True)
     measured = [row for row in read_metrics(run) if "accuracy" in row]
     if measured:
-        # A trial that is taken up again says first where it stands; one that was over says nothing else.
+        # A resumed trial reports its last epoch first; a finished one reports nothing else.
         report(measured[-1])
     try:
         fit(config, run, show_progress=False, on_epoch=report)
@@ -163,11 +162,13 @@ class _Teller(tune.Callback):
 
 def _as_dict(space: SearchSpace) -> dict[str, Any]:
     draws: dict[str, Draw] = dict(space.draws)
-    return {"trial": dict(space.trial), "draws": {key: asdict(draw) for key, draw in draws.items()}}
+    return {
+        "trial": dict(space.trial),
+        "draws": {key: {"kind": draw.kind, "values": list(draw.values)} for key, draw in draws.items()},
+    }
 
 
 def _open_folder(out: Path, content: dict[str, Any]) -> None:
-    content = plain_values(content)
     path = out / "search.yaml"
     if path.is_file():
         before = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -190,11 +191,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.search", description="Search for settings of a run.")
     parser.add_argument("--config", type=Path, help="YAML file of settings to start from")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for example optim.epochs=3")
-    parser.add_argument("--space", type=Path, required=True, help="YAML file of what is drawn")
+    parser.add_argument("--space", type=Path, required=True, help="YAML file of the search space")
     parser.add_argument("--samples", type=int, required=True, metavar="N", help="number of trials")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the search; it goes on when there is one")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
-    parser.add_argument("--gpus-per-trial", type=float, default=1.0, metavar="G", help="may be a part (default: 1)")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the search; an existing search is resumed")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sampled settings (default: 0)")
+    parser.add_argument(
+        "--gpus-per-trial",
+        type=float,
+        default=1.0,
+        metavar="G",
+        help="a fraction is allowed (default: 1)",
+    )
     options = parser.parse_args(arguments)
     try:
         config = load_config(options.config, overrides=tuple(options.set))

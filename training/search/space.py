@@ -1,4 +1,4 @@
-"""Pure: what a search draws from, read from YAML, and settings with drawn values in them.
+"""What a search draws from, read from YAML, and settings with drawn values in them.
 
 A search file has two sections:
 

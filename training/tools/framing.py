@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--data", type=Path, required=True, help="labelled pictures in any form `training.data.load` reads"
     )
-    parser.add_argument("--split", default="publictest", help="split to look at")
+    parser.add_argument("--split", default="publictest", help="split to measure on")
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="ONNX file with its manifest beside it")
     parser.add_argument("--detector", type=Path, help="prepared CenterFace file; default: the model store")
     options = parser.parse_args(arguments)

@@ -1,7 +1,7 @@
-"""Write the model card's figures: `python -m training.model_card --data ../shared/data/fer2013 --split publictest`.
+"""Update the model card: `python -m training.model_card --data ../shared/data/fer2013 --split publictest`.
 
-What people wrote stays; what stands between the markers of a block comes from the manifests of the model's variants and
-from measuring the default variant on the data, so that the card says what the files are.
+The text between the markers of a block is replaced: facts come from the manifests of the model's variants, figures from
+measuring the default variant on the data. All other text stays.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -43,13 +44,12 @@ def card_with(text: str, blocks: Mapping[str, str]) -> str:
 
 
 def facts(manifests: Sequence[tuple[Path, ModelManifest]]) -> str:
-    """What the manifests say: a table of the model, a table of its variants."""
+    """What the manifests say: a table of the model, its training data, a table of its variants."""
     manifest = manifests[0][1]
     rows = [
         ("version", manifest.version),
         ("net", manifest.architecture),
         ("crop", f"{manifest.input_size_pixels}×{manifest.input_size_pixels}, gray, uint8"),
-        ("learned from", manifest.training_data),
         ("licence of the weights", manifest.licence or "not given"),
     ]
     variants = [_variant_row(path, of_variant) for path, of_variant in manifests]
@@ -60,7 +60,9 @@ def facts(manifests: Sequence[tuple[Path, ModelManifest]]) -> str:
             "|---|---|",
             *(f"| {name} | {value} |" for name, value in rows),
             "",
-            f"| file | arithmetic | size | answers as in FP32 | accuracy lost{heads} | ms per crop |",
+            textwrap.fill(f"Training data: {manifest.training_data}.", 100, break_on_hyphens=False),
+            "",
+            f"| file | arithmetic | size | same answers as FP32 | accuracy loss{heads} | ms per crop |",
             "|---|---|---|---|---|---|",
             *variants,
         ]
@@ -130,14 +132,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training.model_card", description="Write the card's figures.")
+    parser = argparse.ArgumentParser(prog="python -m training.model_card", description="Update the model card.")
     parser.add_argument("--data", type=Path, required=True, help="as for training.evaluate")
     parser.add_argument("--split", help="as for training.evaluate")
     parser.add_argument("--models", type=Path, default=SHIPPED_MODEL.parent, help="folder of the model's variants")
     parser.add_argument("--card", type=Path, default=CARD, help="Markdown file with the blocks facts and figures")
     add_near_duplicates(parser)
-    parser.add_argument("--robustness", action="store_true", help="measure on spoiled pictures, too (minutes)")
-    parser.add_argument("--robustness-pictures", type=int, metavar="N", help="on N pictures spread over the set")
+    parser.add_argument("--robustness", action="store_true", help="also measure on corrupted pictures (minutes)")
+    parser.add_argument("--robustness-pictures", type=int, metavar="N", help="pictures to measure, spread over the set")
     return parser
 
 

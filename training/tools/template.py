@@ -118,8 +118,8 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="FER2013 in any form `training.data.load` reads")
-    parser.add_argument("--split", default="training", help="split to look at")
-    parser.add_argument("--num-pictures", type=int, default=4000, help="evenly spread over the split")
+    parser.add_argument("--split", default="training", help="split to measure on")
+    parser.add_argument("--num-pictures", type=int, default=4000, help="pictures to measure, spread over the split")
     parser.add_argument("--detector", type=Path, help="prepared CenterFace file; default: the model store")
     arguments = parser.parse_args()
 

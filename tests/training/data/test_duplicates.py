@@ -116,6 +116,76 @@ def test_the_hash_of_the_mirror_image_is_that_of_a_mirrored_picture() -> None:
     assert int(np.bitwise_count(hashes ^ mirrored).min()) > 8
 
 
+def details(picture: Pictures) -> npt.NDArray[np.float64]:
+    """What the similarity compares, written out again."""
+    levels = picture.astype(np.float32)
+    window = cv2.createHanningWindow((50, 50), cv2.CV_32F)[1:-1, 1:-1] ** 2
+    fine, coarse = (cv2.GaussianBlur(levels, (0, 0), sigma, borderType=cv2.BORDER_REFLECT) for sigma in (0.8, 3.0))
+    found = ((fine - coarse) * window).astype(np.float64)
+    return found / np.linalg.norm(found)
+
+
+def best_correlation(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
+    shifts = range(-5, 6)
+    return max(float((one * np.roll(other, (down, right), (0, 1))).sum()) for down in shifts for right in shifts)
+
+
+@settings(deadline=None, max_examples=3)
+@given(st.integers(0, 2**31), st.floats(0.5, 0.95))
+def test_the_search_names_exactly_the_pairs_that_correlate(seed: int, min_similarity: float) -> None:
+    # Blends of neighbours, some mirrored: pairs of every similarity.
+    made = scenes(3, seed=seed, side=48)
+    blends = [made[k] * 0.7 + made[k - 1] * 0.3 for k in range(3)]
+    pictures = np.stack([*made, *blends, *(np.roll(each[:, ::-1], 2, axis=1) for each in made)]).astype(np.uint8)
+    upright = [details(picture) for picture in pictures]
+    turned = [details(picture[:, ::-1]) for picture in pictures]
+    expected = {
+        (i, j, mirrored): best_correlation(upright[i], others[j])
+        for mirrored, others in ((False, upright), (True, turned))
+        for i in range(len(pictures))
+        for j in range(i + 1, len(pictures))
+    }
+    found = near_duplicates(pictures, max_distance=64, min_similarity=min_similarity)
+    named = {(*map(int, places), bool(turn)) for places, turn in zip(found.places, found.mirrored, strict=True)}
+    for pair, correlation in expected.items():
+        if abs(correlation - min_similarity) > 1e-4:  # float32 there, float64 here
+            assert (pair in named) == (correlation >= min_similarity), pair
+
+
+def test_cells_find_what_all_pairs_find() -> None:
+    # 48 pivots: a picture is in a third of the cells.
+    made = scenes(3000)
+    copies = [change(made[k]) for k, change in enumerate([*CHANGES.values()] * 6)]  # type: ignore[no-untyped-call]
+    pictures = np.stack([*(cut(scene) for scene in made), *copies, *(copy[:, ::-1] for copy in copies)])
+    whole, by_cells = (near_duplicates(pictures, exact_up_to=size) for size in (len(pictures), 0))
+    assert len(whole) >= len(copies)
+    for part in ("places", "similarity", "mirrored"):
+        np.testing.assert_array_equal(getattr(by_cells, part), getattr(whole, part))
+
+
+def test_a_search_is_kept_and_a_damaged_file_searched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    pictures = scenes(4, side=48)
+    pictures[3] = np.roll(pictures[0], 2, axis=1)
+    first = near_duplicates(pictures, keep_from=4)
+    (kept,) = (tmp_path / "emostream" / "duplicates").iterdir()
+    assert first.places.tolist() == near_duplicates(pictures, keep_from=4).places.tolist() == [[0, 3]]
+    # What stands there is taken at its word.
+    np.savez(kept, places=np.array([[1, 2]]), similarity=np.ones(1, np.float32), mirrored=np.zeros(1, np.bool_))
+    assert near_duplicates(pictures, keep_from=4).places.tolist() == [[1, 2]]
+    assert near_duplicates(pictures, keep_from=5).places.tolist() == [[0, 3]]
+    assert near_duplicates(pictures[:, ::-1], keep_from=4).places.tolist() == [[0, 3]]
+    for content in (b"", b"PK", kept.read_bytes()[:100]):
+        kept.write_bytes(content)
+        assert near_duplicates(pictures, keep_from=4).places.tolist() == [[0, 3]]
+
+
+def test_without_a_place_for_it_a_search_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert len(near_duplicates(scenes(4, side=48), keep_from=0)) == 0
+
+
 @settings(deadline=None)
 @given(st.integers(1, 30), st.data())
 def test_groups_are_what_links_connect(count: int, data: st.DataObject) -> None:
@@ -129,6 +199,13 @@ def test_groups_are_what_links_connect(count: int, data: st.DataObject) -> None:
     for first in range(count):
         for second in range(count):
             assert (groups[first] == groups[second]) == (expected[first] == expected[second])
+
+
+@pytest.mark.slow
+def test_cells_find_all_duplicates_of_fer2013(shared_data: Path) -> None:
+    pictures = load_faces(shared_data / "fer2013", split="training").pictures
+    found = near_duplicates(pictures, exact_up_to=0, keep_from=len(pictures) + 1)
+    assert np.bincount(found.mirrored).tolist() == [3003, 52]
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from training.convert.variants import VARIANTS
 from training.data.face_set import FaceSet
 from training.export import export
 from training.measure.scalings import HeadScalings
-from training.rescale import main
+from training.tools.rescale import main
 
 FILES = {"emotions": "int8", "emotions-fp32": "fp32", "emotions-fp16": "fp16"}
 NAMES = [f"{name}.onnx" for name in FILES]

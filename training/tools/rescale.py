@@ -1,6 +1,6 @@
-"""Scale the FER+ head of finished model files anew, without the trained net:
+"""Recalibrate the FER+ head of finished model files, without the trained net:
 
-`python -m training.rescale --models emostream/models --data ../shared/data/fer2013 --split publictest`
+`python -m training.tools.rescale --models emostream/models --data ../shared/data/fer2013 --split publictest`
 
 The temperature and the shifts of the head are fitted to the votes of the tenth of the split `training` that runs keep
 apart by default, so that the split that is measured has no part in them. All variants in the folder get the same
@@ -44,7 +44,7 @@ from training.measure.temperature import Fit, fit_distribution, fit_temperature,
 from training.tools.model_card import manifests_in
 
 _MAX_DIFFERENCE = 1e-4
-"""Of a probability, from what the file answered before, scaled anew: float32 through a softmax and back."""
+"""Of a probability, from the old answer with the new scaling: float32 through a softmax and back."""
 _KEPT_METRICS = ("temperature_fer2013", "cross_fitted_ece", "largest_half_value", "milliseconds_per_crop_batch8")
 """Of the manifest as it was: what another scaling of the FER+ head does not change."""
 
@@ -93,7 +93,7 @@ def rescale(
         out: folder to write; may be the same.
         pictures: to fit to and to measure on.
         has_shifts: fit a shift for each class beside the temperature.
-        note: what else the manifests should say of how the model was chosen.
+        note: note on how the model was chosen, added to the manifests.
 
     Raises:
         ModelUnavailableError: the folder has no model.
@@ -263,7 +263,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training.rescale", description="Scale the FER+ head anew.")
+    parser = argparse.ArgumentParser(prog="python -m training.tools.rescale", description="Recalibrate the FER+ head.")
     parser.add_argument("--models", type=Path, default=SHIPPED_MODEL.parent, help="folder of the model's variants")
     parser.add_argument("--out", type=Path, help="folder to write; default: the same")
     parser.add_argument("--data", type=Path, required=True, help="as for training.evaluate, with a split training")
@@ -274,7 +274,7 @@ def _parser() -> argparse.ArgumentParser:
         default=True,
         help="fit a shift for each class beside the temperature (default), or the temperature alone",
     )
-    parser.add_argument("--note", default="", help="what else the manifests should say of how the model was chosen")
+    parser.add_argument("--note", default="", help="note on how the model was chosen, added to the manifests")
     add_near_duplicates(parser)
     return parser
 
