@@ -57,11 +57,8 @@ def test_the_committed_space_fits_the_committed_settings() -> None:
         ("space: {optim.momentum: {uniform: [0.9]}}", r"expected [low, high] behind uniform, got [0.9]"),
         ("space: {optim.momentum: {uniform: [0.9, 0.1]}}", "expected a rising range, got [0.9, 0.1]"),
         ("space: {optim.weight_decay: {log_uniform: [0, 0.1]}}", "expected a rising range above 0, got [0, 0.1]"),
-        (
-            "space: {optim.label_smoothing: {uniform: [0, 1]}}",
-            "optim.label_smoothing",
-        ),
-        ("trial: {optim.epochs: 0}\nspace: {seed: {choice: [1]}}", "setting optim.epochs must be 1 or more, got 0"),
+        ("space: {optim.label_smoothing: {uniform: [0, 1]}}", "optim.label_smoothing"),
+        ("trial: {optim.epochs: 0}\nspace: {seed: {choice: [1]}}", "optim.epochs"),
         ("a: [", "is not YAML"),
     ],
 )
