@@ -141,7 +141,7 @@ def near_duplicates(
     if len(pictures) < keep_from:
         return _search(pictures, max_distance, min_similarity, exact_up_to, show_progress=show_progress)
     digest = hashlib.sha256(f"{_METHOD} {pictures.shape} {max_distance} {min_similarity} {exact_up_to}".encode())
-    digest.update(np.ascontiguousarray(pictures))
+    digest.update(np.ascontiguousarray(pictures).data)
     path = platformdirs.user_cache_path("emostream") / "duplicates" / f"{digest.hexdigest()}.npz"
     # A file that is not there, or damaged, is a search that has to be made.
     with (
