@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias, overload
+from typing import Any, Literal, Self, TypeAlias, overload
 
 from emostream.analysis.events import Analysis, Delivery, deliver_all
 from emostream.analysis.faces import Picture, PictureFaces, faces_of, opened_picture
@@ -17,7 +17,7 @@ from emostream.analysis.sources import Source, list_sources, specs_of
 from emostream.config import Settings, load_settings
 from emostream.decode.array_source import ColourOrder
 from emostream.domain.event import EmotionEvent
-from emostream.domain.stream import StreamSpec
+from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.errors import ConfigError
 from emostream.loop_thread import LoopThread, call_before_exit
 from emostream.pipeline.build import Models, load_models
@@ -60,6 +60,7 @@ class Analyzer:
         fps: float | None = None,
         max_frames: int | None = None,
         stream_id: str | None = None,
+        kind: Literal["live", "file"] | None = None,
     ) -> Analysis:
         """The events of a video, several, or cameras, one for each frame; nothing runs before it is asked for.
 
@@ -70,6 +71,7 @@ class Analyzer:
             fps: process at most this many frames per second.
             max_frames: stop each source after this many processed frames.
             stream_id: what events call the source; by default made of its name.
+            kind: "live" keeps up with time and reconnects, "file" reads to the end; by default by the address.
 
         Returns:
             An iterable of events, which can also be written or summed up at once.
@@ -77,7 +79,16 @@ class Analyzer:
         Raises:
             ConfigError: there is no such folder or file of that pattern, or a number is out of range.
         """
-        specs = specs_of(list_sources(source), stream_id=stream_id, every=every, target_fps=fps, max_frames=max_frames)
+        if kind not in (None, *StreamKind):
+            raise ConfigError(f"expected the kind 'live' or 'file', got {kind!r}")
+        specs = specs_of(
+            list_sources(source),
+            stream_id=stream_id,
+            kind=None if kind is None else StreamKind(kind),
+            every=every,
+            target_fps=fps,
+            max_frames=max_frames,
+        )
         return Analysis(self, specs)
 
     def analyze_async(self, source: Source | Iterable[Source], **options: Any) -> AsyncIterator[EmotionEvent]:
@@ -216,6 +227,7 @@ def analyze(
     fps: float | None = None,
     max_frames: int | None = None,
     stream_id: str | None = None,
+    kind: Literal["live", "file"] | None = None,
     config: Config = None,
 ) -> Analysis:
     """`Analyzer.analyze` with the models of these settings, which this process loads once.
@@ -226,7 +238,9 @@ def analyze(
 
     Arguments and errors are those of `Analyzer.analyze`; `config` is that of `Analyzer`.
     """
-    return analyzer_for(config).analyze(source, every=every, fps=fps, max_frames=max_frames, stream_id=stream_id)
+    return analyzer_for(config).analyze(
+        source, every=every, fps=fps, max_frames=max_frames, stream_id=stream_id, kind=kind
+    )
 
 
 def analyze_async(
@@ -236,10 +250,13 @@ def analyze_async(
     fps: float | None = None,
     max_frames: int | None = None,
     stream_id: str | None = None,
+    kind: Literal["live", "file"] | None = None,
     config: Config = None,
 ) -> AsyncIterator[EmotionEvent]:
     """`analyze` for `async for`, with the same arguments and errors."""
-    analysis = analyze(source, every=every, fps=fps, max_frames=max_frames, stream_id=stream_id, config=config)
+    analysis = analyze(
+        source, every=every, fps=fps, max_frames=max_frames, stream_id=stream_id, kind=kind, config=config
+    )
     return aiter(analysis)
 
 

@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from emostream.analysis.annotated_video import AnnotatedVideo
 from emostream.analysis.report import AnalysisReport, ReportPictures, table_paths
-from emostream.analysis.run import RunObserver, run_analysis, sinks_of
+from emostream.analysis.run import RunObserver, run_all, sinks_of
 from emostream.analysis.tables import EventTables
 from emostream.config import Settings
 from emostream.domain.event import EmotionEvent, StatusEvent
 from emostream.domain.redact import shown_source
-from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.domain.stream import StreamSpec
 from emostream.domain.summary import StreamSummary
 from emostream.errors import ConfigError, EmostreamError
 from emostream.files import check_is_not_source
 from emostream.loop_thread import LoopThread
-from emostream.pipeline.build import Models, new_epoch
+from emostream.pipeline.build import Models
 from emostream.pipeline.pipeline import PipelineStats
 from emostream.publish.registry import urls_of
-from emostream.publish.sink import EventSink
 from emostream.publish.sink_group import SinkGroup
 
 if TYPE_CHECKING:
@@ -303,46 +302,11 @@ async def deliver_all(
     async with SinkGroup([delivery, *opened]) as sink:
         await sink.check()
         models = await asyncio.to_thread(load)
-        return await _read_all(specs, sink, models=models, settings=settings, observers=observers)
-
-
-async def _read_all(
-    specs: Sequence[StreamSpec],
-    sink: EventSink,
-    *,
-    models: Models,
-    settings: Settings,
-    observers: Sequence[RunObserver],
-) -> dict[str, PipelineStats]:
-    stats: dict[str, PipelineStats] = {}
-    errors: list[EmostreamError] = []
-
-    async def read_in_turn(in_turn: Sequence[StreamSpec]) -> None:
-        for spec in in_turn:
-            try:
-                stats[spec.stream_id] = await run_analysis(
-                    spec,
-                    settings=settings,
-                    models=models,
-                    sink=sink,
-                    epoch=new_epoch(),
-                    observers=observers,
-                    tell=logger.warning,
-                )
-            except EmostreamError as exc:
-                errors.append(exc)
-
-    files = [spec for spec in specs if spec.kind is StreamKind.FILE]
-    async with asyncio.TaskGroup() as group:
-        group.create_task(read_in_turn(files))
-        for spec in specs:
-            if spec.kind is StreamKind.LIVE:
-                group.create_task(read_in_turn([spec]))
-    if errors:
-        for other in errors[1:]:
-            errors[0].add_note(f"and: {other}")
-        raise errors[0]
-    return stats
+        results = await run_all(
+            specs, settings=settings, models=models, sink=sink, observers=observers, tell=logger.warning
+        )
+    results.raise_first()
+    return results.stats
 
 
 def _check_suffix(path: str | Path | None, suffix: str) -> list[Path]:

@@ -1,10 +1,12 @@
-"""One source through the whole pipeline, to its end: for the command line and for Python programs."""
+"""Sources through the whole pipeline, to their ends: for the command line and for Python programs."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from emostream.config import PublishSettings, Settings
@@ -14,8 +16,8 @@ from emostream.domain.event import EmotionEvent
 from emostream.domain.frame import Frame
 from emostream.domain.redact import redact
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
-from emostream.domain.summary import StreamSummary
-from emostream.pipeline.build import Models, build_pipeline
+from emostream.errors import EmostreamError, SourceError
+from emostream.pipeline.build import Models, build_pipeline, new_epoch
 from emostream.pipeline.pipeline import EventObserver, PipelineStats
 from emostream.publish.registry import OpenedFor, open_redis_sink, open_sinks
 from emostream.publish.sink import EventSink
@@ -56,16 +58,71 @@ def sinks_of(
     return [*sinks, *open_sinks(urls, OpenedFor(settings, "analyze", kind_of))]
 
 
-class Summing:
-    """Fills a summary while events come."""
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What became of several sources.
 
-    def __init__(self, summary: StreamSummary) -> None:
-        self._summary = summary
+    Attributes:
+        stats: stream id → what its run did.
+        errors: stream id → what its source ended with, in the order in which that happened.
+    """
 
-    @contextlib.contextmanager
-    def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
-        """Around the run."""
-        yield lambda frame, event: self._summary.add(event)
+    stats: dict[str, PipelineStats] = field(default_factory=dict)
+    errors: dict[str, SourceError] = field(default_factory=dict)
+
+    def raise_first(self) -> None:
+        """Raise the first error, with the others as notes."""
+        first, *others = self.errors.values() or [None]
+        if first is not None:
+            for other in others:
+                first.add_note(f"and: {other}")
+            raise first
+
+
+async def run_all(
+    specs: Sequence[StreamSpec],
+    *,
+    settings: Settings,
+    models: Models,
+    sink: EventSink,
+    observers: Sequence[RunObserver] = (),
+    collector: MetricsCollector | None = None,
+    tell: Tell | None = None,
+) -> Results:
+    """Read files one after another and watch live sources at the same time, all to their ends.
+
+    A source that fails does not stop the others. Arguments are those of `run_analysis`.
+
+    Raises:
+        ModelError, PublishError, ConfigError: as `run_analysis`; no source can go on.
+    """
+    results = Results()
+
+    async def read_in_turn(in_turn: Iterable[StreamSpec]) -> None:
+        for spec in in_turn:
+            try:
+                results.stats[spec.stream_id] = await run_analysis(
+                    spec,
+                    settings=settings,
+                    models=models,
+                    sink=sink,
+                    epoch=new_epoch(),
+                    observers=observers,
+                    collector=collector,
+                    tell=tell,
+                )
+            except SourceError as exc:
+                results.errors[spec.stream_id] = exc
+
+    live = [spec for spec in specs if spec.kind is StreamKind.LIVE]
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(read_in_turn(spec for spec in specs if spec.kind is StreamKind.FILE))
+            for spec in live:
+                group.create_task(read_in_turn([spec]))
+    except* EmostreamError as errors:
+        raise errors.exceptions[0] from errors
+    return results
 
 
 async def run_analysis(

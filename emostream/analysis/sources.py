@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from emostream.domain.stream import StreamSpec, stream_id_from_url, stream_kind_of
+from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url, stream_kind_of
 from emostream.errors import ConfigError
 
 Source: TypeAlias = str | os.PathLike[str] | int
@@ -66,11 +66,20 @@ def specs_of(
     urls: Iterable[str],
     *,
     stream_id: str | None,
+    kind: StreamKind | None = None,
     every: int,
     target_fps: float | None,
     max_frames: int | None,
 ) -> list[StreamSpec]:
     """What to read of each source; ids are made of the names, and numbered where two are the same.
+
+    Args:
+        urls: of the sources.
+        stream_id: in place of the names.
+        kind: live or file; None goes by the URL.
+        every: process every Nth frame.
+        target_fps: process at most this many frames per second.
+        max_frames: stop each source after this many processed frames.
 
     Raises:
         ConfigError: a value is out of range.
@@ -84,8 +93,8 @@ def specs_of(
             number += 1
             chosen = f"{base[:60]}-{number}"
         taken.add(chosen)
-        kind = stream_kind_of(url)
-        specs.append(StreamSpec(chosen, url, kind, every=every, target_fps=target_fps, max_frames=max_frames))
+        chosen_kind = kind or stream_kind_of(url)
+        specs.append(StreamSpec(chosen, url, chosen_kind, every=every, target_fps=target_fps, max_frames=max_frames))
     return specs
 
 

@@ -1,11 +1,11 @@
-"""`emostream analyze`: runs one source through the whole pipeline to its end."""
+"""`emostream analyze`: runs sources through the whole pipeline to their ends."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from emostream.analysis.annotated_video import AnnotatedVideo
 from emostream.analysis.report import AnalysisReport, ReportPictures
-from emostream.analysis.run import RunObserver, Summing, run_analysis, sinks_of
+from emostream.analysis.run import Results, RunObserver, run_all, sinks_of
+from emostream.analysis.sources import list_sources, specs_of
 from emostream.cli.options import (
     ConfigOption,
     JsonOption,
@@ -30,11 +31,12 @@ from emostream.decode.source import FrameSource
 from emostream.domain.address import file_path
 from emostream.domain.event import EmotionEvent
 from emostream.domain.frame import Frame
-from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url, stream_kind_of
+from emostream.domain.redact import printable, redact
+from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.domain.summary import StreamSummary
 from emostream.errors import ConfigError
 from emostream.files import check_is_not_source
-from emostream.pipeline.build import loaded_models, new_epoch
+from emostream.pipeline.build import loaded_models
 from emostream.pipeline.pipeline import EventObserver, PipelineStats
 from emostream.publish.files.jsonl_sink import JsonlSink
 from emostream.publish.registry import event_files, urls_of
@@ -45,10 +47,12 @@ from emostream.telemetry.collector import MetricsCollector
 
 
 def analyze(
-    source: Annotated[
-        str,
+    sources: Annotated[
+        list[str],
         typer.Argument(
-            help="Video file, URL (rtsp, http, rtmp, udp, v4l2, s3, …), or - for standard input.", metavar="SOURCE"
+            help="Video files, folders, patterns, URLs (rtsp, http, rtmp, udp, v4l2, s3, …), numbers of cameras, or - "
+            "for standard input. Files are read one after another, live sources at the same time.",
+            metavar="SOURCE...",
         ),
     ],
     *,
@@ -107,28 +111,29 @@ def analyze(
     settings = settings_for_command(config, redis=redis)
     if blur and annotate is None:
         raise ConfigError("--blur needs --annotate FILE: it blurs faces in the annotated video")
-    urls = [*urls_of(settings.publish), *(sink or ())]
-    for path in [*([] if output is None else [output]), *event_files(urls)]:
-        check_is_not_source(path, file_path(source) or source, what="the event file")
-    summary = StreamSummary()
-    observers: list[RunObserver] = [Summing(summary), ProgressBar()]
-    if annotate is not None:
-        observers.append(AnnotatedVideo(annotate, is_blurred=blur, encoder=encoder, tell=tell))
-    if report is not None:
-        observers.append(AnalysisReport(report, pictures=report_pictures, tell=tell))
-    spec = StreamSpec(
-        stream_id=stream_id or stream_id_from_url(source),
-        url=source,
-        kind=kind or stream_kind_of(source),
+    specs = specs_of(
+        list_sources(list(map(_path_or_camera, sources))),
+        stream_id=stream_id,
+        kind=kind,
         every=every,
         target_fps=fps,
         max_frames=max_frames,
     )
+    urls = [*urls_of(settings.publish), *(sink or ())]
+    _check_event_files([*([] if output is None else [output]), *event_files(urls)], specs)
+    if len(specs) > 1 and (annotate or report):
+        raise ConfigError(f"--annotate and --report are about one source, got {len(specs)}: analyze each by itself")
+    summing = Summing()
+    observers: list[RunObserver] = [summing]
+    if annotate is not None:
+        observers.append(AnnotatedVideo(annotate, is_blurred=blur, encoder=encoder, tell=tell))
+    if report is not None:
+        observers.append(AnalysisReport(report, pictures=report_pictures, tell=tell))
     started = time.perf_counter()
     try:
-        stats = asyncio.run(
+        results = asyncio.run(
             _analyze(
-                spec,
+                specs,
                 settings=settings,
                 json=json,
                 output=output,
@@ -138,14 +143,27 @@ def analyze(
             )
         )
     finally:
-        if not json and summary.num_events:
-            screen.print(summary_table(summary, title=f"People in {spec.stream_id}"))
+        if not json:
+            _print_summaries(summing.summaries)
     if not json:
-        _print_closing(stats, seconds=time.perf_counter() - started, output=output)
+        _print_closing(list(results.stats.values()), seconds=time.perf_counter() - started, output=output)
+    for error in list(results.errors.values())[1:]:
+        tell(f"error: {printable(redact(str(error)))}")
+    results.raise_first()
+
+
+def _path_or_camera(source: str) -> str | int:
+    return int(source) if source.isdecimal() and not Path(source).exists() else source
+
+
+def _check_event_files(paths: Sequence[Path], specs: Sequence[StreamSpec]) -> None:
+    for path in paths:
+        for spec in specs:
+            check_is_not_source(path, file_path(spec.url) or spec.url, what="the file of events")
 
 
 async def _analyze(
-    spec: StreamSpec,
+    specs: Sequence[StreamSpec],
     *,
     settings: Settings,
     json: bool,
@@ -153,25 +171,25 @@ async def _analyze(
     urls: Sequence[str],
     observers: Sequence[RunObserver],
     metrics_port: int | None,
-) -> PipelineStats:
+) -> Results:
     sinks: list[EventSink] = []
     if json:
         sinks.append(JsonlSink.to_stdout())
     if output is not None:
         sinks.append(JsonlSink.to_file(output))
-    sinks += sinks_of(settings.publish, urls=urls, kind_of=lambda _: spec.kind)
+    kinds = {spec.stream_id: spec.kind for spec in specs}
+    sinks += sinks_of(settings.publish, urls=urls, kind_of=kinds.__getitem__)
     collector = MetricsCollector(has_stream_label=settings.metrics.stream_label)
-    with _serving_metrics(collector, host=settings.metrics.host, port=metrics_port):
+    with _serving_metrics(collector, host=settings.metrics.host, port=metrics_port), progress_bars() as bars:
         async with SinkGroup(sinks) as sink:
-            await sink.check()  # report a wrong URL before any work
+            await sink.check()  # a wrong URL is found before work starts
             with loaded_models(settings) as models:
-                return await run_analysis(
-                    spec,
+                return await run_all(
+                    specs,
                     settings=settings,
                     models=models,
                     sink=sink,
-                    epoch=new_epoch(),
-                    observers=observers,
+                    observers=[*observers, bars],
                     collector=collector,
                     tell=tell,
                 )
@@ -193,22 +211,50 @@ def _serving_metrics(collector: MetricsCollector, *, host: str, port: int | None
         yield
 
 
-class ProgressBar:
-    """A progress bar on standard error, where that is a terminal. The total is known once the source is open."""
+class Summing:
+    """Fills a summary for each stream while events come."""
+
+    def __init__(self) -> None:
+        self.summaries: dict[str, StreamSummary] = {}
 
     @contextlib.contextmanager
     def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
-        """Show the bar during the run."""
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=notes, disable=not notes.is_terminal, transient=True) as progress:
-            bar = progress.add_task(spec.stream_id, total=None)
+        """Around the run of a stream."""
+        summary = self.summaries[spec.stream_id] = StreamSummary()
+        yield lambda frame, event: summary.add(event)
 
-            def observe(frame: Frame, event: EmotionEvent) -> None:
-                if progress.tasks[0].total is None:
-                    progress.update(bar, total=_expected_frames(spec, source))
-                progress.advance(bar)
 
+class ProgressBars:
+    """A bar for each source that is being read; its total is known once the source is open."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    @contextlib.contextmanager
+    def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
+        """Around the run of a stream."""
+        bar = self._progress.add_task(spec.stream_id, total=None)
+        is_first = True
+
+        def observe(frame: Frame, event: EmotionEvent) -> None:
+            nonlocal is_first
+            if is_first:
+                self._progress.update(bar, total=_expected_frames(spec, source))
+                is_first = False
+            self._progress.advance(bar)
+
+        try:
             yield observe
+        finally:
+            self._progress.remove_task(bar)
+
+
+@contextlib.contextmanager
+def progress_bars() -> Iterator[ProgressBars]:
+    """Bars on standard error where that is a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=notes, disable=not notes.is_terminal, transient=True) as progress:
+        yield ProgressBars(progress)
 
 
 def _expected_frames(spec: StreamSpec, source: FrameSource) -> float | None:
@@ -224,8 +270,16 @@ def _expected_frames(spec: StreamSpec, source: FrameSource) -> float | None:
     return total
 
 
-def _print_closing(stats: PipelineStats, *, seconds: float, output: Path | None) -> None:
-    rate = stats.num_frames / seconds if seconds else 0.0
-    notes.print(f"{stats.num_frames} frames, {stats.num_faces} faces, {rate:.0f} frames/s including start-up")
+def _print_summaries(summaries: Mapping[str, StreamSummary]) -> None:
+    for stream_id, summary in summaries.items():
+        if summary.num_events:
+            screen.print(summary_table(summary, title=f"People in {stream_id}"))
+
+
+def _print_closing(runs: Sequence[PipelineStats], *, seconds: float, output: Path | None) -> None:
+    num_frames, num_faces = sum(run.num_frames for run in runs), sum(run.num_faces for run in runs)
+    if num_frames:
+        rate = num_frames / seconds if seconds else 0.0
+        notes.print(f"{num_frames} frames, {num_faces} faces, {rate:.0f} frames/s with start-up")
     if output is not None and output.exists():
         notes.print(f"events: {output}", markup=False, soft_wrap=True)

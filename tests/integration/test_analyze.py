@@ -65,6 +65,26 @@ def test_sampling_and_limits(faces_clip: Path) -> None:
     assert {event["stream_id"] for event in events} == {"door"}
 
 
+def test_several_sources_of_which_one_cannot_be_read(faces_clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    media.make_clip(folder / "empty.mp4", num_frames=3)
+    (folder / "notes.txt").write_text("no video")
+    outcome = run_emostream("analyze", faces_clip, folder, tmp_path / "absent.mp4", "--json", "--max-frames", "5")
+    assert outcome.code == 3
+    events = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [event["stream_id"] for event in events] == ["faces"] * 5 + ["empty"] * 3
+    assert "absent.mp4" in outcome.err
+
+
+def test_a_report_is_about_one_source(faces_clip: Path, tmp_path: Path) -> None:
+    outcome = run_emostream("analyze", faces_clip, faces_clip, "--report", tmp_path / "report.html")
+    assert outcome.code == 0, outcome.err  # named twice, it is one source
+    media.make_clip(tmp_path / "other.mp4", num_frames=3)
+    outcome = run_emostream("analyze", faces_clip, tmp_path / "other.mp4", "--report", tmp_path / "both.html")
+    assert outcome.code == 2 and not (tmp_path / "both.html").exists()
+
+
 def test_people_get_a_table_a_video_and_the_events(faces_clip: Path, tmp_path: Path) -> None:
     video, output = tmp_path / "out.mp4", tmp_path / "events.jsonl"
     outcome = run_emostream("analyze", faces_clip, "--annotate", video, "--output", output)
