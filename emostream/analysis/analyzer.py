@@ -77,7 +77,8 @@ class Analyzer:
             An iterable of events, which can also be written or summed up at once.
 
         Raises:
-            ConfigError: there is no such folder or file of that pattern, or a number is out of range.
+            ConfigError: it is no source, or a number is out of range.
+            SourceRejectedError: there is no video in the folder, or of that pattern.
         """
         if kind not in (None, *StreamKind):
             raise ConfigError(f"expected the kind 'live' or 'file', got {kind!r}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url, stream_kind_of
-from emostream.errors import ConfigError
+from emostream.errors import ConfigError, SourceRejectedError
 
 Source: TypeAlias = str | os.PathLike[str] | int
 """A video file, a folder of them, a pattern such as `clips/*.mp4`, a URL, or the number of a camera of this machine."""
@@ -51,7 +51,8 @@ def list_sources(named: Source | Iterable[Source]) -> list[str]:
         named: one source or several.
 
     Raises:
-        ConfigError: nothing is named, a folder or pattern holds no video, or it is no name of a source.
+        ConfigError: nothing is named, or it is no name of a source.
+        SourceRejectedError: a folder or pattern holds no video.
     """
     each = [named] if isinstance(named, str | os.PathLike | int) else _several(named)
     found: dict[str, None] = {}
@@ -123,12 +124,12 @@ def _sources_of(single: Source) -> list[str]:
         videos = [str(file) for file in sorted(path.rglob("*")) if file.suffix.lower() in VIDEO_SUFFIXES]
         if not videos:
             known = ", ".join(sorted(VIDEO_SUFFIXES))
-            raise ConfigError(f"{name}: the folder contains no videos, which would end in {known}")
+            raise SourceRejectedError(f"{name}: the folder contains no videos, which would end in {known}")
         return videos
     if glob.has_magic(name) and not path.exists():
         matching = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute patterns
         if not matching:
-            raise ConfigError(f"{name}: no file matches this pattern")
+            raise SourceRejectedError(f"{name}: no file matches this pattern")
         return matching
     return [name]
 

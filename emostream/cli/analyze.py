@@ -246,6 +246,7 @@ class ProgressBars:
         try:
             yield observe
         finally:
+            self._progress.refresh()
             self._progress.remove_task(bar)
 
 
