@@ -1,8 +1,7 @@
-"""Every error emostream raises, arranged by what the caller should do about it.
+"""All errors that emostream raises, organised by what the caller should do.
 
-Each leaf also inherits the nearest builtin, so `except ConnectionError` works as expected. `cause` says whose fault it
-is, `retryable` answers the one question a retry loop asks. `exit_code` is what the command line returns (the table is
-in README.md).
+Each leaf also inherits the nearest builtin, so that for example `except ConnectionError` works. `cause` says where the
+problem is, `retryable` whether to try again. `exit_code` is that of the command line (table in README.md).
 """
 
 from __future__ import annotations
@@ -13,22 +12,22 @@ from typing import Any, ClassVar, Self, cast
 
 
 class Cause(Enum):
-    """Whose fault an error is, and so what may help (decision D15)."""
+    """Where the problem is, and so what may help."""
 
-    SOURCE = "the source: it is the same wherever it is opened"
-    WORKER = "this process or its machine: elsewhere it may work"
-    PASSING = "something that comes back: wait, and try again"
+    SOURCE = "the source: it fails wherever it is opened"
+    WORKER = "this process or its machine: another worker may succeed"
+    PASSING = "a temporary problem: wait and try again"
 
 
 class EmostreamError(Exception):
-    """Base of all errors of this package; the message says what, expected, got and what to do.
+    """Base of all errors of this package. The message says what happened, what was expected, and what to do.
 
-    A class with more to say takes it as keyword arguments and keeps it in attributes. Attributes survive pickling,
-    because Ray carries exceptions between processes that way.
+    Subclasses with more data take it as keyword arguments and keep it in attributes, which survive pickling, because
+    Ray passes exceptions between processes that way.
 
     Attributes:
         message: the text.
-        trace_id: the trace that the error ended, in hex; empty where none of its frames was traced.
+        trace_id: trace of the frame that failed, in hex; empty when it was not traced.
     """
 
     cause: ClassVar[Cause] = Cause.WORKER
@@ -36,7 +35,7 @@ class EmostreamError(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same may work here after a while."""
+        """Whether the same call may succeed later in this process."""
         return self.cause is Cause.PASSING
 
     def __init__(self, message: str) -> None:
@@ -48,7 +47,7 @@ class EmostreamError(Exception):
         return self.message
 
     def saying(self, message: str) -> Self:
-        """The same error, of the same class and attributes, with another text."""
+        """A copy with another message."""
         error = _rebuild(type(self), (message,), vars(self) | {"message": message})
         return cast("Self", error)
 
@@ -65,13 +64,13 @@ def _rebuild(cls: type[EmostreamError], args: tuple[Any, ...], attributes: dict[
 
 
 class ConfigError(EmostreamError, ValueError):
-    """A setting or an argument is wrong: stop at start-up."""
+    """A setting or an argument is invalid: stop at start-up."""
 
     exit_code = 2
 
 
 class UnknownEventStreamError(ConfigError, LookupError):
-    """Events of a stream were asked for that has none; its id may be misspelt.
+    """Events of an unknown stream were requested; its id may be misspelt.
 
     Attributes:
         stream_ids: the streams that were not found.
@@ -83,40 +82,40 @@ class UnknownEventStreamError(ConfigError, LookupError):
 
 
 class SourceError(EmostreamError):
-    """One stream cannot go on; others are untouched."""
+    """One stream cannot continue; others are not affected."""
 
     cause = Cause.SOURCE
     exit_code = 3
 
 
 class SourceUnavailableError(SourceError, ConnectionError):
-    """The source cannot be reached or went away: back off and open it again."""
+    """The source cannot be reached or was lost: reconnect with back-off."""
 
     cause = Cause.PASSING
 
 
 class SourceTimeoutError(SourceError, TimeoutError):
-    """The source did not answer in time: back off and open it again."""
+    """The source did not respond in time: reconnect with back-off."""
 
     cause = Cause.PASSING
 
 
 class SourceCutShortError(SourceUnavailableError):
-    """The connection ended before all that was declared had come: damage, unless opening it again brings the rest."""
+    """The connection ended before all declared data arrived: the data is damaged unless a new attempt completes it."""
 
     exit_code = 4
 
 
 class SourceRejectedError(SourceError, ValueError):
-    """The source can never work as given: bad URL, missing file, refused login, no video, unknown codec."""
+    """The source can never work as configured: bad URL, missing file, refused login, no video, unknown codec."""
 
 
 class SourceNotHereError(SourceRejectedError):
-    """This process cannot use the source, for its settings, mounts, rights or network. Others may have others.
+    """This process cannot use the source because of its settings, mounts, permissions or network. Others may.
 
     Attributes:
-        is_forbidden: settings are the reason.
-        is_gone: the file is missing among others of its folder, so it is not the mount that is missing.
+        is_forbidden: whether settings are the reason.
+        is_gone: whether the file is missing while others of its folder exist, so that the mount is present.
     """
 
     cause = Cause.WORKER
@@ -128,7 +127,7 @@ class SourceNotHereError(SourceRejectedError):
 
 
 class DecodeError(SourceError, ValueError):
-    """A damaged part of the source: skip and count, or the clean end of a file that was cut."""
+    """A part of the source is damaged: skip and count it, or end a truncated file."""
 
     exit_code = 4
 
@@ -140,18 +139,18 @@ class ModelError(EmostreamError):
 
 
 class ModelUnavailableError(ModelError, FileNotFoundError):
-    """A model file is not in the model store and could not be brought there."""
+    """A model file is not in the model store and could not be pulled."""
 
 
 class ManifestError(ModelError, ValueError):
-    """A model file and its manifest do not fit each other or this version: stop at start-up."""
+    """A model file and its manifest do not match each other or this version: stop at start-up."""
 
 
 class EngineUnavailableError(ModelError, RuntimeError):
-    """An engine's package or hardware is not on this machine: use another engine, or install what the message names.
+    """An engine's package or hardware is missing: use another engine, or install what the message names.
 
     Attributes:
-        engine: name of the engine; empty where the error is about no particular one.
+        engine: name of the engine; empty where the error concerns no particular one.
     """
 
     def __init__(self, message: str, *, engine: str = "") -> None:
@@ -160,26 +159,26 @@ class EngineUnavailableError(ModelError, RuntimeError):
 
 
 class InferenceError(ModelError, RuntimeError):
-    """One batch could not be computed: fail this batch and count it."""
+    """One batch could not be computed: count it as failed."""
 
 
 class ClassifierUnavailableError(ModelError, ConnectionError):
-    """What computes the model went away: start again, in a while."""
+    """The shared classifier is unavailable: restart the stream after a pause."""
 
     cause = Cause.PASSING
 
 
 class DetectorUnavailableError(ModelError, ConnectionError):
-    """What searches for faces went away: start again, in a while."""
+    """The shared detector is unavailable: restart the stream after a pause."""
 
     cause = Cause.PASSING
 
 
 class PublishError(EmostreamError):
-    """An event could not be delivered, or not be read back.
+    """An event could not be delivered or read.
 
     Attributes:
-        url: address of the server, credentials masked; empty where there is none.
+        url: address of the server with masked credentials; empty where there is none.
     """
 
     exit_code = 6
@@ -190,16 +189,16 @@ class PublishError(EmostreamError):
 
 
 class SinkUnavailableError(PublishError, ConnectionError):
-    """The sink cannot be reached, or went away: back off and send again."""
+    """The sink cannot be reached or was lost: send again with back-off."""
 
     cause = Cause.PASSING
 
 
 class EventRejectedError(PublishError, ValueError):
-    """The sink will never take this event, or an entry read back is not an event: drop and count.
+    """The sink will never accept this event, or an entry is not an event: drop and count it.
 
     Attributes:
-        newer_epoch: epoch of the run that publishes this stream by now; None where the reason is another.
+        newer_epoch: epoch of the newer run that publishes this stream; None for other reasons.
     """
 
     def __init__(self, message: str, *, url: str = "", newer_epoch: int | None = None) -> None:
@@ -208,25 +207,25 @@ class EventRejectedError(PublishError, ValueError):
 
 
 class ServiceUnavailableError(EmostreamError, ConnectionError):
-    """The service does not answer over HTTP, or ended the connection: back off and call again."""
+    """The service does not respond over HTTP, or closed the connection: call again with back-off."""
 
     cause = Cause.PASSING
     exit_code = 6
 
 
 class RegistryError(EmostreamError):
-    """The registry refused a command."""
+    """The registry rejected a command."""
 
     exit_code = 6
 
 
 class RegistryUnavailableError(RegistryError, ConnectionError):
-    """The registry cannot be reached, or takes nothing new for now: back off and try again."""
+    """The registry cannot be reached, or accepts no writes now: try again with back-off."""
 
     cause = Cause.PASSING
 
 
 class RecordError(EmostreamError, ValueError):
-    """What another process wrote for us is damaged or of another version: a record, a report, a job, a preview."""
+    """An entry written by another process is damaged or of another version: a record, a report, a job, a preview."""
 
     exit_code = 6

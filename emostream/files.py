@@ -1,7 +1,7 @@
-"""Files that are complete or not there, files for their owner alone, and files that are not written over.
+"""Atomic writes, files that only their owner can read, and protection against overwriting sources.
 
-What is written whole is written beside its place and then renamed into it. What holds passwords, or says who showed
-what, is for its owner alone, whatever the umask.
+Atomic writes go to a temporary file in the same folder, which is then renamed. Files with passwords or events are
+private to their owner, whatever the umask.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextlib.contextmanager
 def replacing(path: Path, *, is_shared: bool = False) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` when the block ends well; otherwise `path` stays what it was.
+    """Open a file that replaces `path` when the block succeeds; otherwise `path` is unchanged.
 
-    The content is on the disk before it gets the name, so it is whole also when the machine dies on the way.
+    The content is flushed to disk before the rename, so that the file is complete even after a crash.
 
     Args:
-        path: what to replace; its folder must exist.
-        is_shared: several processes may write it at once; the last one wins.
+        path: file to replace; its folder must exist.
+        is_shared: whether several processes may write it at once; the last one wins.
 
     Raises:
         OSError: the file cannot be written.
@@ -49,21 +49,21 @@ def replacing(path: Path, *, is_shared: bool = False) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, content: bytes, *, is_shared: bool = False) -> None:
-    """Write all of a file or nothing; arguments and errors as for `replacing`."""
+    """Write a file atomically; arguments and errors as for `replacing`."""
     with replacing(path, is_shared=is_shared) as file:
         file.write(content)
 
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, kept: str = "") -> Iterator[BinaryIO]:
-    """`replacing` for files that people wait for: makes the folder, and says what to do when that is not possible.
+    """As `replacing`, but creates the folder and raises errors with advice for the user.
 
     Args:
-        path: what to replace; its folder is made when needed.
-        kept: what the reader still has when this fails, for the message.
+        path: file to replace.
+        kept: what is still available after a failure, for the message.
 
     Raises:
-        EmostreamError: the disk is full or the place cannot be written.
+        EmostreamError: the disk is full, or the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,24 +80,24 @@ def whole_file(path: Path, *, kept: str = "") -> Iterator[BinaryIO]:
 
 
 def _file_error(exc: BaseException | None) -> OSError | None:
-    # torch's writer answers a failed write with a RuntimeError of its own and leaves the reason behind it.
+    # torch's writer raises a RuntimeError after a failed write and chains the reason.
     while exc is not None and not isinstance(exc, OSError):
         exc = exc.__cause__ or exc.__context__
     return exc
 
 
 def make_private_folder(folder: Path, *, is_ours: Callable[[str], bool] = lambda name: True) -> None:
-    """Make the folder; what an earlier version left in it is narrowed as well.
+    """Create a private folder, and restrict the permissions of files that an earlier version left in it.
 
-    A folder that holds anything else is left as it is, and ours in it is narrowed: it may be somebody's home. So is one
-    that belongs to another user, as volumes do that are mounted for a group.
+    In a folder with other entries, which may be a home folder, only our entries are restricted. The same applies to a
+    folder of another user, such as a volume mounted for a group.
 
     Args:
-        folder: parents are made with the usual rights.
-        is_ours: whether an entry of this name is ours to narrow, with all that is in it.
+        folder: created with private permissions; its parents with the usual ones.
+        is_ours: whether an entry of this name is ours, with all its content.
 
     Raises:
-        OSError: it cannot be made or looked into.
+        OSError: it cannot be created or read.
     """
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     names = [entry.name for entry in folder.iterdir()]
@@ -108,10 +108,10 @@ def make_private_folder(folder: Path, *, is_ours: Callable[[str], bool] = lambda
 
 
 def make_private_file(path: Path) -> None:
-    """An empty file, or the one that is there, for its owner alone; its folder must be there.
+    """Create an empty private file, or make an existing one private; its folder must exist.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     path.touch(mode=FILE_MODE)
     _narrow(path, FILE_MODE)
@@ -132,17 +132,17 @@ def _narrow_all(path: Path) -> None:
 
 
 def _narrow(path: Path, mode: int) -> None:
-    """Take rights away; one that belongs to another user, or went away meanwhile, stays."""
+    """Remove permissions; files of other users, or removed ones, are skipped."""
     with contextlib.suppress(PermissionError, FileNotFoundError):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode & mode)
 
 
 def check_is_not_source(path: Path, source: str, *, what: str) -> None:
-    """Raise `ConfigError` when writing there would destroy what is about to be read."""
+    """Raise `ConfigError` when writing to `path` would overwrite the source that is about to be read."""
     try:
         is_source = path.samefile(source)
-    except (OSError, ValueError):  # one of them does not exist, or is no path
+    except (OSError, ValueError):  # one of them does not exist, or is not a path
         return
     if is_source:
-        raise ConfigError(f"{what} would overwrite its source {path}; choose another name")
+        raise ConfigError(f"{what} would overwrite its source {path}; choose another file")

@@ -1,4 +1,4 @@
-"""What of this machine the process may use: its affinity and the limits of its control group, not what is built in."""
+"""The resources that this process may use: its CPU affinity and the limits of its control group."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
-_NO_MEMORY_LIMIT_BYTES = 1 << 60  # what version 1 writes for "none" is far above
+_NO_MEMORY_LIMIT_BYTES = 1 << 60  # cgroup version 1 has a much larger value for "no limit"
 
 
 def num_usable_cores(*, cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> int:
-    """Cores that the process may keep busy: those it may run on, or the quota of its control group where that is less.
+    """Number of cores that the process may use: by its affinity, or by its control group's quota if that is less.
 
-    A part of a core counts as one: a quota of 1.5 cores is 2 here, and one of 0.5 is 1.
+    Rounded up: a quota of 1.5 cores counts as 2, one of 0.5 as 1.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [cores, *_cpu_quotas(cgroup, membership)]
@@ -23,7 +23,7 @@ def num_usable_cores(*, cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) 
 
 
 def usable_memory_bytes(*, cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> int:
-    """Memory of the machine, or the limit of the control group where that is less."""
+    """Memory of the machine, or the control group's limit if that is less, in bytes."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_memory_limits(cgroup, membership)]
     return min(limits)
 
@@ -45,7 +45,7 @@ def _memory_limits(cgroup: Path, membership: Path) -> Iterator[int]:
 
 
 def _groups(cgroup: Path, membership: Path, *, controller: str) -> Iterator[Path]:
-    """The folders of the process's control groups, each with those above it: the tightest limit of them counts."""
+    """The folders of the process's control groups and their parents, all of whose limits apply."""
     for line in _text_of(membership).splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -58,7 +58,7 @@ def _groups(cgroup: Path, membership: Path, *, controller: str) -> Iterator[Path
         folder = root / path.lstrip("/")
         yield folder
         yield from (parent for parent in folder.parents if parent.is_relative_to(root))
-    yield cgroup  # what a container sees of its own group, whatever its membership says
+    yield cgroup  # the container's own group as seen from inside, independent of its membership
 
 
 def _text_of(path: Path) -> str:

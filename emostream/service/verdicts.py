@@ -1,7 +1,6 @@
-"""What workers say of a stream that they could not run, and what follows for the service (decision D15).
+"""Verdicts of workers about streams that they could not run, and when these make a stream fail.
 
-One worker's verdict is its own: another may have the mount, the settings, the GPU. So a stream is failed only when it
-is plain that it can run nowhere.
+Another worker may have the mount, the settings or the GPU, so a stream fails only when it cannot run anywhere.
 """
 
 from __future__ import annotations
@@ -16,26 +15,26 @@ from emostream.service.registry.records import WorkerEntry
 from emostream.service.registry.store import VERDICTS, RegistryStore
 
 Judges = Mapping[str, "Verdict"]
-"""Worker id → what it said of one stream."""
+"""Worker id → its verdict on one stream."""
 
 
 class Verdict(StrEnum):
-    """What one worker says of a stream that it gives back."""
+    """Why a worker could not run a stream."""
 
     REFUSED = "refused"
-    """The source itself: a wrong login, no video, no decoder."""
+    """The source itself fails: a wrong login, no video, no decoder."""
     GONE = "gone"
-    """The file is missing among others of its folder."""
+    """The file is missing while others of its folder exist."""
     FORBIDDEN = "forbidden"
     """The settings of this worker do not allow it."""
     NOT_HERE = "not-here"
-    """This worker does not reach it: a mount, a device, a name or a right is missing."""
+    """This worker cannot reach it: a mount, a device, a name or a permission is missing."""
     DEFECT = "defect"
-    """This program failed on it."""
+    """A bug in this program."""
 
 
 def verdict_of(exc: Exception) -> Verdict | None:
-    """What an error says of the stream; None when it says something of the worker only, or will pass."""
+    """The verdict that an error implies; None when it concerns only the worker, or is temporary."""
     if isinstance(exc, SourceNotHereError):
         if exc.is_gone:
             return Verdict.GONE
@@ -48,20 +47,20 @@ def verdict_of(exc: Exception) -> Verdict | None:
 def are_final(
     judges: Judges, *, worker_id: str, workers: Collection[WorkerEntry], kind: StreamKind, has_worked: bool
 ) -> bool:
-    """Whether a stream is failed, now that this worker gave its verdict.
+    """Whether the stream fails, after this worker's verdict.
 
-    - A live source that has worked once comes back, whatever it says meanwhile.
-    - What the source itself says is believed when two workers heard it, or when no other one has room to ask.
-    - A file is gone when no worker that lives has it.
-    - What settings forbid, or the program cannot do, is final when all workers that live say so, two at least.
-    - What a worker does not reach is never final: mounts and names come back.
+    - A live source that has worked before is always retried.
+    - An error of the source counts when two workers report it, or no other worker has capacity to check.
+    - A file is gone when no living worker has it.
+    - Forbidden by settings, or a bug, is final when all living workers, at least two, report it.
+    - Not reachable from a worker is never final: mounts and names may come back.
 
     Args:
-        judges: all verdicts on this stream, with the one of this worker.
+        judges: all verdicts on this stream, including this worker's.
         worker_id: this worker.
-        workers: those that live.
+        workers: the living workers.
         kind: of the stream.
-        has_worked: it was open once, here or elsewhere.
+        has_worked: whether it was open before, here or elsewhere.
     """
     if kind is StreamKind.LIVE and has_worked:
         return False
@@ -78,11 +77,11 @@ def are_final(
 
 
 class Verdicts:
-    """The verdicts in Redis, of all workers; they are forgotten with the stream's record.
+    """The verdicts of all workers in Redis; deleted with the stream's record.
 
     Args:
-        store: connection to the registry; not closed here.
-        worker_id: whose.
+        store: connection to the registry; not closed.
+        worker_id: this worker.
     """
 
     def __init__(self, store: RegistryStore, *, worker_id: str) -> None:
@@ -90,25 +89,25 @@ class Verdicts:
         self._worker_id = worker_id
 
     async def add(self, stream_id: str, verdict: Verdict, *, epoch: int) -> Judges:
-        """Give this worker's verdict on a stream that it holds; all verdicts on it, this one among them.
+        """Store this worker's verdict on a stream that it owns. Returns all verdicts on the stream.
 
         Raises:
-            SinkUnavailableError: the registry is away.
+            RegistryUnavailableError: the registry is unavailable.
         """
         reply = await self._store.run("judge", [self._worker_id, stream_id, epoch, verdict.value])
         return {**_judges(reply), self._worker_id: verdict}
 
     async def withdraw(self, stream_id: str, *, epoch: int) -> None:
-        """It runs here after all; errors as in `add`."""
+        """Withdraw the verdict, because the stream runs here after all; errors as in `add`."""
         await self._store.run("judge", [self._worker_id, stream_id, epoch, ""])
 
     async def all(self) -> dict[str, Judges]:
-        """All verdicts, by stream; errors as in `add`."""
+        """All verdicts by stream; errors as in `add`."""
         return {stream_id: _judges(text) for stream_id, text in (await self._store.hash_of(VERDICTS)).items()}
 
 
 def _judges(text: bytes) -> Judges:
-    """Verdicts that this version does not know are those of a worker that cannot run the stream."""
+    """Parse verdicts; unknown ones of newer versions count as `NOT_HERE`."""
     try:
         said = json.loads(text) if text else {}
         known = set(Verdict)

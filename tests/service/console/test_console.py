@@ -221,7 +221,7 @@ def test_hundreds_of_streams(service: Service, client: httpx.Client, open_page: 
     page.get_by_label("Name begins with").fill("camera-01")
     expect(page.locator("tbody").get_by_role("row")).to_have_count(10)
     page.get_by_label("State").select_option("Trouble")
-    expect(page.get_by_text("No stream fits")).to_be_visible()
+    expect(page.get_by_text("No stream matches")).to_be_visible()
 
 
 def test_only_what_is_seen_is_sent(service: Service, client: httpx.Client, open_page: OpenPage, camera: str) -> None:
@@ -315,7 +315,7 @@ def test_a_service_that_goes_away_and_comes_back(
     service.kill()
     try:
         trouble = page.locator("#trouble")
-        expect(trouble).to_contain_text("does not answer")
+        expect(trouble).to_contain_text("does not respond")
         expect(row_of(page, "door").locator(".preview-note")).not_to_be_empty()
         assert_accessible(page)
         keep_picture(page, "service-away")

@@ -41,7 +41,7 @@ def test_a_token_is_asked_for_and_sent_in_a_header_only(guarded: Service, open_p
     expect(page.locator("#field-token-error")).to_contain_text("no spaces")
     token.fill("wrong")
     use.click()
-    expect(page.get_by_text("does not accept the token")).to_be_visible()
+    expect(page.get_by_text("rejected the token")).to_be_visible()
     keep_picture(page, "token-refused")
     token.fill("may-read")
     use.click()

@@ -14,7 +14,7 @@ export class ApiError extends Error {
 }
 
 class Api {
-  /** Asks somebody for a token; resolves to true when there is a new one. Set by `main.js`. */
+  /** Asks the user for a token; resolves to true when there is a new one. Set by `main.js`. */
   askForToken = async () => false;
 
   /** Whether a token is sent. */
@@ -61,14 +61,14 @@ class Api {
       return await fetch(new URL(path, document.baseURI), { method, headers, body: body && JSON.stringify(body), ...limits });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new ApiError("The service does not answer.", 0);
+      throw new ApiError("The service does not respond.", 0);
     }
   }
 }
 
 async function errorOf(response) {
   const problem = await response.json().catch(() => ({}));
-  const message = problem.detail || `The service answered ${response.status} ${response.statusText}`;
+  const message = problem.detail || `The service responded with ${response.status} ${response.statusText}`;
   return new ApiError(message, response.status, problem.errors);
 }
 

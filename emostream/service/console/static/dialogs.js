@@ -56,28 +56,28 @@ function dialogWith({ title, fields, submit, label, isDangerous = false }) {
 
 /** Ask for a token and use it from now on; resolves to whether there is one. */
 export async function askForToken({ wasWrong = false } = {}) {
-  const token = field("token", "Token", "One of service.tokens in the settings. It is kept until this tab is closed.", { type: "password" });
-  if (wasWrong) token.fail("The service does not accept the token that was used.");
+  const token = field("token", "Token", "One of service.tokens in the settings. It is stored until this tab is closed.", { type: "password" });
+  if (wasWrong) token.fail("The service rejected the token.");
   const submit = async () => {
     const value = token.input.value.trim();
-    token.fail(/^[\x21-\x7e]+$/.test(value) ? "" : "A token has letters, digits and signs only, and no spaces.");
+    token.fail(/^[\x21-\x7e]+$/.test(value) ? "" : "A token contains only letters, digits and punctuation, without spaces.");
     if (token.input.hasAttribute("aria-invalid")) return "";
     api.setToken(value);
     return "given";
   };
-  return (await ask(dialogWith({ title: "This service asks for a token", fields: [token.element], submit, label: "Use token" }))) !== "";
+  return (await ask(dialogWith({ title: "This service requires a token", fields: [token.element], submit, label: "Use token" }))) !== "";
 }
 
 /** Ask whether to remove a stream, and do it; resolves to whether it was done. */
 export async function askToRemove(streamId, remove) {
-  const text = h("p", {}, "It is watched no more. Events that were published stay until they are trimmed.");
+  const text = h("p", {}, "The stream is stopped. Its published events are kept until they are trimmed.");
   const name = h("p", {}, h("strong", { class: "wrap" }, streamId));
   const submit = async (fail) => {
     try {
       await remove();
       return "removed";
     } catch (error) {
-      if (error.status === 404) return "removed"; // somebody else did
+      if (error.status === 404) return "removed"; // deleted by another user
       fail(error.message);
       return "";
     }
@@ -88,15 +88,15 @@ export async function askToRemove(streamId, remove) {
 /** Ask for a new stream; resolves to its id, empty when it was left. */
 export function askForStream() {
   const url = field("url", "Address", "rtsp://, http://, file:// and others; user and password in it are never shown again.", { type: "text", inputmode: "url", maxlength: "2048", autofocus: true });
-  const id = field("id", "Name (optional)", "Letters, digits, dots, dashes and underscores. By default made from the address.", { type: "text", maxlength: "64" });
-  const kind = field("kind", "Kind", "A camera that sends pictures over HTTP is live: it is opened again when it breaks off.", { options: KINDS });
-  const pace = field("target_fps", "Frames per second, at most (optional)", "Fewer need less of the machine.", { type: "number", min: "0.1", max: "1000", step: "any" });
+  const id = field("id", "Name (optional)", "Letters, digits, dots, dashes and underscores. By default derived from the address.", { type: "text", maxlength: "64" });
+  const kind = field("kind", "Kind", "Choose live for a camera that sends pictures over HTTP: a lost connection is then reopened.", { options: KINDS });
+  const pace = field("target_fps", "Maximum frames per second (optional)", "Fewer frames need less CPU time.", { type: "number", min: "0.1", max: "1000", step: "any" });
   const fields = { url, id, kind, target_fps: pace };
   const submit = async (fail) => {
     for (const each of Object.values(fields)) each.fail("");
     fail("");
     if (!url.input.value.trim()) {
-      url.fail("An address is needed.");
+      url.fail("Enter an address.");
       return "";
     }
     try {

@@ -23,7 +23,7 @@ export class EventLog {
     const names = event.faces.slice(0, MAX_FACES).map((face) => nameOf(face) + qualityOf(face));
     const others = event.faces.length > MAX_FACES ? [`and ${event.faces.length - MAX_FACES} more`] : [];
     const dropped = event.num_dropped ? ` · ${count(event.num_dropped)} dropped` : "";
-    this.#addLine(Date.parse(event.captured_at), `frame ${count(event.frame_index)}${dropped}`, [...names, ...others].join(", ") || "nobody");
+    this.#addLine(Date.parse(event.captured_at), `frame ${count(event.frame_index)}${dropped}`, [...names, ...others].join(", ") || "no faces");
   }
 
   /** Something happened to the stream itself. */

@@ -18,7 +18,7 @@ const LINES = [
   ["Kind", (view) => [view.kind, view.decoder, view.width ? `${view.width} × ${view.height}` : ""].filter(Boolean).join(" · ")],
   ["Pace", (view) => paceOf(view)],
   ["Seen", (view) => `${count(view.num_faces)} faces in ${count(view.num_frames)} frames`],
-  ["Owner", (view) => view.worker_id ?? "nobody"],
+  ["Owner", (view) => view.worker_id ?? "none"],
   ["Last error", (view) => view.last_error || "none"],
 ];
 

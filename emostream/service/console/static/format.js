@@ -26,7 +26,7 @@ export function duration(seconds) {
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
-/** An instant (milliseconds since 1970) in the time zone of whoever looks. */
+/** An instant (milliseconds since 1970) in the browser's time zone. */
 export const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB", { hour12: false });
 
 /** Cut in the middle, where names of cameras differ least. */

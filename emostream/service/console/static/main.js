@@ -54,7 +54,7 @@ function connectSwitches() {
   applyTheme();
   document.getElementById("token").addEventListener("click", async () => {
     asking = null;
-    if (await askOnce({})) announce("The token is used from now on");
+    if (await askOnce({})) announce("The token was accepted");
     show();
   });
 }

@@ -10,7 +10,7 @@ export function announce(text) {
   show("news", text);
 }
 
-/** What somebody asked for did not work. */
+/** An action of the user failed. */
 export function showFailure(error) {
   show("failure", error.message);
 }

@@ -15,7 +15,7 @@ export async function* partsOf(stream) {
       rest = rest.subarray(found.end);
       yield found.part;
     }
-    if (rest.length > MAX_BYTES) throw new Error("a part of the answer is too long");
+    if (rest.length > MAX_BYTES) throw new Error("a part of the response is too long");
   }
 }
 
@@ -37,7 +37,7 @@ function firstPart(bytes) {
   const headers = headersOf(new TextDecoder().decode(bytes.subarray(start, headEnd)));
   const bodyStart = headEnd + HEAD_END.length;
   const end = bodyStart + Number(headers.get("content-length"));
-  if (!(end >= bodyStart)) throw new Error("a part of the answer does not say its length");
+  if (!(end >= bodyStart)) throw new Error("a part of the response has no length");
   if (bytes.length < end) return null;
   return { part: { type: headers.get("content-type"), body: bytes.slice(bodyStart, end) }, end };
 }

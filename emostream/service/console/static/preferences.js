@@ -1,4 +1,4 @@
-/** What somebody chose on this device: theme, blur, moving pictures. Tells whoever listens to `change`. */
+/** The user's choices on this device: theme, blur, moving pictures. Emits `change`. */
 
 const DEFAULTS = { theme: "system", blur: false, previews: true };
 const KEY = "emostream.preferences";

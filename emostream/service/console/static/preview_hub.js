@@ -4,7 +4,7 @@ import { api } from "./api.js";
 import { partsOf } from "./multipart.js";
 import { preferences } from "./preferences.js";
 
-const SETTLE_MS = 150; // while somebody scrolls, the wanted streams change many times
+const SETTLE_MS = 150; // during scrolling the wanted streams change many times
 const RETRY_MS = 2000;
 const MAX_STREAMS = 48; // the service takes no more
 

@@ -14,7 +14,7 @@ export async function* eventsOf(stream) {
   for await (const chunk of chunksOf(stream)) {
     const blocks = (text + decoder.decode(chunk, { stream: true })).split("\n\n");
     text = blocks.pop();
-    if (text.length > MAX_CHARACTERS) throw new Error("an event of the answer is too long");
+    if (text.length > MAX_CHARACTERS) throw new Error("an event of the response is too long");
     for (const block of blocks) {
       const event = eventOf(block);
       if (event.data !== undefined) yield event;

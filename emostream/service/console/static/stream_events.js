@@ -1,4 +1,4 @@
-/** The events of one stream, from some minutes ago on, for as long as somebody looks; goes on after a break. */
+/** The events of one stream, from some minutes ago on, while they are shown; reconnects after an interruption. */
 
 import { api, streamPath } from "./api.js";
 import { eventsOf } from "./server_sent.js";

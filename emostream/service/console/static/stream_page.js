@@ -65,7 +65,7 @@ export class StreamPage {
     const choice = h("span", {}, h("label", { for: "span", class: "visually-hidden" }, "Time shown"), span);
     return [
       h("div", { class: "column" }, this.preview.element, panel("People", this.#timeline.element, choice)),
-      h("div", { class: "column" }, panel("How it is doing", this.#facts.element), panel("Emotions", this.#distribution.element)),
+      h("div", { class: "column" }, panel("Status", this.#facts.element), panel("Emotions", this.#distribution.element)),
       panel("Events", this.#log.element, this.#log.controls),
     ];
   }
@@ -107,7 +107,7 @@ export class StreamPage {
     this.#events?.close();
     setText(this.#state, "removed");
     this.#state.dataset.state = "ended";
-    setText(this.#explanation, "There is no such stream; it was removed, or never added.");
+    setText(this.#explanation, "There is no such stream; it was deleted or never added.");
     this.preview.note("removed");
     for (const element of this.actions.elements) element.disabled = true;
   }

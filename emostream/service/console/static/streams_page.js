@@ -14,7 +14,7 @@ const EVERY_MS = 1500;
 const PAGE_SIZE = 24;
 const NARROW = matchMedia("(max-width: 900px)");
 
-/** Stays as it was left while somebody looks at one stream. */
+/** Keeps its state while a single stream is shown. */
 const chosen = { prefix: "", filter: FILTERS.keys().next().value, cursors: [""], layout: "table" };
 
 export class StreamsPage {
@@ -23,7 +23,7 @@ export class StreamsPage {
   #hub = new PreviewHub("small");
   #body = h("tbody", { role: "rowgroup" });
   #number = h("p", { class: "quiet", role: "status" });
-  #empty = h("div", { class: "empty" }, "Asking the service…");
+  #empty = h("div", { class: "empty" }, "Loading…");
   #previous = button("Previous", () => this.#turn(-1));
   #next = button("Next", () => this.#turn(1));
   #wall = button("Wall", () => this.#toggleWall());
@@ -103,7 +103,7 @@ export class StreamsPage {
   #showEmpty(hasStreams) {
     this.#empty.hidden = hasStreams;
     const isFiltered = chosen.prefix || FILTERS.get(chosen.filter).length;
-    setText(this.#empty, isFiltered ? "No stream fits what you look for." : "No streams yet. Add a camera or a video by its address.");
+    setText(this.#empty, isFiltered ? "No stream matches the search." : "No streams yet. Add a camera or a video by its address.");
   }
 
   #choose(change) {

@@ -13,7 +13,7 @@ const LOWEST = 0.25; // of the lane's height: a small confidence is seen, too
 export class Timeline {
   #rows = new Map(); // key of the person → row
   #list = h("ul", { class: "lanes" });
-  #empty = h("p", { class: "quiet" }, "Nobody has been seen in this time.");
+  #empty = h("p", { class: "quiet" }, "No faces in this time.");
   #more = h("p", { class: "quiet" });
   #scale = h("div", { class: "lane-scale", "aria-hidden": "true" });
 
@@ -21,7 +21,7 @@ export class Timeline {
     this.element = h("div", { class: "timeline" }, this.#empty, this.#list, this.#scale, this.#more);
   }
 
-  /** Draw it anew. @param {import("./history.js").History} history @param {number} spanMs how long ago it begins */
+  /** Redraw it. @param {import("./history.js").History} history @param {number} spanMs how long ago it begins */
   update(history, spanMs) {
     const untilMs = history.nowMs();
     const persons = history.persons(untilMs - spanMs);

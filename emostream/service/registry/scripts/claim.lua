@@ -1,9 +1,9 @@
--- Claims streams that nobody holds, each with a fencing token greater than all before it.
+-- Claims free streams, each with a fencing token greater than all before it.
 --
 -- ARGV  worker id, lease time in ms, max_streams, then stream ids
--- Returns  stream id, epoch, for each that was claimed
+-- Returns  stream id, epoch, for each claimed stream
 --
--- A stream that the worker holds itself is claimed again: it gets a new epoch.
+-- A stream that the worker already owns is claimed again: it gets a new epoch.
 
 local me, ttl_ms, max_streams = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local num_held = redis.call('SCARD', streams_of(me))

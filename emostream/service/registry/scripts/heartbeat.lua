@@ -1,13 +1,13 @@
--- A worker says that it lives, renews its leases and learns what changed, in one step on the server's clock.
+-- Renews a worker's registration and leases, and returns what changed, in one step on the server's clock.
 --
--- ARGV  worker id, lease time in ms (0: only look), max_streams, num_streams, is_draining (0/1), known generation and
+-- ARGV  worker id, lease time in ms (0: read only), max_streams, num_streams, is_draining (0/1), known generation and
 --       version ('' and '': none), generation to set when there is none, then for each lease held: stream id, epoch
--- Returns  {now in ms, generation, version, whether all is told (1) or what changed since the known version (0),
+-- Returns  {now in ms, generation, version, complete state (1) or changes since the known version (0),
 --          records (id, JSON or ''), states (id, final state or '', `worker epoch` of a valid lease or ''),
---          workers (id, `max_streams num_streams is_draining` or ''), lost ids, channels of previews that somebody looks at};
---          '' is what is not there any more
+--          workers (id, `max_streams num_streams is_draining` or ''), lost ids, channels of watched previews};
+--          '' stands for removed entries
 --
--- A lease that expired but that nobody else claimed is renewed: when the server was away, streams go on.
+-- An expired lease that no other worker claimed is renewed, so that streams continue after the server was unavailable.
 
 local me, ttl_ms = ARGV[1], tonumber(ARGV[2])
 local known_generation, known_version = ARGV[6], tonumber(ARGV[7])

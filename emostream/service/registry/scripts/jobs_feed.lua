@@ -1,15 +1,15 @@
--- Moves the files of all jobs on: finished ones to their results, waiting ones into the registry while there is room. Jobs that
--- were finished long ago go. Every worker runs it now and then; what one has done is done for all.
+-- Moves finished files of all jobs to the results, and adds waiting files to the registry while there is room. Deletes jobs that
+-- finished long ago. Every worker runs it regularly; one run serves all.
 --
--- ARGV  most unfinished streams of the service that files may bring it to, ms after which a finished job goes (0: never)
--- Returns  how many files were moved
+-- ARGV  limit of unfinished streams of the service, ms after which finished jobs are deleted (0: never)
+-- Returns  number of files moved
 --
 -- The keys of a job (its id at the end of the key's name) lie on the same node, as all keys of the registry do.
 
 local room = tonumber(ARGV[1]) - (redis.call('HLEN', records) - redis.call('HLEN', finished))
 local num_moved = 0
 
--- What newer versions wrote, or what is damaged, stands in the way of nothing else.
+-- Entries of newer versions and damaged ones are skipped.
 local function decoded(text)
   local is_json, value = pcall(cjson.decode, text)
   return is_json and type(value) == 'table' and value or {}
@@ -52,7 +52,7 @@ local function start(job, text)
   return true
 end
 
--- When it was finished is noted beside its sums, as `done_ms`.
+-- The time at which it finished is stored beside its sums, as `done_ms`.
 local function forget_when_due(job)
   local done_ms = tonumber(redis.call('HGET', jobs .. ':sums:' .. job, 'done_ms') or '')
   if not done_ms then

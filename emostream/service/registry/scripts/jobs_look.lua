@@ -1,8 +1,8 @@
--- How far a job is, at one instant.
+-- The progress of a job.
 --
--- ARGV  job id, first and last result wanted
--- Returns  {JSON of the job or '', number of files that wait, sums (name, value, …), reports of files in work
---          ('' where there is none yet), results}
+-- ARGV  job id, first and last result
+-- Returns  {JSON of the job or '', number of waiting files, sums (name, value, …), reports of files in progress
+--          ('' without a report), results}
 
 local job = ARGV[1]
 local found = redis.call('HGET', jobs, job)

@@ -1,4 +1,4 @@
--- Creates a job with the streams of its files, which wait until workers have room for them.
+-- Creates a job with the streams of its files, which wait until workers have capacity.
 --
 -- ARGV  job id, JSON of the job, then JSON of a record for each file (their created_epoch is 0 and filled in later)
 -- Returns  {'ok', JSON} or {'exists', JSON found}

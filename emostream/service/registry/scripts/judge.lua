@@ -1,9 +1,9 @@
--- A worker says of a stream that it holds why it cannot run it, or takes that back.
+-- Stores a worker's verdict on a stream that it owns but cannot run, or withdraws it.
 --
--- ARGV  worker id, stream id, epoch, verdict ('' takes it back)
+-- ARGV  worker id, stream id, epoch, verdict ('' withdraws it)
 -- Returns  JSON of all verdicts on the stream: worker id → verdict
 --
--- Workers that are gone are forgotten, except where they speak of the source itself.
+-- Verdicts of workers that are gone are dropped, except those about the source itself.
 
 local me, id, epoch, verdict = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local found = redis.call('HGET', verdicts, id)

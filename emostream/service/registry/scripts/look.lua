@@ -1,6 +1,6 @@
--- Says that somebody looks at previews; their workers make them for as long as these marks live.
+-- Marks previews as watched; workers make them until these marks expire.
 --
--- ARGV  life in ms, then channels of previews
+-- ARGV  lifetime in ms, then channels of previews
 
 for i = 2, #ARGV do redis.call('HSET', viewers, ARGV[i], whole(now + tonumber(ARGV[1]))) end
 return 1

@@ -1,4 +1,4 @@
--- Says that a process that owns no stream lives, and forgets those that did not say so for long.
+-- Registers a living process without streams, and removes those that have not called for long.
 --
 -- ARGV  key, id of the process, seconds
 

@@ -1,7 +1,7 @@
--- Creates a record, or replaces one that did not change meanwhile.
+-- Creates a record, or replaces one that has not changed in between.
 --
 -- ARGV  stream id, expected old JSON ('' when there must be none), new JSON (a new record's created_epoch is 0 in it and is
---       filled in here), most records allowed (0: any number)
+--       filled in here), maximum number of records (0: no limit)
 -- Returns  {'ok', JSON written} or {'exists', JSON found} or {'gone', ''} or {'full', ''}
 
 local id, expected, wanted = ARGV[1], ARGV[2], ARGV[3]

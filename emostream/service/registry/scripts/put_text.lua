@@ -1,4 +1,4 @@
--- Keeps a text for a while.
+-- Sets a key that expires.
 --
 -- ARGV  key, text, seconds
 

@@ -1,15 +1,15 @@
--- Stands before every script: the registry's keys, the server's clock, and what several scripts do.
+-- Included before every script: the registry's keys, the server's clock, and shared functions.
 --
--- Whoever looks at the registry knows its version and is told what changed since (heartbeat.lua). So each change of a record
--- (kind `r`), of a stream's state, which is its lease and its final state (`s`), or of a worker (`w`) is noted under the next
--- version. Of each thing only the last change is kept.
+-- Readers of the registry send the version that they know and receive what changed since (heartbeat.lua). So each change of a
+-- record (kind `r`), of a stream's state, which is its lease and its final state (`s`), or of a worker (`w`) is stored under
+-- the next version. Of each entry only the last change is kept.
 --
--- Leases are valid while `lease_ends` says so; `leases` also keeps those that ran out and that nobody else claimed. Of each
--- worker the set `leases:WORKER` holds its streams. These keys lie on the same node, as all keys of the registry do.
+-- Leases are valid while `lease_ends` says so; `leases` also keeps expired ones that no other worker claimed. The set
+-- `leases:WORKER` contains a worker's streams. These keys are on the same node, as all keys of the registry.
 
 local records, finished, reports, leases, lease_ends, workers, worker_ends, revision, changes, gone, floor, last_epoch,
   generation, viewers, jobs, openings, verdicts, hosts = unpack(KEYS)
-local MOST_GONE = 1000 -- things that are gone and still told of; who was away for longer is told everything
+local MOST_GONE = 1000 -- removed entries that are still reported; a reader with an older version receives everything
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -72,7 +72,7 @@ local function next_epoch()
   return token
 end
 
--- What came of a stream so far.
+-- The results of a stream so far.
 local function forget_course(id)
   for _, key in ipairs({finished, reports, openings, verdicts}) do redis.call('HDEL', key, id) end
 end

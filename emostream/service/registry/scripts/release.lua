@@ -1,4 +1,4 @@
--- Gives leases back; those of others are left alone. With no stream at all the worker itself signs off.
+-- Releases a worker's leases. Without streams, removes the worker itself.
 --
 -- ARGV  worker id, then for each lease: stream id, epoch
 

@@ -1,6 +1,6 @@
--- Removes a record with what was reported of it. Its owner notices at its next heartbeat.
+-- Deletes a record and its reports. Its owner notices at its next heartbeat.
 --
 -- ARGV  stream id
--- Returns  1 when it was there
+-- Returns  1 when it existed
 
 return remove_record(ARGV[1])

@@ -1,9 +1,9 @@
--- Writes what the owner of a stream saw of it; a worker that lost the lease writes nothing.
+-- Stores reports of a stream's owner; a worker that lost the lease writes nothing.
 --
 -- ARGV  worker id, then for each stream: stream id, epoch, JSON, final state or an empty text
--- Returns  how many were written
+-- Returns  number of reports written
 --
--- A record made anew under the same id does not take reports of runs before it.
+-- Reports of earlier runs are ignored when the record was created again under the same id.
 
 local me, num_written = ARGV[1], 0
 for i = 2, #ARGV, 4 do

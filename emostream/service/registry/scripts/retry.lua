@@ -1,4 +1,4 @@
--- A stream that failed is wanted again, as if nothing had been said of it yet. What was published of it stays.
+-- Restarts a failed stream without its earlier reports. Published events are kept.
 --
 -- ARGV  stream id
 -- Returns  'ok', 'gone' when there is no such stream, or its final state ('' when it has none)
