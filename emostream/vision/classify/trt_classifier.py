@@ -62,7 +62,7 @@ class TrtClassifier:
 
     @property
     def wanted_batch_size(self) -> int:
-        """The second size compiled: a GPU computes a few crops as fast as one."""
+        """The smallest compiled batch size above 1: a GPU computes a few crops as fast as one."""
         return next((size for size in self._batches if size > 1), 1)
 
     def classify(self, crops: npt.NDArray[np.uint8]) -> Probabilities:
