@@ -331,7 +331,7 @@ def test_answers_may_come_in_pieces(service: Service, open_page: OpenPage) -> No
     found = page.evaluate(IN_PIECES)
     assert found["parts"] == [[["application/json", [123, 125]], ["image/jpeg", [13, 10, 45, 45, 13, 10, 13, 10]]]] * 40
     assert found["events"] == [[["5-1", "emotion", "[ä]"], [None, "end", "{}"]]] * 40
-    assert "does not say its length" in found["refused"]
+    assert "no length" in found["refused"]
 
 
 # What the readers of the page make of answers that are cut anywhere, byte for byte up to 40 at once.

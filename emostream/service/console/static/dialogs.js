@@ -60,7 +60,7 @@ export async function askForToken({ wasWrong = false } = {}) {
   if (wasWrong) token.fail("The service rejected the token.");
   const submit = async () => {
     const value = token.input.value.trim();
-    token.fail(/^[\x21-\x7e]+$/.test(value) ? "" : "A token contains only letters, digits and punctuation, without spaces.");
+    token.fail(/^[\x21-\x7e]+$/.test(value) ? "" : "A token contains only letters, digits and punctuation, no spaces.");
     if (token.input.hasAttribute("aria-invalid")) return "";
     api.setToken(value);
     return "given";
