@@ -257,7 +257,8 @@ RECEIVERS: dict[str, Callable[[Path], AbstractContextManager[Receiver]]] = {
 }
 """For each kind of sink, by its first scheme."""
 
-WITHOUT_CHILDREN = ("jsonl", "parquet", "webhook+http")
+FILES = {kind.schemes[0] for kind in KINDS if kind.is_file}
+WITHOUT_CHILDREN = {*FILES, "webhook+http"}
 RUNNING = [
     pytest.param(name, marks=() if name in WITHOUT_CHILDREN else pytest.mark.integration, id=name) for name in RECEIVERS
 ]
@@ -317,7 +318,7 @@ async def test_every_kind_keeps_its_promise_when_events_are_sent_again(
         )
 
 
-WITH_SERVERS = [param for param in RUNNING if param.id not in ("jsonl", "parquet")]
+WITH_SERVERS = [param for param in RUNNING if param.id not in FILES]
 
 
 @pytest.mark.parametrize("receiver", WITH_SERVERS, indirect=True)
