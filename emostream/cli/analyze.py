@@ -96,6 +96,10 @@ def analyze(
         StreamKind | None,
         typer.Option(help="live: keep up with time and reconnect; file: read to the end. By default from SOURCE."),
     ] = None,
+    track: Annotated[
+        int | None,
+        typer.Option(min=0, help="Video track to read, of several; by default the one that players show.", metavar="N"),
+    ] = None,
     every: Annotated[int, typer.Option(help="Process every Nth frame.", metavar="N")] = 1,
     fps: Annotated[
         float | None, typer.Option(help="Process at most this many frames per second.", metavar="FPS")
@@ -118,6 +122,7 @@ def analyze(
         every=every,
         target_fps=fps,
         max_frames=max_frames,
+        track=track,
     )
     urls = [*urls_of(settings.publish), *(sink or ())]
     _check_event_files([*([] if output is None else [output]), *event_files(urls)], specs)

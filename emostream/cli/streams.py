@@ -43,6 +43,10 @@ def add(
             help="Kind of source; by default derived from the URL. Webcams and live HLS over HTTP need `live`."
         ),
     ] = None,
+    track: Annotated[
+        int | None,
+        typer.Option(min=0, help="Video track to read, of several; by default the one that players show.", metavar="N"),
+    ] = None,
     fps: Annotated[
         float | None, typer.Option(help="Process at most this many frames per second.", metavar="FPS")
     ] = None,
@@ -56,7 +60,7 @@ def add(
 ) -> None:
     """Add a stream. Idempotent: an identical request changes nothing."""
     body: dict[str, Any] = {"url": url, "every": every, "paused": paused}
-    options = {"id": stream_id, "kind": kind, "target_fps": fps}
+    options = {"id": stream_id, "kind": kind, "track": track, "target_fps": fps}
     body |= {name: value for name, value in options.items() if value is not None}
     print_record(ApiClient(service, token=token).add(body), json=json)
 

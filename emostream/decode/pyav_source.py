@@ -46,7 +46,7 @@ from emostream.decode.rtsp_login import offers_of, relay_without_unknown_offers,
 from emostream.decode.sampling import FrameSampler
 from emostream.decode.source import DecodeStats, SourceInfo
 from emostream.decode.timeline import SEGMENT_SLACK_SECONDS, FileTimeline, LiveTimeline
-from emostream.decode.video_track import choose_track, told_of_tracks
+from emostream.decode.video_track import choose_track, list_of_tracks, told_of_tracks
 from emostream.domain.address import parse_address
 from emostream.domain.frame import Frame
 from emostream.domain.redact import shown_address
@@ -277,7 +277,12 @@ class PyAVSource:
         """The video to read and what is said of the choice; all other streams are told not to be read."""
         streams = {stream.index: stream for stream in video_streams(container, name=self._name)}
         tracks = [track_of(stream) for stream in streams.values()]
-        chosen = choose_track(tracks)
+        wanted = self._spec.track
+        chosen = choose_track(tracks) if wanted is None else next((t for t in tracks if t.index == wanted), None)
+        if chosen is None:
+            raise SourceRejectedError(
+                f"{self._name}: there is no video track {wanted}; choose one of {list_of_tracks(tracks)}"
+            )
         if told := told_of_tracks(tracks, chosen):
             logger.warning("%s: %s", self._name, told)
         for other in container.streams:

@@ -65,10 +65,14 @@ def told_of_tracks(tracks: Sequence[VideoTrack], chosen: VideoTrack) -> str:
     """
     if len(tracks) < 2:
         return ""
-    told = [
+    more = "; …" if len(tracks) > _MAX_TOLD else ""
+    return f"there are {len(tracks)} video tracks ({list_of_tracks(tracks)}{more}), track {chosen.index} is read"
+
+
+def list_of_tracks(tracks: Sequence[VideoTrack]) -> str:
+    """The first of them, for messages."""
+    return "; ".join(
         f"{track.index}: {track.codec} {track.width}×{track.height}{', default' if track.is_default else ''}"
         f"{', one picture' if track.is_still else ''}"
         for track in tracks[:_MAX_TOLD]
-    ]
-    more = "; …" if len(tracks) > _MAX_TOLD else ""
-    return f"there are {len(tracks)} video tracks ({'; '.join(told)}{more}), track {chosen.index} is read"
+    )

@@ -78,6 +78,8 @@ class StreamSpec:
         every: process one of this many frames (1 = all).
         target_fps: process at most this many frames per second of source time; None = all.
         max_frames: stop after this many processed frames; None = never.
+        track: which of several videos of the source, by its number in the container; None reads the one that players
+            show.
         zones: named parts of the picture; faces carry the names of those they are in. Also taken as mappings with
             `name` and `polygon`.
 
@@ -91,6 +93,7 @@ class StreamSpec:
     every: int = 1
     target_fps: float | None = None
     max_frames: int | None = None
+    track: int | None = None
     zones: tuple[Zone, ...] = ()
 
     def __post_init__(self) -> None:
@@ -107,6 +110,8 @@ class StreamSpec:
             raise ConfigError(f"target_fps must be between 0 and 1000 frames per second, got {self.target_fps}")
         if self.max_frames is not None and self.max_frames < 1:
             raise ConfigError(f"max_frames must be at least 1, got {self.max_frames}")
+        if self.track is not None and self.track < 0:
+            raise ConfigError(f"track must be 0 or more, got {self.track}")
         object.__setattr__(self, "zones", tuple(zone_from(zone) for zone in self.zones))
         check_zones(self.zones)
 

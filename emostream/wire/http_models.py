@@ -26,6 +26,7 @@ _STREAM_EXAMPLE: dict[str, Any] = {
     "every": 1,
     "target_fps": 10,
     "max_frames": None,
+    "track": None,
     "paused": False,
     "zones": [],
     "smoothing_seconds": None,
@@ -127,6 +128,9 @@ class StreamRequest(StreamOptions):
         description="URL of the source. May hold credentials, which no answer shows.",
     )
     kind: StreamKind | None = Field(None, description="Live source or file; by default derived from the URL's scheme.")
+    track: int | None = Field(
+        None, ge=0, le=1_000_000, description="Video track to read, of several; by default the one that players show."
+    )
     paused: bool = Field(False, description="Keep the source open and process no frames.")
 
 
@@ -163,6 +167,7 @@ class StreamView(StreamOptions):
     id: str
     url: str = Field(description="URL of the source, credentials masked.")
     kind: StreamKind
+    track: int | None = Field(None, description="Video track that was chosen; null where the source decides.")
     paused: bool
     state: StreamState
     detail: str = Field(description="Explanation of the state, in one sentence.")

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from emostream.decode.video_track import VideoTrack, choose_track, told_of_tracks
 from emostream.domain.stream import StreamKind
+from emostream.errors import SourceRejectedError
 from tests.decode.conftest import Read
 from tests.media import LOSSY_TOLERANCE, gray_level, http_server, make_clip, video_frame
 
@@ -83,6 +84,19 @@ def test_the_video_to_show_is_read_and_said(
     assert f"there are {len(tracks)} video tracks" in reading.info.notice
     assert f"track {expected} is read" in reading.info.notice
     assert reading.info.notice in caplog.text
+
+
+@pytest.mark.parametrize("wanted", [0, 1, 2])
+def test_another_track_can_be_chosen(tmp_path: Path, read: Read, wanted: int) -> None:
+    path = make_tracks(tmp_path / "a.mkv", Track(LARGE, is_default=True), Track(SMALL), Track(SMALL))
+    reading = read(path, track=wanted)
+    assert all(abs(level - LEVELS[wanted]) <= LOSSY_TOLERANCE for level in reading.levels)
+    assert len(reading.frames) == NUM_FRAMES
+
+
+def test_a_track_that_is_not_there(tmp_path: Path, read: Read) -> None:
+    path = make_tracks(tmp_path / "a.mkv", Track(LARGE), Track(SMALL))
+    assert type(read(path, track=2).error) is SourceRejectedError
 
 
 def test_of_one_video_nothing_is_said(tmp_path: Path, read: Read, caplog: pytest.LogCaptureFixture) -> None:

@@ -31,9 +31,15 @@ def record_of_file(options: StreamOptions) -> StreamRecord:
 
 
 def _record(
-    options: StreamOptions, stream_id: str, *, url: str, kind: StreamKind, is_paused: bool = False
+    options: StreamOptions,
+    stream_id: str,
+    *,
+    url: str,
+    kind: StreamKind,
+    is_paused: bool = False,
+    track: int | None = None,
 ) -> StreamRecord:
-    spec = StreamSpec(stream_id, url, kind, **options.model_dump(include=_OPTIONS))
+    spec = StreamSpec(stream_id, url, kind, track=track, **options.model_dump(include=_OPTIONS))
     return StreamRecord(spec, is_paused=is_paused, tuning=Tuning(**options.model_dump(include=_TUNING)))
 
 
@@ -49,6 +55,7 @@ def record_from_request(request: StreamRequest) -> StreamRecord:
         url=request.url,
         kind=request.kind or stream_kind_of(request.url),
         is_paused=request.paused,
+        track=request.track,
     )
 
 

@@ -35,6 +35,7 @@ def content(**levels: dict[str, Any]) -> dict[str, Any]:
             "every": 1,
             "target_fps": None,
             "max_frames": None,
+            "track": None,
             "zones": [
                 {"name": "left", "polygon": corners, **levels.get("left", {})},
                 {"name": "right", "polygon": corners, **levels.get("right", {})},
