@@ -6,9 +6,10 @@ Schema and in `docs/events.md`. `wire/` derives everything else from it.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import MaxLen
 
@@ -162,6 +163,21 @@ class EmotionEvent:
             raise ValueError("expected an aware captured_at (UTC), got a naive datetime")
         if self.frame_index < 0 or self.epoch < 0 or self.num_dropped < 0:
             raise ValueError("expected frame_index, epoch and num_dropped ≥ 0")
+
+    def to_json(self) -> str:
+        """The event as it is published: JSON on one line.
+
+        Raises:
+            EventRejectedError: it holds a number that JSON cannot.
+        """
+        from emostream.wire.events import json_from_event  # the one import upward: people look for it here
+
+        return json_from_event(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the JSON says, as a dictionary; errors as for `to_json`."""
+        content: dict[str, Any] = json.loads(self.to_json())
+        return content
 
     def __repr__(self) -> str:
         faces = ", ".join(map(repr, self.faces))

@@ -336,3 +336,8 @@ def test_a_face_without_landmarks_comes_back() -> None:
     text = json_from_event(replace(EVENT, faces=(bare,)))
     assert "landmarks" not in text
     assert event_from_json(text).faces[0].face.landmarks == ()
+
+
+def test_an_event_gives_its_json_itself() -> None:
+    assert EVENT.to_json() == json_from_event(EVENT)
+    assert EVENT.to_dict() == json.loads(json_from_event(EVENT))
