@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 from typing import cast
@@ -21,6 +22,8 @@ _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 _TEXT_ART_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})  # FFmpeg "plays" any .txt file
 # Of pictures that may be in tiles, of which FFmpeg would give one. Sequences (`avis`, `hevc`, `msf1`) are videos.
 _STILL_BRANDS = frozenset({"heic", "heix", "heim", "heis", "mif1", "mif2", "miaf", "avif"})
+_DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_CODECS_WITHOUT_RATE = frozenset({"mjpeg", "jpegls"})
 _SEGMENTED_FORMATS = frozenset({"hls", "dash"})
 
 
@@ -91,6 +94,22 @@ def start_seconds_of(container: InputContainer) -> float | None:
     return container.start_time / av.time_base
 
 
+def video_end_seconds(container: InputContainer, stream: VideoStream) -> float | None:
+    """The stamp of the end of the video, where the header says it of the video alone; None else.
+
+    Matroska has it in a tag of the track, and FLV in its header for all tracks together. The durations of other formats
+    are made up by FFmpeg, or bounds of their own say where the file was cut.
+    """
+    if not container.format.name.startswith(("matroska", "flv")):
+        return None
+    if match := _DURATION_TAG.fullmatch(stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = (float(part) for part in match.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    if len(container.streams) > 1 or container.duration is None:
+        return None
+    return ((container.start_time or 0) + container.duration) / av.time_base
+
+
 def describe(container: InputContainer, stream: VideoStream, *, kind: StreamKind) -> SourceInfo:
     """What is known before the first picture."""
     context = stream.codec_context
@@ -113,6 +132,8 @@ def describe(container: InputContainer, stream: VideoStream, *, kind: StreamKind
 
 def _declared_fps(container: InputContainer, stream: VideoStream) -> float | None:
     # The average rate of a raw stream is FFmpeg's own 25; what is guessed comes from the headers of the codec.
+    if not has_stamps(container) and stream.codec_context.name in _CODECS_WITHOUT_RATE:
+        return None
     average, guessed = stream.average_rate, stream.guessed_rate
     rate = average or guessed if has_stamps(container) else guessed or average
     return float(rate) if rate and 0 < rate <= 1000 else None

@@ -11,6 +11,9 @@ from emostream.domain.redact import redact
 from emostream.domain.stream import StreamKind
 from emostream.errors import DecodeError, SourceUnavailableError
 
+# Durations in headers are estimates of some programs; a few pictures less are no cut.
+_TOLERANCE_SECONDS = 0.5
+_TOLERANCE_RATIO = 0.02
 _MAX_PACKETS_BEFORE_KEY_FRAME = 600  # streams with gradual refresh have none: the decoder sorts them out itself
 
 
@@ -95,6 +98,7 @@ def check_file_end(
     reached_seconds: float,
     declared_seconds: float | None,
     stats: DecodeStats,
+    missing_seconds: float = 0.0,
 ) -> None:
     """Called where a file ended: was that really its end?
 
@@ -106,11 +110,13 @@ def check_file_end(
         reached_seconds: where the last picture ends.
         declared_seconds: by the header; None when unknown.
         stats: for the number of packets, and the message.
+        missing_seconds: between the end of the last packet and the end that the header declares for the video.
 
     Raises:
         DecodeError: the file was cut.
     """
-    if not structure.num_missing_bytes and not is_index_beyond_end:
+    is_short = missing_seconds > _TOLERANCE_SECONDS + _TOLERANCE_RATIO * (declared_seconds or 0.0)
+    if not structure.num_missing_bytes and not is_index_beyond_end and not is_short:
         return
     if 0 < declared_num_packets <= stats.num_packets:
         return  # only sound or the index at the end is missing

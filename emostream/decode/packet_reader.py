@@ -14,6 +14,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from emostream.decode.container_info import video_end_seconds
 from emostream.decode.corruption import CorruptionLimit, check_file_end
 from emostream.decode.formats.picture_structure import PICTURE_CODECS
 from emostream.decode.gaps import GapMeter
@@ -94,7 +95,9 @@ class PacketReader:
         self._reached_seconds = reached_seconds
         self._declared_seconds = info.duration_seconds
         self._declared_num_packets = stream.frames
+        self._video_end_seconds = video_end_seconds(container, stream)
         self._num_read = 0  # packets of the video
+        self._newest: Packet[Stream] | None = None
         self._gaps = GapMeter() if container.format.name == "hls" else None
         self._demuxed = container.demux()
 
@@ -124,9 +127,8 @@ class PacketReader:
                 if error is None:
                     break
                 raise error from exc
-            self._note_gap(packet)
+            self._note(packet)
             if packet.stream is self._stream:
-                self._num_read += packet.size > 0
                 self.arrived_seconds = time.monotonic()
                 yield cast("Packet[VideoStream]", packet)
                 picture_at = time.monotonic()  # not before: the consumer may take its time
@@ -137,7 +139,11 @@ class PacketReader:
                     "the source is opened again"
                 )
 
-    def _note_gap(self, packet: Packet[Stream]) -> None:
+    def _note(self, packet: Packet[Stream]) -> None:
+        """Count it, and what is missing before it."""
+        if packet.size and packet.stream is self._stream:
+            self._num_read += 1
+            self._newest = packet
         if self._gaps is None or packet.dts is None or packet.time_base is None:
             return
         at_seconds = float(packet.dts * packet.time_base)
@@ -211,6 +217,7 @@ class PacketReader:
             declared_num_packets=self._declared_num_packets,
             reached_seconds=self._reached_seconds(),
             declared_seconds=self._declared_seconds,
+            missing_seconds=self._missing_seconds(),
             stats=self._stats,
         )
 
@@ -222,6 +229,13 @@ class PacketReader:
             and self._num_read <= 1
             and self._stream.codec_context.codec.canonical_name in PICTURE_CODECS
         )
+
+    def _missing_seconds(self) -> float:
+        """How much of the video is missing at its end, as far as its header says."""
+        newest, end_seconds = self._newest, self._video_end_seconds
+        if newest is None or end_seconds is None or newest.pts is None or newest.time_base is None:
+            return 0.0
+        return end_seconds - float((newest.pts + (newest.duration or 0)) * newest.time_base)
 
     def _is_index_beyond_end(self, container: InputContainer) -> bool:
         index = self._stream.index_entries

@@ -313,3 +313,28 @@ def test_live_source_that_ends_is_unavailable(tmp_path: Path, read: Read) -> Non
     assert len(reading.frames) == 20
     assert reading.info is not None
     assert reading.info.duration_seconds is None
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.flv"])
+@pytest.mark.parametrize("address", ["/{}", "/nolength/{}", "file"])
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_a_file_that_ends_before_its_header_says(
+    tmp_path: Path, read: Read, name: str, address: str, is_cut: bool
+) -> None:
+    """Whatever the server says of its length: the file itself was cut before."""
+    codec = "libvpx" if name.endswith("webm") else "libx264"
+    whole = make_clip(tmp_path / f"whole-{name}", codec=codec, num_frames=75)
+    clip = cut_file(whole, tmp_path / name) if is_cut else whole.rename(tmp_path / name)
+    with http_server(tmp_path) as base:
+        reading = read(clip if address == "file" else base + address.format(name))
+    assert isinstance(reading.error, DecodeError) == is_cut
+    assert (len(reading.frames) == 75) == (not is_cut)
+    if reading.error is not None:
+        assert reading.error.exit_code == 4
+
+
+def test_a_video_that_is_shorter_than_its_sound_is_complete(tmp_path: Path, read: Read) -> None:
+    times = [index / 50 for index in range(50)]  # its sound has two seconds
+    for name in ("a.mkv", "a.flv"):
+        reading = read(make_clip(tmp_path / name, num_frames=50, pts_seconds=times, audio=True))
+        assert reading.error is None
