@@ -61,6 +61,7 @@ class Analyzer:
         max_frames: int | None = None,
         stream_id: str | None = None,
         kind: Literal["live", "file"] | None = None,
+        track: int | None = None,
     ) -> Analysis:
         """The events of a video, several, or cameras, one for each frame; nothing runs before it is asked for.
 
@@ -72,6 +73,7 @@ class Analyzer:
             max_frames: stop each source after this many processed frames.
             stream_id: what events call the source; by default made of its name.
             kind: "live" keeps up with time and reconnects, "file" reads to the end; by default by the address.
+            track: which of several videos in the source, by its number; by default the one that players show.
 
         Returns:
             An iterable of events, which can also be written or summed up at once.
@@ -89,6 +91,7 @@ class Analyzer:
             every=every,
             target_fps=fps,
             max_frames=max_frames,
+            track=track,
         )
         return Analysis(self, specs)
 
@@ -229,6 +232,7 @@ def analyze(
     max_frames: int | None = None,
     stream_id: str | None = None,
     kind: Literal["live", "file"] | None = None,
+    track: int | None = None,
     config: Config = None,
 ) -> Analysis:
     """`Analyzer.analyze` with the models of these settings, which this process loads once.
@@ -240,7 +244,7 @@ def analyze(
     Arguments and errors are those of `Analyzer.analyze`; `config` is that of `Analyzer`.
     """
     return analyzer_for(config).analyze(
-        source, every=every, fps=fps, max_frames=max_frames, stream_id=stream_id, kind=kind
+        source, every=every, fps=fps, max_frames=max_frames, stream_id=stream_id, kind=kind, track=track
     )
 
 
@@ -252,13 +256,22 @@ def analyze_async(
     max_frames: int | None = None,
     stream_id: str | None = None,
     kind: Literal["live", "file"] | None = None,
+    track: int | None = None,
     config: Config = None,
 ) -> AsyncIterator[EmotionEvent]:
     """`analyze` for `async for`, with the same arguments and errors."""
-    analysis = analyze(
-        source, every=every, fps=fps, max_frames=max_frames, stream_id=stream_id, kind=kind, config=config
+    return aiter(
+        analyze(
+            source,
+            every=every,
+            fps=fps,
+            max_frames=max_frames,
+            stream_id=stream_id,
+            kind=kind,
+            track=track,
+            config=config,
+        )
     )
-    return aiter(analysis)
 
 
 @overload

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url, stream_kind_of
 from emostream.errors import ConfigError, SourceRejectedError
@@ -66,11 +66,9 @@ def list_sources(named: Source | Iterable[Source]) -> list[str]:
 def specs_of(
     urls: Iterable[str],
     *,
-    stream_id: str | None,
+    stream_id: str | None = None,
     kind: StreamKind | None = None,
-    every: int,
-    target_fps: float | None,
-    max_frames: int | None,
+    **options: Any,
 ) -> list[StreamSpec]:
     """What to read of each source; ids are made of the names, and numbered where two are the same.
 
@@ -78,9 +76,7 @@ def specs_of(
         urls: of the sources.
         stream_id: in place of the names.
         kind: live or file; None goes by the URL.
-        every: process every Nth frame.
-        target_fps: process at most this many frames per second.
-        max_frames: stop each source after this many processed frames.
+        options: further fields of `StreamSpec`, the same for all.
 
     Raises:
         ConfigError: a value is out of range.
@@ -94,8 +90,7 @@ def specs_of(
             number += 1
             chosen = f"{base[:60]}-{number}"
         taken.add(chosen)
-        chosen_kind = kind or stream_kind_of(url)
-        specs.append(StreamSpec(chosen, url, chosen_kind, every=every, target_fps=target_fps, max_frames=max_frames))
+        specs.append(StreamSpec(chosen, url, kind or stream_kind_of(url), **options))
     return specs
 
 
