@@ -56,15 +56,15 @@ class DecodeSettings(_Section):
     """How sources are opened and read."""
 
     open_timeout_seconds: float = Field(10.0, gt=0)
-    """Give up opening a source after this long."""
+    """Time-out for opening a source."""
     read_timeout_seconds: float = Field(10.0, gt=0)
-    """Give up waiting for the next packet after this long."""
+    """Time-out for the next packet."""
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
-    """TCP passes firewalls and loses nothing; UDP has less delay on a bad network."""
+    """TCP passes firewalls and loses no packets; UDP has less delay on an unreliable network."""
     max_frame_pixels: int = Field(8192 * 4320, gt=0)
-    """Refuse larger pictures: a hostile file could otherwise ask for all memory."""
+    """Maximum pixels of a frame; protects against files that would exhaust the memory."""
     max_corrupt_in_a_row: int = Field(100, gt=0)
-    """This many undecodable packets one after the other end the stream."""
+    """A stream ends after this many consecutive packets that cannot be decoded."""
     num_threads: int = Field(0, ge=0)
     """FFmpeg threads per file source; 0 lets FFmpeg choose."""
     hwaccel: Literal["none", "auto", "cuda", "vaapi", "videotoolbox"] = "none"
@@ -86,7 +86,7 @@ class DetectSettings(_Section):
     kind: str = "centerface"
     """`centerface`, `yunet` (needs `path`), or a detector that an installed package brings."""
     path: Path | None = None
-    """Model file for `yunet`; nothing is downloaded for it."""
+    """Model file for `yunet`; it is not downloaded."""
     engine: Literal["onnxruntime", "tensorrt", "tensorrt_rtx"] = "onnxruntime"
     """What computes `centerface`: the CPU, or a GPU. The GPU of a cluster has more to do with the classifier, so this
     is never chosen by itself."""
@@ -98,9 +98,9 @@ class DetectSettings(_Section):
     min_score: float = Field(0.3, gt=0, lt=1)
     """Detections below this confidence are dropped; weak ones may continue a track."""
     max_iou: float = Field(0.3, gt=0, lt=1)
-    """Of two detections that overlap more than this, the better is kept."""
+    """Of two detections with a greater overlap (IoU), the one with the lower score is discarded."""
     max_faces: int = Field(64, ge=1, le=MAX_FACES)
-    """At most this many faces per frame, the best first."""
+    """Maximum number of faces per frame; those with the highest scores are kept."""
 
 
 class TrackSettings(_Section):
@@ -111,7 +111,7 @@ class TrackSettings(_Section):
     it each, so that at any frame rate a track ends with the third of them. Tracks that a cut ended are given back when
     the picture returns within three times as long."""
     min_iou: float = Field(0.2, gt=0, lt=1)
-    """Least overlap of a predicted and a detected box to be the same face."""
+    """Minimum overlap (IoU) of a predicted and a detected box of the same face."""
     confirm_score: float = Field(0.5, gt=0, lt=1)
     """A new track starts only with a detection at least this good."""
     detections_per_second: float = Field(6.0, gt=0)
@@ -134,7 +134,7 @@ class ClassifySettings(_Section):
     batches: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field((1, 8, 32, 128), min_length=1, max_length=16)
     """Batch sizes that engines on a GPU are compiled for; others are cut into these."""
     smoothing_seconds: float = Field(0.5, ge=0)
-    """Time constant of the smoothed probabilities per track; 0 means none."""
+    """Time constant of the smoothed probabilities per track; 0 turns smoothing off."""
     hold_seconds: float = Field(0.4, ge=0)
     """A dominant emotion is named for at least this long; 0 names the most probable one of every frame."""
     switch_margin: float = Field(0.2, ge=0, le=1)
@@ -192,7 +192,7 @@ class PublishSettings(_Section):
     embedded_max_memory_bytes: int | None = Field(None, ge=4 << 20)
     """`maxmemory` of the embedded server; None is a quarter of the memory that this process may use."""
     retention: dict[str, RetentionSettings] = {}
-    """Length, age and idle time for single streams, by stream id."""
+    """Limits on length, age and idle time of single streams, by stream id."""
     events: EventSettings = EventSettings()
     """What events look like."""
     stream_events: dict[str, EventSettings] = {}
@@ -200,12 +200,12 @@ class PublishSettings(_Section):
     group_check_seconds: float = Field(5.0, ge=0)
     """How often each stream is checked for consumer groups that trimming is about to overtake."""
     connect_timeout_seconds: float = Field(5.0, gt=0)
-    """Give up connecting, or waiting for an answer, after this long."""
+    """Time-out for connecting and for answers."""
     wait_replicas: int = Field(0, ge=0, le=16)
     """Events count as delivered when this many replicas have them, so that a failover loses none; costs a round trip to
     the replicas per call."""
     max_retry_seconds: float = Field(30.0, ge=0)
-    """Keep retrying a lost connection for this long before giving up."""
+    """Retry a lost connection for this long."""
     spool_dir: Path | None = None
     """Keep events in this folder while Redis or another sink with a server is away, and send them in order afterwards;
     one folder per process. None waits for `max_retry_seconds` and gives up; for `sinks` of the service it keeps the
@@ -213,7 +213,7 @@ class PublishSettings(_Section):
     spool_max_bytes: int = Field(64 << 20, ge=1 << 16)
     """Bound of the spool per sink and stream; beyond it a live stream loses its oldest events, a file waits."""
     summary_seconds: float = Field(0.0, ge=0)
-    """Publish a summary event per stream for each interval of this length in source time; 0 means none."""
+    """Interval of summary events per stream, in source time; 0 turns them off."""
 
 
 class ZoneSettings(_Section):
@@ -240,15 +240,15 @@ class ServiceSettings(_Section):
     """How the service shares streams among its workers, and what it lets in."""
 
     max_streams_per_worker: int = Field(16, ge=1, le=1000)
-    """Hard cap per worker; streams that fit nowhere wait."""
+    """Maximum number of streams per worker; further streams wait."""
     max_streams: int = Field(1000, ge=1, le=100_000)
-    """More wanted streams are refused."""
+    """Maximum number of streams of the service; further ones are refused."""
     lease_seconds: float = Field(5.0, ge=0.5, le=60)
-    """A worker that is silent for this long loses its streams to others."""
+    """A worker that does not renew its leases for this long loses its streams to other workers."""
     heartbeat_seconds: float = Field(0.5, gt=0, le=10)
-    """How often a worker renews its leases and looks for changes."""
+    """Interval at which a worker renews its leases and reads changes."""
     drain_seconds: float = Field(8.0, gt=0)
-    """A worker that ends has this long to hand its streams over."""
+    """Time-out for handing over streams when a worker shuts down."""
     media_root: Path | None = None
     """Files under this folder may be submitted as `file://` URLs; none means no files."""
     allowed_networks: tuple[str, ...] = ()
@@ -264,12 +264,12 @@ class ServiceSettings(_Section):
     allow_playlists: bool = True
     """Accept playlists (HLS) and redirects; each place that they name is checked as the source itself."""
     tokens: tuple[TokenSettings, ...] = ()
-    """Bearer tokens of the HTTP interface; none at all means that everybody who reaches it may do everything."""
+    """Bearer tokens of the HTTP interface; without any, every client has full access."""
     allowed_origins: tuple[Origin, ...] = ()
     """Web pages of other origins that may call the HTTP interface from a browser (CORS), for example
     `https://dashboard.example.org`; none means that only the console of the service itself may."""
     max_body_bytes: int = Field(8 << 20, ge=1024)
-    """Larger requests are refused."""
+    """Maximum size of a request body."""
     max_requests_per_second: float = Field(100.0, ge=0)
     """Of one token, or of one address where there are no tokens, per process of the interface; twice as many may come
     at once. 0 means no limit."""
@@ -278,19 +278,19 @@ class ServiceSettings(_Section):
     max_requests_per_client: int = Field(300, ge=1)
     """Of these, of one token, or of one address where there are no tokens."""
     max_body_seconds: float = Field(30.0, gt=0, le=600)
-    """A request whose body is not there after this long is refused."""
+    """Time-out for receiving a request body."""
     previews: Literal["off", "blurred", "clear"] = "clear"
-    """What may be seen of running streams: nothing, faces made unrecognisable, or the picture as it is."""
+    """Previews of running streams: disabled, with blurred faces, or unchanged."""
 
 
 class MetricsSettings(_Section):
-    """What is measured for Prometheus."""
+    """Metrics for Prometheus."""
 
     stream_label: bool = True
     """Tell streams apart (label `stream_id`). Without it there are sums over the streams of a process: for thousands of
     streams, or where their names must not leave the service."""
     interval_seconds: float = Field(2.0, gt=0, le=60)
-    """How often a worker of the service updates its metric values."""
+    """Interval at which a worker updates its metric values."""
     host: str = "127.0.0.1"
     """Where `emostream analyze --metrics-port` listens; 0.0.0.0 for all addresses of the machine."""
 
@@ -339,7 +339,7 @@ class Settings(BaseSettings):
     zones: dict[str, tuple[ZoneSettings, ...]] = {}
     """Zones per stream id, for streams that bring none of their own."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
-    """Messages below this level are not printed."""
+    """Minimum level of log messages."""
     log_format: Literal["text", "json"] = "text"
     """Lines for people, or one JSON object a line for machines: `at`, `level`, `logger`, `message`, and `stream_id` and
     `trace_id` where there is one."""

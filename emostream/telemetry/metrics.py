@@ -69,50 +69,50 @@ _STREAM = (STREAM_LABEL,)
 
 DECODED_FRAMES = Metric(
     "emostream_decode_frames_total",
-    "Pictures that came out of the decoder.",
-    "Falls to 0: the camera is away or stands still; look at the stream's state and last error.",
+    "Decoded frames.",
+    "Falls to 0: the camera is unreachable or its picture is frozen; look at the stream's state and last error.",
     labels=_STREAM,
 )
 DROPPED_FRAMES = Metric(
     "emostream_decode_dropped_frames_total",
-    "Frames that were decoded and not processed.",
+    "Decoded frames that were not processed.",
     "Reason `late` grows: the machine is too slow for its streams; add a worker or lower `target_fps`. "
-    "`sampled` is what the stream's own pace leaves out.",
+    "`sampled` counts frames skipped by the options `every` and `target_fps`.",
     labels=(STREAM_LABEL, "reason"),
     values=("late", "sampled"),
 )
 CORRUPT_PACKETS = Metric(
     "emostream_decode_corrupt_total",
-    "Packets that could not be decoded, and pictures that came out damaged or not at all (missing HLS segments).",
+    "Packets that could not be decoded, and damaged or missing frames (missing HLS segments).",
     "Grows steadily: the network loses packets; use `rtsp_transport: tcp`, look at the cable or the camera.",
     labels=_STREAM,
 )
 DECODER_INFO = Metric(
     "emostream_decode_info",
-    "1 for each open source, with what really decodes it.",
-    "A decoder that you did not expect: the camera was set to another codec, or the GPU's decoder is not used.",
+    "1 for each open source, labelled with the decoder in use.",
+    "An unexpected decoder: the camera was set to another codec, or the decoder of the GPU is not in use.",
     type=_GAUGE,
     labels=(STREAM_LABEL, "decoder"),
     label_values="a few decoders",
 )
 SOURCE_LAG = Metric(
     "emostream_source_lag_seconds",
-    "Age of the newest frame that was published.",
-    "Grows: nothing arrives, or publishing is stuck; compare with frames decoded.",
+    "Age of the newest published frame.",
+    "Grows: no frames arrive, or publishing is stuck; compare with frames decoded.",
     type=_GAUGE,
     labels=_STREAM,
     takes_maximum=True,
 )
 RECONNECTS = Metric(
     "emostream_source_reconnects_total",
-    "Openings of a live source after it had gone away.",
-    "Grows for one stream: its camera or its line; for all: the network, or too many connections.",
+    "Reconnections of a live source.",
+    "Grows for one stream: check its camera or its link; for all: check the network and the connection limit.",
     labels=_STREAM,
 )
 STALLS = Metric(
     "emostream_source_stalls_total",
-    "Calls into a source that were left behind because they did not come back.",
-    "Grows: a server accepts connections and says nothing; restart the camera, report the source.",
+    "Calls into a source that hung and were abandoned.",
+    "Grows: the server accepts connections and then sends nothing; restart the camera, report the source.",
     labels=_STREAM,
 )
 
@@ -127,9 +127,9 @@ CLOCK_FAULTS = Metric(
 
 STREAMS = Metric(
     "emostream_streams",
-    "Streams that this worker has, by state; those that `ended` or `failed` only the HTTP interface tells, each of its "
-    "processes of the whole service: take their greatest, and the sum of all others.",
-    "`reconnecting` grows: cameras are away; `failed`: they can never work as given, see their detail.",
+    "Streams by state. Workers report their own streams. `ended` and `failed` are reported by each process of the "
+    "HTTP interface for the whole service: use their maximum, and the sum of all others.",
+    "`reconnecting` grows: cameras are unreachable; `failed` grows: see the detail of these streams.",
     type=_GAUGE,
     labels=("state",),
     values=tuple(StreamState),
@@ -137,20 +137,20 @@ STREAMS = Metric(
 WANTED_STREAMS = Metric(
     "emostream_streams_wanted",
     "Streams of the whole service that need a worker, as this process sees it.",
-    "More than all workers have: they wait; add workers or raise `service.max_streams_per_worker`.",
+    "Above the number that workers run: streams wait; add workers or raise `service.max_streams_per_worker`.",
     type=_GAUGE,
     takes_maximum=True,
 )
 MAX_STREAMS = Metric(
     "emostream_worker_max_streams",
-    "Most streams that this worker takes.",
-    "Its sum is the capacity of the service.",
+    "Maximum number of streams of this worker.",
+    "The sum is the capacity of the service.",
     type=_GAUGE,
 )
 LEASE_CHANGES = Metric(
     "emostream_lease_changes_total",
-    "Streams that this worker claimed, gave back or lost to another.",
-    "`lost` grows: a worker was silent for `service.lease_seconds`; it is overloaded, or cut off from Redis.",
+    "Leases that this worker claimed, released or lost.",
+    "`lost` grows: a worker did not renew its leases in time (`service.lease_seconds`): it is overloaded or offline.",
     labels=("change",),
     values=("claimed", "released", "lost"),
 )
@@ -159,14 +159,14 @@ LEASE_CHANGES = Metric(
 
 FACES = Metric(
     "emostream_track_faces_total",
-    "Faces published, over all frames.",
-    "Falls to 0 while frames arrive: nobody is there, or the camera was turned or is dirty.",
+    "Faces published, summed over frames.",
+    "Falls to 0 while frames arrive: the scene is empty, or the camera was turned or is dirty.",
     labels=_STREAM,
 )
 TRACKS = Metric(
     "emostream_track_tracks_total",
-    "Faces that were followed, each counted once.",
-    "Grows much faster than people come by: tracks break; look at light, frame rate and `track.*`.",
+    "Tracks started.",
+    "Grows much faster than people pass: tracks break; look at light, frame rate and `track.*`.",
     labels=_STREAM,
 )
 VISIBLE_FACES = Metric(
@@ -179,7 +179,7 @@ VISIBLE_FACES = Metric(
 EMOTION_FACES = Metric(
     "emostream_emotion_faces_total",
     "Faces published, by dominant emotion.",
-    "One emotion takes over everywhere at once: look at the model's version and at the light first, then at people.",
+    "One emotion dominates everywhere at once: check the model version and the light first.",
     labels=(STREAM_LABEL, "emotion"),
     values=(*EMOTIONS, UNKNOWN),
     label_values="the model's labels and `unknown`",
@@ -213,8 +213,9 @@ BATCH_COMPUTE = Metric(
 )
 REPEATED_FRAMES = Metric(
     "emostream_classify_repeated_frames_total",
-    "Frames published with the emotions of an earlier frame, because there was too much work to classify their faces.",
-    "Grows: the machine is nearly full, and scores are given up before frames; add a worker or lower `target_fps`.",
+    "Frames published with the emotions of an earlier frame because of overload (load shedding).",
+    "Grows: the machine is close to its limit and skips classification before it drops frames; "
+    "add a worker or lower `target_fps`.",
     labels=_STREAM,
 )
 MODEL_INFO = Metric(
@@ -231,14 +232,14 @@ MODEL_INFO = Metric(
 
 EVENT_LATENCY = Metric(
     "emostream_event_latency_seconds",
-    "From the arrival of a frame to the delivery of its event.",
-    "Its upper quantiles grow: some stage queues; compare the stages, then frames dropped as `late`.",
+    "Seconds from the arrival of a frame to the delivery of its event.",
+    "Upper quantiles grow: a stage is overloaded; compare the stages, then frames dropped as `late`.",
     type=_HISTOGRAM,
     buckets=(0.01, 0.02, 0.04, 0.06, 0.08, 0.12, 0.2, 0.35, 0.5, 1, 2, 5, 10, 30, 60),
 )
 LAST_LATENCY = Metric(
     "emostream_event_last_latency_seconds",
-    "The same for the newest event of a stream.",
+    "Latency of the newest event of a stream, in seconds.",
     "High for one stream only: its frames are large or full of faces.",
     type=_GAUGE,
     labels=_STREAM,
@@ -246,63 +247,63 @@ LAST_LATENCY = Metric(
 )
 PUBLISHED_EVENTS = Metric(
     "emostream_publish_events_total",
-    "Events that the pipeline handed over: delivered, or safe in the spool.",
+    "Events delivered, or stored in the spool.",
     "Falls below frames decoded less those dropped: Redis is slow or away.",
     labels=_STREAM,
 )
 SINK_EVENTS = Metric(
     "emostream_sink_events_total",
-    "Events that a sink took (`delivered`), and events that it will never take (`rejected`).",
-    "`rejected` grows: the receiver answers that it does not want them; the log says what it answered.",
+    "Events delivered by a sink, and events rejected by its receiver.",
+    "`rejected` grows: the receiver refuses them; its answer is in the log.",
     labels=("sink", "result"),
     label_values="the sinks of the settings, without secrets; `delivered` and `rejected`",
 )
 SINK_UP = Metric(
     "emostream_sink_up_ratio",
-    "1 while a sink takes what it is sent, 0 from its first failure until a call comes through again.",
-    "0: its receiver is away, or refuses the login; see the log. Others are not held up; events for it wait.",
+    "1 while a sink is healthy, 0 from its first failure until a call succeeds again.",
+    "0: its receiver is unreachable or refuses the login; see the log. Other sinks go on; its events wait.",
     type=_GAUGE,
     labels=("sink",),
     label_values="as above",
 )
 SINK_FAILURES = Metric(
     "emostream_sink_failures_total",
-    "Calls of a sink that failed; they are tried again.",
-    "Grows while `emostream_sink_up_ratio` is 1: the receiver comes and goes, or is too slow for its time-outs.",
+    "Failed calls of a sink; they are retried.",
+    "Grows while `emostream_sink_up_ratio` is 1: the receiver is unstable, or slower than its time-outs.",
     labels=("sink",),
     label_values="as above",
 )
 SINK_WAITING = Metric(
     "emostream_sink_waiting_events",
     "Records that wait for a sink, on disk or in memory.",
-    "Grows: the sink is away, or takes less than is made; in the end live streams lose their oldest events there.",
+    "Grows: the sink is unreachable or too slow; when its spool is full, live streams lose their oldest events.",
     type=_GAUGE,
     labels=("sink",),
     label_values="as above",
 )
 SINK_LOST = Metric(
     "emostream_sink_lost_events_total",
-    "Events that a sink will never get, because too many waited for it or what waited was damaged.",
-    "Any: give its spool more room (`publish.spool_dir`, `publish.spool_max_bytes`), or bring it back sooner.",
+    "Events lost for a sink, because its spool was full or damaged.",
+    "Any: give its spool more room (`publish.spool_dir`, `publish.spool_max_bytes`), or restore it sooner.",
     labels=("sink",),
     label_values="as above",
 )
 REDIS_EVENTS = Metric(
     "emostream_redis_events_total",
     "Events and status events that Redis acknowledged.",
-    "`repeated` grows: answers are lost on the way; nothing was published twice, but the connection is bad.",
+    "`repeated` grows: answers are lost; nothing is published twice, but the connection is unreliable.",
     labels=("result",),
     values=("new", "repeated"),
 )
 REDIS_RETRIES = Metric(
     "emostream_redis_retries_total",
-    "Calls to Redis that had to be tried again.",
-    "Grows: Redis is away, restarts, or its network is bad.",
+    "Retried calls to Redis.",
+    "Grows: Redis is unreachable or restarting, or the network is unreliable.",
 )
 GROUP_LAG = Metric(
     "emostream_redis_group_lag_events",
-    "Events that a consumer group has not finished: not read, or read and not acknowledged.",
-    "Grows: the consumers of this group are too slow or gone; what it has not read is trimmed in the end.",
+    "Events that a consumer group has not acknowledged, read or not.",
+    "Grows: the consumers of this group are too slow or gone; unread events are trimmed in the end.",
     type=_GAUGE,
     labels=(STREAM_LABEL, "group"),
     label_values="consumer groups per stream: as many as your consumers make",
@@ -315,27 +316,27 @@ BEHIND_WARNINGS = Metric(
 )
 REDIS_MEMORY_USED = Metric(
     "emostream_redis_memory_used_bytes",
-    "Memory that Redis uses, of a cluster its fullest primary; looked at every ten seconds while events come.",
-    "Near its limit: new events are refused next; find what else fills it, or give it more.",
+    "Memory used by Redis; in a cluster, by its fullest primary. Updated every 10 seconds while events arrive.",
+    "Near its limit: new events will be refused; find other users of its memory, or raise the limit.",
     type=_GAUGE,
     takes_maximum=True,
 )
 REDIS_MEMORY_LIMIT = Metric(
     "emostream_redis_memory_limit_bytes",
-    "Memory that it may use: its `maxmemory`, or where it has none that of its machine.",
-    "Does not move.",
+    "Memory limit of Redis: `maxmemory`, or else the memory of its machine.",
+    "Constant.",
     type=_GAUGE,
     takes_maximum=True,
 )
 TRIMMED_EVENTS = Metric(
     "emostream_redis_trimmed_events_total",
-    "Events removed before their time because those of all streams took their share of Redis.",
-    "Grows: events are kept for a shorter time than the settings say; give Redis more memory, or keep fewer.",
+    "Events trimmed early because the events of all streams reached their share of Redis memory.",
+    "Grows: events are kept for less time than configured; give Redis more memory, or keep fewer events.",
 )
 SPOOLED_EVENTS = Metric(
     "emostream_spool_events_total",
-    "Events that had to wait on disk, and events sent from there.",
-    "`spooled` grows: the sink is away; `sent` catches up once it is back.",
+    "Events written to the spool, and events sent from it.",
+    "`spooled` grows: the sink is unreachable; `sent` catches up when it is back.",
     labels=("result",),
     values=("spooled", "sent"),
 )
@@ -387,7 +388,7 @@ GPU_MEMORY_USED = Metric(
 GPU_MEMORY_TOTAL = Metric(
     "emostream_gpu_memory_total_bytes",
     "Memory of a GPU of this machine.",
-    "Does not move.",
+    "Constant.",
     type=_GAUGE,
     labels=("gpu",),
     label_values="GPUs of the machine",

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.service.registry.records import json_from_record, read_report, record_from_json
+from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.domain.tuning import Tuning
+from emostream.domain.zones import Zone
+from emostream.service.registry.records import StreamRecord, json_from_record, read_report, record_from_json
 from emostream.service.registry.unknown_fields import unknown_in, with_unknown
 
 # With names that ours do not have, so that it is unknown wherever it stands.
@@ -26,34 +29,16 @@ unknown = st.dictionaries(
 
 def content(**levels: dict[str, Any]) -> dict[str, Any]:
     """A record as JSON, with more in each of its levels."""
-    corners = [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0]]
-    return {
-        "spec": {
-            "stream_id": "door",
-            "url": "rtsp://user:secret@camera/1",
-            "kind": "live",
-            "every": 1,
-            "target_fps": None,
-            "max_frames": None,
-            "track": None,
-            "zones": [
-                {"name": "left", "polygon": corners, **levels.get("left", {})},
-                {"name": "right", "polygon": corners, **levels.get("right", {})},
-            ],
-            **levels.get("spec", {}),
-        },
-        "tuning": {
-            "smoothing_seconds": None,
-            "hold_seconds": None,
-            "switch_margin": None,
-            "min_score": 0.5,
-            "min_face_pixels": None,
-            **levels.get("tuning", {}),
-        },
-        "is_paused": False,
-        "created_epoch": 7,
-        **levels.get("top", {}),
-    }
+    zones = tuple(Zone(name, ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0))) for name in ("left", "right"))
+    spec = StreamSpec("door", "rtsp://user:secret@camera/1", StreamKind.LIVE, zones=zones)
+    found: dict[str, Any] = json.loads(
+        json_from_record(StreamRecord(spec, tuning=Tuning(min_score=0.5), created_epoch=7))
+    )
+    for zone in found["spec"]["zones"]:
+        zone.update(levels.get(zone["name"], {}))
+    for name in ("spec", "tuning"):
+        found[name].update(levels.get(name, {}))
+    return found | levels.get("top", {})
 
 
 @given(unknown, unknown, unknown, unknown, unknown)
