@@ -17,6 +17,7 @@ from emostream.service.egress.proxy import Egress
 from emostream.service.registry.records import StreamRecord
 from emostream.service.worker.host import StopReason, StreamHost
 from emostream.testing.fakes import CollectingSink
+from tests.decode.cameras import odd_clock_camera
 from tests.media import http_server, wait_until
 from tests.ports import unused_port
 from tests.service.egress.test_rtsp import host_on
@@ -82,6 +83,15 @@ async def test_rtmp(host: StreamHost, sink: CollectingSink, tmp_path: Path) -> N
         assert await asyncio.to_thread(wait_until, lambda: sender.num_sent > 10, timeout_seconds=20)
         watch(host, url)
         await has_events(sink)
+
+
+async def test_stamps_that_stand_still_are_said(host: StreamHost, sink: CollectingSink) -> None:
+    with odd_clock_camera(lambda at: 0.0, seconds=20) as url:
+        watch(host, url)
+        await until(lambda: sink.statuses and sink.statuses[-1].detail, timeout_seconds=30)
+        assert [status.state for status in sink.statuses] == [StreamState.RUNNING] * 2
+        await has_events(sink)
+        assert host.reports()["door"].detail == sink.statuses[-1].detail
 
 
 async def test_a_live_playlist(host: StreamHost, sink: CollectingSink, tmp_path: Path) -> None:
