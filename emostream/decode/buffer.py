@@ -82,7 +82,7 @@ class FrameBuffer:
         """Runs in the decode thread: hand over a frame, waiting for room if the policy says so.
 
         Returns:
-            False when the buffer is closed: nobody will read on, so stop decoding.
+            False when the buffer is closed, so that decoding can stop.
         """
         with self._lock:
             if self._policy is OverflowPolicy.WAIT:
@@ -114,7 +114,7 @@ class FrameBuffer:
         return not self._frames or (len(self._frames) < self._max_frames and is_small_enough)
 
     def _is_enough(self, min_frames: int) -> bool:
-        """Whether a consumer that wants so many frames need not wait any longer."""
+        """Whether a consumer that waits for `min_frames` can be served."""
         is_all = self._num_waiting_to_put or self._is_finished or self._is_closed
         return len(self._frames) >= min_frames or bool(is_all)
 
@@ -205,7 +205,7 @@ def _wake(consumer: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | Non
     if consumer is None:
         return
     loop, arrival = consumer
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+    with contextlib.suppress(RuntimeError):  # the loop is closed, so no consumer waits
         loop.call_soon_threadsafe(_arrive, arrival)
 
 

@@ -32,8 +32,8 @@ PacketT = TypeVar("PacketT", bound=_Packet)
 def decodable_packets(packets: Iterator[PacketT], *, kind: StreamKind, stats: DecodeStats) -> Iterator[PacketT]:
     """The packets worth decoding; an empty one, which flushes the decoder, passes through.
 
-    Live sources start at a key frame: what comes before refers to pictures nobody has. A damaged last packet (of a file
-    that was cut) is left out, because its error would end the flush and lose good pictures.
+    Live sources start at a key frame: earlier packets refer to pictures that were not received. A damaged last packet
+    (of a file that was cut) is left out, because its error would end the flush and lose good pictures.
     """
     is_waiting_for_key_frame = kind is StreamKind.LIVE
     damaged: PacketT | None = None

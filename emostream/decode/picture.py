@@ -100,7 +100,7 @@ class _CheckedPicture:
     """A source whose picture is what its file declares, and shows something.
 
     Decoders that do not know how a picture is stored, or lose their way in a damaged one, may give one level everywhere
-    or another size without a word. "No face" would be an answer about a picture that nobody has seen.
+    or another size without a word. "No face" would be a wrong answer then.
 
     Args:
         source: of the picture.

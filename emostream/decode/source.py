@@ -47,7 +47,7 @@ class SourceInfo:
 
 @dataclass(slots=True)
 class DecodeStats:
-    """Counted by a source while it runs; read by whoever publishes metrics.
+    """Counters of a running source; the metrics collector reads them.
 
     Attributes:
         num_packets: complete packets of the video read from the source.

@@ -1,4 +1,4 @@
-"""Pure: how a photo's EXIF block says it must be turned.
+"""The orientation in a photo's EXIF block.
 
 Found by its header wherever the format puts it: JPEG (APP1), PNG (eXIf), WebP (EXIF), or the file itself (TIFF).
 """

@@ -1,4 +1,4 @@
-"""Pure: what a video file's own boxes say about its length.
+"""The length that a video file declares in its boxes.
 
 FFmpeg reads a file that was cut as if it ended there. Its containers declare how many bytes they hold, though, so a cut
 is certain when the file is shorter than that; no guess from durations is needed, which would misfire on variable frame

@@ -1,4 +1,4 @@
-"""Pure: how a stored picture must be turned to stand upright.
+"""The turn that makes a stored picture upright.
 
 Phones store pictures as the sensor reads them and add a display matrix: nine int32 `(a b u, c d v, x y w)` in 16.16
 fixed point that map a stored point to a shown point, x' = a·x + c·y, y' = b·x + d·y.

@@ -1,4 +1,4 @@
-"""Pure: what a picture file's own headers say: its size, whether it moves, and whether its end is missing.
+"""The headers of a picture file: its size, whether it is animated, and whether its end is missing.
 
 FFmpeg decodes a JPEG that was cut to a picture whose rest is green, without a word, and says of a picture beyond
 `max_pixels` only that it found none. The headers of JPEG (ITU-T T.81), PNG (W3C) and WebP (RFC 9649) tell both. libheif
@@ -30,7 +30,7 @@ PICTURE_CODECS = frozenset(
 )
 """FFmpeg's and Pillow's names of what usually is a still picture."""
 SIGNATURE_BYTES = 64
-"""So many of a file's first bytes tell whether `read_picture_structure` knows it."""
+"""Number of leading bytes that show whether `read_picture_structure` knows a file."""
 
 
 @dataclass(frozen=True, slots=True)
