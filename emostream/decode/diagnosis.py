@@ -9,6 +9,7 @@ import ssl
 import httpx
 
 from emostream.config import DecodeSettings
+from emostream.decode.http_client import http_client
 from emostream.decode.location import Location
 from emostream.decode.rtsp_login import offers_of, unknown_algorithm
 from emostream.domain.address import parse_address
@@ -28,19 +29,11 @@ def why_unreadable(location: Location, *, settings: DecodeSettings) -> str:
     if not location.is_http:
         return ""
     address = parse_address(location.address)
-    proxy = settings.http_proxy
     seconds = min(_MAX_SECONDS, settings.open_timeout_seconds)
-    login = None if address.login is None else (address.user or "", address.password or "")
+    auth = None if address.login is None else httpx.BasicAuth(address.user or "", address.password or "")
     try:
         with (
-            httpx.Client(
-                auth=login,
-                proxy=None if proxy is None else httpx.Proxy(parse_address(proxy.get_secret_value()).url),
-                verify=settings.verify_tls,
-                timeout=seconds,
-                follow_redirects=settings.references != "none",
-                max_redirects=5,
-            ) as client,
+            http_client(settings, auth=auth, timeout_seconds=seconds) as client,
             client.stream("GET", address.without_login().url, headers={"Range": "bytes=0-"}) as answer,
         ):
             return _what_it_is(answer, next(answer.iter_bytes(_BYTES_LOOKED_AT), b""))

@@ -13,6 +13,7 @@ from typing import Self
 import httpx
 
 from emostream.config import DecodeSettings
+from emostream.decode.http_client import http_client
 from emostream.decode.packet_reader import SinglePictureError
 from emostream.decode.picture import open_picture_content
 from emostream.decode.pyav_source import PyAVSource
@@ -35,7 +36,6 @@ DEFAULT_POLL_FPS = 1.0
 """Pictures per second that are asked for where the stream has no `target_fps`."""
 
 _MAX_PICTURE_BYTES = 64 << 20
-_MAX_REDIRECTS = 5
 
 
 class LiveHttpSource:
@@ -164,18 +164,10 @@ class _Fetcher:
         self._url = address.without_login().url
         self._conditions: dict[str, str] = {}  # headers that ask for what is newer than the last answer
         self._settings = settings
-        proxy = settings.http_proxy
-        self._client = httpx.Client(
+        self._client = http_client(
+            settings,
             auth=None if address.login is None else _Login(address),
-            # With a proxy of its own httpx looks at no variable of the environment, so nothing leads around it.
-            proxy=None if proxy is None else httpx.Proxy(parse_address(proxy.get_secret_value()).url),
-            verify=settings.verify_tls,
-            timeout=httpx.Timeout(settings.read_timeout_seconds, connect=settings.open_timeout_seconds),
-            follow_redirects=settings.references != "none",
-            max_redirects=_MAX_REDIRECTS,
-            # The proxy of the service lets one request through per connection.
-            limits=httpx.Limits(max_keepalive_connections=0),
-            headers={"User-Agent": "emostream", "Accept": "image/*"},
+            timeout_seconds=settings.read_timeout_seconds,
         )
 
     def __enter__(self) -> Self:

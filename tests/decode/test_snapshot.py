@@ -8,6 +8,7 @@ import hashlib
 import http.server
 import io
 import itertools
+import logging
 import re
 import threading
 import time
@@ -237,6 +238,13 @@ def test_a_page_in_place_of_the_picture(place: str) -> None:
     spec = StreamSpec("door", f"http://{place}/page", StreamKind.LIVE, target_fps=50)
     with open_once(spec, settings=SETTINGS) as source, pytest.raises(SourceUnavailableError, match="web page"):
         list(source)
+
+
+def test_secrets_of_an_address_stay_out_of_logs(place: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), live(f"http://ü:p/w@{place}/basic?token=verysecret") as source:
+        assert len(list(itertools.islice(source, 3))) == 3
+    assert "verysecret" not in caplog.text
+    assert "p/w" not in caplog.text
 
 
 def test_the_info_says_that_it_is_polled(place: str) -> None:
