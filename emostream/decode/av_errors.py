@@ -1,4 +1,4 @@
-"""PyAV's errors → ours. Besides `pyav_source.py` the only file that imports PyAV, and only for the error types."""
+"""PyAV's errors → ours."""
 
 from __future__ import annotations
 
