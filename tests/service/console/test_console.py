@@ -49,11 +49,11 @@ def camera(faces: list[bytes]) -> Iterator[str]:
         yield url
 
 
-class NoCamera(http.server.BaseHTTPRequestHandler):
-    """There is nothing at this path."""
+class RefusingCamera(http.server.BaseHTTPRequestHandler):
+    """Every login is refused."""
 
     def do_GET(self) -> None:
-        self.send_error(404)
+        self.send_error(401)
 
     def log_message(self, format: str, *args: object) -> None:
         """Quiet."""
@@ -184,7 +184,7 @@ def test_a_stream_that_failed_is_tried_again(
     service: Service, client: httpx.Client, open_page: OpenPage, faces: list[bytes]
 ) -> None:
     port = unused_port()
-    with http.server.HTTPServer(("127.0.0.1", port), NoCamera) as refusing:
+    with http.server.HTTPServer(("127.0.0.1", port), RefusingCamera) as refusing:
         threading.Thread(target=refusing.serve_forever, daemon=True).start()
         add(client, "door", f"http://127.0.0.1:{port}/")
         page = open_page(service.url)
