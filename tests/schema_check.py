@@ -10,6 +10,7 @@ import jsonschema_rs
 import pytest
 
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.domain.event_content import compact_json
 from emostream.testing.fakes import CollectingSink
 from emostream.wire import events as wire
 from emostream.wire.schema import EventKind, schema_of
@@ -39,14 +40,13 @@ def check_schema(content: dict[str, Any]) -> None:
 @pytest.fixture(autouse=True)
 def checked_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check whatever is encoded; sinks of the tests that do not encode check by encoding."""
-    compact_json = wire._compact_json
 
     def checking(content: dict[str, Any]) -> str:
         text = compact_json(content)  # first: it refuses numbers that JSON does not have
         check_schema(content)
         return text
 
-    monkeypatch.setattr(wire, "_compact_json", checking)
+    monkeypatch.setattr(wire, "compact_json", checking)
     collect, collect_status = CollectingSink.publish, CollectingSink.publish_status
     collect_summary = CollectingSink.publish_summary
 

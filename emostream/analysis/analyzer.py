@@ -93,7 +93,7 @@ class Analyzer:
             max_frames=max_frames,
             track=track,
         )
-        return Analysis(self, specs)
+        return Analysis(specs, start=self._start, labels_of_model=lambda: self.labels)
 
     def analyze_async(self, source: Source | Iterable[Source], **options: Any) -> AsyncIterator[EmotionEvent]:
         """The same for `async for`, in any event loop of asyncio; arguments and errors as for `analyze`."""

@@ -8,7 +8,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from emostream.analysis.annotated_video import AnnotatedVideo
 from emostream.analysis.report import AnalysisReport, ReportPictures, table_paths
@@ -30,9 +30,9 @@ from emostream.publish.sink_group import SinkGroup
 if TYPE_CHECKING:
     import pandas as pd
 
-    from emostream.analysis.analyzer import Analyzer
-
 logger = logging.getLogger(__name__)
+
+Start: TypeAlias = "Callable[[list[StreamSpec], list[RunObserver]], Delivery]"
 
 _MAX_WAITING = 4  # chunks of some frames; a file is read no faster than its events are taken
 
@@ -43,13 +43,21 @@ class Analysis:
     A loop that is left early ends the reading. Of several sources one that fails does not stop the others: its error is
     raised when the events of all have come.
 
+    Args:
+        specs: the sources.
+        start: begins to read them, and tells observers; the events come by what it returns.
+        labels_of_model: the emotions of the model.
+
     Attributes:
         stats: stream id → what its last run did (frames, faces, drops), once it has ended.
     """
 
-    def __init__(self, analyzer: Analyzer, specs: Sequence[StreamSpec]) -> None:
-        self._analyzer = analyzer
+    def __init__(
+        self, specs: Sequence[StreamSpec], *, start: Start, labels_of_model: Callable[[], Sequence[str]]
+    ) -> None:
         self._specs = list(specs)
+        self._start = start
+        self._labels_of_model = labels_of_model
         self.stats: dict[str, PipelineStats] = {}
 
     def __iter__(self) -> Iterator[EmotionEvent]:
@@ -63,7 +71,7 @@ class Analysis:
 
     async def __aiter__(self) -> AsyncIterator[EmotionEvent]:
         """As `__iter__`, without blocking the event loop."""
-        delivery = self._analyzer._start(self._specs, [])
+        delivery = self._start(self._specs, [])
         try:
             while (events := await asyncio.wrap_future(delivery.next())) is not None:
                 for event in events:
@@ -78,7 +86,7 @@ class Analysis:
         self.stats = delivery.result()
 
     def _events(self, observers: list[RunObserver]) -> Generator[EmotionEvent, None, None]:
-        delivery = self._analyzer._start(self._specs, observers)
+        delivery = self._start(self._specs, observers)
         try:
             while (events := delivery.next().result()) is not None:
                 yield from events
@@ -182,7 +190,7 @@ class Analysis:
                 check_is_not_source(path, spec.url, what="the file of events")
         summaries = {spec.stream_id: StreamSummary() for spec in self._specs}
         paths = [path for path in paths if path not in written_already]
-        tables = EventTables(paths, labels=self._analyzer.labels)
+        tables = EventTables(paths, labels=self._labels_of_model())
         num_events = 0
         try:
             with contextlib.closing(self._events(observers)) as events:

@@ -168,14 +168,14 @@ class EmotionEvent:
         """The event as it is published: JSON on one line.
 
         Raises:
-            EventRejectedError: it holds a number that JSON cannot.
+            ValueError: it holds a number that JSON cannot (infinite, not a number, beyond 2⁵³).
         """
-        from emostream.wire.events import json_from_event  # the one import upward: people look for it here
+        from emostream.domain.event_content import compact_json, event_writer  # which needs this module
 
-        return json_from_event(self)
+        return compact_json(event_writer()(self))
 
     def to_dict(self) -> dict[str, Any]:
-        """What the JSON says, as a dictionary; errors as for `to_json`."""
+        """What the published JSON holds; errors as for `to_json`."""
         content: dict[str, Any] = json.loads(self.to_json())
         return content
 

@@ -2,7 +2,7 @@
 
 A field's type and its docstring are its one declaration. The JSON, what is accepted when it is read back, the JSON
 Schema, the tables of `docs/events.md` and the columns of CSV and Parquet files are derived from them
-(`wire/event_fields.py`).
+(`event_fields.py`).
 """
 
 from __future__ import annotations

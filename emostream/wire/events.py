@@ -7,24 +7,16 @@ would misunderstand an event.
 
 from __future__ import annotations
 
-import functools
-import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from operator import neg, sub
 from typing import Any, Literal
 
 from pydantic import ValidationError
-from pydantic_core import to_json
 
-from emostream.domain.emotion import EmotionScores
-from emostream.domain.event import EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
-from emostream.domain.face import BoxXyxy, Landmarks
+from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.domain.event_content import compact_json, content_of_status, content_of_summary, event_writer
 from emostream.errors import EventRejectedError
-from emostream.wire.event_fields import reader_of, writer_of
-from emostream.wire.event_models import SCHEMA_VERSION, EventWire, StatusWire, SummaryWire
+from emostream.wire.event_models import EventWire, StatusWire, SummaryWire, reader_of
 from emostream.wire.msgpack import json_from_packed, pack
 
 EVENT_FIELD = "event"
@@ -36,7 +28,6 @@ PACKED_FIELD = "packed"
 MAX_EVENT_BYTES = 1 << 21
 """Longer entries are refused unread: 64 faces take about 60 kB, 1,000 in a few zones each about 1 MB."""
 
-_PIXEL_DIGITS = 1
 _MAX_MESSAGE_LENGTH = 300  # a hostile entry must not fill the log
 
 
@@ -90,15 +81,20 @@ def json_from_event(event: EmotionEvent, options: WireOptions = DEFAULT_OPTIONS)
         EventRejectedError: it holds a number that JSON cannot (infinite, not a number, beyond 2⁵³).
     """
     with _Rejecting(f"event of stream {event.stream_id}"):
-        return _compact_json(_event_writer(options)(event))
+        return compact_json(_content(event, options))
 
 
 def packed_from_event(event: EmotionEvent, options: WireOptions = DEFAULT_OPTIONS) -> bytes:
     """An event as MessagePack; errors as in `json_from_event`."""
     with _Rejecting(f"event of stream {event.stream_id}"):
-        content = _event_writer(options)(event)
-        _compact_json(content)  # refuses what JSON cannot hold: both encodings can say the same
+        content = _content(event, options)
+        compact_json(content)  # refuses what JSON cannot hold: both encodings can say the same
         return pack(content)
+
+
+def _content(event: EmotionEvent, options: WireOptions) -> dict[str, Any]:
+    writer = event_writer(digits=options.probability_digits, has_landmarks=options.has_landmarks)
+    return writer(event)
 
 
 def json_from_status(event: StatusEvent) -> str:
@@ -108,7 +104,7 @@ def json_from_status(event: StatusEvent) -> str:
         EventRejectedError: as `json_from_event`.
     """
     with _Rejecting(f"status event of stream {event.stream_id}"):
-        return _compact_json(_write_status(event))
+        return compact_json(content_of_status(event))
 
 
 def json_from_summary(event: SummaryEvent) -> str:
@@ -118,82 +114,7 @@ def json_from_summary(event: SummaryEvent) -> str:
         EventRejectedError: as `json_from_event`.
     """
     with _Rejecting(f"summary event of stream {event.stream_id}"):
-        return _compact_json(_write_summary(event))
-
-
-def round_probabilities(probabilities: tuple[float, ...], *, digits: int = 4) -> tuple[float, ...]:
-    """A distribution in some digits that still sums to 1, its order kept (largest remainder method).
-
-    >>> round_probabilities((1 / 3, 1 / 3, 1 / 3))
-    (0.3334, 0.3333, 0.3333)
-    """
-    num_units = 10**digits
-    if min(probabilities) < 0:
-        probabilities = tuple(max(value, 0.0) for value in probabilities)
-    total = sum(probabilities)
-    exact = [value / total * num_units for value in probabilities]
-    units = [int(value + 1e-6) for value in exact]  # a value that is rounded already stays
-    missing = num_units - sum(units)
-    if missing > 0:
-        # Among equal remainders the larger value first: its order must survive, however small the difference.
-        by_remainder = sorted(zip(map(sub, units, exact), map(neg, probabilities), range(len(units)), strict=True))
-        for _, _, index in by_remainder[:missing]:
-            units[index] += 1
-    return tuple([value / num_units for value in units])
-
-
-def _box(box_xyxy: BoxXyxy) -> list[float]:
-    x0, y0, x1, y1 = box_xyxy
-    left, top = round(x0, _PIXEL_DIGITS), round(y0, _PIXEL_DIGITS)
-    right, bottom = round(x1, _PIXEL_DIGITS), round(y1, _PIXEL_DIGITS)
-    # Thinner than a tenth of a pixel: it must not become empty.
-    if left >= right:
-        left, right = math.floor(x0 * 10) / 10, math.ceil(x1 * 10) / 10
-    if top >= bottom:
-        top, bottom = math.floor(y0 * 10) / 10, math.ceil(y1 * 10) / 10
-    return [left, top, right, bottom]
-
-
-def _landmarks(points: Landmarks) -> list[list[float]]:
-    return [[round(x, _PIXEL_DIGITS), round(y, _PIXEL_DIGITS)] for x, y in points]
-
-
-def _instant(at: datetime) -> str:
-    in_utc = at if at.tzinfo is UTC else at.astimezone(UTC)
-    return in_utc.isoformat(timespec="microseconds")[:-6] + "Z"  # in place of "+00:00"
-
-
-_VERSION = {"schema_version": SCHEMA_VERSION}
-_write_status = writer_of(StatusEvent, conversions={datetime: _instant}, first=_VERSION)
-_write_summary = writer_of(SummaryEvent, conversions={datetime: _instant}, first=_VERSION)
-
-
-@functools.cache
-def _event_writer(options: WireOptions) -> Callable[[EmotionEvent], dict[str, Any]]:
-    digits = options.probability_digits
-
-    def write_scores(scores: EmotionScores) -> dict[str, float]:
-        return dict(zip(scores.labels, round_probabilities(scores.probabilities, digits=digits), strict=True))
-
-    write_rest = writer_of(
-        FaceEmotion,
-        conversions={EmotionScores: write_scores, BoxXyxy: _box, Landmarks: _landmarks},
-        without=() if options.has_landmarks else ("landmarks",),
-    )
-
-    def write_face(face: FaceEmotion) -> dict[str, Any]:
-        content = write_rest(face)
-        content["confidence"] = content["smoothed_probabilities"].get(face.dominant, 0.0)  # as written there
-        return content
-
-    return writer_of(EmotionEvent, conversions={datetime: _instant, FaceEmotion: write_face}, first=_VERSION)
-
-
-def _compact_json(content: dict[str, Any]) -> str:
-    text = to_json(content, inf_nan_mode="constants").decode()  # five times as fast as the standard library
-    if "NaN" in text or "Infinity" in text:  # as a number, which this refuses, or in a name, which is fine
-        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text
+        return compact_json(content_of_summary(event))
 
 
 # --- decode -----------------------------------------------------------------------------------------------------------

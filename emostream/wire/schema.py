@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from emostream.wire.event_models import SCHEMA_VERSION, EventWire, StatusWire, SummaryWire
+from emostream.domain.event_content import SCHEMA_VERSION
+from emostream.wire.event_models import EventWire, StatusWire, SummaryWire
 
 EventKind = Literal["emotion", "status", "summary"]
 """The three kinds of events."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from emostream.config import EventSettings, PublishSettings
 from emostream.domain.event import EmotionEvent
+from emostream.domain.event_content import round_probabilities
 from emostream.errors import EventRejectedError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.reader import RedisReader
@@ -20,7 +21,6 @@ from emostream.wire.events import (
     encode_event,
     json_from_event,
     packed_from_event,
-    round_probabilities,
 )
 from tests.publish.samples import EPOCH, EVENT, STATUS, events_of
 from tests.strategies import distributions, emotion_events

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from emostream.domain.emotion import EMOTIONS, EmotionScores
 from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
+from emostream.domain.event_content import round_probabilities
 from emostream.domain.face import Face
 from emostream.domain.stream import StreamState
 from emostream.errors import EventRejectedError
@@ -29,7 +30,6 @@ from emostream.wire.events import (
     json_from_event,
     json_from_status,
     json_from_summary,
-    round_probabilities,
     status_from_json,
     summary_from_json,
 )

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from docs.generators.events import PAGE, renewed_page
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.domain.event_fields import writer_of
 from emostream.domain.fields import Count, Digits, Published
-from emostream.wire.event_fields import model_of, reader_of, writer_of
+from emostream.wire.event_models import model_of, reader_of
 from emostream.wire.events import (
     event_from_json,
     json_from_event,

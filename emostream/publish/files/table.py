@@ -10,8 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from emostream.domain.emotion import EMOTIONS
 from emostream.domain.event import EmotionEvent, FaceEmotion
+from emostream.domain.event_fields import EventField, base_of, fields_of
 from emostream.errors import ConfigError
-from emostream.wire.event_fields import EventField, base_of, fields_of
 
 Row = dict[str, Any]
 """Column → value; None where a frame has no face."""

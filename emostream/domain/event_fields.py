@@ -1,4 +1,4 @@
-"""The fields of events, read from their declarations in `domain/`: what JSON, its checks and tables are made of."""
+"""The fields of events, read from their declarations: what JSON, its checks and tables are made of."""
 
 from __future__ import annotations
 
@@ -9,21 +9,17 @@ import inspect
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass
-from datetime import UTC, datetime
 from itertools import pairwise
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Lt, MaxLen
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, create_model
+from annotated_types import Lt
 
 from emostream.domain.emotion import EmotionScores
-from emostream.domain.fields import MAX_EXACT_INTEGER, Digits, Published, Text
+from emostream.domain.fields import MAX_EXACT_INTEGER, Digits, Published
 
 T = TypeVar("T")
 Conversion = Callable[[Any], Any]
-
-_MAX_OPEN_VALUE_LENGTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +53,7 @@ def fields_of(kind: type) -> tuple[EventField, ...]:
     hints, texts = get_type_hints(kind, include_extras=True), _docstrings_of(kind)
     found: list[EventField] = []
     for declared in dataclasses.fields(kind):
-        base, metadata = _split(hints[declared.name])
+        base, metadata = split_hint(hints[declared.name])
         if _is_part(base):
             found += [dataclasses.replace(inner, path=f"{declared.name}.{inner.path}") for inner in fields_of(base)]
             continue
@@ -75,49 +71,6 @@ def fields_of(kind: type) -> tuple[EventField, ...]:
             )
         )
     return tuple(sorted(found, key=lambda item: item.is_optional))
-
-
-def model_of(
-    kind: type, name: str, *, parts: Mapping[type, Any] | None = None, first: Mapping[str, Any] | None = None
-) -> type[BaseModel]:
-    """A model that checks the JSON of a dataclass, and from which the JSON Schema is made.
-
-    Strict: a number in quotes is not a number. Unknown names are ignored, so that later versions may add some.
-
-    Args:
-        kind: the dataclass.
-        name: of the model in schemas.
-        parts: what stands for other dataclasses in its fields.
-        first: fields that JSON has before those of the dataclass, as in `pydantic.create_model`.
-    """
-    definitions = {
-        item.name: (
-            _checked(item.hint, parts or {}),
-            Field(item.default if item.is_optional else ..., description=item.description),
-        )
-        for item in fields_of(kind)
-    }
-    config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
-    return create_model(name, __config__=config, __doc__=kind.__doc__, **(dict(first or {}) | definitions))
-
-
-def reader_of(kind: type[T]) -> Callable[[BaseModel], T]:
-    """The way from a checked model to the dataclass that it was made of."""
-    own = [(item.path, item.name) for item in fields_of(kind) if "." not in item.path and not item.is_computed]
-    hints = get_type_hints(kind)
-    parts = []
-    for attribute in dict.fromkeys(item.path.partition(".")[0] for item in fields_of(kind) if "." in item.path):
-        inner = [(item.path, item.name) for item in fields_of(hints[attribute]) if not item.is_computed]
-        parts.append((attribute, hints[attribute], inner))
-
-    def read(model: BaseModel) -> T:
-        values = model.__dict__
-        made = {path: values[name] for path, name in own}
-        for attribute, part, inner in parts:
-            made[attribute] = part(**{path: values[name] for path, name in inner})
-        return kind(**made)
-
-    return read
 
 
 def writer_of(
@@ -162,10 +115,11 @@ def base_of(hint: Any) -> Any:
     >>> base_of(Annotated[int, Lt(5)])
     <class 'int'>
     """
-    return _split(hint)[0]
+    return split_hint(hint)[0]
 
 
-def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+def split_hint(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type without its bounds, and the bounds."""
     return (hint.__origin__, hint.__metadata__) if get_origin(hint) is Annotated else (hint, ())
 
 
@@ -173,40 +127,9 @@ def _is_part(base: Any) -> bool:
     return dataclasses.is_dataclass(base) and base is not EmotionScores
 
 
-def _checked(hint: Any, parts: Mapping[type, Any]) -> Any:
-    """The type of a field in a model: what JSON holds, converted to what the dataclass holds once it was checked."""
-    base, metadata = _split(hint)
-    origin, arguments = get_origin(base), get_args(base)
-    if base in parts:
-        base = parts[base]
-    elif base is datetime:
-        base = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-    elif base is EmotionScores:
-        base = Annotated[dict[Text, float], AfterValidator(_scores)]
-    elif origin is tuple:
-        base = tuple[tuple(item if item is Ellipsis else _checked(item, parts) for item in arguments)]  # type: ignore[misc]
-    elif _is_open_list(base):
-        # Open lists: a later version may add values, and a reader of this one must not refuse its events.
-        known = [value for part in arguments if get_origin(part) is Literal for value in get_args(part)]
-        base = Annotated[str, MaxLen(_MAX_OPEN_VALUE_LENGTH), Field(examples=known)]
-    return Annotated[(base, *metadata)] if metadata else base
-
-
-def _is_open_list(base: Any) -> bool:
-    return get_origin(base) in (Union, UnionType) and str in get_args(base)
-
-
-def _in_utc(at: datetime) -> datetime:
-    return at.astimezone(UTC)
-
-
-def _scores(by_label: dict[str, float]) -> EmotionScores:
-    return EmotionScores(tuple(by_label), tuple(by_label.values()))
-
-
 def _expression(hint: Any, value: str, conversions: Mapping[Any, Conversion], names: dict[str, Any]) -> str:
     """The expression that writes a value of a type; functions that it calls are added to `names`."""
-    base, metadata = _split(hint)
+    base, metadata = split_hint(hint)
     if base in conversions:
         name = f"convert_{len(names)}"
         names[name] = conversions[base]
