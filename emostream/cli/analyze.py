@@ -20,6 +20,7 @@ from emostream.cli.options import (
     ConfigOption,
     JsonOption,
     RedisOption,
+    check_quotes,
     notes,
     screen,
     settings_for_command,
@@ -112,6 +113,7 @@ def analyze(
     config: ConfigOption = None,
 ) -> None:
     """Find faces and emotions in a video and publish an event for each frame."""
+    check_quotes(sources)
     settings = settings_for_command(config, redis=redis)
     if blur and annotate is None:
         raise ConfigError("--blur needs --annotate FILE: it blurs faces in the annotated video")

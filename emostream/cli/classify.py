@@ -12,7 +12,7 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
-from emostream.cli.options import ConfigOption, JsonOption, notes, screen, settings_for_command
+from emostream.cli.options import ConfigOption, JsonOption, check_quotes, notes, screen, settings_for_command
 from emostream.cli.picture_list import list_pictures
 from emostream.cli.tables import as_markup, coloured
 from emostream.config import Settings
@@ -52,6 +52,7 @@ def classify(
 
     A picture that cannot be read is reported; the others are still processed.
     """
+    check_quotes(pictures)
     settings = settings_for_command(config)
     if blur and annotate is None:
         raise ConfigError("--blur needs --annotate FOLDER: it blurs faces in the annotated pictures")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from rich.console import Console
 
 from emostream.config import Settings, load_settings
+from emostream.errors import ConfigError
 from emostream.telemetry.logs import configure_logging
 
 ConfigOption = Annotated[
@@ -28,6 +30,20 @@ notes = Console(stderr=True, highlight=False, emoji=False)
 def tell(line: str) -> None:
     """Print a line on standard error, without markup."""
     notes.print(line, markup=False, soft_wrap=True)
+
+
+def check_quotes(addresses: Sequence[str]) -> None:
+    """Refuse an address whose password has blanks, and that the shell has taken apart; its parts are not shown.
+
+    Raises:
+        ConfigError: an address ends before its `@`, and a later argument, which is no file, has one.
+    """
+    is_open = False
+    for address in addresses:
+        if "://" in address:
+            is_open = "@" not in address
+        elif is_open and "@" in address and not Path(address).exists():
+            raise ConfigError("an address with blanks must be in quotes; here it came as several arguments")
 
 
 def settings_for_command(config: Path | None, *, redis: str | None = None, **arguments: Any) -> Settings:

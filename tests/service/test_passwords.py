@@ -276,7 +276,10 @@ def test_the_command_line(
     assert CORE not in said.out + said.err
 
 
-def test_a_blank_without_quotes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["emostream", "analyze", "rtsp://admin:ze", "bra", "zebra@camera/x"])
+@pytest.mark.parametrize("command", ["analyze", "classify", "explain"])
+def test_a_blank_without_quotes(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["emostream", command, "rtsp://admin:ze", "bra", "zebra@camera/x"])
     assert run_guarded(app) == 2
     assert "bra" not in capsys.readouterr().err.replace("***", "")
