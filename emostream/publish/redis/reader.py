@@ -74,7 +74,8 @@ class RedisReader:
         Args:
             settings: time-outs.
             redis_url: the server, servers behind Sentinels, or a cluster.
-            stream_ids: what to read: one id or several; None means all streams, also those that appear later.
+            stream_ids: what to read: one id or several; None means all streams, also those that appear later. An empty
+                list reads status events alone, if `with_status`.
             start: where to begin; None is "now" when following, else "start".
             follow: wait for more at the end.
             with_status: read status events, too.
@@ -89,7 +90,7 @@ class RedisReader:
         self._max_retry_seconds = settings.max_retry_seconds
         timeout = settings.connect_timeout_seconds
         self._redis = open_redis(redis_url, timeout_seconds=timeout, answer_timeout_seconds=timeout + _BLOCK_SECONDS)
-        self._stream_ids = ids_from(stream_ids)
+        self._stream_ids = [] if with_status and stream_ids == [] else ids_from(stream_ids)
         self._first_id = id_from_start(start or ("now" if follow else "start"))
         self._follow = follow
         self._with_status = with_status

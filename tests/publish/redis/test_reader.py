@@ -141,6 +141,17 @@ async def test_reads_several_streams_and_status_events(
     assert any(isinstance(entry.event, StatusEvent) and entry.event == STATUS for entry in entries)
 
 
+async def test_status_events_alone(redis_server: EmbeddedRedis, sink: RedisSink, stream_id: str) -> None:
+    await sink.publish(events_of(stream_id, range(3)))
+    await sink.publish_status(STATUS)
+    reader = RedisReader(
+        SETTINGS, redis_url=redis_server.url, stream_ids=[], start="start", follow=False, with_status=True
+    )
+    async with reader:
+        events = [entry.event async for entry in reader]
+    assert STATUS in events and {type(event) for event in events} == {StatusEvent}
+
+
 async def test_a_stream_that_does_not_exist_is_empty(redis_server: EmbeddedRedis, stream_id: str) -> None:
     reader = RedisReader(SETTINGS, redis_url=redis_server.url, stream_ids=[stream_id], start="start", follow=False)
     async with reader:
