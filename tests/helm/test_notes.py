@@ -33,7 +33,7 @@ def test_defaults(helm: Helm) -> None:
         "EU AI Act",
     ):
         assert expected in notes
-    assert "is off" not in notes
+    assert "is false" not in notes
 
 
 @pytest.mark.parametrize(
@@ -41,15 +41,15 @@ def test_defaults(helm: Helm) -> None:
     [
         ("ingress", "https://emostream.example/"),
         ("gateway", "https://emostream.example/"),
-        ("tokens by hash", "Tokens are those of auth.tokens: ops."),
-        ("streams", "2 of these values are asked for by the job"),
+        ("tokens by hash", "auth.tokens: ops."),
+        ("streams", "the job demo-emostream-streams-… adds the 2 streams"),
         ("external redis in a secret", "Events are in your Redis (secret redis-url)."),
-        ("open, public sources, no policy", "Everybody who reaches the HTTP interface may add and remove streams"),
-        ("open, public sources, no policy", "networkPolicy.enabled is off"),
-        ("own redis, own secret, no volume", "redis.persistence.enabled is off"),
-        ("external redis in a secret", "gcsFaultTolerance.enabled is off"),
+        ("open, public sources, no policy", "auth.enabled is false"),
+        ("open, public sources, no policy", "networkPolicy.enabled is false"),
+        ("own redis, own secret, no volume", "redis.persistence.enabled is false"),
+        ("external redis in a secret", "gcsFaultTolerance.enabled is false"),
         ("gpu", "compiling the engine"),
-        ("tracing", "Traces of the share 0.001 of all frames go to http://otel-collector.observability:4318."),
+        ("tracing", "0.001 of all frames are sent to http://otel-collector.observability:4318"),
     ],
 )
 def test_they_follow_the_values(helm: Helm, name: str, expected: str) -> None:
