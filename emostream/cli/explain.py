@@ -124,7 +124,7 @@ def _choose(faces: Sequence[Face], *, number: int | None) -> list[Face]:
         largest = sorted(faces, key=lambda face: -face.width * face.height)[:_MAX_FACES]
         return [face for face in faces if face in largest]
     if not 1 <= number <= len(faces):
-        raise ConfigError(f"no face {number}: {len(faces)} faces were found, numbered from left to right")
+        raise ConfigError(f"no face {number}: the faces found are numbered from 1 to {len(faces)}, from left to right")
     return [faces[number - 1]]
 
 
