@@ -66,9 +66,8 @@ class CrashGuard:
     before it starts, until the first frame is decoded, the source is unavailable, or the stream ends. The note of a
     dead worker means that it died meanwhile, perhaps because of this stream, which is then opened while no other is.
     That clears streams that were only opening at the same time. A stream is given up when three workers died of it one
-    after
-    the other, unless the workers seem to be the cause: the stream has worked before, several streams are suspected, or
-    another host has not tried it. Then it is opened again after increasing intervals.
+    after the other, unless the workers seem to be the cause: the stream has worked before, several streams are
+    suspected, or another host has not tried it. Then it is opened again after increasing intervals.
 
     Args:
         store: connection to the registry; not closed.
