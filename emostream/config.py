@@ -31,6 +31,7 @@ _SECRETS = ("redis_url", "sinks", "http_proxy", "tokens")
 """Their values stand in no error message, whatever is wrong with them."""
 MIN_FACE_PIXELS, MAX_FACES = 12, 1000
 """Bounds of the settings: the smallest face in pixels, and faces of one frame."""
+_MAX_FACES_PER_FRAME = 64
 
 
 class _Section(BaseModel):
@@ -94,13 +95,32 @@ class DetectSettings(_Section):
     """Arithmetic of `centerface`; `auto` measures once, on processors with INT8 instructions, and takes the faster; on
     a GPU it is FP16."""
     min_face_pixels: int = Field(32, ge=MIN_FACE_PIXELS, le=2000)
-    """Smallest face looked for, as height in pixels of the frame. Smaller costs more time."""
+    """Smallest face looked for, as height in pixels of the frame. Smaller costs more time. A still picture is searched
+    in parts until this is kept; a large frame of a video is not (`max_input_pixels`)."""
+    max_input_pixels: int | None = Field(None, ge=64 * 64, le=4096 * 4096)
+    """Frames are shrunk to about this many pixels before they are searched, which bounds the time of a search and, in
+    large frames, the smallest face found; a stream's status says which. None is 245,760 for `centerface` (faces of 60
+    pixels in 1080p, 30 to 50 ms on one core) and 942,080 for `yunet`."""
     min_score: float = Field(0.3, gt=0, lt=1)
     """Detections below this confidence are dropped; weak ones may continue a track."""
     max_iou: float = Field(0.3, gt=0, lt=1)
     """Of two detections with a greater overlap (IoU), the one with the lower score is discarded."""
-    max_faces: int = Field(64, ge=1, le=MAX_FACES)
-    """Maximum number of faces per frame; those with the highest scores are kept."""
+    max_faces: int | None = Field(None, ge=1, le=MAX_FACES)
+    """Maximum number of faces per frame or picture; those with the highest scores are kept, and it is said that there
+    are more. None is 64 in a frame of a video and 1,000 in a picture."""
+    turned_heads: Literal["never", "pictures", "always"] = "pictures"
+    """Where heads that lie on their side or stand upside down are looked for, by up to four searches: in pictures, or
+    in videos as well while no upright face is found."""
+
+    @property
+    def max_faces_per_frame(self) -> int:
+        """`max_faces` in a frame of a video."""
+        return self.max_faces or _MAX_FACES_PER_FRAME
+
+    @property
+    def max_faces_per_picture(self) -> int:
+        """`max_faces` in a still picture."""
+        return self.max_faces or MAX_FACES
 
 
 class TrackSettings(_Section):

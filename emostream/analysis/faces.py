@@ -18,7 +18,7 @@ from emostream.decode.picture import PICTURE_ID, open_picture, open_picture_cont
 from emostream.decode.source import FrameSource
 from emostream.domain.event import EmotionEvent, FaceEmotion
 from emostream.errors import ConfigError, SourceRejectedError
-from emostream.pipeline.build import Models, load_keen_detector
+from emostream.pipeline.build import Models, load_keen_picture_search
 from emostream.pipeline.pictures import ClassifiedPicture, classify_opened
 from emostream.render.overlay import draw_event
 from emostream.render.png import write_png
@@ -36,7 +36,9 @@ class PictureFaces(Sequence[FaceEmotion]):
 
     Attributes:
         event: the same as an event of one frame: its size, the model, the faces.
-        is_first_of_many: whether the file holds more pictures (an animation, a video), of which this is the first.
+        is_first_of_many: whether the file holds more pictures (an animation, pages, a video), of which this is the
+            first.
+        num_left_out: how many more faces were found than `detect.max_faces` allows.
     """
 
     def __init__(self, found: ClassifiedPicture, *, settings: Settings) -> None:
@@ -52,6 +54,11 @@ class PictureFaces(Sequence[FaceEmotion]):
     def is_first_of_many(self) -> bool:
         """Whether more pictures follow in the file."""
         return self._found.is_first_of_many
+
+    @property
+    def num_left_out(self) -> int:
+        """Faces found beyond `detect.max_faces`."""
+        return self._found.num_faces_left_out
 
     @overload
     def __getitem__(self, index: int) -> FaceEmotion: ...
@@ -93,7 +100,7 @@ def drawn_picture(found: ClassifiedPicture, *, settings: Settings, is_blurred: b
     """The picture with its event drawn on it (uint8, H×W×3, RGB), all faces in it unrecognisable where asked for."""
     picture = found.frame.rgb()
     if is_blurred:
-        hidden = load_keen_detector(settings).detect(found.frame.luma)
+        hidden = load_keen_picture_search(settings)().detect(found.frame.luma)
         boxes = [face.box_xyxy for face in (*hidden, *(item.face for item in found.event.faces))]
         picture = blur_boxes(picture, boxes)
     return draw_event(picture, found.event, has_time=False)

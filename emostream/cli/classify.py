@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json as json_format
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,12 +19,12 @@ from emostream.config import Settings
 from emostream.domain.redact import printable, redact, shown_address, shown_source
 from emostream.domain.stream import stream_id_from_url
 from emostream.errors import ConfigError, SourceError
-from emostream.pipeline.build import load_keen_detector, load_models
+from emostream.pipeline.build import load_keen_picture_search, load_models
 from emostream.pipeline.pictures import ClassifiedPicture, classify_picture
 from emostream.render.overlay import draw_event
 from emostream.render.png import write_png
 from emostream.render.preview import blur_boxes
-from emostream.vision.detect.detector import FaceDetector
+from emostream.vision.detect.picture_search import PictureSearch
 from emostream.wire.events import json_from_event
 
 _NUM_PROBABILITIES_SHOWN = 3
@@ -63,7 +63,7 @@ def classify(
     for error in errors:
         _report(error, json=json)
     if listed.names:
-        hidden_by = load_keen_detector(settings) if blur else None
+        hidden_by = load_keen_picture_search(settings) if blur else None
         writer = None if annotate is None else _AnnotatedFolder(annotate, hidden_by=hidden_by)
         asyncio.run(_classify_all(listed.names, settings, writer, errors=errors, is_whole_face=whole, json=json))
     if errors:
@@ -129,6 +129,7 @@ def _as_dict(found: ClassifiedPicture, *, name: str, written: Path | None) -> di
         "model": f"{event['model_name']} {event['model_version']}",
         "faces": faces,
         "is_first_of_many": found.is_first_of_many,
+        "num_faces_left_out": found.num_faces_left_out,
         **({} if written is None else {"annotated": str(written)}),
     }
 
@@ -147,6 +148,8 @@ def _table() -> Table:
 def _add_rows(table: Table, found: ClassifiedPicture, *, name: str) -> None:
     """Add a row per face, or one row that says that there is none."""
     shown, remarks = as_markup(shown_source(name)), [_FIRST_OF_MANY] if found.is_first_of_many else []
+    if found.num_faces_left_out:
+        remarks.append(f"{found.num_faces_left_out} more faces left out (detect.max_faces)")
     if not found.event.faces:
         size = f"{found.frame.width}×{found.frame.height}"
         table.add_row(shown, "–", "[dim]no face found[/]", "", ", ".join([f"{size} pixels", *remarks]))
@@ -171,13 +174,13 @@ class _AnnotatedFolder:
 
     Args:
         folder: created if missing.
-        hidden_by: finds the faces to blur; None blurs none.
+        hidden_by: makes a search for the faces to blur in a picture; None blurs none.
 
     Raises:
         ConfigError: the folder cannot be created.
     """
 
-    def __init__(self, folder: Path, *, hidden_by: FaceDetector | None) -> None:
+    def __init__(self, folder: Path, *, hidden_by: Callable[[], PictureSearch] | None) -> None:
         self.folder = folder
         self._hidden_by = hidden_by
         self.num_written = 0
@@ -194,7 +197,7 @@ class _AnnotatedFolder:
         path = self.folder / file_name
         picture = found.frame.rgb()
         if self._hidden_by is not None:
-            faces = [*self._hidden_by.detect(found.frame.luma), *(item.face for item in found.event.faces)]
+            faces = [*self._hidden_by().detect(found.frame.luma), *(item.face for item in found.event.faces)]
             picture = blur_boxes(picture, [face.box_xyxy for face in faces])
         write_png(draw_event(picture, found.event, has_time=False), path)
         self.num_written += 1

@@ -21,7 +21,7 @@ from emostream.cli.options import (
     settings_for_command,
 )
 from emostream.config import Settings
-from emostream.decode.picture import read_picture
+from emostream.decode.picture import read_first_picture
 from emostream.domain.address import file_path
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
@@ -29,7 +29,7 @@ from emostream.domain.redact import shown_source
 from emostream.domain.stream import stream_id_from_url
 from emostream.errors import ConfigError, SourceRejectedError
 from emostream.files import check_is_not_source
-from emostream.pipeline.build import load_chosen_detector
+from emostream.pipeline.build import build_picture_search, load_chosen_detector
 from emostream.render.explanation import draw_explanations
 from emostream.render.png import write_png
 from emostream.vision.classify.classifier import EmotionClassifier
@@ -69,7 +69,9 @@ def explain(
     settings = settings_for_command(config)
     path = out or Path(f"{stream_id_from_url(picture)}-explained.png")
     check_is_not_source(path, file_path(picture) or picture, what="the overlay")
-    frame = read_picture(picture, settings=settings.decode)
+    frame, is_first_of_many = read_first_picture(picture, settings=settings.decode)
+    if is_first_of_many:
+        notes.print("first of several pictures")
     luma = np.ascontiguousarray(frame.full_luma(frame.luma))
     faces = [_whole_face(luma)] if whole else _find_faces(luma, settings=settings, name=shown_source(picture))
     chosen = _choose(faces, number=face)
@@ -90,6 +92,7 @@ def explain(
                     "model": model,
                     "num_faces": len(faces),
                     "faces": [{"number": item.face.track_id, **item.as_dict()} for item in explanations],
+                    "is_first_of_many": is_first_of_many,
                     "overlay": str(path),
                 },
                 indent=2,
@@ -101,11 +104,14 @@ def explain(
 
 def _find_faces(luma: Luma, *, settings: Settings, name: str) -> list[Face]:
     """All faces, numbered from left to right; the number is the track id."""
-    found = sorted(load_chosen_detector(settings).detect(luma), key=lambda face: face.box_xyxy[0])
+    search = build_picture_search(settings, detector=load_chosen_detector(settings))
+    found = sorted(search.detect(luma), key=lambda face: face.box_xyxy[0])
+    if search.num_left_out:
+        notes.print(f"{search.num_left_out} more faces left out (detect.max_faces)")
     if not found:
         raise SourceRejectedError(
-            f"{name}: no face found in {luma.shape[1]}×{luma.shape[0]} pixels. Small faces in a large picture are "
-            f"missed: crop it to the face, or lower detect.min_face_pixels (now {settings.detect.min_face_pixels}). "
+            f"{name}: no face found in {luma.shape[1]}×{luma.shape[0]} pixels. Faces below "
+            f"{settings.detect.min_face_pixels} pixels are not looked for: lower detect.min_face_pixels to find them. "
             "If the picture is a single cropped face, use --whole"
         )
     return [replace(face, track_id=number) for number, face in enumerate(found, start=1)]

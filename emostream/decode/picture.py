@@ -44,11 +44,17 @@ def read_picture(url: str, *, settings: DecodeSettings) -> Frame:
     Raises:
         SourceError: it cannot be opened or decoded; the message says why.
     """
-    with open_picture(url, settings=settings) as (source, _), source:
+    return read_first_picture(url, settings=settings)[0]
+
+
+def read_first_picture(url: str, *, settings: DecodeSettings) -> tuple[Frame, bool]:
+    """As `read_picture`, and whether more pictures follow in the file (an animation, pages, a video)."""
+    with open_picture(url, settings=settings) as (source, is_animated), source:
         frame = next(iter(source), None)
+        is_first_of_many = is_animated or (source.info.num_frames or 1) > 1
     if frame is None:  # opening a file decodes its first picture, so this is hardly ever reached
         raise SourceRejectedError(f"{shown_address(url)}: expected a picture, got nothing that can be decoded")
-    return frame
+    return frame, is_first_of_many
 
 
 @contextlib.contextmanager

@@ -18,8 +18,14 @@ from emostream.errors import ConfigError, DetectorUnavailableError
 from emostream.pipeline.build import load_chosen_detector
 from emostream.pipeline.process_tuning import tune_process
 from emostream.telemetry.logs import configure_logging
-from emostream.vision.detect.centerface.detector import CenterFaceDetector, centerface_letterbox
+from emostream.vision.detect.centerface.detector import (
+    DEFAULT_MAX_INPUT_PIXELS,
+    SMALLEST_FOUND_PIXELS,
+    CenterFaceDetector,
+    centerface_letterbox,
+)
 from emostream.vision.detect.detector import Candidates
+from emostream.vision.detect.letterbox import Letterbox
 
 _MAX_BATCH_SIZE = 16  # pictures; a stream waits at most for one batch of this size
 
@@ -79,6 +85,7 @@ class RemoteDetector:
         self._handle = handle
         self._loop = loop
         self._min_face_pixels = settings.min_face_pixels
+        self._max_input_pixels = settings.max_input_pixels or DEFAULT_MAX_INPUT_PIXELS
         self._max_side_pixels = _max_side_pixels(settings)
         self._max_retry_seconds = max_retry_seconds
 
@@ -90,11 +97,22 @@ class RemoteDetector:
         """
         if luma.size == 0:
             return []
-        letterbox = centerface_letterbox(
-            luma, min_face_pixels=self._min_face_pixels, max_side_pixels=self._max_side_pixels
-        )
+        letterbox = self._letterbox(luma.shape[1], luma.shape[0])
         answering = asyncio.run_coroutine_threadsafe(self._answer(letterbox.shrink(luma)), self._loop)
         return answering.result().to_faces(letterbox)
+
+    def smallest_face_pixels(self, width: int, height: int) -> float:
+        """See `SizedDetector`."""
+        return SMALLEST_FOUND_PIXELS / self._letterbox(width, height).scale_y
+
+    def _letterbox(self, width: int, height: int) -> Letterbox:
+        return centerface_letterbox(
+            width,
+            height,
+            min_face_pixels=self._min_face_pixels,
+            max_input_pixels=self._max_input_pixels,
+            max_side_pixels=self._max_side_pixels,
+        )
 
     async def _answer(self, picture: Luma) -> Candidates:
         answer: Candidates = await answer_of(

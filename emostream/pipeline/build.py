@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -32,14 +33,17 @@ from emostream.vision.classify.classifier import SharedClassifier
 from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.load import load_classifier
 from emostream.vision.classify.smoothing import EmotionSmoother
-from emostream.vision.detect.detector import FaceDetector
+from emostream.vision.detect.detector import FaceDetector, smallest_face_pixels
 from emostream.vision.detect.load import BUILT_IN, load_detector, load_plugin_detector, load_trt_detector
+from emostream.vision.detect.picture_search import PictureSearch
+from emostream.vision.detect.video_search import VideoSearch
 from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, fastest
 from emostream.vision.engines.processor import has_int8_instructions, processor_name
 from emostream.vision.models.store import ModelStore
 from emostream.vision.track.follower import FaceFollower
 
 _FP32_DETECTOR, _INT8_DETECTOR = "centerface", "centerface-int8"
+_ROUNDING = 1.05  # a pixel more or less is no news
 _KEEN_SCORE = 0.2  # in 227 frames of seven clips, only faces had a higher score
 
 
@@ -107,13 +111,23 @@ def load_keen_detector(settings: Settings) -> FaceDetector:
     Raises:
         ConfigError, ModelError: see `load_chosen_detector`.
     """
+    return load_chosen_detector(_keen(settings))
+
+
+def load_keen_picture_search(settings: Settings) -> Callable[[], PictureSearch]:
+    """The same for still pictures: call the result for each of them. Errors as for `load_keen_detector`."""
+    keen = _keen(settings)
+    return partial(build_picture_search, keen, detector=load_chosen_detector(keen))
+
+
+def _keen(settings: Settings) -> Settings:
     detect = settings.detect
     keen = {
         "min_face_pixels": max(detect.min_face_pixels // 2, MIN_FACE_PIXELS),
         "min_score": min(detect.min_score, _KEEN_SCORE),
         "max_faces": MAX_FACES,
     }
-    return load_chosen_detector(settings.model_copy(update={"detect": detect.model_copy(update=keen)}))
+    return settings.model_copy(update={"detect": detect.model_copy(update=keen)})
 
 
 def load_chosen_detector(settings: Settings) -> FaceDetector:
@@ -183,15 +197,43 @@ class Stages:
     detect: Callable[[Luma], list[Face]]
     smoother: EmotionSmoother
     hysteresis: EmotionHysteresis
+    is_picture: bool = False
 
 
-def build_stages(settings: Settings, *, detect: Callable[[Luma], list[Face]]) -> Stages:
-    """New stages for one stream."""
+def build_stages(settings: Settings, *, detect: Callable[[Luma], list[Face]], is_picture: bool = False) -> Stages:
+    """New stages for one stream, or for one still picture, which `detect` then searches as a whole."""
     classify = settings.classify
     return Stages(
         detect,
         EmotionSmoother(time_constant_seconds=classify.smoothing_seconds),
         EmotionHysteresis(hold_seconds=classify.hold_seconds, margin=classify.switch_margin),
+        is_picture,
+    )
+
+
+def build_picture_search(settings: Settings, *, detector: FaceDetector) -> PictureSearch:
+    """A search for one still picture, with a detector that `settings` loaded."""
+    detect = settings.detect
+    return PictureSearch(
+        detector,
+        min_face_pixels=detect.min_face_pixels,
+        min_score=detect.min_score,
+        max_iou=detect.max_iou,
+        max_faces=detect.max_faces_per_picture,
+        is_turned=detect.turned_heads != "never",
+        num_threads=num_usable_cores(),
+    )
+
+
+def unsearched_notice(settings: Settings, detector: FaceDetector, width: int, height: int) -> str:
+    """Which faces that are wanted are too small to be found in frames of this size; empty where none are."""
+    wanted = settings.detect.min_face_pixels
+    smallest = smallest_face_pixels(detector, width, height)
+    if smallest is None or smallest <= wanted * _ROUNDING:
+        return ""
+    return (
+        f"faces below {math.ceil(smallest)} pixels are not looked for in frames of {width}×{height} "
+        f"(detect.min_face_pixels is {wanted}); raise detect.max_input_pixels to find smaller ones, at more cost"
     )
 
 
@@ -221,12 +263,25 @@ def build_pipeline(
         tracer: traces some of the frames; None traces none.
     """
     stages = stages or build_stages(settings, detect=models.detector.detect)
+    detect, notice_of_size = stages.detect, None
+    if not stages.is_picture:
+        notice_of_size = partial(unsearched_notice, settings, models.detector)
+        detect = VideoSearch(
+            stages.detect,
+            look=models.detector.detect,
+            confirm_score=settings.track.confirm_score,
+            max_faces=settings.detect.max_faces_per_frame,
+            max_iou=settings.detect.max_iou,
+            is_turned=settings.detect.turned_heads == "always",
+            notice_of_size=notice_of_size,
+            name=spec.stream_id,
+        )
     return Pipeline(
         source or open_source(spec, settings=settings.decode),
         stream_id=spec.stream_id,
         epoch=epoch,
         follower=FaceFollower(
-            stages.detect,
+            detect,
             settings=settings.track,
             detections_per_second=settings.track.detections_per_second,
             phase=crc32(spec.stream_id.encode()) / (1 << 32),
@@ -239,6 +294,7 @@ def build_pipeline(
         sink=sink,
         workers=models.workers,
         on_event=on_event,
+        notice_of_size=notice_of_size,
         tracer=tracer,
         max_frames=spec.max_frames if spec.kind is StreamKind.LIVE else None,  # the source of a file ends by itself
     )

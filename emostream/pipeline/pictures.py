@@ -13,7 +13,7 @@ from emostream.domain.event import EmotionEvent, StatusEvent
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
 from emostream.errors import SourceRejectedError
-from emostream.pipeline.build import Models, build_pipeline, build_stages, new_epoch
+from emostream.pipeline.build import Models, build_picture_search, build_pipeline, build_stages, new_epoch
 from emostream.vision.detect.align import CROP_SIZE_PIXELS, TEMPLATE_BOX, TEMPLATE_LANDMARKS
 
 
@@ -24,12 +24,14 @@ class ClassifiedPicture:
     Attributes:
         frame: the picture, upright.
         event: its faces, numbered from left to right; the number is the `track_id`.
-        is_first_of_many: whether the file contains more pictures (an animation, a video) and this is the first.
+        is_first_of_many: whether the file contains more pictures (an animation, pages, a video) and this is the first.
+        num_faces_left_out: faces found beyond `detect.max_faces`.
     """
 
     frame: Frame
     event: EmotionEvent
     is_first_of_many: bool
+    num_faces_left_out: int = 0
 
 
 async def classify_picture(
@@ -51,12 +53,12 @@ async def classify_picture(
     return await classify_opened(opening, settings=settings, models=models, is_whole_face=is_whole_face)
 
 
-async def event_of_picture(content: bytes, *, settings: Settings, models: Models) -> EmotionEvent:
+async def classify_picture_content(content: bytes, *, settings: Settings, models: Models) -> ClassifiedPicture:
     """Classify the faces of a picture in memory; otherwise as `classify_picture`."""
     if not content:
         raise SourceRejectedError("expected a picture, got an empty request body")
     opening = open_picture_content(content, name="the picture", settings=settings.decode)
-    return (await classify_opened(opening, settings=settings, models=models)).event
+    return await classify_opened(opening, settings=settings, models=models)
 
 
 async def classify_opened(
@@ -69,7 +71,8 @@ async def classify_opened(
     """The faces of a picture that is opened here; otherwise as `classify_picture`."""
     confirm_score = min(settings.track.confirm_score, settings.detect.min_score)
     track = settings.track.model_copy(update={"confirm_score": confirm_score})
-    detect: Callable[[Luma], list[Face]] = _whole_face if is_whole_face else models.detector.detect
+    search = build_picture_search(settings, detector=models.detector)
+    detect: Callable[[Luma], list[Face]] = _whole_face if is_whole_face else search.detect
     kept: list[tuple[Frame, EmotionEvent]] = []
     with opening as (source, is_animated):
         pipeline = build_pipeline(
@@ -79,7 +82,7 @@ async def classify_opened(
             sink=_Nowhere(),
             epoch=new_epoch(),
             source=source,
-            stages=build_stages(settings, detect=detect),
+            stages=build_stages(settings, detect=detect, is_picture=True),
             on_event=lambda frame, event: kept.append((frame, event)),
         )
         await pipeline.run()
@@ -87,7 +90,7 @@ async def classify_opened(
     if not kept:
         raise SourceRejectedError("expected a picture, got data that cannot be decoded")
     frame, event = kept[-1]
-    return ClassifiedPicture(frame, _numbered(event), is_animated or num_frames > 1)
+    return ClassifiedPicture(frame, _numbered(event), is_animated or num_frames > 1, search.num_left_out)
 
 
 def _numbered(event: EmotionEvent) -> EmotionEvent:

@@ -100,6 +100,8 @@ class Pipeline:
         sink: shared between pipelines; not closed.
         workers: threads for tracking, shared between pipelines, not shut down; None uses the pipeline's own thread.
         on_event: called with each frame and its event after it was published.
+        notice_of_size: what people should know about frames of this width and height, or nothing; part of the first
+            status.
         tracer: traces some of the frames; shared between pipelines, not closed; None traces none.
         max_frames: number of processed frames (dropped ones do not count) after which the run ends; None means no
             limit. The attribute may be changed while it runs.
@@ -121,6 +123,7 @@ class Pipeline:
         summary: RollingSummary | None = None,
         workers: Executor | None = None,
         on_event: EventObserver | None = None,
+        notice_of_size: Callable[[int, int], str] | None = None,
         tracer: FrameTracer | None = None,
         max_frames: int | None = None,
         now: Callable[[], datetime] = utc_now,
@@ -145,6 +148,7 @@ class Pipeline:
         self._summary = summary
         self._sink = sink
         self._on_event = on_event
+        self._notice_of_size = notice_of_size
         self._tracer = tracer
         self._now = now
         self._executor = ThreadPoolExecutor(max_workers=3, thread_name_prefix=f"emostream-{stream_id}")
@@ -181,10 +185,17 @@ class Pipeline:
     async def _run_source(self) -> None:
         try:
             await self._in_thread(self._source.__enter__)
-            await self._publish_status(StreamState.RUNNING, detail=self._source.info.notice)
+            await self._publish_status(StreamState.RUNNING, detail=self._notice())
             await self._run_stages()
         finally:
             self._source.close()
+
+    def _notice(self) -> str:
+        info = self._source.info
+        of_size = ""
+        if self._notice_of_size is not None and info.width * info.height > 0:
+            of_size = self._notice_of_size(info.width, info.height)
+        return "; ".join(filter(None, [info.notice, of_size]))
 
     async def _run_stages(self) -> None:
         policy = OverflowPolicy.WAIT if self._source.kind is StreamKind.FILE else OverflowPolicy.DROP_OLDEST

@@ -21,7 +21,7 @@ from emostream.service.api.events import add_events
 from emostream.service.api.jobs import add_jobs
 from emostream.service.api.limits import BodyLimit, RateLimit
 from emostream.service.api.metrics import add_metrics, recording
-from emostream.service.api.pictures import add_pictures
+from emostream.service.api.pictures import FACES_LEFT_OUT_HEADER, FIRST_OF_MANY_HEADER, add_pictures
 from emostream.service.api.previews import PICTURE_HEADERS, add_previews
 from emostream.service.api.problems import add_problem_handlers
 from emostream.service.api.request_limit import RequestLimit
@@ -97,7 +97,7 @@ def _add_limits(app: FastAPI, service: ServiceSettings, *, max_untold_bytes: int
             allow_origins=service.allowed_origins,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
-            expose_headers=["Retry-After", *PICTURE_HEADERS],
+            expose_headers=["Retry-After", FIRST_OF_MANY_HEADER, FACES_LEFT_OUT_HEADER, *PICTURE_HEADERS],
         )
 
 

@@ -11,9 +11,8 @@ from typing import Annotated, Self
 from fastapi import Depends, Path, Request
 
 from emostream.config import Settings
-from emostream.domain.event import EmotionEvent
 from emostream.pipeline.build import Models, load_models
-from emostream.pipeline.pictures import event_of_picture
+from emostream.pipeline.pictures import ClassifiedPicture, classify_picture_content
 from emostream.service.egress.fetch import fetch
 from emostream.service.egress.policy import SourcePolicy
 from emostream.service.registry.jobs import JobRegistry
@@ -97,8 +96,8 @@ class ApiContext:
         )
         return await asyncio.get_running_loop().run_in_executor(self._fetching, call)
 
-    async def classify_picture(self, content: bytes) -> EmotionEvent:
-        """See `event_of_picture`; the models are loaded at the first picture."""
+    async def classify_picture(self, content: bytes) -> ClassifiedPicture:
+        """See `classify_picture_content`; the models are loaded at the first picture."""
         async with self._loading:
             if self._models is None:
                 self._models = await asyncio.to_thread(load_models, self.settings)
@@ -106,7 +105,7 @@ class ApiContext:
         decode = self.settings.decode.model_copy(update={"references": "none"})
         settings = self.settings.model_copy(update={"decode": decode})
         async with self._pictures:
-            return await event_of_picture(content, settings=settings, models=self._models)
+            return await classify_picture_content(content, settings=settings, models=self._models)
 
 
 def _context_of(request: Request) -> ApiContext:

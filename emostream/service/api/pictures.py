@@ -36,6 +36,18 @@ class PictureUrl(BaseModel):
     )
 
 
+FIRST_OF_MANY_HEADER, FACES_LEFT_OUT_HEADER = "X-First-Of-Many", "X-Faces-Left-Out"
+"""Headers of an answer that does not say all that the file shows."""
+_NOTICE_HEADERS = {
+    FIRST_OF_MANY_HEADER: {
+        "description": "`true` when more pictures follow in the file (an animation, pages, a video); else absent.",
+        "schema": {"type": "string"},
+    },
+    FACES_LEFT_OUT_HEADER: {
+        "description": "How many faces were found beyond `detect.max_faces`; absent when there are none.",
+        "schema": {"type": "integer"},
+    },
+}
 _BINARY = {"type": "string", "format": "binary"}
 _REQUEST_BODY = {
     "required": True,
@@ -63,20 +75,26 @@ def add_pictures(app: FastAPI, *, reading: list[Any]) -> None:
         dependencies=reading,
         tags=["models"],
         response_model=EventWire,
-        responses=problem_responses(400, 413),
+        responses={200: {"headers": _NOTICE_HEADERS}, **problem_responses(400, 413)},
         openapi_extra={"requestBody": _REQUEST_BODY},
     )
     async def classify_picture(request: Request, context: Context) -> Response:
         """Find and classify the faces in a picture. Returns an event; nothing is stored.
 
-        Send the picture (JPEG, PNG, …; for a video, its first frame is used) as the body, as the part `file` of a form,
-        or as a URL.
+        Send the picture (JPEG, PNG, HEIC, …; of an animation, pages or a video, the first one is used) as the body, as
+        the part `file` of a form, or as a URL. A large picture is searched in parts, so that small faces are found as
+        well; 12 megapixels take one or two seconds of one core.
         """
         if pictures.locked():
             raise HTTPException(503, "too many pictures at once; try again later", headers={"Retry-After": "2"})
         async with pictures:
-            event = await context.classify_picture(await _picture_of(request, context))
-        return Response(json_from_event(event), media_type="application/json")
+            found = await context.classify_picture(await _picture_of(request, context))
+        headers = {}
+        if found.is_first_of_many:
+            headers[FIRST_OF_MANY_HEADER] = "true"
+        if found.num_faces_left_out:
+            headers[FACES_LEFT_OUT_HEADER] = str(found.num_faces_left_out)
+        return Response(json_from_event(found.event), media_type="application/json", headers=headers)
 
 
 async def _picture_of(request: Request, context: ApiContext) -> bytes:

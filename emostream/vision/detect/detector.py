@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,20 @@ class FaceDetector(Protocol):
             InferenceError: this picture could not be searched.
         """
         ...
+
+
+@runtime_checkable
+class SizedDetector(Protocol):
+    """A detector that says which faces are too small for it; optional, but those in this package do."""
+
+    def smallest_face_pixels(self, width: int, height: int) -> float:
+        """Height in pixels of the smallest face that it reliably finds in a picture of this size."""
+        ...
+
+
+def smallest_face_pixels(detector: FaceDetector, width: int, height: int) -> float | None:
+    """Height of the smallest face that a detector reliably finds in a picture of this size, if it says so."""
+    return detector.smallest_face_pixels(width, height) if isinstance(detector, SizedDetector) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from emostream.config import DetectSettings
+from emostream.config import MAX_FACES, DetectSettings
 from emostream.errors import ConfigError
 from emostream.vision.detect.centerface.detector import CenterFaceDetector
 from emostream.vision.detect.detector import FaceDetector
@@ -77,9 +77,11 @@ def load_plugin_detector(settings: DetectSettings) -> FaceDetector:
 
 
 def _limits(settings: DetectSettings) -> dict[str, Any]:
-    return {
+    limits = {
         "min_face_pixels": settings.min_face_pixels,
         "min_score": settings.min_score,
         "max_iou": settings.max_iou,
-        "max_faces": settings.max_faces,
+        # Streams and pictures have limits of their own, and say when they leave faces out.
+        "max_faces": MAX_FACES,
     }
+    return limits if settings.max_input_pixels is None else {**limits, "max_input_pixels": settings.max_input_pixels}

@@ -120,7 +120,7 @@ class YuNetDetector:
         """Faces in a gray picture, best score first; see `FaceDetector.detect`."""
         if luma.size == 0:
             return []
-        letterbox = self._letterbox(luma)
+        letterbox = self._letterbox(luma.shape[1], luma.shape[0])
         gray = letterbox.shrink(luma).astype(np.float32)
         pictures = np.ascontiguousarray(np.broadcast_to(gray, (1, 3, *gray.shape)))
         outputs = self._network.run(pictures, output_names=OUTPUT_NAMES)
@@ -133,8 +133,11 @@ class YuNetDetector:
         )
         return candidates.to_faces(letterbox)
 
-    def _letterbox(self, luma: Luma) -> Letterbox:
-        height, width = luma.shape
+    def smallest_face_pixels(self, width: int, height: int) -> float:
+        """See `SizedDetector`."""
+        return _SMALLEST_FOUND_PIXELS / self._letterbox(width, height).scale_y
+
+    def _letterbox(self, width: int, height: int) -> Letterbox:
         if self._fixed_size is not None:
             return Letterbox.fit(
                 frame_width=width,

@@ -15,12 +15,17 @@ def areas(boxes: Boxes) -> npt.NDArray[np.floating]:
     return np.asarray(sides[:, 0] * sides[:, 1])
 
 
-def iou_matrix(boxes: Boxes, others: Boxes) -> npt.NDArray[np.floating]:
-    """Intersection over union of each box with each other one: float, n×m, 0…1; 0 where both are empty."""
+def intersection_matrix(boxes: Boxes, others: Boxes) -> npt.NDArray[np.floating]:
+    """Area that each box shares with each other one in square pixels: float, n×m."""
     top_left = np.maximum(boxes[:, None, :2], others[None, :, :2])
     bottom_right = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     sides = np.maximum(bottom_right - top_left, 0)
-    intersection = sides[..., 0] * sides[..., 1]
+    return np.asarray(sides[..., 0] * sides[..., 1])
+
+
+def iou_matrix(boxes: Boxes, others: Boxes) -> npt.NDArray[np.floating]:
+    """Intersection over union of each box with each other one: float, n×m, 0…1; 0 where both are empty."""
+    intersection = intersection_matrix(boxes, others)
     union = areas(boxes)[:, None] + areas(others)[None, :] - intersection
     # Rounding can make an intersection slightly larger than its union.
     iou = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)

@@ -70,7 +70,8 @@ def decode_centerface(
 
 # Share of faces found by their height in the input (shared test clips and pictures at twelve scales, 2,676 faces,
 # at scores 0.3 / 0.5): 14–16 px 56 / 23 %, 16–18 px 73 / 44 %, 18–20 px 93 / 65 %, 20–24 px 100 / 94 %, larger ≥ 90 %.
-_SMALLEST_FOUND_PIXELS = 20.0
+SMALLEST_FOUND_PIXELS = 20.0
+"""Height in the input of the smallest face that is reliably found."""
 
 # Enlarging helps: of 48 classroom faces 11–17 pixels high, 12 are found at original size and all 48 at 1.7 times it.
 _MAX_SCALE = 2.0
@@ -130,14 +131,22 @@ class CenterFaceDetector:
         """Faces in a gray picture, best score first; see `FaceDetector.detect`."""
         if luma.size == 0:
             return []
-        letterbox = centerface_letterbox(
-            luma,
+        letterbox = self._letterbox(luma.shape[1], luma.shape[0])
+        (candidates,) = self.search([letterbox.shrink(luma)])
+        return candidates.to_faces(letterbox)
+
+    def smallest_face_pixels(self, width: int, height: int) -> float:
+        """See `SizedDetector`."""
+        return SMALLEST_FOUND_PIXELS / self._letterbox(width, height).scale_y
+
+    def _letterbox(self, width: int, height: int) -> Letterbox:
+        return centerface_letterbox(
+            width,
+            height,
             min_face_pixels=self._min_face_pixels,
             max_input_pixels=self._max_input_pixels,
             max_side_pixels=self._max_input_side_pixels,
         )
-        (candidates,) = self.search([letterbox.shrink(luma)])
-        return candidates.to_faces(letterbox)
 
     def search(self, pictures: Sequence[Luma]) -> list[Candidates]:
         """Search network inputs; those of the same shape are computed in one batch.
@@ -167,18 +176,19 @@ class CenterFaceDetector:
 
 
 def centerface_letterbox(
-    luma: Luma,
+    width: int,
+    height: int,
     *,
     min_face_pixels: float,
     max_input_pixels: int = DEFAULT_MAX_INPUT_PIXELS,
     max_side_pixels: int | None = None,
 ) -> Letterbox:
-    """How a frame (uint8, H×W, not empty) is placed in CenterFace's input; the arguments are those of the detector."""
+    """How a frame of this size (in pixels) is placed in CenterFace's input; the limits are those of the detector."""
     letterbox = choose_letterbox(
-        frame_width=luma.shape[1],
-        frame_height=luma.shape[0],
+        frame_width=width,
+        frame_height=height,
         min_face_pixels=min_face_pixels,
-        smallest_found_pixels=_SMALLEST_FOUND_PIXELS,
+        smallest_found_pixels=SMALLEST_FOUND_PIXELS,
         stride=STRIDE_PIXELS,
         max_input_pixels=max_input_pixels,
         min_input_pixels=_MIN_INPUT_PIXELS,
@@ -187,8 +197,8 @@ def centerface_letterbox(
     if max_side_pixels is None or max(letterbox.input_width, letterbox.input_height) <= max_side_pixels:
         return letterbox
     return Letterbox.fit(
-        frame_width=luma.shape[1],
-        frame_height=luma.shape[0],
+        frame_width=width,
+        frame_height=height,
         input_width=min(letterbox.input_width, max_side_pixels),
         input_height=min(letterbox.input_height, max_side_pixels),
         max_scale=_MAX_SCALE,

@@ -1,0 +1,114 @@
+"""Frames of a video: weak faces that stay are looked at again, turned heads are found if asked for, crowds are cut."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from emostream.domain.face import Face
+from emostream.domain.frame import Luma
+from emostream.vision.detect.video_search import VideoSearch
+from tests.vision.detect.bright_detector import BrightDetector, face_at, picture_with
+
+BOX = (200.0, 100.0, 300.0, 225.0)
+FRAME = picture_with([BOX], width=640, height=480)
+CONFIRM_SCORE = 0.5
+
+
+class Looks:
+    """Sees faces in parts of frames with a score of its own, and counts how often it is asked."""
+
+    def __init__(self, score: float) -> None:
+        self._detector = BrightDetector(score=score)
+        self.num_looks = 0
+
+    def __call__(self, luma: Luma) -> list[Face]:
+        self.num_looks += 1
+        return self._detector.detect(luma)
+
+
+def weak(luma: Luma) -> list[Face]:
+    return BrightDetector(score=0.4).detect(luma)
+
+
+def scores(search: VideoSearch, frames: list[Luma]) -> list[float]:
+    return [max((face.score for face in search(frame)), default=0.0) for frame in frames]
+
+
+def test_a_large_weak_face_that_stays_is_confirmed_by_other_looks() -> None:
+    looks = Looks(0.8)
+    search = VideoSearch(weak, look=looks, confirm_score=CONFIRM_SCORE, max_faces=64)
+    found = scores(search, [FRAME] * 30)
+    assert found[0] < CONFIRM_SCORE
+    assert all(score >= CONFIRM_SCORE for score in found[5:])
+    assert looks.num_looks <= 12
+    (face,) = search(FRAME)
+    assert face.box_xyxy == BOX
+
+
+@pytest.mark.parametrize("score", [0.0, 0.3])
+def test_what_other_looks_do_not_show_stays_weak(score: float) -> None:
+    def look(luma: Luma) -> list[Face]:
+        return BrightDetector(score=score).detect(luma) if score else []
+
+    search = VideoSearch(weak, look=look, confirm_score=CONFIRM_SCORE, max_faces=64)
+    assert max(scores(search, [FRAME] * 40)) < CONFIRM_SCORE
+
+
+def test_a_weak_face_that_moves_on_or_is_small_is_not_looked_at() -> None:
+    looks = Looks(0.8)
+    search = VideoSearch(weak, look=looks, confirm_score=CONFIRM_SCORE, max_faces=64)
+    elsewhere = picture_with([(20, 20, 120, 145)], width=640, height=480)
+    small = picture_with([(20, 20, 60, 80)], width=640, height=480)
+    scores(search, [FRAME, elsewhere] * 5 + [small] * 10)
+    assert looks.num_looks == 0
+
+
+def test_good_faces_are_as_the_detector_found_them() -> None:
+    detector = BrightDetector(score=0.6)
+    looks = Looks(0.9)
+    search = VideoSearch(detector.detect, look=looks, confirm_score=CONFIRM_SCORE, max_faces=64, is_turned=True)
+    assert [search(FRAME) for _ in range(10)] == [detector.detect(FRAME)] * 10
+    assert looks.num_looks == 0
+
+
+def test_heads_on_their_side_are_found_where_asked_for_and_upright_ones_again() -> None:
+    detect = BrightDetector().detect
+    box = (200.0, 100.0, 325.0, 200.0)
+    lying = picture_with([box], width=640, height=480)
+    plain = VideoSearch(detect, look=detect, confirm_score=CONFIRM_SCORE, max_faces=64)
+    assert not any(plain(lying) for _ in range(20))
+    search = VideoSearch(detect, look=detect, confirm_score=CONFIRM_SCORE, max_faces=64, is_turned=True)
+    found = [search(lying) for _ in range(20)]
+    assert found[0] == [] and all(len(faces) == 1 for faces in found[10:])
+    assert found[-1][0].box_xyxy == box
+    assert [len(search(FRAME)) for _ in range(10)] == [1] * 10
+    assert search(FRAME)[0].box_xyxy == BOX
+
+
+def test_a_crowd_is_cut_to_its_best_faces_and_that_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    faces = [face_at((x * 50, 10, x * 50 + 40, 60), score=0.9 - x / 100) for x in range(5)]
+
+    def detect(luma: Luma) -> list[Face]:
+        return faces
+
+    search = VideoSearch(detect, look=detect, confirm_score=CONFIRM_SCORE, max_faces=3, name="door")
+    with caplog.at_level(logging.WARNING):
+        assert [search(FRAME) for _ in range(4)] == [faces[:3]] * 4
+    assert len(caplog.records) == 1
+
+
+def test_what_a_size_of_frame_costs_is_said_once_for_each(caplog: pytest.LogCaptureFixture) -> None:
+    detect = BrightDetector().detect
+
+    def notice(width: int, height: int) -> str:
+        return f"{width} by {height}" if width > 640 else ""
+
+    search = VideoSearch(detect, look=detect, confirm_score=CONFIRM_SCORE, max_faces=3, notice_of_size=notice)
+    large = np.zeros((720, 1280), np.uint8)
+    with caplog.at_level(logging.WARNING):
+        for frame in (FRAME, large, large, large):
+            search(frame)
+    assert ["1280 by 720" in record.message for record in caplog.records] == [True]
