@@ -56,6 +56,12 @@ def test_sources_are_merged_within_a_section(monkeypatch: pytest.MonkeyPatch, co
     )
 
 
+def test_the_limit_of_faces_is_one_for_frames_and_another_for_pictures_unless_it_is_given() -> None:
+    free, given = load_settings().detect, load_settings(detect={"max_faces": 5}).detect
+    assert free.max_faces_per_frame < free.max_faces_per_picture
+    assert given.max_faces_per_frame == given.max_faces_per_picture == 5
+
+
 def test_the_environment_may_name_the_file(monkeypatch: pytest.MonkeyPatch, config_file: Path) -> None:
     monkeypatch.setenv("EMOSTREAM_CONFIG", str(config_file))
     assert load_settings().detect.min_face_pixels == FROM_FILE

@@ -272,6 +272,40 @@ def test_faces_from_left_to_right(analyzer: emostream.Analyzer, portrait: Any, t
     assert drawn.width == 1024 and not np.array_equal(drawn.rgb()[:, :512], portrait)
 
 
+def test_small_faces_of_a_large_picture(analyzer: emostream.Analyzer, portrait: Any) -> None:
+    small = cv2.resize(portrait, (160, 160), interpolation=cv2.INTER_AREA)  # a face of 35 pixels
+    large = cv2.resize(np.indices((12, 16)).sum(axis=0).astype(np.uint8) * 8, (1800, 1350))[..., None].repeat(3, axis=2)
+    places = [(100, 80), (900, 600), (1600, 1150)]
+    for x, y in places:
+        large[y : y + 160, x : x + 160] = small
+    faces = analyzer.classify(large)
+    assert [face.box_xyxy[0] // 1 - x > 0 for face, (x, _) in zip(faces, places, strict=True)] == [True] * 3
+    assert all(30 <= face.face.height <= 45 for face in faces)
+    assert faces.num_left_out == 0
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_turned_heads(analyzer: emostream.Analyzer, portrait: Any, quarters: int) -> None:
+    (upright,) = analyzer.classify(portrait)
+    (face,) = analyzer.classify(np.rot90(portrait, quarters))
+    assert face.dominant == "happy" and face.probabilities["happy"] > 0.9
+    turned_box = np.rot90(box_mask(upright.box_xyxy, 512), quarters)
+    assert (turned_box & box_mask(face.box_xyxy, 512)).sum() > 0.8 * turned_box.sum()
+
+
+def box_mask(box: tuple[float, float, float, float], side: int) -> Any:
+    x0, y0, x1, y1 = map(round, box)
+    mask = np.zeros((side, side), bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def test_faces_beyond_the_limit_are_told(portrait: Any) -> None:
+    with emostream.Analyzer({"detect": {"max_faces": 1}}) as analyzer:
+        faces = analyzer.classify(np.hstack([portrait, portrait]))
+    assert (len(faces), faces.num_left_out) == (1, 1)
+
+
 def test_several_pictures_and_none(analyzer: emostream.Analyzer, portrait: Any) -> None:
     gray = np.full((200, 200), 128, np.uint8)
     assert [len(faces) for faces in analyzer.classify([portrait, gray])] == [1, 0]

@@ -49,6 +49,20 @@ def test_every_kind_of_picture(kinds: Path) -> None:
         assert line["is_first_of_many"] is name.startswith("moving"), name
 
 
+def test_heads_upside_down_and_faces_beyond_the_limit(portrait: Path, tmp_path: Path) -> None:
+    upright = np.asarray(cv2.imread(str(portrait)))
+    cv2.imwrite(str(tmp_path / "both.png"), np.hstack([upright, upright[::-1, ::-1]]))
+    (tmp_path / "one.yaml").write_text("detect: {max_faces: 1}")
+    outcome = run_emostream("classify", tmp_path / "both.png", "--json")
+    line = json.loads(outcome.out)
+    assert [face["dominant"] for face in line["faces"]] == ["happy", "happy"]
+    assert line["num_faces_left_out"] == 0
+    eyes_and_mouth = [[y for _, y in face["landmarks"]] for face in line["faces"]]
+    assert eyes_and_mouth[0][0] < eyes_and_mouth[0][4] and eyes_and_mouth[1][0] > eyes_and_mouth[1][4]
+    cut = json.loads(run_emostream("classify", tmp_path / "both.png", "--json", "--config", tmp_path / "one.yaml").out)
+    assert (len(cut["faces"]), cut["num_faces_left_out"]) == (1, 1)
+
+
 def test_people_get_a_table_and_annotated_pictures(portrait: Path, kinds: Path, tmp_path: Path) -> None:
     dark = tmp_path / "dark.png"
     cv2.imwrite(str(dark), np.tile(np.arange(320, dtype=np.uint8) // 8, (240, 1)))

@@ -80,6 +80,16 @@ async def test_each_frame_becomes_one_event_in_order() -> None:
     assert sink.statuses[-1].num_events == NUM_FRAMES
 
 
+async def test_the_first_status_says_what_a_size_of_frame_leaves_out() -> None:
+    def notice(width: int, height: int) -> str:
+        return f"small faces in {width}×{height}"
+
+    for source, detail in ((ScriptedSource(gray_frames(1)), "small faces in 64×48"), (ScriptedSource([]), "")):
+        sink = CollectingSink()
+        await _pipeline(source, sink=sink, notice_of_size=notice).run()
+        assert sink.statuses[0].detail == detail
+
+
 async def test_faces_keep_their_track_and_their_scores_are_distributions() -> None:
     sink = CollectingSink()
     stats = await _pipeline(ScriptedSource(gray_frames(NUM_FRAMES)), sink=sink).run()

@@ -296,6 +296,17 @@ async def test_pictures_of_phones_and_scanners(client: httpx.AsyncClient, kind: 
         assert_problem(await client.post("/v1/images", content=file.getvalue()[: file.tell() // 2]), 422)
 
 
+async def test_an_answer_says_that_more_pictures_follow(client: httpx.AsyncClient) -> None:
+    picture, file = Image.fromarray(corner_picture(320, 240)), io.BytesIO()
+    for others, expected in (([], None), ([picture.rotate(180)], "true")):
+        file.seek(0)
+        picture.save(file, "TIFF", save_all=True, append_images=others)
+        response = await client.post("/v1/images", content=file.getvalue())
+        assert response.status_code == 200, response.text
+        assert response.headers.get("X-First-Of-Many") == expected
+        assert "X-Faces-Left-Out" not in response.headers
+
+
 async def test_a_picture_of_one_level_is_no_answer(client: httpx.AsyncClient, tmp_path: Path) -> None:
     gray = make_clip(tmp_path / "gray.png", num_frames=1, codec="png", pix_fmt="rgb24")
     assert_problem(await client.post("/v1/images", content=gray.read_bytes()), 422)

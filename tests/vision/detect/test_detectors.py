@@ -13,7 +13,7 @@ from emostream.config import DetectSettings
 from emostream.domain.frame import Luma
 from emostream.errors import ManifestError
 from emostream.vision.detect.centerface.detector import CenterFaceDetector
-from emostream.vision.detect.detector import FaceDetector
+from emostream.vision.detect.detector import FaceDetector, SizedDetector
 from emostream.vision.detect.load import load_detector
 from emostream.vision.detect.yunet_detector import YuNetDetector
 from tests.vision.detect.tiny_models import FACE_SIDE_PIXELS, LANDMARKS_IN_BOX, tiny_centerface, tiny_yunet
@@ -78,6 +78,14 @@ def test_faces_in_a_large_frame_come_back_in_its_pixels(build: Build) -> None:
     (face,) = build(min_face_pixels=80).detect(luma)
     centre = ((face.box_xyxy[0] + face.box_xyxy[2]) / 2, (face.box_xyxy[1] + face.box_xyxy[3]) / 2)
     assert centre == pytest.approx((400, 240), abs=4 * POSITION_TOLERANCE_PIXELS)
+
+
+def test_a_larger_frame_leaves_out_larger_faces(build: Build) -> None:
+    detector = build()
+    assert isinstance(detector, SizedDetector)
+    smallest = [detector.smallest_face_pixels(width, width * 9 // 16) for width in (320, 3840, 7680)]
+    assert smallest[0] <= 21 < smallest[1]
+    assert smallest[2] == pytest.approx(2 * smallest[1], rel=0.02)
 
 
 @pytest.mark.parametrize(
