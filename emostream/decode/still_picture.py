@@ -94,8 +94,7 @@ class StillPictureSource:
             DecodeError: it is damaged.
         """
         started = time.perf_counter()
-        image = self._opened()
-        num_frames = getattr(image, "n_frames", 1)
+        image, num_frames = self._opened()
         size = image.size
         try:
             upright = ImageOps.exif_transpose(_with_eight_bits(image, name=self._name))
@@ -142,7 +141,8 @@ class StillPictureSource:
     ) -> None:
         """Nothing stays open."""
 
-    def _opened(self) -> Image.Image:
+    def _opened(self) -> tuple[Image.Image, int]:
+        """The picture, not decoded yet, and how many the file holds; small copies do not count."""
         max_pixels = self._settings.max_frame_pixels
         try:
             image = Image.open(io.BytesIO(self._content), formats=_FORMATS)
@@ -155,14 +155,15 @@ class StillPictureSource:
             raise self._too_large("more") from exc
         except (OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError) as exc:
             raise DecodeError(f"{self._name}: the picture is damaged ({exc}); give an undamaged file") from exc
+        num_frames = getattr(image, "n_frames", 1)
         if image.format == "TIFF":
-            _go_to_full_picture(image, name=self._name)
+            num_frames = _go_to_full_picture(image, name=self._name)
         orientation = image.info.get("original_orientation")
         if orientation and not any(turn in self._content for turn in _HEIF_TURNS):
             image.getexif()[ExifTags.Base.Orientation] = orientation
         if image.width * image.height > max_pixels:
             raise self._too_large(f"{image.width}×{image.height}")
-        return image
+        return image, num_frames
 
     def _too_large(self, has: str) -> SourceRejectedError:
         return SourceRejectedError(
@@ -171,17 +172,23 @@ class StillPictureSource:
         )
 
 
-def _go_to_full_picture(image: Image.Image, *, name: str) -> None:
-    """To the first page that is not a small copy of another; raw files of cameras begin with such a copy."""
+def _go_to_full_picture(image: Image.Image, *, name: str) -> int:
+    """Go to the first page that is not a small copy of another, and count such pages; raw files of cameras begin with
+    a copy."""
     tags: Any = image
-    for page in range(min(getattr(image, "n_frames", 1), _MAX_PAGES_LOOKED_AT)):
+    num_pages = getattr(image, "n_frames", 1)
+    full = []
+    for page in range(min(num_pages, _MAX_PAGES_LOOKED_AT)):
         image.seek(page)
         if not tags.tag_v2.get(_SUBFILE_TYPE, 0) & _IS_REDUCED:
-            return
-    raise SourceRejectedError(
-        f"{name}: there are only small copies of a picture in a form that is read (a raw file of a camera?); "
-        "convert it to JPEG or PNG"
-    )
+            full.append(page)
+    if not full:
+        raise SourceRejectedError(
+            f"{name}: there are only small copies of a picture in a form that is read (a raw file of a camera?); "
+            "convert it to JPEG or PNG"
+        )
+    image.seek(full[0])
+    return len(full) + max(num_pages - _MAX_PAGES_LOOKED_AT, 0)
 
 
 def _with_eight_bits(image: Image.Image, *, name: str) -> Image.Image:

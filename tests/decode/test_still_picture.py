@@ -174,6 +174,18 @@ def test_a_small_copy_is_not_taken_for_the_picture() -> None:
         read_content(tiff(small, subfiletype=1))
 
 
+def test_a_small_copy_is_no_second_page() -> None:
+    for is_first in (True, False):
+        file = io.BytesIO()
+        with tifffile.TiffWriter(file) as writer:
+            for is_small in (is_first, not is_first):
+                picture = corner_picture(30, 20) if is_small else corner_picture(WIDTH, HEIGHT)
+                writer.write(picture, subfiletype=int(is_small))
+        assert_shows_corners(read_content(file.getvalue()))
+        with open_picture_content(file.getvalue(), name="a", settings=SETTINGS) as (source, _), source:
+            assert source.info.num_frames == 1
+
+
 def test_several_pages_are_said() -> None:
     file = io.BytesIO()
     with tifffile.TiffWriter(file) as writer:

@@ -9,7 +9,8 @@ import pytest
 
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
-from emostream.vision.detect.video_search import VideoSearch
+from emostream.vision.detect.quarter_turns import turned_back
+from emostream.vision.detect.video_search import VideoSearch, lean_degrees
 from tests.vision.detect.bright_detector import BrightDetector, face_at, picture_with
 
 BOX = (200.0, 100.0, 300.0, 225.0)
@@ -86,6 +87,12 @@ def test_heads_on_their_side_are_found_where_asked_for_and_upright_ones_again() 
     assert found[-1][0].box_xyxy == box
     assert [len(search(FRAME)) for _ in range(10)] == [1] * 10
     assert search(FRAME)[0].box_xyxy == BOX
+
+
+@pytest.mark.parametrize(("quarters", "degrees"), [(0, 0), (1, 90), (2, 180), (3, 90)])
+def test_the_lean_of_a_face_is_that_of_its_picture(quarters: int, degrees: float) -> None:
+    (face,) = turned_back([face_at(BOX)], quarters, width=640, height=480)
+    assert lean_degrees(face) == pytest.approx(degrees, abs=0.1)
 
 
 def test_a_crowd_is_cut_to_its_best_faces_and_that_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
