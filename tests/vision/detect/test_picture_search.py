@@ -145,8 +145,12 @@ def test_of_two_searches_the_better_face_stays_and_parts_of_it_go() -> None:
 def test_small_faces_of_a_group_picture_and_turned_heads_by_the_real_detector() -> None:
     width, height, face_pixels = 1920, 1280, 46
     rng = np.random.default_rng(3)
-    luma = cv2.resize(rng.integers(60, 160, (height // 16, width // 16), dtype=np.uint8), (width, height))
-    heads = [cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2GRAY) for picture in load_portraits()]
+    noise = rng.integers(60, 160, (height // 16, width // 16), dtype=np.uint8)
+    luma = np.asarray(cv2.resize(noise, (width, height)), dtype=np.uint8)
+    heads = [
+        np.asarray(cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        for picture in load_portraits()
+    ]
     detector = real_detector()
     faces = [detector.detect(head)[0] for head in heads]
     boxes = []
