@@ -52,19 +52,14 @@ class _Weak:
     Attributes:
         box_xyxy: where the last one saw it.
         num_searches: how many have.
+        next_look: how many must have for the next look at it.
         confirmed_score: the best score of the looks that confirmed it; None while none have.
     """
 
     box_xyxy: BoxXyxy
     num_searches: int = 1
+    next_look: int = _SEARCHES_BEFORE_LOOK
     confirmed_score: float | None = None
-
-    @property
-    def is_due(self) -> bool:
-        return (
-            self.num_searches >= _SEARCHES_BEFORE_LOOK
-            and (self.num_searches - _SEARCHES_BEFORE_LOOK) % _SEARCHES_BETWEEN_LOOKS == 0
-        )
 
 
 class VideoSearch:
@@ -138,9 +133,13 @@ class VideoSearch:
         for face in faces:
             if face.score < self._confirm_score and face.height >= _MIN_LOOK_PIXELS:
                 place = self._continued(face)
-                if place.is_due and num_looks < _MAX_LOOKS_PER_SEARCH:
-                    place = replace(place, confirmed_score=self._look_again(luma, face))
+                if place.num_searches >= place.next_look and num_looks < _MAX_LOOKS_PER_SEARCH:
                     num_looks += 1
+                    place = replace(
+                        place,
+                        next_look=place.num_searches + _SEARCHES_BETWEEN_LOOKS,
+                        confirmed_score=self._look_again(luma, face),
+                    )
                 weak.append(place)
                 found.append(replace(face, score=max(face.score, place.confirmed_score or 0.0)))
             else:

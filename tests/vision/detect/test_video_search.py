@@ -49,6 +49,14 @@ def test_a_large_weak_face_that_stays_is_confirmed_by_other_looks() -> None:
     assert face.box_xyxy == BOX
 
 
+def test_several_weak_faces_are_looked_at_one_after_another() -> None:
+    boxes = [(x, 100.0, x + 80.0, 200.0) for x in (10.0, 170.0, 330.0, 490.0)]
+    crowd = picture_with(boxes, width=640, height=480)
+    search = VideoSearch(weak, look=Looks(0.8), confirm_score=CONFIRM_SCORE, max_faces=64)
+    found = [search(crowd) for _ in range(6)]
+    assert all(face.score >= CONFIRM_SCORE for face in found[-1]) and len(found[-1]) == 4
+
+
 @pytest.mark.parametrize("score", [0.0, 0.3])
 def test_what_other_looks_do_not_show_stays_weak(score: float) -> None:
     def look(luma: Luma) -> list[Face]:
