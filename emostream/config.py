@@ -128,15 +128,17 @@ class TrackSettings(_Section):
 
     max_lost_seconds: float = Field(1.0, gt=0)
     """A track ends when frames were looked at without its face for this long; frames that are far apart count half of
-    it each, so that at any frame rate a track ends with the third of them. Tracks that a cut ended are given back when
-    the picture returns within three times as long."""
+    it each, so that at any frame rate a track ends with the third of them. Tracks that ended with a cut, or because
+    another person took the place, continue when the picture or a face that surely looks the same returns within three
+    times as long."""
     min_iou: float = Field(0.2, gt=0, lt=1)
     """Minimum overlap (IoU) of a predicted and a detected box of the same face."""
     confirm_score: float = Field(0.5, gt=0, lt=1)
     """A new track starts only with a detection at least this good."""
     detections_per_second: float = Field(6.0, gt=0)
     """How often a frame is searched, in source time, while faces change or something new moves; half as often
-    otherwise. In between, faces are followed. At twice the frame rate and above: always."""
+    otherwise, twice as often for a moment after a face was lost. In between, faces are followed. At twice the frame
+    rate and above: always."""
 
 
 class ClassifySettings(_Section):

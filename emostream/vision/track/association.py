@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +77,7 @@ def _let_in(
 _DISTANCE_WEIGHT = 0.5
 _SIZE_WEIGHT = 0.5
 _MISSED_WEIGHT = 0.3
+_LOOK_WEIGHT = 1.0
 # A box may be this many standard deviations from its prediction, but not further than this many sizes, plus one for
 # each second between frames, in which people can walk out of one place and into another.
 _MAX_DEVIATIONS = 2.5
@@ -94,6 +95,7 @@ def associate(
     is_missed: Sequence[bool] = (),
     gap_seconds: float = 0.0,
     last_seen: Sequence[BoxMotion] = (),
+    look_distance: Callable[[int, int], float] | None = None,
 ) -> list[tuple[int, int]]:
     """Match boxes to predictions with the least total cost.
 
@@ -109,6 +111,8 @@ def associate(
         gap_seconds: time between the two frames.
         last_seen: for each prediction, where the face was in the last frame; given after a pause only, because
             recorders leave out what does not change.
+        look_distance: how unlike the face of a prediction (first index) a detected face (second index) looks; infinite
+            for another person, who cannot be matched. Asked for possible pairs only.
 
     Returns:
         Pairs (index of a prediction, index of a box); each index at most once.
@@ -125,6 +129,11 @@ def associate(
         is_possible |= is_near
     if any(is_missed):
         cost += _MISSED_WEIGHT * np.array(is_missed, dtype=np.float64)[:, None]
+    if look_distance is not None:
+        for row, column in np.argwhere(is_possible).tolist():
+            distance = look_distance(row, column)
+            is_possible[row, column] = math.isfinite(distance)
+            cost[row, column] += _LOOK_WEIGHT * distance
     pairs = cheapest_pairs(np.where(is_possible, cost, _FORBIDDEN).tolist())
     return [(row, column) for row, column in pairs if is_possible[row, column]]
 

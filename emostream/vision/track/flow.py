@@ -79,6 +79,16 @@ class FacePatch:
     bend: Plane | None = None
 
     @property
+    def face_in_pixels(self) -> Face:
+        """The face in pixels of the patch."""
+        scale = PATCH_SIDE_PIXELS / self.window.side
+        left, top = self.window.left, self.window.top
+        x0, y0, x1, y1 = self.face.box_xyxy
+        box = ((x0 - left) * scale, (y0 - top) * scale, (x1 - left) * scale, (y1 - top) * scale)
+        points = tuple(((x - left) * scale, (y - top) * scale) for x, y in self.face.landmarks)
+        return dataclasses.replace(self.face, box_xyxy=box, landmarks=points)
+
+    @property
     def drift(self) -> float:
         """Change of the face's shape since it was detected, in face sizes: it grows when a face turns or speaks, not
         when it only moves. Noise of the single steps averages out."""
@@ -88,11 +98,19 @@ class FacePatch:
 def patch_of(luma: Luma, face: Face, *, window: Window | None = None) -> FacePatch:
     """Cut a face's patch, in the given window while the face fits into it, else in a new one."""
     if window is None or not window.fits(face):
-        side = max(round(_size(face) * _WINDOW_PER_FACE), 2)
-        # A window wholly outside the frame would be empty.
-        x, y = np.clip(_centre(face), 0, (luma.shape[1], luma.shape[0]))
-        window = Window(round(x - side / 2), round(y - side / 2), side)
+        window = _window_around(face, luma, side=max(round(_size(face) * _WINDOW_PER_FACE), 2))
     return FacePatch(face, window, cut_window(luma, window))
+
+
+def _window_around(face: Face, luma: Luma, *, side: int) -> Window:
+    # A window wholly outside the frame would be empty.
+    x, y = np.clip(_centre(face), 0, (luma.shape[1], luma.shape[0]))
+    return Window(round(x - side / 2), round(y - side / 2), side)
+
+
+def recut(luma: Luma, face: Face, *, side: int) -> Luma:
+    """The pixels around a face in a window of a given side, as in a `FacePatch`."""
+    return cut_window(luma, _window_around(face, luma, side=side))
 
 
 def follow_faces(previous: Sequence[FacePatch], luma: Luma) -> list[FacePatch | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,9 +15,18 @@ from emostream.config import TrackSettings
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
 from emostream.vision.geometry.boxes import iou_matrix
+from emostream.vision.track.appearance import FrameLooks
 from emostream.vision.track.flow import FacePatch, follow_faces, patch_of
 from emostream.vision.track.kept_scenes import KeptScenes, Scene
-from emostream.vision.track.scene import has_new_motion, is_cut, is_cut_around, thumbnail_of
+from emostream.vision.track.scene import (
+    has_faded,
+    has_new_motion,
+    is_cut,
+    is_cut_around,
+    small_of,
+    thumbnail_of,
+    zoom_between,
+)
 from emostream.vision.track.tracker import FaceTracker, TrackUpdate
 
 # Without a reason to search again, the interval between searches is this many times longer.
@@ -30,6 +40,9 @@ _MAX_OVERLAP = 0.4
 # After a pause of this length all tracks end, unless the source's frames are usually that far apart.
 _MAX_PAUSE_SECONDS = 10.0
 _PAUSE_PER_GAP = 3
+# Pictures kept to see that one was faded into another: 300 kB at most.
+_FADE_SECONDS = 1.5
+_FADE_STEP_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +69,12 @@ class FaceFollower:
 
     The detector searches a frame at regular intervals, when the scene changes, and when a face cannot be followed
     reliably. The interval is halved when the last search missed a known face, when a face changes (turns, speaks) and
-    when something new moves. A face missed by one search is followed until the next; missed twice, it is lost.
+    when something new moves, and halved again while a lost face may come back. A face missed by one search is followed
+    until the next; missed twice, it is lost.
 
-    A cut sets all tracks aside; they continue when the picture returns shortly, so that a flash, a fade or a damaged
-    frame ends no track.
+    A track is continued by a face that looks like it, so another person in the same place gets another id. A cut sets
+    all tracks aside; they continue when the picture or a face that surely looks the same returns shortly, so that a
+    flash, a fade, a damaged frame or a look elsewhere ends no track. A zoom is no cut.
 
     Args:
         detect: finds the faces in a gray picture, weak ones included; shared by streams, so thread-safe.
@@ -92,6 +107,8 @@ class FaceFollower:
         self._missed: set[int | None] = set()
         self._kept = KeptScenes(max_away_seconds=3 * settings.max_lost_seconds)
         self._thumbnail: Luma | None = None
+        self._small: Luma | None = None
+        self._smalls: deque[tuple[float, Luma]] = deque()
         self._shape: tuple[int, ...] = ()
         self._at_seconds = -math.inf
         self._gap_seconds = math.inf
@@ -105,7 +122,8 @@ class FaceFollower:
             InferenceError: the detector could not search this frame.
         """
         started = self._clock()
-        thumbnail = thumbnail_of(frame.luma)
+        small = small_of(frame.luma)
+        thumbnail = thumbnail_of(small)
         ended = self._end_what_cannot_go_on(frame)
         differs = self._thumbnail is not None and is_cut(self._thumbnail, thumbnail)
 
@@ -115,9 +133,18 @@ class FaceFollower:
             detecting = self._clock()
             detections = self._detect(frame.luma)
             detect_seconds = self._clock() - detecting
-            if differs:
-                self._change_scene(frame, thumbnail, detections)
-            update = self._searched(frame, detections)
+            gap_seconds = frame.pts_seconds - self._at_seconds
+            is_zoomed = differs and self._change_scene(frame, small, thumbnail, detections)
+            looks = FrameLooks(
+                frame.luma,
+                self._patches,
+                gap_seconds=gap_seconds,
+                is_zoomed=is_zoomed,
+                has_faded=lambda face: has_faded(
+                    [earlier for _, earlier in self._smalls], small, face=face, frame_width=frame.width
+                ),
+            )
+            update = self._searched(frame, detections, looks)
             is_first = self._searched_thumbnail is None
             early = self._phase * _CALM_FACTOR * self._interval_seconds if is_first else 0.0
             self._searched_at_seconds, self._searched_thumbnail = frame.pts_seconds - early, thumbnail
@@ -126,6 +153,7 @@ class FaceFollower:
             self._remember(update, {patch.face.track_id: patch for patch in moved}, frame.luma)
         ended += update.ended_track_ids + self._kept.ended(pts_seconds=frame.pts_seconds)
         self._thumbnail, self._shape = thumbnail, frame.luma.shape
+        self._keep(small, pts_seconds=frame.pts_seconds)
         self._at_seconds, self._gap_seconds = frame.pts_seconds, frame.pts_seconds - self._at_seconds
         return FollowedFaces(
             faces=update.faces,
@@ -145,12 +173,25 @@ class FaceFollower:
             return ()
         self._patches.clear()
         self._missed.clear()
-        self._thumbnail = self._searched_thumbnail = None
+        self._thumbnail = self._searched_thumbnail = self._small = None
+        self._smalls.clear()
         return tuple(track.track_id for track in self._tracker.set_aside()) + self._kept.end_all()
 
-    def _change_scene(self, frame: Frame, thumbnail: Luma, detections: Sequence[Face]) -> None:
-        """At a scene change, set the tracks aside and restore those of an earlier scene that returned."""
-        assert self._thumbnail is not None  # noqa: S101  # for the type checker
+    def _keep(self, small: Luma, *, pts_seconds: float) -> None:
+        """Keep the picture of this frame, and some of those before."""
+        self._small = small
+        if not self._smalls or pts_seconds - self._smalls[-1][0] >= _FADE_STEP_SECONDS * 0.99:
+            self._smalls.append((pts_seconds, small))
+        while pts_seconds - self._smalls[0][0] > _FADE_SECONDS:
+            self._smalls.popleft()
+
+    def _change_scene(self, frame: Frame, small: Luma, thumbnail: Luma, detections: Sequence[Face]) -> bool:
+        """At a scene change, set the tracks aside and restore those of an earlier scene that returned.
+
+        Returns:
+            Whether it is the same scene at another size; the tracks are then moved to their new places.
+        """
+        assert self._thumbnail is not None and self._small is not None  # noqa: S101  # for the type checker
         faces = tuple(patch.face for patch in self._patches.values())
         if not is_cut_around(
             self._thumbnail,
@@ -159,20 +200,29 @@ class FaceFollower:
             faces=[*faces, *detections],
             frame_width=frame.width,
         ):
-            return
-        left = Scene(self._thumbnail, self._at_seconds, faces, self._tracker.set_aside())
+            return False
+        zoom = zoom_between(self._small, small, frame_width=frame.width)
+        if zoom is not None:
+            self._tracker.zoom(zoom)
+        else:
+            looks = FrameLooks(frame.luma, self._patches, gap_seconds=math.inf)
+            left = Scene(self._thumbnail, self._at_seconds, faces, self._tracker.set_aside(looks))
+            back = self._kept.take(thumbnail, pts_seconds=frame.pts_seconds, faces=detections, frame_width=frame.width)
+            if back is not None:
+                self._tracker.give_back(back.tracks)
+            self._kept.add(left)
         self._patches.clear()
         self._missed.clear()
-        back = self._kept.take(thumbnail, pts_seconds=frame.pts_seconds, faces=detections, frame_width=frame.width)
-        if back is not None:
-            self._tracker.give_back(back.tracks)
-        self._kept.add(left)
+        self._smalls.clear()
+        return zoom is not None
 
     def _is_due(self, frame: Frame, thumbnail: Luma) -> bool:
         elapsed = frame.pts_seconds - self._searched_at_seconds
         # Time stamps are rounded to the container's time base; a frame must not be late because of that.
         interval = self._interval_seconds * 0.99
         if elapsed >= _CALM_FACTOR * interval or self._searched_thumbnail is None:
+            return True
+        if self._tracker.has_lost and elapsed >= interval / _CALM_FACTOR:
             return True
         if elapsed < interval:
             return False
@@ -189,10 +239,14 @@ class FaceFollower:
             return None
         return moved
 
-    def _searched(self, frame: Frame, detections: Sequence[Face]) -> TrackUpdate:
+    def _searched(self, frame: Frame, detections: Sequence[Face], looks: FrameLooks) -> TrackUpdate:
         """The detected faces, and faces that were missed for the first time, as far as they can be followed."""
-        update = self._tracker.update(detections, pts_seconds=frame.pts_seconds)
+        update = self._tracker.update(detections, pts_seconds=frame.pts_seconds, looks=looks, away=self._kept.tracks)
+        self._kept.remove(update.returned)
+        displaced = tuple(track for track in update.displaced if track.looks)
+        self._kept.add(Scene(None, self._at_seconds, (), displaced))
         gone = {face.track_id for face in update.faces} | set(update.ended_track_ids) | self._missed
+        gone |= {track.track_id for track in displaced}
         candidates = [patch for track_id, patch in self._patches.items() if track_id not in gone]
         faces = list(update.faces)
         kept: dict[int | None, FacePatch] = {}

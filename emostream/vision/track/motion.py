@@ -6,11 +6,14 @@ covariance serves all four.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from emostream.vision.geometry.similarity import PlaneSimilarity
 
 Array = npt.NDArray[np.float64]
 
@@ -87,6 +90,18 @@ def correct(predicted: BoxMotion, box_xyxy: npt.ArrayLike) -> BoxMotion:
         predicted.velocities + gain[1] * innovation,
         (covariance + covariance.T) / 2,
         predicted.at_seconds,
+    )
+
+
+def transform(motion: BoxMotion, similarity: PlaneSimilarity) -> BoxMotion:
+    """The state in other pixels: of a picture of the same scene that is shifted or has another size."""
+    centre = similarity.factor * complex(*motion.values[:2]) + similarity.shift
+    velocity = similarity.factor * complex(*motion.velocities[:2])
+    scale = np.abs(similarity.factor)
+    return dataclasses.replace(
+        motion,
+        values=np.concatenate([centre.view(np.float64), scale * motion.values[2:]]),
+        velocities=np.concatenate([velocity.view(np.float64), scale * motion.velocities[2:]]),
     )
 
 

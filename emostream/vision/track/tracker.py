@@ -1,23 +1,28 @@
-"""Assigns stable track ids to detected faces, by motion and overlap."""
+"""Assigns stable track ids to detected faces, by motion, overlap and appearance."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from emostream.domain.face import BoxXyxy, Face
-from emostream.vision.track.association import associate
-from emostream.vision.track.motion import BoxMotion, correct, motion_from_box, predict
+from emostream.vision.geometry.boxes import iou_matrix
+from emostream.vision.geometry.similarity import PlaneSimilarity
+from emostream.vision.track.appearance import FrameLooks, Look, is_look_due, surely_same
+from emostream.vision.track.association import associate, cheapest_pairs
+from emostream.vision.track.motion import BoxMotion, correct, motion_from_box, predict, transform
 
 # A weak detection is more often a false one, so it may continue only a track that was seen recently.
 _MAX_WEAK_GAP_SECONDS = 0.5
 # Over a longer distance between frames, the last place of a face says as much as its motion.
 _MIN_PAUSE_SECONDS = 0.7
+# Looks kept of each track: enough to know a face again that turned meanwhile.
+_MAX_LOOKS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +32,18 @@ class TrackUpdate:
     Attributes:
         faces: the faces that belong to a track, with `track_id`, in order of track id.
         ended_track_ids: tracks that will not come back.
+        displaced: tracks in whose place another person is now. They are no longer in the tracker; `update` may get
+            them as `away`.
+        returned: tracks of those that were away, whose person was found again.
     """
 
     faces: tuple[Face, ...]
     ended_track_ids: tuple[int, ...]
+    displaced: tuple[Track, ...] = ()
+    returned: tuple[Track, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Track:
     """The state of a track; internal to `FaceTracker`.
 
@@ -45,6 +55,7 @@ class Track:
         is_missed: whether the last search missed it. Whatever covers a face also moves the flow, so until the next
             detection only the motion filter predicts its position.
         unseen_seconds: time since it was last seen, while frames were processed.
+        looks: how the face looked at some of the last detections, with their times, in order.
     """
 
     track_id: int
@@ -53,6 +64,16 @@ class Track:
     moved_to: BoxXyxy | None = None
     is_missed: bool = False
     unseen_seconds: float = 0.0
+    looks: list[tuple[float, Look]] = field(default_factory=list)
+
+    @property
+    def known_looks(self) -> list[Look]:
+        """The looks without their times."""
+        return [look for _, look in self.looks]
+
+    def remember(self, look: Look, *, at_seconds: float) -> None:
+        """Keep a look; of too many, the oldest one is forgotten."""
+        self.looks = [*self.looks[1 - _MAX_LOOKS :], (at_seconds, look)]
 
     def predicted(self, *, at_seconds: float) -> BoxMotion:
         """The predicted state. Frames in between count as one step: their sum determines the speed."""
@@ -100,31 +121,59 @@ class FaceTracker:
         self._at_seconds = math.inf
         self._gap_seconds = self._step_seconds = 0.0
 
-    def update(self, faces: Sequence[Face], *, pts_seconds: float) -> TrackUpdate:
+    def update(
+        self,
+        faces: Sequence[Face],
+        *,
+        pts_seconds: float,
+        looks: FrameLooks | None = None,
+        away: Sequence[Track] = (),
+    ) -> TrackUpdate:
         """Match the detections of a frame to the tracks.
 
         Args:
             faces: detections, weak ones included.
             pts_seconds: time of the frame; must not decrease.
+            looks: of these faces. A face that looks like another person is not matched, wherever it is. None matches
+                by the boxes only.
+            away: tracks that are not in the picture, of which one continues where its face is surely found again.
         """
         self._pass_time(pts_seconds)
         good = [face for face in faces if face.score >= self._confirm_score]
         weak = [face for face in faces if face.score < self._confirm_score]
 
-        known, unknown = self._assign(self._tracks, good, pts_seconds=pts_seconds)
+        known, unknown, refused = self._assign(self._tracks, faces, good, pts_seconds=pts_seconds, looks=looks)
         assigned = {face.track_id for face in known}
         recent = [
             track
             for track in self._tracks
             if track.track_id not in assigned and track.unseen_seconds <= max(_MAX_WEAK_GAP_SECONDS, self._step_seconds)
         ]
-        weakly_known, _ = self._assign(recent, weak, pts_seconds=pts_seconds)
+        weakly_known, unmatched, refused_weak = self._assign(recent, faces, weak, pts_seconds=pts_seconds, looks=looks)
         assigned |= {face.track_id for face in weakly_known}
-        for track in self._tracks:
-            if track.track_id not in assigned:
-                track.miss()
+        missed = [track for track in self._tracks if track.track_id not in assigned]
+        # A weak detection starts no track, but it shows that somebody else is where a track was.
+        others_in_place = {track_id for track_id, face in refused if face in unknown}
+        others_in_place |= {track_id for track_id, face in refused_weak if face in unmatched}
+        recognised: list[Face] = []
+        returned: list[Track] = []
+        if looks is not None and unknown:
+            recognised, returned, unknown = self._recognise(
+                [*missed, *away], unknown, looks, refused=refused, pts_seconds=pts_seconds
+            )
+            missed = [track for track in missed if track not in returned]
+        displaced = others_in_place & {track.track_id for track in missed}
+        for track in missed:
+            track.miss()
+        gone = tuple(track for track in self._tracks if track.track_id in displaced)
+        self._tracks = [track for track in self._tracks if track.track_id not in displaced]
+        back = tuple(track for track in returned if track not in self._tracks)
+        self._tracks += back
         started = [self._start(face, pts_seconds=pts_seconds) for face in unknown]
-        return TrackUpdate(_by_track([*known, *weakly_known, *started]), self._end_lost())
+        found = _by_track([*known, *weakly_known, *recognised, *started])
+        if looks is not None:
+            self._remember(found, looks, pts_seconds=pts_seconds)
+        return TrackUpdate(found, self._end_lost(), gone, back)
 
     def move(self, faces: Sequence[Face], *, pts_seconds: float) -> TrackUpdate:
         """Update tracks in a frame that was followed by optical flow, not searched.
@@ -140,8 +189,30 @@ class FaceTracker:
             tracks[face.track_id or 0].follow(face.box_xyxy, at_seconds=pts_seconds)
         return TrackUpdate(_by_track(known), self._end_lost())
 
-    def set_aside(self) -> tuple[Track, ...]:
-        """Remove and return all tracks at a scene change; `give_back` restores them."""
+    def zoom(self, similarity: PlaneSimilarity) -> None:
+        """Move all tracks to where they are in a picture of the same scene at another size.
+
+        Args:
+            similarity: one transform from pixels of the last frame to pixels of the next one.
+        """
+        for track in self._tracks:
+            track.motion = transform(track.predicted(at_seconds=track.seen_at_seconds), similarity)
+            track.moved_to = None
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether the face of a track was not in the last frame and may come back."""
+        return any(track.unseen_seconds > 0 for track in self._tracks)
+
+    def set_aside(self, looks: FrameLooks | None = None) -> tuple[Track, ...]:
+        """Remove and return all tracks at a scene change; `give_back` restores them.
+
+        Args:
+            looks: of the next frame; they tell how the faces looked in the last one.
+        """
+        for track in self._tracks:
+            if looks is not None and (look := looks.before(track.track_id)) is not None:
+                track.remember(look, at_seconds=self._at_seconds)
         tracks, self._tracks = tuple(self._tracks), []
         return tracks
 
@@ -166,12 +237,47 @@ class FaceTracker:
         return ended
 
     def _assign(
-        self, tracks: Sequence[Track], faces: Sequence[Face], *, pts_seconds: float
-    ) -> tuple[list[Face], list[Face]]:
-        """Match faces to tracks and update these. Returns faces with a track id, and faces without a track."""
+        self,
+        tracks: Sequence[Track],
+        detected: Sequence[Face],
+        faces: Sequence[Face],
+        *,
+        pts_seconds: float,
+        looks: FrameLooks | None,
+    ) -> tuple[list[Face], list[Face], list[tuple[int, Face]]]:
+        """Match faces to tracks and update these.
+
+        Args:
+            tracks: of which each gets one face at most.
+            detected: all faces of the frame.
+            faces: some of them.
+            pts_seconds: time of the frame.
+            looks: None where only the boxes count.
+
+        Returns:
+            Faces with a track id, faces without a track, and pairs of a track's id and a face in its place that looks
+            like another person.
+        """
         predicted = [track.predicted(at_seconds=pts_seconds) for track in tracks]
         boxes = np.array([face.box_xyxy for face in faces], dtype=np.float64).reshape(-1, 4)
         is_pause = self._gap_seconds > _MIN_PAUSE_SECONDS
+        refused: list[tuple[int, Face]] = []
+
+        def look_distance(track_index: int, face_index: int) -> float:
+            track, face = tracks[track_index], faces[face_index]
+            if looks is None:
+                return 0.0
+            distance = looks.distance(
+                track.track_id,
+                track.looks,
+                face,
+                pts_seconds=pts_seconds,
+                may_be_covered=lambda: self._is_touched(face, detected, pts_seconds=pts_seconds),
+            )
+            if math.isinf(distance):
+                refused.append((track.track_id, face))
+            return distance
+
         pairs = associate(
             predicted,
             boxes,
@@ -179,6 +285,7 @@ class FaceTracker:
             is_missed=[track.is_missed for track in tracks],
             gap_seconds=self._gap_seconds,
             last_seen=[track.predicted(at_seconds=track.seen_at_seconds) for track in tracks] if is_pause else (),
+            look_distance=look_distance,
         )
         known = []
         for track_index, face_index in pairs:
@@ -186,7 +293,52 @@ class FaceTracker:
             track.see(correct(predicted[track_index], boxes[face_index]))
             known.append(dataclasses.replace(faces[face_index], track_id=track.track_id))
         paired = {face_index for _, face_index in pairs}
-        return known, [face for index, face in enumerate(faces) if index not in paired]
+        return known, [face for index, face in enumerate(faces) if index not in paired], refused
+
+    def _is_touched(self, face: Face, detected: Sequence[Face], *, pts_seconds: float) -> bool:
+        """Whether a detected face overlaps another one, or the places of two tracks."""
+        box = np.array([face.box_xyxy])
+        boxes = np.array([other.box_xyxy for other in detected])
+        places = np.array([track.predicted(at_seconds=pts_seconds).box_xyxy for track in self._tracks])
+        return any(int((iou_matrix(box, others) > 0).sum()) > 1 for others in (boxes, places))
+
+    def _recognise(
+        self,
+        tracks: Sequence[Track],
+        faces: Sequence[Face],
+        looks: FrameLooks,
+        *,
+        refused: Collection[tuple[int, Face]],
+        pts_seconds: float,
+    ) -> tuple[list[Face], list[Track], list[Face]]:
+        """Continue tracks whose face is surely found again, wherever it is.
+
+        Returns:
+            Faces with a track id, their tracks, and the other faces.
+        """
+        alike = [
+            [
+                None if (track.track_id, face) in refused else surely_same(track.known_looks, looks.of(face))
+                for face in faces
+            ]
+            for track in tracks
+        ]
+        pairs = cheapest_pairs([[2.0 if value is None else 1 - value for value in row] for row in alike])
+        pairs = [(row, column) for row, column in pairs if alike[row][column] is not None]
+        for row, column in pairs:
+            tracks[row].see(motion_from_box(faces[column].box_xyxy, at_seconds=pts_seconds))
+        recognised = [dataclasses.replace(faces[column], track_id=tracks[row].track_id) for row, column in pairs]
+        columns = {column for _, column in pairs}
+        others = [face for index, face in enumerate(faces) if index not in columns]
+        return recognised, [tracks[row] for row, _ in pairs], others
+
+    def _remember(self, faces: Sequence[Face], looks: FrameLooks, *, pts_seconds: float) -> None:
+        """Keep how the faces of tracks look."""
+        tracks = {track.track_id: track for track in self._tracks}
+        for face in faces:
+            track = tracks[face.track_id or 0]
+            if is_look_due(track.looks, pts_seconds=pts_seconds):
+                track.remember(looks.of(dataclasses.replace(face, track_id=None)), at_seconds=pts_seconds)
 
     def _start(self, face: Face, *, pts_seconds: float) -> Face:
         motion = motion_from_box(face.box_xyxy, at_seconds=pts_seconds)

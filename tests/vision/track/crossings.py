@@ -1,7 +1,9 @@
-"""Made clips of people who cover each other: they cross, pass, overtake, stop before each other and turn back."""
+"""Made clips of people who cover each other (they cross, pass, overtake, stop before each other and turn back), of cuts
+between them, and of a crowd."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -34,6 +36,35 @@ def crossings() -> dict[str, Callable[[], list[Shot]]]:
         ),
     }
     return made | {name: partial(_scene, num_frames, people) for name, (num_frames, people) in others.items()}
+
+
+def cuts() -> dict[str, Callable[[], list[Shot]]]:
+    """Cuts between two people: in one place of one room, to and fro between two rooms, and for a moment only."""
+    here = [(number, 3, (320.0, 180.0, 120.0)) for number in (0, 1, 0, 1)]
+    rooms = [(number, number, (200.0 + 200 * number, 180.0, 120.0)) for number in (0, 1, 0, 1)]
+    return {
+        "same place": partial(_cut, here, 40),
+        "reverse shot": partial(_cut, rooms, 50),
+        "short looks": partial(_cut, rooms, 12),
+    }
+
+
+def crowd() -> list[Shot]:
+    """16 people who stand in rows and sway."""
+    places = [(80 + 160 * (number % 4), 50 + 88 * (number // 4)) for number in range(16)]
+    return _scene(100, [Person(number, partial(_swaying, *place)) for number, place in enumerate(places)], 5)
+
+
+def _swaying(x: float, y: float, index: int) -> Place:
+    return (x + 18 * math.sin(index / 6 + x), y + 5 * math.sin(index / 4 + y), 52)
+
+
+def _cut(scenes: list[tuple[int, int, Place]], num_frames: int) -> list[Shot]:
+    return [
+        shot
+        for number, background, (x, y, height) in scenes
+        for shot in _scene(num_frames, [Person(number, along((x, y), (0.3, 0), height))], background)
+    ]
 
 
 def _scene(num_frames: int, people: list[Person], background: int = 3) -> list[Shot]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from emostream.domain.face import BoxXyxy
+from emostream.domain.frame import Frame
 from emostream.vision.geometry.boxes import iou_matrix
 from emostream.vision.track.association import cheapest_pairs
 from emostream.vision.track.follower import FaceFollower
 from tests.vision.track.people_clips import FPS, Shot, frames_from
 
-_MIN_IOU = 0.3  # the detector's boxes and those of the truth differ in height by a fifth
+MIN_IOU = 0.3  # the detector's boxes and those of the truth differ in height by a fifth
 _MIN_VISIBLE = 0.5
 
 Labelled = Sequence[tuple[int, BoxXyxy]]
@@ -80,17 +81,33 @@ def identity_of(truth: Sequence[Labelled], given: Sequence[Labelled]) -> Identit
 
 
 def identity_on(shots: Sequence[Shot], follower: FaceFollower, *, every: int = 1) -> Identity:
-    """Follow one of so many pictures. Who is covered by more than half counts neither as seen nor as missed."""
+    """Follow one of so many pictures, and compare."""
+    return identity_of(*labelled_on(shots, ids_from(follower), every=every))
+
+
+def ids_from(follower: FaceFollower) -> Callable[[Frame], Labelled]:
+    """The ids that a follower gives."""
+    return lambda frame: [(face.track_id or 0, face.box_xyxy) for face in follower.follow(frame).faces]
+
+
+def labelled_on(
+    shots: Sequence[Shot], ids_in: Callable[[Frame], Labelled], *, every: int = 1
+) -> tuple[list[Labelled], list[Labelled]]:
+    """The truth and the ids given in one of so many pictures.
+
+    Who is covered by more than half counts neither as seen nor as missed.
+    """
     shots = shots[::every]
-    truth, given = [], []
+    truth: list[Labelled] = []
+    given: list[Labelled] = []
     for shot, frame in zip(shots, frames_from(shots, fps=FPS / every), strict=True):
-        tracks = [(face.track_id or 0, face.box_xyxy) for face in follower.follow(frame).faces]
+        tracks = ids_in(frame)
         people = [(face.person, face.box_xyxy) for face in shot.faces]
         covered = {face.person for face in shot.faces if face.visible < _MIN_VISIBLE}
         of_covered = {track_id for person, track_id in _pairs(people, tracks) if person in covered}
         truth.append([face for face in people if face[0] not in covered])
         given.append([track for track in tracks if track[0] not in of_covered])
-    return identity_of(truth, given)
+    return truth, given
 
 
 def _pairs(faces: Labelled, tracks: Labelled) -> list[tuple[int, int]]:
@@ -98,4 +115,4 @@ def _pairs(faces: Labelled, tracks: Labelled) -> list[tuple[int, int]]:
         return []
     overlaps = iou_matrix(np.array([box for _, box in faces]), np.array([box for _, box in tracks]))
     pairs = cheapest_pairs((1 - overlaps).tolist())
-    return [(faces[row][0], tracks[column][0]) for row, column in pairs if overlaps[row, column] >= _MIN_IOU]
+    return [(faces[row][0], tracks[column][0]) for row, column in pairs if overlaps[row, column] >= MIN_IOU]
