@@ -31,6 +31,7 @@ LOSSY_TOLERANCE = 4
 """Quantisation of flat pictures at the encoders' default quality stays below this many gray levels."""
 
 _TIME_BASE = Fraction(1, 1000)
+_BT2020 = 9  # FFmpeg's number of its primaries, and of its matrix
 
 
 def gray_level(index: int) -> int:
@@ -77,6 +78,8 @@ def make_clip(
     rotation: int = 0,
     hflip: bool = False,
     vflip: bool = False,
+    pixel_aspect: Fraction | None = None,
+    transfer: int | None = None,
     audio: bool = False,
     cover_art: bool = False,
     faststart: bool = True,
@@ -90,6 +93,8 @@ def make_clip(
         picture: H×W gray or H×W×3 RGB, full range, of picture `i`; `gray_level` by default.
         pts_seconds: one per picture, rounded to milliseconds (variable frame rate); constant rate by default.
         rotation: counter-clockwise degrees a player turns the picture by, written as display matrix.
+        pixel_aspect: declared width of a pixel over its height, in the codec and in the container.
+        transfer: declared transfer characteristic, with the primaries and the matrix of BT.2020 (FFmpeg's numbers).
     """
     mux = dict(mux_options or {})
     coding = ({"x265-params": "log-level=none"} if codec == "libx265" else {}) | (options or {})
@@ -101,8 +106,7 @@ def make_clip(
         stream.codec_context.gop_size = gop_size
         if pts_seconds is not None:
             stream.codec_context.time_base = _TIME_BASE
-        if is_full_range is not None:
-            stream.codec_context.color_range = _color_range(is_full_range=is_full_range)
+        _declare(stream.codec_context, is_full_range=is_full_range, pixel_aspect=pixel_aspect, transfer=transfer)
         if rotation or hflip or vflip:
             stream.set_display_rotation(rotation, hflip=hflip, vflip=vflip)
         sound = container.add_stream("aac", rate=48_000, layout="mono") if audio else None
@@ -125,6 +129,16 @@ def make_clip(
         if sound is not None:
             _encode_silence(container, sound, seconds=num_frames / fps)
     return path
+
+
+def _declare(context: Any, *, is_full_range: bool | None, pixel_aspect: Fraction | None, transfer: int | None) -> None:
+    """Say how the pictures are meant; what is None stays unsaid."""
+    if is_full_range is not None:
+        context.color_range = _color_range(is_full_range=is_full_range)
+    if pixel_aspect is not None:
+        context.sample_aspect_ratio = pixel_aspect
+    if transfer is not None:
+        context.color_trc, context.color_primaries, context.colorspace = transfer, _BT2020, _BT2020
 
 
 def add_png_chunk(path: Path, name: bytes, content: bytes) -> Path:

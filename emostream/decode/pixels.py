@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from emostream.decode.formats.exif import orientation_from_exif
 from emostream.decode.formats.orientation import UPRIGHT, Orientation, orientation_from_display_matrix
+from emostream.decode.tone_mapping import is_hdr, ordinary_rgb
 from emostream.domain.frame import Luma, full_range_from_limited
 
 # FFmpeg's AVColorRange, AVColorSpace and SWS_CS_*; the numbers are part of its ABI.
@@ -64,6 +65,10 @@ class Picture(Protocol):
     def color_range(self) -> int: ...
     @property
     def colorspace(self) -> int: ...
+    @property
+    def color_trc(self) -> int: ...
+    @property
+    def color_primaries(self) -> int: ...
     @property
     def rotation(self) -> int: ...
     @property
@@ -197,11 +202,15 @@ def plane_view(picture: Picture) -> Luma:
 def rgb_from_picture(
     picture: Picture, orientation: Orientation, make_reformatter: Callable[[], Reformatter]
 ) -> npt.NDArray[np.uint8]:
-    """The picture in colour, upright: uint8, H×W×3, RGB, full range, a new contiguous array. From any thread."""
+    """The picture in colour, upright: uint8, H×W×3, RGB, full range, a new contiguous array. From any thread.
+
+    HDR is converted for ordinary screens.
+    """
+    has_hdr = is_hdr(picture.color_trc)
     is_unsaid = picture.colorspace == _UNSPECIFIED_COLORSPACE and not picture.format.is_rgb
     rgb = make_reformatter().reformat(
         picture,
-        format="rgb24",
+        format="rgb48le" if has_hdr else "rgb24",
         src_colorspace=(_BT709 if picture.height >= _MIN_HD_LINES else _BT601) if is_unsaid else None,
         src_color_range=_FULL if is_full_range(picture) else _LIMITED,
         dst_color_range=_FULL,
@@ -209,6 +218,10 @@ def rgb_from_picture(
         threads=1,
     )
     plane = rgb.planes[0]
+    if has_hdr:
+        codes = np.ndarray((rgb.height, rgb.width, 3), np.dtype("<u2"), plane, strides=(plane.line_size, 6, 2))
+        light = ordinary_rgb(codes, transfer=picture.color_trc, primaries=picture.color_primaries)
+        return orientation.apply(light).copy(order="C")
     stored: Luma = np.ndarray((rgb.height, rgb.width, 3), np.uint8, plane, strides=(plane.line_size, 3, 1))
     if _is_gray(picture) and not is_full_range(picture):
         stored = full_range_from_limited(stored)  # the converter takes all gray as full range
