@@ -98,6 +98,7 @@ emotion_events = st.builds(
     latency_ms=st.dictionaries(st.sampled_from(["decode", "detect", "track", "classify"]), milliseconds),
     num_dropped=counts,
     is_classified=st.booleans(),
+    pixel_aspect=st.just(1.0) | st.floats(0.2, 5.0).map(lambda aspect: round(aspect, 6)),
 )
 
 status_events = st.builds(

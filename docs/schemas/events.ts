@@ -4,7 +4,7 @@
 export interface Face {
   /** One face, followed through this stream and epoch, over missed and bad pictures and gaps; a number that ended is never used again. A face that comes back later gets a new one. Null when faces are not followed. */
   track_id: number | null;
-  /** Left, top, right, bottom in pixels of the frame; may reach over its border. */
+  /** Left, top, right, bottom in pixels of the frame (`frame_width` × `frame_height`); may reach over its border. */
   box_xyxy: [number, number, number, number];
   /** The detector's confidence that this is a face, 0 to 1; a followed face keeps that of its last detection. */
   score: number;
@@ -40,9 +40,9 @@ export interface EmotionEvent {
   pts_seconds: number;
   /** When the frame was received, UTC. */
   captured_at: string;
-  /** Pixels. */
+  /** Pixels as they are stored, upright. Boxes and landmarks count the same pixels. */
   frame_width: number;
-  /** Pixels. */
+  /** Pixels as they are stored, upright. */
   frame_height: number;
   /** Name of the emotion model. */
   model_name: string;
@@ -56,6 +56,8 @@ export interface EmotionEvent {
   faces: Face[];
   /** Whether the faces of this frame were classified. `false` means that the machine was overloaded: the faces carry the emotions and quality flags of the last frame that was classified. Absent means true. */
   classified?: boolean;
+  /** Width of a pixel over its height, as the picture is shown: it is `frame_width` × `pixel_aspect` wide and `frame_height` high. Absent means 1: pixels are square. */
+  pixel_aspect?: number;
 }
 
 /** Where a stream is in its life. */

@@ -62,6 +62,7 @@ class Analyzer:
         stream_id: str | None = None,
         kind: Literal["live", "file"] | None = None,
         track: int | None = None,
+        pixel_aspect: float | str | None = None,
     ) -> Analysis:
         """The events of a video, several, or cameras, one for each frame; nothing runs before it is asked for.
 
@@ -74,6 +75,7 @@ class Analyzer:
             stream_id: what events call the source; by default made of its name.
             kind: "live" keeps up with time and reconnects, "file" reads to the end; by default by the address.
             track: which of several videos in the source, by its number; by default the one that players show.
+            pixel_aspect: width of a pixel over its height (2, "64:45"); by default what the source says.
 
         Returns:
             An iterable of events, which can also be written or summed up at once.
@@ -92,6 +94,7 @@ class Analyzer:
             target_fps=fps,
             max_frames=max_frames,
             track=track,
+            pixel_aspect=pixel_aspect,
         )
         return Analysis(specs, start=self._start, labels_of_model=lambda: self.labels)
 
@@ -233,6 +236,7 @@ def analyze(
     stream_id: str | None = None,
     kind: Literal["live", "file"] | None = None,
     track: int | None = None,
+    pixel_aspect: float | str | None = None,
     config: Config = None,
 ) -> Analysis:
     """`Analyzer.analyze` with the models of these settings, which this process loads once.
@@ -244,7 +248,14 @@ def analyze(
     Arguments and errors are those of `Analyzer.analyze`; `config` is that of `Analyzer`.
     """
     return analyzer_for(config).analyze(
-        source, every=every, fps=fps, max_frames=max_frames, stream_id=stream_id, kind=kind, track=track
+        source,
+        every=every,
+        fps=fps,
+        max_frames=max_frames,
+        stream_id=stream_id,
+        kind=kind,
+        track=track,
+        pixel_aspect=pixel_aspect,
     )
 
 
@@ -257,6 +268,7 @@ def analyze_async(
     stream_id: str | None = None,
     kind: Literal["live", "file"] | None = None,
     track: int | None = None,
+    pixel_aspect: float | str | None = None,
     config: Config = None,
 ) -> AsyncIterator[EmotionEvent]:
     """`analyze` for `async for`, with the same arguments and errors."""
@@ -269,6 +281,7 @@ def analyze_async(
             stream_id=stream_id,
             kind=kind,
             track=track,
+            pixel_aspect=pixel_aspect,
             config=config,
         )
     )

@@ -65,13 +65,13 @@ class AnnotatedVideo:
                     sound = _open_sound(spec, info, settings=settings.decode, tell=self._tell)
                     writer.follow_source(
                         declared_fps=info.declared_fps,
-                        pixel_aspect=info.pixel_aspect,
                         sound=None if sound is None else sounds.enter_context(sound),
                     )
                 picture = frame.rgb()
                 if covered:
                     picture = blur_boxes(picture, covered)
-                writer.write(draw_event(picture, event), pts_seconds=frame.pts_seconds)
+                shown = event.scaled_to(width=frame.width, height=frame.height)
+                writer.write(draw_event(picture, shown), pts_seconds=frame.pts_seconds)
 
             if self._is_blurred:
                 yield stack.enter_context(_covering(write, detect=load_keen_detector(settings).detect))
@@ -100,7 +100,8 @@ def _covering(
         for covered in ready:
             event = events.popleft()
             # The event's faces as well: optical flow may have kept one that the search missed.
-            followed = (item.face.box_xyxy for item in event.faces)
+            shown = event.scaled_to(width=covered.frame.width, height=covered.frame.height)
+            followed = (item.face.box_xyxy for item in shown.faces)
             write(covered.frame, event, (*covered.boxes, *followed))
 
     def observe(frame: Frame, event: EmotionEvent) -> None:

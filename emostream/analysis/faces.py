@@ -99,11 +99,12 @@ class PictureFaces(Sequence[FaceEmotion]):
 def drawn_picture(found: ClassifiedPicture, *, settings: Settings, is_blurred: bool) -> npt.NDArray[np.uint8]:
     """The picture with its event drawn on it (uint8, H×W×3, RGB), all faces in it unrecognisable where asked for."""
     picture = found.frame.rgb()
+    event = found.event.scaled_to(width=found.frame.width, height=found.frame.height)
     if is_blurred:
         hidden = load_keen_picture_search(settings)().detect(found.frame.luma)
-        boxes = [face.box_xyxy for face in (*hidden, *(item.face for item in found.event.faces))]
+        boxes = [face.box_xyxy for face in (*hidden, *(item.face for item in event.faces))]
         picture = blur_boxes(picture, boxes)
-    return draw_event(picture, found.event, has_time=False)
+    return draw_event(picture, event, has_time=False)
 
 
 def opened_picture(

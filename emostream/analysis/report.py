@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -118,7 +119,8 @@ class AnalysisReport:
 
 
 def _picture_of(frame: Frame, event: EmotionEvent, face: FaceEmotion, *, is_blurred: bool) -> bytes:
-    return face_jpeg(frame.rgb(), face, is_blurred=is_blurred)
+    x, y = frame.width / event.frame_width, frame.height / event.frame_height
+    return face_jpeg(frame.rgb(), replace(face, face=face.face.scaled(x, y)), is_blurred=is_blurred)
 
 
 def table_paths(page: Path, *, tell: Tell | None = None) -> list[Path]:

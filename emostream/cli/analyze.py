@@ -19,6 +19,7 @@ from emostream.analysis.sources import list_sources, specs_of
 from emostream.cli.options import (
     ConfigOption,
     JsonOption,
+    PixelAspectOption,
     RedisOption,
     check_quotes,
     notes,
@@ -101,6 +102,7 @@ def analyze(
         int | None,
         typer.Option(min=0, help="Video track to read, of several; by default the one that players show.", metavar="N"),
     ] = None,
+    pixel_aspect: PixelAspectOption = None,
     every: Annotated[int, typer.Option(help="Process every Nth frame.", metavar="N")] = 1,
     fps: Annotated[
         float | None, typer.Option(help="Process at most this many frames per second.", metavar="FPS")
@@ -125,6 +127,7 @@ def analyze(
         target_fps=fps,
         max_frames=max_frames,
         track=track,
+        pixel_aspect=pixel_aspect,
     )
     urls = [*urls_of(settings.publish), *(sink or ())]
     _check_event_files([*([] if output is None else [output]), *event_files(urls)], specs)

@@ -126,6 +126,7 @@ def _as_dict(found: ClassifiedPicture, *, name: str, written: Path | None) -> di
         "picture": shown_source(name),
         "width": event["frame_width"],
         "height": event["frame_height"],
+        **({"pixel_aspect": event["pixel_aspect"]} if "pixel_aspect" in event else {}),
         "model": f"{event['model_name']} {event['model_version']}",
         "faces": faces,
         "is_first_of_many": found.is_first_of_many,
@@ -196,10 +197,11 @@ class _AnnotatedFolder:
         self._taken.add(file_name)
         path = self.folder / file_name
         picture = found.frame.rgb()
+        event = found.event.scaled_to(width=found.frame.width, height=found.frame.height)
         if self._hidden_by is not None:
-            faces = [*self._hidden_by().detect(found.frame.luma), *(item.face for item in found.event.faces)]
+            faces = [*self._hidden_by().detect(found.frame.luma), *(item.face for item in event.faces)]
             picture = blur_boxes(picture, [face.box_xyxy for face in faces])
-        write_png(draw_event(picture, found.event, has_time=False), path)
+        write_png(draw_event(picture, event, has_time=False), path)
         self.num_written += 1
         return path
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from emostream.cli.options import JsonOption, notes
+from emostream.cli.options import JsonOption, PixelAspectOption, notes
 from emostream.cli.streams import LOCAL_SERVICE, ServiceOption, TokenOption
 from emostream.cli.tables import print_record, print_records
 from emostream.client.http.json_client import ApiClient
@@ -40,6 +40,7 @@ def add(
         float | None, typer.Option(help="Process at most this many frames per second.", metavar="FPS")
     ] = None,
     every: Annotated[int, typer.Option(help="Process every Nth frame.", metavar="N")] = 1,
+    pixel_aspect: PixelAspectOption = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all files are processed and show progress.")] = False,
     service: ServiceOption = LOCAL_SERVICE,
     token: TokenOption = None,
@@ -47,7 +48,8 @@ def add(
 ) -> None:
     """Add a job: process all files of a folder. Idempotent: an identical request changes nothing."""
     body: dict[str, Any] = {"id": job_id, "url": url, "parallel": parallel, "every": every}
-    body |= {name: value for name, value in (("patterns", pattern), ("target_fps", fps)) if value}
+    options = {"patterns": pattern, "target_fps": fps, "pixel_aspect": pixel_aspect}
+    body |= {name: value for name, value in options.items() if value}
     client = ApiClient(service, token=token)
     shown = client.call("POST", "/v1/jobs", body)
     print_record(_waited(client, job_id) if wait else shown, json=json)

@@ -19,6 +19,12 @@ ConfigOption = Annotated[
 RedisOption = Annotated[
     str | None, typer.Option("--redis", help="Redis URL, for example redis://localhost:6379/0.", metavar="URL")
 ]
+PixelAspectOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Width of a pixel over its height (2, 64:45), in place of what the source says.", metavar="RATIO"
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 # `screen` is for results, `notes` for progress and remarks beside JSON on standard output. Without emoji, because an

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from emostream.cli.options import JsonOption
+from emostream.cli.options import JsonOption, PixelAspectOption
 from emostream.cli.tables import print_record, print_records
 from emostream.client.http.apply import apply_streams, read_streams, wait_until_ready
 from emostream.client.http.json_client import ApiClient
@@ -47,6 +47,7 @@ def add(
         int | None,
         typer.Option(min=0, help="Video track to read, of several; by default the one that players show.", metavar="N"),
     ] = None,
+    pixel_aspect: PixelAspectOption = None,
     fps: Annotated[
         float | None, typer.Option(help="Process at most this many frames per second.", metavar="FPS")
     ] = None,
@@ -60,7 +61,7 @@ def add(
 ) -> None:
     """Add a stream. Idempotent: an identical request changes nothing."""
     body: dict[str, Any] = {"url": url, "every": every, "paused": paused}
-    options = {"id": stream_id, "kind": kind, "track": track, "target_fps": fps}
+    options = {"id": stream_id, "kind": kind, "track": track, "pixel_aspect": pixel_aspect, "target_fps": fps}
     body |= {name: value for name, value in options.items() if value is not None}
     print_record(ApiClient(service, token=token).add(body), json=json)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from fractions import Fraction
 from typing import cast
 
 import av
@@ -25,6 +24,7 @@ _STILL_BRANDS = frozenset({"heic", "heix", "heim", "heis", "mif1", "mif2", "miaf
 _DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _CODECS_WITHOUT_RATE = frozenset({"mjpeg", "jpegls"})
 _SEGMENTED_FORMATS = frozenset({"hls", "dash"})
+_FORMATS_OF_PICTURES = frozenset({"image2", "image2pipe", "mjpeg", "mpjpeg", "apng", "gif"})
 
 
 def video_streams(container: InputContainer, *, name: str) -> list[VideoStream]:
@@ -126,7 +126,6 @@ def describe(container: InputContainer, stream: VideoStream, *, kind: StreamKind
         duration_seconds=seconds,
         num_frames=(stream.frames or estimate) if is_file else None,
         has_audio=bool(container.streams.audio),
-        pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
     )
 
 
@@ -139,9 +138,13 @@ def _declared_fps(container: InputContainer, stream: VideoStream) -> float | Non
     return float(rate) if rate and 0 < rate <= 1000 else None
 
 
-def upright(info: SourceInfo, shape: tuple[int, ...], *, zero_seconds: float | None) -> SourceInfo:
+def upright(info: SourceInfo, shape: tuple[int, ...], *, zero_seconds: float | None, pixel_aspect: float) -> SourceInfo:
     """With what only the first picture tells; its upright shape is H×W."""
     height, width = shape
-    is_turned = (width, height) == (info.height, info.width) and width != height
-    aspect = 1 / info.pixel_aspect if is_turned else info.pixel_aspect
-    return replace(info, width=width, height=height, zero_seconds=zero_seconds, pixel_aspect=aspect)
+    return replace(info, width=width, height=height, zero_seconds=zero_seconds, pixel_aspect=pixel_aspect)
+
+
+def says_pixel_aspect(container: InputContainer) -> bool:
+    """Whether the shape of pixels that the container tells is meant for showing; pictures tell how to print them."""
+    name = container.format.name
+    return not name.endswith("_pipe") and name not in _FORMATS_OF_PICTURES

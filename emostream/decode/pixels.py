@@ -89,11 +89,13 @@ class Pixels(NamedTuple):
         luma: uint8, H×W, gray, read-only; a view wherever the format allows it.
         is_full_range: whether luma uses 0–255; False means 16–235.
         load_rgb: colour on demand, uint8, H×W×3, RGB, full range.
+        is_turned: whether stored rows are shown as columns.
     """
 
     luma: Luma
     is_full_range: bool
     load_rgb: Callable[[], npt.NDArray[np.uint8]]
+    is_turned: bool = False
 
 
 class PictureReader:
@@ -131,7 +133,7 @@ class PictureReader:
             self._is_full_range = is_full_range(picture) or not (self._has_luma_plane or _is_gray(picture))
         luma = plane_view(picture) if self._has_luma_plane else self._converted(picture)
         load_rgb = functools.partial(rgb_from_picture, picture, orientation, self._make_reformatter)
-        return Pixels(orientation.apply(luma), self._is_full_range, load_rgb)
+        return Pixels(orientation.apply(luma), self._is_full_range, load_rgb, orientation.is_transposed)
 
     def orientation_of(self, picture: Picture, *, load_packet: Callable[[], bytes] | None = None) -> Orientation:
         """How the picture lies. Its matrix is read again when its angle (cheap to ask for) changes."""

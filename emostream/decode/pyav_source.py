@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from fractions import Fraction
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 
@@ -27,6 +28,7 @@ from emostream.decode.container_info import (
     has_stamps,
     is_misread,
     is_segmented,
+    says_pixel_aspect,
     start_seconds_of,
     track_of,
     upright,
@@ -39,6 +41,7 @@ from emostream.decode.hardware import decoder_name, hardware_of, usable_hardware
 from emostream.decode.location import Location, parse_location
 from emostream.decode.open_container import OpenContainer
 from emostream.decode.packet_reader import PacketReader
+from emostream.decode.pixel_aspect import believed_aspect, in_square_pixels, told_of_aspect
 from emostream.decode.pixels import PictureReader
 from emostream.decode.release import ReleaseClock
 from emostream.decode.remote_file import is_remote, open_remote
@@ -105,6 +108,7 @@ class PyAVSource:
         self._packet: Packet[VideoStream] | None = None
         self._decode_seconds = 0.0  # of the picture that came last
         self._decoder = ""  # known from the first picture on
+        self._coded_aspect: Fraction | None = None  # as the decoder read it last
 
     @property
     def kind(self) -> StreamKind:
@@ -153,9 +157,10 @@ class PyAVSource:
                     )
                 pts_seconds = self._time_of(first)
                 self._first = (first, pts_seconds)
-                pixels = self._reader.read(first, load_packet=self._load_packet).luma
+                pixels = self._reader.read(first, load_packet=self._load_packet)
                 zero_seconds = None if first.time is None else first.time - pts_seconds
-                info = upright(info, pixels.shape, zero_seconds=zero_seconds)
+                aspect = self._pixel_aspect(is_turned=pixels.is_turned)
+                info = upright(info, pixels.luma.shape, zero_seconds=zero_seconds, pixel_aspect=aspect)
             self._info = info
         except BaseException:
             self.close()
@@ -220,8 +225,15 @@ class PyAVSource:
                 stream.codec_context.options = max_pixels | ({"err_detect": "explode"} if is_strict else {})
                 stream.codec_context.thread_type = "AUTO" if self.kind is StreamKind.FILE else "SLICE"
                 stream.codec_context.thread_count = settings.num_threads
-                info = replace(describe(container, stream, kind=self.kind), notice=notice)
                 self._stream = stream
+                self._says_aspect = says_pixel_aspect(container)
+                self._declared_aspect = stream.sample_aspect_ratio if self._says_aspect else None
+                notices = [text for text in (notice, self._aspect_notice()) if text]
+                info = replace(
+                    describe(container, stream, kind=self.kind),
+                    notice="; ".join(notices),
+                    pixel_aspect=self._pixel_aspect(is_turned=False),
+                )
                 self._release = ReleaseClock() if self.kind is StreamKind.LIVE and is_segmented(container) else None
                 self._timeline = self._timeline_of(container, info, opened_seconds=started)
                 self._packets = PacketReader(
@@ -368,6 +380,28 @@ class PyAVSource:
             logger.warning("%s: %s", self._name, self._clock_notice())
         return pts_seconds
 
+    def _pixel_aspect(self, *, is_turned: bool) -> float:
+        """Width of a stored pixel over its height, upright, of the picture that was decoded last."""
+        if self._spec.pixel_aspect is not None:
+            return self._spec.pixel_aspect
+        if self._says_aspect:
+            coded = self._stream.codec_context.sample_aspect_ratio
+            # What the container says is said of all pictures. Broadcasts change between 4:3 and 16:9 in the codec only.
+            if coded != self._coded_aspect and (self._coded_aspect or not self._declared_aspect):
+                self._declared_aspect = coded
+            self._coded_aspect = coded
+        aspect = believed_aspect(self._declared_aspect)
+        return round(1 / aspect, 6) if is_turned else aspect
+
+    def _aspect_notice(self) -> str:
+        context = self._stream.codec_context
+        if self._spec.pixel_aspect is not None or self._is_picture:
+            return ""
+        told = told_of_aspect(self._declared_aspect, width=context.width, height=context.height)
+        if told:
+            logger.warning("%s: %s", self._name, told)
+        return told
+
     def _clock_notice(self) -> str:
         rate = self._timeline.stamp_rate if isinstance(self._timeline, LiveTimeline) else None
         if rate is None:
@@ -381,7 +415,7 @@ class PyAVSource:
         except FFmpegError as exc:
             pixel_format = picture.format.name
             raise SourceRejectedError(f"{self._name}: cannot convert pixel format {pixel_format} to gray") from exc
-        return Frame(
+        frame = Frame(
             stream_id=self._spec.stream_id,
             frame_index=frame_index,
             pts_seconds=pts_seconds,
@@ -390,6 +424,11 @@ class PyAVSource:
             is_full_range=pixels.is_full_range,
             decode_seconds=self._decode_seconds,
             load_rgb=pixels.load_rgb,
+        )
+        return in_square_pixels(
+            frame,
+            aspect=self._pixel_aspect(is_turned=pixels.is_turned),
+            max_pixels=self._settings.max_frame_pixels,
         )
 
     def _load_packet(self) -> bytes:

@@ -16,6 +16,7 @@ from emostream.config import DecodeSettings
 from emostream.decode.http_client import http_client
 from emostream.decode.packet_reader import SinglePictureError
 from emostream.decode.picture import open_picture_content
+from emostream.decode.pixel_aspect import in_square_pixels
 from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.sampling import FrameSampler
 from emostream.decode.source import DecodeStats, SourceInfo
@@ -152,7 +153,10 @@ class LiveHttpSource:
             self._stats.decode_seconds += source.stats.decode_seconds
         if frame is None:
             raise DecodeError(f"{name}: expected a picture, got nothing that can be decoded")
-        return replace(frame, stream_id=self._spec.stream_id, captured_at=captured_at)
+        frame = replace(frame, stream_id=self._spec.stream_id, captured_at=captured_at)
+        return in_square_pixels(
+            frame, aspect=self._spec.pixel_aspect or 1.0, max_pixels=self._settings.max_frame_pixels
+        )
 
 
 class _Fetcher:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -17,7 +16,7 @@ class SourceInfo:
     """What a source says of itself after opening.
 
     Attributes:
-        width, height: pixels, upright (after rotation).
+        width, height: pixels as they are stored, upright (after rotation).
         codec: FFmpeg's name of the codec.
         decoder: what really decodes, for example "h264" or "h264 (cuda)".
         declared_fps: frame rate the container declares; None when it says nothing usable.
@@ -25,7 +24,8 @@ class SourceInfo:
         num_frames: estimate from the container for progress bars; None when unknown.
         has_audio: whether there is an audio track as well.
         zero_seconds: the container's time that is time 0 of the frames of a file; None when unknown.
-        pixel_aspect: width of a pixel over its height, upright; 1 unless the source says otherwise.
+        pixel_aspect: width of a stored pixel over its height, upright, as the stream or else the source says; frames
+            are stretched by it.
         is_polled: it gives one picture per request, which is asked for as often as the stream's `target_fps` says.
         notice: what people should know of it, in one sentence: that there are several videos and which one is read, or
             that its time stamps are not believed.
@@ -40,7 +40,7 @@ class SourceInfo:
     num_frames: int | None = None
     has_audio: bool = False
     zero_seconds: float | None = None
-    pixel_aspect: Fraction = Fraction(1)
+    pixel_aspect: float = 1.0
     is_polled: bool = False
     notice: str = ""
 

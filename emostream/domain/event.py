@@ -7,17 +7,19 @@ Schema and in `docs/events.md`. `wire/` derives everything else from it.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from annotated_types import MaxLen
+from annotated_types import Gt, MaxLen
 
 from emostream.domain.emotion import EmotionScores
 from emostream.domain.face import BoxXyxy, Face, Landmarks
 from emostream.domain.fields import (
     MAX_NAME_LENGTH,
+    OPTIONAL,
     Count,
+    Digits,
     Milliseconds,
     Published,
     Seconds,
@@ -141,9 +143,9 @@ class EmotionEvent:
     captured_at: datetime
     """When the frame was received, UTC."""
     frame_width: Count
-    """Pixels."""
+    """Pixels as they are stored, upright. Boxes and landmarks count the same pixels."""
     frame_height: Count
-    """Pixels."""
+    """Pixels as they are stored, upright."""
     model_name: Text
     """Name of the emotion model."""
     model_version: Text
@@ -157,12 +159,23 @@ class EmotionEvent:
     is_classified: Annotated[bool, Published("classified", is_optional=True)] = field(default=True, kw_only=True)
     """Whether the faces of this frame were classified. `false` means that the machine was overloaded: the faces carry
     the emotions and quality flags of the last frame that was classified. Absent means true."""
+    pixel_aspect: Annotated[float, Gt(0), Digits(6), OPTIONAL] = field(default=1.0, kw_only=True)
+    """Width of a pixel over its height, as the picture is shown: it is `frame_width` × `pixel_aspect` wide and
+    `frame_height` high. Absent means 1: pixels are square."""
 
     def __post_init__(self) -> None:
         if self.captured_at.tzinfo is None:
             raise ValueError("expected an aware captured_at (UTC), got a naive datetime")
         if self.frame_index < 0 or self.epoch < 0 or self.num_dropped < 0:
             raise ValueError("expected frame_index, epoch and num_dropped ≥ 0")
+
+    def scaled_to(self, *, width: int, height: int) -> EmotionEvent:
+        """The event for a picture of this size, of square pixels, that shows the whole frame; to draw it there."""
+        if (width, height) == (self.frame_width, self.frame_height):
+            return self
+        x, y = width / self.frame_width, height / self.frame_height
+        faces = tuple(replace(found, face=found.face.scaled(x, y)) for found in self.faces)
+        return replace(self, frame_width=width, frame_height=height, pixel_aspect=1.0, faces=faces)
 
     def to_json(self) -> str:
         """The event as it is published: JSON on one line.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Len
@@ -30,7 +30,7 @@ class Face:
     """One face, followed through this stream and epoch, over missed and bad pictures and gaps; a number that ended is
     never used again. A face that comes back later gets a new one. Null when faces are not followed."""
     box_xyxy: BoxXyxy
-    """Left, top, right, bottom in pixels of the frame; may reach over its border."""
+    """Left, top, right, bottom in pixels of the frame (`frame_width` × `frame_height`); may reach over its border."""
     score: Score
     """The detector's confidence that this is a face, 0 to 1; a followed face keeps that of its last detection."""
     found_by: Literal["detector", "flow"] = field(default="detector", kw_only=True)
@@ -55,6 +55,12 @@ class Face:
     def height(self) -> float:
         """Height of the box in pixels."""
         return self.box_xyxy[3] - self.box_xyxy[1]
+
+    def scaled(self, x: float, y: float) -> Face:
+        """The same face in a picture that is `x` times as wide and `y` times as high."""
+        x0, y0, x1, y1 = self.box_xyxy
+        landmarks = tuple((x * across, y * down) for across, down in self.landmarks)
+        return replace(self, box_xyxy=(x * x0, y * y0, x * x1, y * y1), landmarks=landmarks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,6 +9,8 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
+from emostream.domain.face import Face
+
 Luma = npt.NDArray[np.uint8]
 """uint8, H×W, gray, host memory. May be a strided view of a decoder's buffer: never write to it."""
 
@@ -30,7 +32,10 @@ def full_range_from_limited(pixels: Luma) -> Luma:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture, upright, as 8-bit luma.
+    """One picture as people look at it: upright, of square pixels, as 8-bit luma.
+
+    Where the stored pixels are not square, luma and colour are stretched to the shape in which they are shown, and all
+    that looks at the picture works in that shape. What is published is in stored pixels (`face_in_stored_pixels`).
 
     Attributes:
         stream_id: the stream that it belongs to.
@@ -38,11 +43,13 @@ class Frame:
             frames.
         pts_seconds: presentation time from the start of the source; strictly increasing.
         captured_at: wall clock time at which it was received (live) or decoded (file), aware UTC.
-        luma: uint8, H×W, gray. Usually a read-only zero-copy view of the decoder's buffer.
+        luma: uint8, H×W, gray. A read-only zero-copy view of the decoder's buffer, except where pixels are not square.
         is_full_range: whether luma uses 0–255; otherwise 16–235. `full_luma` converts small parts of it.
         decode_seconds: time to decode it, as far as the source can tell.
         load_rgb: loads the colour picture, uint8, H×W×3, RGB, upright; None where the source has no colour. Takes
             several milliseconds, so only previews and annotated videos use it.
+        pixel_aspect: width of a stored pixel over its height, upright.
+        stored_size: width and height in stored pixels, upright; None where they are those of `luma`.
     """
 
     stream_id: str
@@ -53,6 +60,8 @@ class Frame:
     is_full_range: bool = True
     decode_seconds: float = 0.0
     load_rgb: Callable[[], npt.NDArray[np.uint8]] | None = field(default=None, repr=False)
+    pixel_aspect: float = 1.0
+    stored_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.luma.ndim != 2 or self.luma.dtype != np.uint8:
@@ -62,13 +71,29 @@ class Frame:
 
     @property
     def width(self) -> int:
-        """Width in pixels."""
+        """Width in square pixels."""
         return int(self.luma.shape[1])
 
     @property
     def height(self) -> int:
-        """Height in pixels."""
+        """Height in square pixels."""
         return int(self.luma.shape[0])
+
+    @property
+    def stored_width(self) -> int:
+        """Width in stored pixels."""
+        return self.width if self.stored_size is None else self.stored_size[0]
+
+    @property
+    def stored_height(self) -> int:
+        """Height in stored pixels."""
+        return self.height if self.stored_size is None else self.stored_size[1]
+
+    def face_in_stored_pixels(self, face: Face) -> Face:
+        """A face that was found in `luma`, as it is published."""
+        if self.stored_size is None:
+            return face
+        return face.scaled(self.stored_width / self.width, self.stored_height / self.height)
 
     def without_picture(self) -> Frame:
         """A copy of the frame that holds no pixels: black, of the same size."""

@@ -12,6 +12,9 @@ from emostream.domain.zones import Zone, check_zones, zone_from
 from emostream.errors import ConfigError
 
 _STREAM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+MIN_PIXEL_ASPECT, MAX_PIXEL_ASPECT = 0.2, 5.0
+"""Pixels are nowhere narrower or wider; what says so is mistaken."""
+
 STANDARD_INPUT = "-"
 """Names what is piped into the process, in place of the address of a source."""
 
@@ -80,6 +83,8 @@ class StreamSpec:
         max_frames: stop after this many processed frames; None = never.
         track: which of several videos of the source, by its number in the container; None reads the one that players
             show.
+        pixel_aspect: width of a pixel over its height, upright, in place of what the source says. Also taken as a
+            text ("64:45").
         zones: named parts of the picture; faces carry the names of those they are in. Also taken as mappings with
             `name` and `polygon`.
 
@@ -94,6 +99,7 @@ class StreamSpec:
     target_fps: float | None = None
     max_frames: int | None = None
     track: int | None = None
+    pixel_aspect: float | None = None
     zones: tuple[Zone, ...] = ()
 
     def __post_init__(self) -> None:
@@ -112,12 +118,39 @@ class StreamSpec:
             raise ConfigError(f"max_frames must be at least 1, got {self.max_frames}")
         if self.track is not None and self.track < 0:
             raise ConfigError(f"track must be 0 or more, got {self.track}")
+        if self.pixel_aspect is not None:
+            try:
+                object.__setattr__(self, "pixel_aspect", pixel_aspect_from(self.pixel_aspect))
+            except ValueError as exc:
+                raise ConfigError(f"pixel_aspect: {exc}") from None
         object.__setattr__(self, "zones", tuple(zone_from(zone) for zone in self.zones))
         check_zones(self.zones)
 
     def __repr__(self) -> str:
         # The URL may carry a camera's password.
         return f"StreamSpec({self.stream_id!r}, kind={self.kind.value})"
+
+
+def pixel_aspect_from(given: str | float) -> float:
+    """Width of a pixel over its height, from a number or two with a colon between them.
+
+    Raises:
+        ValueError: it is no such number, or out of range.
+
+    >>> pixel_aspect_from("64:45"), pixel_aspect_from("2"), pixel_aspect_from(0.5)
+    (1.422222, 2.0, 0.5)
+    """
+    try:
+        width, _, height = str(given).replace("/", ":").partition(":")
+        aspect = float(width) / float(height or 1)
+    except (ValueError, ZeroDivisionError):
+        aspect = 0.0
+    if not MIN_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT:
+        raise ValueError(
+            f"expected the width of a pixel over its height, {MIN_PIXEL_ASPECT:g} to {MAX_PIXEL_ASPECT:g}, as a number "
+            f"or as two (64:45), got {str(given)[:20]!r}"
+        )
+    return round(aspect, 6)
 
 
 def stream_kind_of(url: str) -> StreamKind:

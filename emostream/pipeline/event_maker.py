@@ -77,8 +77,9 @@ class EventMaker:
                     frame_index=frame.frame_index,
                     pts_seconds=frame.pts_seconds,
                     captured_at=frame.captured_at,
-                    frame_width=frame.width,
-                    frame_height=frame.height,
+                    frame_width=frame.stored_width,
+                    frame_height=frame.stored_height,
+                    pixel_aspect=frame.pixel_aspect,
                     model_name=self._manifest.name,
                     model_version=self._manifest.version,
                     faces=faces,
@@ -114,7 +115,7 @@ class EventMaker:
                 face.track_id, smoothed, labels=labels, quality=quality, pts_seconds=pts_seconds
             )
         return FaceEmotion(
-            face=face,
+            face=frame.face_in_stored_pixels(face),
             scores=EmotionScores(labels, tuple(probabilities.tolist())),
             smoothed=EmotionScores(labels, smoothed),
             quality=quality,
@@ -124,7 +125,9 @@ class EventMaker:
 
     def _repeated(self, face: Face, *, frame: Frame) -> FaceEmotion:
         """The face at its new position with its last classified scores."""
-        return replace(self._last[face.track_id], face=face, zones=self._zones_of(face, frame))
+        return replace(
+            self._last[face.track_id], face=frame.face_in_stored_pixels(face), zones=self._zones_of(face, frame)
+        )
 
     def _zones_of(self, face: Face, frame: Frame) -> tuple[str, ...]:
         if not self._zones:

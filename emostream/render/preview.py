@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from emostream.domain.event import EmotionEvent, FaceEmotion
+from emostream.domain.event import EmotionEvent
 from emostream.domain.face import BoxXyxy
 from emostream.render.overlay import draw_event
 
@@ -85,16 +84,10 @@ def _fitted(rgb: Rgb, event: EmotionEvent, *, max_side: int) -> tuple[Rgb, Emoti
     height, width = rgb.shape[:2]
     scale = max_side / max(width, height)
     if scale >= 1:
-        return rgb, event, 1.0
+        return rgb, event.scaled_to(width=width, height=height), 1.0
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    return small, replace(event, faces=tuple(_scaled(face, scale) for face in event.faces)), scale
-
-
-def _scaled(found: FaceEmotion, scale: float) -> FaceEmotion:
-    landmarks = tuple((x * scale, y * scale) for x, y in found.face.landmarks)
-    box_xyxy = _scaled_box(found.face.box_xyxy, scale)
-    return replace(found, face=replace(found.face, box_xyxy=box_xyxy, landmarks=landmarks))
+    return small, event.scaled_to(width=size[0], height=size[1]), scale
 
 
 def _scaled_box(box_xyxy: BoxXyxy, scale: float) -> BoxXyxy:

@@ -19,7 +19,7 @@ def face_jpeg(rgb: npt.NDArray[np.uint8], face: FaceEmotion, *, is_blurred: bool
 
     Args:
         rgb: uint8, H×W×3, RGB; not modified.
-        face: the face to show.
+        face: the face to show, in pixels of `rgb`.
         is_blurred: blur the whole thumbnail, because another, undetected face may be beside this one.
     """
     x0, y0, x1, y1 = face.face.box_xyxy

@@ -63,7 +63,6 @@ class VideoWriter:
         self._fps = _rate_from(declared_fps)
         self._wanted_encoder = encoder
         self._sound: Sound | None = None
-        self._pixel_aspect = Fraction(1)
         self._format = container_format
         self._min_step = _MIN_STEP.get(container_format, 1)
         self._last_pts = -self._min_step
@@ -77,17 +76,15 @@ class VideoWriter:
         except (av.error.FFmpegError, OSError) as exc:
             raise ConfigError(f"cannot write video {path}: {exc.strerror}; choose a file in a writable folder") from exc
 
-    def follow_source(self, *, declared_fps: float | None, pixel_aspect: Fraction, sound: Sound | None) -> None:
+    def follow_source(self, *, declared_fps: float | None, sound: Sound | None) -> None:
         """Set properties that are known once the source is open; call before the first `write`.
 
         Args:
             declared_fps: hint for players; None keeps the constructor's.
-            pixel_aspect: width of a pixel over its height.
             sound: sound to include; not closed here.
         """
         if declared_fps is not None:
             self._fps = _rate_from(declared_fps)
-        self._pixel_aspect = pixel_aspect
         self._sound = sound
 
     def write(self, rgb: npt.NDArray[np.uint8], *, pts_seconds: float) -> None:
@@ -145,8 +142,6 @@ class VideoWriter:
         context.color_range = ColorRange.MPEG
         context.colorspace = _BT709 if height >= _MIN_HD_LINES else _SMPTE170M
         context.color_primaries = context.color_trc = context.colorspace
-        if self._pixel_aspect != 1:
-            context.sample_aspect_ratio = self._pixel_aspect
         return stream
 
     def _add_sound(self) -> SoundTrack | None:

@@ -8,10 +8,16 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from emostream.domain.address import AddressError, parse_address
-from emostream.domain.stream import StreamKind, StreamState
+from emostream.domain.stream import (
+    MAX_PIXEL_ASPECT,
+    MIN_PIXEL_ASPECT,
+    StreamKind,
+    StreamState,
+    pixel_aspect_from,
+)
 from emostream.domain.tuning import Tuning
 
 _MAX_URL_LENGTH = 2048
@@ -27,6 +33,7 @@ _STREAM_EXAMPLE: dict[str, Any] = {
     "target_fps": 10,
     "max_frames": None,
     "track": None,
+    "pixel_aspect": None,
     "paused": False,
     "zones": [],
     "smoothing_seconds": None,
@@ -66,6 +73,14 @@ class ZoneBody(BaseModel):
     )
 
 
+PixelAspect = Annotated[
+    float,
+    BeforeValidator(pixel_aspect_from, json_schema_input_type=float | str),
+    Field(ge=MIN_PIXEL_ASPECT, le=MAX_PIXEL_ASPECT),
+]
+"""Width of a pixel over its height, as a field of a request."""
+
+
 class StreamOptions(Tuning):
     """How a source is processed: a stream, or each file of a job."""
 
@@ -75,6 +90,8 @@ class StreamOptions(Tuning):
     """Process at most this many frames per second of the source's time."""
     max_frames: int | None = Field(None, ge=1, le=2**53)
     """Stop after this many processed frames."""
+    pixel_aspect: PixelAspect | None = None
+    """Width of a pixel over its height, in place of what the source says: a number, or two (`"64:45"`)."""
     zones: list[ZoneBody] = Field(default_factory=list, max_length=64)
     """Named parts of the picture; faces carry the names of the zones that they are in."""
 

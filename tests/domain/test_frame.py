@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma, full_range_from_limited
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -68,3 +69,15 @@ def test_without_its_picture_a_frame_says_the_same_and_holds_nothing() -> None:
     assert not without.luma.any() and not without.rgb().any()
     del frame, in_colour
     assert picture() is None
+
+
+def test_a_face_is_published_in_stored_pixels() -> None:
+    face = Face((8.0, 4.0, 16.0, 12.0), 0.9, tuple((float(2 * x), float(x)) for x in range(5)))
+    square = make_frame(np.zeros((48, 64), np.uint8))
+    assert square.face_in_stored_pixels(face) is face
+    stretched = replace(square, pixel_aspect=2.0, stored_size=(32, 48))
+    assert (stretched.stored_width, stretched.stored_height) == (32, 48)
+    stored = stretched.face_in_stored_pixels(face)
+    assert stored.box_xyxy == (4.0, 4.0, 8.0, 12.0)
+    assert stored.landmarks == tuple((float(x), float(x)) for x in range(5))
+    assert stretched.without_picture().stored_size == (32, 48)

@@ -87,6 +87,8 @@ MATRIX: dict[str, dict[str, Any]] = {
     "streams": {
         "streams": [
             {"id": "door", "url": "rtsp://user:p%40ss@10.1.2.3/stream1", "target_fps": 10, "smoothing_seconds": 1.5},
+            {"id": "yard", "url": "rtsp://10.1.2.3/stream2", "pixel_aspect": "64:45"},
+            {"id": "gate", "url": "rtsp://10.1.2.3/stream3", "pixel_aspect": 2},
             {
                 "id": "clip",
                 "url": "file:///media/clip.mp4",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -131,13 +133,47 @@ def test_a_phone_s_video_is_written_upright(tmp_path: Path) -> None:
     assert (frames[0].width, frames[0].height, len(frames)) == (48, 64, len(IRREGULAR))
 
 
-def test_pixels_that_are_not_square_stay_so(tmp_path: Path) -> None:
+def test_pixels_that_are_not_square_are_written_as_square_ones(tmp_path: Path) -> None:
     centerface_path()
-    clip = make_clip(tmp_path / "a.mp4", num_frames=3, options={"x264-params": "sar=4/3"})
+    clip = make_clip(tmp_path / "a.mp4", num_frames=3, options={"x264-params": "sar=3/2"})
     outcome = run_emostream("analyze", clip, "--annotate", tmp_path / "out.mp4", "--json")
     assert outcome.code == 0, outcome.err
     with av.open(str(tmp_path / "out.mp4")) as container:
-        assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, stream.sample_aspect_ratio or 1) == (96, 48, 1)
+
+
+def test_faces_are_the_same_however_wide_their_pixels_are(tmp_path: Path) -> None:
+    real_detector()
+    square, narrow = tmp_path / "square.mp4", tmp_path / "narrow.mp4"
+    make_demo_clip(square, num_frames=10)
+    with av.open(str(square)) as container:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    narrowed = [np.asarray(cv2.resize(each, (320, 360), interpolation=cv2.INTER_AREA), np.uint8) for each in pictures]
+    make_clip(
+        narrow,
+        num_frames=10,
+        width=320,
+        height=360,
+        picture=lambda index: narrowed[index],
+        pixel_aspect=Fraction(2),
+        options={"crf": "12"},
+    )
+    events = []
+    for clip in (square, narrow):
+        outcome = run_emostream("analyze", clip, "--annotate", tmp_path / "out.mp4", "--json")
+        assert outcome.code == 0, outcome.err
+        events.append([json.loads(line) for line in outcome.out.splitlines() if line.startswith('{"schema')])
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert (container.streams.video[0].width, container.streams.video[0].height) == (640, 360)
+    for one, other in zip(*events, strict=True):
+        assert "pixel_aspect" not in one and other["pixel_aspect"] == 2
+        assert (other["frame_width"], other["frame_height"]) == (320, 360)
+        assert len(one["faces"]) == len(other["faces"]) == 2
+        for face, same in zip(one["faces"], other["faces"], strict=True):
+            x0, y0, x1, y1 = face["box_xyxy"]
+            assert same["box_xyxy"] == pytest.approx([x0 / 2, y0, x1 / 2, y1], abs=0.08 * (y1 - y0))
+            assert same["dominant"] == face["dominant"]
 
 
 def test_blurred_faces_are_found_by_no_detector(tmp_path: Path) -> None:

@@ -345,6 +345,20 @@ async def test_the_observer_sees_each_frame_with_its_event() -> None:
     assert seen == [(index, index) for index in range(20)]
 
 
+async def test_of_pixels_that_are_not_square_events_have_the_stored_ones() -> None:
+    sink = CollectingSink()
+    frames = [replace(frame, pixel_aspect=2.0, stored_size=(32, 48)) for frame in gray_frames(3)]
+    left = Zone("left", ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)))
+    face = face_at(4, 10, size=20)
+    await _pipeline(ScriptedSource(frames), sink=sink, faces=[[face]], zones=[left]).run()
+    for event in sink.events:
+        assert (event.frame_width, event.frame_height, event.pixel_aspect) == (32, 48, 2.0)
+        (found,) = event.faces
+        assert found.box_xyxy == pytest.approx((2, 10, 12, 30), abs=0.5)
+        assert found.zones == ("left",)
+    assert sink.events[0].faces[0].landmarks == face.scaled(0.5, 1).landmarks
+
+
 async def test_no_face_is_an_event_too() -> None:
     sink = CollectingSink()
     await _pipeline(ScriptedSource(gray_frames(10)), sink=sink, faces=((),)).run()

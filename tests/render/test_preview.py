@@ -21,7 +21,8 @@ BOX = (400.0, 200.0, 600.0, 450.0)
 
 def event() -> EmotionEvent:
     face = EVENT.faces[0]
-    return replace(EVENT, faces=(replace(face, face=replace(face.face, box_xyxy=BOX)),), frame_width=WIDTH)
+    found = replace(face, face=replace(face.face, box_xyxy=BOX))
+    return replace(EVENT, faces=(found,), frame_width=WIDTH, frame_height=HEIGHT)
 
 
 def decoded(jpeg: bytes) -> npt.NDArray[np.uint8]:
@@ -49,6 +50,12 @@ def test_large_pictures_are_made_small_with_their_boxes(picture: npt.NDArray[np.
     changed = np.abs(plain.astype(np.int16) - boxes).max(axis=2) > 60
     assert changed[225, 230:270].mean() > 0.9, "the lower line of the box, at half its size"
     assert not changed[300:, :].any()
+
+
+def test_boxes_in_pixels_that_are_not_square_are_drawn_where_the_faces_are(picture: npt.NDArray[np.uint8]) -> None:
+    stored = replace(event().scaled_to(width=WIDTH // 2, height=HEIGHT), pixel_aspect=2.0)
+    assert stored.faces[0].box_xyxy == (200.0, 200.0, 300.0, 450.0)
+    assert preview_jpeg(picture, stored, has_boxes=True) == preview_jpeg(picture, event(), has_boxes=True)
 
 
 def test_small_pictures_keep_their_size() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,7 @@ class BrokenSound:
 def test_sound_that_breaks_ends_and_the_pictures_go_on(tmp_path: Path) -> None:
     sound = BrokenSound(make_audio(tmp_path / "sound.m4a"))
     with sound.container, VideoWriter(tmp_path / "out.mp4") as writer:
-        writer.follow_source(declared_fps=25, pixel_aspect=Fraction(1), sound=sound)
+        writer.follow_source(declared_fps=25, sound=sound)
         for index in range(10):
             writer.write(_gray(100), pts_seconds=index / 25)
     assert len(_decode(tmp_path / "out.mp4")) == 10

@@ -86,7 +86,7 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
         responses=problem_responses(400, 404, 409, 413),
     )
     async def change_stream(stream_id: StreamId, body: StreamChange, context: Context) -> StreamView:
-        """Change a stream in place. Its source stays open, unless zones change."""
+        """Change a stream in place. Its source stays open, unless `zones` or `pixel_aspect` change."""
         await context.registry.change(stream_id, functools.partial(changed_record, body))
         return stream_view(await context.status(stream_id))
 

@@ -238,7 +238,7 @@ class StreamHost:
         running.task = asyncio.create_task(self._run(running, made.pipeline), name=f"stream {stream_id}")
 
     def adjust(self, record: StreamRecord) -> bool:
-        """Change a running stream in place. Returns False when it must be restarted (another source or zones)."""
+        """Change a running stream in place. Returns False when it must be restarted (another source or zones, …)."""
         running = self._streams[record.stream_id]
         if _what_needs_a_restart(running.record) != _what_needs_a_restart(record):
             return False
@@ -434,4 +434,5 @@ def _info_of(source: FrameSource) -> SourceInfo | None:
 
 
 def _what_needs_a_restart(record: StreamRecord) -> tuple[object, ...]:
-    return record.spec.url, record.spec.kind, record.spec.zones, record.created_epoch
+    spec = record.spec
+    return spec.url, spec.kind, spec.zones, spec.pixel_aspect, record.created_epoch

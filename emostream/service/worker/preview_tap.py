@@ -147,4 +147,5 @@ class PreviewTap:
             (covered,) = covers.add(frame, self._detect(frame.luma))
         except EmostreamError:
             return [whole_picture(frame.luma)]
-        return [*covered.boxes, *(item.face.box_xyxy for item in event.faces)]
+        shown = event.scaled_to(width=frame.width, height=frame.height)
+        return [*covered.boxes, *(item.face.box_xyxy for item in shown.faces)]

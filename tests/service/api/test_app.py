@@ -98,6 +98,11 @@ async def test_creating_showing_changing_removing(client: httpx.AsyncClient) -> 
     changed = await client.patch("/v1/streams/door", json={"paused": True, "target_fps": None})
     assert (changed.json()["paused"], changed.json()["target_fps"], changed.json()["every"]) == (True, None, 1)
     assert (await client.get("/v1/streams/door")).json() == changed.json()
+    assert body["pixel_aspect"] is None
+    changed = await client.patch("/v1/streams/door", json={"pixel_aspect": "64:45"})
+    assert changed.json()["pixel_aspect"] == 1.422222
+    changed = await client.patch("/v1/streams/door", json={"pixel_aspect": None})
+    assert changed.json()["pixel_aspect"] is None
 
     assert (await client.delete("/v1/streams/door")).status_code == 204
     for method in ("GET", "DELETE"):
@@ -113,6 +118,9 @@ async def test_creating_showing_changing_removing(client: httpx.AsyncClient) -> 
         {"id": "a b", "url": "rtsp://127.0.0.1/1"},
         {"url": "rtsp://127.0.0.1/1", "every": 0},
         {"url": "rtsp://127.0.0.1/1", "target_fps": -1},
+        {"url": "rtsp://127.0.0.1/1", "pixel_aspect": 0},
+        {"url": "rtsp://127.0.0.1/1", "pixel_aspect": "16:0"},
+        {"url": "rtsp://127.0.0.1/1", "pixel_aspect": ["2"]},
         {"url": "rtsp://127.0.0.1/1", "unknown": 1},
         {"url": "rtsp://u:secret@10.0.0.1/1"},
         {"url": "file:///etc/passwd"},

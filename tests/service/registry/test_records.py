@@ -28,6 +28,7 @@ records = st.builds(
         every=st.integers(1, 9),
         target_fps=st.none() | st.floats(0.1, 60),
         max_frames=st.none() | st.integers(1, 9),
+        pixel_aspect=st.none() | st.floats(0.2, 5.0) | st.sampled_from(["64:45", "2"]),
     ),
     is_paused=st.booleans(),
     tuning=st.builds(

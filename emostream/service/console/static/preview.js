@@ -75,7 +75,7 @@ export class Preview {
 
   #draw() {
     if (!this.#bitmap) return;
-    if (!this.#isSmall) this.#canvas.style.aspectRatio = `${this.#event.frame_width} / ${this.#event.frame_height}`;
+    if (!this.#isSmall) this.#canvas.style.aspectRatio = `${this.#bitmap.width} / ${this.#bitmap.height}`;
     const { context, width, height } = fittedContext(this.#canvas);
     const scale = Math.min(width / this.#bitmap.width, height / this.#bitmap.height);
     const size = { width: this.#bitmap.width * scale, height: this.#bitmap.height * scale };
