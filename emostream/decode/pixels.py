@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from emostream.decode.formats.cropping import NOTHING_CROPPED, Cropping
 from emostream.decode.formats.exif import orientation_from_exif
 from emostream.decode.formats.orientation import UPRIGHT, Orientation, orientation_from_display_matrix
 from emostream.decode.tone_mapping import is_hdr, ordinary_rgb
@@ -104,10 +105,18 @@ class PictureReader:
     Args:
         make_reformatter: creates a pixel format converter. One is kept, and replaced when size or format change.
         reads_side_data: whether pictures tell their orientation in side data; otherwise EXIF is asked.
+        cropping: borders that are not shown.
     """
 
-    def __init__(self, make_reformatter: Callable[[], Reformatter], *, reads_side_data: bool = True) -> None:
+    def __init__(
+        self,
+        make_reformatter: Callable[[], Reformatter],
+        *,
+        reads_side_data: bool = True,
+        cropping: Cropping = NOTHING_CROPPED,
+    ) -> None:
         self._make_reformatter = make_reformatter
+        self._cropping = cropping
         self._reads_side_data = reads_side_data
         self._reformatter: Reformatter | None = None
         self._reformatter_fits: tuple[str, int, int] | None = None
@@ -132,8 +141,12 @@ class PictureReader:
             self._has_luma_plane = has_luma_plane(picture.format)
             self._is_full_range = is_full_range(picture) or not (self._has_luma_plane or _is_gray(picture))
         luma = plane_view(picture) if self._has_luma_plane else self._converted(picture)
-        load_rgb = functools.partial(rgb_from_picture, picture, orientation, self._make_reformatter)
-        return Pixels(orientation.apply(luma), self._is_full_range, load_rgb, orientation.is_transposed)
+        load_rgb = functools.partial(
+            rgb_from_picture, picture, orientation, self._make_reformatter, cropping=self._cropping
+        )
+        return Pixels(
+            orientation.apply(self._cropping.apply(luma)), self._is_full_range, load_rgb, orientation.is_transposed
+        )
 
     def orientation_of(self, picture: Picture, *, load_packet: Callable[[], bytes] | None = None) -> Orientation:
         """How the picture lies. Its matrix is read again when its angle (cheap to ask for) changes."""
@@ -202,7 +215,11 @@ def plane_view(picture: Picture) -> Luma:
 
 
 def rgb_from_picture(
-    picture: Picture, orientation: Orientation, make_reformatter: Callable[[], Reformatter]
+    picture: Picture,
+    orientation: Orientation,
+    make_reformatter: Callable[[], Reformatter],
+    *,
+    cropping: Cropping = NOTHING_CROPPED,
 ) -> npt.NDArray[np.uint8]:
     """The picture in colour, upright: uint8, H×W×3, RGB, full range, a new contiguous array. From any thread.
 
@@ -223,8 +240,8 @@ def rgb_from_picture(
     if has_hdr:
         codes = np.ndarray((rgb.height, rgb.width, 3), np.dtype("<u2"), plane, strides=(plane.line_size, 6, 2))
         light = ordinary_rgb(codes, transfer=picture.color_trc, primaries=picture.color_primaries)
-        return orientation.apply(light).copy(order="C")
+        return orientation.apply(cropping.apply(light)).copy(order="C")
     stored: Luma = np.ndarray((rgb.height, rgb.width, 3), np.uint8, plane, strides=(plane.line_size, 3, 1))
     if _is_gray(picture) and not is_full_range(picture):
         stored = full_range_from_limited(stored)  # the converter takes all gray as full range
-    return orientation.apply(stored).copy(order="C")
+    return orientation.apply(cropping.apply(stored)).copy(order="C")

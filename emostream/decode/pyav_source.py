@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Any, BinaryIO, Literal, Self, cast
 
 import av
 from av.container import InputContainer
@@ -36,6 +37,7 @@ from emostream.decode.container_info import (
 )
 from emostream.decode.corruption import CorruptionLimit, decodable_packets
 from emostream.decode.diagnosis import why_login_failed, why_unreadable
+from emostream.decode.formats.cropping import NOTHING_CROPPED, Cropping, croppings_in_matroska
 from emostream.decode.formats.picture_structure import PICTURE_CODECS
 from emostream.decode.hardware import decoder_name, hardware_of, usable_hardware
 from emostream.decode.location import Location, parse_location
@@ -218,7 +220,9 @@ class PyAVSource:
                 stream, notice = self._choose(container)
                 self._check_size(stream.codec_context.width, stream.codec_context.height)
                 self._reader = PictureReader(
-                    VideoReformatter, reads_side_data=stream.codec_context.name not in _CODECS_WITHOUT_SIDE_DATA
+                    VideoReformatter,
+                    reads_side_data=stream.codec_context.name not in _CODECS_WITHOUT_SIDE_DATA,
+                    cropping=_cropping_of(container, stream, location=location, file=file),
                 )
                 # FFmpeg makes gray of what is missing of a JPEG, unless it is told to give up.
                 is_strict = self._is_picture and stream.codec_context.name in PICTURE_CODECS
@@ -458,3 +462,24 @@ class PyAVSource:
                 self._corruption.picture_decoded()
                 stats.num_corrupt += picture.is_corrupt
                 yield picture
+
+
+def _cropping_of(
+    container: InputContainer, stream: VideoStream, *, location: Location, file: BinaryIO | None
+) -> Cropping:
+    """What is cropped of a video in a Matroska file that can be read beside FFmpeg."""
+    path = location.address.removeprefix("file:")
+    is_readable = file is not None or (path != location.address and not location.is_pipe)
+    if not (is_readable and container.format.name.startswith("matroska")):
+        return NOTHING_CROPPED
+    try:
+        if file is None:
+            with Path(path).open("rb") as opened:
+                croppings = croppings_in_matroska(opened)
+        else:
+            position = file.tell()
+            croppings = croppings_in_matroska(file)
+            file.seek(position)  # FFmpeg goes on from there
+    except (OSError, ValueError):  # FFmpeg could read it; that it cannot be read again is no fault of the video
+        return NOTHING_CROPPED
+    return croppings[stream.index] if stream.index < len(croppings) else NOTHING_CROPPED

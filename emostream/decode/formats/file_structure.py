@@ -14,8 +14,8 @@ from typing import BinaryIO
 _MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"styp", b"pnot"})
 _PICTURE_BRANDS = frozenset({b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix"})  # these have no moov
 _MAX_BOXES = 1_000_000  # a fragmented recording of days; ends the walk through a hostile file
-_MATROSKA_HEADER_ID = b"\x1aE\xdf\xa3"
-_MATROSKA_SEGMENT_ID = b"\x18S\x80g"
+MATROSKA_HEADER_ID = b"\x1aE\xdf\xa3"
+MATROSKA_SEGMENT_ID = b"\x18S\x80g"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def read_file_structure(file: BinaryIO) -> FileStructure:
         return FileStructure()
     if start[4:8] in _MP4_FIRST_BOXES:
         return _mp4_structure(file, size=size)
-    if start.startswith(_MATROSKA_HEADER_ID):
+    if start.startswith(MATROSKA_HEADER_ID):
         return FileStructure(_missing_in_matroska(file, size=size))
     if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
         return FileStructure(_missing_in_riff(file, size=size))
@@ -68,18 +68,18 @@ def _mp4_structure(file: BinaryIO, *, size: int) -> FileStructure:
 
 
 def _missing_in_matroska(file: BinaryIO, *, size: int) -> int:
-    file.seek(len(_MATROSKA_HEADER_ID))
-    header_size = _read_vint(file)
+    file.seek(len(MATROSKA_HEADER_ID))
+    header_size = read_vint(file)
     if header_size is None:
         return 0
     file.seek(header_size, os.SEEK_CUR)
-    if file.read(4) != _MATROSKA_SEGMENT_ID:
+    if file.read(4) != MATROSKA_SEGMENT_ID:
         return 0
-    segment_size = _read_vint(file)
+    segment_size = read_vint(file)
     return 0 if segment_size is None else max(0, file.tell() + segment_size - size)
 
 
-def _read_vint(file: BinaryIO) -> int | None:
+def read_vint(file: BinaryIO) -> int | None:
     """Matroska's integer of variable length; None when unknown (a recording that was not finished) or cut."""
     first = file.read(1)
     if not first or not first[0]:
