@@ -18,7 +18,7 @@ from typing import Any
 from emostream.analysis.run import Tell
 from emostream.analysis.tables import EventTables
 from emostream.config import Settings
-from emostream.decode.source import FrameSource
+from emostream.decode.source import FrameSource, SourceInfo
 from emostream.domain.event import EmotionEvent, FaceEmotion
 from emostream.domain.frame import Frame
 from emostream.domain.redact import redact, shown_address
@@ -149,12 +149,16 @@ def _source_facts(spec: StreamSpec, source: FrameSource) -> Facts:
         if path is not None:
             facts += [("size", f"{path.stat().st_size:,} bytes"), ("SHA-256", sha256_of(path))]
     facts += [
-        ("pictures", f"{info.width}×{info.height} pixels, {info.codec}"),
+        ("pictures", f"{info.width}×{info.height} pixels{_shape_of_pixels(info)}, {info.codec}"),
         ("declared rate", "unknown" if info.declared_fps is None else f"{info.declared_fps:.2f} frames per second"),
         ("sound", "yes" if info.has_audio else "no"),
         ("decoded", f"{source.stats.num_decoded:,} frames with {info.decoder}"),
     ]
     return facts
+
+
+def _shape_of_pixels(info: SourceInfo) -> str:
+    return "" if info.pixel_aspect == 1 else f", {info.pixel_aspect:.3g} times as wide as high"
 
 
 def _model_facts(manifest: ModelManifest, settings: Settings) -> Facts:
@@ -175,6 +179,8 @@ def _settings_facts(spec: StreamSpec, settings: Settings) -> Facts:
     sampling = [("every", str(spec.every))]
     if spec.target_fps is not None:
         sampling.append(("fps", f"{spec.target_fps:g}"))
+    if spec.pixel_aspect is not None:
+        sampling.append(("pixel_aspect", f"{spec.pixel_aspect:g}"))
     if spec.max_frames is not None:
         sampling.append(("max_frames", str(spec.max_frames)))
     sections: dict[str, Any] = {"detect": settings.detect, "track": settings.track, "classify": settings.classify}

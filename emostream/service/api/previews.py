@@ -128,7 +128,8 @@ def _add_page_of_previews(app: FastAPI, viewers: asyncio.Semaphore, *, reading: 
 
         Parts come in pairs: `application/json` is the event (docs/events.md, without landmarks), and the `image/jpeg`
         after it is its picture, with nothing drawn on it. Boxes are in pixels of the frame (`frame_width`,
-        `frame_height`), of which the picture is a smaller copy. Unknown and ended streams are skipped.
+        `frame_height`); the picture shows the whole frame, smaller and with square pixels. Unknown and ended streams
+        are skipped.
         """
         is_blurred = _is_blurred(context, is_wanted=blur)
         kind = preview_kind(has_boxes=False, is_blurred=is_blurred, is_small=size == "small")
