@@ -91,7 +91,7 @@ class ScriptedSource:
     @property
     def info(self) -> SourceInfo:
         """Properties of the first frame."""
-        width, height = (self._frames[0].width, self._frames[0].height) if self._frames else (0, 0)
+        width, height = (self._frames[0].stored_width, self._frames[0].stored_height) if self._frames else (0, 0)
         return SourceInfo(width=width, height=height, codec="script", decoder="script", num_frames=len(self._frames))
 
     @property

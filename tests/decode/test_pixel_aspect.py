@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,14 @@ def test_pictures_come_as_they_are_shown(tmp_path: Path, name: str, codec: str, 
         assert levels_of(frame.full_luma(frame.luma)) == pytest.approx(list(CORNERS.values()), abs=LOSSY_TOLERANCE)
         assert frame.rgb().shape == (height, width, 3)
         assert levels_of(frame.rgb()) == pytest.approx(list(CORNERS.values()), abs=LOSSY_TOLERANCE + 1)
+
+
+def test_live_pictures_come_as_they_are_shown(tmp_path: Path) -> None:
+    path = clip(tmp_path / "a.ts", pixel_aspect=WIDE, num_frames=12)
+    with PyAVSource(StreamSpec("s", str(path), StreamKind.LIVE), settings=DecodeSettings()) as source:
+        frames = list(itertools.islice(source, 8))
+        assert source.info.pixel_aspect == 2.0
+    assert {(frame.width, frame.height, frame.pixel_aspect) for frame in frames} == {(128, 48, 2.0)}
 
 
 @pytest.mark.parametrize(

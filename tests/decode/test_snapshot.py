@@ -213,6 +213,16 @@ def test_every_second_picture(place: str) -> None:
     assert [frame.frame_index for frame in frames] == [0, 2, 4]
 
 
+def test_pixels_have_the_shape_that_is_set(place: str) -> None:
+    shapes = []
+    for aspect in (None, 2.0):
+        spec = StreamSpec("door", f"http://{place}/length", StreamKind.LIVE, target_fps=20, pixel_aspect=aspect)
+        with open_source(spec, settings=SETTINGS) as source:
+            shapes.append({frame.luma.shape for frame in itertools.islice(source, 3)})
+    ((height, width),) = shapes[0]
+    assert shapes[1] == {(height, 2 * width)}
+
+
 @pytest.mark.parametrize(("kind", "header"), [("etag", "If-None-Match"), ("modified", "If-Modified-Since")])
 def test_what_has_not_changed_gives_no_frame(place: str, kind: str, header: str) -> None:
     with live(f"http://{place}/{kind}", fps=50) as source:
