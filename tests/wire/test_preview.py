@@ -195,6 +195,26 @@ async def test_a_blurred_picture_is_searched_itself_and_covered_wholly_where_tha
     assert detail(failed, left=215, right=285) < clear / 2
 
 
+async def test_of_pixels_that_are_not_square_the_faces_of_the_event_are_covered_where_they_are_shown() -> None:
+    channel = Channel()
+    stream = Stream(channel)
+    stream.show(textured_picture(0, width=320, height=240))
+    stream._frames = [replace(frame, pixel_aspect=2.0, stored_size=(160, 240)) for frame in stream._frames]
+    known = stream._events[0].faces[0]
+    known = replace(known, face=replace(known.face, box_xyxy=(110.0, 120.0, 140.0, 180.0)))
+    stored = replace(stream._events[0], frame_width=160, frame_height=240, pixel_aspect=2.0, faces=(known,))
+    stream._events[0] = stored
+    stream.tap.kinds = frozenset({PreviewKind.BLURRED})
+    stream.decode(0)
+    await stream.publish(0)
+    ((_, picture),) = channel.sent
+    assert (picture.frame_width, picture.frame_height) == (160, 240)
+    assert event_from_json(picture.event_json).pixel_aspect == 2.0
+    clear = detail(picture, left=20, right=100)
+    assert detail(picture, left=225, right=275) < clear / 2
+    assert detail(picture, left=115, right=135) > clear / 2
+
+
 async def test_a_face_that_the_next_search_misses_stays_covered_for_a_moment() -> None:
     channel = Channel()
     stream = Stream(channel)
