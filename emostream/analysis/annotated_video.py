@@ -20,7 +20,8 @@ from emostream.errors import ConfigError, SourceError
 from emostream.files import check_is_not_source
 from emostream.pipeline.build import load_keen_detector
 from emostream.pipeline.pipeline import EventObserver
-from emostream.render.overlay import draw_event
+from emostream.render.overlay import Overlay
+from emostream.render.overlay_style import OverlayStyle
 from emostream.render.preview import blur_boxes
 from emostream.render.video_writer import VideoWriter
 from emostream.vision.track.covers import CoveredFrame, FaceCovers
@@ -31,6 +32,7 @@ class AnnotatedVideo:
 
     Args:
         path: output file.
+        style: what is drawn.
         is_blurred: blur faces. A more sensitive detector than the pipeline's searches every frame, and frames are
             delayed by half a second, so that a face found late is covered from its first frame on.
         encoder: see `VideoWriter`.
@@ -41,9 +43,16 @@ class AnnotatedVideo:
     """
 
     def __init__(
-        self, path: Path, *, is_blurred: bool = False, encoder: str = "auto", tell: Tell | None = None
+        self,
+        path: Path,
+        *,
+        style: OverlayStyle = OverlayStyle.BARS,
+        is_blurred: bool = False,
+        encoder: str = "auto",
+        tell: Tell | None = None,
     ) -> None:
         self.path = path
+        self._style = style
         self._is_blurred = is_blurred
         self._encoder = encoder
         self._tell = tell or _ignore
@@ -53,6 +62,7 @@ class AnnotatedVideo:
         """Observe frames and events; the file is complete on exit."""
         check_is_not_source(self.path, file_path(spec.url) or spec.url, what="the annotated video")
         writer = VideoWriter(self.path, encoder=self._encoder)
+        overlay = Overlay(self._style)
         with contextlib.ExitStack() as stack:
             # Closed in reverse order: the writer reads the sound to its end, and an early end is reported as well.
             stack.callback(self._tell_what_was_written, writer, source)
@@ -71,7 +81,7 @@ class AnnotatedVideo:
                 if covered:
                     picture = blur_boxes(picture, covered)
                 shown = event.scaled_to(width=frame.width, height=frame.height)
-                writer.write(draw_event(picture, shown), pts_seconds=frame.pts_seconds)
+                writer.write(overlay.draw(picture, shown), pts_seconds=frame.pts_seconds)
 
             if self._is_blurred:
                 yield stack.enter_context(_covering(write, detect=load_keen_detector(settings).detect))

@@ -26,6 +26,7 @@ from emostream.pipeline.build import Models
 from emostream.pipeline.pipeline import PipelineStats
 from emostream.publish.registry import urls_of
 from emostream.publish.sink_group import SinkGroup
+from emostream.render.overlay_style import OverlayName, OverlayStyle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,15 +133,19 @@ class Analysis:
         self.save(report=path, pictures=pictures)
         return Path(path)
 
-    def annotate(self, path: str | Path, *, blur: bool = False, encoder: str = "auto") -> Path:
+    def annotate(
+        self, path: str | Path, *, blur: bool = False, overlay: OverlayName = "bars", encoder: str = "auto"
+    ) -> Path:
         """Write the video with boxes and emotions drawn on it; gives the path.
 
         Args:
             path: .mp4, .mkv or .mov.
             blur: make faces unrecognisable; a second detector then searches every frame.
+            overlay: "box" draws boxes, "label" numbers and emotions as well, "bars" also probabilities of the
+                largest faces.
             encoder: see `emostream analyze --help`.
         """
-        self.save(annotate=path, blur=blur, encoder=encoder)
+        self.save(annotate=path, blur=blur, overlay=overlay, encoder=encoder)
         return Path(path)
 
     def save(
@@ -153,6 +158,7 @@ class Analysis:
         annotate: str | Path | None = None,
         pictures: Literal["shown", "blurred", "none"] = "shown",
         blur: bool = False,
+        overlay: OverlayName = "bars",
         encoder: str = "auto",
     ) -> dict[str, StreamSummary]:
         """Write several files in one reading of the sources.
@@ -165,6 +171,7 @@ class Analysis:
             annotate: annotated video; of one source only.
             pictures: see `report`.
             blur: see `annotate`.
+            overlay: see `annotate`.
             encoder: see `annotate`.
 
         Returns:
@@ -175,6 +182,7 @@ class Analysis:
             SourceError, ModelError: as `__iter__`; what came before is in the files.
         """
         observers: list[RunObserver] = []
+        style = OverlayStyle.of(overlay)
         for asked in (report, annotate):
             if asked is not None and len(self._specs) > 1:
                 raise ConfigError(f"{asked} shows one source, got {len(self._specs)}: analyse each by itself")
@@ -183,7 +191,7 @@ class Analysis:
             written_already = table_paths(Path(report))
             observers.append(AnalysisReport(Path(report), pictures=ReportPictures(pictures)))
         if annotate is not None:
-            observers.append(AnnotatedVideo(Path(annotate), is_blurred=blur, encoder=encoder))
+            observers.append(AnnotatedVideo(Path(annotate), style=style, is_blurred=blur, encoder=encoder))
         paths = [*_check_suffix(csv, ".csv"), *_check_suffix(parquet, ".parquet"), *_check_suffix(jsonl, ".jsonl")]
         for path in paths:
             for spec in self._specs:

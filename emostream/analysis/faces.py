@@ -21,6 +21,7 @@ from emostream.errors import ConfigError, SourceRejectedError
 from emostream.pipeline.build import Models, load_keen_picture_search
 from emostream.pipeline.pictures import ClassifiedPicture, classify_opened
 from emostream.render.overlay import draw_event
+from emostream.render.overlay_style import OverlayName, OverlayStyle
 from emostream.render.png import write_png
 from emostream.render.preview import blur_boxes
 
@@ -74,20 +75,23 @@ class PictureFaces(Sequence[FaceEmotion]):
         """How many there are."""
         return len(self.event.faces)
 
-    def annotate(self, path: str | Path, *, blur: bool = False) -> Path:
+    def annotate(self, path: str | Path, *, blur: bool = False, overlay: OverlayName = "bars") -> Path:
         """Write the picture (PNG) with boxes and emotions drawn on it; gives the path.
 
         Args:
             path: its name ends with .png.
             blur: make faces unrecognisable, by a detector that finds more than the faces here.
+            overlay: "box" draws boxes, "label" numbers and emotions as well, "bars" also probabilities of the
+                largest faces.
 
         Raises:
-            ConfigError: the file cannot be written.
+            ConfigError: the file cannot be written, or there is no such overlay.
         """
         path = Path(path)
         if path.suffix.lower() != ".png":
             raise ConfigError(f"cannot write {path}: expected a name ending in .png")
-        write_png(drawn_picture(self._found, settings=self._settings, is_blurred=blur), path)
+        style = OverlayStyle.of(overlay)
+        write_png(drawn_picture(self._found, settings=self._settings, is_blurred=blur, style=style), path)
         return path
 
     def __repr__(self) -> str:
@@ -96,7 +100,9 @@ class PictureFaces(Sequence[FaceEmotion]):
         return f"PictureFaces({len(self)} in {size}{': ' if faces else ''}{faces})"
 
 
-def drawn_picture(found: ClassifiedPicture, *, settings: Settings, is_blurred: bool) -> npt.NDArray[np.uint8]:
+def drawn_picture(
+    found: ClassifiedPicture, *, settings: Settings, is_blurred: bool, style: OverlayStyle = OverlayStyle.BARS
+) -> npt.NDArray[np.uint8]:
     """The picture with its event drawn on it (uint8, H×W×3, RGB), all faces in it unrecognisable where asked for."""
     picture = found.frame.rgb()
     event = found.event.scaled_to(width=found.frame.width, height=found.frame.height)
@@ -104,7 +110,7 @@ def drawn_picture(found: ClassifiedPicture, *, settings: Settings, is_blurred: b
         hidden = load_keen_picture_search(settings)().detect(found.frame.luma)
         boxes = [face.box_xyxy for face in (*hidden, *(item.face for item in event.faces))]
         picture = blur_boxes(picture, boxes)
-    return draw_event(picture, event, has_time=False)
+    return draw_event(picture, event, has_time=False, style=style)
 
 
 def opened_picture(

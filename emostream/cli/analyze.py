@@ -19,6 +19,7 @@ from emostream.analysis.sources import list_sources, specs_of
 from emostream.cli.options import (
     ConfigOption,
     JsonOption,
+    OverlayOption,
     PixelAspectOption,
     RedisOption,
     check_quotes,
@@ -45,6 +46,7 @@ from emostream.publish.registry import event_files, urls_of
 from emostream.publish.sink import EventSink
 from emostream.publish.sink_group import SinkGroup
 from emostream.render.encoder import ENCODERS
+from emostream.render.overlay_style import OverlayStyle
 from emostream.telemetry.collector import MetricsCollector
 
 
@@ -78,6 +80,7 @@ def analyze(
     blur: Annotated[
         bool, typer.Option("--blur", help="Blur faces in the annotated video; the detector then runs on every frame.")
     ] = False,
+    overlay: OverlayOption = None,
     encoder: Annotated[
         str,
         typer.Option(
@@ -119,6 +122,8 @@ def analyze(
     settings = settings_for_command(config, redis=redis)
     if blur and annotate is None:
         raise ConfigError("--blur needs --annotate FILE: it blurs faces in the annotated video")
+    if overlay is not None and annotate is None:
+        raise ConfigError("--overlay needs --annotate FILE: it says what is drawn on the annotated video")
     specs = specs_of(
         list_sources(list(map(_path_or_camera, sources))),
         stream_id=stream_id,
@@ -136,7 +141,9 @@ def analyze(
     summing = Summing()
     observers: list[RunObserver] = [summing]
     if annotate is not None:
-        observers.append(AnnotatedVideo(annotate, is_blurred=blur, encoder=encoder, tell=tell))
+        observers.append(
+            AnnotatedVideo(annotate, style=overlay or OverlayStyle.BARS, is_blurred=blur, encoder=encoder, tell=tell)
+        )
     if report is not None:
         observers.append(AnalysisReport(report, pictures=report_pictures, tell=tell))
     started = time.perf_counter()

@@ -12,7 +12,15 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
-from emostream.cli.options import ConfigOption, JsonOption, check_quotes, notes, screen, settings_for_command
+from emostream.cli.options import (
+    ConfigOption,
+    JsonOption,
+    OverlayOption,
+    check_quotes,
+    notes,
+    screen,
+    settings_for_command,
+)
 from emostream.cli.picture_list import list_pictures
 from emostream.cli.tables import as_markup, coloured
 from emostream.config import Settings
@@ -22,6 +30,7 @@ from emostream.errors import ConfigError, SourceError
 from emostream.pipeline.build import load_keen_picture_search, load_models
 from emostream.pipeline.pictures import ClassifiedPicture, classify_picture
 from emostream.render.overlay import draw_event
+from emostream.render.overlay_style import OverlayStyle
 from emostream.render.png import write_png
 from emostream.render.preview import blur_boxes
 from emostream.vision.detect.picture_search import PictureSearch
@@ -45,6 +54,7 @@ def classify(
         Path | None, typer.Option(help="Write annotated copies of the pictures to this folder.", metavar="FOLDER")
     ] = None,
     blur: Annotated[bool, typer.Option("--blur", help="Blur faces in the annotated pictures.")] = False,
+    overlay: OverlayOption = None,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -56,6 +66,8 @@ def classify(
     settings = settings_for_command(config)
     if blur and annotate is None:
         raise ConfigError("--blur needs --annotate FOLDER: it blurs faces in the annotated pictures")
+    if overlay is not None and annotate is None:
+        raise ConfigError("--overlay needs --annotate FOLDER: it says what is drawn on the annotated pictures")
     listed = list_pictures(pictures)
     if listed.num_others:
         notes.print(f"skipped {listed.num_others} files without a picture's file name extension")
@@ -64,7 +76,8 @@ def classify(
         _report(error, json=json)
     if listed.names:
         hidden_by = load_keen_picture_search(settings) if blur else None
-        writer = None if annotate is None else _AnnotatedFolder(annotate, hidden_by=hidden_by)
+        style = overlay or OverlayStyle.BARS
+        writer = None if annotate is None else _AnnotatedFolder(annotate, style=style, hidden_by=hidden_by)
         asyncio.run(_classify_all(listed.names, settings, writer, errors=errors, is_whole_face=whole, json=json))
     if errors:
         num_named = len(listed.names) + len(listed.errors)
@@ -175,14 +188,16 @@ class _AnnotatedFolder:
 
     Args:
         folder: created if missing.
+        style: what is drawn.
         hidden_by: makes a search for the faces to blur in a picture; None blurs none.
 
     Raises:
         ConfigError: the folder cannot be created.
     """
 
-    def __init__(self, folder: Path, *, hidden_by: Callable[[], PictureSearch] | None) -> None:
+    def __init__(self, folder: Path, *, style: OverlayStyle, hidden_by: Callable[[], PictureSearch] | None) -> None:
         self.folder = folder
+        self._style = style
         self._hidden_by = hidden_by
         self.num_written = 0
         self._taken: set[str] = set()
@@ -201,7 +216,7 @@ class _AnnotatedFolder:
         if self._hidden_by is not None:
             faces = [*self._hidden_by().detect(found.frame.luma), *(item.face for item in event.faces)]
             picture = blur_boxes(picture, [face.box_xyxy for face in faces])
-        write_png(draw_event(picture, event, has_time=False), path)
+        write_png(draw_event(picture, event, has_time=False, style=self._style), path)
         self.num_written += 1
         return path
 

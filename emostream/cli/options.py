@@ -11,6 +11,7 @@ from rich.console import Console
 
 from emostream.config import Settings, load_settings
 from emostream.errors import ConfigError
+from emostream.render.overlay_style import OverlayStyle
 from emostream.telemetry.logs import configure_logging
 
 ConfigOption = Annotated[
@@ -23,6 +24,14 @@ PixelAspectOption = Annotated[
     str | None,
     typer.Option(
         help="Width of a pixel over its height (2, 64:45), in place of what the source says.", metavar="RATIO"
+    ),
+]
+OverlayOption = Annotated[
+    OverlayStyle | None,
+    typer.Option(
+        "--overlay",
+        help="What --annotate draws: box, label (boxes with names), or bars (and the probabilities of the largest "
+        "faces), which is the default.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]

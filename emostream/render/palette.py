@@ -6,6 +6,8 @@ The name of the emotion is always shown as well.
 
 from __future__ import annotations
 
+from emostream.domain.event import UNKNOWN
+
 Rgb = tuple[int, int, int]
 
 EMOTION_COLOURS: dict[str, Rgb] = {
@@ -18,15 +20,19 @@ EMOTION_COLOURS: dict[str, Rgb] = {
     "neutral": (220, 220, 220),
 }
 OTHER_COLOUR: Rgb = (86, 180, 233)
-"""Colour of additional classes of custom models, and of `unknown`."""
+"""Colour of additional classes of custom models."""
+UNKNOWN_COLOUR: Rgb = (112, 112, 112)
+"""Colour of faces whose picture is too bad to name an emotion: darker than `neutral`, which is one."""
 
 
 def colour_of(emotion: str) -> Rgb:
     """The colour of an emotion.
 
-    >>> colour_of("happy"), colour_of("contempt")
-    ((240, 228, 66), (86, 180, 233))
+    >>> colour_of("happy"), colour_of("contempt"), colour_of("unknown")
+    ((240, 228, 66), (86, 180, 233), (112, 112, 112))
     """
+    if emotion == UNKNOWN:
+        return UNKNOWN_COLOUR
     return EMOTION_COLOURS.get(emotion, OTHER_COLOUR)
 
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -229,6 +229,7 @@ def test_wrong_names_of_files_are_refused_before_anything_is_read(
         lambda: analysis.to_csv(tmp_path / "events.txt"),
         lambda: analysis.report(tmp_path / "report.pdf"),
         lambda: analysis.annotate(clip),
+        lambda: analysis.annotate(tmp_path / "out.mp4", overlay=cast(Any, "everything")),
         lambda: analyzer.analyze([clip, clip.parent / "other.mp4"]).report(tmp_path / "report.html"),
         lambda: analysis.to_csv(tmp_path / "absent" / "events.csv"),
     ]

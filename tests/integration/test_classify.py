@@ -97,6 +97,19 @@ def test_faces_in_annotated_pictures_can_be_blurred(portrait: Path, tmp_path: Pa
     assert run_emostream("classify", portrait, "--blur").code == 2
 
 
+def test_what_is_drawn_can_be_chosen(portrait: Path, tmp_path: Path) -> None:
+    plain = np.asarray(cv2.imread(str(portrait))).astype(int)
+    changed = []
+    for style in ("box", "label", "bars"):
+        outcome = run_emostream("classify", portrait, "--annotate", tmp_path / style, "--overlay", style)
+        assert outcome.code == 0, outcome.err
+        drawn = np.asarray(cv2.imread(str(tmp_path / style / "portrait-annotated.png"))).astype(int)
+        changed.append((np.abs(drawn - plain).max(axis=2) > 40).sum())
+    assert changed == sorted(set(changed))
+    for command in ("classify", "analyze"):
+        assert run_emostream(command, portrait, "--overlay", "box").code == 2
+
+
 def test_what_is_no_picture_is_said_and_the_others_go_on(portrait: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.png").write_text("no picture " * 100, encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from emostream.domain.emotion import EMOTIONS, EmotionScores
 from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion
 from emostream.domain.face import BoxXyxy, Face
+from emostream.errors import ConfigError
 from emostream.render.fitted_text import fitted_text, text_width
-from emostream.render.overlay import draw_event
-from emostream.render.palette import EMOTION_COLOURS, OTHER_COLOUR, colour_of
+from emostream.render.overlay import Overlay, draw_event
+from emostream.render.overlay_style import OverlayStyle
+from emostream.render.palette import EMOTION_COLOURS, OTHER_COLOUR, UNKNOWN_COLOUR, colour_of
 from tests.strategies import boxes
 
 
@@ -118,7 +121,7 @@ def test_who_is_unknown_has_no_probability() -> None:
     event = _event((100, 100, 200, 220))
     unknown = replace(event, faces=tuple(replace(face, dominant=UNKNOWN) for face in event.faces))
     frame = np.zeros((360, 640, 3), np.uint8)
-    label = (draw_event(frame, unknown) == OTHER_COLOUR).all(axis=2)[:98].any(axis=0)
+    label = (draw_event(frame, unknown) == UNKNOWN_COLOUR).all(axis=2)[:98].any(axis=0)
     percent = (draw_event(frame, event) == EMOTION_COLOURS["happy"]).all(axis=2)[:98].any(axis=0)
     assert 60 < label.sum() < 100
     assert percent.sum() > 80
@@ -129,3 +132,54 @@ def test_who_is_unknown_has_no_probability() -> None:
 def test_any_faces_can_be_drawn(found: list[BoxXyxy], shape: tuple[int, int]) -> None:
     frame = np.zeros((*shape, 3), np.uint8)
     assert draw_event(frame, _event_of(*found)).shape == frame.shape
+
+
+def _num_changed(event: EmotionEvent, style: OverlayStyle) -> int:
+    frame = np.full((360, 640, 3), 90, np.uint8)
+    return int((draw_event(frame, event, has_time=False, style=style) != 90).any(axis=2).sum())
+
+
+def test_styles_draw_more_and_more() -> None:
+    box, label, bars = (_num_changed(_event((300, 100, 360, 170)), style) for style in OverlayStyle)
+    assert box < label < bars
+    with pytest.raises(ConfigError):
+        OverlayStyle.of("everything")
+
+
+def test_in_a_crowd_bars_are_drawn_for_the_largest_faces_only() -> None:
+    frame = np.full((1080, 1920, 3), 90, np.uint8)
+    crowd = [
+        (60.0 + 230 * (at % 8), 80.0 + 330 * (at // 8), 100.0 + 230 * (at % 8), 120.0 + 330 * (at // 8))
+        for at in range(24)
+    ]
+    crowd[10] = (520.0, 410.0, 580.0, 480.0)
+    label, bars = (
+        (draw_event(frame, _event_of(*crowd), has_time=False, style=style) == EMOTION_COLOURS["sad"]).all(axis=2)
+        for style in (OverlayStyle.LABEL, OverlayStyle.BARS)
+    )
+    assert not label.any(), "everybody is happy"
+    rows = cv2.connectedComponents(bars.astype(np.uint8))[0] - 1
+    assert rows == 6, "a bar of sadness for each face that has bars"
+
+
+@given(st.lists(boxes(), min_size=1, max_size=20))
+@settings(max_examples=20, deadline=None)
+def test_a_stream_of_events_is_drawn_the_same_again(found: list[BoxXyxy]) -> None:
+    frame = np.full((180, 320, 3), 90, np.uint8)
+    one, other = Overlay(), Overlay()
+    for number in range(1, len(found) + 1):
+        event = _event_of(*found[:number])
+        assert (one.draw(frame, event) == other.draw(frame, event)).all()
+
+
+def test_labels_stay_where_they_are_when_the_same_frame_comes_again() -> None:
+    frame = np.full((360, 640, 3), 90, np.uint8)
+    overlay = Overlay(has_time=False)
+    event = _event_of((60.0, 150.0, 120.0, 230.0), (130.0, 150.0, 190.0, 230.0), (200.0, 150.0, 260.0, 230.0))
+    first = overlay.draw(frame, event)
+    assert (overlay.draw(frame, event) == first).all()
+
+
+def test_a_face_of_which_nothing_can_be_said_is_not_gray_like_a_calm_one() -> None:
+    assert colour_of(UNKNOWN) == UNKNOWN_COLOUR
+    assert UNKNOWN_COLOUR not in {*EMOTION_COLOURS.values(), OTHER_COLOUR}

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream.domain.emotion import EMOTIONS
-from emostream.render.palette import EMOTION_COLOURS, OTHER_COLOUR, Rgb, colour_of, contrast, hex_of, ink_on
+from emostream.domain.event import UNKNOWN
+from emostream.render.palette import (
+    EMOTION_COLOURS,
+    OTHER_COLOUR,
+    UNKNOWN_COLOUR,
+    Rgb,
+    colour_of,
+    contrast,
+    hex_of,
+    ink_on,
+)
 
 channels = st.integers(0, 255)
 colours = st.tuples(channels, channels, channels)
@@ -15,7 +25,8 @@ colours = st.tuples(channels, channels, channels)
 
 def test_every_emotion_has_a_colour_of_its_own() -> None:
     assert set(EMOTION_COLOURS) == set(EMOTIONS)
-    assert len({*EMOTION_COLOURS.values(), OTHER_COLOUR}) == len(EMOTIONS) + 1
+    assert len({*EMOTION_COLOURS.values(), OTHER_COLOUR, UNKNOWN_COLOUR}) == len(EMOTIONS) + 2
+    assert colour_of(UNKNOWN) == UNKNOWN_COLOUR
 
 
 @pytest.mark.parametrize("emotion", [*EMOTIONS, "contempt", "unknown"])

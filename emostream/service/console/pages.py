@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fastapi import FastAPI, HTTPException, Request, Response
 
-from emostream.render.palette import EMOTION_COLOURS, OTHER_COLOUR, hex_of
+from emostream.render.palette import EMOTION_COLOURS, OTHER_COLOUR, UNKNOWN_COLOUR, hex_of
 
 _FOLDER = Path(__file__).parent / "static"
 _INDEX = "index.html"
@@ -76,7 +76,11 @@ def console_files() -> dict[str, StaticFile]:
     """Name → file, including `palette.json` with the colours of emotions as in annotated videos."""
     found = {path.name: path.read_bytes() for path in sorted(_FOLDER.iterdir()) if path.suffix in _MEDIA_TYPES}
     found["palette.json"] = json.dumps(
-        {"emotions": {name: hex_of(colour) for name, colour in EMOTION_COLOURS.items()}, "other": hex_of(OTHER_COLOUR)}
+        {
+            "emotions": {name: hex_of(colour) for name, colour in EMOTION_COLOURS.items()},
+            "other": hex_of(OTHER_COLOUR),
+            "unknown": hex_of(UNKNOWN_COLOUR),
+        }
     ).encode()
     return {name: StaticFile.of(content, suffix=Path(name).suffix) for name, content in found.items()}
 

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from emostream.config import load_settings
-from emostream.render.palette import EMOTION_COLOURS, OTHER_COLOUR, hex_of
+from emostream.render.palette import EMOTION_COLOURS, OTHER_COLOUR, UNKNOWN_COLOUR, hex_of
 from emostream.service.api.app import build_api
 from emostream.service.console.pages import add_console, console_files
 from tests.conftest import REPOSITORY
@@ -118,6 +118,7 @@ async def test_the_console_needs_no_token_and_the_service_does() -> None:
 def test_emotions_have_the_colours_of_annotated_videos() -> None:
     palette = json.loads(console_files()["palette.json"].content)
     assert palette["other"] == hex_of(OTHER_COLOUR)
+    assert palette["unknown"] == hex_of(UNKNOWN_COLOUR)
     assert palette["emotions"] == {name: hex_of(colour) for name, colour in EMOTION_COLOURS.items()}
 
 

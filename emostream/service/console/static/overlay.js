@@ -1,32 +1,39 @@
 /** Draws an event over its picture: boxes, track ids, emotions, zones. Positions come in pixels of the frame. */
 
-import { colourOf, inkOn } from "./palette.js";
 import { percent, shortened } from "./format.js";
+import { placeLabels } from "./label_places.js";
+import { colourOf, inkOn } from "./palette.js";
 
-const MAX_LABELS = 30; // beyond that they would hide the picture; the largest faces get one
+const MAX_LABELS = 60; // of the largest faces; more are unreadable in any picture
+const MAX_MAIN = 6; // of the largest faces: their labels say how sure it is
 
 /**
  * @param {CanvasRenderingContext2D} context
  * @param {object} event an emotion event (docs/events.md)
  * @param {{left: number, top: number, width: number, height: number}} place where the picture lies on the canvas
- * @param {{isSmall: boolean}} options small pictures get boxes and the names of few faces
+ * @param {{isSmall: boolean, earlier: Map}} options small pictures have names only; `earlier` is where labels were in the
+ *   picture before, as this function returned it, so that they stay there
+ * @returns {Map} where the labels of this picture are
  */
-export function drawEvent(context, event, place, { isSmall }) {
+export function drawEvent(context, event, place, { isSmall, earlier = new Map() }) {
   const [scaleX, scaleY] = [place.width / event.frame_width, place.height / event.frame_height];
   const faces = event.faces.map((face) => {
     const [x0, y0, x1, y1] = face.box_xyxy;
-    const [x, y] = [place.left + x0 * scaleX, place.top + y0 * scaleY];
-    return { face, x, y, width: (x1 - x0) * scaleX, height: (y1 - y0) * scaleY };
+    return { face, colour: colourOf(face.dominant), box: { x0: Math.round(x0 * scaleX), y0: Math.round(y0 * scaleY), x1: Math.round(x1 * scaleX), y1: Math.round(y1 * scaleY) } };
   });
-  for (const each of faces) drawBox(context, each, isSmall ? 1.5 : 2);
-  faces.sort((one, other) => other.height - one.height);
-  const taken = [];
-  for (const each of faces.slice(0, MAX_LABELS)) {
-    const label = labelOf(context, each, place, isSmall);
-    if (taken.some((other) => overlap(label, other))) continue; // half a name reads as another one
-    taken.push(label);
-    drawLabel(context, label);
-  }
+  faces.sort((one, other) => other.box.y1 - other.box.y0 - (one.box.y1 - one.box.y0));
+  const size = isSmall ? 10 : 13;
+  context.save();
+  context.translate(place.left, place.top);
+  context.font = `600 ${size}px system-ui, sans-serif`;
+  const labels = faces.slice(0, MAX_LABELS).map((each, index) => labelOf(context, each, { isSmall, isMain: index < MAX_MAIN, size }));
+  const room = { width: Math.floor(place.width), height: Math.floor(place.height), faces: faces.map((each) => each.box) };
+  const places = placeLabels(labels, room, earlier);
+  labels.forEach((label, index) => places[index]?.side === "away" && drawLeader(context, label, places[index].area));
+  for (const each of faces.toReversed()) drawBox(context, each, isSmall ? 1.5 : 2);
+  labels.forEach((label, index) => places[index] && drawLabel(context, label, places[index].area, size));
+  context.restore();
+  return new Map(labels.map((label, index) => [label.key, places[index]]));
 }
 
 /** Outlines of the zones of a stream; corners are fractions of the picture. */
@@ -48,47 +55,51 @@ export function drawZones(context, zones, place) {
 }
 
 /** What is said of a face in one line. */
-export function nameOf(face, { isSmall = false } = {}) {
+export function nameOf(face, { isSmall = false, isMain = true } = {}) {
   const emotion = shortened(face.dominant, 20);
   if (isSmall) return emotion;
-  const confidence = face.dominant === "unknown" ? "" : ` ${percent(face.confidence)}`;
+  const confidence = face.dominant === "unknown" || !isMain ? "" : ` ${percent(face.confidence)}`;
   return `#${face.track_id} ${emotion}${confidence}`;
 }
 
-function drawBox(context, { face, x, y, width, height }, lineWidth) {
+function labelOf(context, { face, box, colour }, { isSmall, isMain, size }) {
+  const text = nameOf(face, { isSmall, isMain });
+  const width = Math.ceil(context.measureText(text).width) + size;
+  return { text, colour, box, width, height: Math.round(size * 1.55), gap: 3, key: face.track_id };
+}
+
+function drawBox(context, { box, colour }, lineWidth) {
+  const [width, height] = [Math.max(box.x1 - box.x0, 1), Math.max(box.y1 - box.y0, 1)];
   context.beginPath();
-  context.roundRect(x, y, Math.max(width, 1), Math.max(height, 1), Math.min(6, width / 8, height / 8));
+  context.roundRect(box.x0, box.y0, width, height, Math.min(6, width / 8, height / 8));
+  outline(context, colour, lineWidth);
+}
+
+/** A line from a face to its label, in the same colour. */
+function drawLeader(context, { box, colour }, area) {
+  const middle = (one) => [(one.x0 + one.x1) / 2, (one.y0 + one.y1) / 2];
+  const nearest = (one, [x, y]) => [Math.min(Math.max(x, one.x0), one.x1), Math.min(Math.max(y, one.y0), one.y1)];
+  context.beginPath();
+  context.moveTo(...nearest(box, middle(area)));
+  context.lineTo(...nearest(area, middle(box)));
+  outline(context, colour, 1);
+}
+
+function outline(context, colour, lineWidth) {
   context.lineWidth = lineWidth + 2;
   context.strokeStyle = "#000000a0"; // seen on light pictures as well
   context.stroke();
   context.lineWidth = lineWidth;
-  context.strokeStyle = colourOf(face.dominant);
+  context.strokeStyle = colour;
   context.stroke();
 }
 
-/** Text of a face and where it goes: above the box, below it at the upper border, and always inside the picture. */
-function labelOf(context, { face, x, y, height }, place, isSmall) {
-  const size = isSmall ? 10 : 13;
-  context.font = `600 ${size}px system-ui, sans-serif`;
-  const text = nameOf(face, { isSmall });
-  const [width, lineHeight] = [context.measureText(text).width + size, size * 1.55];
-  const left = Math.max(place.left, Math.min(x - 1, place.left + place.width - width));
-  const above = y - lineHeight - 2;
-  const top = above >= place.top ? above : Math.min(y + height + 2, place.top + place.height - lineHeight);
-  return { text, left, top, width, height: lineHeight, margin: size / 2, colour: colourOf(face.dominant) };
-}
-
-function drawLabel(context, { text, left, top, width, height, margin, colour }) {
+function drawLabel(context, { text, colour }, area, size) {
   context.fillStyle = colour;
   context.beginPath();
-  context.roundRect(left, top, width, height, 4);
+  context.roundRect(area.x0, area.y0, area.x1 - area.x0, area.y1 - area.y0, 4);
   context.fill();
   context.fillStyle = inkOn(colour);
   context.textBaseline = "middle";
-  context.fillText(text, left + margin, top + height / 2 + 0.5);
-}
-
-function overlap(one, other) {
-  const isBeside = one.left > other.left + other.width || other.left > one.left + one.width;
-  return !isBeside && one.top < other.top + other.height && other.top < one.top + one.height;
+  context.fillText(text, area.x0 + size / 2, (area.y0 + area.y1) / 2 + 0.5);
 }

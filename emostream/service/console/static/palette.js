@@ -3,7 +3,7 @@
 const DARK = "#191919";
 const LIGHT = "#ffffff";
 
-let colours = { emotions: {}, other: "#56b4e9" };
+let colours = { emotions: {}, other: "#56b4e9", unknown: "#707070" };
 
 /** Ask the service for the colours, once. */
 export async function loadPalette() {
@@ -11,8 +11,9 @@ export async function loadPalette() {
   if (response.ok) colours = await response.json();
 }
 
-/** The colour of an emotion; one for all that a foreign model may add, and for `unknown`. */
+/** The colour of an emotion; one for all that a foreign model may add, and one for `unknown`. */
 export function colourOf(emotion) {
+  if (emotion === "unknown") return colours.unknown;
   return Object.hasOwn(colours.emotions, emotion) ? colours.emotions[emotion] : colours.other;
 }
 

@@ -13,6 +13,7 @@ export class Preview {
   #bitmap = null;
   #event = null;
   #shownAt = -Infinity;
+  #labels = new Map(); // where they were in the last picture
   #isDecoding = false;
   #reason = ""; // of the stream
   #problem = ""; // of the pictures
@@ -82,6 +83,6 @@ export class Preview {
     const place = { ...size, left: (width - size.width) / 2, top: (height - size.height) / 2 };
     context.drawImage(this.#bitmap, place.left, place.top, place.width, place.height);
     if (!this.#isSmall) drawZones(context, this.zones, place);
-    drawEvent(context, this.#event, place, { isSmall: this.#isSmall });
+    this.#labels = drawEvent(context, this.#event, place, { isSmall: this.#isSmall, earlier: this.#labels });
   }
 }

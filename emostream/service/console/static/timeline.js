@@ -71,9 +71,10 @@ function updateRow(row, person, untilMs, spanMs) {
   drawLane(row.lane, person.samples, untilMs, spanMs);
 }
 
-/** Each sample lasts until the next one, and is as high as it is sure. */
+/** Each sample lasts until the next one, and is as high as it is sure; an edge shows light colours on a light lane. */
 function drawLane(canvas, samples, untilMs, spanMs) {
   const { context, width, height } = fittedContext(canvas);
+  const edge = getComputedStyle(canvas).color;
   const position = (ms) => Math.round((1 - (untilMs - ms) / spanMs) * width);
   for (let index = 0; index < samples.length; index += 1) {
     const { ms, emotion, confidence } = samples[index];
@@ -83,5 +84,7 @@ function drawLane(canvas, samples, untilMs, spanMs) {
     const top = height * (1 - Math.max(LOWEST, confidence));
     context.fillStyle = colourOf(emotion);
     context.fillRect(left, top, Math.max(1, right - left), height - top);
+    context.fillStyle = edge;
+    context.fillRect(left, top, Math.max(1, right - left), 1);
   }
 }
