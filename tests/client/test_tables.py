@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from dataclasses import replace
 from datetime import UTC
@@ -18,7 +19,7 @@ from emostream.client import EmotionEvent, frame_from_events, open_table_writer
 from emostream.domain.emotion import EMOTIONS, EmotionScores
 from emostream.domain.event import FaceEmotion
 from emostream.errors import ConfigError
-from emostream.publish.files.table import columns_of, rows_from_events
+from emostream.publish.files.table import columns_of, rounded_row, rows_from_events
 from emostream.wire.events import event_from_json
 from tests.publish.samples import EVENT, events_of
 from tests.strategies import distributions, emotion_events, faces
@@ -62,6 +63,32 @@ def test_a_file_holds_everything_written_in_parts(tmp_path: Path, name: str) -> 
     happy = table["probability_happy"].dropna()
     assert all(math.isclose(value, 0.9, abs_tol=1e-6) for value in happy)
     assert pd.to_datetime(table["captured_at"])[0] == EVENTS[0].captured_at
+
+
+@given(emotion_events, st.lists(faces_of_seven, max_size=4))
+def test_csv_has_the_digits_of_json(event: EmotionEvent, some: list[FaceEmotion]) -> None:
+    event = replace(event, faces=tuple(some))
+    expected = json.loads(event.to_json())
+    for row, face in zip(rows_from_events([event]), expected["faces"], strict=False):
+        rounded = rounded_row(row)
+        assert rounded["pts_seconds"] == expected["pts_seconds"]
+        assert [rounded[name] for name in ("x0", "y0", "x1", "y1")] == face["box_xyxy"]
+        assert (rounded["score"], rounded["confidence"]) == (face["score"], face["confidence"])
+        for kind, name in (("probability", "probabilities"), ("smoothed", "smoothed_probabilities")):
+            assert {label: rounded[f"{kind}_{label}"] for label in EMOTIONS} == face[name]
+
+
+def test_csv_is_short_and_says_what_json_says(tmp_path: Path) -> None:
+    thirds = EmotionScores(EMOTIONS, tuple(1 / len(EMOTIONS) for _ in EMOTIONS))
+    face = replace(EVENT.faces[0].face, box_xyxy=(1 / 3, 1 / 7, 100 / 3, 100 / 7))
+    writer = open_table_writer(tmp_path / "out.csv")
+    writer.write([replace(EVENT, pts_seconds=1 / 3, faces=(FaceEmotion(face, thirds, thirds),))])
+    writer.close()
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["pts_seconds"] == "0.333333"
+    assert [row[name] for name in ("x0", "y0", "x1", "y1")] == ["0.3", "0.1", "33.3", "14.3"]
+    assert {row[f"probability_{label}"] for label in EMOTIONS} <= {"0.1428", "0.1429"}
 
 
 def test_parquet_keeps_types(tmp_path: Path) -> None:

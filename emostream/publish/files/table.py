@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from emostream.domain.emotion import EMOTIONS
 from emostream.domain.event import EmotionEvent, FaceEmotion
+from emostream.domain.event_content import round_probabilities, rounded_box
 from emostream.domain.event_fields import EventField, base_of, fields_of
+from emostream.domain.fields import Digits
 from emostream.errors import ConfigError
 
 Row = dict[str, Any]
@@ -44,6 +47,14 @@ _LISTS = {name for name, item in _FACE_CELLS.items() if get_origin(base_of(item.
 _event_values = attrgetter(*(item.path for item in _EVENT_CELLS.values()))
 _face_values = attrgetter(*(item.path for item in _FACE_CELLS.values()))
 
+_DIGITS = {
+    name: part.num
+    for name, item in (_EVENT_CELLS | _FACE_CELLS).items()
+    if get_origin(item.hint) is Annotated
+    for part in item.hint.__metadata__
+    if isinstance(part, Digits)
+}
+
 EVENT_COLUMNS = tuple(_EVENT_CELLS)
 FACE_COLUMNS = tuple(column for name in _FACE_CELLS for column in (_BOX_COLUMNS if name == _BOX else (name,)))
 
@@ -62,6 +73,23 @@ def columns_of(labels: Sequence[str] = EMOTIONS) -> tuple[str, ...]:
     """
     probabilities = (f"{kind}_{label}" for kind in ("probability", "smoothed") for label in labels)
     return (*EVENT_COLUMNS, *FACE_COLUMNS, *probabilities)
+
+
+def rounded_row(row: Row, *, labels: Sequence[str] = EMOTIONS) -> Row:
+    """A row with as many digits as the JSON of its event has; more would be noise. Probabilities still sum to 1."""
+    found = {
+        name: round(value, _DIGITS[name]) if name in _DIGITS and value is not None else value
+        for name, value in row.items()
+    }
+    if row["x0"] is not None:
+        found.update(zip(_BOX_COLUMNS, rounded_box(tuple(row[name] for name in _BOX_COLUMNS)), strict=True))
+        for kind in ("probability", "smoothed"):
+            names = [f"{kind}_{label}" for label in labels]
+            values = tuple(row[name] for name in names)
+            if math.isfinite(sum(values)):
+                found.update(zip(names, round_probabilities(values), strict=True))
+        found["confidence"] = found.get(f"smoothed_{row['dominant']}", 0.0)  # as written there
+    return found
 
 
 def rows_from_events(events: Iterable[EmotionEvent], *, labels: Sequence[str] = EMOTIONS) -> Iterator[Row]:

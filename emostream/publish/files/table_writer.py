@@ -12,7 +12,15 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from emostream.domain.event import EmotionEvent
 from emostream.errors import ConfigError
-from emostream.publish.files.table import EVENT_COLUMNS, Row, columns_of, labels_of, rows_from_events, types_of_columns
+from emostream.publish.files.table import (
+    EVENT_COLUMNS,
+    Row,
+    columns_of,
+    labels_of,
+    rounded_row,
+    rows_from_events,
+    types_of_columns,
+)
 from emostream.wire.events import json_from_event
 
 if TYPE_CHECKING:
@@ -59,7 +67,7 @@ class _FirstFace:
 
 
 class CsvWriter:
-    """A header and one line per face; times in RFC 3339, empty cells where a frame has no face.
+    """A header and one line per face; times in RFC 3339, empty cells where a frame has no face, digits as in JSON.
 
     Args:
         path: of the file.
@@ -83,7 +91,8 @@ class CsvWriter:
             self._writer = csv.DictWriter(self._file, columns_of(labels))
             self._writer.writeheader()
         for row in rows_from_events(events, labels=labels):
-            self._writer.writerow(row | {"captured_at": row["captured_at"].isoformat()})
+            cells = rounded_row(row, labels=labels)
+            self._writer.writerow(cells | {"captured_at": row["captured_at"].isoformat()})
 
     def close(self) -> None:
         """Finish; a file without events has the header only."""
