@@ -44,7 +44,7 @@ def test_page_and_tables_tell_the_same(folder: Path) -> None:
     page = (folder / "out.html").read_text(encoding="utf-8")
     assert "<h1>Expressions in &lt;b&gt;two &amp; faces.mp4</h1>" in page
     assert "<b>" not in page
-    assert page.count("<img ") >= 2
+    assert page.count("<img ") >= 4, "beside each lane, and of each key moment"
     with (folder / "out.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * NUM_FRAMES == parquet.read_metadata(folder / "out.parquet").num_rows
@@ -53,7 +53,15 @@ def test_page_and_tables_tell_the_same(folder: Path) -> None:
     assert page.count("SHA-256") == 3, "of the source, the classifier and the detector"
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1000), ("dark", 420)])
+# Of the text in charts that is shown, how large it is in pixels of the screen.
+SIZES_IN_CHARTS = """() => [...document.querySelectorAll("svg")].flatMap((svg) => {
+  if (!svg.getClientRects().length) return [];
+  const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+  return [...svg.querySelectorAll("text")].map((text) => scale * parseFloat(getComputedStyle(text).fontSize));
+})"""
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_a_browser_shows_it_asks_for_nothing_and_leaves_nobody_out(
     folder: Path, scheme: Literal["light", "dark"], width: int
 ) -> None:
@@ -69,7 +77,14 @@ def test_a_browser_shows_it_asks_for_nothing_and_leaves_nobody_out(
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         is_wider = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
         assert_accessible(page)
+        sizes = page.evaluate(SIZES_IN_CHARTS)
         page.emulate_media(media="print")
+        page.set_viewport_size({"width": 688, "height": 1016})  # A4 inside its margins
+        keep_screenshot(page, SCREENSHOTS / f"{scheme}-paper.png", full_page=True)
+        sizes_on_paper = page.evaluate(SIZES_IN_CHARTS)
+        are_tables_shown = page.evaluate(
+            "[...document.querySelectorAll('details table')].map((one) => one.offsetHeight > 0)"
+        )
         paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
         ink = page.evaluate("getComputedStyle(document.body).color")
         browser.close()
@@ -77,11 +92,14 @@ def test_a_browser_shows_it_asks_for_nothing_and_leaves_nobody_out(
     assert len(asked) - len(pictures) == 1, asked
     assert messages == [], "its policy refuses nothing of it"
     assert background == {"light": "rgb(252, 252, 251)", "dark": "rgb(21, 23, 26)"}[scheme], "the style sheet is in use"
-    assert not is_wider, "only charts and tables are moved aside"
+    assert not is_wider, "only tables are moved aside"
+    assert sizes and min(sizes) > 9, "it can be read"
+    assert sizes_on_paper and min(sizes_on_paper) > 7
+    assert are_tables_shown and all(are_tables_shown), "what is folded on a screen is printed"
     assert (paper, ink) == ("rgb(255, 255, 255)", "rgb(29, 29, 31)"), "dark on white, whatever the screen is"
 
 
-@pytest.mark.parametrize(("pictures", "num_pictures"), [("none", 0), ("blurred", 2)])
+@pytest.mark.parametrize(("pictures", "num_pictures"), [("none", 0), ("blurred", 4)])
 def test_pictures_can_be_blurred_or_left_out(folder: Path, tmp_path: Path, pictures: str, num_pictures: int) -> None:
     clip = folder / "<b>two & faces.mp4"
     outcome = run_emostream(

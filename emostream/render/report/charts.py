@@ -1,14 +1,16 @@
-"""Draws the charts of a report: emotions per person over time.
+"""Draws the charts of a report: emotions per person over time, and of everybody.
 
 Colours are those of emostream/render/palette.py. Every block also names its emotion as text, inside where it fits and
-as a tooltip; the page contains the same values as a table.
+as a tooltip; the page contains the same values as a table. Each chart is drawn twice, for wide pages and for narrow
+ones, whose style sheet shows one of them: shrunk to a phone, the text of one drawing could not be read.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -16,13 +18,31 @@ from emostream.render.palette import DARK_INK, colour_of, hex_of, ink_on
 from emostream.render.report.timeline import Bin
 from emostream.render.svg import Svg
 
-_WIDTH = 860
-_LEFT, _RIGHT = 54, 12
-_LANE, _LANE_GAP, _AXIS = 22, 8, 24
+_LANE, _AXIS = 22, 24
 _AREA_HEIGHT = 104
 _LETTER = 6.4  # width of a letter of the charts' text
 _TICK_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 86_400)
-_MAX_TICKS = 9
+
+
+class Drawing(NamedTuple):
+    """A chart for a wide page, and for a narrow one."""
+
+    wide: Markup
+    narrow: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class _Width:
+    """The measures of a drawing in pixels; text has its own size where the drawing is shown at this width."""
+
+    full: int
+    left: int
+    right: int
+    max_ticks: int
+
+
+_WIDE, _NARROW = _Width(860, 54, 12, 9), _Width(344, 40, 14, 5)
+_WIDE_LANE, _NARROW_LANE = _Width(680, 12, 14, 9), _Width(344, 12, 14, 5)  # the face and the name stand beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,32 +55,33 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """The intervals of one person."""
-
-    label: str
-    blocks: Sequence[Block]
-
-
-@dataclass(frozen=True, slots=True)
 class TimeAxis:
     """The time span of a chart in seconds."""
 
     start_seconds: float
     end_seconds: float
 
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Times of an axis in the coordinates of a drawing."""
+
+    axis: TimeAxis
+    width: _Width
+
     def x(self, seconds: float) -> float:
         """The x coordinate of a time."""
-        length = max(self.end_seconds - self.start_seconds, 1e-9)
-        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (seconds - self.start_seconds) / length
+        length = max(self.axis.end_seconds - self.axis.start_seconds, 1e-9)
+        inside = self.width.full - self.width.left - self.width.right
+        return self.width.left + inside * (seconds - self.axis.start_seconds) / length
 
     def ticks(self) -> list[float]:
-        """Round times for tick marks, at most nine."""
-        length = self.end_seconds - self.start_seconds
-        step = next((step for step in _TICK_STEPS if length / step < _MAX_TICKS), _TICK_STEPS[-1])
-        step *= max(math.ceil(length / step / _MAX_TICKS), 1)
-        first = math.ceil(self.start_seconds / step)
-        return [step * number for number in range(first, math.floor(self.end_seconds / step + 1e-6) + 1)]
+        """Round times for tick marks, as many as fit."""
+        length, most = self.axis.end_seconds - self.axis.start_seconds, self.width.max_ticks
+        step = next((step for step in _TICK_STEPS if length / step < most), _TICK_STEPS[-1])
+        step *= max(math.ceil(length / step / most), 1)
+        first = math.ceil(self.axis.start_seconds / step)
+        return [step * number for number in range(first, math.floor(self.axis.end_seconds / step + 1e-6) + 1)]
 
 
 def time_text(seconds: float) -> str:
@@ -76,52 +97,88 @@ def time_text(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def lanes_chart(lanes: Sequence[Lane], axis: TimeAxis, *, title: str) -> Markup:
-    """One lane per person, coloured by the dominant emotion."""
-    height = len(lanes) * (_LANE + _LANE_GAP) + _AXIS
-    svg = Svg(_WIDTH, height, title=title)
-    _add_time_grid(svg, axis, bottom=height - _AXIS)
-    for number, lane in enumerate(lanes):
-        top = number * (_LANE + _LANE_GAP) + _LANE_GAP / 2
-        svg.add("text", css="label", text=lane.label, x=_LEFT - 8, y=top + 15, text_anchor="end")
-        for block in lane.blocks:
-            left, right = axis.x(block.start_seconds), axis.x(block.end_seconds)
-            _add_block(svg, left, right, top, height=_LANE, emotion=block.emotion)
-    return svg.markup()
+def lane_chart(blocks: Sequence[Block], axis: TimeAxis, *, title: str) -> Drawing:
+    """The lane of one person, coloured by the dominant emotion."""
+
+    def draw(width: _Width) -> Markup:
+        svg, scale = Svg(width.full, _LANE, title=title), _Scale(axis, width)
+        for seconds in scale.ticks():
+            svg.add("line", css="grid", x1=scale.x(seconds), x2=scale.x(seconds), y1=0, y2=_LANE)
+        for block in blocks:
+            left, right = scale.x(block.start_seconds), scale.x(block.end_seconds)
+            _add_block(svg, left, right, 1, height=_LANE - 2, emotion=block.emotion)
+        return svg.markup()
+
+    return Drawing(draw(_WIDE_LANE), draw(_NARROW_LANE))
+
+
+def lanes_axis(axis: TimeAxis) -> Drawing:
+    """The times under the lanes."""
+
+    def draw(width: _Width) -> Markup:
+        svg = Svg(width.full, _AXIS, title="Time")
+        _add_time_grid(svg, _Scale(axis, width), bottom=0)
+        return svg.markup()
+
+    return Drawing(draw(_WIDE_LANE), draw(_NARROW_LANE))
 
 
 def area_chart(
-    bins: Mapping[int, Bin], *, bin_seconds: float, axis: TimeAxis, labels: Sequence[str], title: str
-) -> Markup:
-    """Mean probabilities over time, stacked in the order of the labels; gaps where the face is absent."""
-    svg = Svg(_WIDTH, _AREA_HEIGHT + _AXIS, title=title)
-    _add_time_grid(svg, axis, bottom=_AREA_HEIGHT)
-    for share in (0, 0.5, 1):
-        y = _AREA_HEIGHT * (1 - share) + (8 if share == 1 else 3)
-        svg.add("text", css="tick", text=f"{share:.0%}", x=_LEFT - 8, y=y, text_anchor="end")
-    for run in _runs(sorted(bins)):
-        times = [axis.start_seconds + (index + 0.5) * bin_seconds for index in run]
-        # Areas extend to the borders of their bins, so that short appearances are visible.
-        edges = [times[0] - bin_seconds / 2, *times, min(times[-1] + bin_seconds / 2, axis.end_seconds)]
-        lower = [0.0] * len(edges)
-        for label in labels:
-            means = [bins[index].mean_of(label) for index in run]
-            upper = [low + mean for low, mean in zip(lower, [means[0], *means, means[-1]], strict=True)]
-            points = f"{_points(edges, upper, axis)} {_points(edges[::-1], lower[::-1], axis)}"
-            svg.add("polygon", css="area", tip=label, points=points, fill=hex_of(colour_of(label)))
-            lower = upper
-    return svg.markup()
+    bins: Mapping[int, Bin],
+    share_of: Callable[[Bin, str], float],
+    *,
+    bin_seconds: float,
+    axis: TimeAxis,
+    labels: Sequence[str],
+    title: str,
+) -> Drawing:
+    """Shares over time, stacked in the order of the labels; gaps where no face is.
+
+    Args:
+        bins: bin index → its values.
+        share_of: the share of an emotion in a bin; those of all labels sum to 1.
+        bin_seconds: length of a bin.
+        axis: times from its start to its end are shown.
+        labels: the emotions.
+        title: read by screen readers.
+    """
+
+    def draw(width: _Width) -> Markup:
+        svg, scale = Svg(width.full, _AREA_HEIGHT + _AXIS, title=title), _Scale(axis, width)
+        _add_time_grid(svg, scale, bottom=_AREA_HEIGHT)
+        for share in (0, 0.5, 1):
+            y = _AREA_HEIGHT * (1 - share) + (8 if share == 1 else 3)
+            svg.add("text", css="tick", text=f"{share:.0%}", x=width.left - 8, y=y, text_anchor="end")
+        for run in _runs(sorted(bins)):
+            times = [axis.start_seconds + (index + 0.5) * bin_seconds for index in run]
+            # Areas extend to the borders of their bins, so that short appearances are visible.
+            edges = [times[0] - bin_seconds / 2, *times, min(times[-1] + bin_seconds / 2, axis.end_seconds)]
+            lower = [0.0] * len(edges)
+            for label in labels:
+                shares = [share_of(bins[index], label) for index in run]
+                upper = [low + share for low, share in zip(lower, [shares[0], *shares, shares[-1]], strict=True)]
+                if any(shares):
+                    points = f"{_points(edges, upper, scale)} {_points(edges[::-1], lower[::-1], scale)}"
+                    svg.add("polygon", css="area", tip=label, points=points, fill=hex_of(colour_of(label)))
+                lower = upper
+        return svg.markup()
+
+    return Drawing(draw(_WIDE), draw(_NARROW))
 
 
-def share_bar(shares: Mapping[str, float], *, title: str) -> Markup:
+def share_bar(shares: Mapping[str, float], *, title: str) -> Drawing:
     """Shares of a whole, side by side."""
-    svg, start = Svg(_WIDTH, 22, title=title), 0.0
-    for emotion, share in shares.items():
-        end = start + share
-        text = f"{emotion} {share:.0%}"
-        _add_block(svg, start * _WIDTH, end * _WIDTH, 1, height=20, emotion=emotion, text=text)
-        start = end
-    return svg.markup()
+
+    def draw(width: _Width) -> Markup:
+        svg, start = Svg(width.full, 22, title=title), 0.0
+        for emotion, share in shares.items():
+            end = start + share
+            text = f"{emotion} {share:.0%}"
+            _add_block(svg, start * width.full, end * width.full, 1, height=20, emotion=emotion, text=text)
+            start = end
+        return svg.markup()
+
+    return Drawing(draw(_WIDE), draw(_NARROW))
 
 
 def _add_block(svg: Svg, left: float, right: float, top: float, *, height: float, emotion: str, text: str = "") -> None:
@@ -135,9 +192,9 @@ def _add_block(svg: Svg, left: float, right: float, top: float, *, height: float
         svg.add("text", css=css, text=shown, x=left + width / 2, y=top + height / 2 + 4, text_anchor="middle")
 
 
-def _points(times: Sequence[float], shares: Sequence[float], axis: TimeAxis) -> str:
+def _points(times: Sequence[float], shares: Sequence[float], scale: _Scale) -> str:
     pairs = zip(times, shares, strict=True)
-    return " ".join(f"{axis.x(time):.1f},{_AREA_HEIGHT * (1 - share):.1f}" for time, share in pairs)
+    return " ".join(f"{scale.x(time):.1f},{_AREA_HEIGHT * (1 - share):.1f}" for time, share in pairs)
 
 
 def _runs(indexes: Sequence[int]) -> list[list[int]]:
@@ -155,9 +212,9 @@ def _runs(indexes: Sequence[int]) -> list[list[int]]:
     return runs
 
 
-def _add_time_grid(svg: Svg, axis: TimeAxis, *, bottom: float) -> None:
-    for seconds in axis.ticks():
-        x = axis.x(seconds)
+def _add_time_grid(svg: Svg, scale: _Scale, *, bottom: float) -> None:
+    for seconds in scale.ticks():
+        x = scale.x(seconds)
         svg.add("line", css="grid", x1=x, x2=x, y1=0, y2=bottom + 4)
         text = f"{seconds:g} s" if seconds < 60 else time_text(seconds)
         svg.add("text", css="tick", text=text, x=x, y=bottom + 17, text_anchor="middle")

@@ -11,16 +11,29 @@ from emostream.domain.frame import Frame
 from emostream.domain.summary import StreamSummary, TrackSummary
 from emostream.render.html import render_page
 from emostream.render.palette import colour_of, hex_of
-from emostream.render.report.charts import Block, Lane, TimeAxis, area_chart, lanes_chart, share_bar, time_text
+from emostream.render.report.charts import (
+    Block,
+    Drawing,
+    TimeAxis,
+    area_chart,
+    lane_chart,
+    lanes_axis,
+    share_bar,
+    time_text,
+)
 from emostream.render.report.moments import KeyMoments, Moment, PictureOf
 from emostream.render.report.quality import QualityCounts, quality_notes
-from emostream.render.report.timeline import Span, StreamTimeline
+from emostream.render.report.timeline import Bin, Span, StreamTimeline, merged_bins
 
 Facts = Sequence[tuple[str, str]]
 """Names and values, in the order in which they are shown."""
 
 _MAX_LANES = 30
 _MAX_PERSONS = 12
+_MAX_ROWS = 100  # of the table of all people
+_NUM_PARTS = 10  # of the run; each has lanes of its own people
+_MAX_INTERVALS = 12  # rows of the table of everybody
+_MAX_EMOTIONS = 10  # columns of that table, and rows of a person's; of a model with many classes
 _MAX_MOMENTS = 6
 _MAX_SPANS_SHOWN = 60
 _LEAST_SHARE = 0.02  # of a person's frames; emotions seen less often have no key moment
@@ -92,7 +105,7 @@ def report_page(record: RunRecord) -> str:
         "report.html",
         record=record,
         tiles=_tiles(record),
-        timeline=_timeline(record, most_seen) if most_seen else None,
+        timeline=_timeline(record, most_seen, names) if most_seen else None,
         legend={name: hex_of(colour_of(name)) for name in names},
         people=[_person(record, track) for track in people],
         people_lead=f"The {len(people)} of {len(most_seen)} people who were seen longest." if is_cut else "",
@@ -117,24 +130,103 @@ def _tiles(record: RunRecord) -> dict[str, str]:
     }
 
 
-def _timeline(record: RunRecord, most_seen: Sequence[TrackSummary]) -> dict[str, object]:
-    shown = sorted(track.track_id for track in most_seen[:_MAX_LANES])
-    lanes = [Lane(f"#{number}", list(_blocks(record, number))) for number in shown]
-    num_hidden = len(most_seen) - len(shown)
-    caption = "The dominant expression of each person over time."
-    if num_hidden:
-        caption += f" {num_hidden} people who were seen for a shorter time are only in the table and the files."
-    num_faces = record.recording.summary.num_faces
-    shares = {emotion: count / num_faces for emotion, count in _dominant_counts(record).items()}
-    in_order = sorted(most_seen, key=lambda track: track.track_id)
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """A person's row of the timeline: a face, a name, a chart."""
+
+    name: str
+    note: str
+    jpeg: bytes | None
+    drawing: Drawing
+
+
+def _timeline(record: RunRecord, most_seen: Sequence[TrackSummary], labels: Sequence[str]) -> dict[str, object]:
+    lanes = [_lane(record, track) for track in _people_of_lanes(record, most_seen)]
+    listed = sorted(most_seen[:_MAX_ROWS], key=lambda track: track.track_id)
+    num_without_lane, num_unlisted = len(most_seen) - len(lanes), len(most_seen) - len(listed)
     return {
-        "lanes": lanes_chart(lanes, record.axis, title="Timeline per person"),
-        "caption": caption,
-        "shares": share_bar(shares, title="Shares of all faces"),
+        "lanes": lanes,
+        "axis": lanes_axis(record.axis),
+        "more": f"and {num_without_lane:,} more people, seen for a shorter time" if num_without_lane else "",
         "num_people": len(most_seen),
         "is_folded": len(most_seen) > _MAX_PERSONS,
-        "rows": [_person_row(track) for track in in_order[: 10 * _MAX_LANES]],
+        "rows": [_person_row(track) for track in listed],
+        "rows_more": f"and {num_unlisted:,} more people, seen for a shorter time; they are in the files"
+        if num_unlisted
+        else "",
+        **_everybody(record, labels),
     }
+
+
+def _everybody(record: RunRecord, labels: Sequence[str]) -> dict[str, object]:
+    """The shares of the expressions over time: a chart, a table, and over the whole run."""
+    timeline, counts = record.recording.timeline, _dominant_counts(record)
+    num_faces = sum(counts.values())
+    shown = list(counts)[:_MAX_EMOTIONS]
+    chart = area_chart(
+        timeline.everybody,
+        Bin.share_of,
+        bin_seconds=timeline.bin_seconds,
+        axis=record.axis,
+        labels=labels,
+        title="Shares of the expressions of all people over time",
+    )
+    num_bins = max(timeline.frames, default=0) + 1
+    each = -(-num_bins // _MAX_INTERVALS)
+    rows = []
+    merged = merged_bins(timeline.everybody, each)
+    for index in range(-(-num_bins // each)):
+        num_frames = sum(timeline.frames[number] for number in range(index * each, (index + 1) * each))
+        start = timeline.start_seconds + index * each * timeline.bin_seconds
+        end = min(start + each * timeline.bin_seconds, record.axis.end_seconds)
+        one = merged.get(index)
+        shares = [f"{one.share_of(emotion):.0%}" if one else "–" for emotion in shown]
+        people = f"{one.num_frames / num_frames:.1f}" if one and num_frames else "0"
+        rows.append([time_text(start), time_text(end), people, *shares])
+    return {
+        "everybody": chart,
+        "everybody_head": ("from", "to", "faces in a frame", *shown),
+        "everybody_rows": rows,
+        "everybody_more": _and_more(len(counts) - len(shown), "expressions"),
+        "shares": share_bar(
+            {emotion: count / num_faces for emotion, count in counts.items()}, title="Shares of all faces"
+        ),
+    }
+
+
+def _people_of_lanes(record: RunRecord, most_seen: Sequence[TrackSummary]) -> list[TrackSummary]:
+    """The people who were seen longest, and then those seen longest in each part of the run, in order of appearance."""
+    chosen = {track.track_id: track for track in most_seen[:_MAX_PERSONS]}
+    parts: dict[int, list[TrackSummary]] = {}
+    start, end = record.axis.start_seconds, record.axis.end_seconds
+    # Of some people no picture was kept.
+    with_picture_first = sorted(most_seen, key=lambda track: not record.recording.moments.of(track.track_id))
+    for track in with_picture_first:
+        if track.track_id not in chosen:
+            middle = (track.first_seen_seconds + track.last_seen_seconds) / 2
+            parts.setdefault(min(int(_NUM_PARTS * (middle - start) / (end - start)), _NUM_PARTS - 1), []).append(track)
+    for rank in range(_MAX_LANES):
+        for part in sorted(parts):
+            if rank < len(parts[part]) and len(chosen) < _MAX_LANES:
+                chosen[parts[part][rank].track_id] = parts[part][rank]
+    return sorted(chosen.values(), key=lambda track: track.track_id)
+
+
+def _lane(record: RunRecord, track: TrackSummary) -> _Lane:
+    name = f"#{track.track_id}"
+    known = record.recording.moments.of(track.track_id)
+    clearest = max(known.values(), key=lambda moment: moment.clearness, default=None)
+    shown = known.get(track.dominant, clearest)
+    return _Lane(
+        name=name,
+        note=f"{track.dominant} {track.dominant_share:.0%}",
+        jpeg=None if shown is None else shown.jpeg,
+        drawing=lane_chart(list(_blocks(record, track.track_id)), record.axis, title=f"Timeline of person {name}"),
+    )
+
+
+def _and_more(number: int, what: str) -> str:
+    return f"and {number:,} more {what}" if number > 0 else ""
 
 
 def _blocks(record: RunRecord, track_id: int) -> Iterator[Block]:
@@ -165,6 +257,7 @@ def _person(record: RunRecord, track: TrackSummary) -> dict[str, object]:
     first_seen, last_seen = time_text(track.first_seen_seconds), time_text(track.last_seen_seconds)
     probabilities = area_chart(
         timeline.bins,
+        Bin.mean_of,
         bin_seconds=record.recording.timeline.bin_seconds,
         axis=record.axis,
         labels=record.labels,
@@ -180,13 +273,14 @@ def _person(record: RunRecord, track: TrackSummary) -> dict[str, object]:
         "probabilities": probabilities,
         "shares": [
             [emotion, f"{track.dominant_counts[emotion] / track.num_frames:.1%}", f"{mean:.1%}"]
-            for emotion, mean in means
+            for emotion, mean in means[:_MAX_EMOTIONS]
         ],
+        "shares_more": _and_more(len(means) - _MAX_EMOTIONS, "expressions"),
         "moments": [_moment_row(moment) for moment in moments],
         "pictures": [(_moment_row(moment), moment.jpeg) for moment in moments if moment.jpeg],
         "spans": [_span_row(span) for span in sorted(spans, key=lambda span: span.start_seconds)],
-        "spans_caption": f"Expressions of person {name}"
-        + (f"; {num_hidden} shorter intervals are omitted" if num_hidden else ""),
+        "spans_caption": f"Expressions of person {name}",
+        "spans_more": _and_more(num_hidden, "shorter intervals"),
     }
 
 

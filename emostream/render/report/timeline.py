@@ -45,12 +45,12 @@ class Span:
 
 @dataclass(slots=True)
 class Bin:
-    """One person's values in one interval.
+    """The values of one person, or of everybody, in one interval.
 
     Attributes:
-        num_frames: frames with this face.
+        num_frames: frames with this face; of everybody, faces in all frames.
         probability_sums: sum of the smoothed probabilities, per emotion.
-        dominant_counts: frames per dominant emotion.
+        dominant_counts: frames, or faces, per dominant emotion.
     """
 
     num_frames: int = 0
@@ -72,6 +72,10 @@ class Bin:
         """Mean smoothed probability."""
         return self.probability_sums[emotion] / self.num_frames
 
+    def share_of(self, emotion: str) -> float:
+        """Share of the frames, or faces, in which it was dominant."""
+        return self.dominant_counts[emotion] / self.num_frames
+
 
 @dataclass(slots=True)
 class PersonTimeline:
@@ -87,8 +91,8 @@ class PersonTimeline:
     bins: dict[int, Bin] = field(default_factory=dict)
     num_lost_spans: int = 0
 
-    def add(self, face: FaceEmotion, *, pts_seconds: float, bin_index: int) -> None:
-        """Add a frame."""
+    def add(self, face: FaceEmotion, seen: Bin, *, pts_seconds: float, bin_index: int) -> None:
+        """Add a frame; `seen` holds the same as a bin of one frame."""
         span = self.spans[-1] if self.spans else None
         is_near = span is not None and pts_seconds - span.end_seconds <= _MAX_GAP_SECONDS
         if span is not None and is_near:
@@ -100,7 +104,6 @@ class PersonTimeline:
             self.spans.append(span)
         span.num_frames += 1
         span.confidence_sum += face.confidence
-        seen = Bin(1, Counter(face.smoothed.as_dict()), Counter({face.dominant: 1}))
         self.bins.setdefault(bin_index, Bin()).add(seen)
 
     def _forget_short(self) -> None:
@@ -111,19 +114,33 @@ class PersonTimeline:
 
     def double_bins(self) -> None:
         """Merge neighbouring bins in pairs."""
-        merged: dict[int, Bin] = {}
-        for index, one in self.bins.items():
-            merged.setdefault(index // 2, Bin()).add(one)
-        self.bins = merged
+        self.bins = merged_bins(self.bins, 2)
+
+
+def merged_bins(bins: Mapping[int, Bin], num: int) -> dict[int, Bin]:
+    """Merge each `num` neighbouring bins into one."""
+    merged: dict[int, Bin] = {}
+    for index, one in bins.items():
+        merged.setdefault(index // num, Bin()).add(one)
+    return merged
 
 
 class StreamTimeline:
-    """The timelines of all persons of one run."""
+    """The timelines of all persons of one run, and of everybody together.
+
+    Attributes:
+        bin_seconds: length of a bin.
+        start_seconds, end_seconds: of the whole run, also where nobody is seen.
+        everybody: bin index → values of all faces; bins without a face are absent.
+        frames: bin index → number of frames.
+    """
 
     def __init__(self) -> None:
         self.bin_seconds = _FIRST_BIN_SECONDS
         self.start_seconds = 0.0
         self.end_seconds = 0.0
+        self.everybody: dict[int, Bin] = {}
+        self.frames: Counter[int] = Counter()
         self._persons: dict[int, PersonTimeline] = {}
         self._has_begun = False
 
@@ -139,12 +156,21 @@ class StreamTimeline:
         self.end_seconds = max(self.end_seconds, event.pts_seconds)
         while self._bin_of(event.pts_seconds) >= MAX_BINS:
             self.bin_seconds *= 2
+            self.everybody = merged_bins(self.everybody, 2)
+            frames: Counter[int] = Counter()
+            for index, num_frames in self.frames.items():
+                frames[index // 2] += num_frames
+            self.frames = frames
             for person in self._persons.values():
                 person.double_bins()
+        bin_index = self._bin_of(event.pts_seconds)
+        self.frames[bin_index] += 1
         for face in event.faces:
+            seen = Bin(1, Counter(face.smoothed.as_dict()), Counter({face.dominant: 1}))
+            self.everybody.setdefault(bin_index, Bin()).add(seen)
             if face.face.track_id is not None:
                 person = self._persons.setdefault(face.face.track_id, PersonTimeline())
-                person.add(face, pts_seconds=event.pts_seconds, bin_index=self._bin_of(event.pts_seconds))
+                person.add(face, seen, pts_seconds=event.pts_seconds, bin_index=bin_index)
 
     def _bin_of(self, pts_seconds: float) -> int:
         return int((pts_seconds - self.start_seconds) / self.bin_seconds)

@@ -44,12 +44,26 @@ def test_without_pictures_the_moments_remain() -> None:
     assert collect(None, [face_of(1, "fear")]).of(1)["fear"].jpeg is None
 
 
-def test_unknown_is_no_moment_and_a_crowd_is_bounded() -> None:
+def test_people_seen_briefly_are_forgotten_in_every_part_of_a_long_run() -> None:
+    long_seen = [face_of(0, "happy")] * 20
+    moments = collect(Camera(), [*long_seen, *(face_of(number, "happy") for number in range(1, 2000))])
+    known = [number for number in range(2000) if moments.of(number)]
+    assert len(known) <= 200
+    assert known[0] == 0
+    assert known[-1] == 1999
+    assert {number // 500 for number in known} == {0, 1, 2, 3}
+
+
+def test_pictures_of_a_crowd_in_one_frame_are_bounded() -> None:
     camera = Camera()
-    faces = [face_of(number, "happy") for number in range(500)]
-    moments = collect(camera, faces)
+    moments = KeyMoments(camera)
+    for index in range(3):
+        event = event_of(index, *(face_of(number, "happy") for number in range(500)))
+        moments.add(frame_of(event), event)
     assert camera.num_pictures == 200
-    assert moments.of(499) == {}
+
+
+def test_unknown_is_no_moment() -> None:
     face = face_of(1, "happy")
     unknown = FaceEmotion(face.face, face.scores, face.smoothed, dominant=UNKNOWN)
-    assert collect(camera, [unknown]).of(1) == {}
+    assert collect(None, [unknown]).of(1) == {}

@@ -78,8 +78,10 @@ def test_the_page_tells_who_showed_what_and_when() -> None:
     for expected in ("Expressions in clip.mp4", "4.0 s", "happy 50%", "0.0 s: happy 94%", "detect.kind", "clip.csv"):
         assert expected in page, expected
     pictures = [value for tag, name, value in document.attributes if (tag, name) == ("img", "alt")]
-    assert pictures == ["Person #0 at 0.0 s: happy", "Person #0 at 2.0 s: sad"]
-    assert len(re.findall('role="img" aria-label="', page)) == 3, "each chart has a name"
+    assert pictures == ["", "Person #0 at 0.0 s: happy", "Person #0 at 2.0 s: sad"], "the first stands beside a name"
+    charts = re.findall('role="img" aria-label="([^"]+)"', page)
+    assert charts == [name for name in dict.fromkeys(charts) for _ in ("wide", "narrow")], "each has a name"
+    assert len(set(charts)) == 5
     assert ("caption", "Expressions of person #0") in document.texts, "and a table"
 
 
@@ -150,8 +152,48 @@ def test_a_crowd_is_summed_up() -> None:
     events = [event_of(0, *(face_of(number, "happy") for number in range(400)))]
     page = report_page(record_of(events))
     Document(page)
-    assert "370 people" in page
+    assert "and 370 more people" in page, "without a lane"
+    assert "and 300 more people" in page, "without a row"
     assert "The 12 of 400 people who were seen longest." in page
+
+
+def _lanes(page: str) -> list[int]:
+    """The people who have a lane, in order."""
+    return [int(text.removeprefix("#")) for tag, text in Document(page).texts if tag == "strong"]
+
+
+def _come_and_go(num_people: int, *, num_frames_each: int = 10) -> list[EmotionEvent]:
+    """One person after another."""
+    events = range(num_people * num_frames_each)
+    return [event_of(index, face_of(index // num_frames_each, "happy")) for index in events]
+
+
+@pytest.mark.parametrize("num_people", [1, 29, 30, 31, 100, 600])
+def test_lanes_span_the_whole_clip_and_have_faces_however_many_people_there_are(num_people: int) -> None:
+    page = report_page(record_of(_come_and_go(num_people)))
+    lanes = _lanes(page)
+    assert len(lanes) == min(num_people, 30)
+    assert lanes == sorted(set(lanes))
+    tenths = {10 * number // num_people for number in lanes}
+    assert tenths == {10 * number // num_people for number in range(num_people)}, "each part of the clip has people"
+    assert page.count('<img class="face"') == len(lanes)
+    assert f"and {num_people - 30} more people" in page or num_people <= 30
+
+
+def test_everybody_is_shown_over_the_whole_clip() -> None:
+    """Two people at first, then nobody, then one: 10 s each, in rows of a twelfth of the time."""
+    two = [event_of(index, face_of(0, "happy"), face_of(1, "sad")) for index in range(250)]
+    nobody = [event_of(index) for index in range(250, 500)]
+    one = [event_of(index, face_of(2, "happy")) for index in range(500, 750)]
+    page = report_page(record_of([*two, *nobody, *one]))
+    table = page[page.index("Everybody over time as a table") : page.index('<ul class="lanes">')]
+    rows = [re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall("<tr>(.*?)</tr>", table)]
+    head, *rows = rows
+    assert head == ["from", "to", "faces in a frame", "happy", "sad"]
+    assert rows[0][2:] == ["2.0", "50%", "50%"]
+    assert rows[-1][2:] == ["1.0", "100%", "0%"]
+    assert ["0", "–", "–"] in [row[2:] for row in rows]
+    assert [rows[0][0], rows[-1][1]] == ["0.0 s", "30.0 s"]
 
 
 def test_nobody_was_there() -> None:
