@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from emostream.domain.event import EmotionEvent
 from emostream.domain.face import BoxXyxy
-from emostream.render.overlay import draw_event
+from emostream.render.overlay import Overlay
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -25,6 +25,7 @@ def preview_jpeg(
     event: EmotionEvent,
     *,
     has_boxes: bool,
+    overlay: Overlay | None = None,
     covered: Sequence[BoxXyxy] = (),
     max_side: int = _MAX_SIDE,
 ) -> bytes:
@@ -34,6 +35,7 @@ def preview_jpeg(
         rgb: uint8, H×W×3, RGB; not modified.
         event: of this frame.
         has_boxes: draw boxes, track ids and emotions.
+        overlay: of this stream and size, which keeps labels in place from frame to frame.
         covered: boxes to blur, in pixels of `rgb`; see `blur_boxes`.
         max_side: longest side of the result in pixels.
     """
@@ -41,7 +43,7 @@ def preview_jpeg(
     if covered:
         picture = blur_boxes(picture, [_scaled_box(box, scale) for box in covered])
     if has_boxes:
-        picture = draw_event(picture, event)
+        picture = (overlay or Overlay()).draw(picture, event)
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
 

@@ -12,6 +12,7 @@ from emostream.domain.event import EmotionEvent
 from emostream.domain.face import BoxXyxy, Face
 from emostream.domain.frame import Frame, Luma
 from emostream.errors import EmostreamError, RegistryError
+from emostream.render.overlay import Overlay
 from emostream.render.preview import preview_jpeg, whole_picture
 from emostream.vision.track.covers import FaceCovers
 from emostream.wire.events import WireOptions, json_from_event
@@ -57,6 +58,7 @@ class PreviewTap:
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Frame, frozenset[PreviewKind]]] = deque(maxlen=_MAX_WAITING_FRAMES)
         self._due_seconds: dict[PreviewKind, float] = {}
+        self._overlays: dict[PreviewKind, Overlay] = {}  # each keeps its labels where they were
         self._making: asyncio.Task[None] | None = None
 
     @property
@@ -132,6 +134,7 @@ class PreviewTap:
                     rgb,
                     event,
                     has_boxes=kind.has_boxes,
+                    overlay=self._overlays.setdefault(kind, Overlay()),
                     covered=covered if kind.is_blurred else (),
                     max_side=kind.max_side,
                 ),

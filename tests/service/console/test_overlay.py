@@ -120,4 +120,4 @@ def test_a_crowd_on_the_canvas_has_labels_and_a_picture_for_people(page: Page) -
     ]
     num_labels = page.evaluate(DRAW, {"frame_width": 1280, "frame_height": 720, "faces": faces})
     assert num_labels == 32
-    keep_picture(page, "crowd")
+    keep_picture(page, "crowd-labels")
