@@ -9,10 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from emostream.cli.bench.demo_clip import make_demo_clip
 from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.service.console.pages import console_files
 from tests.browser import keep_screenshot, launch_chromium
 from tests.conftest import REPOSITORY
 from tests.service.console.service_process import Service, running_service
@@ -22,6 +23,8 @@ from tests.vision.detect.real_model import centerface_path
 SCREENSHOTS = REPOSITORY / "runs" / "console"
 """Pictures of the last test run, for people; the folder is ignored by git."""
 
+SITE = "http://console.test"  # answered by the test itself
+_EMPTY_PAGE = "<link rel=stylesheet href=/console/console.css><canvas width=1240 height=700></canvas>"
 WIDE, NARROW = (1400, 1000), (390, 844)
 WAIT_MS = 60_000  # a busy machine takes its time; no test depends on how long anything takes
 
@@ -35,6 +38,25 @@ def browser() -> Iterator[Browser]:
         browser = launch_chromium(playwright)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def files_page(browser: Browser) -> Iterator[Page]:
+    """A page of its own that can import the console's modules; it has a canvas and the style sheet, and no service."""
+    files = console_files()
+
+    def answer(route: Route) -> None:
+        name = route.request.url.removeprefix(SITE).removeprefix("/console/")
+        if name in files:
+            route.fulfill(body=files[name].content, content_type=files[name].media_type)
+        else:
+            route.fulfill(body=_EMPTY_PAGE, content_type="text/html")
+
+    page = browser.new_page(viewport={"width": 1260, "height": 720})
+    page.route("**/*", answer)
+    page.goto(f"{SITE}/")
+    yield page
+    page.close()
 
 
 @pytest.fixture(scope="session")

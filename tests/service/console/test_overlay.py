@@ -6,15 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Page
 
 from emostream.render.label_places import Area, Label, Place, Room, place_labels
-from emostream.service.console.pages import console_files
 from tests.service.console.conftest import keep_picture
 
 pytestmark = pytest.mark.integration
-
-SITE = "http://console.test"  # answered by the test itself
 
 PLACE = """async (cases) => {
   const { placeLabels } = await import("/console/label_places.js");
@@ -36,24 +33,6 @@ DRAW = """async (event) => {
   const labels = drawEvent(context, event, { left: 20, top: 10, width: 1200, height: 675 }, { isSmall: false });
   return [...labels.values()].filter(Boolean).length;
 }"""
-
-
-@pytest.fixture(scope="module")
-def page(browser: Browser) -> Page:
-    """A page with the console's files and one canvas; nothing else is served."""
-    files = console_files()
-
-    def answer(route: Route) -> None:
-        name = route.request.url.removeprefix(SITE).removeprefix("/console/")
-        if name in files:
-            route.fulfill(body=files[name].content, content_type=files[name].media_type)
-        else:
-            route.fulfill(body="<canvas width=1240 height=700></canvas>", content_type="text/html")
-
-    page = browser.new_page(viewport={"width": 1260, "height": 720})
-    page.route("**/*", answer)
-    page.goto(f"{SITE}/")
-    return page
 
 
 def _faces(rng: np.random.Generator, *, number: int, width: int, height: int) -> list[Area]:
@@ -85,7 +64,7 @@ def _by_python(place: Place | None) -> tuple[Area, str] | None:
     return None if place is None else (place.area, place.side.value)
 
 
-def test_labels_lie_where_annotated_videos_have_them(page: Page) -> None:
+def test_labels_lie_where_annotated_videos_have_them(files_page: Page) -> None:
     rng = np.random.default_rng(16)
     cases, expected = [], []
     for number, (width, height) in [
@@ -103,11 +82,11 @@ def test_labels_lie_where_annotated_videos_have_them(page: Page) -> None:
         before = place_labels(_labels(faces), Room(width, height, faces=faces))
         after = place_labels(_labels(moved), Room(width, height, faces=moved), earlier=dict(enumerate(before)))
         expected.append([list(map(_by_python, before)), list(map(_by_python, after))])
-    found = page.evaluate(PLACE, cases)
+    found = files_page.evaluate(PLACE, cases)
     assert [[list(map(_by_browser, each)) for each in case] for case in found] == expected
 
 
-def test_a_crowd_on_the_canvas_has_labels_and_a_picture_for_people(page: Page) -> None:
+def test_a_crowd_on_the_canvas_has_labels_and_a_picture_for_people(files_page: Page) -> None:
     emotions = ("happy", "neutral", "sad", "unknown", "angry")
     faces = [
         {
@@ -118,6 +97,6 @@ def test_a_crowd_on_the_canvas_has_labels_and_a_picture_for_people(page: Page) -
         }
         for at in range(32)
     ]
-    num_labels = page.evaluate(DRAW, {"frame_width": 1280, "frame_height": 720, "faces": faces})
+    num_labels = files_page.evaluate(DRAW, {"frame_width": 1280, "frame_height": 720, "faces": faces})
     assert num_labels == 32
-    keep_picture(page, "crowd-labels")
+    keep_picture(files_page, "crowd-labels")
