@@ -33,6 +33,7 @@ _MAX_PERSONS = 12
 _MAX_ROWS = 100  # of the table of all people
 _NUM_PARTS = 10  # of the run; each has lanes of its own people
 _MAX_INTERVALS = 12  # rows of the table of everybody
+_MAX_LEGEND = 20  # expressions, the most frequent ones
 _MAX_EMOTIONS = 10  # columns of that table, and rows of a person's; of a model with many classes
 _MAX_MOMENTS = 6
 _MAX_SPANS_SHOWN = 60
@@ -100,13 +101,16 @@ def report_page(record: RunRecord) -> str:
     people = sorted(most_seen[:_MAX_PERSONS], key=lambda track: track.track_id)
     is_cut = len(people) < len(most_seen)
     names = [*record.labels, *([UNKNOWN] if record.recording.quality.num_unknown else [])]
+    counts = _dominant_counts(record)
+    in_legend = set(sorted(names, key=lambda name: -counts.get(name, 0))[:_MAX_LEGEND])
     return render_page(
         "emostream.render.report",
         "report.html",
         record=record,
         tiles=_tiles(record),
         timeline=_timeline(record, most_seen, names) if most_seen else None,
-        legend={name: hex_of(colour_of(name)) for name in names},
+        legend={name: hex_of(colour_of(name)) for name in names if name in in_legend},
+        legend_more=_and_more(len(names) - len(in_legend), "expressions"),
         people=[_person(record, track) for track in people],
         people_lead=f"The {len(people)} of {len(most_seen)} people who were seen longest." if is_cut else "",
         quality_notes=quality_notes(record.recording.quality, num_corrupt=record.num_corrupt, problem=record.problem),

@@ -196,6 +196,25 @@ def test_everybody_is_shown_over_the_whole_clip() -> None:
     assert [rows[0][0], rows[-1][1]] == ["0.0 s", "30.0 s"]
 
 
+@pytest.mark.parametrize(("num_classes", "num_in_legend"), [(7, 7), (20, 20), (200, 20)])
+def test_of_many_classes_the_most_frequent_are_listed(num_classes: int, num_in_legend: int) -> None:
+    labels = tuple(f"class {number}" for number in range(num_classes))
+    scores = EmotionScores(labels, tuple(1 / num_classes for _ in labels))
+    shown = [replace(face_of(0, "happy"), scores=scores, smoothed=scores, dominant=label) for label in labels[-7:]]
+    recording = Recording(None)
+    for index in range(70):
+        event = event_of(index, shown[index % 7])
+        recording.add(frame_of(event), event)
+    page = report_page(RunRecord("clip", NOW, labels, recording))
+    Document(page)
+    legend = page[page.index('<ul class="legend">') :]
+    legend = legend[: legend.index("</ul>")]
+    assert legend.count("</svg>") == num_in_legend
+    assert all(f"{label}<" in legend for label in labels[-7:])
+    more = num_classes - num_in_legend
+    assert (f"and {more} more expressions" in legend) is (more > 0)
+
+
 def test_nobody_was_there() -> None:
     page = report_page(record_of([event_of(index) for index in range(3)]))
     Document(page)
