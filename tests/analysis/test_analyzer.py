@@ -24,12 +24,15 @@ from emostream.analysis.analyzer import analyzer_for
 from emostream.cli.bench.demo_clip import make_demo_clip
 from emostream.decode.picture import read_picture
 from emostream.errors import ConfigError, SourceError, SourceNotHereError, SourceRejectedError
+from tests.conftest import REPOSITORY
 from tests.media import make_clip
 from tests.vision.detect.real_model import centerface_path
 
 pytestmark = pytest.mark.integration
 
 NUM_FRAMES = 20
+OVERLAYS = REPOSITORY / "runs" / "overlay"
+"""Pictures of the last test run, for people; the folder is ignored by git."""
 
 
 @pytest.fixture(scope="module")
@@ -305,6 +308,28 @@ def test_faces_beyond_the_limit_are_told(portrait: Any) -> None:
     with emostream.Analyzer({"detect": {"max_faces": 1}}) as analyzer:
         faces = analyzer.classify(np.hstack([portrait, portrait]))
     assert (len(faces), faces.num_left_out) == (1, 1)
+
+
+def test_labels_of_a_crowd_hide_no_face(analyzer: emostream.Analyzer, shared_data: Path) -> None:
+    """Photographs of people side by side; the pictures are kept in `runs/overlay` for people to look at."""
+    photographs = [cv2.imread(str(path)) for path in sorted((shared_data / "faces").glob("*.jpg"))]
+    tiles = [cv2.resize(np.asarray(photographs[at % len(photographs)]), (480, 360)) for at in range(12)]
+    crowd = np.vstack([np.hstack(tiles[at : at + 4]) for at in (0, 4, 8)])
+    faces = analyzer.classify(crowd, order="bgr")
+    assert len(faces) > 40
+    drawn = {}
+    for style in ("box", "label", "bars"):
+        OVERLAYS.mkdir(parents=True, exist_ok=True)
+        path = faces.annotate(OVERLAYS / f"crowd-{style}.png", overlay=style)
+        drawn[style] = np.asarray(cv2.imread(str(path)))
+    inside = np.zeros(crowd.shape[:2], bool)
+    for face in faces:
+        left, top, right, bottom = (round(value) for value in face.box_xyxy)
+        inside[max(top + 6, 0) : bottom - 6, max(left + 6, 0) : right - 6] = True
+    for style in ("label", "bars"):
+        changed = (drawn[style] != drawn["box"]).any(axis=2)
+        assert changed.mean() > 0.02
+        assert changed[inside].mean() < 0.02, "lines to labels, at most"
 
 
 def test_several_pictures_and_none(analyzer: emostream.Analyzer, portrait: Any) -> None:

@@ -12,10 +12,14 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from emostream.cli.bench.demo_clip import make_demo_clip
+from emostream.domain.emotion import EMOTIONS
+from emostream.render.report.report import Recording, RunRecord, report_page
+from emostream.render.thumbnail import face_jpeg
 from tests import media
 from tests.browser import assert_accessible, keep_screenshot, launch_chromium
 from tests.conftest import REPOSITORY
 from tests.integration.command_line import run_emostream
+from tests.render.report.events import NOW, event_of, face_of, frame_of
 from tests.vision.detect.real_model import centerface_path
 
 pytestmark = pytest.mark.integration
@@ -97,6 +101,35 @@ def test_a_browser_shows_it_asks_for_nothing_and_leaves_nobody_out(
     assert sizes_on_paper and min(sizes_on_paper) > 7
     assert are_tables_shown and all(are_tables_shown), "what is folded on a screen is printed"
     assert (paper, ink) == ("rgb(255, 255, 255)", "rgb(29, 29, 31)"), "dark on white, whatever the screen is"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_crowd_can_be_read(tmp_path: Path, width: int) -> None:
+    """150 people who come one after another and stay, in a report of made-up events."""
+    emotions = ("happy", "neutral", "sad", "angry")
+    events = [
+        event_of(index, *(face_of(number, emotions[number % 4]) for number in range(index, index + 8)), fps=1.0)
+        for index in range(143)
+    ]
+    recording = Recording(lambda frame, event, face: face_jpeg(frame.rgb(), face, is_blurred=False))
+    for event in events:
+        recording.add(frame_of(event), event)
+    (tmp_path / "crowd.html").write_text(
+        report_page(RunRecord("crowd.mp4", NOW, EMOTIONS, recording)), encoding="utf-8"
+    )
+    with sync_playwright() as playwright:
+        browser = launch_chromium(playwright)
+        page = browser.new_page(color_scheme="light", viewport={"width": width, "height": 1000})
+        page.goto((tmp_path / "crowd.html").as_uri())
+        keep_screenshot(page, SCREENSHOTS / f"crowd-{width}.png", full_page=True)
+        is_wider = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+        sizes = page.evaluate(SIZES_IN_CHARTS)
+        num_faces = page.locator(".lanes img").count()
+        assert_accessible(page)
+        browser.close()
+    assert not is_wider
+    assert min(sizes) > 9
+    assert num_faces == 30
 
 
 @pytest.mark.parametrize(("pictures", "num_pictures"), [("none", 0), ("blurred", 4)])
