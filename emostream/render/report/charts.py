@@ -15,7 +15,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from emostream.render.palette import DARK_INK, colour_of, hex_of, ink_on
-from emostream.render.report.timeline import Bin
+from emostream.render.report.timeline import Bin, Interval
 from emostream.render.svg import Svg
 
 _LANE, _AXIS = 22, 24
@@ -124,10 +124,9 @@ def lanes_axis(axis: TimeAxis) -> Drawing:
 
 
 def area_chart(
-    bins: Mapping[int, Bin],
+    intervals: Sequence[Interval],
     share_of: Callable[[Bin, str], float],
     *,
-    bin_seconds: float,
     axis: TimeAxis,
     labels: Sequence[str],
     title: str,
@@ -135,9 +134,8 @@ def area_chart(
     """Shares over time, stacked in the order of the labels; gaps where no face is.
 
     Args:
-        bins: bin index → its values.
+        intervals: values, in order of time.
         share_of: the share of an emotion in a bin; those of all labels sum to 1.
-        bin_seconds: length of a bin.
         axis: times from its start to its end are shown.
         labels: the emotions.
         title: read by screen readers.
@@ -149,13 +147,14 @@ def area_chart(
         for share in (0, 0.5, 1):
             y = _AREA_HEIGHT * (1 - share) + (8 if share == 1 else 3)
             svg.add("text", css="tick", text=f"{share:.0%}", x=width.left - 8, y=y, text_anchor="end")
-        for run in _runs(sorted(bins)):
-            times = [axis.start_seconds + (index + 0.5) * bin_seconds for index in run]
-            # Areas extend to the borders of their bins, so that short appearances are visible.
-            edges = [times[0] - bin_seconds / 2, *times, min(times[-1] + bin_seconds / 2, axis.end_seconds)]
+        for run in _runs(intervals):
+            # Areas extend to the borders of their intervals, so that short appearances are visible.
+            last = min(run[-1].end_seconds, axis.end_seconds)
+            times = [min((each.start_seconds + each.end_seconds) / 2, last) for each in run]
+            edges = [run[0].start_seconds, *times, last]
             lower = [0.0] * len(edges)
             for label in labels:
-                shares = [share_of(bins[index], label) for index in run]
+                shares = [share_of(each.values, label) for each in run]
                 upper = [low + share for low, share in zip(lower, [shares[0], *shares, shares[-1]], strict=True)]
                 if any(shares):
                     points = f"{_points(edges, upper, scale)} {_points(edges[::-1], lower[::-1], scale)}"
@@ -197,18 +196,14 @@ def _points(times: Sequence[float], shares: Sequence[float], scale: _Scale) -> s
     return " ".join(f"{scale.x(time):.1f},{_AREA_HEIGHT * (1 - share):.1f}" for time, share in pairs)
 
 
-def _runs(indexes: Sequence[int]) -> list[list[int]]:
-    """Group consecutive numbers.
-
-    >>> _runs([1, 2, 3, 7, 8])
-    [[1, 2, 3], [7, 8]]
-    """
-    runs: list[list[int]] = []
-    for index in indexes:
-        if runs and index == runs[-1][-1] + 1:
-            runs[-1].append(index)
+def _runs(intervals: Sequence[Interval]) -> list[list[Interval]]:
+    """Group intervals that follow one another without a gap."""
+    runs: list[list[Interval]] = []
+    for each in intervals:
+        if runs and each.start_seconds <= runs[-1][-1].end_seconds:
+            runs[-1].append(each)
         else:
-            runs.append([index])
+            runs.append([each])
     return runs
 
 

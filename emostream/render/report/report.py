@@ -168,9 +168,8 @@ def _everybody(record: RunRecord, labels: Sequence[str]) -> dict[str, object]:
     num_faces = sum(counts.values())
     shown = list(counts)[:_MAX_EMOTIONS]
     chart = area_chart(
-        timeline.everybody,
+        timeline.intervals(timeline.everybody),
         Bin.share_of,
-        bin_seconds=timeline.bin_seconds,
         axis=record.axis,
         labels=labels,
         title="Shares of the expressions of all people over time",
@@ -181,11 +180,13 @@ def _everybody(record: RunRecord, labels: Sequence[str]) -> dict[str, object]:
     merged = merged_bins(timeline.everybody, each)
     for index in range(-(-num_bins // each)):
         num_frames = sum(timeline.frames[number] for number in range(index * each, (index + 1) * each))
+        if not num_frames:
+            continue
         start = timeline.start_seconds + index * each * timeline.bin_seconds
         end = min(start + each * timeline.bin_seconds, record.axis.end_seconds)
         one = merged.get(index)
         shares = [f"{one.share_of(emotion):.0%}" if one else "–" for emotion in shown]
-        people = f"{one.num_frames / num_frames:.1f}" if one and num_frames else "0"
+        people = f"{one.num_frames / num_frames:.1f}" if one else "0"
         rows.append([time_text(start), time_text(end), people, *shares])
     return {
         "everybody": chart,
@@ -234,18 +235,17 @@ def _and_more(number: int, what: str) -> str:
 
 
 def _blocks(record: RunRecord, track_id: int) -> Iterator[Block]:
-    """Merge neighbouring bins with the same emotion, since finer detail is invisible in a chart."""
+    """Merge neighbouring intervals with the same emotion, since finer detail is invisible in a chart."""
     timeline = record.recording.timeline
-    start, width = timeline.start_seconds, timeline.bin_seconds
     block: Block | None = None
-    for index, seen in sorted(timeline.persons[track_id].bins.items()):
-        begin, end = start + index * width, min(start + (index + 1) * width, record.axis.end_seconds)
-        if block is not None and block.emotion == seen.dominant and begin - block.end_seconds < width / 2:
+    for start, until, seen in timeline.intervals(timeline.persons[track_id].bins):
+        end = min(until, record.axis.end_seconds)
+        if block is not None and block.emotion == seen.dominant and start <= block.end_seconds:
             block = Block(block.start_seconds, end, block.emotion)
             continue
         if block is not None:
             yield block
-        block = Block(begin, end, seen.dominant)
+        block = Block(start, end, seen.dominant)
     if block is not None:
         yield block
 
@@ -260,9 +260,8 @@ def _person(record: RunRecord, track: TrackSummary) -> dict[str, object]:
     name = f"#{track.track_id}"
     first_seen, last_seen = time_text(track.first_seen_seconds), time_text(track.last_seen_seconds)
     probabilities = area_chart(
-        timeline.bins,
+        record.recording.timeline.intervals(timeline.bins),
         Bin.mean_of,
-        bin_seconds=record.recording.timeline.bin_seconds,
         axis=record.axis,
         labels=record.labels,
         title=f"Probabilities of person {name} over time",

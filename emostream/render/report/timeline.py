@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
 
 from emostream.domain.event import EmotionEvent, FaceEmotion
 
@@ -12,6 +14,7 @@ MAX_BINS = 240
 """Limit of the number of bins; when it is exceeded, bins are merged in pairs."""
 _FIRST_BIN_SECONDS = 0.1
 _MAX_GAP_SECONDS = 1.0  # a face that is absent for longer starts a new span
+_MAX_GAP_FRAMES = 2.5  # but not one that is missing in fewer frames than that, of a source with few frames a second
 _MAX_SPANS = 400  # per person; then the shorter half is dropped
 
 
@@ -91,10 +94,10 @@ class PersonTimeline:
     bins: dict[int, Bin] = field(default_factory=dict)
     num_lost_spans: int = 0
 
-    def add(self, face: FaceEmotion, seen: Bin, *, pts_seconds: float, bin_index: int) -> None:
+    def add(self, face: FaceEmotion, seen: Bin, *, pts_seconds: float, bin_index: int, max_gap_seconds: float) -> None:
         """Add a frame; `seen` holds the same as a bin of one frame."""
         span = self.spans[-1] if self.spans else None
-        is_near = span is not None and pts_seconds - span.end_seconds <= _MAX_GAP_SECONDS
+        is_near = span is not None and pts_seconds - span.end_seconds <= max_gap_seconds
         if span is not None and is_near:
             span.end_seconds = pts_seconds  # a span extends to the start of the next one
         if span is None or not is_near or span.emotion != face.dominant:
@@ -115,6 +118,14 @@ class PersonTimeline:
     def double_bins(self) -> None:
         """Merge neighbouring bins in pairs."""
         self.bins = merged_bins(self.bins, 2)
+
+
+class Interval(NamedTuple):
+    """A bin and the time for which its values stand."""
+
+    start_seconds: float
+    end_seconds: float
+    values: Bin
 
 
 def merged_bins(bins: Mapping[int, Bin], num: int) -> dict[int, Bin]:
@@ -165,12 +176,43 @@ class StreamTimeline:
                 person.double_bins()
         bin_index = self._bin_of(event.pts_seconds)
         self.frames[bin_index] += 1
+        max_gap_seconds = max(_MAX_GAP_SECONDS, self._some_frames_seconds)
         for face in event.faces:
             seen = Bin(1, Counter(face.smoothed.as_dict()), Counter({face.dominant: 1}))
             self.everybody.setdefault(bin_index, Bin()).add(seen)
             if face.face.track_id is not None:
                 person = self._persons.setdefault(face.face.track_id, PersonTimeline())
-                person.add(face, seen, pts_seconds=event.pts_seconds, bin_index=bin_index)
+                person.add(
+                    face,
+                    seen,
+                    pts_seconds=event.pts_seconds,
+                    bin_index=bin_index,
+                    max_gap_seconds=max_gap_seconds,
+                )
+
+    def intervals(self, bins: Mapping[int, Bin]) -> list[Interval]:
+        """Bins in order of time, each until the next one in which there is a frame: a bin may be shorter than a frame.
+
+        Args:
+            bins: of a person, or of everybody.
+        """
+        with_frames = sorted(self.frames)
+        following = dict(pairwise(with_frames))
+        found = []
+        for index in sorted(bins):
+            last = index + 1
+            if (following.get(index, last) - index) * self.bin_seconds <= self._some_frames_seconds:
+                last = following.get(index, last)
+            start, end = (self.start_seconds + each * self.bin_seconds for each in (index, last))
+            found.append(Interval(start, end, bins[index]))
+        return found
+
+    @property
+    def _some_frames_seconds(self) -> float:
+        """How long a few frames of this source last."""
+        num_frames = self.frames.total()
+        mean = (self.end_seconds - self.start_seconds) / (num_frames - 1) if num_frames > 1 else 0.0
+        return _MAX_GAP_FRAMES * mean
 
     def _bin_of(self, pts_seconds: float) -> int:
         return int((pts_seconds - self.start_seconds) / self.bin_seconds)

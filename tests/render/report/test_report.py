@@ -215,6 +215,16 @@ def test_of_many_classes_the_most_frequent_are_listed(num_classes: int, num_in_l
     assert (f"and {more} more expressions" in legend) is (more > 0)
 
 
+@pytest.mark.parametrize("fps", [0.2, 1.0, 9.9, 25.0])
+def test_charts_have_no_stripes_at_any_rate(fps: float) -> None:
+    """A face that is in every frame is one block and one area, also where a frame lasts longer than a bin."""
+    page = report_page(record_of(acted(["happy"] * 40, fps=fps)))
+    lanes = page[page.index('<ul class="lanes">') : page.index('id="people"')]
+    assert lanes.count("<rect") == 2, "for wide pages and for narrow ones"
+    everybody = page[page.index('id="timeline"') : page.index('<ul class="legend">')]
+    assert everybody.count("<polygon") == 2
+
+
 def test_nobody_was_there() -> None:
     page = report_page(record_of([event_of(index) for index in range(3)]))
     Document(page)

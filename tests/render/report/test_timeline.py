@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +24,31 @@ def test_a_span_lasts_until_the_next_one_or_until_the_face_is_away() -> None:
     assert [(span.start_seconds, span.end_seconds) for span in spans] == [(0, 1), (1, 1.96), (4, 4.96)]
     assert [span.num_frames for span in spans] == [25, 25, 25]
     assert spans[0].confidence == pytest.approx(0.94)
+
+
+@pytest.mark.parametrize("fps", [0.1, 0.5, 1, 7, 9.9, 10, 25, 60])
+def test_whoever_is_in_every_frame_is_there_all_the_time_at_any_rate(fps: float) -> None:
+    timeline = StreamTimeline()
+    for event in acted(["happy"] * 60 + [None] * 40 + ["sad"] * 20, fps=fps):
+        timeline.add(event)
+    person = timeline.persons[0]
+    assert [(span.emotion, span.num_frames) for span in person.spans] == [("happy", 60), ("sad", 20)]
+    intervals = timeline.intervals(person.bins)
+    holes = [after.start_seconds - before.end_seconds for before, after in pairwise(intervals)]
+    assert sum(hole > 1e-9 for hole in holes) == 1, "one absence"
+    assert max(holes) == pytest.approx(41 / fps, abs=max(timeline.bin_seconds, 1 / fps) * 2)
+
+
+def test_a_pause_of_the_source_is_no_presence() -> None:
+    timeline = StreamTimeline()
+    events = acted(["happy"] * 100)
+    for event in [*events, *(replace(event, pts_seconds=event.pts_seconds + 600) for event in events)]:
+        timeline.add(event)
+    person = timeline.persons[0]
+    assert [span.num_frames for span in person.spans] == [100, 100]
+    first, last = timeline.intervals(person.bins)[0], timeline.intervals(person.bins)[-1]
+    assert first.end_seconds < 100
+    assert last.start_seconds > 500
 
 
 script = st.lists(st.sampled_from([*EMOTIONS, None]), min_size=1, max_size=400)
