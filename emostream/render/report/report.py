@@ -151,7 +151,7 @@ def _timeline(record: RunRecord, most_seen: Sequence[TrackSummary], labels: Sequ
     return {
         "lanes": lanes,
         "axis": lanes_axis(record.axis),
-        "more": f"and {num_without_lane:,} more people, seen for a shorter time" if num_without_lane else "",
+        "more": f"and {num_without_lane:,} more people, who are in the table or the files" if num_without_lane else "",
         "num_people": len(most_seen),
         "is_folded": len(most_seen) > _MAX_PERSONS,
         "rows": [_person_row(track) for track in listed],
