@@ -61,10 +61,12 @@ def _draw_picture(rgb: Rgb, explanations: Sequence[Explanation], *, faces: Seque
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     picture = np.asarray(cv2.resize(rgb, size, interpolation=interpolation), dtype=np.uint8)
-    answers = {explanation.face.track_id: explanation.scores.dominant for explanation in explanations}
+    answers = {
+        explanation.face.track_id: colour_of(explanation.scores.dominant, explanation.scores.labels)
+        for explanation in explanations
+    }
     for face in faces:
-        answer = answers.get(face.track_id)
-        _draw_box(picture, face, scale=scale, colour=_FAINT if answer is None else colour_of(answer))
+        _draw_box(picture, face, scale=scale, colour=answers.get(face.track_id, _FAINT))
     sheet = _sheet(size[1] + 2 * _MARGIN)
     _paste(sheet, picture, left=(_WIDTH - size[0]) // 2, top=_MARGIN)
     return sheet
@@ -117,7 +119,9 @@ def _draw_bars(sheet: Rgb, explanation: Explanation, *, left: int, top: int) -> 
         _write(sheet, name, left=left, bottom=bottom, height=10, is_bold=emotion == explanation.emotion)
         start, end = left + labels, left + labels + max(1, round(full * probability))
         cv2.rectangle(sheet, (start, bottom - 12), (start + full, bottom + 2), _FAINT, cv2.FILLED)
-        cv2.rectangle(sheet, (start, bottom - 12), (end, bottom + 2), colour_of(emotion), cv2.FILLED)
+        cv2.rectangle(
+            sheet, (start, bottom - 12), (end, bottom + 2), colour_of(emotion, explanation.scores.labels), cv2.FILLED
+        )
         cv2.rectangle(sheet, (start, bottom - 12), (end, bottom + 2), _DIM, 1)
         _write(sheet, f"{probability:.0%}", left=start + full + 8, bottom=bottom, height=10)
 

@@ -88,7 +88,7 @@ class Overlay:
             if text.place is not None and text.place.side is Side.AWAY:
                 _draw_leader(picture, text, thickness=max(1, thickness // 2))
         for face, box in reversed(list(zip(faces, boxes, strict=True))):
-            _draw_box(picture, box, colour=colour_of(face.dominant), thickness=thickness)
+            _draw_box(picture, box, colour=_colour_of(face), thickness=thickness)
         for text in texts:
             if text.place is not None:
                 _draw_label(picture, text.words, text.place.area, height=text.height, background=text.colour)
@@ -149,7 +149,13 @@ class Overlay:
                     colour=LIGHT_INK if emotion == text.face.dominant else _DIM,
                 )
             end = start + max(1, round(full * probability))
-            cv2.rectangle(picture, (start, top + 1), (end, top + row - 2), colour_of(emotion), cv2.FILLED)
+            cv2.rectangle(
+                picture,
+                (start, top + 1),
+                (end, top + row - 2),
+                colour_of(emotion, text.face.smoothed.labels),
+                cv2.FILLED,
+            )
 
     def _place_bars(self, text: _Text, num_rows: int, *, room: Room) -> tuple[Area, bool] | None:
         """The area of a face's bars, and whether it has space for names; None where there is no room."""
@@ -205,7 +211,7 @@ class _Text:
     @property
     def colour(self) -> Rgb:
         """The colour of its emotion."""
-        return colour_of(self.face.dominant)
+        return _colour_of(self.face)
 
 
 def draw_event(
@@ -222,6 +228,10 @@ def _area_of(face: FaceEmotion) -> Area:
 def _weight(face: FaceEmotion, main: Collection[int]) -> float:
     """Height in pixels, more for a face that was a main one in the frame before."""
     return face.face.height * (_STAY if face.track_id in main else 1.0)
+
+
+def _colour_of(face: FaceEmotion) -> Rgb:
+    return colour_of(face.dominant, face.smoothed.labels)
 
 
 def _words(face: FaceEmotion, *, height: int, has_share: bool) -> str:

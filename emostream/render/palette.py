@@ -6,6 +6,10 @@ The name of the emotion is always shown as well.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping, Sequence
+from functools import cache
+
 from emostream.domain.event import UNKNOWN
 
 Rgb = tuple[int, int, int]
@@ -20,20 +24,34 @@ EMOTION_COLOURS: dict[str, Rgb] = {
     "neutral": (220, 220, 220),
 }
 OTHER_COLOUR: Rgb = (86, 180, 233)
-"""Colour of additional classes of custom models."""
+"""Colour of a class of a custom model where its other classes are not known."""
 UNKNOWN_COLOUR: Rgb = (112, 112, 112)
 """Colour of faces whose picture is too bad to name an emotion: darker than `neutral`, which is one."""
 
 
-def colour_of(emotion: str) -> Rgb:
+def colour_of(emotion: str, labels: Sequence[str] = ()) -> Rgb:
     """The colour of an emotion.
+
+    Args:
+        emotion: its name, or `unknown`.
+        labels: all classes of the model. Classes with names of their own then have different colours, up to eight.
 
     >>> colour_of("happy"), colour_of("contempt"), colour_of("unknown")
     ((240, 228, 66), (86, 180, 233), (112, 112, 112))
+    >>> len({colour_of(name, ["calm", "cross", "happy"]) for name in ["calm", "cross", "happy"]})
+    3
     """
     if emotion == UNKNOWN:
         return UNKNOWN_COLOUR
-    return EMOTION_COLOURS.get(emotion, OTHER_COLOUR)
+    return EMOTION_COLOURS.get(emotion) or _colours_of_others(tuple(labels)).get(emotion, OTHER_COLOUR)
+
+
+@cache
+def _colours_of_others(labels: tuple[str, ...]) -> Mapping[str, Rgb]:
+    """The colours of a model's classes of other names: those that its emotions of known names leave over."""
+    left = [OTHER_COLOUR, *(colour for name, colour in EMOTION_COLOURS.items() if name not in labels)]
+    others = (name for name in labels if name not in EMOTION_COLOURS)
+    return dict(zip(others, itertools.cycle(left)))
 
 
 def hex_of(colour: Rgb) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,3 +48,24 @@ def test_contrast(one: Rgb, other: Rgb) -> None:
 @given(colours)
 def test_hex_has_all_channels(colour: Rgb) -> None:
     assert tuple(bytes.fromhex(hex_of(colour).removeprefix("#"))) == colour
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["calm", "cross", "glad"],
+        ["happy", "calm", "sad", "bored"],
+        [f"class {number}" for number in range(8)],
+        EMOTIONS,
+    ],
+)
+def test_classes_of_other_names_have_different_colours(labels: Sequence[str]) -> None:
+    found = {name: colour_of(name, labels) for name in labels}
+    assert len(set(found.values())) == len(labels)
+    assert {name: colour for name, colour in found.items() if name in EMOTIONS}.items() <= EMOTION_COLOURS.items()
+    assert UNKNOWN_COLOUR not in found.values()
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=30, unique=True))
+def test_any_classes_have_colours(labels: list[str]) -> None:
+    assert all(colour_of(name, labels) == colour_of(name, tuple(labels)) for name in labels)

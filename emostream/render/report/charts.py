@@ -97,7 +97,7 @@ def time_text(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def lane_chart(blocks: Sequence[Block], axis: TimeAxis, *, title: str) -> Drawing:
+def lane_chart(blocks: Sequence[Block], axis: TimeAxis, *, labels: Sequence[str], title: str) -> Drawing:
     """The lane of one person, coloured by the dominant emotion."""
 
     def draw(width: _Width) -> Markup:
@@ -106,7 +106,7 @@ def lane_chart(blocks: Sequence[Block], axis: TimeAxis, *, title: str) -> Drawin
             svg.add("line", css="grid", x1=scale.x(seconds), x2=scale.x(seconds), y1=0, y2=_LANE)
         for block in blocks:
             left, right = scale.x(block.start_seconds), scale.x(block.end_seconds)
-            _add_block(svg, left, right, 1, height=_LANE - 2, emotion=block.emotion)
+            _add_block(svg, left, right, 1, height=_LANE - 2, emotion=block.emotion, labels=labels)
         return svg.markup()
 
     return Drawing(draw(_WIDE_LANE), draw(_NARROW_LANE))
@@ -158,14 +158,14 @@ def area_chart(
                 upper = [low + share for low, share in zip(lower, [shares[0], *shares, shares[-1]], strict=True)]
                 if any(shares):
                     points = f"{_points(edges, upper, scale)} {_points(edges[::-1], lower[::-1], scale)}"
-                    svg.add("polygon", css="area", tip=label, points=points, fill=hex_of(colour_of(label)))
+                    svg.add("polygon", css="area", tip=label, points=points, fill=hex_of(colour_of(label, labels)))
                 lower = upper
         return svg.markup()
 
     return Drawing(draw(_WIDE), draw(_NARROW))
 
 
-def share_bar(shares: Mapping[str, float], *, title: str) -> Drawing:
+def share_bar(shares: Mapping[str, float], *, labels: Sequence[str], title: str) -> Drawing:
     """Shares of a whole, side by side."""
 
     def draw(width: _Width) -> Markup:
@@ -173,17 +173,29 @@ def share_bar(shares: Mapping[str, float], *, title: str) -> Drawing:
         for emotion, share in shares.items():
             end = start + share
             text = f"{emotion} {share:.0%}"
-            _add_block(svg, start * width.full, end * width.full, 1, height=20, emotion=emotion, text=text)
+            _add_block(
+                svg, start * width.full, end * width.full, 1, height=20, emotion=emotion, labels=labels, text=text
+            )
             start = end
         return svg.markup()
 
     return Drawing(draw(_WIDE), draw(_NARROW))
 
 
-def _add_block(svg: Svg, left: float, right: float, top: float, *, height: float, emotion: str, text: str = "") -> None:
+def _add_block(
+    svg: Svg,
+    left: float,
+    right: float,
+    top: float,
+    *,
+    height: float,
+    emotion: str,
+    labels: Sequence[str],
+    text: str = "",
+) -> None:
     width = max(right - left, 1.5)
     name = text or emotion
-    colour = colour_of(emotion)
+    colour = colour_of(emotion, labels)
     svg.add("rect", css="block", tip=name, x=left, y=top, width=width, height=height, fill=hex_of(colour))
     shown = next((each for each in (name, emotion) if len(each) * _LETTER + 8 < width), "")
     if shown:

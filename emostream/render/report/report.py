@@ -109,7 +109,7 @@ def report_page(record: RunRecord) -> str:
         record=record,
         tiles=_tiles(record),
         timeline=_timeline(record, most_seen, names) if most_seen else None,
-        legend={name: hex_of(colour_of(name)) for name in names if name in in_legend},
+        legend={name: hex_of(colour_of(name, record.labels)) for name in names if name in in_legend},
         legend_more=_and_more(len(names) - len(in_legend), "expressions"),
         people=[_person(record, track) for track in people],
         people_lead=f"The {len(people)} of {len(most_seen)} people who were seen longest." if is_cut else "",
@@ -194,7 +194,9 @@ def _everybody(record: RunRecord, labels: Sequence[str]) -> dict[str, object]:
         "everybody_rows": rows,
         "everybody_more": _and_more(len(counts) - len(shown), "expressions"),
         "shares": share_bar(
-            {emotion: count / num_faces for emotion, count in counts.items()}, title="Shares of all faces"
+            {emotion: count / num_faces for emotion, count in counts.items()},
+            labels=record.labels,
+            title="Shares of all faces",
         ),
     }
 
@@ -226,7 +228,9 @@ def _lane(record: RunRecord, track: TrackSummary) -> _Lane:
         name=name,
         note=f"{track.dominant} {track.dominant_share:.0%}",
         jpeg=None if shown is None else shown.jpeg,
-        drawing=lane_chart(list(_blocks(record, track.track_id)), record.axis, title=f"Timeline of person {name}"),
+        drawing=lane_chart(
+            list(_blocks(record, track.track_id)), record.axis, labels=record.labels, title=f"Timeline of person {name}"
+        ),
     )
 
 

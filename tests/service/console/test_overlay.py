@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
+from emostream.domain.emotion import EMOTIONS
 from emostream.render.label_places import Area, Label, Place, Room, place_labels
+from emostream.render.palette import colour_of, hex_of
 from tests.service.console.conftest import keep_picture
 
 pytestmark = pytest.mark.integration
@@ -20,6 +22,13 @@ PLACE = """async (cases) => {
     const earlier = new Map(labels.map((label, index) => [label.key, first[index]]));
     return [first, placeLabels(moved.labels, moved.picture, earlier)];
   });
+}"""
+
+COLOURS = """async ([labels, names]) => {
+  const { colourOf, loadPalette, useLabels } = await import("/console/palette.js");
+  await loadPalette();
+  useLabels(labels);
+  return names.map(colourOf);
 }"""
 
 DRAW = """async (event) => {
@@ -93,6 +102,7 @@ def test_a_crowd_on_the_canvas_has_labels_and_a_picture_for_people(files_page: P
             "box_xyxy": [40 + 150 * (at % 8), 60 + 160 * (at // 8), 90 + 150 * (at % 8), 120 + 160 * (at // 8)],
             "dominant": emotions[at % 5],
             "confidence": 0.5,
+            "smoothed_probabilities": dict.fromkeys(emotions, 0.2),
             "track_id": at,
         }
         for at in range(32)
@@ -100,3 +110,9 @@ def test_a_crowd_on_the_canvas_has_labels_and_a_picture_for_people(files_page: P
     num_labels = files_page.evaluate(DRAW, {"frame_width": 1280, "frame_height": 720, "faces": faces})
     assert num_labels == 32
     keep_picture(files_page, "crowd-labels")
+
+
+@pytest.mark.parametrize("labels", [["calm", "cross", "glad"], ["happy", "calm", "sad", "bored"], list(EMOTIONS)])
+def test_classes_have_the_colours_of_annotated_videos(files_page: Page, labels: list[str]) -> None:
+    names = [*labels, "another", "unknown"]
+    assert files_page.evaluate(COLOURS, [labels, names]) == [hex_of(colour_of(name, labels)) for name in names]

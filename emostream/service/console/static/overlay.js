@@ -2,7 +2,7 @@
 
 import { percent, shortened } from "./format.js";
 import { placeLabels } from "./label_places.js";
-import { colourOf, inkOn } from "./palette.js";
+import { colourOf, inkOn, useLabels } from "./palette.js";
 
 const MAX_LABELS = 60; // of the largest faces; more are unreadable in any picture
 const MAX_MAIN = 6; // of the largest faces: their labels say how sure it is
@@ -17,6 +17,7 @@ const MAX_MAIN = 6; // of the largest faces: their labels say how sure it is
  */
 export function drawEvent(context, event, place, { isSmall, earlier = new Map() }) {
   const [scaleX, scaleY] = [place.width / event.frame_width, place.height / event.frame_height];
+  if (event.faces.length) useLabels(Object.keys(event.faces[0].smoothed_probabilities));
   const faces = event.faces.map((face) => {
     const [x0, y0, x1, y1] = face.box_xyxy;
     return { face, colour: colourOf(face.dominant), box: { x0: Math.round(x0 * scaleX), y0: Math.round(y0 * scaleY), x1: Math.round(x1 * scaleX), y1: Math.round(y1 * scaleY) } };

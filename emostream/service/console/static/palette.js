@@ -11,10 +11,19 @@ export async function loadPalette() {
   if (response.ok) colours = await response.json();
 }
 
-/** The colour of an emotion; one for all that a foreign model may add, and one for `unknown`. */
+let ofModel = new Map(); // its classes of other names → their colours
+
+/** Tell the classes of the model whose faces are drawn next; those of other names get the colours that are left over. */
+export function useLabels(labels) {
+  const left = [colours.other, ...Object.entries(colours.emotions).filter(([name]) => !labels.includes(name)).map(([, colour]) => colour)];
+  const others = labels.filter((name) => !Object.hasOwn(colours.emotions, name));
+  ofModel = new Map(others.map((name, index) => [name, left[index % left.length]]));
+}
+
+/** The colour of an emotion, of a class of the model in use, or of `unknown`. */
 export function colourOf(emotion) {
   if (emotion === "unknown") return colours.unknown;
-  return Object.hasOwn(colours.emotions, emotion) ? colours.emotions[emotion] : colours.other;
+  return Object.hasOwn(colours.emotions, emotion) ? colours.emotions[emotion] : ofModel.get(emotion) ?? colours.other;
 }
 
 /** Dark or light, whichever stands out more from a colour `#rrggbb`. */

@@ -7,6 +7,7 @@ import { EventLog } from "./event_log.js";
 import { Facts } from "./facts.js";
 import { History } from "./history.js";
 import { announce, showTrouble } from "./messages.js";
+import { useLabels } from "./palette.js";
 import { poll } from "./poll.js";
 import { Preview } from "./preview.js";
 import { PreviewHub } from "./preview_hub.js";
@@ -86,6 +87,7 @@ export class StreamPage {
   }
 
   #onEvent(event) {
+    if (event.faces.length) useLabels(Object.keys(event.faces[0].smoothed_probabilities));
     this.#history.add(event);
     this.#log.add(event);
   }
