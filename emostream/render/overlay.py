@@ -41,9 +41,10 @@ _SIDES_OF_BARS = (Side.RIGHT, Side.LEFT, Side.BELOW, Side.BELOW_END, Side.ABOVE,
 class Overlay:
     """Draws the events of one stream. Labels stay where they were in the frame before, as long as there is room.
 
-    Labels and bars cover no face and no other label: where there is no room beside a face, a line leads to its label,
-    and where there is none at all, the smallest faces have only their box. Bars are drawn for the largest faces, at
-    most six. Long names are shortened. Not thread-safe.
+    Labels and bars cover no other label, and no face while there is room: where there is none beside a face, a line
+    leads to its label, and in a crowd without any room the smallest faces have only their box. On a face that fills the
+    picture both lie over a corner. Bars are drawn for the largest faces, at most six. Long names are shortened. Not
+    thread-safe.
 
     Args:
         style: how much is drawn.
