@@ -22,7 +22,7 @@ from emostream.cli.options import (
     settings_for_command,
 )
 from emostream.cli.picture_list import list_pictures
-from emostream.cli.tables import as_markup, coloured
+from emostream.cli.tables import as_markup, coloured, new_table
 from emostream.config import Settings
 from emostream.domain.redact import printable, redact, shown_address, shown_source
 from emostream.domain.stream import stream_id_from_url
@@ -149,13 +149,13 @@ def _as_dict(found: ClassifiedPicture, *, name: str, written: Path | None) -> di
 
 
 def _table() -> Table:
-    table = Table()
+    table = new_table()
     table.add_column("picture", overflow="fold")
     table.add_column("face", justify="right", no_wrap=True)
     # Custom models may have long labels, which must not be cut off.
     table.add_column("expression", overflow="fold")
     table.add_column("probabilities", overflow="fold")
-    table.add_column("remarks")
+    table.add_column("remarks", overflow="fold")
     return table
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from emostream.cli.tables import as_markup, coloured
+from emostream.cli.tables import as_markup, coloured, new_table
 from emostream.vision.explain.explanation import Explanation
 
 _NUM_REGIONS_TOLD = 3
@@ -14,9 +14,11 @@ _NUM_REGIONS_TOLD = 3
 
 def probabilities_table(explanations: Sequence[Explanation]) -> Table:
     """One row per face; at least one explanation is needed."""
-    table = Table("face", "answer")
+    table = new_table()
+    table.add_column("face", justify="right", no_wrap=True)
+    table.add_column("answer", overflow="fold")
     for label in explanations[0].scores.labels:
-        table.add_column(as_markup(label), justify="right")
+        table.add_column(as_markup(label), justify="right", overflow="fold")
     for explanation in explanations:
         scores = explanation.scores
         cells = [f"{value:.0%}" for value in scores.probabilities]

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from emostream.cli.options import JsonOption, PixelAspectOption, notes
 from emostream.cli.streams import LOCAL_SERVICE, ServiceOption, TokenOption
-from emostream.cli.tables import print_record, print_records
+from emostream.cli.tables import Column, print_record, print_records
 from emostream.client.http.json_client import ApiClient
 from emostream.errors import EmostreamError
 
@@ -20,7 +20,8 @@ jobs_app = typer.Typer(help="Process folders of files with a running service.", 
 
 JobIdArgument = Annotated[str, typer.Argument(metavar="JOB", help="Job id.")]
 
-_COLUMNS = ("id", "num_files", "num_waiting", "num_active", "num_ended", "num_failed", "num_frames", "num_faces", "url")
+_COUNTS = ("num_files", "num_waiting", "num_active", "num_ended", "num_failed", "num_frames", "num_faces")
+_COLUMNS = (Column("id"), *map(Column, _COUNTS), Column("url", is_detail=True))
 _POLL_SECONDS = 1.0
 
 
@@ -58,7 +59,8 @@ def add(
 @jobs_app.command("list")
 def list_jobs(*, service: ServiceOption = LOCAL_SERVICE, token: TokenOption = None, json: JsonOption = False) -> None:
     """List all jobs."""
-    print_records(ApiClient(service, token=token).call("GET", "/v1/jobs"), columns=_COLUMNS, json=json)
+    jobs = ApiClient(service, token=token).call("GET", "/v1/jobs")
+    print_records(jobs, columns=_COLUMNS, json=json, empty="no jobs; add one with `emostream jobs add URL --id JOB`")
 
 
 @jobs_app.command()

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from emostream.cli.compile import compile_models
 from emostream.cli.options import ConfigOption, JsonOption, notes, screen, settings_for_command
-from emostream.cli.tables import as_markup
+from emostream.cli.tables import Column, as_markup, print_rows
 from emostream.errors import ConfigError
 from emostream.vision.engines.verify import VariantCheck
 from emostream.vision.models.store import ModelEntry, ModelStore
@@ -109,20 +108,28 @@ def _json_of(check: VariantCheck) -> dict[str, Any]:
 def _print_checks(checks: Sequence[VariantCheck]) -> None:
     if not checks:
         return
-    table = Table(title="variants compared with FP32 on reference inputs")
-    for column in ("model", "variant", "size", "agreement", "largest difference", "ms", ""):
-        table.add_column(column, justify="left" if column in ("model", "variant", "") else "right")
-    for check in checks:
-        table.add_row(
-            check.model,
-            check.variant,
-            f"{check.size_bytes / 1e6:.1f} MB",
-            "–" if check.agreement is None else f"{check.agreement:.2%}",
-            "–" if check.max_difference is None else f"{check.max_difference:.4f}",
-            "–" if check.milliseconds is None else f"{check.milliseconds:.2f}",
-            f"[red]✗ {as_markup(check.problem)}[/]" if check.problem else "[green]✓ matches[/]",
-        )
-    screen.print(table)
+    screen.print("variants compared with FP32 on reference inputs")
+    print_rows(
+        [
+            {
+                "model": check.model,
+                "variant": check.variant,
+                "size": f"{check.size_bytes / 1e6:.1f} MB",
+                "agreement": "–" if check.agreement is None else f"{check.agreement:.2%}",
+                "difference": "–" if check.max_difference is None else f"{check.max_difference:.4f}",
+                "ms": "–" if check.milliseconds is None else f"{check.milliseconds:.2f}",
+                "result": f"[red]✗ {as_markup(check.problem)}[/]" if check.problem else "[green]✓ matches[/]",
+            }
+            for check in checks
+        ],
+        columns=[
+            *map(Column, ("model", "variant", "size", "agreement")),
+            Column("difference", "largest difference"),
+            Column("ms"),
+            Column("result", is_detail=True),
+        ],
+        numbers={"size", "agreement", "difference", "ms"},
+    )
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -132,17 +139,22 @@ def _print_entries(entries: Sequence[ModelEntry], *, json: bool) -> None:
     if json:
         typer.echo(json_format.dumps([asdict(entry) for entry in entries], indent=2, default=str))
         return
-    table = Table()
-    for column in ("model", "state", "kind", "licence", "size", "sha256", "source"):
-        table.add_column(column, overflow="fold")
-    for entry in entries:
-        table.add_row(
-            as_markup(entry.name),
-            _STATE_MARKUP[entry.state],
-            entry.kind,
-            entry.licence,
-            f"{entry.size_bytes / 1e6:.1f} MB",
-            f"{entry.sha256[:12]}…",
-            as_markup(entry.source),
-        )
-    screen.print(table)
+    print_rows(
+        [
+            {
+                "model": as_markup(entry.name),
+                "state": _STATE_MARKUP[entry.state],
+                "kind": entry.kind,
+                "licence": entry.licence,
+                "size": f"{entry.size_bytes / 1e6:.1f} MB",
+                "sha256": f"{entry.sha256[:12]}…",
+                "source": as_markup(entry.source),
+            }
+            for entry in entries
+        ],
+        columns=[
+            *map(Column, ("model", "state", "kind", "licence", "size", "sha256")),
+            Column("source", is_detail=True),
+        ],
+        numbers={"size"},
+    )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from emostream.cli.options import JsonOption, PixelAspectOption
-from emostream.cli.tables import print_record, print_records
+from emostream.cli.tables import Column, print_record, print_records
 from emostream.client.http.apply import apply_streams, read_streams, wait_until_ready
 from emostream.client.http.json_client import ApiClient
 from emostream.domain.stream import StreamKind
@@ -27,7 +27,13 @@ TokenOption = Annotated[
 StreamIdArgument = Annotated[str, typer.Argument(metavar="STREAM", help="Stream id.")]
 LOCAL_SERVICE = "http://127.0.0.1:8000"
 
-_COLUMNS = ("id", "state", "measured_fps", "num_frames", "num_faces", "num_dropped", "latency_ms", "detail")
+_COLUMNS = (
+    *map(Column, ("id", "state")),
+    Column("measured_fps", "fps"),
+    *map(Column, ("num_frames", "num_faces", "num_dropped")),
+    Column("latency_ms", "ms"),
+    Column("detail", is_detail=True),
+)
 
 
 @streams_app.command()
@@ -96,7 +102,9 @@ def list_streams(
     json: JsonOption = False,
 ) -> None:
     """List all streams."""
-    print_records(list(ApiClient(service, token=token).streams(state=state)), columns=_COLUMNS, json=json)
+    streams = list(ApiClient(service, token=token).streams(state=state))
+    empty = "no streams" if state is None else f"no streams in state {state}"
+    print_records(streams, columns=_COLUMNS, json=json, empty=f"{empty}; add one with `emostream streams add URL`")
 
 
 @streams_app.command()
