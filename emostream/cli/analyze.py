@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from emostream.analysis.annotated_video import AnnotatedVideo
 from emostream.analysis.report import AnalysisReport, ReportPictures
 from emostream.analysis.run import Results, RunObserver, run_all, sinks_of
 from emostream.analysis.sources import list_sources, specs_of
+from emostream.cli.live_table import live_table
 from emostream.cli.options import (
+    READING,
+    WRITING,
     ConfigOption,
     JsonOption,
     OverlayOption,
@@ -32,8 +36,6 @@ from emostream.cli.tables import summary_table
 from emostream.config import Settings
 from emostream.decode.source import FrameSource
 from emostream.domain.address import file_path
-from emostream.domain.event import EmotionEvent
-from emostream.domain.frame import Frame
 from emostream.domain.redact import printable, redact
 from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.domain.summary import StreamSummary
@@ -42,12 +44,16 @@ from emostream.files import check_is_not_source
 from emostream.pipeline.build import loaded_models
 from emostream.pipeline.pipeline import EventObserver, PipelineStats
 from emostream.publish.files.jsonl_sink import JsonlSink
+from emostream.publish.files.table_sink import TableSink
+from emostream.publish.files.table_writer import format_of
 from emostream.publish.registry import event_files, urls_of
 from emostream.publish.sink import EventSink
 from emostream.publish.sink_group import SinkGroup
 from emostream.render.encoder import ENCODERS
 from emostream.render.overlay_style import OverlayStyle
 from emostream.telemetry.collector import MetricsCollector
+
+_MAX_TABLES = 8
 
 
 def analyze(
@@ -56,14 +62,19 @@ def analyze(
         typer.Argument(
             help="Video files, folders, patterns, URLs (rtsp, http, rtmp, udp, v4l2, s3, …), numbers of cameras, or - "
             "for standard input. Files are read one after another, live sources at the same time.",
-            metavar="SOURCE...",
+            metavar="SOURCE",
         ),
     ],
     *,
     json: JsonOption = False,
     redis: RedisOption = None,
     output: Annotated[
-        Path | None, typer.Option(help="Write events to this file as JSON Lines.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="Write events to this file: a row per face (.csv, .parquet), or an event per line (.jsonl).",
+            metavar="FILE",
+            rich_help_panel=WRITING,
+        ),
     ] = None,
     sink: Annotated[
         list[str] | None,
@@ -71,46 +82,76 @@ def analyze(
             help="Also send events there: jsonl:FILE, parquet:FILE, webhook+https://…, kafka://…, mqtt://…, redis://…, "
             "or a plugin's scheme; beside `publish.sinks`.",
             metavar="URL",
+            rich_help_panel=WRITING,
         ),
     ] = None,
     annotate: Annotated[
         Path | None,
-        typer.Option(help="Write the video (.mp4, .mkv, .mov) with boxes and emotions drawn on it.", metavar="FILE"),
+        typer.Option(
+            help="Write the video (.mp4, .mkv, .mov) with boxes and emotions drawn on it.",
+            metavar="FILE",
+            rich_help_panel=WRITING,
+        ),
     ] = None,
     blur: Annotated[
-        bool, typer.Option("--blur", help="Blur faces in the annotated video; the detector then runs on every frame.")
+        bool,
+        typer.Option(
+            "--blur",
+            help="Blur faces in the annotated video; the detector then runs on every frame.",
+            rich_help_panel=WRITING,
+        ),
     ] = False,
     overlay: OverlayOption = None,
     encoder: Annotated[
         str,
         typer.Option(
-            help=f"Encoder of the annotated video: {', '.join(ENCODERS)}; auto prefers hardware.", metavar="NAME"
+            help=f"Encoder of the annotated video: {', '.join(ENCODERS)}; auto prefers hardware.",
+            metavar="ENCODER",
+            rich_help_panel=WRITING,
         ),
     ] = "auto",
     report: Annotated[
         Path | None,
-        typer.Option(help="Write a report (.html), with the events as CSV and Parquet next to it.", metavar="FILE"),
+        typer.Option(
+            help="Write a report (.html), with the events as CSV and Parquet next to it.",
+            metavar="FILE",
+            rich_help_panel=WRITING,
+        ),
     ] = None,
     report_pictures: Annotated[
-        ReportPictures, typer.Option(help="Thumbnails of key moments in the report.")
+        ReportPictures,
+        typer.Option(help="Thumbnails of key moments in the report.", rich_help_panel=WRITING),
     ] = ReportPictures.SHOWN,
     stream_id: Annotated[
-        str | None, typer.Option(help="Stream id; by default derived from SOURCE.", metavar="STREAM")
+        str | None,
+        typer.Option(help="Stream id; by default derived from SOURCE.", metavar="STREAM", rich_help_panel=READING),
     ] = None,
     kind: Annotated[
         StreamKind | None,
-        typer.Option(help="live: keep up with time and reconnect; file: read to the end. By default from SOURCE."),
+        typer.Option(
+            help="live: keep up with time and reconnect; file: read to the end. By default from SOURCE.",
+            rich_help_panel=READING,
+        ),
     ] = None,
     track: Annotated[
         int | None,
-        typer.Option(min=0, help="Video track to read, of several; by default the one that players show.", metavar="N"),
+        typer.Option(
+            min=0,
+            help="Video track to read, of several; by default the one that players show.",
+            metavar="N",
+            rich_help_panel=READING,
+        ),
     ] = None,
     pixel_aspect: PixelAspectOption = None,
-    every: Annotated[int, typer.Option(help="Process every Nth frame.", metavar="N")] = 1,
+    every: Annotated[int, typer.Option(help="Process every Nth frame.", metavar="N", rich_help_panel=READING)] = 1,
     fps: Annotated[
-        float | None, typer.Option(help="Process at most this many frames per second.", metavar="FPS")
+        float | None,
+        typer.Option(help="Process at most this many frames per second.", metavar="FPS", rich_help_panel=READING),
     ] = None,
-    max_frames: Annotated[int | None, typer.Option(help="Stop after this many processed frames.", metavar="N")] = None,
+    max_frames: Annotated[
+        int | None,
+        typer.Option(help="Stop after this many processed frames.", metavar="N", rich_help_panel=READING),
+    ] = None,
     metrics_port: Annotated[
         int | None,
         typer.Option(min=0, max=65535, help="Serve Prometheus metrics on this port while it runs.", metavar="PORT"),
@@ -118,6 +159,7 @@ def analyze(
     config: ConfigOption = None,
 ) -> None:
     """Find faces and emotions in a video and publish an event for each frame."""
+    times = Times()
     check_quotes(sources)
     settings = settings_for_command(config, redis=redis)
     if blur and annotate is None:
@@ -134,6 +176,8 @@ def analyze(
         track=track,
         pixel_aspect=pixel_aspect,
     )
+    if output is not None:
+        _has_lines(output)  # an unknown format is told before work starts
     urls = [*urls_of(settings.publish), *(sink or ())]
     _check_event_files([*([] if output is None else [output]), *event_files(urls)], specs)
     if len(specs) > 1 and (annotate or report):
@@ -146,7 +190,6 @@ def analyze(
         )
     if report is not None:
         observers.append(AnalysisReport(report, pictures=report_pictures, tell=tell))
-    started = time.perf_counter()
     try:
         results = asyncio.run(
             _analyze(
@@ -157,13 +200,14 @@ def analyze(
                 urls=urls,
                 observers=observers,
                 metrics_port=metrics_port,
+                times=times,
             )
         )
     finally:
         if not json:
-            _print_summaries(summing.summaries)
+            print_people(summing.summaries)
     if not json:
-        _print_closing(list(results.stats.values()), seconds=time.perf_counter() - started, output=output)
+        _print_closing(list(results.stats.values()), times=times, output=output)
     for error in list(results.errors.values())[1:]:
         tell(f"error: {printable(redact(str(error)))}")
     results.raise_first()
@@ -188,28 +232,37 @@ async def _analyze(
     urls: Sequence[str],
     observers: Sequence[RunObserver],
     metrics_port: int | None,
+    times: Times,
 ) -> Results:
     sinks: list[EventSink] = []
     if json:
         sinks.append(JsonlSink.to_stdout())
     if output is not None:
-        sinks.append(JsonlSink.to_file(output))
+        sinks.append(JsonlSink.to_file(output) if _has_lines(output) else TableSink(output))
     kinds = {spec.stream_id: spec.kind for spec in specs}
     sinks += sinks_of(settings.publish, urls=urls, kind_of=kinds.__getitem__)
     collector = MetricsCollector(has_stream_label=settings.metrics.stream_label)
-    with _serving_metrics(collector, host=settings.metrics.host, port=metrics_port), progress_bars() as bars:
+    # Events on the same terminal would scroll the table away.
+    is_shown = notes.is_terminal and not (json and screen.is_terminal)
+    with _serving_metrics(collector, host=settings.metrics.host, port=metrics_port):
         async with SinkGroup(sinks) as sink:
             await sink.check()  # a wrong URL is found before work starts
-            with loaded_models(settings) as models:
+            with loaded_models(settings) as models, live_table(num_sources=len(specs), is_shown=is_shown) as table:
+                times.ready = time.perf_counter()
                 return await run_all(
                     specs,
                     settings=settings,
                     models=models,
                     sink=sink,
-                    observers=[*observers, bars],
+                    observers=[*observers, table],
                     collector=collector,
                     tell=tell,
                 )
+
+
+def _has_lines(output: Path) -> bool:
+    """Whether events are written to a file as JSON Lines: by its name, or because it has none, such as a pipe."""
+    return not output.suffix or format_of(output) == ".jsonl"
 
 
 @contextlib.contextmanager
@@ -241,63 +294,38 @@ class Summing:
         yield lambda frame, event: summary.add(event)
 
 
-class ProgressBars:
-    """A bar for each source that is being read; its total is known once the source is open."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    @contextlib.contextmanager
-    def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
-        """Around the run of a stream."""
-        bar = self._progress.add_task(spec.stream_id, total=None)
-        is_first = True
-
-        def observe(frame: Frame, event: EmotionEvent) -> None:
-            nonlocal is_first
-            if is_first:
-                self._progress.update(bar, total=_expected_frames(spec, source))
-                is_first = False
-            self._progress.advance(bar)
-
-        try:
-            yield observe
-        finally:
-            self._progress.refresh()
-            self._progress.remove_task(bar)
-
-
-@contextlib.contextmanager
-def progress_bars() -> Iterator[ProgressBars]:
-    """Bars on standard error where that is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=notes, disable=not notes.is_terminal, transient=True) as progress:
-        yield ProgressBars(progress)
-
-
-def _expected_frames(spec: StreamSpec, source: FrameSource) -> float | None:
-    if spec.kind is StreamKind.LIVE:
-        return spec.max_frames
-    total = source.info.num_frames
-    if total is not None:
-        total = -(-total // spec.every)
-        if spec.target_fps is not None and source.info.declared_fps is not None:
-            total = round(total * min(1.0, spec.target_fps * spec.every / source.info.declared_fps))
-    if spec.max_frames is not None:
-        return min(spec.max_frames, total or spec.max_frames)
-    return total
-
-
-def _print_summaries(summaries: Mapping[str, StreamSummary]) -> None:
-    for stream_id, summary in summaries.items():
-        if summary.num_events:
+def print_people(summaries: Mapping[str, StreamSummary]) -> None:
+    """A table of the people in each source, or a sentence where there were none."""
+    analysed = {stream_id: summary for stream_id, summary in summaries.items() if summary.num_events}
+    for stream_id, summary in itertools.islice(analysed.items(), _MAX_TABLES):
+        if summary.tracks:
             screen.print(summary_table(summary, title=f"People in {stream_id}"))
+        else:
+            screen.print(f"{stream_id}: no face found in {summary.num_events} frames", markup=False)
+    if len(analysed) > _MAX_TABLES:
+        screen.print(f"and {len(analysed) - _MAX_TABLES} more sources; --output FILE keeps the events of all")
 
 
-def _print_closing(runs: Sequence[PipelineStats], *, seconds: float, output: Path | None) -> None:
+@dataclass(slots=True)
+class Times:
+    """Moments of a run, in seconds of `time.perf_counter`.
+
+    Attributes:
+        started: of the command.
+        ready: models are loaded and sinks answer; None before.
+    """
+
+    started: float = field(default_factory=time.perf_counter)
+    ready: float | None = None
+
+
+def _print_closing(runs: Sequence[PipelineStats], *, times: Times, output: Path | None) -> None:
+    ended = time.perf_counter()
     num_frames, num_faces = sum(run.num_frames for run in runs), sum(run.num_faces for run in runs)
-    if num_frames:
-        rate = num_frames / seconds if seconds else 0.0
-        notes.print(f"{num_frames} frames, {num_faces} faces, {rate:.0f} frames/s with start-up")
+    if num_frames and times.ready is not None:
+        running, whole = (num_frames / max(ended - since, 1e-9) for since in (times.ready, times.started))
+        notes.print(
+            f"{num_frames} frames, {num_faces} faces: {running:.0f} frames/s, {whole:.0f} frames/s with start-up"
+        )
     if output is not None and output.exists():
         notes.print(f"events: {output}", markup=False, soft_wrap=True)

@@ -36,6 +36,14 @@ OverlayOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
+# `--output FILE` is the file that a command writes, in the format of its suffix; `--folder FOLDER` is where several go.
+# These are the names that some commands had for them before.
+OldOutOption = Annotated[Path | None, typer.Option("--out", hidden=True)]
+OldOutputOption = Annotated[Path | None, typer.Option("--output", hidden=True)]
+
+READING = "What is read"
+WRITING = "What is written"
+
 # `screen` is for results, `notes` for progress and remarks beside JSON on standard output. Without emoji, because an
 # address may contain what Rich takes for one (`fd00:a:b::1`).
 screen = Console(highlight=False, emoji=False)

@@ -20,7 +20,7 @@ from emostream.errors import ConfigError
 from emostream.files import make_private_folder
 from emostream.publish.counted_sink import CountedSink
 from emostream.publish.files.jsonl_sink import JsonlSink
-from emostream.publish.files.parquet_sink import ParquetSink
+from emostream.publish.files.table_sink import TableSink
 from emostream.publish.kafka_sink import open_kafka_sink
 from emostream.publish.mqtt_sink import open_mqtt_sink
 from emostream.publish.redis.address import SCHEMES
@@ -88,7 +88,7 @@ KINDS = (
     SinkKind(
         ("parquet",),
         "parquet:events.parquet",
-        lambda url, _: ParquetSink(path_of(url)),
+        lambda url, _: TableSink(path_of(url), suffix=".parquet"),
         Delivery.WHEN_CLOSED,
         is_file=True,
     ),

@@ -97,6 +97,33 @@ def test_people_get_a_table_a_video_and_the_events(faces_clip: Path, tmp_path: P
         assert sum(1 for _ in container.decode(video=0)) == NUM_FRAMES
 
 
+@pytest.mark.parametrize("name", ["events.csv", "events.parquet"])
+def test_output_is_written_in_the_format_of_its_name(faces_clip: Path, tmp_path: Path, name: str) -> None:
+    if name.endswith(".parquet"):
+        pytest.importorskip("pyarrow")
+    pandas = pytest.importorskip("pandas")
+    outcome = run_emostream("analyze", faces_clip, "--output", tmp_path / name, "--max-frames", "6")
+    assert outcome.code == 0, outcome.err
+    table = getattr(pandas, f"read_{name.partition('.')[2]}")(tmp_path / name)
+    assert len(table) == 12 and set(table["track_id"]) == {0, 1}
+    assert list(table["frame_index"]) == [number for index in range(6) for number in (index, index)]
+
+
+@pytest.mark.parametrize("name", ["events.xlsx", "events.json", "events.mp4"])
+def test_an_output_of_an_unknown_format_is_refused(faces_clip: Path, tmp_path: Path, name: str) -> None:
+    outcome = run_emostream("analyze", faces_clip, "--output", tmp_path / name)
+    assert outcome.code == 2 and name in outcome.err and ".parquet" in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nobody_is_seen_a_sentence_says_so(tmp_path: Path) -> None:
+    media.make_clip(tmp_path / "empty.mp4", num_frames=3)
+    outcome = run_emostream("analyze", "empty.mp4", cwd=tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == "empty: no face found in 3 frames\n"
+    assert outcome.err.count("frames/s") == 2, "with and without start-up"
+
+
 def test_a_terminal_shows_how_much_is_done_and_left(faces_clip: Path) -> None:
     terminal, end = pty.openpty()
     command = [sys.executable, "-m", "emostream", "analyze", str(faces_clip), "--every", "3", "--json"]

@@ -206,22 +206,33 @@ def _explaining(path: Path) -> Iterator[None]:
         raise ConfigError(f"cannot write {path}: {reason}; name a file in a folder you may write, with room") from exc
 
 
-def open_table_writer(path: Path, *, labels: Sequence[str] | None = None) -> TableWriter:
+def open_table_writer(path: Path, *, labels: Sequence[str] | None = None, suffix: str | None = None) -> TableWriter:
     """A writer for the format that the file's name ends with; what was there is lost.
 
     Args:
         path: of the file.
+        suffix: the format, as the end of a file name; None goes by the path.
         labels: the emotions of the events; None takes them from the first face, for which events without one wait.
 
     Raises:
         ConfigError: the format is not known, a package is missing, or the file cannot be made; later, that it cannot be
             written to the end.
     """
-    writer = _WRITERS.get(path.suffix.lower())
-    if writer is None:
-        raise ConfigError(f"{path} names no known format; expected a name that ends with {', '.join(_WRITERS)}")
+    writer = _WRITERS[suffix or format_of(path)]
     with _explaining(path):
         return ExplainedWriter(writer(path, labels), path)
+
+
+def format_of(path: Path) -> str:
+    """How the name of a table file ends, in lower case.
+
+    Raises:
+        ConfigError: that names no format.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in _WRITERS:
+        raise ConfigError(f"{path} names no known format; expected a name that ends with {', '.join(_WRITERS)}")
+    return suffix
 
 
 def frame_from_events(events: Iterable[EmotionEvent]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Writes events to a Parquet file, one row per face."""
+"""Writes events to a table file, one row per face: CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -9,33 +9,37 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emostream.domain.event import EmotionEvent, StatusEvent
-from emostream.publish.files.table_writer import ExplainedWriter, ParquetWriter
+from emostream.publish.files.table_writer import open_table_writer
 
-_ROWS_PER_GROUP = 4096
+_EVENTS_PER_GROUP = 4096  # of a row group; a file of many small ones is large and slow to read
 
 
-class ParquetSink:
-    """Collects rows and writes them in groups; the file can be read after `close`. Status events are left out.
+class TableSink:
+    """Writes a row per face; the file is whole after `close`. Status events are left out.
 
-    Returning from `publish` means taken, not written: a Parquet file without its end cannot be read, so a crash loses
-    the file. Several streams may publish at once. Use it for analyses, not as the only place of live streams.
+    A Parquet file is written in groups and cannot be read without its end: returning from `publish` means taken, not
+    written, and a crash loses the file. Several streams may publish at once. Use it for analyses, not as the only place
+    of live streams.
 
     Args:
         path: a new file; what was there is lost.
+        suffix: the format, as the end of a file name; by default that of the path.
 
     Raises:
-        ConfigError: pyarrow is not installed; later, that the file cannot be made or written.
+        ConfigError: the format is unknown, its package is not installed, or the file cannot be made; later, that it
+            cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._writer = ExplainedWriter(ParquetWriter(path), path)
+    def __init__(self, path: Path, *, suffix: str | None = None) -> None:
+        self._writer = open_table_writer(path, suffix=suffix)
+        self._group = _EVENTS_PER_GROUP if (suffix or path.suffix.lower()) == ".parquet" else 1
         self._waiting: deque[EmotionEvent] = deque()
         self._lock = threading.Lock()  # a write outlives the cancellation of whoever waits for it
 
     async def publish(self, events: Sequence[EmotionEvent]) -> None:
         """Take emotion events."""
         self._waiting.extend(events)
-        if len(self._waiting) >= _ROWS_PER_GROUP:
+        if len(self._waiting) >= self._group:
             await asyncio.to_thread(self._write_waiting)
 
     async def publish_status(self, event: StatusEvent) -> None:
