@@ -47,8 +47,35 @@ def test_doctor_shows_settings_with_secrets_masked() -> None:
     assert set(report["engines"]) == {"onnxruntime", "tensorrt", "tensorrt_rtx"}
     chosen = report["classifier_engine"].removesuffix(" (auto)")
     assert report["engines"][chosen].startswith("available")
-    assert all(model["usable"] for model in report["models"])
-    assert run_emostream("doctor").code == 0
+    assert report["ready"] and all(model["usable"] for model in report["models"])
+
+
+def test_doctor_begins_with_a_verdict(tmp_path: Path) -> None:
+    outcome = run_emostream("doctor", environment={"COLUMNS": "80"})
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("✓ ready")
+    assert "detect.min_score" not in outcome.out
+    verbose = run_emostream("doctor", "-v", environment={"COLUMNS": "80"})
+    assert verbose.out.startswith("✓ ready")
+    assert "detect.min_score" in verbose.out
+    damaged = tmp_path / "model.onnx"
+    damaged.write_bytes(b"no model")
+    outcome = run_emostream("doctor", environment={"EMOSTREAM_CLASSIFY__MODEL": str(damaged)})
+    assert outcome.code == 5
+    assert outcome.out.startswith("✗ not ready")
+    assert str(tmp_path) in outcome.out
+
+
+def test_doctor_says_where_things_are_kept(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "model.onnx").write_bytes(bytes(1000))
+    environment = {"EMOSTREAM_MODELS__CACHE_DIR": str(cache), "EMOSTREAM_PUBLISH__SPOOL_DIR": str(tmp_path / "spool")}
+    outcome = run_emostream("doctor", "--paths", "--json", environment=environment)
+    assert outcome.code == 0, outcome.err
+    sizes = {place["path"]: place["size_bytes"] for place in json.loads(outcome.out)}
+    assert (sizes[str(cache)], sizes[str(tmp_path / "spool")]) == (1000, None)
+    assert f"rm -r {cache}" in run_emostream("doctor", "--paths", environment=environment).out
 
 
 def test_models_are_listed_and_verified_without_network(tmp_path: Path) -> None:
