@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import signal
 import ssl
 import threading
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import SecretStr
 
-from emostream.cli.options import ConfigOption, RedisOption, notes, settings_for_command
+from emostream.cli.options import ConfigOption, RedisOption, notes, settings_for_command, tell
+from emostream.cli.redis_url_file import redis_url_file
 from emostream.config import Settings
 from emostream.domain.redact import redact, shown_address
 from emostream.errors import ConfigError, EmostreamError, SinkUnavailableError
@@ -32,6 +34,7 @@ if TYPE_CHECKING:  # an extra
 
 _READY_TIMEOUT_SECONDS = 120.0  # the detector may have to be pulled first
 _POLL_SECONDS = 0.2  # readiness can only be polled over HTTP
+_HTTP, _SOURCES, _EVENTS, _PROCESSES = "HTTP", "Sources", "Events", "Processes"
 
 
 def serve(
@@ -39,41 +42,96 @@ def serve(
     host: Annotated[
         str,
         typer.Option(
-            help="Address to listen on; 0.0.0.0 for all IPv4 addresses, :: for all IPv6 addresses.", metavar="ADDRESS"
+            help="Address to listen on; 0.0.0.0 for all IPv4 addresses, :: for all IPv6 addresses.",
+            metavar="ADDRESS",
+            rich_help_panel=_HTTP,
         ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.", metavar="PORT")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Number of stream workers.", metavar="N")] = 1,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port to listen on.", metavar="PORT", rich_help_panel=_HTTP)
+    ] = 8000,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            help="Serve HTTPS with this certificate (PEM).",
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            rich_help_panel=_HTTP,
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="Private key of --tls-cert (PEM).",
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            rich_help_panel=_HTTP,
+        ),
+    ] = None,
     media_root: Annotated[
-        Path | None, typer.Option(help="Allow file:// sources under this folder.", file_okay=False, metavar="FOLDER")
+        Path | None,
+        typer.Option(
+            help="Allow file:// sources under this folder.", file_okay=False, metavar="FOLDER", rich_help_panel=_SOURCES
+        ),
     ] = None,
     allow_network: Annotated[
         list[str] | None,
-        typer.Option(help="Allow sources in this private network; repeatable.", metavar="CIDR"),
+        typer.Option(
+            help="Allow sources in this private network, for example 192.168.1.0/24; repeatable.",
+            metavar="NETWORK",
+            rich_help_panel=_SOURCES,
+        ),
     ] = None,
     redis: RedisOption = None,
+    redis_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="Port of the Redis server that is started here, for other programs of this machine; by default a free "
+            "one.",
+            metavar="PORT",
+            rich_help_panel=_EVENTS,
+        ),
+    ] = None,
     data_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for the embedded Redis server's data; by default the data is deleted on exit.",
+            help="Folder for the data of the Redis server that is started here; by default the data is deleted on "
+            "exit.",
             metavar="FOLDER",
+            rich_help_panel=_EVENTS,
         ),
     ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Use the Ray cluster at this address instead of starting one.", metavar="ADDRESS")
-    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, max=64, help="Number of stream workers.", metavar="N", rich_help_panel=_PROCESSES),
+    ] = 1,
     shared_classifier: Annotated[
-        bool, typer.Option("--shared-classifier", help="Run one classifier process shared by all workers.")
+        bool,
+        typer.Option(
+            "--shared-classifier",
+            help="Run one classifier process shared by all workers.",
+            rich_help_panel=_PROCESSES,
+        ),
     ] = False,
     shared_detector: Annotated[
-        bool, typer.Option("--shared-detector", help="Run one face detector process shared by all workers.")
+        bool,
+        typer.Option(
+            "--shared-detector",
+            help="Run one face detector process shared by all workers.",
+            rich_help_panel=_PROCESSES,
+        ),
     ] = False,
-    tls_cert: Annotated[
-        Path | None,
-        typer.Option(help="Serve HTTPS with this certificate (PEM).", exists=True, dir_okay=False, metavar="FILE"),
-    ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option(help="Private key of --tls-cert (PEM).", exists=True, dir_okay=False, metavar="FILE")
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Use the Ray cluster at this address instead of starting one.",
+            metavar="HOST:PORT",
+            rich_help_panel=_PROCESSES,
+        ),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
@@ -92,7 +150,13 @@ def serve(
     SourcePolicy(settings.service)  # report invalid networks and sinks here instead of in a worker
     check_detached_sinks(settings.publish)
     own_redis = settings.publish.redis_url
-    with _stopped_by_signals() as stopped, _redis(settings, data_dir=data_dir, address=address) as redis_url:
+    if own_redis is not None and redis_port is not None:
+        raise ConfigError("--redis-port is of the server that serve starts itself; leave out either it or --redis")
+    phase = _PhaseLines()
+    with (
+        _stopped_by_signals() as stopped,
+        _redis(settings, phase, port=redis_port, data_dir=data_dir, address=address) as (redis_url, url_file),
+    ):
         publish = settings.publish.model_copy(update={"redis_url": SecretStr(redis_url)})
         settings = settings.model_copy(update={"publish": publish})
         with _ray_app(
@@ -105,11 +169,13 @@ def serve(
             shared_detector=shared_detector,
             tls=(tls_cert.resolve(), tls_key.resolve()) if tls_cert and tls_key else None,
             stopped=stopped,
+            on_phase=phase,
         ) as watch:
             base = _base_url("https" if tls_cert else "http", host=host, port=port)
+            phase("waiting for the first answer")
             _wait_until_ready(base, stopped=stopped)
             if not stopped.is_set():
-                _print_addresses(base, redis_url=own_redis, has_tokens=bool(settings.service.tokens))
+                _print_addresses(base, redis_url=redis_url, url_file=url_file, has_tokens=bool(settings.service.tokens))
                 stopped.wait()
             if watch.why_gone:
                 raise EmostreamError(
@@ -136,19 +202,41 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+class _PhaseLines:
+    """Prints each phase of the start with the time since its beginning."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def __call__(self, what: str) -> None:
+        tell(f"{time.monotonic() - self._started:5.1f} s  {what}")
+
+
 @contextlib.contextmanager
-def _redis(settings: Settings, *, data_dir: Path | None, address: str | None) -> Iterator[str]:
-    """URL of the configured Redis server, or of an embedded one."""
+def _redis(
+    settings: Settings, phase: _PhaseLines, *, port: int | None, data_dir: Path | None, address: str | None
+) -> Iterator[tuple[str, Path | None]]:
+    """URL of the configured Redis server, or of an embedded one with the file that tells it to other programs."""
     if settings.publish.redis_url is not None:
         url = settings.publish.redis_url.get_secret_value()
+        phase(f"looking for Redis at {shown_address(url)}")
         asyncio.run(_check_redis(settings, url=url))
-        yield url
+        yield url, None
         return
     if address is not None:
         raise ConfigError("a service on a cluster needs a Redis server that all machines can reach: use --redis URL")
     max_memory_bytes = settings.publish.embedded_max_memory_bytes
-    with EmbeddedRedis(data_dir=data_dir, is_restarted=True, max_memory_bytes=max_memory_bytes) as server:
-        yield server.url
+    phase("starting a Redis server on this machine")
+    with (
+        EmbeddedRedis(data_dir=data_dir, port=port, is_restarted=True, max_memory_bytes=max_memory_bytes) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        try:
+            url_file: Path | None = stack.enter_context(redis_url_file(server.url, port=server.port))
+        except OSError as exc:
+            url_file = None
+            tell(f"the URL of the Redis server cannot be written to a file ({exc}): read events over HTTP")
+        yield server.url, url_file
 
 
 async def _check_redis(settings: Settings, *, url: str) -> None:
@@ -202,14 +290,18 @@ def _is_ready(base: str) -> bool:
         return False
 
 
-def _print_addresses(base: str, *, redis_url: SecretStr | None, has_tokens: bool) -> None:
-    """Print the service's addresses. `redis_url` is the user's own server; the embedded one's password stays secret."""
-    in_redis = "in Redis, if you set --redis" if redis_url is None else shown_address(redis_url.get_secret_value())
+def _print_addresses(base: str, *, redis_url: str, url_file: Path | None, has_tokens: bool) -> None:
+    """Print where the service is, without passwords."""
     lines = [
         f"ready: {base}/ (console), {base}/v1/streams (HTTP API, documentation at {base}/docs)",
-        f"events: {base}/v1/streams/STREAM/events, and {in_redis}",
-        *([] if has_tokens else ["there is no access control: set service.tokens to require a token"]),
-        "press Ctrl-C to stop",
+        f"events: {base}/v1/streams/STREAM/events, and in Redis at {shown_address(redis_url)}",
     ]
-    for line in lines:
-        notes.print(line, markup=False, soft_wrap=True)
+    if url_file is not None:
+        lines += [
+            f"its URL with the password, for programs of yours on this machine: {url_file}",
+            f"for example: EMOSTREAM_PUBLISH__REDIS_URL=$(cat {shlex.quote(str(url_file))}) emostream tail",
+        ]
+    if not has_tokens:
+        lines.append("there is no access control: `emostream token new` makes a token and says how to require it")
+    for line in [*lines, "press Ctrl-C to stop"]:
+        tell(line)

@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from pathlib import Path
 
@@ -109,6 +109,7 @@ def running_app(
     shared_detector: bool = False,
     tls: tuple[Path, Path] | None = None,
     stopped: threading.Event | None = None,
+    on_phase: Callable[[str], None] = lambda what: None,
 ) -> Iterator[RayWatch]:
     """Run the application while the context is open; a Ray instance that was started for it ends as well.
 
@@ -123,6 +124,7 @@ def running_app(
         shared_detector: detect faces in a separate deployment.
         tls: certificate and private key (PEM), for HTTPS.
         stopped: stops waiting for the application when it is set; also set when Ray has ended.
+        on_phase: is told what begins; called from several threads.
 
     Raises:
         ConfigError: the port is in use, or there is no cluster at the address.
@@ -130,6 +132,7 @@ def running_app(
     """
     if address is None:
         _check_port(host, port)
+    on_phase("starting Ray on this machine" if address is None else f"joining the Ray cluster at {address}")
     _start_ray(settings, address=address)
     stopped = stopped or threading.Event()
     watch = RayWatch(stopped)
@@ -144,7 +147,14 @@ def running_app(
         http_options = HTTPOptions(host=host, port=port, ssl_certfile=certificate, ssl_keyfile=key)
         with watch:
             try:
-                _start_app(app, http_options=http_options, stopped=stopped)
+                on_phase(f"starting the HTTP server on {host}, port {port}")
+                num_shown = f"{num_workers} worker{'s' if num_workers > 1 else ''}"
+                _start_app(
+                    app,
+                    http_options=http_options,
+                    stopped=stopped,
+                    on_http=lambda: on_phase(f"starting the application with {num_shown}, which load the models"),
+                )
                 yield watch
             finally:
                 if not watch.why_gone:
@@ -188,14 +198,20 @@ def _start_ray(settings: Settings, *, address: str | None) -> None:
             logger.warning("Ray did not start within its limit of 30 s; trying once more")
 
 
-def _start_app(app: Application, *, http_options: HTTPOptions, stopped: threading.Event) -> None:
-    """Start the application; return when it is running, or `stopped` is set."""
+def _start_app(
+    app: Application, *, http_options: HTTPOptions, stopped: threading.Event, on_http: Callable[[], None]
+) -> None:
+    """Start the application; return when it is running, or `stopped` is set.
+
+    `on_http` is called in another thread, when the HTTP server has been started.
+    """
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     started: Future[None] = Future()
 
     def start() -> None:
         try:
             serve.start(http_options=http_options)
+            on_http()
             serve.run(app, name=APP_NAME, route_prefix="/")
             started.set_result(None)
         except Exception as exc:  # raised below
