@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import version
 from types import MappingProxyType
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple, Self
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -21,52 +21,93 @@ from typer.core import TyperCommand, TyperGroup
 from emostream.domain.redact import MASK, redact
 from emostream.errors import EmostreamError
 
-COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+_VIDEO, _SERVICE, _MACHINE = "Videos and pictures", "Service", "This machine"
+
+
+class Command(NamedTuple):
+    """A command as `emostream --help` shows it, which imports none of them.
+
+    Attributes:
+        place: module and name of its function, or of its Typer application where it has commands of its own.
+        summary: the first line of its help.
+        panel: the group it is listed in.
+        example: printed at the end of its help; empty where each of its commands has one.
+    """
+
+    place: str
+    summary: str
+    panel: str
+    example: str = ""
+
+
+COMMANDS: Final[Mapping[str, Command]] = MappingProxyType(
     {
-        "analyze": (
+        "analyze": Command(
             "emostream.cli.analyze:analyze",
             "Find faces and emotions in a video and publish an event for each frame.",
+            _VIDEO,
+            "emostream analyze clip.mp4 --annotate marked.mp4 --output events.csv",
         ),
-        "classify": (
+        "classify": Command(
             "emostream.cli.classify:classify",
             "Find the faces of pictures and classify their expressions.",
+            _VIDEO,
+            "emostream classify photos/ --annotate marked",
         ),
-        "explain": (
+        "explain": Command(
             "emostream.cli.explain:explain",
             "Show which parts of each face in a picture the model's answer comes from.",
+            _VIDEO,
+            "emostream explain photo.jpg --output explained.png",
         ),
-        "demo": (
+        "demo": Command(
             "emostream.cli.demo:demo",
             "Analyse a demo clip, show its events as they arrive, and write an annotated video.",
+            _VIDEO,
+            "emostream demo --source my-video.mp4 --folder demo",
         ),
-        "serve": (
+        "serve": Command(
             "emostream.cli.serve:serve",
             "Run the service until Ctrl-C.",
+            _SERVICE,
+            "emostream serve --allow-network 192.168.1.0/24 --data-dir events",
         ),
-        "tail": ("emostream.cli.tail:tail", "Print events of one, several or all streams as they are published."),
-        "export": (
+        "streams": Command(
+            "emostream.cli.streams:streams_app", "Add, list, change and delete streams of a running service.", _SERVICE
+        ),
+        "jobs": Command("emostream.cli.jobs:jobs_app", "Process folders of files with a running service.", _SERVICE),
+        "tail": Command(
+            "emostream.cli.tail:tail",
+            "Print events of one, several or all streams as they are published.",
+            _SERVICE,
+            "emostream tail door --changes --service http://localhost:8000",
+        ),
+        "export": Command(
             "emostream.cli.export:export",
             "Write the events kept in Redis to a CSV, JSON Lines or Parquet file.",
+            _SERVICE,
+            "emostream export door --output door.csv --redis redis://localhost:6379",
         ),
-        "doctor": (
+        "token": Command("emostream.cli.token:token_app", "Make access tokens for the HTTP interface.", _SERVICE),
+        "events": Command("emostream.cli.events:events_app", "Describe the format of events.", _SERVICE),
+        "doctor": Command(
             "emostream.cli.doctor:doctor",
-            "Show versions, CPU features, engines, models and the effective settings.",
+            "Say what works on this machine, and what does not and why.",
+            _MACHINE,
+            "emostream doctor -v",
         ),
-        "streams": ("emostream.cli.streams:streams_app", "Add, list, change and delete streams of a running service."),
-        "jobs": ("emostream.cli.jobs:jobs_app", "Process folders of files with a running service."),
-        "models": ("emostream.cli.models:models_app", "List, pull, verify and compile models."),
-        "events": ("emostream.cli.events:events_app", "Describe the format of events."),
-        "bench": ("emostream.cli.bench.command:bench_app", "Measure the performance of this machine."),
+        "models": Command("emostream.cli.models:models_app", "List, pull, verify and compile models.", _MACHINE),
+        "bench": Command("emostream.cli.bench.command:bench_app", "Measure the performance of this machine.", _MACHINE),
     }
 )
-"""Command → its function and its line in `emostream --help`, which imports none of them."""
+"""Command → what `emostream --help` says of it, in the order in which it is listed."""
 
 
 class _Commands(Mapping[str, Any]):
     """Command name → Click command; a command's module is imported on access."""
 
     def __getitem__(self, name: str) -> Any:
-        return _imported(name, COMMANDS[name][0])
+        return _imported(name, COMMANDS[name].place)
 
     def __iter__(self) -> Iterator[str]:
         return iter(COMMANDS)
@@ -83,8 +124,19 @@ def _imported(name: str, place: str) -> Any:
     if isinstance(target, typer.Typer):
         parent.add_typer(target, name=name)
     else:
-        parent.command(name)(target)
-    return typer.main.get_group(parent).commands[name]
+        parent.command(name, epilog=f"Example: {COMMANDS[name].example}")(target)
+    command = typer.main.get_group(parent).commands[name]
+    _show_flags_without_type(command)
+    return command
+
+
+def _show_flags_without_type(command: Any) -> None:
+    """Have the help of a command, and of those below it, show `--json` and not `--json <bool>`."""
+    for param in command.get_params(command.context_class(command)):
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    for each in getattr(command, "commands", {}).values():
+        _show_flags_without_type(each)
 
 
 class _LazyGroup(TyperGroup):
@@ -98,9 +150,21 @@ class _LazyGroup(TyperGroup):
         return list(self.commands)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        shown = copy.copy(self)
-        shown.commands = {name: TyperCommand(name, help=line) for name, (_, line) in COMMANDS.items()}
+        shown = self._unimported()
+        _show_flags_without_type(shown)
         TyperGroup.format_help(shown, ctx, formatter)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        return TyperGroup.shell_complete(self._unimported(), ctx, incomplete)
+
+    def _unimported(self) -> Self:
+        """This group with the names and summaries of its commands only."""
+        shown = copy.copy(self)
+        shown.commands = {
+            name: TyperCommand(name, help=command.summary, rich_help_panel=command.panel)
+            for name, command in COMMANDS.items()
+        }
+        return shown
 
 
 app = typer.Typer(
@@ -109,7 +173,6 @@ app = typer.Typer(
     help="Watch video, follow every face, publish its expression as events.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 _OTHER = 1
@@ -142,7 +205,9 @@ def main() -> None:
 def run_guarded(command: typer.Typer) -> int:
     """Run a command, print an error as one message on standard error, and return the exit code."""
     try:
-        code = command(standalone_mode=False)  # else Typer prints usage errors itself, unredacted
+        code = command(
+            prog_name="emostream", standalone_mode=False
+        )  # else Typer prints usage errors itself, unredacted
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
     except KeyboardInterrupt:

@@ -44,7 +44,7 @@ _FIRST_OF_MANY = "first of several pictures"
 def classify(
     pictures: Annotated[
         list[str],
-        typer.Argument(help="Picture files, folders or URLs; of a video, its first frame.", metavar="PICTURE..."),
+        typer.Argument(help="Picture files, folders or URLs; of a video, its first frame.", metavar="PICTURE"),
     ],
     *,
     whole: Annotated[

@@ -25,7 +25,7 @@ NamesArgument = Annotated[
     list[str] | None,
     typer.Argument(
         help=f"{_CLASSIFIER}, {_DETECTOR}, or an ONNX file with its manifest next to it; both models by default.",
-        metavar="[NAME|FILE]...",
+        metavar="NAME|FILE",
     ),
 ]
 EngineOption = Annotated[

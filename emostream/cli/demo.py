@@ -15,7 +15,7 @@ from rich.progress import Progress
 from emostream.analysis.annotated_video import AnnotatedVideo
 from emostream.analysis.run import run_analysis
 from emostream.cli.bench.demo_clip import make_demo_clip
-from emostream.cli.options import ConfigOption, RedisOption, screen, settings_for_command, tell
+from emostream.cli.options import ConfigOption, OldOutputOption, RedisOption, screen, settings_for_command, tell
 from emostream.cli.tables import as_markup, event_line, summary_table
 from emostream.config import Settings
 from emostream.domain.event import StatusEvent
@@ -35,30 +35,33 @@ _PRINT_EVERY_EVENTS = 25  # without a terminal, a line per event would be too mu
 def demo(
     *,
     source: Annotated[
-        str | None, typer.Option(help="Video to analyse; by default a clip of real faces is generated.")
+        str | None,
+        typer.Option(help="Video to analyse; by default a clip of real faces is generated.", metavar="SOURCE"),
     ] = None,
     redis: RedisOption = None,
-    output: Annotated[
+    folder: Annotated[
         Path, typer.Option(help="Folder for the clip, the annotated video and the server's data.", metavar="FOLDER")
     ] = Path("demo-output"),
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.", metavar="N")] = None,
     config: ConfigOption = None,
+    output: OldOutputOption = None,
 ) -> None:
     """Analyse a demo clip, show its events as they arrive, and write an annotated video.
 
     Events go through a Redis server that is started for the demo, unless --redis names one.
     """
     settings = settings_for_command(config, redis=redis)
+    folder = output or folder
     with contextlib.suppress(FileExistsError):  # if it is a file, writing into it reports the error
-        output.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     if source is None:
-        source = str(_make_clip(output / "clip.mp4"))
+        source = str(_make_clip(folder / "clip.mp4"))
     spec = StreamSpec(stream_id_from_url(source), source, kind=stream_kind_of(source), max_frames=max_frames)
-    annotated = output / f"{spec.stream_id}-annotated.mp4"
-    with _redis_url(settings, data_dir=output / "redis") as redis_url:
+    annotated = folder / f"{spec.stream_id}-annotated.mp4"
+    with _redis_url(settings, data_dir=folder / "redis") as redis_url:
         summary = asyncio.run(_analyse_and_read_back(spec, settings=settings, redis_url=redis_url, annotated=annotated))
     _print_closing(
-        summary, spec=spec, annotated=annotated, output=output, is_embedded=settings.publish.redis_url is None
+        summary, spec=spec, annotated=annotated, folder=folder, is_embedded=settings.publish.redis_url is None
     )
 
 
@@ -145,13 +148,13 @@ def _showing() -> Iterator[Callable[[StreamSummary], None]]:
 
 
 def _print_closing(
-    summary: StreamSummary, *, spec: StreamSpec, annotated: Path, output: Path, is_embedded: bool
+    summary: StreamSummary, *, spec: StreamSpec, annotated: Path, folder: Path, is_embedded: bool
 ) -> None:
     screen.print(summary_table(summary, title=f"read back from Redis: {summary.num_events} events of {spec.stream_id}"))
     _tell(f"{summary.num_events} events with {summary.num_faces} faces at {events_key(spec.stream_id)}")
     _tell(f"annotated video: {annotated}")
     if is_embedded:
-        screen.print(f"The server was stopped; its data is kept in {output / 'redis'} for the next demo.", markup=False)
+        screen.print(f"The server was stopped; its data is kept in {folder / 'redis'} for the next demo.", markup=False)
     screen.print("To use your own video: [bold]emostream demo --source my-video.mp4[/]")
 
 

@@ -17,7 +17,7 @@ def _events() -> None:
     """Describe the format of events."""
 
 
-@events_app.command()
+@events_app.command(epilog="Example: emostream events schema --kind status > status.schema.json")
 def schema(
     *, kind: Annotated[EventKind, typer.Option(help="Kind of event: emotion, status or summary.")] = "emotion"
 ) -> None:

@@ -16,6 +16,7 @@ from emostream.cli.explanation_text import probabilities_table, words_of_explana
 from emostream.cli.options import (
     ConfigOption,
     JsonOption,
+    OldOutOption,
     notes,
     screen,
     settings_for_command,
@@ -52,22 +53,25 @@ def explain(
     face: Annotated[
         int | None, typer.Option(help="Explain only this face; faces are numbered from left to right.", metavar="N")
     ] = None,
-    emotion: Annotated[str | None, typer.Option(help="Emotion to explain; by default the most probable one.")] = None,
-    out: Annotated[
+    emotion: Annotated[
+        str | None, typer.Option(help="Emotion to explain; by default the most probable one.", metavar="EMOTION")
+    ] = None,
+    output: Annotated[
         Path | None,
-        typer.Option(
-            help="Output picture (PNG); by default PICTURE-explained.png in the current folder.", metavar="FILE"
-        ),
+        typer.Option(help="Picture to write (.png); by default PICTURE-explained.png.", metavar="FILE"),
     ] = None,
     whole: Annotated[
         bool, typer.Option("--whole", help="Treat the picture as one cropped face; skip face detection.")
     ] = False,
     json: JsonOption = False,
     config: ConfigOption = None,
+    out: OldOutOption = None,
 ) -> None:
     """Show which parts of each face in a picture the model's answer comes from."""
     settings = settings_for_command(config)
-    path = out or Path(f"{stream_id_from_url(picture)}-explained.png")
+    path = output or out or Path(f"{stream_id_from_url(picture)}-explained.png")
+    if path.suffix.lower() != ".png":
+        raise ConfigError(f"--output {path}: the picture is written as PNG; give a name that ends with .png")
     check_is_not_source(path, file_path(picture) or picture, what="the overlay")
     frame, is_first_of_many = read_first_picture(picture, settings=settings.decode)
     if is_first_of_many:

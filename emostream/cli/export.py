@@ -18,11 +18,13 @@ _EVENTS_PER_WRITE = 4096
 
 
 def export(
-    output: Annotated[Path, typer.Argument(help="Output file: .csv, .jsonl or .parquet.", metavar="FILE")],
     stream_ids: Annotated[
-        list[str] | None, typer.Argument(help="Stream ids; all streams by default.", metavar="[STREAM]...")
+        list[str] | None, typer.Argument(help="Stream ids; all streams by default.", metavar="STREAM")
     ] = None,
     *,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write: .csv, .jsonl or .parquet.", metavar="FILE")
+    ] = None,
     redis: RedisOption = None,
     start: Annotated[
         str,
@@ -39,6 +41,11 @@ def export(
     CSV and Parquet have one row per face; JSON Lines has whole events.
     """
     settings = settings_for_command(config, redis=redis)
+    stream_ids = stream_ids or []
+    if output is None and stream_ids:  # `emostream export FILE [STREAM]...`, as it was before
+        output, stream_ids = Path(stream_ids[0]), stream_ids[1:]
+    if output is None:
+        raise ConfigError("export needs --output FILE, which ends with .csv, .jsonl or .parquet")
     if settings.publish.redis_url is None:
         raise ConfigError("export needs a Redis server: use --redis URL or set EMOSTREAM_PUBLISH__REDIS_URL")
     events = EmotionEvents(

@@ -25,7 +25,7 @@ _COLUMNS = (Column("id"), *map(Column, _COUNTS), Column("url", is_detail=True))
 _POLL_SECONDS = 1.0
 
 
-@jobs_app.command()
+@jobs_app.command(epilog="Example: emostream jobs add file:///videos/summer/ --id summer --pattern '*.mp4' --wait")
 def add(
     url: Annotated[str, typer.Argument(help="Folder (file:///…/) or object store prefix (s3://…/).", metavar="URL")],
     *,
@@ -56,14 +56,14 @@ def add(
     print_record(_waited(client, job_id) if wait else shown, json=json)
 
 
-@jobs_app.command("list")
+@jobs_app.command("list", epilog="Example: emostream jobs list")
 def list_jobs(*, service: ServiceOption = LOCAL_SERVICE, token: TokenOption = None, json: JsonOption = False) -> None:
     """List all jobs."""
     jobs = ApiClient(service, token=token).call("GET", "/v1/jobs")
     print_records(jobs, columns=_COLUMNS, json=json, empty="no jobs; add one with `emostream jobs add URL --id JOB`")
 
 
-@jobs_app.command()
+@jobs_app.command(epilog="Example: emostream jobs show summer")
 def show(
     job_id: JobIdArgument,
     *,
@@ -75,7 +75,7 @@ def show(
     print_record(ApiClient(service, token=token).call("GET", _path(job_id)), json=json)
 
 
-@jobs_app.command("wait")
+@jobs_app.command("wait", epilog="Example: emostream jobs wait summer")
 def wait_for(
     job_id: JobIdArgument,
     *,
@@ -87,7 +87,7 @@ def wait_for(
     print_record(_waited(ApiClient(service, token=token), job_id), json=json)
 
 
-@jobs_app.command()
+@jobs_app.command(epilog="Example: emostream jobs files summer")
 def files(job_id: JobIdArgument, *, service: ServiceOption = LOCAL_SERVICE, token: TokenOption = None) -> None:
     """List the results of finished files as JSON Lines."""
     client, start = ApiClient(service, token=token), 0
@@ -100,7 +100,7 @@ def files(job_id: JobIdArgument, *, service: ServiceOption = LOCAL_SERVICE, toke
         start = page["next_start"]
 
 
-@jobs_app.command()
+@jobs_app.command(epilog="Example: emostream jobs remove summer")
 def remove(job_id: JobIdArgument, *, service: ServiceOption = LOCAL_SERVICE, token: TokenOption = None) -> None:
     """Delete a job. Its published events are kept."""
     ApiClient(service, token=token).call("DELETE", _path(job_id))

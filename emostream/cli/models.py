@@ -21,18 +21,16 @@ models_app = typer.Typer(help="List, pull, verify and compile models.", no_args_
 
 _NOT_READY = 5
 _STATE_MARKUP = {"ready": "[green]✓ ready[/]", "missing": "[yellow]not pulled[/]", "damaged": "[red]✗ damaged[/]"}
-NamesArgument = Annotated[
-    list[str] | None, typer.Argument(help="Model names; all models by default.", metavar="[NAME]...")
-]
+NamesArgument = Annotated[list[str] | None, typer.Argument(help="Model names; all models by default.", metavar="NAME")]
 
 
-@models_app.command("list")
+@models_app.command("list", epilog="Example: emostream models list")
 def list_models(*, json: JsonOption = False, config: ConfigOption = None) -> None:
     """List all models with their source, licence, size and state."""
     _print_entries(_store(config).list(), json=json)
 
 
-@models_app.command()
+@models_app.command(epilog="Example: emostream models pull centerface")
 def pull(
     names: NamesArgument = None,
     *,
@@ -53,7 +51,7 @@ def pull(
         typer.echo(f"{name}: {path}")
 
 
-@models_app.command()
+@models_app.command(epilog="Example: emostream models verify emotions")
 def verify(names: NamesArgument = None, *, json: JsonOption = False, config: ConfigOption = None) -> None:
     """Check the files against their hashes, and each variant of a model against its FP32 variant.
 
@@ -73,7 +71,9 @@ def verify(names: NamesArgument = None, *, json: JsonOption = False, config: Con
         raise typer.Exit(_NOT_READY)
 
 
-models_app.command("compile")(compile_models)
+models_app.command("compile", epilog="Example: emostream models compile --engine tensorrt_rtx --batches 1,8")(
+    compile_models
+)
 
 
 def _note(what: str) -> None:

@@ -12,6 +12,7 @@ from emostream.cli.tables import Column, print_record, print_records
 from emostream.client.http.apply import apply_streams, read_streams, wait_until_ready
 from emostream.client.http.json_client import ApiClient
 from emostream.domain.stream import StreamKind
+from emostream.errors import ConfigError
 
 streams_app = typer.Typer(help="Add, list, change and delete streams of a running service.", no_args_is_help=True)
 
@@ -26,6 +27,7 @@ TokenOption = Annotated[
 ]
 StreamIdArgument = Annotated[str, typer.Argument(metavar="STREAM", help="Stream id.")]
 LOCAL_SERVICE = "http://127.0.0.1:8000"
+_DEFAULT = "default"
 
 _COLUMNS = (
     *map(Column, ("id", "state")),
@@ -36,7 +38,9 @@ _COLUMNS = (
 )
 
 
-@streams_app.command()
+@streams_app.command(
+    epilog="Example: emostream streams add rtsp://user:password@192.168.1.20/stream1 --id door --fps 10"
+)
 def add(
     url: Annotated[str, typer.Argument(help="URL of the source: RTSP, HTTP, file://, …", metavar="URL")],
     *,
@@ -72,7 +76,50 @@ def add(
     print_record(ApiClient(service, token=token).add(body), json=json)
 
 
-@streams_app.command()
+@streams_app.command(epilog="Example: emostream streams change door --fps 5 --smoothing default")
+def change(
+    stream_id: StreamIdArgument,
+    *,
+    fps: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Process at most this many frames per second; {_DEFAULT} for no limit.", metavar=f"FPS|{_DEFAULT}"
+        ),
+    ] = None,
+    every: Annotated[int | None, typer.Option(min=1, help="Process every Nth frame.", metavar="N")] = None,
+    max_frames: Annotated[
+        str | None,
+        typer.Option(help=f"Stop after this many processed frames; {_DEFAULT} for no limit.", metavar=f"N|{_DEFAULT}"),
+    ] = None,
+    smoothing: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Time constant of the smoothing of probabilities; {_DEFAULT} for the setting of the service.",
+            metavar=f"SECONDS|{_DEFAULT}",
+        ),
+    ] = None,
+    service: ServiceOption = LOCAL_SERVICE,
+    token: TokenOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Change a stream in place; its source stays open. What is not named stays as it is.
+
+    For zones and further tuning, list the stream in a file for `emostream streams apply`.
+    """
+    body: dict[str, Any] = {} if every is None else {"every": every}
+    for name, option, text in (
+        ("target_fps", "--fps", fps),
+        ("max_frames", "--max-frames", max_frames),
+        ("smoothing_seconds", "--smoothing", smoothing),
+    ):
+        if text is not None:
+            body[name] = _number_or_default(text, option=option)
+    if not body:
+        raise ConfigError("nothing to change: give --fps, --every, --max-frames or --smoothing")
+    print_record(ApiClient(service, token=token).change(stream_id, body), json=json)
+
+
+@streams_app.command(epilog="Example: emostream streams apply streams.yaml --wait 60")
 def apply(
     file: Annotated[
         Path, typer.Argument(help="YAML or JSON file with a list of streams, each with an id.", metavar="FILE")
@@ -93,7 +140,7 @@ def apply(
         typer.echo(f"{stream_id}: {what}")
 
 
-@streams_app.command("list")
+@streams_app.command("list", epilog="Example: emostream streams list --state failed")
 def list_streams(
     *,
     state: Annotated[str | None, typer.Option(help="List only streams in this state.", metavar="STATE")] = None,
@@ -107,7 +154,7 @@ def list_streams(
     print_records(streams, columns=_COLUMNS, json=json, empty=f"{empty}; add one with `emostream streams add URL`")
 
 
-@streams_app.command()
+@streams_app.command(epilog="Example: emostream streams show door")
 def show(
     stream_id: StreamIdArgument,
     *,
@@ -119,13 +166,13 @@ def show(
     print_record(ApiClient(service, token=token).show(stream_id), json=json)
 
 
-@streams_app.command()
+@streams_app.command(epilog="Example: emostream streams remove door")
 def remove(stream_id: StreamIdArgument, *, service: ServiceOption = LOCAL_SERVICE, token: TokenOption = None) -> None:
     """Delete a stream. Its published events are kept."""
     ApiClient(service, token=token).remove(stream_id)
 
 
-@streams_app.command()
+@streams_app.command(epilog="Example: emostream streams pause door")
 def pause(
     stream_id: StreamIdArgument,
     *,
@@ -137,7 +184,7 @@ def pause(
     print_record(ApiClient(service, token=token).change(stream_id, {"paused": True}), json=json)
 
 
-@streams_app.command()
+@streams_app.command(epilog="Example: emostream streams resume door")
 def resume(
     stream_id: StreamIdArgument,
     *,
@@ -149,7 +196,7 @@ def resume(
     print_record(ApiClient(service, token=token).change(stream_id, {"paused": False}), json=json)
 
 
-@streams_app.command()
+@streams_app.command(epilog="Example: emostream streams retry door")
 def retry(
     stream_id: StreamIdArgument,
     *,
@@ -159,3 +206,13 @@ def retry(
 ) -> None:
     """Restart a failed stream; a file continues after the last published frame."""
     print_record(ApiClient(service, token=token).retry(stream_id), json=json)
+
+
+def _number_or_default(text: str, *, option: str) -> float | int | None:
+    """A number of an option, or None where it says `default`."""
+    if text == _DEFAULT:
+        return None
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError as exc:
+        raise ConfigError(f"{option}: expected a number or `{_DEFAULT}`, got {text!r}") from exc

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
+import re
+import shlex
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
-from emostream.cli.app import COMMANDS, app, run_guarded
+from emostream.cli.app import COMMANDS, app
 from emostream.errors import ConfigError
-
-
-def _ends_with(command: typer.Typer, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(sys, "argv", ["emostream", *arguments])
-    return run_guarded(command)
+from tests.cli.run import run
 
 
 def _failing(error: BaseException) -> typer.Typer:
@@ -29,18 +28,18 @@ def _failing(error: BaseException) -> typer.Typer:
     return command
 
 
-def test_the_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _ends_with(app, "--version", monkeypatch=monkeypatch) == 0
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app, "--version") == 0
     assert capsys.readouterr().out == f"emostream {version('emostream')}\n"
 
 
-def test_an_unknown_command_is_wrong_usage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _ends_with(app, "analyse", monkeypatch=monkeypatch) == 2
+def test_an_unknown_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app, "analyse") == 2
     assert "No such command" in capsys.readouterr().err
 
 
-def test_the_help_lists_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _ends_with(app, "--help", monkeypatch=monkeypatch) == 0
+def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app, "--help") == 0
     said = capsys.readouterr().out
     assert [name for name in COMMANDS if name not in said] == []
 
@@ -49,7 +48,64 @@ def test_the_help_lists_every_command(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_the_help_says_the_first_line_of_each_command(name: str) -> None:
     command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
     assert command.name == name
-    assert command.help.splitlines()[0] == COMMANDS[name][1]
+    assert command.help.splitlines()[0] == COMMANDS[name].summary
+
+
+def _commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command below a group, with its words."""
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
+        if hasattr(command, "list_commands"):
+            yield from _commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+def test_each_command_has_an_example_that_it_takes() -> None:
+    for words, command in _commands(typer.main.get_command(app)):
+        assert command.epilog.startswith("Example: "), words
+        example = command.epilog.removeprefix("Example: ").partition(" > ")[0]
+        if (found := re.search(r"\$\((.*)\)", example)) is not None:
+            example = found[1]
+        program, *arguments = shlex.split(example)
+        assert (program, tuple(arguments[: len(words)])) == ("emostream", words)
+        command.make_context(words[-1], arguments[len(words) :])  # raises what is wrong with the options
+
+
+def test_values_of_options_have_names_that_people_know() -> None:
+    """Not the names of Python's types."""
+    for words, command in _commands(typer.main.get_command(app)):
+        for param in (param for param in command.params if not param.hidden):
+            shown = param.metavar or param.display_type(command.context_class(command))
+            assert param.metavar is not None or "|" in shown, (words, param.name, shown)
+
+
+def test_output_is_a_file_in_every_command() -> None:
+    for words, command in _commands(typer.main.get_command(app)):
+        for param in command.params:
+            if param.name in ("output", "folder") and not param.hidden:
+                assert param.metavar == {"output": "FILE", "folder": "FOLDER"}[param.name], words
+            assert param.name != "out" or param.hidden, words
+
+
+def _completed(*words: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("_EMOSTREAM_COMPLETE", "complete_bash")
+        patch.setenv("COMP_WORDS", " ".join(["emostream", *words]))
+        patch.setenv("COMP_CWORD", str(len(words)))
+        assert run(app) == 0
+    return capsys.readouterr().out.split()
+
+
+def test_the_shell_completes_commands_and_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _completed("ana", capsys=capsys) == ["analyze"]
+    assert _completed("streams", "re", capsys=capsys) == ["remove", "resume", "retry"]
+    assert _completed("analyze", "--out", capsys=capsys) == ["--output"]
+
+
+def test_completion_can_be_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app, "--help") == 0
+    assert "--install-completion" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -66,10 +122,9 @@ def test_each_kind_of_error(
     error: BaseException,
     code: int,
     message: str,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert _ends_with(_failing(error), monkeypatch=monkeypatch) == code
+    assert run(_failing(error)) == code
     said = capsys.readouterr().err
     assert message in said
     assert "hunter2" not in said
@@ -77,7 +132,7 @@ def test_each_kind_of_error(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_no_defect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_is_no_defect(capsys: pytest.CaptureFixture[str]) -> None:
     command = typer.Typer(pretty_exceptions_enable=False)
 
     @command.command()
@@ -85,7 +140,7 @@ def test_a_full_disk_is_no_defect(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         with Path("/dev/full").open("wb", buffering=0) as file:
             file.write(b"x")
 
-    assert _ends_with(command, monkeypatch=monkeypatch) == 1
+    assert run(command) == 1
     assert "no space left on" in capsys.readouterr().err
 
 
@@ -97,7 +152,7 @@ def test_a_sink_that_cannot_be_used_is_told_at_once(
     command: list[str], url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("EMOSTREAM_PUBLISH__SINKS", json.dumps([url]))
-    assert _ends_with(app, *command, monkeypatch=monkeypatch) == 2
+    assert run(app, *command) == 2
     said = capsys.readouterr().err
     assert len(said.strip().splitlines()) == 1
     assert "zebra" not in said
@@ -107,5 +162,5 @@ def test_files_of_a_service_need_the_name_of_their_worker(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("EMOSTREAM_PUBLISH__SINKS", '["jsonl:/data/events.jsonl"]')
-    assert _ends_with(app, "serve", monkeypatch=monkeypatch) == 2
+    assert run(app, "serve") == 2
     assert "jsonl:/data/events-{worker}.jsonl" in capsys.readouterr().err

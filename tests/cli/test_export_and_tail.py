@@ -39,20 +39,22 @@ async def _publish(url: str) -> None:
 
 
 def test_export_writes_all_streams_or_some(url: str, tmp_path: Path) -> None:
-    outcome = run_emostream("export", "all.csv", "--redis", url, cwd=tmp_path)
+    outcome = run_emostream("export", "--output", "all.csv", "--redis", url, cwd=tmp_path)
     assert (outcome.code, "13 events" in outcome.err) == (0, True), outcome.err
     with (tmp_path / "all.csv").open(encoding="utf-8") as file:
         assert [row["stream_id"] for row in csv.DictReader(file)].count("hall") == 3
     later = (CAPTURED_AT.replace(microsecond=200_000)).isoformat()
-    outcome = run_emostream("export", "door.parquet", "door", "--from", later, "--redis", url, cwd=tmp_path)
-    assert (outcome.code, "5 events" in outcome.err) == (0, True), outcome.err
+    for arguments in (["door", "--output", "door.parquet"], ["door-2.parquet", "door"]):  # the second as it was before
+        outcome = run_emostream("export", *arguments, "--from", later, "--redis", url, cwd=tmp_path)
+        assert (outcome.code, "5 events" in outcome.err) == (0, True), outcome.err
 
 
 def test_export_says_what_is_wrong(url: str, tmp_path: Path) -> None:
     for arguments, message in (
-        (["x.csv"], "--redis"),
-        (["x.xlsx", "--redis", url], "known format"),
-        (["x.csv", "--redis", url, "--from", "2026-11-23T10:00:00"], "zone"),
+        (["--output", "x.csv"], "--redis"),
+        (["--redis", url], "--output"),
+        (["--output", "x.xlsx", "--redis", url], "known format"),
+        (["--output", "x.csv", "--redis", url, "--from", "2026-11-23T10:00:00"], "zone"),
     ):
         outcome = run_emostream("export", *arguments, cwd=tmp_path)
         assert (outcome.code, message in outcome.err) == (2, True), outcome.err
@@ -80,6 +82,6 @@ def test_tail_of_changes_only(url: str, tmp_path: Path) -> None:
 
 
 def test_a_misspelt_stream_is_said(url: str, tmp_path: Path) -> None:
-    for command in (["tail", "dor", "--no-follow"], ["export", "x.csv", "dor"]):
+    for command in (["tail", "dor", "--no-follow"], ["export", "dor", "--output", "x.csv"]):
         outcome = run_emostream(*command, "--redis", url, cwd=tmp_path)
         assert (outcome.code, "door" in outcome.err) == (2, True), outcome.err

@@ -31,14 +31,14 @@ from emostream.cli.bench.tables import (
     service_table,
 )
 from emostream.cli.bench.throughput import PipelineBenchmark, bench_pipeline
-from emostream.cli.options import ConfigOption, JsonOption, notes, settings_for_command
+from emostream.cli.options import ConfigOption, JsonOption, OldOutOption, notes, settings_for_command
 from emostream.config import Settings
 
 bench_app = typer.Typer(help="Measure the performance of this machine.", no_args_is_help=True)
 console = Console(highlight=False)
 
 VideosArgument = Annotated[
-    list[Path] | None, typer.Argument(help="Video files; by default a clip is generated.", metavar="[VIDEO]...")
+    list[Path] | None, typer.Argument(help="Video files; by default a clip is generated.", metavar="VIDEO")
 ]
 RunsOption = Annotated[int, typer.Option(min=1, help="Number of runs; medians are printed.", metavar="N")]
 FpsOption = Annotated[float, typer.Option(help="Frames per second of each stream.", metavar="FPS")]
@@ -50,7 +50,7 @@ _RATE_FRAMES = 1000
 _STANDARD_CLIPS = ((640, 360, 4, _RATE_FRAMES), (1920, 1080, 3, 600))  # width, height, faces, frames
 
 
-@bench_app.command()
+@bench_app.command(epilog="Example: emostream bench pipeline clip.mp4 --plot stages.png")
 def pipeline(
     videos: VideosArgument = None,
     *,
@@ -73,7 +73,7 @@ def pipeline(
             console.print(*pipeline_tables(result))
 
 
-@bench_app.command()
+@bench_app.command(epilog="Example: emostream bench scaling --runs 5")
 def scaling(
     videos: VideosArgument = None, *, runs: RunsOption = 3, json: JsonOption = False, config: ConfigOption = None
 ) -> None:
@@ -86,7 +86,7 @@ def scaling(
         console.print(scaling_table(result))
 
 
-@bench_app.command()
+@bench_app.command(epilog="Example: emostream bench live --streams 8 --seconds 30")
 def live(
     videos: VideosArgument = None,
     *,
@@ -114,7 +114,7 @@ def live(
         console.print(live_table([result]))
 
 
-@bench_app.command()
+@bench_app.command(epilog="Example: emostream bench sweep --plot latency.png")
 def sweep(
     videos: VideosArgument = None,
     *,
@@ -137,7 +137,7 @@ def sweep(
         console.print(live_table(results))
 
 
-@bench_app.command()
+@bench_app.command(epilog="Example: emostream bench service --streams 8")
 def service(
     videos: VideosArgument = None,
     *,
@@ -160,7 +160,7 @@ def service(
         console.print(service_table(result))
 
 
-@bench_app.command()
+@bench_app.command(epilog="Example: emostream bench classifier")
 def classifier(*, json: JsonOption = False, config: ConfigOption = None) -> None:
     """Measure the classifier: crops per second by precision and batch size, on one thread."""
     figures = bench_classifier(settings_for_command(config))
@@ -170,7 +170,7 @@ def classifier(*, json: JsonOption = False, config: ConfigOption = None) -> None
         console.print(engine_table(figures, title="classifier, one thread", item="crop"))
 
 
-@bench_app.command()
+@bench_app.command(epilog="Example: emostream bench detector")
 def detector(*, json: JsonOption = False, config: ConfigOption = None) -> None:
     """Measure the detector: frames per second by precision and frame size, on one thread."""
     settings = settings_for_command(config)
@@ -182,9 +182,9 @@ def detector(*, json: JsonOption = False, config: ConfigOption = None) -> None:
         console.print(engine_table(figures, title="detector, one thread", item="frame"))
 
 
-@bench_app.command()
+@bench_app.command(epilog="Example: emostream bench agreement faces.mp4")
 def agreement(
-    videos: Annotated[list[Path], typer.Argument(help="Video files with real faces.", metavar="VIDEO...")],
+    videos: Annotated[list[Path], typer.Argument(help="Video files with real faces.", metavar="VIDEO")],
     *,
     json: JsonOption = False,
     config: ConfigOption = None,
@@ -198,48 +198,50 @@ def agreement(
         console.print(agreement_table(results))
 
 
-@bench_app.command(name="all")
+@bench_app.command(name="all", epilog="Example: emostream bench all --folder bench-output")
 def all_of_them(
     *,
-    out: Annotated[Path, typer.Option(help="Folder for the results (JSON and plots).", metavar="FOLDER")] = Path(
+    folder: Annotated[Path, typer.Option(help="Folder for the results (JSON and plots).", metavar="FOLDER")] = Path(
         "bench-output"
     ),
     runs: RunsOption = 3,
     seconds: SecondsOption = 15.0,
     config: ConfigOption = None,
+    out: OldOutOption = None,
 ) -> None:
     """Run the standard set on generated clips: pipeline at 640×360 and 1080p, engines, live streams."""
     settings = settings_for_command(config)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
-        clips = [_make_clip(Path(folder), *clip[:3], num_frames=clip[3]) for clip in _STANDARD_CLIPS]
+    results_folder = out or folder
+    results_folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="emostream-bench-") as clips_folder:
+        clips = [_make_clip(Path(clips_folder), *clip[:3], num_frames=clip[3]) for clip in _STANDARD_CLIPS]
         results = [bench_pipeline(clip, settings=settings, num_runs=runs) for clip in clips]
-        _show_pipelines(results, out=out)
+        _show_pipelines(results, folder=results_folder)
         scaled = bench_scaling(clips[0], settings=settings, num_runs=runs)
         console.print(scaling_table(scaled))
         engines = [
             (name, measure(settings)) for name, measure in (("crop", bench_classifier), ("frame", bench_detector))
         ]
-        _show_engines(engines, out=out)
-        streams = _swept([_make_clip(Path(folder), 640, 360, 2)], settings=settings, fps=25.0, seconds=seconds)
+        _show_engines(engines, folder=results_folder)
+        streams = _swept([_make_clip(Path(clips_folder), 640, 360, 2)], settings=settings, fps=25.0, seconds=seconds)
     console.print(live_table(streams))
-    plot_sweep(streams, path=out / "sweep.png")
-    _write_json([result.as_dict() for result in streams], out / "sweep.json")
-    _write_json(scaled.as_dict(), out / "scaling.json")
-    notes.print(f"results: {out}")
+    plot_sweep(streams, path=results_folder / "sweep.png")
+    _write_json([result.as_dict() for result in streams], results_folder / "sweep.json")
+    _write_json(scaled.as_dict(), results_folder / "scaling.json")
+    notes.print(f"results: {results_folder}")
 
 
-def _show_pipelines(results: Sequence[PipelineBenchmark], *, out: Path) -> None:
+def _show_pipelines(results: Sequence[PipelineBenchmark], *, folder: Path) -> None:
     for result in results:
         console.print(*pipeline_tables(result))
-    plot_pipeline(results, path=out / "pipeline.png")
-    _write_json([result.as_dict() for result in results], out / "pipeline.json")
+    plot_pipeline(results, path=folder / "pipeline.png")
+    _write_json([result.as_dict() for result in results], folder / "pipeline.json")
 
 
-def _show_engines(measured: Sequence[tuple[str, Sequence[EngineFigure]]], *, out: Path) -> None:
+def _show_engines(measured: Sequence[tuple[str, Sequence[EngineFigure]]], *, folder: Path) -> None:
     for item, figures in measured:
         console.print(engine_table(figures, title=f"{item}s, one thread", item=item))
-    _write_json({item: [asdict(figure) for figure in figures] for item, figures in measured}, out / "engines.json")
+    _write_json({item: [asdict(figure) for figure in figures] for item, figures in measured}, folder / "engines.json")
 
 
 def _swept(

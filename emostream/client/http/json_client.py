@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from emostream.client.http.calls import ApiError, Call, Headers
 from emostream.client.http.client import ServiceClient
 
-__all__ = ["ApiClient", "ApiError"]
+__all__ = ["ApiClient", "ApiError", "with_advice"]
 
 _PAGE = 500
 
@@ -61,7 +61,11 @@ class ApiClient:
         try:
             return self._client.send(Call(method, path, parse, None if body is None else json.dumps(body).encode()))
         except ApiError as exc:
-            if exc.status == HTTPStatus.UNAUTHORIZED:
-                message = f"{exc}: give --token TOKEN, or set EMOSTREAM_SERVICE_TOKEN"
-                raise exc.saying(message) from exc
-            raise
+            raise with_advice(exc) from exc
+
+
+def with_advice(error: ApiError) -> ApiError:
+    """An error as the command line tells it: where to give a token, where one is asked for."""
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        return error.saying(f"{error}: give --token TOKEN, or set EMOSTREAM_SERVICE_TOKEN")
+    return error
