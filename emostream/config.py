@@ -415,7 +415,7 @@ def _check_variables() -> None:
         if name.upper().startswith(_PREFIX) and delimiter and section.lower() not in Settings.model_fields:
             raise ConfigError(
                 f"environment variable {name}: no settings are called {section.lower()}; expected one of "
-                f"{', '.join(Settings.model_fields)}. `emostream doctor` lists all settings."
+                f"{', '.join(Settings.model_fields)}. `emostream doctor -v` lists all settings."
             )
 
 
@@ -432,7 +432,7 @@ def _check_yaml(path: Path) -> None:
         raise ConfigError(f"settings file {path} is not readable YAML: {exc}") from exc
     if content is not None and not isinstance(content, dict):
         kind = type(content).__name__
-        raise ConfigError(f"settings file {path} must hold names and values, got a {kind}; see `emostream doctor`")
+        raise ConfigError(f"settings file {path} must hold names and values, got a {kind}; see `emostream doctor -v`")
 
 
 def _explain(exc: ValidationError, *, config_file: Path | None) -> str:
@@ -446,7 +446,7 @@ def _explain(exc: ValidationError, *, config_file: Path | None) -> str:
         else:
             lines.append(f"{name}: {error['msg']}, got {error['input']!r}")
     where = f" (environment, arguments or {config_file})" if config_file else " (environment or arguments)"
-    return f"settings are not valid{where}: " + "; ".join(lines) + ". `emostream doctor` lists all settings."
+    return f"settings are not valid{where}: " + "; ".join(lines) + ". `emostream doctor -v` lists all settings."
 
 
 def _is_plain(value: Any) -> bool:
@@ -460,5 +460,5 @@ def _explain_json(exc: SettingsError) -> str:
     names = [name for name, value in os.environ.items() if name.upper().startswith(_PREFIX) and value == text]
     return (
         f"environment variable {' or '.join(names) or str(exc)}: lists and whole sections are given as JSON, for "
-        f"example EMOSTREAM_SERVICE__ALLOWED_NETWORKS='[\"192.168.0.0/16\"]'. `emostream doctor` lists all settings."
+        f"example EMOSTREAM_SERVICE__ALLOWED_NETWORKS='[\"192.168.0.0/16\"]'. `emostream doctor -v` lists all settings."
     )

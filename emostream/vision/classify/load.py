@@ -52,6 +52,6 @@ def _open(settings: ClassifySettings, context: EngineContext) -> EmotionClassifi
     try:
         return open_engine(chosen, settings, context)
     except (ModelError, ConfigError) as exc:
-        # A slower engine is better than a service that does not start; `emostream doctor` shows the reason as well.
+        # A slower engine is better than a service that does not start; `emostream doctor -v` shows the reason as well.
         logger.warning("engine %s cannot be used, falling back to %s: %s", chosen, DEFAULT_ENGINE, exc)
         return open_engine(DEFAULT_ENGINE, settings, context)
