@@ -26,6 +26,7 @@ from emostream.cli.options import (
     OverlayOption,
     PixelAspectOption,
     RedisOption,
+    check_is_path,
     check_quotes,
     notes,
     screen,
@@ -35,8 +36,8 @@ from emostream.cli.options import (
 from emostream.cli.tables import summary_table
 from emostream.config import Settings
 from emostream.decode.source import FrameSource
-from emostream.domain.address import file_path
-from emostream.domain.redact import printable, redact
+from emostream.domain.address import AddressError, file_path, parse_address
+from emostream.domain.redact import printable, redact, shown_address
 from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.domain.summary import StreamSummary
 from emostream.errors import ConfigError
@@ -162,12 +163,16 @@ def analyze(
     times = Times()
     check_quotes(sources)
     settings = settings_for_command(config, redis=redis)
+    for option, path in (("--output", output), ("--annotate", annotate), ("--report", report)):
+        check_is_path(path, option=option)
     if blur and annotate is None:
         raise ConfigError("--blur needs --annotate FILE: it blurs faces in the annotated video")
     if overlay is not None and annotate is None:
         raise ConfigError("--overlay needs --annotate FILE: it says what is drawn on the annotated video")
+    urls_of_sources = list_sources(list(map(_path_or_camera, sources)))
+    _check_addresses(urls_of_sources)
     specs = specs_of(
-        list_sources(list(map(_path_or_camera, sources))),
+        urls_of_sources,
         stream_id=stream_id,
         kind=kind,
         every=every,
@@ -176,10 +181,10 @@ def analyze(
         track=track,
         pixel_aspect=pixel_aspect,
     )
-    if output is not None:
-        _has_lines(output)  # an unknown format is told before work starts
     urls = [*urls_of(settings.publish), *(sink or ())]
     _check_event_files([*([] if output is None else [output]), *event_files(urls)], specs)
+    if output is not None:
+        _has_lines(output)  # an unknown format is told before work starts
     if len(specs) > 1 and (annotate or report):
         raise ConfigError(f"--annotate and --report are about one source, got {len(specs)}: analyze each by itself")
     summing = Summing()
@@ -215,6 +220,18 @@ def analyze(
 
 def _path_or_camera(source: str) -> str | int:
     return int(source) if source.isdecimal() and not Path(source).exists() else source
+
+
+def _check_addresses(sources: Sequence[str]) -> None:
+    """Refuse several when one is no usable address: the others may be the rest of a password that has blanks."""
+    for source in sources if len(sources) > 1 else ():
+        if "://" in source:
+            try:
+                parse_address(source)
+            except AddressError as exc:
+                raise ConfigError(
+                    f"{shown_address(source)} is no usable address: {exc}; quote it if it has blanks"
+                ) from exc
 
 
 def _check_event_files(paths: Sequence[Path], specs: Sequence[StreamSpec]) -> None:

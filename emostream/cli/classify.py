@@ -16,6 +16,7 @@ from emostream.cli.options import (
     ConfigOption,
     JsonOption,
     OverlayOption,
+    check_is_path,
     check_quotes,
     notes,
     screen,
@@ -64,6 +65,7 @@ def classify(
     """
     check_quotes(pictures)
     settings = settings_for_command(config)
+    check_is_path(annotate, option="--annotate")
     if blur and annotate is None:
         raise ConfigError("--blur needs --annotate FOLDER: it blurs faces in the annotated pictures")
     if overlay is not None and annotate is None:

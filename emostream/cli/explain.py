@@ -17,6 +17,7 @@ from emostream.cli.options import (
     ConfigOption,
     JsonOption,
     OldOutOption,
+    check_is_path,
     notes,
     screen,
     settings_for_command,
@@ -69,6 +70,7 @@ def explain(
 ) -> None:
     """Show which parts of each face in a picture the model's answer comes from."""
     settings = settings_for_command(config)
+    check_is_path(output or out, option="--output")
     path = output or out or Path(f"{stream_id_from_url(picture)}-explained.png")
     if path.suffix.lower() != ".png":
         raise ConfigError(f"--output {path}: the picture is written as PNG; give a name that ends with .png")

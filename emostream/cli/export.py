@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from emostream.cli.options import ConfigOption, RedisOption, notes, settings_for_command
+from emostream.cli.options import ConfigOption, RedisOption, check_is_path, notes, settings_for_command
 from emostream.client import EmotionEvent, EmotionEvents, Start
 from emostream.errors import ConfigError
 from emostream.publish.files.table_writer import open_table_writer
@@ -44,6 +44,7 @@ def export(
     stream_ids = stream_ids or []
     if output is None and stream_ids:  # `emostream export FILE [STREAM]...`, as it was before
         output, stream_ids = Path(stream_ids[0]), stream_ids[1:]
+    check_is_path(output, option="--output")
     if output is None:
         raise ConfigError("export needs --output FILE, which ends with .csv, .jsonl or .parquet")
     if settings.publish.redis_url is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ import typer
 from rich.console import Console
 
 from emostream.config import Settings, load_settings
+from emostream.domain.redact import shown_address
 from emostream.errors import ConfigError
 from emostream.render.overlay_style import OverlayStyle
 from emostream.telemetry.logs import configure_logging
@@ -44,6 +46,8 @@ OldOutputOption = Annotated[Path | None, typer.Option("--output", hidden=True)]
 READING = "What is read"
 WRITING = "What is written"
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # `pathlib` has made one slash of two
+
 # `screen` is for results, `notes` for progress and remarks beside JSON on standard output. Without emoji, because an
 # address may contain what Rich takes for one (`fd00:a:b::1`).
 screen = Console(highlight=False, emoji=False)
@@ -76,3 +80,13 @@ def settings_for_command(config: Path | None, *, redis: str | None = None, **arg
     settings = load_settings(config_file=config, **arguments)
     configure_logging(settings.log_level, log_format=settings.log_format)
     return settings
+
+
+def check_is_path(path: Path | None, *, option: str) -> None:
+    """Refuse an address where a file or folder of this machine is written, before its password reaches a message.
+
+    Raises:
+        ConfigError: it is an address.
+    """
+    if path is not None and _ADDRESS.match(str(path)):
+        raise ConfigError(f"{option} {shown_address(str(path))}: expected a path on this machine, got an address")

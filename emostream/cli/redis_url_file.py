@@ -40,6 +40,7 @@ def redis_url_file(url: str, *, port: int) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             path.unlink()
+            folder.rmdir()  # where no other service runs
 
 
 def _is_ours(name: str) -> bool:

@@ -245,7 +245,7 @@ async def _check_redis(settings: Settings, *, url: str) -> None:
     try:
         await sink.check()
     except SinkUnavailableError as exc:  # it may start later, or be reachable only from the cluster's machines
-        notes.print(redact(str(exc)), markup=False)
+        tell(redact(str(exc)))
     finally:
         await sink.close()
 

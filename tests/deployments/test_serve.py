@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import urllib.request
 from pathlib import Path
@@ -162,3 +163,30 @@ def test_it_ends_with_an_error_when_ray_is_gone(tmp_path: Path, name: str) -> No
     said = " ".join(log.read_text().split())
     assert "start it again" in said
     assert "stopping:" not in said
+
+
+def test_another_program_reads_from_the_redis_that_serve_starts(tmp_path: Path) -> None:
+    make_clip(tmp_path / "clip.mp4", num_frames=30)
+    port, log = unused_port(), tmp_path / "serve.log"
+    with running_service("--redis-port", str(port), "--media-root", tmp_path, log=log) as service:
+        wait_for(lambda: ".url" in log.read_text(), timeout_seconds=10)
+        said = log.read_text()
+        phases = re.findall(r"^ *[0-9.]+ s  (.+)$", said, re.MULTILINE)
+        assert len(phases) >= 5 and len(set(phases)) == len(phases)
+        (path,) = re.findall(r"on this machine: (\S+\.url)$", said, re.MULTILINE)
+        url = Path(path).read_text().strip()
+        assert url.endswith(f"@127.0.0.1:{port}/0")
+        assert Path(path).stat().st_mode & 0o777 == 0o600
+        password = url.removeprefix("redis://:").partition("@")[0]
+        assert password and password not in said
+        service.client.add({"id": "clip", "url": f"file://{tmp_path}/clip.mp4"})
+        wait_for(lambda: service.client.show("clip")["state"] == "ended", timeout_seconds=60)
+        for options, environment in (
+            (["--no-follow"], {"EMOSTREAM_PUBLISH__REDIS_URL": url}),
+            (["--service", service.url, "--from", "start"], {}),
+        ):
+            outcome = run_emostream("tail", "clip", "--json", *options, environment=environment)
+            assert outcome.code == 0, outcome.err
+            indexes = [json.loads(line)["frame_index"] for line in outcome.out.splitlines()]
+            assert indexes == list(range(30))
+    assert not Path(path).exists()

@@ -51,9 +51,10 @@ async def test_a_missing_token_is_told_with_where_to_give_it(redis_server: Embed
     [
         (["--address", "10.0.0.1:6379"], "--redis"),
         (["--tls-cert", __file__], "both --tls-cert and --tls-key"),
+        (["--redis-port", "7000", "--redis", "redis://127.0.0.1:9"], "--redis-port"),
         (["--allow-network", "inside", "--redis", "redis://127.0.0.1:9"], "allowed_networks"),
     ],
-    ids=["cluster without Redis", "half of TLS", "no network"],
+    ids=["cluster without Redis", "half of TLS", "port of another Redis", "no network"],
 )
 def test_serve_says_what_is_missing(arguments: list[str], message: str) -> None:
     outcome = run_emostream("serve", *arguments)
