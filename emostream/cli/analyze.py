@@ -17,6 +17,7 @@ from emostream.analysis.annotated_video import AnnotatedVideo
 from emostream.analysis.report import AnalysisReport, ReportPictures
 from emostream.analysis.run import Results, RunObserver, run_all, sinks_of
 from emostream.analysis.sources import list_sources, specs_of
+from emostream.cli.live_page import live_page
 from emostream.cli.live_table import live_table
 from emostream.cli.options import (
     READING,
@@ -123,6 +124,9 @@ def analyze(
         ReportPictures,
         typer.Option(help="Thumbnails of key moments in the report.", rich_help_panel=WRITING),
     ] = ReportPictures.SHOWN,
+    show: Annotated[
+        bool, typer.Option("--show", help="Open a page of this machine in the browser, with live pictures and boxes.")
+    ] = False,
     stream_id: Annotated[
         str | None,
         typer.Option(help="Stream id; by default derived from SOURCE.", metavar="STREAM", rich_help_panel=READING),
@@ -165,8 +169,7 @@ def analyze(
     settings = settings_for_command(config, redis=redis)
     for option, path in (("--output", output), ("--annotate", annotate), ("--report", report)):
         check_is_path(path, option=option)
-    if blur and annotate is None:
-        raise ConfigError("--blur needs --annotate FILE: it blurs faces in the annotated video")
+    _check_blur(is_blurred=blur, annotate=annotate, is_shown=show)
     if overlay is not None and annotate is None:
         raise ConfigError("--overlay needs --annotate FILE: it says what is drawn on the annotated video")
     urls_of_sources = list_sources(list(map(_path_or_camera, sources)))
@@ -205,6 +208,7 @@ def analyze(
                 urls=urls,
                 observers=observers,
                 metrics_port=metrics_port,
+                has_page=show,
                 times=times,
             )
         )
@@ -220,6 +224,13 @@ def analyze(
 
 def _path_or_camera(source: str) -> str | int:
     return int(source) if source.isdecimal() and not Path(source).exists() else source
+
+
+def _check_blur(*, is_blurred: bool, annotate: Path | None, is_shown: bool) -> None:
+    if is_blurred and annotate is None:
+        raise ConfigError("--blur needs --annotate FILE: it blurs faces in the annotated video")
+    if is_blurred and is_shown:
+        raise ConfigError("--show shows faces and --blur hides them: leave out one of them")
 
 
 def _check_addresses(sources: Sequence[str]) -> None:
@@ -249,6 +260,7 @@ async def _analyze(
     urls: Sequence[str],
     observers: Sequence[RunObserver],
     metrics_port: int | None,
+    has_page: bool,
     times: Times,
 ) -> Results:
     sinks: list[EventSink] = []
@@ -261,20 +273,25 @@ async def _analyze(
     collector = MetricsCollector(has_stream_label=settings.metrics.stream_label)
     # Events on the same terminal would scroll the table away.
     is_shown = notes.is_terminal and not (json and screen.is_terminal)
-    with _serving_metrics(collector, host=settings.metrics.host, port=metrics_port):
+    with (
+        _serving_metrics(collector, host=settings.metrics.host, port=metrics_port),
+        live_page(tell=tell) if has_page else contextlib.nullcontext() as page,
+    ):
         async with SinkGroup(sinks) as sink:
             await sink.check()  # a wrong URL is found before work starts
             with loaded_models(settings) as models, live_table(num_sources=len(specs), is_shown=is_shown) as table:
                 times.ready = time.perf_counter()
-                return await run_all(
+                results = await run_all(
                     specs,
                     settings=settings,
                     models=models,
                     sink=sink,
-                    observers=[*observers, table],
+                    observers=[*observers, table, *([] if page is None else [page])],
                     collector=collector,
                     tell=tell,
                 )
+        times.ended = time.perf_counter()
+    return results
 
 
 def _has_lines(output: Path) -> bool:
@@ -330,17 +347,18 @@ class Times:
     Attributes:
         started: of the command.
         ready: models are loaded and sinks answer; None before.
+        ended: sources are read and sinks are closed; None before.
     """
 
     started: float = field(default_factory=time.perf_counter)
     ready: float | None = None
+    ended: float | None = None
 
 
 def _print_closing(runs: Sequence[PipelineStats], *, times: Times, output: Path | None) -> None:
-    ended = time.perf_counter()
     num_frames, num_faces = sum(run.num_frames for run in runs), sum(run.num_faces for run in runs)
-    if num_frames and times.ready is not None:
-        running, whole = (num_frames / max(ended - since, 1e-9) for since in (times.ready, times.started))
+    if num_frames and times.ready is not None and times.ended is not None:
+        running, whole = (num_frames / max(times.ended - since, 1e-9) for since in (times.ready, times.started))
         notes.print(
             f"{num_frames} frames, {num_faces} faces: {running:.0f} frames/s, {whole:.0f} frames/s with start-up"
         )
