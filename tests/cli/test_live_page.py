@@ -13,6 +13,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 from emostream.cli.live_page import LivePage, live_page
 from emostream.config import load_settings
@@ -20,6 +21,7 @@ from emostream.domain.frame import Frame
 from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.pipeline.pipeline import EventObserver
 from emostream.testing.fakes import ScriptedSource
+from tests.browser import assert_accessible, launch_chromium
 from tests.publish.samples import CAPTURED_AT, EVENT
 
 SETTINGS = load_settings()
@@ -76,10 +78,9 @@ def test_figures_and_the_last_picture_of_a_stream() -> None:
             assert (stream["is_over"], stream["faces"][0]["dominant"]) == (False, "happy")
         (stream,) = json.loads(_get(url, "streams")[1])
         assert stream["is_over"]
-        status, content, media_type = _get(url, "pictures/door")  # ends, because the stream is over
-        assert (status, media_type.partition(";")[0]) == (200, "multipart/x-mixed-replace")
-        jpeg = content[content.index(b"\xff\xd8") : content.rindex(b"\xff\xd9") + 2]
-        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        status, content, media_type = _get(url, "pictures/door")
+        assert (status, media_type) == (200, "image/jpeg")
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
         assert picture is not None and picture.shape == (360, 640, 3)
         assert abs(int(picture[300, 600].mean()) - 128) < 4, "far from the box"
 
@@ -120,3 +121,24 @@ def test_it_is_gone_with_the_run() -> None:
         pass
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(url.partition("#")[0], timeout=5)
+
+
+@pytest.mark.integration
+def test_a_browser_shows_people_and_pictures() -> None:
+    messages: list[str] = []
+    with sync_playwright() as playwright, _served() as (page, url):
+        browser = launch_chromium(playwright)
+        window = browser.new_page(viewport={"width": 390, "height": 800})
+        window.on("console", lambda message: messages.append(message.text))
+        window.on("pageerror", lambda error: messages.append(str(error)))
+        with page.observing(SPEC, ScriptedSource([]), settings=SETTINGS) as observe:
+            _show(observe)
+            window.goto(url)
+            expect(window.locator("img")).to_have_js_property("naturalWidth", 640)
+            said = window.inner_text("main")
+            assert "door" in said and "3/9 frames" in said and "happy" in said
+            assert_accessible(window)
+            assert window.evaluate("document.documentElement.scrollWidth") <= 390
+        expect(window.locator("main")).to_contain_text("ended")
+        browser.close()
+    assert messages == []

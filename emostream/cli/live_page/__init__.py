@@ -33,15 +33,14 @@ _FILES: Final = {
 }
 _HEADERS: Final = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_BOUNDARY: Final = "picture"
 _PICTURES_PER_SECOND: Final = 12
 _UNSEEN_PER_SECOND: Final = 1
-"""Pictures that are made while no browser looks, so that who comes has one at once, also of a stream that is over."""
-_WAIT_SECONDS: Final = 1.0
+"""Pictures that are made while no browser asks, so that there is one at once, also of a stream that is over."""
+_SEEN_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.05  # a server has no other way to be told to stop
 _FIRST_LOOK_SECONDS: Final = 5.0
 
@@ -52,57 +51,22 @@ class _Stream:
     def __init__(self) -> None:
         self.reading = Reading(time.monotonic())
         self.is_over = False
-        self._num_viewers = 0
-        self._picture: tuple[int, bytes] | None = None  # with its number
-        self._made_at = float("-inf")
-        self._changed = threading.Condition()
+        self._jpeg: bytes | None = None
+        self._made_at = self._asked_at = float("-inf")
 
     def take(self, frame: Frame, event: EmotionEvent) -> None:
         """Take the next frame, and make a picture of it where one is due."""
         now = time.monotonic()
         self.reading.add(event, now=now)
-        wanted = _PICTURES_PER_SECOND if self._num_viewers else _UNSEEN_PER_SECOND
-        if now - self._made_at < 1 / wanted:
-            return
-        self._made_at = now
-        jpeg = preview_jpeg(frame.rgb(), event, has_boxes=True)
-        with self._changed:
-            number = 0 if self._picture is None else self._picture[0] + 1
-            self._picture = (number, jpeg)
-            self._changed.notify_all()
+        is_seen = now - self._asked_at < _SEEN_SECONDS
+        if now - self._made_at >= 1 / (_PICTURES_PER_SECOND if is_seen else _UNSEEN_PER_SECOND):
+            self._made_at = now
+            self._jpeg = preview_jpeg(frame.rgb(), event, has_boxes=True)
 
-    def end(self) -> None:
-        """Nothing follows."""
-        with self._changed:
-            self.is_over = True
-            self._changed.notify_all()
-
-    def pictures(self) -> Iterator[bytes]:
-        """The newest picture, and each that follows, as far as they are taken in time, to the end of the stream."""
-        seen = -1
-        with self._changed:
-            self._num_viewers += 1
-        try:
-            while True:
-                picture, is_over = self._wait(seen)
-                if picture is not None and picture[0] != seen:
-                    seen = picture[0]
-                    yield picture[1]
-                elif is_over:
-                    return
-        finally:
-            with self._changed:
-                self._num_viewers -= 1
-
-    def _wait(self, seen: int) -> tuple[tuple[int, bytes] | None, bool]:
-        """The newest picture with its number, and whether the stream is over; waits a while for another than `seen`."""
-
-        def is_news() -> bool:
-            return self.is_over or (self._picture is not None and self._picture[0] != seen)
-
-        with self._changed:
-            self._changed.wait_for(is_news, timeout=_WAIT_SECONDS)
-            return self._picture, self.is_over
+    def picture(self) -> bytes | None:
+        """The newest picture as JPEG; None before the first."""
+        self._asked_at = time.monotonic()
+        return self._jpeg
 
     def as_dict(self, stream_id: str) -> dict[str, Any]:
         """What is told of it, for JSON."""
@@ -144,11 +108,12 @@ class LivePage:
         try:
             yield observe
         finally:
-            stream.end()
+            stream.is_over = True
 
-    def stream(self, stream_id: str) -> _Stream | None:
-        """One of the streams that were begun."""
-        return self._streams.get(stream_id)
+    def picture(self, stream_id: str) -> bytes | None:
+        """The newest picture of a stream as JPEG; None where there is none."""
+        stream = self._streams.get(stream_id)
+        return None if stream is None else stream.picture()
 
     def as_list(self) -> list[dict[str, Any]]:
         """What is told of all streams that were begun, for JSON."""
@@ -157,7 +122,7 @@ class LivePage:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False  # whoever looks at a picture would hold up the end
+    block_on_close = False  # a browser keeps connections open that it does not use
 
     def __init__(self, page: LivePage) -> None:
         super().__init__((_HOST, 0), _Handler)
@@ -184,8 +149,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/streams":
             self.server.page.was_seen.set()
             self._send(json.dumps(self.server.page.as_list()).encode(), "application/json")
-        elif (stream := self.server.page.stream(unquote(path.removeprefix("/pictures/")))) is not None:
-            self._send_pictures(stream)
+        elif (jpeg := self.server.page.picture(unquote(path.removeprefix("/pictures/")))) is not None:
+            self._send(jpeg, "image/jpeg")
         else:
             self.send_error(HTTPStatus.NOT_FOUND)
 
@@ -196,22 +161,12 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.page.token.encode()
 
     def _send(self, content: bytes, media_type: str) -> None:
-        self._send_head(media_type, {"Content-Length": str(len(content))})
-        self.wfile.write(content)
-
-    def _send_pictures(self, stream: _Stream) -> None:
-        self._send_head(f"multipart/x-mixed-replace; boundary={_BOUNDARY}", {"Connection": "close"})
-        with contextlib.suppress(OSError):  # the browser went away
-            for jpeg in stream.pictures():
-                head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-                self.wfile.write(head.encode() + jpeg + b"\r\n")
-            self.wfile.write(f"--{_BOUNDARY}--\r\n".encode())
-
-    def _send_head(self, media_type: str, headers: dict[str, str]) -> None:
         self.send_response(HTTPStatus.OK)
-        for name, value in {"Content-Type": media_type, **_HEADERS, **headers}.items():
+        for name, value in {"Content-Type": media_type, "Content-Length": str(len(content)), **_HEADERS}.items():
             self.send_header(name, value)
         self.end_headers()
+        with contextlib.suppress(OSError):  # the browser went away
+            self.wfile.write(content)
 
 
 @contextlib.contextmanager

@@ -14,25 +14,32 @@ function add(id) {
   const faces = document.createElement("p");
   title.textContent = id;
   picture.alt = `Live picture of ${id}`;
-  picture.src = `pictures/${encodeURIComponent(id)}?token=${token}`;
+  let number = 0;
+  const elements = { figures, faces, isOver: false };
+  // Asked for one by one: a browser has few connections, which endless pictures of several streams would use up.
+  const ask = () => (picture.src = `pictures/${encodeURIComponent(id)}?token=${token}&number=${number++}`);
+  picture.onload = () => elements.isOver || setTimeout(ask, 80);
+  picture.onerror = () => elements.isOver || setTimeout(ask, 1000);
+  ask();
   section.append(title, picture, figures, faces);
   main.append(section);
-  const elements = { figures, faces };
   shown.set(id, elements);
   return elements;
 }
 
 function show(stream) {
-  const { figures, faces } = shown.get(stream.id) ?? add(stream.id);
+  const elements = shown.get(stream.id) ?? add(stream.id);
+  const { figures, faces } = elements;
   const frames = stream.total === null ? `${stream.num_frames}` : `${stream.num_frames}/${stream.total}`;
   const parts = [`${frames} frames`];
   if (stream.fps !== null) parts.push(`${stream.fps.toFixed(0)} frames/s`);
   if (stream.latency_ms !== null) parts.push(`${stream.latency_ms.toFixed(0)} ms`);
   if (stream.num_dropped) parts.push(`${stream.num_dropped} dropped`);
   if (stream.is_over) parts.push("ended");
+  elements.isOver = stream.is_over;
   figures.textContent = parts.join(" · ");
   const people = stream.faces.map((face) => `#${face.track_id} ${face.dominant} ${Math.round(100 * face.confidence)} %`);
-  faces.textContent = people.join("   ") || "no face";
+  faces.textContent = people.join(" · ") || "no face";
 }
 
 async function refresh() {
@@ -46,6 +53,7 @@ async function refresh() {
     state.textContent = "running";
   } catch {
     state.textContent = "the analysis has ended";
+    for (const elements of shown.values()) elements.isOver = true;
     return;
   }
   setTimeout(refresh, 1000);
