@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from rich.console import Console, ConsoleOptions
 from rich.live import Live
 from rich.table import Table
 
@@ -23,6 +24,9 @@ from emostream.pipeline.pipeline import EventObserver
 
 _MAX_ROWS = 20
 _MAX_FACES = 4
+_FIGURES = ("frames", "left", "fps", "ms", "elapsed", "dropped")
+_MIN_NOW_WIDTH = 12
+_PADDING = 2
 _RATE_SECONDS = 3.0
 """Over which frames per second and the latency are taken."""
 _REFRESHES_PER_SECOND = 4
@@ -104,14 +108,18 @@ class LiveTable:
             del self._readings[spec.stream_id]
             self._num_over += 1
 
-    def __rich__(self) -> Table:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         """The table at this moment."""
-        return readings_table(
-            dict(self._readings), now=time.monotonic(), num_over=self._num_over, num_sources=self._num_sources
+        yield readings_table(
+            dict(self._readings),
+            now=time.monotonic(),
+            num_over=self._num_over,
+            num_sources=self._num_sources,
+            width=options.max_width,
         )
 
 
-def readings_table(readings: dict[str, Reading], *, now: float, num_over: int, num_sources: int) -> Table:
+def readings_table(readings: dict[str, Reading], *, now: float, num_over: int, num_sources: int, width: int) -> Table:
     """A row per source.
 
     Args:
@@ -119,24 +127,20 @@ def readings_table(readings: dict[str, Reading], *, now: float, num_over: int, n
         now: on the clock of `Reading.started`.
         num_over: sources that have ended.
         num_sources: all.
+        width: columns of the terminal.
     """
+    shown = list(readings.items())[:_MAX_ROWS]
+    rows = [_figures(reading, now=now) for _, reading in shown]
+    taken = sum(max(map(len, column)) + _PADDING for column in zip(_FIGURES, *rows, strict=True))
+    longest = max((len(stream_id) for stream_id, _ in shown), default=0)
     table = new_table()
-    table.add_column("source", overflow="fold", min_width=10)
-    for name in ("frames", "left", "fps", "ms", "elapsed", "dropped"):
+    # Ids are folded only where figures and faces would have no room.
+    table.add_column("source", overflow="fold", min_width=min(longest, width - taken - _MIN_NOW_WIDTH))
+    for name in _FIGURES:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("now", overflow="fold", min_width=10)
-    for stream_id, reading in list(readings.items())[:_MAX_ROWS]:
-        total = "" if reading.total is None else f"/{reading.total:.0f}"
-        table.add_row(
-            as_markup(stream_id),
-            f"{reading.num_frames}{total}",
-            _time(reading.left_seconds(now=now)),
-            _number(reading.fps(now=now)),
-            _number(reading.latency_ms()),
-            _time(now - reading.started),
-            str(reading.num_dropped),
-            _faces(reading.last),
-        )
+    table.add_column("now", overflow="fold", min_width=_MIN_NOW_WIDTH - _PADDING)
+    for (stream_id, reading), figures in zip(shown, rows, strict=True):
+        table.add_row(as_markup(stream_id), *figures, _faces(reading.last))
     captions = []
     if len(readings) > _MAX_ROWS:
         captions.append(f"and {len(readings) - _MAX_ROWS} more")
@@ -170,6 +174,19 @@ def expected_frames(spec: StreamSpec, source: FrameSource) -> float | None:
     if spec.max_frames is not None:
         return min(spec.max_frames, total or spec.max_frames)
     return total
+
+
+def _figures(reading: Reading, *, now: float) -> tuple[str, ...]:
+    """The cells of `_FIGURES`."""
+    total = "" if reading.total is None else f"/{reading.total:.0f}"
+    return (
+        f"{reading.num_frames}{total}",
+        _time(reading.left_seconds(now=now)),
+        _number(reading.fps(now=now)),
+        _number(reading.latency_ms()),
+        _time(now - reading.started),
+        str(reading.num_dropped),
+    )
 
 
 def _faces(event: EmotionEvent | None) -> str:

@@ -22,6 +22,8 @@ from emostream.render.palette import colour_of
 
 MAX_PEOPLE: Final = 20
 """Rows of a table of people. A crowd would fill the terminal many times; files and reports have everybody."""
+_LEAST_SHOWN = 0.005
+"""Probabilities that would be shown as 0%."""
 _MIN_DETAIL_WIDTH = 24
 _PADDING = 2
 _UNBOUNDED = 100_000
@@ -58,7 +60,8 @@ def summary_table(summary: StreamSummary, *, title: str) -> Table:
     for track in tracks:
         if track.track_id not in shown:
             continue
-        strongest = sorted(track.mean_probabilities.items(), key=lambda item: -item[1])[:3]
+        means = {name: mean for name, mean in track.mean_probabilities.items() if mean >= _LEAST_SHOWN}
+        strongest = sorted(means.items(), key=lambda item: -item[1])[:3]
         table.add_row(
             f"#{track.track_id}",
             f"{track.first_seen_seconds:.1f} s",

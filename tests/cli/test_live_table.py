@@ -22,7 +22,7 @@ EVENT = replace(SAMPLE, latency_ms={"detect": 12.0, "total": 38.0})
 
 def _shown(readings: dict[str, Reading], *, now: float, num_over: int = 0, num_sources: int = 1) -> str:
     file = io.StringIO()
-    table = readings_table(readings, now=now, num_over=num_over, num_sources=num_sources)
+    table = readings_table(readings, now=now, num_over=num_over, num_sources=num_sources, width=80)
     Console(file=file, width=80).print(table)
     return file.getvalue()
 
@@ -63,7 +63,7 @@ def test_80_columns_hold_all_of_it() -> None:
     readings = {
         "door": _read(1234, seconds=60.0, total=98765),
         long_id: _read(20, seconds=2.0, event=replace(EVENT, faces=crowd)),
-        "hall": _read(3, seconds=1.0, event=replace(EVENT, faces=())),
+        "entrance-of-the-museum-1": _read(3, seconds=1.0, event=replace(EVENT, faces=())),
     }
     said = _shown(readings, now=160.0, num_over=2, num_sources=12)
     assert max(map(len, said.splitlines())) <= 80
@@ -71,6 +71,11 @@ def test_80_columns_hold_all_of_it() -> None:
         assert text in said, said
     first_column = "".join(line.split(" ")[0] for line in said.splitlines())
     assert long_id in first_column
+
+
+def test_an_id_of_usual_length_is_not_folded() -> None:
+    readings = {"entrance-of-the-museum": _read(300, seconds=12.0, total=300), "door": _read(3, seconds=1.0)}
+    assert "entrance-of-the-museum" in _shown(readings, now=112.0).split()
 
 
 def test_very_many_sources_are_counted() -> None:
