@@ -132,13 +132,13 @@ def readings_table(readings: dict[str, Reading], *, now: float, num_over: int, n
     shown = list(readings.items())[:_MAX_ROWS]
     rows = [_figures(reading, now=now) for _, reading in shown]
     taken = sum(max(map(len, column)) + _PADDING for column in zip(_FIGURES, *rows, strict=True))
-    longest = max((len(stream_id) for stream_id, _ in shown), default=0)
+    longest = max(map(len, ["source", *(stream_id for stream_id, _ in shown)]))
     table = new_table()
     # Ids are folded only where figures and faces would have no room.
-    table.add_column("source", overflow="fold", min_width=min(longest, width - taken - _MIN_NOW_WIDTH))
+    table.add_column("source", overflow="fold", width=max(1, min(longest, width - taken - _MIN_NOW_WIDTH)))
     for name in _FIGURES:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("now", overflow="fold", min_width=_MIN_NOW_WIDTH - _PADDING)
+    table.add_column("now", overflow="fold")
     for (stream_id, reading), figures in zip(shown, rows, strict=True):
         table.add_row(as_markup(stream_id), *figures, _faces(reading.last))
     captions = []

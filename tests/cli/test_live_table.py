@@ -73,9 +73,15 @@ def test_80_columns_hold_all_of_it() -> None:
     assert long_id in first_column
 
 
-def test_an_id_of_usual_length_is_not_folded() -> None:
-    readings = {"entrance-of-the-museum": _read(300, seconds=12.0, total=300), "door": _read(3, seconds=1.0)}
-    assert "entrance-of-the-museum" in _shown(readings, now=112.0).split()
+def test_an_id_of_usual_length_is_not_folded_and_nothing_of_faces_is_lost() -> None:
+    (face, *_) = EVENT.faces
+    two = tuple(replace(face, face=replace(face.face, track_id=number)) for number in range(2))
+    event = replace(EVENT, faces=two)
+    readings = {"entrance-of-the-museum": _read(300, seconds=12.0, total=300, event=event)}
+    words = _shown(readings, now=112.0).split()
+    assert "entrance-of-the-museum" in words
+    assert (words.count("happy"), words.count("90%")) == (2, 2)
+    assert {"#0", "#1"} <= set(words)
 
 
 def test_very_many_sources_are_counted() -> None:
