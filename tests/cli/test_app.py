@@ -88,6 +88,22 @@ def test_output_is_a_file_in_every_command() -> None:
             assert param.name != "out" or param.hidden, words
 
 
+@pytest.mark.parametrize(
+    ("words", "arguments", "name"),
+    [
+        (["explain"], ["photo.jpg", "--out", "x"], "out"),
+        (["demo"], ["--output", "x"], "output"),
+        (["bench", "all"], ["--out", "x"], "out"),
+    ],
+    ids=["explain", "demo", "bench all"],
+)
+def test_old_names_of_options_are_taken(words: list[str], arguments: list[str], name: str) -> None:
+    command: Any = typer.main.get_command(app)
+    for word in words:
+        command = command.get_command(None, word)
+    assert command.make_context(words[-1], arguments).params[name] == Path("x")
+
+
 def _completed(*words: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("_EMOSTREAM_COMPLETE", "complete_bash")
