@@ -190,6 +190,7 @@ async def _follow_named(
 
 async def _follow_all(client: AsyncServiceClient, *, start: str, into: asyncio.Queue[Any]) -> None:
     followed: dict[str, _Following] = {}
+    begin = start
     async with asyncio.TaskGroup() as group:
         while True:
             try:
@@ -198,15 +199,15 @@ async def _follow_all(client: AsyncServiceClient, *, start: str, into: asyncio.Q
                 if not any(following.is_running for following in followed.values()):
                     raise
                 streams = []  # those who read try again for a while, and then say so
-            is_first = not followed
             for stream in streams:
                 following = followed.get(stream.id)
                 if following is None:
                     following = followed[stream.id] = _Following(client, stream.id, into, may_be_gone=True)
                     if not stream.state.is_final or start != "now":
-                        group.create_task(following.run(start if is_first else "start"))
+                        group.create_task(following.run(begin))
                 elif not following.is_running and not stream.state.is_final:  # it runs again
                     group.create_task(following.run(following.position or start))
+            begin = "start"  # of a stream that is added from now on
             await asyncio.sleep(_POLL_SECONDS)
 
 
