@@ -31,6 +31,7 @@ check: .venv/.dev ## Lint, format check, types, layers, spelling.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 emostream # what Windows lacks
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/typos
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +24,12 @@ def num_usable_cores(*, cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) 
 
 
 def usable_memory_bytes(*, cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> int:
-    """Memory of the machine, or the control group's limit if that is less, in bytes."""
+    """Memory of the machine, or the control group's limit if that is less, in bytes.
+
+    `sys.maxsize` on Windows, which does not tell it by Python's own means.
+    """
+    if sys.platform == "win32":
+        return sys.maxsize
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_memory_limits(cgroup, membership)]
     return min(limits)
 

@@ -13,6 +13,7 @@ import cv2
 import pytest
 
 from emostream.cli.bench.demo_clip import load_portraits, make_demo_clip
+from tests.absent_modules import site_customize
 from tests.conftest import REPOSITORY
 from tests.isolated_network import Isolated, can_isolate, run_isolated
 
@@ -31,15 +32,6 @@ EXTRAS = {
     "objects": ["fsspec"],
     "tracing": ["opentelemetry"],
 }
-_ABSENT = """
-import sys
-from importlib.machinery import PathFinder
-class Finder(PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        return None if name.partition(".")[0] in {names!r} else super().find_spec(name, path, target)
-sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
-"""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +50,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(folder)]
     subprocess.run([*command, str(wheel)], check=True, capture_output=True)
     names = {name for packages in EXTRAS.values() for name in packages}
-    (folder / "sitecustomize.py").write_text(_ABSENT.format(names=names), encoding="utf-8")
+    (folder / "sitecustomize.py").write_text(site_customize(names), encoding="utf-8")
     return folder
 
 

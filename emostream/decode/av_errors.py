@@ -64,7 +64,8 @@ _LIVE_RULES: tuple[tuple[tuple[type[Exception], ...], type[SourceError], str], .
 # ENOMEM: FFmpeg says them of damaged files as well.)
 _OF_THIS_MACHINE = frozenset(
     {errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EMFILE, errno.ENFILE}
-    | {errno.ENODEV, errno.ENXIO, errno.EREMOTEIO, errno.ENOSPC}
+    | {errno.ENODEV, errno.ENXIO, errno.ENOSPC}
+    | ({errno.EREMOTEIO} if hasattr(errno, "EREMOTEIO") else set())  # Linux
 )
 _UNREADABLE = (
     error.InvalidDataError,

@@ -158,6 +158,10 @@ def is_gone(path: Path) -> bool:
 
 
 def _device(path: Path, *, name: str) -> Location:
+    if sys.platform != "linux":
+        raise SourceRejectedError(
+            f"cannot open {name}: cameras of this machine are read on Linux only; give the URL of a camera or a file"
+        )
     try:
         is_device = stat.S_ISCHR(path.stat().st_mode)
     except (OSError, ValueError):

@@ -192,10 +192,10 @@ def picture_path(content: bytes) -> Iterator[str]:
         finally:
             os.close(descriptor)
     else:
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(content)
-            file.flush()
-            yield file.name
+        with tempfile.TemporaryDirectory() as folder:  # Windows opens no file twice that removes itself
+            path = Path(folder, "picture")
+            path.write_bytes(content)
+            yield str(path)
 
 
 def _content_of_known_picture(url: str) -> bytes | None:

@@ -64,7 +64,8 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the header time-out, so that idle connections end as well."""
         super().connection_made(transport)
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # not on Windows, where more waits in the system's buffers
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:

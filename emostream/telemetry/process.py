@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import sys
 import time
 from importlib.metadata import version
@@ -35,7 +34,8 @@ class ProcessMetrics:
         """Measure and store the values."""
         metric_values = self._metric_values
         metric_values.set(BUILD_INFO, 1, version=version("emostream"), python=platform.python_version())
-        metric_values.set(MEMORY, resident_memory_bytes())
+        if memory_bytes := resident_memory_bytes():
+            metric_values.set(MEMORY, memory_bytes)
         metric_values.add(CPU_SECONDS, self._deltas.of("cpu", time.process_time()))
         for load in gpu_loads():
             metric_values.set(GPU_MEMORY_USED, load.used_bytes, gpu=load.name)
@@ -44,9 +44,16 @@ class ProcessMetrics:
 
 
 def resident_memory_bytes() -> int:
-    """Resident memory of this process; its maximum so far where the system does not report the current value."""
+    """Resident memory of this process; its maximum so far where the system does not report the current value.
+
+    0 on Windows, which tells neither by Python's own means.
+    """
+    if sys.platform == "win32":
+        return 0
     try:
         return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
+        import resource
+
         greatest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return greatest if sys.platform == "darwin" else 1024 * greatest  # bytes on macOS, KiB elsewhere

