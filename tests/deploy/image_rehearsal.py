@@ -33,7 +33,8 @@ begin_stage() {
   mount -t overlay overlay "$WORK/$1/root/usr/local" \\
     -o "lowerdir=$PYTHON_PREFIX:/usr/local,upperdir=$WORK/$1/local-changes,workdir=$WORK/$1/local-scratch"
   chroot "$WORK/$1/root" ldconfig # as the official image does for its libpython
-  rm -rf "$WORK/$1/root/opt"/* "$WORK/$1/root/tmp"/*
+  rm -rf "$WORK/$1/root/opt"/*
+  mount -t tmpfs -o mode=1777 tmpfs "$WORK/$1/root/tmp" # empty; other programs write to the machine's meanwhile
 }
 """
 
