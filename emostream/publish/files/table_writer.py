@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-NEEDS_EXPORT = "install the extra `export`: pip install 'emostream[export]'"
+NEEDS_EXPORT = "install the extra `export`: pip install 'emostream[export]' (or 'emostream-client[export]')"
 
 
 class TableWriter(Protocol):
