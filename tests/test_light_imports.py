@@ -32,7 +32,7 @@ def _modules_after(code: str) -> set[str]:
     [
         ("import emostream", HEAVY),
         ("import emostream.client", HEAVY | {"redis", "pydantic_settings", "httpx"}),
-        ("from emostream.client import EmotionEvents, ConsumerGroup", HEAVY | {"httpx"}),
+        ("from emostream.client import EmotionEvents, ConsumerGroup", HEAVY | {"httpx", "pydantic_settings", "yaml"}),
         ("from emostream.client import ServiceClient", HEAVY | {"redis"}),
         (_COMMAND.format("'--version'"), HEAVY | {"rich", "pydantic", "redis"}),
         (_COMMAND.format("'--help'"), HEAVY | {"pydantic", "redis"}),

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from emostream.config import PublishSettings
 from emostream.domain.event import EmotionEvent
+from emostream.errors import ConfigError
 from emostream.publish.files.table_writer import frame_from_events
 from emostream.publish.redis.reader import EventEntry, RedisReader, Start, id_from_start
 from emostream.publish.redis.reads import ids_from
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class _Timeouts:
+    connect_timeout_seconds: float
+    max_retry_seconds: float
+
+    def __post_init__(self) -> None:
+        if not self.connect_timeout_seconds > 0:
+            raise ConfigError(f"expected a connect_timeout_seconds of more than 0, got {self.connect_timeout_seconds}")
+        if not self.max_retry_seconds >= 0:
+            raise ConfigError(f"expected a max_retry_seconds of 0 or more, got {self.max_retry_seconds}")
 
 
 class EmotionEvents:
@@ -35,7 +48,7 @@ class EmotionEvents:
         max_retry_seconds: keep trying a lost connection for this long.
 
     Raises:
-        ConfigError: no stream is named, or the start is not understood.
+        ConfigError: no stream is named, the start is not understood, or a time is out of range.
     """
 
     def __init__(
@@ -54,9 +67,7 @@ class EmotionEvents:
         if start is not None:
             id_from_start(start)  # refuses what it does not understand
         self._follow = follow
-        self._settings = PublishSettings(
-            connect_timeout_seconds=connect_timeout_seconds, max_retry_seconds=max_retry_seconds
-        )
+        self._timeouts = _Timeouts(connect_timeout_seconds, max_retry_seconds)
         self._positions: dict[str, str] = {}
         self.num_rejected = 0
 
@@ -104,7 +115,7 @@ class EmotionEvents:
 
     def _reader(self, *, follow: bool) -> RedisReader:
         return RedisReader(
-            self._settings,
+            self._timeouts,
             redis_url=self._url,
             stream_ids=self._streams,
             start=self._start,

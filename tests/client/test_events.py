@@ -115,3 +115,11 @@ def test_what_names_no_stream_is_refused(streams: Any) -> None:
 def test_a_start_that_is_not_understood_is_refused_at_once() -> None:
     with pytest.raises(ConfigError, match="not understood"):
         EmotionEvents("redis://127.0.0.1:9", start="yesterday")
+
+
+@pytest.mark.parametrize(
+    "times", [{"connect_timeout_seconds": 0.0}, {"max_retry_seconds": -1.0}, {"max_retry_seconds": float("nan")}]
+)
+def test_a_time_out_of_range_is_refused(times: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        EmotionEvents("redis://localhost", **times)

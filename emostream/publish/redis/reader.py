@@ -9,9 +9,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, Self, TypeVar, cast
+from typing import Literal, Protocol, Self, TypeVar, cast
 
-from emostream.config import PublishSettings
 from emostream.domain.event import EmotionEvent, StatusEvent
 from emostream.errors import ConfigError, EventRejectedError
 from emostream.loop_thread import LoopThread
@@ -50,6 +49,20 @@ class EventEntry:
     event: EmotionEvent | StatusEvent
 
 
+class Timeouts(Protocol):
+    """The settings of a reader; `PublishSettings` has them."""
+
+    @property
+    def connect_timeout_seconds(self) -> float:
+        """For connecting and for answers; more than 0."""
+        ...
+
+    @property
+    def max_retry_seconds(self) -> float:
+        """How long a lost connection is tried again."""
+        ...
+
+
 class RedisReader:
     """Iterates over entries, oldest first within each stream; asynchronously, or with `iterate` from plain code.
 
@@ -60,7 +73,7 @@ class RedisReader:
 
     def __init__(
         self,
-        settings: PublishSettings,
+        settings: Timeouts,
         *,
         redis_url: str,
         stream_ids: str | Sequence[str] | None = None,
