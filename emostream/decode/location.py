@@ -219,8 +219,9 @@ def _local_file(text: str, *, name: str, settings: DecodeSettings) -> Location:
         raise SourceNotHereError(f"cannot open {name}: permission denied; make it readable for this user") from exc
     except OSError as exc:  # a file server that is away, too many open files, …
         raise SourceNotHereError(f"cannot open {name}: {exc.strerror or exc}; check the path") from exc
-    except ValueError as exc:  # a NUL in the path
-        raise SourceRejectedError(f"cannot open {name}: {exc}; check the path") from exc
+    except ValueError as exc:
+        reason = "embedded null byte" if "\0" in text else exc  # Python words it differently in each version
+        raise SourceRejectedError(f"cannot open {name}: {reason}; check the path") from exc
     if stat.S_ISDIR(status.st_mode):
         raise SourceRejectedError(f"cannot open {name}: it is a folder; give a file in it")
     is_pipe = stat.S_ISFIFO(status.st_mode) and settings.references == "all"
