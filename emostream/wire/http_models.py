@@ -231,6 +231,68 @@ class StreamList(BaseModel):
     )
 
 
+class WorkerView(BaseModel):
+    """A living stream worker."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "worker-1f0c5d9a2b3e",
+                    "host": "node-3",
+                    "max_streams": 16,
+                    "num_streams": 2,
+                    "is_draining": False,
+                    "measured_fps": 34.8,
+                    "latency_ms": 26.1,
+                    "stream_ids": ["door", "hall"],
+                }
+            ]
+        }
+    )
+
+    id: str
+    host: str | None = Field(description="Name of its host; null before it opened its first stream.")
+    max_streams: int = Field(description="Maximum number of streams that it takes now.")
+    num_streams: int = Field(description="Streams that it runs.")
+    is_draining: bool = Field(description="Whether it gives its streams back and takes no more.")
+    measured_fps: float = Field(description="Frames published per second, of all its streams.")
+    latency_ms: float | None = Field(
+        description="Milliseconds from capture to publishing, mean over its frames; null while there are none."
+    )
+    stream_ids: list[str] = Field(description="Its streams, by id.")
+
+
+class HistoryFace(BaseModel):
+    """A face of a sampled event."""
+
+    track_id: int
+    dominant: str
+    confidence: float
+
+
+class HistoryEvent(BaseModel):
+    """What a sampled event says; fields as in events (docs/events.md)."""
+
+    entry_id: str = Field(description="Id of its Redis entry; the event stream can be read from there.")
+    captured_at: datetime
+    epoch: int
+    frame_index: int
+    latency_ms: dict[str, float]
+    faces: list[HistoryFace]
+
+
+class StreamHistory(BaseModel):
+    """Events of a stream over a time span, evenly sampled."""
+
+    since: datetime = Field(description="Begin of the span.")
+    until: datetime = Field(description="End of the span.")
+    step_seconds: float = Field(description="Each step of this length has at most one event: its first.")
+    oldest_at: datetime | None = Field(description="Capture time of the oldest event kept; null without events.")
+    newest_at: datetime | None = Field(description="Capture time of the newest event; null without events.")
+    events: list[HistoryEvent] = Field(description="In the order of capture.")
+
+
 class Alive(BaseModel):
     """The process is alive."""
 

@@ -125,6 +125,33 @@ async def _ask_each(cluster: Any, command: Sequence[str], positions: Mapping[str
     return [of_key for reply in replies for of_key in reply or ()]
 
 
+async def first_of_each(redis: Redis, key: str, spans_ms: Sequence[tuple[int, int]]) -> list[RawEntry]:
+    """The first entry of an event stream in each time span; spans without an entry are left out.
+
+    Args:
+        redis: from `open_redis`.
+        key: the event stream.
+        spans_ms: first and last millisecond of capture since 1970 of each span; asked for in one round trip.
+    """
+    client: Any = redis
+    named: dict[str, Any] = {}
+    if is_cluster(redis):
+        await client.initialize()
+        named["target_nodes"] = node_of(client, key)
+    asking = client.pipeline(transaction=False)
+    for first_ms, last_ms in spans_ms:
+        asking.execute_command("XRANGE", key, first_ms, last_ms, "COUNT", 1, **named)
+    replies = await asking.execute()
+    return [(key, entry.decode(), fields or {}) for reply in replies for entry, fields in reply]
+
+
+async def ends_of(redis: Redis, key: str) -> tuple[str, str] | None:
+    """Ids of the oldest and the newest entry of an event stream; None when it has none."""
+    client: Any = redis
+    oldest, newest = await client.xrange(key, count=1), await client.xrevrange(key, count=1)
+    return (oldest[0][0].decode(), newest[0][0].decode()) if oldest and newest else None
+
+
 def node_of(cluster: Any, key: str) -> Any:
     """The node of a cluster that holds a key, as far as its client knows; the client must be initialized."""
     return cluster.nodes_manager.get_node_from_slot(cluster.keyslot(key))

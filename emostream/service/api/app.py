@@ -18,6 +18,7 @@ from emostream.service.api.answer_window import AnswerWindow
 from emostream.service.api.context import ApiContext, Context
 from emostream.service.api.docs import add_docs
 from emostream.service.api.events import add_events
+from emostream.service.api.history import add_history
 from emostream.service.api.jobs import add_jobs
 from emostream.service.api.limits import BodyLimit, RateLimit
 from emostream.service.api.metrics import add_metrics, recording
@@ -27,6 +28,7 @@ from emostream.service.api.problems import add_problem_handlers
 from emostream.service.api.request_limit import RequestLimit
 from emostream.service.api.streams import add_streams
 from emostream.service.api.tokens import Scope, allows, find_token
+from emostream.service.api.workers import add_workers
 from emostream.service.console.pages import add_console
 from emostream.service.registry.metrics import Recorder
 from emostream.wire.http_models import Alive, Readiness
@@ -70,7 +72,9 @@ def build_api(
     add_metrics(app, reading=reading)
     add_streams(app, reading=reading, writing=writing)
     add_jobs(app, reading=reading, writing=writing)
+    add_workers(app, reading=reading)
     add_events(app, reading=reading)
+    add_history(app, reading=reading)
     add_previews(app, reading=reading)
     add_pictures(app, reading=reading)
     add_docs(app)

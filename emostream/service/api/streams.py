@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Response
 
+from emostream.domain.redact import shown_address
 from emostream.domain.stream import StreamState
 from emostream.errors import SourceUnavailableError
 from emostream.service.api.context import Context, StreamId
 from emostream.service.api.conversions import changed_record, record_from_request, stream_view
+from emostream.service.registry.streams import StreamStatus
 from emostream.wire.http_models import (
     StreamChange,
     StreamList,
@@ -21,6 +23,12 @@ from emostream.wire.http_models import (
 )
 
 _MAX_PAGE = 500
+
+
+def _matches(status: StreamStatus, wanted: str) -> bool:
+    """Whether an id or URL contains a text, without regard to case; credentials are not searched."""
+    spec = status.record.spec
+    return not wanted or wanted in spec.stream_id.casefold() or wanted in shown_address(spec.url).casefold()
 
 
 def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None:
@@ -51,10 +59,15 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
     @app.get("/v1/streams", dependencies=reading, tags=["streams"], responses=problem_responses())
     async def list_streams(
         context: Context,
+        *,
         state: Annotated[
             list[StreamState] | None, Query(description="Return only streams in one of these states.")
         ] = None,
         prefix: Annotated[str, Query(max_length=64, description="Return only streams whose ids start with this.")] = "",
+        search: Annotated[
+            str, Query(max_length=200, description="Return only streams whose id or URL (masked) contains this.")
+        ] = "",
+        paused: Annotated[bool | None, Query(description="Return only streams that are paused, or are not.")] = None,
         cursor: Annotated[str, Query(max_length=64, description="`next_cursor` of the previous page.")] = "",
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="Maximum number of streams on the page.")] = 100,
     ) -> StreamList:
@@ -63,7 +76,10 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
         statuses = [
             status
             for status in await context.registry.statuses(view)
-            if status.record.stream_id.startswith(prefix) and (not state or status.state in state)
+            if status.record.stream_id.startswith(prefix)
+            and (not state or status.state in state)
+            and (paused is None or status.record.is_paused is paused)
+            and _matches(status, search.casefold())
         ]
         after = [status for status in statuses if status.record.stream_id > cursor]
         page = [stream_view(status) for status in after[:limit]]

@@ -14,6 +14,7 @@ from emostream.errors import PublishError, RegistryError, RegistryUnavailableErr
 from emostream.publish.redis.bounded_script import BoundedScript
 from emostream.publish.redis.connection import close_redis, open_redis, with_retries
 from emostream.publish.redis.fence import Fence
+from emostream.publish.redis.reads import RawEntry, ends_of, first_of_each
 from emostream.wire.keys import events_key, registry_key
 
 RECORDS = registry_key("records")
@@ -183,6 +184,14 @@ class RegistryStore:
             return None
         fields = entries[0][1]
         return int(fields[b"epoch"]), int(fields[b"frame_index"])
+
+    async def ends_of_events(self, stream_id: str) -> tuple[str, str] | None:
+        """Entry ids of a stream's oldest and newest event; None without events. Errors as in `run`."""
+        return await self._retried(lambda: ends_of(self.redis, events_key(stream_id)))
+
+    async def first_events(self, stream_id: str, spans_ms: Sequence[tuple[int, int]]) -> list[RawEntry]:
+        """A stream's first event in each span of capture times, see `first_of_each`. Errors as in `run`."""
+        return await self._retried(lambda: first_of_each(self.redis, events_key(stream_id), spans_ms))
 
     async def publish(self, channel: str, message: bytes) -> None:
         """Send a message to the current subscribers of a channel; errors as in `run`."""

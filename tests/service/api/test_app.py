@@ -193,6 +193,25 @@ async def test_pages_and_filters(client: httpx.AsyncClient) -> None:
     assert (await client.get("/v1/streams", params={"state": "failed"})).json()["num_matching"] == 0
 
 
+async def test_streams_are_found_by_name_address_and_pause(client: httpx.AsyncClient) -> None:
+    await client.post("/v1/streams", json={"id": "front-Door", "url": "rtsp://user:secret@127.0.0.1:9/north/1"})
+    await client.post("/v1/streams", json={"id": "hall", "url": "rtsp://127.0.0.1:9/South/2", "paused": True})
+
+    async def found(**query: Any) -> list[str]:
+        page = (await client.get("/v1/streams", params=query)).json()
+        assert page["num_matching"] == len(page["streams"])
+        return [stream["id"] for stream in page["streams"]]
+
+    assert await found(search="DOOR") == ["front-Door"]
+    assert await found(search="south") == ["hall"]
+    assert await found(search="127.0.0.1") == ["front-Door", "hall"]
+    assert await found(search="secret") == []
+    assert await found(search="user") == []
+    assert await found(paused=True) == ["hall"]
+    assert await found(paused=False) == ["front-Door"]
+    assert await found(search="a", paused=False) == []
+
+
 async def test_reports_and_readiness_come_from_the_workers(client: httpx.AsyncClient, leases_of: LeasesOf) -> None:
     assert (await client.get("/livez")).status_code == 200
     assert (await client.get("/readyz")).status_code == 503
