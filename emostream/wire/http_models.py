@@ -303,13 +303,20 @@ class Readiness(BaseModel):
     """Readiness of the service."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"ready": True, "num_workers": 2, "num_streams": 9, "capacity": 32}]}
+        json_schema_extra={
+            "examples": [{"ready": True, "num_workers": 2, "num_streams": 9, "capacity": 32, "problems": []}]
+        }
     )
 
-    ready: bool = Field(description="Whether at least one worker takes streams.")
+    ready: bool = Field(description="Whether Redis keeps what it is given and at least one worker takes streams.")
     num_workers: int = Field(description="Workers that take streams.")
     num_streams: int = Field(description="Unfinished streams.")
     capacity: int = Field(description="Maximum number of streams on all workers.")
+    problems: list[str] = Field(
+        default=[],
+        description="What keeps the service from being ready, and what is wrong with the memory of Redis: its eviction "
+        "policy, no limit, or a limit that is nearly reached. One sentence each.",
+    )
 
 
 class Problem(BaseModel):

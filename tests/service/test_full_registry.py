@@ -68,7 +68,8 @@ async def test_streams_are_listed_added_changed_and_deleted(
     await leases_at(store).heartbeat({})
     async with AsyncExitStack() as stack:
         client = await Clients(url, stack, tmp_path).open()
-        assert (await client.get("/readyz")).json()["ready"] is True
+        ready = (await client.get("/readyz")).json()
+        assert (ready["ready"], len(ready["problems"])) == (True, 1)  # nearly full
         assert [item["id"] for item in (await client.get("/v1/streams")).json()["streams"]] == ["old"]
         added = await client.post("/v1/streams", json={"id": "new", "url": "rtsp://127.0.0.1:9/1"})
         assert added.status_code == 201
@@ -111,3 +112,22 @@ async def test_finished_jobs_are_forgotten_after_a_while(store: RegistryStore) -
         await jobs.progress("done")
     assert [progress.job.job_id for progress in await jobs.all()] == ["open"]
     assert [key for key in await store.redis.keys("*") if b"done" in key] == []
+
+
+async def test_readiness_tells_of_a_server_that_drops_data_or_has_no_limit(
+    store: RegistryStore, redis_server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    await leases_at(store).heartbeat({})
+    before = await store.redis.config_get("maxmemory")
+    async with AsyncExitStack() as stack:
+        client = await Clients(redis_server.url, stack, tmp_path).open()
+        seen = [await client.get("/readyz")]
+        try:
+            for name, value in (("maxmemory-policy", "allkeys-lru"), ("maxmemory", 0)):  # without a limit none is used
+                await store.redis.config_set(name, value)
+                seen.append(await client.get("/readyz"))
+        finally:
+            await store.redis.config_set("maxmemory-policy", "noeviction")
+            await store.redis.config_set("maxmemory", str(before["maxmemory"]))
+    assert [answer.status_code for answer in seen] == [200, 503, 200]
+    assert [len(answer.json()["problems"]) for answer in seen] == [0, 1, 1]

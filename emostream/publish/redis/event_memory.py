@@ -27,7 +27,12 @@ _FULL_CHECK_SECONDS = 0.5  # while the server is full, and not of events
 _MAX_CHECK_SHARE = 0.01  # of the time: where a server holds a million keys, looking for ours takes longer
 _TARGET_SHARE = 0.9  # of the bound: so that not every event trims
 _TIGHT_SHARE = 0.8  # of the bound, below what trimming leaves
+_FULL_SHARE = 0.95  # of `maxmemory`; events alone never take so much
 _KEEPS_ALL = "noeviction"
+_NO_LIMIT = (
+    "has no limit of its memory: what else it holds may use up the memory of its machine, or of its container; set "
+    "`maxmemory`"
+)
 
 
 @dataclass(slots=True)
@@ -43,6 +48,19 @@ class EventMemoryStats:
     used_bytes: int = 0
     max_bytes: int = 0
     num_trimmed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryProblems:
+    """What is wrong with a server's memory: sentences for people.
+
+    Attributes:
+        errors: data will be lost.
+        warnings: events may have to wait.
+    """
+
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class EventMemory:
@@ -71,18 +89,32 @@ class EventMemory:
         Raises:
             ConfigError: its eviction policy drops events, or the registry of streams, when its memory is used up.
         """
-        for node in await self._nodes():
-            try:
-                memory = await self._memory_of(node)
-            except NoPermissionError:  # it may be right, and a user of few rights is no fault
-                return
-            if memory.max_bytes and memory.policy != _KEEPS_ALL:
-                raise ConfigError(
-                    f"Redis at {self._url} drops data by itself when its memory is used up (maxmemory-policy "
-                    f"{memory.policy}): events would be lost in silence, and with them which streams are wanted; "
-                    f"expected {_KEEPS_ALL}: set `maxmemory-policy {_KEEPS_ALL}` in its configuration, or "
-                    f"`redis-cli CONFIG SET maxmemory-policy {_KEEPS_ALL}`"
-                )
+        try:
+            memories = await self._memories()
+        except NoPermissionError:  # the server may be right, and a user of few rights is no fault
+            return
+        for memory in memories:
+            if _drops_data(memory):
+                raise ConfigError(f"Redis at {self._url} {_about_policy(memory)}")
+            if not memory.max_bytes:
+                logger.info("Redis at %s %s", self._url, _NO_LIMIT)
+
+    async def find_problems(self) -> MemoryProblems:
+        """What is wrong with the server's memory now. Raises what the client raises."""
+        try:
+            memories = await self._memories()
+        except NoPermissionError:
+            return MemoryProblems()
+        warnings = [_NO_LIMIT for memory in memories if not memory.max_bytes]
+        warnings += [
+            f"uses {memory.used_bytes / 1e6:.1f} of {memory.max_bytes / 1e6:.1f} MB: soon it takes no new events"
+            for memory in memories
+            if memory.max_bytes and memory.used_bytes > _FULL_SHARE * memory.max_bytes
+        ]
+        return MemoryProblems(
+            errors=tuple(f"Redis {_about_policy(memory)}" for memory in memories if _drops_data(memory)),
+            warnings=tuple(f"Redis {text}" for text in dict.fromkeys(warnings)),
+        )
 
     async def look(self, *, is_full: bool = False) -> int:
         """Remove the oldest events of all streams where all of them take too much. Cheap where nothing is due.
@@ -164,6 +196,9 @@ class EventMemory:
         await client.initialize()
         return list(client.get_primaries())
 
+    async def _memories(self) -> list[ServerMemory]:
+        return [await self._memory_of(node) for node in await self._nodes()]
+
     async def _memory_of(self, node: Any) -> ServerMemory:
         client: Any = self._redis
         where = {} if node is None else {"target_nodes": node}
@@ -192,3 +227,15 @@ class EventMemory:
         level = logging.DEBUG if self._is_told else logging.WARNING
         self._is_told = True
         logger.log(level, "the memory that events take in Redis at %s is not bounded now: %s", self._url, exc)
+
+
+def _drops_data(memory: ServerMemory) -> bool:
+    return bool(memory.max_bytes) and memory.policy != _KEEPS_ALL
+
+
+def _about_policy(memory: ServerMemory) -> str:
+    return (
+        f"drops data by itself when its memory is used up (maxmemory-policy {memory.policy}): events would be lost "
+        f"silently, and with them the records of wanted streams; expected {_KEEPS_ALL}: set "
+        f"`maxmemory-policy {_KEEPS_ALL}` in its configuration, or `redis-cli CONFIG SET maxmemory-policy {_KEEPS_ALL}`"
+    )

@@ -132,18 +132,23 @@ def _add_health(app: FastAPI) -> None:
 
     @app.get("/readyz", tags=["health"], responses={503: {"model": Readiness, "description": "Not ready"}})
     async def readyz(context: Context, response: Response) -> Readiness:
-        """Readiness: Redis answers, and at least one stream worker is alive."""
+        """Readiness: Redis answers and keeps what it is given, and at least one stream worker is alive."""
         try:
             async with asyncio.timeout(_READY_SECONDS):
                 view = await context.look()
+                memory = await context.store.memory_problems()
         except (EmostreamError, TimeoutError):
             response.status_code = 503
-            return Readiness(ready=False, num_workers=0, num_streams=0, capacity=0)
+            problem = "Redis does not answer"
+            return Readiness(ready=False, num_workers=0, num_streams=0, capacity=0, problems=[problem])
         takers = [worker for worker in view.workers.values() if not worker.is_draining]
-        response.status_code = 200 if takers else 503
+        is_ready = bool(takers) and not memory.errors
+        response.status_code = 200 if is_ready else 503
+        no_worker = [] if takers else ["no stream worker is running"]
         return Readiness(
-            ready=bool(takers),
+            ready=is_ready,
             num_workers=len(takers),
             num_streams=len(view.unfinished_ids()),
             capacity=sum(worker.max_streams for worker in takers),
+            problems=[*no_worker, *memory.errors, *memory.warnings],
         )

@@ -13,6 +13,7 @@ from emostream.config import PublishSettings
 from emostream.errors import PublishError, RegistryError, RegistryUnavailableError
 from emostream.publish.redis.bounded_script import BoundedScript
 from emostream.publish.redis.connection import close_redis, open_redis, with_retries
+from emostream.publish.redis.event_memory import EventMemory, MemoryProblems
 from emostream.publish.redis.fence import Fence
 from emostream.publish.redis.reads import RawEntry, ends_of, first_of_each
 from emostream.wire.keys import events_key, registry_key
@@ -89,6 +90,7 @@ class RegistryStore:
         self._max_retry_seconds = settings.max_retry_seconds if max_retry_seconds is None else max_retry_seconds
         self.redis: Redis = open_redis(redis_url, timeout_seconds=settings.connect_timeout_seconds)
         self._fence = Fence(self.redis)
+        self._memory = EventMemory(self.redis, url=redis_url, settings=settings)
         self._scripts: dict[str, AsyncScript | BoundedScript] = {}
 
     async def run(self, script: str, arguments: Sequence[str | int]) -> Any:
@@ -192,6 +194,9 @@ class RegistryStore:
     async def first_events(self, stream_id: str, spans_ms: Sequence[tuple[int, int]]) -> list[RawEntry]:
         """A stream's first event in each span of capture times, see `first_of_each`. Errors as in `run`."""
         return await self._retried(lambda: first_of_each(self.redis, events_key(stream_id), spans_ms))
+    async def memory_problems(self) -> MemoryProblems:
+        """What is wrong with the server's memory; errors as in `run`."""
+        return await self._retried(self._memory.find_problems, max_retry_seconds=0)
 
     async def publish(self, channel: str, message: bytes) -> None:
         """Send a message to the current subscribers of a channel; errors as in `run`."""
