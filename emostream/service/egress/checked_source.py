@@ -20,7 +20,7 @@ from emostream.domain.redact import shown_address
 from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.errors import SourceError, SourceUnavailableError
 from emostream.service.egress.policy import SourcePolicy
-from emostream.service.egress.proxy import Egress
+from emostream.service.egress.proxy import LOOPBACK, LOOPBACK_V6, Egress
 
 _PLAIN_OF = {"rtsps": "rtsp", "rtmps": "rtmp"}
 _DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "rtmps": 443}
@@ -126,20 +126,24 @@ class CheckedSource:
         if address.scheme in ("http", "https") and settings.http_proxy is None:
             return _Way(url, settings.model_copy(update={"http_proxy": SecretStr(rules.egress.proxy_url)}))
         is_tls = address.scheme in _PLAIN_OF
-        # Media over UDP cannot use a relay; it is allowed only in the operator's networks.
-        is_direct = settings.rtsp_transport == "udp" and rules.policy.is_inside(url)
-        if not is_tls and (address.scheme != "rtsp" or is_direct):
+        if not is_tls and address.scheme != "rtsp":
             return _Way(url, settings)
+        # Media over UDP come past the relay, so they are allowed only in the operator's networks.
+        over_udp = address.scheme == "rtsp" and settings.rtsp_transport == "udp" and rules.policy.is_inside(url)
+        host = parse_address(url).host if over_udp else address.host
+        loopback = LOOPBACK_V6 if over_udp and ":" in host else LOOPBACK
         scheme = _PLAIN_OF.get(address.scheme, address.scheme)
         port = rules.egress.relay(
-            address.host,
+            host,
             address.port or _DEFAULT_PORTS[address.scheme],
             is_tls=is_tls,
             is_rtsp=scheme == "rtsp",
+            has_udp_media=over_udp,
+            loopback=loopback,
         )
-        # A relay forwards one connection, so the media must use it as well.
-        over_tcp = settings.model_copy(update={"rtsp_transport": "tcp"})
-        return _Way(replace(address, scheme=scheme).at("127.0.0.1", port).url, over_tcp, port)
+        if not over_udp:  # a relay forwards one connection, which the media must use as well
+            settings = settings.model_copy(update={"rtsp_transport": "tcp"})
+        return _Way(replace(address, scheme=scheme).at(loopback, port).url, settings, port)
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:

@@ -5,9 +5,9 @@ untrusted sources directly:
 
 - HTTP and HTTPS use a proxy on the loopback interface that checks each connection. FFmpeg uses it for redirects and all
   parts of a playlist as well. TLS is end to end, so FFmpeg checks certificates.
-- RTSP (except with media over UDP in the operator's networks) and everything over TLS (rtsps, rtmps) uses a relay on
-  the loopback interface for one connection. The relay speaks TLS to the server. It parses and rewrites each RTSP
-  message and ends the connection when the server redirects or the data is not RTSP (`rtsp_guard.py`).
+- RTSP and everything over TLS (rtsps, rtmps) uses a relay on the loopback interface for one connection. The relay
+  speaks TLS to the server. It parses and rewrites each RTSP message and ends the connection when the server redirects
+  or the data is not RTSP (`rtsp_guard.py`). Media over UDP (in the operator's networks only) come past the relay.
 
 All of it runs in one thread with its own event loop, so that a busy worker does not slow sources down.
 """
@@ -37,6 +37,8 @@ from emostream.service.egress.rtsp_guard import RtspGuard, RtspGuardError
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+LOOPBACK, LOOPBACK_V6 = "127.0.0.1", "::1"
 
 _CHUNK_BYTES = 1 << 16
 _CONNECT_SECONDS = 10.0
@@ -101,7 +103,16 @@ class Egress:
         """The proxy's URL, for FFmpeg's option `http_proxy`; its secret keeps other processes out."""
         return f"http://{self._login}@127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
-    def relay(self, host: str, port: int, *, is_tls: bool, is_rtsp: bool) -> int:
+    def relay(
+        self,
+        host: str,
+        port: int,
+        *,
+        is_tls: bool,
+        is_rtsp: bool,
+        has_udp_media: bool = False,
+        loopback: str = LOOPBACK,
+    ) -> int:
         """Open a relay for one connection to a host; blocks briefly.
 
         Args:
@@ -109,11 +120,16 @@ class Egress:
             port: on that host.
             is_tls: use TLS towards the host, with its name.
             is_rtsp: forward RTSP only, and end the connection when the server redirects.
+            has_udp_media: media come over UDP, and only from the address that the relay connected to.
+            loopback: address to listen at; of the host's family for media over UDP.
 
         Returns:
             Its port on the loopback interface.
         """
-        return self._run(self._open_relay(host, port, is_tls=is_tls, is_rtsp=is_rtsp))
+        opening = self._open_relay(
+            host, port, is_tls=is_tls, is_rtsp=is_rtsp, has_udp_media=has_udp_media, loopback=loopback
+        )
+        return self._run(opening)
 
     def why_closed(self, port: int) -> str:
         """Why the relay at this port ended a connection; empty when it did not."""
@@ -133,7 +149,9 @@ class Egress:
             writer.transport.abort()
         await asyncio.sleep(0)
 
-    async def _listen(self, serve: Callable[..., Coroutine[Any, Any, None]], *, limit: int) -> asyncio.Server:
+    async def _listen(
+        self, serve: Callable[..., Coroutine[Any, Any, None]], *, limit: int, loopback: str = LOOPBACK
+    ) -> asyncio.Server:
         """Listen on the loopback interface; each connection is closed after it was served."""
 
         async def serve_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -150,7 +168,7 @@ class Egress:
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
 
-        server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=limit)
+        server = await asyncio.start_server(connected, loopback, 0, limit=limit)
         self._servers.add(server)
         return server
 
@@ -189,7 +207,9 @@ class Egress:
 
     # --- relays -------------------------------------------------------------------------------------------------------
 
-    async def _open_relay(self, host: str, port: int, *, is_tls: bool, is_rtsp: bool) -> int:
+    async def _open_relay(
+        self, host: str, port: int, *, is_tls: bool, is_rtsp: bool, has_udp_media: bool, loopback: str
+    ) -> int:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             close()  # one connection only
             try:
@@ -198,7 +218,8 @@ class Egress:
                 self._note(local_port, str(exc))
                 return
             async with _closing(upstream[1]):
-                guard = RtspGuard(f"127.0.0.1:{local_port}") if is_rtsp else None
+                media_from = upstream[1].get_extra_info("peername")[0] if has_udp_media else None
+                guard = RtspGuard(f"{_bracketed(loopback)}:{local_port}", media_from=media_from) if is_rtsp else None
                 try:
                     await _splice((reader, writer), upstream, is_tunnel=True, guard=guard)
                 except RtspGuardError as exc:
@@ -208,7 +229,7 @@ class Egress:
             server.close()
             self._servers.discard(server)
 
-        server = await self._listen(serve, limit=_CHUNK_BYTES)
+        server = await self._listen(serve, limit=_CHUNK_BYTES, loopback=loopback)
         self._loop.call_later(_ACCEPT_SECONDS, close)
         local_port: int = server.sockets[0].getsockname()[1]
         self._reasons.pop(local_port, None)
@@ -232,6 +253,10 @@ class Egress:
             raise SourceUnavailableError("no response in time; check the address and the network") from exc
         except OSError as exc:  # includes errors of TLS
             raise SourceUnavailableError(f"cannot be reached: {redact(exc.strerror or str(exc))}") from exc
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 @contextlib.asynccontextmanager

@@ -41,11 +41,13 @@ def parse_proxy_request(head: bytes) -> ProxyRequest | None:
     ('camera.example', 81, b'GET /a?b HTTP/1.1\\r\\nAccept: */*\\r\\nConnection: close\\r\\n\\r\\n')
     """
     first, *lines = head.removesuffix(HEAD_END).split(b"\r\n")
-    if not all(_HEADER.fullmatch(line) for line in lines):  # a redirect can inject lines into FFmpeg's login
+    if not all(_HEADER.fullmatch(line) for line in lines):
+        return None
+    headers = [(line.partition(b":")[0].strip().lower(), line) for line in lines]
+    if _is_injected(headers):
         return None
     try:
         method, target, version = first.split(b" ")
-        headers = [(name.strip().lower(), line) for line in lines for name, _, _ in [line.partition(b":")]]
         authorization = next(
             (line.partition(b":")[2].strip() for name, line in headers if name == _HOP_HEADERS[0]), b""
         )
@@ -67,6 +69,19 @@ def parse_proxy_request(head: bytes) -> ProxyRequest | None:
         )
     except ValueError:
         return None
+
+
+def _is_injected(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a line of FFmpeg's login was broken into several.
+
+    A redirect may name a user with line ends in it, which FFmpeg writes decoded into its digest: the rest of that line,
+    with the digest's response, then stands behind another name. The end of the head cannot be moved: the proxy's own
+    login comes after it.
+    """
+    names = [name for name, _ in headers]
+    return len(set(names)) < len(names) or any(
+        b"response=" in line and not name.endswith(b"authorization") for name, line in headers
+    )
 
 
 def _request(

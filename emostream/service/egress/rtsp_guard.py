@@ -22,10 +22,13 @@ _LEAST_FRAME_BYTES = 8  # FFmpeg parses the content of a shorter one as text
 _STATUS = re.compile(rb"([1-6][0-9][0-9])(?![0-9])(.*)")
 _METHOD = re.compile(rb"[A-Z_]{3,20}")
 _REQUEST_LINE = re.compile(rb"[A-Z_]{3,20} [ -~\x80-\xff]+ RTSP/[12]\.[0-9]")
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+# A line that starts with `$` is a frame to FFmpeg, in a head as well: it would skip what the server chooses to hide.
+_HEADER = re.compile(rb"([A-Za-z][0-9A-Za-z_.-]*)[ \t]*:[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _LENGTH = re.compile(rb"[0-9]{1,8}")
-_URL = re.compile(rb"rtsps?://[^/?#\s;,\"<>]*", re.IGNORECASE)
-_CONTROL_LINE = re.compile(rb"(?im)^(a=control:[ \t]*)rtsps?://[^/?#\s]*")
+_URL = re.compile(rb"[a-z][a-z0-9+.-]*://[^/?#\s;,\"<>]*", re.IGNORECASE)
+# FFmpeg skips white space before a line.
+_CONTROL_LINE = re.compile(rb"(?im)^([ \t\r]*a=control:[ \t]*)[a-z][a-z0-9+.-]*://[^/?#\s]*")
+_ADDRESS_FIELD = re.compile(rb"\s*(source|destination)\s*(=|$)", re.IGNORECASE)
 # They direct a client elsewhere. Redirects are not forwarded at all.
 _LEADING_AWAY = frozenset({b"location", b"content-location"})
 _WITH_URLS = frozenset({b"content-base", b"rtp-info"})
@@ -52,10 +55,13 @@ class RtspGuard:
     Args:
         place: host and port that the client connected to. It replaces those that the server names in `Content-Base`,
             `RTP-Info` and control URLs of its description; None leaves them.
+        media_from: address that the client may exchange media over UDP with. It replaces the one that the server names
+            in `Transport`. None where media use the same connection.
     """
 
-    def __init__(self, place: str | None = None) -> None:
+    def __init__(self, place: str | None = None, *, media_from: str | None = None) -> None:
         self._place = None if place is None else b"rtsp://" + place.encode("ascii")
+        self._media_from = None if media_from is None else media_from.encode("ascii")
         self._from_client = _Messages(self._checked_request)
         self._from_server = _Messages(self._rewritten_answer, passes_over_noise=True)
 
@@ -88,6 +94,10 @@ class RtspGuard:
         if (place := self._place) is not None:
             kept = [(name, _URL.sub(place, value) if name.lower() in _WITH_URLS else value) for name, value in kept]
             body = _CONTROL_LINE.sub(rb"\1" + place, body)
+        if (source := self._media_from) is not None:
+            kept = [
+                (name, _sent_from(value, source) if name.lower() == b"transport" else value) for name, value in kept
+            ]
         return _written(first, kept, body)
 
 
@@ -232,6 +242,12 @@ def _headers(head: bytes, *, is_strict: bool) -> tuple[list[tuple[bytes, bytes]]
     if lengths or not _LENGTH.fullmatch(length) or int(length) > _LONGEST_BODY_BYTES:
         raise RtspGuardError("it sends RTSP messages with invalid lengths")
     return headers, int(length)
+
+
+def _sent_from(transport: bytes, source: bytes) -> bytes:
+    """A `Transport` header whose media come from this address."""
+    fields = [field for field in transport.partition(b",")[0].split(b";") if not _ADDRESS_FIELD.match(field)]
+    return b";".join((*fields, b"source=" + source))
 
 
 def _written(first: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:

@@ -47,6 +47,25 @@ def test_anything_else_is_not_served(first: bytes) -> None:
     assert parse_proxy_request(first + HEAD_END) is None
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b'Authorization: Digest username="a"\r\nX-Evil: 1\r\nY: ", realm="r", response="0f"',
+        b'Authorization: Digest username="a", response="0"\r\nX-Evil: 1\r\nY: ", realm="r", response="0f"',
+        b'Authorization: Digest username="a"\r\nHost: inside\r\nAuthorization: ", response="0f"',
+        b"Host: inside",
+        b"no header",
+        b"X: a\rY: b",
+        b"X: a\nY: b",
+        b"X\x00: b",
+    ],
+)
+def test_a_head_with_lines_that_a_redirect_put_there(lines: bytes) -> None:
+    head = b"GET http://camera/ HTTP/1.1\r\nHost: camera\r\n%s\r\nProxy-Authorization: Basic eA==\r\n\r\n"
+    assert parse_proxy_request(head % b'Authorization: Digest username="a", response="0f"') is not None
+    assert parse_proxy_request(head % lines) is None
+
+
 @given(st.binary(max_size=300))
 def test_whatever_comes_is_answered(head: bytes) -> None:
     request = parse_proxy_request(head + HEAD_END)

@@ -97,6 +97,40 @@ def test_other_hosts_are_replaced() -> None:
     )
 
 
+SPACED = [b" ", b"\t", b"\r", b"\r \t", b""]
+PLACES = [b"rtsp://10.9.9.9", b"RTSPS://u:p@[::1]:1", b"http://10.9.9.9:80", b"x-y+z.1://10.9.9.9"]
+
+
+@given(
+    before=st.sampled_from(SPACED),
+    after=st.sampled_from([b"", b" "]),
+    end=st.sampled_from([b"\r\n", b"\n"]),
+    place=st.sampled_from(PLACES),
+)
+def test_hosts_are_replaced_in_whatever_form(before: bytes, after: bytes, end: bytes, place: bytes) -> None:
+    sdp = end.join((b"v=0", b"m=video 0 RTP/AVP 96", before + b"a=control:" + after + place + b"/t", b""))
+    answer = RtspGuard("127.0.0.1:5000").received(
+        b"RTSP/1.0 200 OK\r\nContent-Base: %s/x\r\nContent-Length: %d\r\n\r\n%s" % (place, len(sdp), sdp)
+    )
+    assert place not in answer
+    assert answer.count(b"rtsp://127.0.0.1:5000/") == 2
+
+
+@pytest.mark.parametrize(
+    ("transport", "passed_on"),
+    [
+        (b"RTP/AVP;unicast;server_port=5-6", b"RTP/AVP;unicast;server_port=5-6;source=10.0.0.1"),
+        (b"RTP/AVP;source=10.9.9.9;server_port=5-6", b"RTP/AVP;server_port=5-6;source=10.0.0.1"),
+        (b"RTP/AVP; SOURCE =10.9.9.9;destination=10.9.9.9", b"RTP/AVP;source=10.0.0.1"),
+        (b"RTP/AVP;a=1,RTP/AVP;source=10.9.9.9", b"RTP/AVP;a=1;source=10.0.0.1"),
+    ],
+)
+def test_media_over_udp_come_from_the_server_alone(transport: bytes, passed_on: bytes) -> None:
+    guard = RtspGuard("127.0.0.1:5000", media_from="10.0.0.1")
+    answer = guard.received(b"RTSP/1.0 200 OK\r\nTransport: %s\r\n\r\n" % transport)
+    assert answer == b"RTSP/1.0 200 OK\r\nTransport: %s\r\n\r\n" % passed_on
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -138,7 +172,8 @@ _HEADER = st.sampled_from(
     [
         b"CSeq: 1", b"Location: rtsp://10.9.9.9/x", b"Content-Base: rtsp://10.9.9.9/x/", b"content-length: 4",
         b"Content-Length:4", b"Content-Length : 9", b"Content-Length: -1", b"Content-Length: 99", b"Content-Length: 4x",
-        b"Session: 1;timeout=60", b"$\x00\x00\x04abcd", b" folded", b"RTSP/1.0 302 x", b"\x00: y", b"a" * 5000 + b": b",
+        b"Session: 1;timeout=60", b"$\x00\x00\x04abcd", b"$a!!: x", b"$ab:c", b" $:!!: x",
+        b" folded", b"RTSP/1.0 302 x", b"\x00: y", b"a" * 5000 + b": b",
     ]
 )  # fmt: skip
 _FIRST = st.one_of(
@@ -181,6 +216,21 @@ def head_at(data: bytes, position: int) -> tuple[list[bytes], int]:
     return lines, position
 
 
+def has_frame_in_a_head(data: bytes) -> bool:
+    """Whether a reader that works as FFmpeg does skips a frame inside a head, and reads on where the server wants."""
+    position = 0
+    while position < len(data):
+        if data[position : position + 1] == b"$":
+            position += 4 + int.from_bytes(data[position + 2 : position + 4], "big")
+            continue
+        head, separator, _ = data[position:].partition(b"\r\n\r\n")
+        if b"\n$" in head or (not separator and data[position:].startswith(b"$")):
+            return True
+        length = re.search(rb"\r\nContent-Length: (\d+)", head)
+        position += len(head) + 4 + (int(length[1]) if length else 0)
+    return False
+
+
 def number_at(text: bytes) -> int:
     """As C's `atoi`."""
     found = re.match(rb"\s*([+-]?\d+)", text)
@@ -209,6 +259,7 @@ def test_such_a_reader_finds_these(data: bytes) -> None:
 
 @given(data=_CONVERSATIONS, cuts=CUTS)
 @example(data=REDIRECTS[0], cuts=[])
+@example(data=b"RTSP/1.0 200 OK\r\n$a!!: x\r\n\r\n", cuts=[])
 def test_whatever_a_server_says_leads_nowhere(data: bytes, cuts: list[int]) -> None:
     guard = RtspGuard("127.0.0.1:5000")
     passed_on = b""
@@ -218,6 +269,7 @@ def test_whatever_a_server_says_leads_nowhere(data: bytes, cuts: list[int]) -> N
     except RtspGuardError:
         pass
     assert not leads_away(passed_on)
+    assert not has_frame_in_a_head(passed_on)
 
 
 @given(data=_CONVERSATIONS, cuts=CUTS)
