@@ -27,7 +27,7 @@ __all__ = ["bench", "clients"]
 pytestmark = pytest.mark.integration
 
 NEWER = content(
-    top={"min_version": "9.9", "labels": {"floor": 2, "names": ["a", "b"]}},
+    top={"min_version": "0.0.9", "labels": {"floor": 2, "names": ["a", "b"]}},
     spec={"lens": {"k1": 0.1, "deep": {"deeper": [1, {"x": None}]}}},
     tuning={"mood": "good"},
     left={"colour": "red"},
@@ -45,7 +45,10 @@ BROKEN = [
     json.dumps(content(spec={"every": "often"})),
     json.dumps(content(spec={"zones": [{"shape": "circle"}]})),
     json.dumps(content(top={"is_paused": {"from": 8}})),
+    *(json.dumps(content(top={"min_version": version})) for version in ("9.9", "0.10.0", 9, "two", None, [9])),
 ]
+
+NEWER_JOB = json.dumps({"job_id": "odd", "url": "file:///media", "max_parallel": 1, "min_version": "0.10"})
 
 
 async def write(store: RegistryStore, stream_id: str, text: str | dict[str, Any], *, epoch: int = 7) -> None:
@@ -186,7 +189,13 @@ class TestJobs:
 
     async def test_a_newer_job(self, store: RegistryStore, clients: Clients) -> None:
         client = await clients.open()
-        job = {"job_id": "new", "url": "file:///media", "max_parallel": 1, "priority": {"of": "night"}}
+        job = {
+            "job_id": "new",
+            "url": "file:///media",
+            "max_parallel": 1,
+            "priority": {"of": "night"},
+            "min_version": 0,
+        }
         await store.run("jobs_put", ["new", json.dumps(job), json.dumps(NEWER)])
         assert [view["id"] for view in (await client.get("/v1/jobs")).json()] == ["new"]
         jobs = JobRegistry(store)
@@ -196,7 +205,7 @@ class TestJobs:
         assert (await client.delete("/v1/jobs/new")).status_code == 204
         assert await store.field_of(RECORDS, "door") is None
 
-    @pytest.mark.parametrize("text", ["{", "[]", "null", '"x"', "{}", '{"max_parallel": null}', "\xff"])
+    @pytest.mark.parametrize("text", ["{", "[]", "null", '"x"', "{}", '{"max_parallel": null}', "\xff", NEWER_JOB])
     async def test_a_job_that_cannot_be_read(self, store: RegistryStore, clients: Clients, text: str) -> None:
         client, jobs = await clients.open(), JobRegistry(store)
         await store.run("jobs_put", ["odd", text, json.dumps(NEWER)])

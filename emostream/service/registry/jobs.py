@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from typing import Any
 
 from emostream.domain.stream import StreamKind, StreamState
@@ -13,7 +14,10 @@ from emostream.errors import ConfigError, EmostreamError, RecordError
 from emostream.service.registry.records import StreamRecord, json_from_record, read_report
 from emostream.service.registry.store import JOBS, RegistryStore, text_pairs
 from emostream.service.registry.streams import UnreadableRecordError
+from emostream.service.registry.unknown_fields import is_for_newer
 from emostream.wire.job_models import MAX_JOB_ID_LENGTH
+
+_VERSION = version("emostream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class FileResult:
         url: the file; may contain credentials.
         state: ended or failed; None when its stream was deleted before it ended.
         detail: one sentence for people.
-        num_frames, num_faces: published.
+        num_frames, num_faces: published, in all runs of the stream together.
     """
 
     stream_id: str
@@ -108,10 +112,12 @@ def job_from_json(text: str | bytes) -> Job:
     """The inverse of `json_from_job`; unknown fields are ignored.
 
     Raises:
-        RecordError: the text is not a job.
+        RecordError: the text is not a job, or one for newer versions only (`min_version`).
     """
     try:
         content: dict[str, Any] = json.loads(text)
+        if is_for_newer(content, version=_VERSION):
+            raise ValueError(f"it needs version {content['min_version']}")
         return Job(str(content["job_id"]), str(content["url"]), int(content["max_parallel"]))
     except (ValueError, TypeError, KeyError) as exc:
         raise RecordError("an entry of the registry is not a job; another version may have written it") from exc
@@ -127,8 +133,8 @@ def read_result(text: str | bytes) -> FileResult:
             url=str(content["url"]),
             state=StreamState(content["state"]) if content["state"] else None,
             detail=str(report.get("detail", "")) if content["state"] else "its stream was deleted",
-            num_frames=int(report.get("num_frames", 0)),
-            num_faces=int(report.get("num_faces", 0)),
+            num_frames=int(report.get("num_frames", 0)) + int(content.get("earlier_frames", 0)),
+            num_faces=int(report.get("num_faces", 0)) + int(content.get("earlier_faces", 0)),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return FileResult("", "", None, "the result cannot be read; another version may have written it")
@@ -171,6 +177,8 @@ class JobRegistry:
 
     def __init__(self, store: RegistryStore) -> None:
         self._store = store
+        self.num_waiting = 0
+        """Files that would be streams by now if workers had room for them, as of the last `feed`."""
 
     async def create(self, job: Job, records: Sequence[StreamRecord]) -> bool:
         """Create a job. Idempotent: an identical request changes nothing.
@@ -183,13 +191,18 @@ class JobRegistry:
             Whether it is new.
 
         Raises:
-            JobExistsError: another job has the id.
+            JobExistsError: another job has the id, or another stream has that of one of its files.
             UnreadableRecordError: the existing job cannot be read by this version.
         """
         texts = [json_from_record(record) for record in records]
         verdict, found = await self._store.run("jobs_put", [job.job_id, json_from_job(job), *texts])
         if verdict == b"exists":
             _check_same(job, found)
+        if verdict == b"taken":
+            raise JobExistsError(
+                f"a stream has the id {found.decode()}, which a file of job {job.job_id} would have; choose another id",
+                job_id=job.job_id,
+            )
         return bool(verdict == b"ok")
 
     async def has(self, job: Job) -> bool:
@@ -208,7 +221,9 @@ class JobRegistry:
         Returns:
             How many files changed state.
         """
-        return int(await self._store.run("jobs_feed", [max_streams, int(1000 * (self._store.max_idle_seconds or 0))]))
+        life_ms = int(1000 * (self._store.max_idle_seconds or 0))
+        num_moved, self.num_waiting = await self._store.run("jobs_feed", [max_streams, life_ms, _VERSION])
+        return int(num_moved)
 
     async def remove(self, job_id: str) -> None:
         """Delete a job. Files in progress are stopped; published events are kept.
@@ -264,7 +279,7 @@ class JobRegistry:
         # Redis has no empty range; one that ends before it starts is empty.
         first, last = (start, start + limit - 1) if limit else (1, 0)
         reply = await self._store.run("jobs_look", [job_id, first, last])
-        text, num_waiting, flat_sums, reports, results = reply
+        text, num_waiting, flat_sums, reports, results, earlier_frames, earlier_faces = reply
         if not text:
             return None
         sums = {name: int(value) for name, value in text_pairs(flat_sums).items()}
@@ -275,8 +290,8 @@ class JobRegistry:
             num_active=len(reports),
             num_ended=sums.get("ended", 0),
             num_failed=sums.get("failed", 0),
-            num_frames=sums.get("frames", 0) + sum(report.num_frames for report in running),
-            num_faces=sums.get("faces", 0) + sum(report.num_faces for report in running),
+            num_frames=sums.get("frames", 0) + earlier_frames + sum(report.num_frames for report in running),
+            num_faces=sums.get("faces", 0) + earlier_faces + sum(report.num_faces for report in running),
         )
         return progress, [read_result(result) for result in results]
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.domain.tuning import Tuning
 from emostream.errors import RecordError
-from emostream.service.registry.unknown_fields import unknown_in, with_unknown
+from emostream.service.registry.unknown_fields import is_for_newer, unknown_in, with_unknown
+
+_VERSION = version("emostream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +179,12 @@ def record_from_json(text: str | bytes) -> StreamRecord:
     know; they are kept in `unknown`.
 
     Raises:
-        RecordError: the text is not a record.
+        RecordError: the text is not a record, or one for newer versions only (`min_version`).
     """
     try:
         content = json.loads(text)
+        if is_for_newer(content, version=_VERSION):
+            raise RecordError(f"an entry of the registry needs emostream {content['min_version']} or later")
         spec = content["spec"]
         zones = [{name: zone[name] for name in ("name", "polygon")} for zone in spec.get("zones", ())]
         record = StreamRecord(
@@ -188,6 +193,8 @@ def record_from_json(text: str | bytes) -> StreamRecord:
             **_known(StreamRecord, {name: content[name] for name in ("is_paused", "created_epoch") if name in content}),
         )
         return replace(record, unknown=unknown_in(content, _content_of(record)))
+    except RecordError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise RecordError("an entry of the registry is no stream record; was it written by another version?") from exc
 

@@ -57,11 +57,17 @@ GENERATION = registry_key("generation")
 JOBS = registry_key("jobs")
 """Hash: job id → JSON. In addition, per job: `jobs:todo:ID` (waiting records), `jobs:active:ID` (streams in the
 registry), `jobs:urls:ID` (their files), `jobs:results:ID` (results of the others), `jobs:sums:ID`."""
+OPEN_JOBS = registry_key("jobs:open")
+"""Set: jobs with files that are not done. Only these are looked at regularly."""
+DONE_JOBS = registry_key("jobs:done")
+"""Sorted set: the other jobs, by the time at which they were done, in ms."""
+EARLIER = registry_key("earlier")
+"""Hash: stream → `num_frames num_faces` of its runs before the one that reported last."""
 
 # In the order in which registry.lua names them.
 _SCRIPT_KEYS = (
     *(RECORDS, FINISHED, REPORTS, LEASES, LEASE_ENDS, WORKERS, WORKER_ENDS, REVISION, CHANGES, GONE, FLOOR, EPOCH),
-    *(GENERATION, VIEWERS, JOBS, OPENINGS, VERDICTS, HOSTS),
+    *(GENERATION, VIEWERS, JOBS, OPENINGS, VERDICTS, HOSTS, OPEN_JOBS, DONE_JOBS, EARLIER),
 )
 _SCRIPTS = files("emostream.service.registry").joinpath("scripts")
 
@@ -194,6 +200,7 @@ class RegistryStore:
     async def first_events(self, stream_id: str, spans_ms: Sequence[tuple[int, int]]) -> list[RawEntry]:
         """A stream's first event in each span of capture times, see `first_of_each`. Errors as in `run`."""
         return await self._retried(lambda: first_of_each(self.redis, events_key(stream_id), spans_ms))
+
     async def memory_problems(self) -> MemoryProblems:
         """What is wrong with the server's memory; errors as in `run`."""
         return await self._retried(self._memory.find_problems, max_retry_seconds=0)

@@ -99,7 +99,7 @@ class StreamRegistry:
             The record as stored, and whether it is new.
 
         Raises:
-            StreamExistsError: another stream has the id.
+            StreamExistsError: another stream has the id, or a job has it for its files.
             UnreadableRecordError: the existing stream cannot be read by this version.
             RegistryFullError: there are `max_streams` already.
         """
@@ -107,6 +107,10 @@ class StreamRegistry:
         verdict, found = await self._put(record.stream_id, "", wanted)
         if verdict == "full":
             raise RegistryFullError(f"there are already {self._max_streams} streams, the maximum; delete one first")
+        if verdict == "job":
+            raise StreamExistsError(
+                f"{record.stream_id} is an id of a file of job {found}; choose another id", stream_id=record.stream_id
+            )
         stored = _read(record.stream_id, found)
         if verdict == "exists" and not stored.same_wish_as(record):
             raise StreamExistsError(

@@ -1,12 +1,40 @@
-"""Keeps fields that a newer version wrote, at any depth.
+"""What a newer version wrote: unknown fields are kept, at any depth, unless `min_version` says that they matter.
 
 Items of lists (zones) are identified by their names.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+MIN_VERSION = "min_version"
+"""Field of a record, a job: the first version that can work with it. Older processes leave it to newer ones."""
+
+_NEVER = (1 << 62,)
+
+
+def version_tuple(version: object) -> tuple[int, ...]:
+    """Numbers to compare a version by; what is not a version is later than every version.
+
+    >>> version_tuple("0.10.2rc1") > version_tuple("0.9"), version_tuple("1.0.0") == version_tuple(1)
+    (True, True)
+    """
+    if isinstance(version, bool) or not isinstance(version, str | int | float):
+        return _NEVER
+    numbers = [re.match(r"[0-9]{1,18}(?![0-9])", part, re.ASCII) for part in str(version).split(".")]
+    found = [int(number[0]) for number in numbers if number is not None]
+    if len(found) < len(numbers):
+        return _NEVER
+    while found and not found[-1]:
+        found.pop()
+    return tuple(found)
+
+
+def is_for_newer(content: Mapping[str, Any], *, version: str) -> bool:
+    """Whether a record must be left to processes of a newer version than `version`."""
+    return MIN_VERSION in content and version_tuple(content[MIN_VERSION]) > version_tuple(version)
 
 
 def unknown_in(content: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:

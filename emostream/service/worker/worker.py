@@ -53,7 +53,7 @@ class WorkerLoad:
 
     Attributes:
         num_streams: streams of this worker.
-        num_wanted: streams of the whole service that need a worker.
+        num_wanted: streams of the whole service that need a worker, with the files of jobs that wait for room.
         is_overloaded: whether it dropped frames of live sources in the last second and has more than one stream.
     """
 
@@ -364,6 +364,7 @@ class StreamWorker:
             worker_id=self.worker_id,
             epoch=epoch,
             num_frames=0,
+            num_faces=0,
         )
         outcome, verdict = Outcome.RETRY if is_passing else Outcome.GIVE_BACK, verdict_of(exc)
         is_own_trouble = outcome is Outcome.GIVE_BACK and verdict is None
@@ -385,6 +386,8 @@ class StreamWorker:
                 last_error=detail,
                 worker_id=self.worker_id,
                 epoch=epoch,
+                num_frames=0,
+                num_faces=0,
             )
             await self._leases.report({stream_id: report})
 
@@ -412,7 +415,7 @@ class StreamWorker:
         num_dropped = sum(report.num_dropped for report in reports.values())
         self.load = WorkerLoad(
             num_streams=len(reports),
-            num_wanted=len(view.unfinished_ids()),
+            num_wanted=len(view.unfinished_ids()) + self._jobs.num_waiting,
             is_overloaded=len(reports) > 1 and num_dropped > self._num_dropped,
         )
         self._num_dropped = num_dropped

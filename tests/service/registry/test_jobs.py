@@ -21,12 +21,14 @@ from emostream.publish.redis.sink import RedisSink
 from emostream.service.egress.folder import find_files
 from emostream.service.egress.policy import SourcePolicy
 from emostream.service.registry.jobs import Job, JobExistsError, JobRegistry, UnknownJobError, records_of
-from emostream.service.registry.records import StreamRecord
+from emostream.service.registry.records import StreamRecord, StreamReport, json_from_record
+from emostream.service.registry.store import DONE_JOBS, OPEN_JOBS, RECORDS
+from emostream.service.registry.streams import StreamExistsError
 from emostream.testing.fakes import CollectingSink, ScriptedSource, gray_frames
 from emostream.wire.job_models import VIDEO_PATTERNS
 from tests.media import make_clip
 from tests.service.api.test_app import Clients, assert_problem, clients
-from tests.service.conftest import SETTINGS
+from tests.service.conftest import SETTINGS, LeasesOf
 from tests.service.worker_bench import Bench, bench, events_of, until, worker_process
 
 __all__ = ["bench", "clients"]
@@ -158,11 +160,9 @@ class TestJobs:
             return ScriptedSource(gray_frames(2))
 
         job = Job("archive", "file:///media", max_parallel=1)
-        await bench.registry.create(replace(LIKE, spec=replace(LIKE.spec, stream_id="archive.3")))
         await jobs.create(job, records(job, 4))
         await jobs.feed(max_streams=10)
         bench.start_worker("w1", sink=CollectingSink(), source_of=source_of)
-        await bench.registry.remove("archive.3")  # it was in the way of the job's third file
 
         async def is_done() -> bool:
             return (await jobs.progress("archive")).is_done
@@ -173,8 +173,101 @@ class TestJobs:
         (failed,) = [result for result in results if result.state is StreamState.FAILED]
         assert (failed.stream_id, "no video" in failed.detail) == ("archive.1", True)
 
+    async def test_streams_and_files_of_jobs_do_not_share_ids(self, bench: Bench, jobs: JobRegistry) -> None:
+        job, own = Job("archive", "file:///media"), replace(LIKE, spec=replace(LIKE.spec, stream_id="archive.3"))
+        await bench.registry.create(own)
+        with pytest.raises(JobExistsError):
+            await jobs.create(job, records(job, 4))
+        assert await jobs.all() == []
+        await bench.registry.remove("archive.3")
+        await jobs.create(job, records(job, 4))
+        for number in (1, 3, 99):
+            with pytest.raises(StreamExistsError):
+                await bench.registry.create(replace(own, spec=replace(own.spec, stream_id=f"archive.{number}")))
+        await bench.registry.create(replace(own, spec=replace(own.spec, stream_id="archive.x")))
+
+    async def test_an_id_that_was_taken_meanwhile_fails_its_file_alone(self, bench: Bench, jobs: JobRegistry) -> None:
+        job = Job("archive", "file:///media", max_parallel=1)
+        await jobs.create(job, records(job, 2))
+        other = replace(LIKE, spec=replace(LIKE.spec, stream_id="archive.1"))
+        await bench.store.redis.hset(RECORDS, "archive.1", json_from_record(other))
+        bench.start_worker("w1", sink=CollectingSink(), source_of=lambda spec: ScriptedSource(gray_frames(2)))
+
+        async def is_done() -> bool:
+            return (await jobs.progress("archive")).is_done
+
+        await until(is_done)
+        _, results = await jobs.results("archive", start=0, limit=10)
+        states = {result.stream_id: result.state for result in results}
+        assert states == {"archive.1": StreamState.FAILED, "archive.2": StreamState.ENDED}
+        assert "archive.1" in (await bench.look()).records
+
+    async def test_a_job_that_is_created_again_after_a_loss_goes_on(self, bench: Bench, jobs: JobRegistry) -> None:
+        sink = CollectingSink()
+        bench.start_worker("w1", sink=sink)
+        job = Job("archive", "file:///media", max_parallel=2)
+        await jobs.create(job, records(job, 4, max_frames=40))
+
+        async def is_at_work() -> bool:
+            return len(sink.events) > 5
+
+        await until(is_at_work)
+        await bench.store.redis.flushall()
+
+        async def is_written_back() -> bool:
+            return len((await bench.look()).records) == 2
+
+        await until(is_written_back)
+        await jobs.create(job, records(job, 4, max_frames=40))
+
+        async def is_done() -> bool:
+            return (await jobs.progress("archive")).is_done
+
+        await until(is_done, timeout_seconds=40)
+        assert (await jobs.progress("archive")).num_ended == 4
+        assert (await bench.look()).records == {}
+
+    async def test_figures_are_those_of_all_runs(self, bench: Bench, jobs: JobRegistry, leases_of: LeasesOf) -> None:
+        job = Job("archive", "file:///media", max_parallel=1)
+        await jobs.create(job, records(job, 1))
+        await jobs.feed(max_streams=10)
+        for number, (state, num_frames) in enumerate(
+            [(StreamState.RUNNING, 3), (StreamState.RUNNING, 5), (StreamState.ENDED, 7)]
+        ):
+            worker = leases_of(f"w{number}")
+            await worker.heartbeat({})
+            held = await worker.claim(["archive.1"])
+            for num_so_far in (1, num_frames):
+                now = state if num_so_far > 1 else StreamState.RUNNING
+                report = StreamReport(now, epoch=held["archive.1"], num_frames=num_so_far, num_faces=2 * num_so_far)
+                await worker.report({"archive.1": report})
+            progress = await jobs.progress("archive")
+            assert (progress.num_frames, progress.num_faces) == ([3, 8, 15][number], [6, 16, 30][number])
+            await worker.release(held)
+        await jobs.feed(max_streams=10)
+        progress, (result,) = await jobs.results("archive", start=0, limit=1)
+        assert (progress.num_ended, progress.num_frames, progress.num_faces) == (1, 15, 30)
+        assert (result.num_frames, result.num_faces) == (15, 30)
+
+    async def test_finished_jobs_cost_nothing(self, bench: Bench, jobs: JobRegistry) -> None:
+        async def num_commands() -> int:
+            before = await bench.store.redis.info("commandstats")
+            await jobs.feed(max_streams=10)
+            after = await bench.store.redis.info("commandstats")
+            return sum(after[name]["calls"] - before.get(name, {"calls": 0})["calls"] for name in after)
+
+        open_job = Job("open", "file:///media", max_parallel=1)
+        await jobs.create(open_job, records(open_job, 2))
+        for number in range(50):
+            await jobs.create(Job(f"done{number}", "file:///media"), [])
+        await bench.store.redis.delete(OPEN_JOBS, DONE_JOBS)  # as an earlier version leaves it
+        assert await num_commands() > 50
+        assert await num_commands() < 40
+        assert len(await jobs.all()) == 51
+        assert (await jobs.progress("open")).num_active == 1
+
     async def test_live_streams_find_room_beside_a_large_job(self, bench: Bench, jobs: JobRegistry) -> None:
-        bench.start_worker("w1", sink=CollectingSink(), max_streams=8)
+        worker = bench.start_worker("w1", sink=CollectingSink(), max_streams=8)
         job = Job("archive", "file:///media", max_parallel=100)
         await jobs.create(job, records(job, 50))
 
@@ -182,6 +275,11 @@ class TestJobs:
             return (await jobs.progress("archive")).num_active == 6
 
         await until(is_full)
+
+        async def is_backlog_known() -> bool:
+            return worker.load.num_wanted == 50  # what autoscaling goes by
+
+        await until(is_backlog_known)
         await bench.registry.create(replace(LIKE, spec=replace(LIKE.spec, stream_id="door", kind=StreamKind.LIVE)))
         await until(lambda: bench.is_state("door", StreamState.RUNNING))
 

@@ -8,13 +8,30 @@
 -- `leases:WORKER` contains a worker's streams. These keys are on the same node, as all keys of the registry.
 
 local records, finished, reports, leases, lease_ends, workers, worker_ends, revision, changes, gone, floor, last_epoch,
-  generation, viewers, jobs, openings, verdicts, hosts = unpack(KEYS)
+  generation, viewers, jobs, openings, verdicts, hosts, open_jobs, done_jobs, earlier = unpack(KEYS)
 local MOST_GONE = 1000 -- removed entries that are still reported; a reader with an older version receives everything
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function whole(number) return string.format('%.0f', number) end
+
+-- Entries of newer versions and damaged ones count as empty.
+local function decoded(text)
+  local is_json, value = pcall(cjson.decode, text)
+  return is_json and type(value) == 'table' and value or {}
+end
+
+local function url_in(record)
+  local spec = decoded(record).spec
+  return type(spec) == 'table' and spec.url or nil
+end
+
+-- Frames and faces of a stream in its runs before the one that reported last.
+local function earlier_figures(id)
+  local frames, faces = string.match(redis.call('HGET', earlier, id) or '', '^(%d+) (%d+)$')
+  return tonumber(frames or 0), tonumber(faces or 0)
+end
 
 local function note(kind, id)
   redis.call('ZADD', changes, redis.call('INCR', revision), kind .. id)
@@ -74,7 +91,7 @@ end
 
 -- The results of a stream so far.
 local function forget_course(id)
-  for _, key in ipairs({finished, reports, openings, verdicts}) do redis.call('HDEL', key, id) end
+  for _, key in ipairs({finished, reports, openings, verdicts, earlier}) do redis.call('HDEL', key, id) end
 end
 
 local function forget_worker(id)
@@ -107,6 +124,8 @@ end
 local function remove_job(job)
   if redis.call('HDEL', jobs, job) == 0 then return 0 end
   for _, id in ipairs(redis.call('SMEMBERS', jobs .. ':active:' .. job)) do remove_record(id) end
+  redis.call('SREM', open_jobs, job)
+  redis.call('ZREM', done_jobs, job)
   for _, part in ipairs({'todo', 'active', 'urls', 'results', 'sums'}) do redis.call('DEL', jobs .. ':' .. part .. ':' .. job) end
   return 1
 end
