@@ -43,7 +43,7 @@ docs: .venv/.dev ## Build the documentation into site/ (open site/index.html); i
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: .venv/.demo ## Measure the standard set on clips it makes itself (10 minutes); results in bench-output.
-	$(BIN)/emostream bench all
+	$(BIN)/emostream bench all $(wildcard ../shared/data/videos/*-people-*.mp4)
 
 model: SHIPPED = --name emostream-compact --licence Apache-2.0
 model: .venv/.dev ## Train a model from DATA and export it in place of the shipped one (hours; stopped, it goes on where it was).

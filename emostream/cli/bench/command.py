@@ -15,6 +15,8 @@ import typer
 from rich.console import Console
 
 from emostream.cli.bench.agreement import measure_agreement
+from emostream.cli.bench.clips import MIN_SECONDS, looped, make_hard_clip
+from emostream.cli.bench.compare import compare_with
 from emostream.cli.bench.demo_clip import make_demo_clip
 from emostream.cli.bench.engine import EngineFigure, bench_classifier, bench_detector
 from emostream.cli.bench.live import LiveBenchmark, bench_live, sweep_live
@@ -24,6 +26,7 @@ from emostream.cli.bench.scaling import bench_scaling
 from emostream.cli.bench.service import bench_service
 from emostream.cli.bench.tables import (
     agreement_table,
+    compare_table,
     engine_table,
     live_table,
     pipeline_tables,
@@ -40,6 +43,18 @@ console = Console(highlight=False)
 VideosArgument = Annotated[
     list[Path] | None, typer.Argument(help="Video files; by default a clip is generated.", metavar="VIDEO")
 ]
+PipelineVideosArgument = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        help="Video files; by default two clips are generated: an easy one, whose faces glide, and a hard one, whose "
+        "faces turn and speak, with cuts.",
+        metavar="VIDEO",
+    ),
+]
+LengthOption = Annotated[
+    float,
+    typer.Option(min=0, help="Repeat shorter clips until they are this long; 0 takes them as they are.", metavar="S"),
+]
 RunsOption = Annotated[int, typer.Option(min=1, help="Number of runs; medians are printed.", metavar="N")]
 FpsOption = Annotated[float, typer.Option(help="Frames per second of each stream.", metavar="FPS")]
 SecondsOption = Annotated[float, typer.Option(help="Duration of each measurement.", metavar="SECONDS")]
@@ -52,17 +67,18 @@ _STANDARD_CLIPS = ((640, 360, 4, _RATE_FRAMES), (1920, 1080, 3, 600))  # width, 
 
 @bench_app.command(epilog="Example: emostream bench pipeline clip.mp4 --plot stages.png")
 def pipeline(
-    videos: VideosArgument = None,
+    videos: PipelineVideosArgument = None,
     *,
-    runs: RunsOption = 3,
+    runs: RunsOption = 5,
+    min_seconds: LengthOption = MIN_SECONDS,
     plot: PlotOption = None,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Measure frames per second of the pipeline and of decoding alone, and CPU time per stage."""
+    """Measure frames per second of the pipeline and of decoding alone, and CPU time per stage, frame and face."""
     settings = settings_for_command(config)
-    with _clips_or_made(videos, num_faces=4, num_frames=_RATE_FRAMES) as clips:
-        results = [bench_pipeline(clip, settings=settings, num_runs=runs) for clip in clips]
+    with _long_clips(videos, min_seconds=min_seconds) as clips:
+        results = [_bench_pipeline(clip, settings=settings, runs=runs) for clip in clips]
     if plot is not None:
         plot_pipeline(results, path=plot)
     if json:
@@ -71,6 +87,29 @@ def pipeline(
     else:
         for result in results:
             console.print(*pipeline_tables(result))
+
+
+@bench_app.command(epilog="Example: emostream bench compare HEAD~1 clip.mp4")
+def compare(
+    ref: Annotated[str, typer.Argument(help="Commit to compare with: a name of Git.", metavar="COMMIT")],
+    videos: PipelineVideosArgument = None,
+    *,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Measurements of each commit, in turn; medians are printed.", metavar="N")
+    ] = 5,
+    min_seconds: LengthOption = MIN_SECONDS,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Compare the speed of this Git checkout with that of another commit: both in turn, on the same clips."""
+    settings_for_command(config)  # refuse a wrong file now
+    with _long_clips(videos, min_seconds=min_seconds) as clips:
+        results = compare_with(ref, clips, config=config, num_rounds=rounds)
+    if json:
+        _print_json([result.as_dict() for result in results])
+    else:
+        for result in results:
+            console.print(compare_table(result))
 
 
 @bench_app.command(epilog="Example: emostream bench scaling --runs 5")
@@ -200,6 +239,9 @@ def agreement(
 
 @bench_app.command(name="all", epilog="Example: emostream bench all --folder bench-output")
 def all_of_them(
+    videos: Annotated[
+        list[Path] | None, typer.Argument(help="Video files to measure beside the generated clips.", metavar="VIDEO")
+    ] = None,
     *,
     folder: Annotated[Path, typer.Option(help="Folder for the results (JSON and plots).", metavar="FOLDER")] = Path(
         "bench-output"
@@ -209,13 +251,15 @@ def all_of_them(
     config: ConfigOption = None,
     out: OldOutOption = None,
 ) -> None:
-    """Run the standard set on generated clips: pipeline at 640×360 and 1080p, engines, live streams."""
+    """Run the standard set: pipeline on generated clips and those given, engines, live streams."""
     settings = settings_for_command(config)
     results_folder = out or folder
     results_folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="emostream-bench-") as clips_folder:
         clips = [_make_clip(Path(clips_folder), *clip[:3], num_frames=clip[3]) for clip in _STANDARD_CLIPS]
-        results = [bench_pipeline(clip, settings=settings, num_runs=runs) for clip in clips]
+        clips.append(_make_hard_clip(Path(clips_folder)))
+        clips += [looped(video, folder=Path(clips_folder)) for video in videos or ()]
+        results = [_bench_pipeline(clip, settings=settings, runs=runs) for clip in clips]
         _show_pipelines(results, folder=results_folder)
         scaled = bench_scaling(clips[0], settings=settings, num_runs=runs)
         console.print(scaling_table(scaled))
@@ -264,6 +308,31 @@ def _clips_or_made(videos: Sequence[Path] | None, *, num_faces: int, num_frames:
         return
     with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
         yield [_make_clip(Path(folder), 640, 360, num_faces, num_frames=num_frames)]
+
+
+@contextlib.contextmanager
+def _long_clips(videos: Sequence[Path] | None, *, min_seconds: float) -> Iterator[list[Path]]:
+    """The given clips, repeated where they are too short, or an easy and a hard one."""
+    with tempfile.TemporaryDirectory(prefix="emostream-bench-") as name:
+        folder = Path(name)
+        if videos:
+            yield [looped(video, folder=folder, min_seconds=min_seconds) for video in videos]
+        else:
+            yield [_make_clip(folder, 640, 360, 4, num_frames=_RATE_FRAMES), _make_hard_clip(folder)]
+
+
+def _bench_pipeline(clip: Path, *, settings: Settings, runs: int) -> PipelineBenchmark:
+    result = bench_pipeline(clip, settings=settings, num_runs=runs)
+    if not result.faces_per_frame:
+        notes.print(f"{clip.name}: no face was found, so only decoding and searching were measured")
+    return result
+
+
+def _make_hard_clip(folder: Path) -> Path:
+    clip = folder / "made-hard-640x360.mp4"
+    notes.print("generating a hard clip of 500 frames, 640×360, 1 to 4 faces")
+    make_hard_clip(clip)
+    return clip
 
 
 def _make_clip(folder: Path, width: int, height: int, num_faces: int, *, num_frames: int = 300) -> Path:

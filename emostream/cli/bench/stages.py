@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,10 +52,46 @@ class StageCost:
     p99: float
 
 
+@dataclass(frozen=True, slots=True)
+class StageProfile:
+    """What the stages of a clip did and took.
+
+    Attributes:
+        costs: of each stage.
+        num_frames: frames of the clip.
+        num_faces: faces in them.
+        num_classified: crops that were classified.
+        num_searches: frames that the detector searched.
+        seconds: length of the clip, in source time.
+    """
+
+    costs: dict[str, StageCost]
+    num_frames: int
+    num_faces: int
+    num_classified: int
+    num_searches: int
+    seconds: float
+
+    @property
+    def faces_per_frame(self) -> float:
+        return self.num_faces / max(self.num_frames, 1)
+
+    @property
+    def searches_per_second(self) -> float:
+        return self.num_searches / self.seconds if self.seconds else 0.0
+
+    @property
+    def classified_share(self) -> float:
+        """Classified crops per face."""
+        return self.num_classified / self.num_faces if self.num_faces else 0.0
+
+
 class _Stopwatch:
-    """Sums this thread's CPU time per stage and chunk."""
+    """Sums this thread's CPU time per stage and chunk, and counts."""
 
     def __init__(self) -> None:
+        self.num_faces = self.num_classified = self.num_searches = 0
+        self.first_seconds, self.last_seconds = math.inf, -math.inf
         self._chunks: list[dict[str, float]] = []
         self._num_frames: list[int] = []
 
@@ -75,12 +112,27 @@ class _Stopwatch:
     def add(self, stage: str, seconds: float) -> None:
         self._chunks[-1][stage] += seconds
 
-    def costs(self) -> dict[str, StageCost]:
+    def count(self, chunk: FollowedChunk) -> None:
+        self.num_faces += sum(len(found.faces) for found in chunk.followed)
+        self.num_classified += len(chunk.crops)
+        self.num_searches += sum(found.was_detected for found in chunk.followed)
+        self.first_seconds = min(self.first_seconds, chunk.frames[0].pts_seconds)
+        self.last_seconds = chunk.frames[-1].pts_seconds
+
+    def profile(self) -> StageProfile:
         pairs = [(chunk, count) for chunk, count in zip(self._chunks, self._num_frames, strict=True) if count]
-        return {stage: _cost([chunk[stage] for chunk, _ in pairs], [count for _, count in pairs]) for stage in STAGES}
+        counts = [count for _, count in pairs]
+        return StageProfile(
+            costs={stage: _cost([chunk[stage] for chunk, _ in pairs], counts) for stage in STAGES},
+            num_frames=sum(counts),
+            num_faces=self.num_faces,
+            num_classified=self.num_classified,
+            num_searches=self.num_searches,
+            seconds=max(self.last_seconds - self.first_seconds, 0.0),
+        )
 
 
-def profile_stages(spec: StreamSpec, *, settings: Settings) -> dict[str, StageCost]:
+def profile_stages(spec: StreamSpec, *, settings: Settings) -> StageProfile:
     """Run the stages of a clip one after the other in this thread and measure each.
 
     Excludes the pipeline's threads, hand-overs and waiting; the difference from the pipeline's CPU time is their cost.
@@ -94,7 +146,7 @@ def profile_stages(spec: StreamSpec, *, settings: Settings) -> dict[str, StageCo
     detector = load_chosen_detector(settings)
     classifier = load_classifier(settings.classify, cache_dir=settings.models.cache_dir)
     try:
-        return _profiled(spec, settings=settings, detector=detector, classifier=classifier).costs()
+        return _profiled(spec, settings=settings, detector=detector, classifier=classifier).profile()
     finally:
         classifier.close()
 
@@ -147,6 +199,7 @@ def _one_chunk(
     probabilities = watch.timed("classify", lambda: classifier.classify(crops))
     chunk = FollowedChunk(frames, followed, crops, 0.0, 0, [True] * len(frames))
     scored = ScoredChunk(chunk, Classified(probabilities, 0.0, 0.0))
+    watch.count(chunk)
     made = watch.timed("event", lambda: events.events_from(scored, now=utc_now()))
     watch.timed("encode", lambda: [json_from_event(event) for event in made])
 

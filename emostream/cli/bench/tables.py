@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from emostream.cli.bench.agreement import Agreement
+from emostream.cli.bench.compare import Comparison
 from emostream.cli.bench.engine import EngineFigure, as_rows
 from emostream.cli.bench.live import LiveBenchmark
 from emostream.cli.bench.scaling import WAYS, ScalingBenchmark
@@ -34,17 +35,39 @@ def pipeline_tables(result: PipelineBenchmark) -> tuple[Table, Table]:
     latency = " ".join(f"{name} {value:.0f}" for name, value in result.latency_ms.items())
     rates.add_row("decoded to published, ms", "", latency)
 
-    costs = Table(title="CPU milliseconds per frame")
+    costs = Table(
+        title=f"CPU milliseconds per frame; {result.searches_per_second:.1f} searches per second, "
+        f"{result.classified_share:.0%} of the faces classified"
+    )
     costs.add_column("stage")
-    for column in ("mean", "p50", "p95", "p99"):
+    for column in ("mean", "p50", "p95", "p99", "per face"):
         costs.add_column(column, justify="right")
     for stage, cost in result.stages.items():
-        costs.add_row(stage, *(f"{value:.2f}" for value in (cost.mean, cost.p50, cost.p95, cost.p99)))
+        of_face = result.cpu_ms_per_face.get(stage)
+        row = [f"{value:.2f}" for value in (cost.mean, cost.p50, cost.p95, cost.p99)]
+        costs.add_row(stage, *row, "" if of_face is None else f"{of_face:.2f}")
     total = sum(cost.mean for cost in result.stages.values())
     costs.add_row("sum of the stages", f"{total:.2f}", end_section=True)
     costs.add_row("pipeline, with its threads", f"{result.cpu_ms_per_frame:.2f}")
     costs.add_row("decode only", f"{result.decode_cpu_ms_per_frame:.2f}")
     return rates, costs
+
+
+def compare_table(result: Comparison) -> Table:
+    """One row per figure of a clip in both commits."""
+    table = Table(
+        title=f"{result.video}, {result.faces_per_frame:.2f} faces per frame, rounds of both in turn: {result.num_rounds}"
+    )
+    table.add_column("CPU milliseconds per frame")
+    for column in (result.ref, "now", "change"):
+        table.add_column(column, justify="right")
+    names = {"cpu_ms_per_frame": "pipeline, with its threads", "frames_per_second": "frames per second"}
+    for name, figure in result.figures.items():
+        digits = 0 if name == "frames_per_second" else 2
+        told = "pipeline / decode" if name == "ratio" else names.get(name, name.removeprefix("stage."))
+        row = [f"{value:.1%}" if name == "ratio" else f"{value:.{digits}f}" for value in (figure.before, figure.after)]
+        table.add_row(told, *row, f"{figure.change - 1:+.1%}", end_section=name == "ratio")
+    return table
 
 
 def live_table(results: Sequence[LiveBenchmark]) -> Table:

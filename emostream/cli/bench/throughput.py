@@ -38,7 +38,10 @@ class PipelineBenchmark:
         ratio: median of the runs' ratios of the two.
         cpu_ms_per_frame: CPU milliseconds of the whole process per frame, including threads and hand-overs.
         decode_cpu_ms_per_frame: the same for decoding alone.
-        stages: CPU milliseconds of each stage alone (`stages.py`).
+        stages: CPU milliseconds per frame of each stage alone (`stages.py`).
+        cpu_ms_per_face: CPU milliseconds per face of each stage; empty where the clip shows no face.
+        searches_per_second: frames searched by the detector, per second of the clip.
+        classified_share: classified crops per face.
         latency_ms: percentiles from decoding to publishing; mostly waiting, because files are read ahead.
         frames_per_second_runs, decode_frames_per_second_runs: each run.
         machine, models: description of machine and models.
@@ -56,6 +59,9 @@ class PipelineBenchmark:
     cpu_ms_per_frame: float
     decode_cpu_ms_per_frame: float
     stages: dict[str, StageCost]
+    cpu_ms_per_face: dict[str, float]
+    searches_per_second: float
+    classified_share: float
     latency_ms: dict[str, float]
     frames_per_second_runs: list[float]
     decode_frames_per_second_runs: list[float]
@@ -106,7 +112,7 @@ class PipelineRun:
         return 1000 * self.cpu_seconds / max(1, self.num_frames)
 
 
-def bench_pipeline(video: Path, *, settings: Settings, num_runs: int = 3) -> PipelineBenchmark:
+def bench_pipeline(video: Path, *, settings: Settings, num_runs: int = 5) -> PipelineBenchmark:
     """Measure decoding alone and the whole pipeline alternately, `num_runs` times each, after a warm-up.
 
     Raises:
@@ -114,7 +120,7 @@ def bench_pipeline(video: Path, *, settings: Settings, num_runs: int = 3) -> Pip
         ModelError: a model is missing.
     """
     spec = clip_spec(video)
-    stages = profile_stages(spec, settings=settings)
+    profile = profile_stages(spec, settings=settings)
     models = load_models(settings)
     try:
         run_once(spec, settings=settings, models=models)
@@ -139,7 +145,14 @@ def bench_pipeline(video: Path, *, settings: Settings, num_runs: int = 3) -> Pip
         ratio=round(statistics.median(a.rate / b.rate for a, b in zip(runs, decoded, strict=True)), 4),
         cpu_ms_per_frame=round(statistics.median(run.cpu_ms_per_frame for run in runs), 3),
         decode_cpu_ms_per_frame=round(statistics.median(run.cpu_ms_per_frame for run in decoded), 3),
-        stages=stages,
+        stages=profile.costs,
+        cpu_ms_per_face={
+            stage: round(cost.mean / profile.faces_per_frame, 3)
+            for stage, cost in profile.costs.items()
+            if profile.num_faces
+        },
+        searches_per_second=round(profile.searches_per_second, 2),
+        classified_share=round(profile.classified_share, 3),
         latency_ms=dict(zip(("p50", "p95", "p99"), (round(value, 1) for value in percentiles), strict=True)),
         frames_per_second_runs=[round(run.rate, 1) for run in runs],
         decode_frames_per_second_runs=[round(run.rate, 1) for run in decoded],
