@@ -15,10 +15,10 @@ import typer
 from rich.console import Console
 
 from emostream.cli.bench.agreement import measure_agreement
-from emostream.cli.bench.clips import MIN_SECONDS, looped, make_hard_clip
 from emostream.cli.bench.compare import compare_with
 from emostream.cli.bench.demo_clip import make_demo_clip
 from emostream.cli.bench.engine import EngineFigure, bench_classifier, bench_detector
+from emostream.cli.bench.hard_clip import make_hard_clip
 from emostream.cli.bench.live import LiveBenchmark, bench_live, sweep_live
 from emostream.cli.bench.machine import describe_detector, describe_machine
 from emostream.cli.bench.plot import plot_pipeline, plot_sweep
@@ -36,6 +36,7 @@ from emostream.cli.bench.tables import (
 from emostream.cli.bench.throughput import PipelineBenchmark, bench_pipeline
 from emostream.cli.options import ConfigOption, JsonOption, OldOutOption, notes, settings_for_command
 from emostream.config import Settings
+from emostream.render.looped import MIN_SECONDS, looped
 
 bench_app = typer.Typer(help="Measure the performance of this machine.", no_args_is_help=True)
 console = Console(highlight=False)

@@ -56,7 +56,7 @@ def pipeline_tables(result: PipelineBenchmark) -> tuple[Table, Table]:
 def compare_table(result: Comparison) -> Table:
     """One row per figure of a clip in both commits."""
     table = Table(
-        title=f"{result.video}, {result.faces_per_frame:.2f} faces per frame, rounds of both in turn: {result.num_rounds}"
+        title=f"{result.video}, {result.faces_per_frame:.2f} faces per frame; rounds of both: {result.num_rounds}"
     )
     table.add_column("CPU milliseconds per frame")
     for column in (result.ref, "now", "change"):
