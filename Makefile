@@ -9,7 +9,7 @@ DATA ?= ../shared/data/fer2013
 IMAGE ?= emostream
 TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 -include deploy/images/base.mk
-# Nothing that is started here reports home (emostream/no_telemetry.py).
+# Nothing that is started here reports home (emostream/__init__.py).
 export ORT_DISABLE_TELEMETRY := 1
 export RAY_USAGE_STATS_ENABLED := 0
 

@@ -12,8 +12,10 @@ The main job and the nouns of the product; everything else is imported from its 
 `emostream.pipeline.pipeline.Pipeline`. Programs that read published events use `emostream.client`.
 """
 
+import os
 from importlib import import_module
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from emostream.domain.emotion import Emotion, EmotionScores
@@ -21,7 +23,6 @@ from emostream.domain.event import EmotionEvent, FaceEmotion, StatusEvent
 from emostream.domain.face import Crop, Face
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.errors import EmostreamError
-from emostream.no_telemetry import switch_off_telemetry
 
 if TYPE_CHECKING:
     from emostream.analysis.analyzer import Analyzer, analyze, analyze_async, classify
@@ -29,8 +30,18 @@ if TYPE_CHECKING:
     from emostream.analysis.faces import PictureFaces
     from emostream.domain.frame import Frame
 
-# Here, because each of our processes imports this first, also a worker of Ray; what is switched off comes later.
-switch_off_telemetry()
+# Nothing reports home. Set here, because each of our processes imports this first, also a worker of Ray, and before
+# anything that reads them: ONNX Runtime ≥ 1.29 makes a device id and a database in the cache folder as soon as it is
+# imported, and sends what it collects some seconds later. Whatever was set before: the promise has no exception. Child
+# processes inherit them; images and the chart set the same ones for programs that are not ours (a test compares).
+TELEMETRY_SWITCHES = MappingProxyType(
+    {
+        "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime: machine, models and sessions, to Microsoft
+        "RAY_USAGE_STATS_ENABLED": "0",  # Ray: cluster and libraries in use, to Anyscale
+    }
+)
+"""Variable of the environment → the value that switches reporting off, for every dependency that would report."""
+os.environ.update(TELEMETRY_SWITCHES)
 
 __version__ = version("emostream")
 

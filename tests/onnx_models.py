@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from emostream.domain.emotion import EMOTIONS
-from emostream.vision.models.manifest import ModelManifest, save_manifest
+from emostream.domain.model_manifest import ModelManifest, save_manifest
 
 CROP_SIZE_PIXELS = 8
 OUTPUTS = ("probabilities", "fer2013_probabilities")

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from emostream import TELEMETRY_SWITCHES
 from emostream.config import ModelSettings
-from emostream.no_telemetry import TELEMETRY_SWITCHES
 from tests.conftest import REPOSITORY
 from tests.isolated_network import Isolated, can_isolate, run_isolated
 from tests.media import make_clip

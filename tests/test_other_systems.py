@@ -14,8 +14,8 @@ import pytest
 from emostream.cli.bench.demo_clip import load_portraits, make_demo_clip
 from emostream.config import DecodeSettings
 from emostream.decode.location import parse_location
+from emostream.domain.machine_limits import usable_memory_bytes
 from emostream.errors import ConfigError, SourceRejectedError
-from emostream.machine_limits import usable_memory_bytes
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.telemetry.process import resident_memory_bytes
 from tests.absent_modules import site_customize

@@ -1,5 +1,3 @@
-"""From labelled pictures to the model that ships. Imports of this package are sure that nothing reports home."""
+"""From labelled pictures to the model that ships."""
 
-from emostream.no_telemetry import switch_off_telemetry
-
-switch_off_telemetry()
+import emostream as emostream  # first, because it switches off what dependencies would report to their makers

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emostream.config import ClassifySettings
+from emostream.domain.model_manifest import load_manifest, manifest_path_for
 from emostream.errors import ConfigError, EmostreamError
 from emostream.vision.classify.trt_classifier import compile_classifier
 from emostream.vision.engines.trt.compile import CompileReport
 from emostream.vision.engines.trt.package import TRT_NAMES, TrtName
-from emostream.vision.models.manifest import load_manifest, manifest_path_for
 
 
 def compile_models(

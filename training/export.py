@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from emostream.domain.model_manifest import ModelManifest, save_manifest, sha256_of
 from emostream.errors import EmostreamError
 from emostream.vision.classify.parity import Parity
-from emostream.vision.models.manifest import ModelManifest, save_manifest, sha256_of
 from training.convert.activation_ranges import RangePolicy
 from training.convert.onnx_graph import INPUT_NAME, set_metadata
 from training.convert.parity import AccuracyDrop, accuracy_drop, compare_heads, require_same_model

@@ -17,12 +17,12 @@ from emostream.analysis.sources import Source, list_sources, specs_of
 from emostream.config import Settings, load_settings
 from emostream.decode.array_source import ColourOrder
 from emostream.domain.event import EmotionEvent
+from emostream.domain.model_manifest import load_manifest
 from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.errors import ConfigError
-from emostream.loop_thread import LoopThread, call_before_exit
 from emostream.pipeline.build import Models, load_models
+from emostream.publish.loop_thread import LoopThread, call_before_exit
 from emostream.vision.classify.engines import model_path
-from emostream.vision.models.manifest import load_manifest
 
 Config: TypeAlias = Settings | Mapping[str, Any] | str | os.PathLike[str] | None
 """Settings, a mapping of some (`{"detect": {"min_face_pixels": 40}}`), or a YAML file. None: the environment's."""

@@ -21,9 +21,9 @@ from emostream.domain.stream import StreamSpec
 from emostream.domain.summary import StreamSummary
 from emostream.errors import ConfigError, EmostreamError
 from emostream.files import check_is_not_source
-from emostream.loop_thread import LoopThread
 from emostream.pipeline.build import Models
 from emostream.pipeline.pipeline import PipelineStats
+from emostream.publish.loop_thread import LoopThread
 from emostream.publish.registry import urls_of
 from emostream.publish.sink_group import SinkGroup
 from emostream.render.overlay_style import OverlayName, OverlayStyle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
@@ -24,6 +24,7 @@ from emostream.render.overlay import draw_event
 from emostream.render.overlay_style import OverlayName, OverlayStyle
 from emostream.render.png import write_png
 from emostream.render.preview import blur_boxes
+from emostream.vision.detect.picture_search import PictureSearch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -91,7 +92,8 @@ class PictureFaces(Sequence[FaceEmotion]):
         if path.suffix.lower() != ".png":
             raise ConfigError(f"cannot write {path}: expected a name ending in .png")
         style = OverlayStyle.of(overlay)
-        write_png(drawn_picture(self._found, settings=self._settings, is_blurred=blur, style=style), path)
+        hidden_by = load_keen_picture_search(self._settings) if blur else None
+        write_png(drawn_picture(self._found, style=style, hidden_by=hidden_by), path)
         return path
 
     def __repr__(self) -> str:
@@ -101,15 +103,20 @@ class PictureFaces(Sequence[FaceEmotion]):
 
 
 def drawn_picture(
-    found: ClassifiedPicture, *, settings: Settings, is_blurred: bool, style: OverlayStyle = OverlayStyle.BARS
+    found: ClassifiedPicture, *, style: OverlayStyle, hidden_by: Callable[[], PictureSearch] | None = None
 ) -> npt.NDArray[np.uint8]:
-    """The picture with its event drawn on it (uint8, H×W×3, RGB), all faces in it unrecognisable where asked for."""
+    """The picture with its event drawn on it (uint8, H×W×3, RGB).
+
+    Args:
+        found: the picture and its event.
+        style: what is drawn.
+        hidden_by: makes a search for the faces to make unrecognisable; None leaves them as they are.
+    """
     picture = found.frame.rgb()
     event = found.event.scaled_to(width=found.frame.width, height=found.frame.height)
-    if is_blurred:
-        hidden = load_keen_picture_search(settings)().detect(found.frame.luma)
-        boxes = [face.box_xyxy for face in (*hidden, *(item.face for item in event.faces))]
-        picture = blur_boxes(picture, boxes)
+    if hidden_by is not None:
+        hidden = hidden_by().detect(found.frame.luma)
+        picture = blur_boxes(picture, [face.box_xyxy for face in (*hidden, *(item.face for item in event.faces))])
     return draw_event(picture, event, has_time=False, style=style)
 
 

@@ -21,6 +21,7 @@ from emostream.config import Settings
 from emostream.decode.source import FrameSource, SourceInfo
 from emostream.domain.event import EmotionEvent, FaceEmotion
 from emostream.domain.frame import Frame
+from emostream.domain.model_manifest import ModelManifest, load_manifest, sha256_of
 from emostream.domain.redact import redact, shown_address
 from emostream.domain.stream import StreamSpec
 from emostream.errors import ConfigError, EmostreamError
@@ -29,7 +30,6 @@ from emostream.pipeline.pipeline import EventObserver
 from emostream.render.report.report import Facts, Recording, RunRecord, report_page
 from emostream.render.thumbnail import face_jpeg
 from emostream.vision.classify.engines import model_path
-from emostream.vision.models.manifest import ModelManifest, load_manifest, sha256_of
 from emostream.vision.models.store import ModelStore
 
 

@@ -12,6 +12,7 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
+from emostream.analysis.faces import drawn_picture
 from emostream.cli.options import (
     ConfigOption,
     JsonOption,
@@ -30,10 +31,8 @@ from emostream.domain.stream import stream_id_from_url
 from emostream.errors import ConfigError, SourceError
 from emostream.pipeline.build import load_keen_picture_search, load_models
 from emostream.pipeline.pictures import ClassifiedPicture, classify_picture
-from emostream.render.overlay import draw_event
 from emostream.render.overlay_style import OverlayStyle
 from emostream.render.png import write_png
-from emostream.render.preview import blur_boxes
 from emostream.vision.detect.picture_search import PictureSearch
 from emostream.wire.events import json_from_event
 
@@ -213,12 +212,7 @@ class _AnnotatedFolder:
         file_name = next(each for each in _names_for(name) if each not in self._taken)
         self._taken.add(file_name)
         path = self.folder / file_name
-        picture = found.frame.rgb()
-        event = found.event.scaled_to(width=found.frame.width, height=found.frame.height)
-        if self._hidden_by is not None:
-            faces = [*self._hidden_by().detect(found.frame.luma), *(item.face for item in event.faces)]
-            picture = blur_boxes(picture, [face.box_xyxy for face in faces])
-        write_png(draw_event(picture, event, has_time=False, style=self._style), path)
+        write_png(drawn_picture(found, style=self._style, hidden_by=self._hidden_by), path)
         self.num_written += 1
         return path
 

@@ -18,7 +18,7 @@ from typing import Any, Self
 from emostream.client.group_commands import Entry, Fields, GroupCommands, is_group_missing
 from emostream.domain.event import EmotionEvent
 from emostream.errors import ConfigError, EventRejectedError
-from emostream.loop_thread import LoopThread
+from emostream.publish.loop_thread import LoopThread
 from emostream.publish.redis.reader import Start, id_from_start
 from emostream.publish.redis.reads import ids_from
 from emostream.wire.events import decode_event

@@ -15,7 +15,7 @@ from emostream.deployments.face_detection import FaceDetection
 from emostream.deployments.ingress import Ingress
 from emostream.deployments.stream_worker import StreamWorkers
 from emostream.errors import ConfigError
-from emostream.publish.registry import check_detached_sinks
+from emostream.service.worker.sink import check_worker_sinks
 from emostream.telemetry.open_tracer import check_tracing
 
 
@@ -70,7 +70,7 @@ def bind_app(
     if shared_detector and settings.detect.kind != "centerface":
         raise ConfigError(f"a shared detector must be centerface, got detect.kind {settings.detect.kind}")
     check_tracing(settings.tracing)
-    check_detached_sinks(settings.publish)
+    check_worker_sinks(settings.publish)
     # Serve's decorator turns the classes into deployments, which its type hints do not express.
     ingress, workers, classification, detection = (
         cast(serve.Deployment, kind) for kind in (Ingress, StreamWorkers, EmotionClassification, FaceDetection)

@@ -7,12 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 
 from emostream.config import Settings
+from emostream.domain.model_manifest import ModelManifest
 from emostream.service.registry.metrics import MetricsLoop, Recorder
 from emostream.service.registry.store import RegistryStore
 from emostream.telemetry.collector import MetricsCollector
 from emostream.telemetry.values import MetricFamily
 from emostream.vision.classify.batcher import BatchStats
-from emostream.vision.models.manifest import ModelManifest
 
 
 @contextlib.asynccontextmanager

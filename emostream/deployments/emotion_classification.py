@@ -21,12 +21,12 @@ from emostream.deployments.classifier_metrics import measured_classifier
 from emostream.deployments.ray_metrics import RayRecorder
 from emostream.deployments.reference_input import ReferenceAnswer
 from emostream.deployments.remote_call import MAX_RETRY_SECONDS, answer_of
+from emostream.domain.model_manifest import ModelManifest
 from emostream.errors import ClassifierUnavailableError
 from emostream.telemetry.logs import configure_logging
 from emostream.vision.classify.batcher import BatchStats
 from emostream.vision.classify.classifier import Classified
 from emostream.vision.classify.load import load_classifier
-from emostream.vision.models.manifest import ModelManifest
 
 Crops = npt.NDArray[np.uint8]
 

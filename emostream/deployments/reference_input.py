@@ -7,10 +7,10 @@ import asyncio
 import numpy as np
 import numpy.typing as npt
 
+from emostream.domain.model_manifest import ModelManifest
 from emostream.errors import EmostreamError, InferenceError
 from emostream.pipeline.build import Models
 from emostream.vision.classify.classifier import EmotionClassifier
-from emostream.vision.models.manifest import ModelManifest
 
 _MAX_DIFFERENCE = 0.05  # an engine's results differ only in the last digits, in batches of other sizes
 _SIDE_PIXELS = 128

@@ -16,13 +16,13 @@ from emostream.deployments.emotion_classification import RemoteClassifier
 from emostream.deployments.face_detection import RemoteDetector
 from emostream.deployments.ray_metrics import RayRecorder
 from emostream.deployments.reference_input import check_models
+from emostream.domain.model_manifest import load_manifest
 from emostream.pipeline.build import Models, load_batched_classifier, load_chosen_detector
 from emostream.pipeline.process_tuning import tune_process
 from emostream.service.worker.open import open_worker
 from emostream.telemetry.logs import configure_logging
 from emostream.vision.classify.classifier import SharedClassifier
 from emostream.vision.classify.engines import model_path
-from emostream.vision.models.manifest import load_manifest
 
 # Threads of a worker with a shared detector; they mostly wait for results.
 _NUM_WAITING_THREADS = 16

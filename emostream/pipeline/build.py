@@ -19,11 +19,11 @@ from emostream.decode.open_source import open_source
 from emostream.decode.source import FrameSource
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
+from emostream.domain.machine_limits import num_usable_cores
 from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.domain.summary import RollingSummary
 from emostream.domain.zones import Zone, check_zones, zone_from
 from emostream.errors import ConfigError
-from emostream.machine_limits import num_usable_cores
 from emostream.pipeline.pipeline import EventObserver, Pipeline
 from emostream.pipeline.process_tuning import tune_process
 from emostream.publish.sink import EventSink

@@ -13,12 +13,12 @@ from emostream.domain.emotion import EmotionScores
 from emostream.domain.event import EmotionEvent, FaceEmotion
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame
+from emostream.domain.model_manifest import ModelManifest
 from emostream.domain.zones import Zone, zones_of
 from emostream.pipeline.chunk import ScoredChunk
 from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.quality import quality_flags
 from emostream.vision.classify.smoothing import EmotionSmoother
-from emostream.vision.models.manifest import ModelManifest
 
 
 class EventMaker:

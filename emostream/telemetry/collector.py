@@ -10,6 +10,7 @@ from datetime import datetime
 from emostream.decode.live_source import LiveSource
 from emostream.decode.source import FrameSource
 from emostream.domain.clock import utc_now
+from emostream.domain.model_manifest import ModelManifest
 from emostream.publish.sink import EventSink, readings_of
 from emostream.telemetry.metrics import (
     BATCH_COMPUTE,
@@ -35,7 +36,6 @@ from emostream.telemetry.process import ProcessMetrics
 from emostream.telemetry.values import Deltas, MetricFamily, MetricValues
 from emostream.vision.classify.batcher import BatchStats, CropBatcher
 from emostream.vision.classify.classifier import SharedClassifier
-from emostream.vision.models.manifest import ModelManifest
 
 
 @dataclass(frozen=True, slots=True)

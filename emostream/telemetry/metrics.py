@@ -1,7 +1,7 @@
 """Every metric of the product: name, type, unit, labels, help, and what to do when it moves.
 
-Nothing else declares one; `docs/metrics.md` is made of this file (`python -m emostream.metrics`), and a test holds the
-names in `deploy/` and `helm/` against it. Names, labels and types are the same wherever the figures are read.
+Nothing else declares one; `docs/metrics.md` is made of this file (`python -m emostream.telemetry.metrics`), and a test
+holds the names in `deploy/` and `helm/` against it. Names, labels and types are the same wherever the figures are read.
 """
 
 from __future__ import annotations
@@ -410,8 +410,8 @@ METRICS: dict[str, Metric] = {found.name: found for found in list(globals().valu
 
 _PAGE_COLUMNS = 100
 _PAGE_HEAD = (
-    "Made of `emostream/telemetry/metrics.py` by `python -m emostream.metrics > docs/metrics.md`. How to read and "
-    "scrape them is in [operations](operations.md#metrics)."
+    "Made of `emostream/telemetry/metrics.py` by `python -m emostream.telemetry.metrics > docs/metrics.md`. How "
+    "to read and scrape them is in [operations](operations.md#metrics)."
 )
 _CARDINALITY = (
     "Only `stream_id` grows with the load. {num_metrics} metrics carry it. A stream has one series of each, but "

@@ -19,9 +19,9 @@ from emostream.domain.emotion import EMOTIONS
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
+from emostream.domain.model_manifest import ModelManifest
 from emostream.domain.stream import StreamKind
 from emostream.errors import SourceError
-from emostream.vision.models.manifest import ModelManifest
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 """The start time of tests."""

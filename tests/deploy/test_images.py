@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import typer
 
+from emostream import TELEMETRY_SWITCHES
 from emostream.cli.app import app
 from emostream.deployments.http_proxy import ENVIRONMENT
-from emostream.no_telemetry import TELEMETRY_SWITCHES
 from tests.conftest import REPOSITORY
 from tests.deploy.dockerfile import Dockerfile, read_dockerfile
 from tests.deploy.image_rehearsal import build_script, can_rehearse, run_script

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from emostream import TELEMETRY_SWITCHES
 from emostream.config import load_settings
 from emostream.deployments.app import AppArgs
 from emostream.deployments.http_proxy import ENVIRONMENT
-from emostream.no_telemetry import TELEMETRY_SWITCHES
 from emostream.service.api.tokens import find_token
 from tests.conftest import REPOSITORY
 from tests.helm.chart import (

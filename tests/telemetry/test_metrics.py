@@ -37,7 +37,9 @@ def test_only_counters_end_in_total() -> None:
 
 def test_the_page_is_in_step() -> None:
     page = REPOSITORY / "docs" / "metrics.md"
-    assert page.read_text(encoding="utf-8") == metrics_page(), "run `python -m emostream.metrics > docs/metrics.md`"
+    assert page.read_text(encoding="utf-8") == metrics_page(), (
+        "run `python -m emostream.telemetry.metrics > docs/metrics.md`"
+    )
     assert DECODED_FRAMES.name in metrics_page()
 
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from sklearn.metrics import accuracy_score
 
 from emostream.domain.emotion import EMOTIONS
-from emostream.vision.models.manifest import ModelManifest, save_manifest, sha256_of
+from emostream.domain.model_manifest import ModelManifest, save_manifest, sha256_of
 from tests.training.made import made_faces, save_npz
 from training.data.face_set import FaceSet
 from training.data.overlap import load_with_overlap

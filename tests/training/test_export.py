@@ -11,9 +11,9 @@ import onnx
 import pytest
 
 from emostream.domain.emotion import EMOTIONS
+from emostream.domain.model_manifest import load_manifest
 from emostream.errors import ManifestError
 from emostream.vision.classify.ort_classifier import OrtClassifier
-from emostream.vision.models.manifest import load_manifest
 from tests.onnx_models import manifest_for
 from tests.training.made import made_faces, save_npz, tiny_config_in
 from tests.training.tiny_nets import CROPS

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from emostream.domain.emotion import EMOTIONS
+from emostream.domain.model_manifest import load_manifest
 from emostream.errors import ConfigError, ManifestError, SourceRejectedError
-from emostream.vision.models.manifest import load_manifest
 from tests.training.made import made_faces, save_npz, tiny_config_in
 from tests.training.own_data import (
     LAYOUTS,

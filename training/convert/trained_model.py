@@ -15,9 +15,9 @@ import onnxruntime
 import torch
 
 from emostream.domain.event import UNKNOWN, class_name_problem
+from emostream.domain.model_manifest import ModelManifest, sha256_of
 from emostream.errors import ConfigError, ManifestError, SourceRejectedError
 from emostream.vision.classify.preprocess import batch_from_pictures
-from emostream.vision.models.manifest import ModelManifest, sha256_of
 from training.config import DataConfig, TrainConfig
 from training.convert.activation_ranges import RangePolicy
 from training.convert.onnx_graph import INPUT_NAME, OUTPUT_NAMES, ServedModel, onnx_from_model

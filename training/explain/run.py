@@ -20,13 +20,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from emostream.domain.model_manifest import sha256_of
 from emostream.errors import EmostreamError
 from emostream.render.heat_map import draw_heat_map
 from emostream.render.png import write_png
 from emostream.vision.classify.preprocess import batch_from_pictures
 from emostream.vision.explain.faithfulness import random_maps
 from emostream.vision.explain.rise import Classify, random_masks, saliency_maps
-from emostream.vision.models.manifest import sha256_of
 from training.data.face_set import FaceSet
 from training.data.load import load_faces, load_splits
 from training.explain.cam import Head, Maps, grad_cam, layer_cam

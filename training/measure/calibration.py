@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.domain.emotion import EMOTIONS
-from emostream.vision.models.manifest import ModelManifest
+from emostream.domain.model_manifest import ModelManifest
 from training.data.labels import vote_distributions
 from training.measure.inference import HeadOutputs
 from training.measure.metrics import Reliability, reliability

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.domain.emotion import EMOTIONS
+from emostream.domain.model_manifest import ModelManifest
 from emostream.errors import ManifestError
-from emostream.vision.models.manifest import ModelManifest
 from training.data.face_set import FaceSet
 from training.data.labels import FERPLUS_COLUMNS, majority_labels
 from training.data.overlap import TrainingOverlap

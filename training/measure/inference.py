@@ -12,9 +12,9 @@ import onnxruntime as ort
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 import emostream
+from emostream.domain.model_manifest import ModelManifest, load_manifest
 from emostream.errors import InferenceError, ManifestError
 from emostream.vision.classify.preprocess import batch_from_pictures
-from emostream.vision.models.manifest import ModelManifest, load_manifest
 
 SHIPPED_MODEL = Path(emostream.__file__).parent / "models" / "emotions.onnx"
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from emostream.domain.model_manifest import ModelManifest
 from emostream.files import whole_file
 from emostream.render.html import render_page
-from emostream.vision.models.manifest import ModelManifest
 from training.data.face_set import FaceSet
 from training.explain.folder import NetExplanation
 from training.measure.evaluation import Evaluation

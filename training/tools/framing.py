@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from emostream.domain.model_manifest import load_manifest
 from emostream.errors import EmostreamError
 from emostream.vision.detect.align import crop_face
 from emostream.vision.detect.detector import FaceDetector
-from emostream.vision.models.manifest import load_manifest
 from training.data.face_set import FaceSet
 from training.data.load import load_faces
 from training.evaluate import SHIPPED_MODEL, Evaluation, evaluate_model

@@ -13,9 +13,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from emostream.domain.model_manifest import ModelManifest, load_manifest
 from emostream.errors import ConfigError, EmostreamError, ModelUnavailableError
 from emostream.vision.classify.packaged_models import PACKAGED_VARIANTS
-from emostream.vision.models.manifest import ModelManifest, load_manifest
 from training.data.overlap import load_with_overlap
 from training.evaluate import add_near_duplicates, evaluate
 from training.measure.inference import SHIPPED_MODEL, OnnxModel

@@ -22,9 +22,9 @@ import numpy as np
 import onnx
 
 from emostream.domain.emotion import EMOTIONS
+from emostream.domain.model_manifest import ModelManifest, manifest_path_for, save_manifest, sha256_of
 from emostream.errors import ConfigError, EmostreamError, ManifestError
 from emostream.vision.classify.packaged_models import PACKAGED_VARIANTS
-from emostream.vision.models.manifest import ModelManifest, manifest_path_for, save_manifest, sha256_of
 from training.config import DataConfig
 from training.convert.onnx_graph import set_metadata
 from training.convert.parity import accuracy_drop, compare_heads, require_same_model

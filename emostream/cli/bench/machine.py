@@ -8,10 +8,10 @@ from importlib.metadata import version
 from typing import Any
 
 from emostream.config import Settings
-from emostream.machine_limits import num_usable_cores
+from emostream.domain.machine_limits import num_usable_cores
+from emostream.domain.model_manifest import ModelManifest
 from emostream.pipeline.build import Models
 from emostream.vision.engines.processor import cpu_features, processor_name
-from emostream.vision.models.manifest import ModelManifest
 from emostream.vision.models.store import ModelStore
 
 

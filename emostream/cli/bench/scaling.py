@@ -18,9 +18,9 @@ from typing import Any
 from emostream.cli.bench.machine import describe_machine, describe_models
 from emostream.cli.bench.throughput import clip_spec, decode_once, run_once
 from emostream.config import Settings
+from emostream.domain.machine_limits import num_usable_cores
 from emostream.domain.stream import StreamSpec
 from emostream.errors import ConfigError
-from emostream.machine_limits import num_usable_cores
 from emostream.pipeline.build import Models, load_models
 
 NUM_STREAMS = 4

@@ -19,10 +19,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from emostream.domain.address import AddressError, parse_address
 from emostream.domain.event import EmotionEvent
+from emostream.domain.model_manifest import ModelManifest
 from emostream.domain.redact import shown_address
 from emostream.domain.stream import StreamState
 from emostream.errors import ConfigError, EmostreamError
-from emostream.vision.models.manifest import ModelManifest
 from emostream.wire.events import event_from_json
 from emostream.wire.http_models import (
     Readiness,

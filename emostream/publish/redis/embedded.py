@@ -19,9 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from emostream.domain.machine_limits import usable_memory_bytes
 from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.files import make_private_folder
-from emostream.machine_limits import usable_memory_bytes
 from emostream.publish.redis import server_guard
 
 _HOST = "127.0.0.1"

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, Self, TypeVar, cast
 
 from emostream.domain.event import EmotionEvent, StatusEvent
 from emostream.errors import ConfigError, EventRejectedError
-from emostream.loop_thread import LoopThread
+from emostream.publish.loop_thread import LoopThread
 from emostream.publish.redis.connection import close_redis, open_redis, with_retries
 from emostream.publish.redis.reads import RawEntry, event_stream_keys, find_unknown, ids_from, read_streams
 from emostream.wire.events import decode_event, decode_status

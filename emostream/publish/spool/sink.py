@@ -361,6 +361,15 @@ class SpoolSink:
         return True
 
 
+def make_shared_folder(folder: Path) -> None:
+    """Make the folder in which each worker of a machine has a spool folder of its own (`worker-0`, …), for its owner.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    make_private_folder(folder, is_ours=lambda name: name.startswith("worker-"))
+
+
 def _is_removed(folder: Path) -> bool:
     """Whether nothing was in it."""
     try:

@@ -11,6 +11,7 @@ from typing import Annotated, Self
 from fastapi import Depends, Path, Request
 
 from emostream.config import Settings
+from emostream.domain.model_manifest import ModelManifest, load_manifest
 from emostream.pipeline.build import Models, load_models
 from emostream.pipeline.pictures import ClassifiedPicture, classify_picture_content
 from emostream.service.egress.fetch import fetch
@@ -21,7 +22,6 @@ from emostream.service.registry.records import RegistryView
 from emostream.service.registry.store import RegistryStore
 from emostream.service.registry.streams import StreamRegistry, StreamStatus, UnknownStreamError, UnreadableRecordError
 from emostream.vision.classify.engines import model_path
-from emostream.vision.models.manifest import ModelManifest, load_manifest
 
 _MAX_RETRY_SECONDS = 1.0  # a caller waits; 503 tells it to come again
 _MAX_PICTURES_AT_ONCE = 2

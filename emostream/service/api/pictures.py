@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from emostream.domain.model_manifest import ModelManifest
 from emostream.errors import SourceRejectedError
 from emostream.service.api.context import ApiContext, Context
-from emostream.vision.models.manifest import ModelManifest
 from emostream.wire.event_models import EventWire
 from emostream.wire.events import json_from_event
 from emostream.wire.http_models import SourceUrl, problem_responses

@@ -9,11 +9,16 @@ from collections.abc import Callable
 from emostream.config import PublishSettings
 from emostream.domain.stream import StreamKind
 from emostream.errors import ConfigError
-from emostream.files import make_private_folder
-from emostream.publish.registry import OpenedFor, open_detached_sinks, open_redis_sink, urls_of
+from emostream.publish.registry import (
+    OpenedFor,
+    check_detached_sinks,
+    open_detached_sinks,
+    open_redis_sink,
+    urls_of,
+)
 from emostream.publish.sink import EventSink
 from emostream.publish.sink_group import SinkGroup
-from emostream.publish.spool.sink import SpoolBusyError
+from emostream.publish.spool.sink import SpoolBusyError, make_shared_folder
 
 _MAX_WORKERS_PER_MACHINE = 256
 
@@ -42,6 +47,15 @@ def open_worker_sink(
     return SinkGroup([*open_detached_sinks(urls_of(own), OpenedFor(own, worker_id, kind_of)), to_redis])
 
 
+def check_worker_sinks(settings: PublishSettings) -> None:
+    """Check, before any worker starts, that the settings name sinks which can be opened.
+
+    Raises:
+        ConfigError: a URL cannot be used, or a package is missing.
+    """
+    check_detached_sinks(settings)
+
+
 def _redis_sink(
     settings: PublishSettings, *, redis_url: str, kind_of: Callable[[str], StreamKind]
 ) -> tuple[PublishSettings, EventSink]:
@@ -49,7 +63,7 @@ def _redis_sink(
     if settings.spool_dir is None:
         return settings, open_redis_sink(settings, redis_url=redis_url)
     with contextlib.suppress(OSError):  # reported by `open_redis_sink`
-        make_private_folder(settings.spool_dir, is_ours=lambda name: name.startswith("worker-"))
+        make_shared_folder(settings.spool_dir)
     for number in itertools.count():
         own = settings.model_copy(update={"spool_dir": settings.spool_dir / f"worker-{number}"})
         try:

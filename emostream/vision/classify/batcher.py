@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from emostream.domain.model_manifest import ModelManifest
 from emostream.vision.classify.classifier import Classified, EmotionClassifier
-from emostream.vision.models.manifest import ModelManifest
 
 MIN_WINDOW_SECONDS = 0.002
 """A shorter wait gathers nothing: handing work to another thread takes about this long."""

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from emostream.vision.models.manifest import ModelManifest
+from emostream.domain.model_manifest import ModelManifest
 
 
 class EmotionClassifier(Protocol):

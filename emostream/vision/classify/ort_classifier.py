@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from emostream.domain.model_manifest import ModelManifest, load_manifest
 from emostream.errors import InferenceError, ManifestError
 from emostream.vision.engines.processor import has_int8_instructions
-from emostream.vision.models.manifest import ModelManifest, load_manifest
 
 Probabilities = npt.NDArray[np.float32]
 """float32, n×len(labels); each row is a probability distribution."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from emostream.config import ClassifySettings
+from emostream.domain.model_manifest import ModelManifest, load_manifest
 from emostream.errors import ConfigError
-from emostream.vision.models.manifest import ModelManifest, load_manifest
 
 Precision = Literal["fp32", "fp16", "int8"]
 PackagedVariant = Literal["int8", "fp32", "fp16", "int8-tensorrt"]

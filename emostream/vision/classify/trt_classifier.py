@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.config import ClassifySettings
+from emostream.domain.model_manifest import ModelManifest, save_manifest, sha256_of
 from emostream.errors import InferenceError
 from emostream.vision.classify.ort_classifier import OrtClassifier
 from emostream.vision.classify.packaged_models import PackagedModel, engine_source
@@ -31,7 +32,6 @@ from emostream.vision.engines.trt.compile import (
 from emostream.vision.engines.trt.engine import TrtEngine
 from emostream.vision.engines.trt.package import TrtName
 from emostream.vision.engines.trt.profile import fixed, plan_batches
-from emostream.vision.models.manifest import ModelManifest, save_manifest, sha256_of
 
 logger = logging.getLogger(__name__)
 

@@ -155,7 +155,7 @@ spec:
 {{ include "emostream.noTelemetryEnv" . }}
 {{- end -}}
 
-{{/* Nothing reports home, whatever image is used: emostream/no_telemetry.py has the list, a test compares. */}}
+{{/* Nothing reports home, whatever image is used: emostream/__init__.py has the list, a test compares. */}}
 {{- define "emostream.noTelemetryEnv" -}}
 - {name: ORT_DISABLE_TELEMETRY, value: "1"}
 - {name: RAY_USAGE_STATS_ENABLED, value: "0"}

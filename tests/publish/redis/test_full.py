@@ -18,9 +18,9 @@ from redis.exceptions import OutOfMemoryError
 from emostream.client import ConsumerGroup
 from emostream.config import PublishSettings, RetentionSettings
 from emostream.domain.event import SummaryEvent
+from emostream.domain.machine_limits import usable_memory_bytes
 from emostream.domain.stream import StreamState
 from emostream.errors import ConfigError, SinkUnavailableError
-from emostream.machine_limits import usable_memory_bytes
 from emostream.publish.redis.connection import open_redis, with_retries
 from emostream.publish.redis.embedded import EmbeddedRedis, find_server
 from emostream.publish.redis.groups import ServerMemory, StoredEvents, bytes_for_events, cut_for

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from emostream.vision.models.manifest import ModelManifest
+from emostream.domain.model_manifest import ModelManifest
 from tests.onnx_models import manifest_for
 from training.data.labels import FERPLUS_COLUMNS, majority_labels
 from training.measure.calibration import calibrations, ferplus_question, majority_exponent

@@ -11,8 +11,8 @@ import onnx
 import pytest
 
 from emostream.domain.emotion import EMOTIONS
+from emostream.domain.model_manifest import load_manifest
 from emostream.vision.classify.preprocess import batch_from_pictures
-from emostream.vision.models.manifest import load_manifest
 from tests.training.data.test_load import save_contact_sheet
 from tests.training.made import VOTE_COLUMN, made_faces, save_npz
 from tests.training.tiny_nets import outputs_of

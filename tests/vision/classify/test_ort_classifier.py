@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emostream.domain.emotion import EMOTIONS, EmotionScores
+from emostream.domain.model_manifest import manifest_path_for, save_manifest
 from emostream.errors import InferenceError, ManifestError, ModelUnavailableError
 from emostream.vision.classify.ort_classifier import OrtClassifier
-from emostream.vision.models.manifest import manifest_path_for, save_manifest
 from tests.onnx_models import (
     CROP_SIZE_PIXELS,
     OUTPUTS,

@@ -10,9 +10,9 @@ import onnx
 import pytest
 
 from emostream.config import ClassifySettings
+from emostream.domain.model_manifest import load_manifest
 from emostream.errors import ConfigError, ManifestError, ModelUnavailableError
 from emostream.vision.classify.packaged_models import engine_source, packaged_variant_path
-from emostream.vision.models.manifest import load_manifest
 from tests.onnx_models import save_classifier
 
 

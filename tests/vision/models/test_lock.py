@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from emostream.config import ModelSettings
+from emostream.domain.model_manifest import load_manifest
 from emostream.errors import ModelUnavailableError
 from emostream.vision.classify.packaged_models import packaged_variant_path
 from emostream.vision.models.bundle import make_bundle
 from emostream.vision.models.lock import PackagedModel, PulledModel, locked_models
-from emostream.vision.models.manifest import load_manifest
 from emostream.vision.models.store import ModelStore
 
 PACKAGED = Path(str(files("emostream.models")))

@@ -9,9 +9,9 @@ from emostream.config import ClassifySettings, DetectSettings
 from emostream.domain.emotion import EMOTIONS
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
+from emostream.domain.model_manifest import ModelManifest
 from emostream.errors import InferenceError
 from emostream.vision.classify.engines import EngineContext
-from emostream.vision.models.manifest import ModelManifest
 
 
 class BrightnessEngine:

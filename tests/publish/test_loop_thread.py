@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from emostream.loop_thread import LoopThread
+from emostream.publish.loop_thread import LoopThread
 
 
 async def loop_of_this() -> asyncio.AbstractEventLoop:

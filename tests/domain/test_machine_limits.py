@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from emostream.machine_limits import num_usable_cores, usable_memory_bytes
+from emostream.domain.machine_limits import num_usable_cores, usable_memory_bytes
 from tests.conftest import REPOSITORY
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
