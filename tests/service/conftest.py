@@ -9,7 +9,7 @@ import pytest
 
 from emostream.config import PublishSettings
 from emostream.publish.redis.embedded import EmbeddedRedis
-from emostream.service.registry.leases import StreamLeases
+from emostream.service.registry.leases import StreamLeases, steady_seconds
 from emostream.service.registry.store import RegistryStore
 
 SETTINGS = PublishSettings(connect_timeout_seconds=2.0, max_retry_seconds=0.2)
@@ -36,8 +36,14 @@ async def store(redis_server: EmbeddedRedis) -> AsyncIterator[RegistryStore]:
 def leases_of(store: RegistryStore) -> LeasesOf:
     """Makes the leases of a worker with a short lease time."""
 
-    def make(worker_id: str = "", *, max_streams: int = 10, ttl_seconds: float = 0.3) -> StreamLeases:
+    def make(
+        worker_id: str = "",
+        *,
+        max_streams: int = 10,
+        ttl_seconds: float = 0.3,
+        clock: Callable[[], float] = steady_seconds,
+    ) -> StreamLeases:
         name = worker_id or uuid.uuid4().hex
-        return StreamLeases(store, worker_id=name, max_streams=max_streams, ttl_seconds=ttl_seconds)
+        return StreamLeases(store, worker_id=name, max_streams=max_streams, ttl_seconds=ttl_seconds, clock=clock)
 
     return make

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
@@ -184,6 +186,25 @@ class LeaseStats:
     num_lost: int = 0
 
 
+def steady_seconds() -> float:
+    """A clock that nobody sets, and that goes on while the machine is suspended (on Linux)."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownTime:
+    """The server's time in a reply, and when, by this machine's clock, it was asked for and received."""
+
+    now_ms: int
+    sent_seconds: float
+    received_seconds: float
+
+    def range_ms(self, seconds: float) -> tuple[int, int]:
+        """What the server's clock shows at a later time, at least, and at most without further delays."""
+        least, most = seconds - self.received_seconds, seconds - self.sent_seconds
+        return self.now_ms + int(1000 * least), self.now_ms + int(1000 * most)
+
+
 class StreamLeases:
     """The leases of one worker. `look` may be awaited concurrently, all other methods one at a time.
 
@@ -192,9 +213,18 @@ class StreamLeases:
         worker_id: unique for each start of a worker; without white space.
         max_streams: limit that the server enforces.
         ttl_seconds: others may claim a stream when its owner sent no heartbeat for this long.
+        clock: seconds; steady, and goes on while the machine is suspended.
     """
 
-    def __init__(self, store: RegistryStore, *, worker_id: str, max_streams: int, ttl_seconds: float) -> None:
+    def __init__(
+        self,
+        store: RegistryStore,
+        *,
+        worker_id: str,
+        max_streams: int,
+        ttl_seconds: float,
+        clock: Callable[[], float] = steady_seconds,
+    ) -> None:
         self.stats = LeaseStats()
         self.ttl_seconds = ttl_seconds
         self._store = store
@@ -206,6 +236,8 @@ class StreamLeases:
         self._view = RegistryView(0, "")
         self._num_looks = 0
         self._lock = asyncio.Lock()
+        self._clock = clock
+        self._known_time: _KnownTime | None = None
 
     def limit(self, num_streams: int | None) -> None:
         """Own at most this many streams from now on, and tell other workers; None resets it to the maximum."""
@@ -272,8 +304,11 @@ class StreamLeases:
             arguments: list[str | int] = [self._worker_id, ttl_ms, self._limit, len(held), int(is_draining)]
             arguments += [self._view.generation, self._version or 0] if is_known else ["", ""]
             pairs: list[str | int] = [item for pair in held.items() for item in pair]
-            reply = await self._store.run("heartbeat", [*arguments, secrets.token_hex(8), *pairs])
+            sent_seconds, known_time = self._clock(), self._known_time
+            expected = ("", "") if known_time is None else known_time.range_ms(sent_seconds)
+            reply = await self._store.run("heartbeat", [*arguments, secrets.token_hex(8), *expected, *pairs])
             changes = Changes.from_reply(reply)
+            self._known_time = _KnownTime(changes.now_ms, sent_seconds, self._clock())
             before, self._view, self._version = self._view, changes.after(self._view), changes.version
             _warn_of_unreadable(before, self._view)
             return self._view, changes.lost

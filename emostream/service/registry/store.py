@@ -64,10 +64,13 @@ DONE_JOBS = registry_key("jobs:done")
 EARLIER = registry_key("earlier")
 """Hash: stream → `num_frames num_faces` of its runs before the one that reported last."""
 
+LAST_BEAT = registry_key("last-beat")
+"""Time of the last heartbeat of any worker by the server's clock, in ms; tells whether that clock jumped."""
+
 # In the order in which registry.lua names them.
 _SCRIPT_KEYS = (
     *(RECORDS, FINISHED, REPORTS, LEASES, LEASE_ENDS, WORKERS, WORKER_ENDS, REVISION, CHANGES, GONE, FLOOR, EPOCH),
-    *(GENERATION, VIEWERS, JOBS, OPENINGS, VERDICTS, HOSTS, OPEN_JOBS, DONE_JOBS, EARLIER),
+    *(GENERATION, VIEWERS, JOBS, OPENINGS, VERDICTS, HOSTS, OPEN_JOBS, DONE_JOBS, EARLIER, LAST_BEAT),
 )
 _SCRIPTS = files("emostream.service.registry").joinpath("scripts")
 
