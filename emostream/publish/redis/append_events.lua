@@ -3,7 +3,8 @@
 -- KEYS[1]  the event stream
 -- KEYS[2]  the epoch of the run that began last, where one began lately (raise_fence.lua)
 -- ARGV[1]  length to trim to, approximately
--- ARGV[2]  ms after which events go, approximately; 0 for never
+-- ARGV[2]  ms after which events go, approximately, behind the newest one or the server's clock, whichever is earlier; 0 for
+--          never
 -- ARGV[3]  name of the field that holds an event
 -- ARGV[4]  ms after which the epoch in KEYS[2] is forgotten (fence.py)
 -- ARGV[5]  ms without events after which the whole stream goes; 0 for never
@@ -50,8 +51,16 @@ if redis.call('EXISTS', key) == 1 then
   end
 end
 
+-- By the server's clock where capture times are ahead of it: one event of a machine whose clock is ahead must not push out
+-- all others.
+local now_ms = math.huge
+if max_age_ms > 0 then
+  local time = redis.pcall('TIME') -- a publisher may lack the right to it (docs/events.md)
+  if not time.err then now_ms = time[1] * 1000 + math.floor(time[2] / 1000) end
+end
+
 local function trim()
-  local due_ms = last_ms - max_age_ms
+  local due_ms = math.min(last_ms, now_ms) - max_age_ms
   if length > tonumber(max_length) then redis.call('XTRIM', key, 'MAXLEN', '~', max_length) end
   if max_age_ms > 0 and first_ms < due_ms then redis.call('XTRIM', key, 'MINID', '~', string.format('%.0f', due_ms)) end
 end

@@ -17,7 +17,14 @@ from emostream.config import PublishSettings
 from emostream.domain.redact import shown_address
 from emostream.errors import ConfigError
 from emostream.publish.redis.connection import REDIS_ERRORS, is_cluster
-from emostream.publish.redis.groups import ServerMemory, StoredEvents, bytes_for_events, cut_for, entry_id
+from emostream.publish.redis.groups import (
+    ServerMemory,
+    StoredEvents,
+    bytes_for_events,
+    cut_for,
+    entry_id,
+    stored_events,
+)
 from emostream.publish.redis.reads import event_stream_keys, node_of
 
 logger = logging.getLogger(__name__)
@@ -166,7 +173,9 @@ class EventMemory:
         )
 
     async def _trim(self, node: Any, memory: ServerMemory) -> None:
-        stored = {key: found for key in await self._keys_at(node) if (found := await self._stored(key)) is not None}
+        now_ms = await self._now_ms(node)
+        keys = await self._keys_at(node)
+        stored = {key: found for key in keys if (found := await self._stored(key, now_ms=now_ms)) is not None}
         event_bytes = sum(found.num_bytes for found in stored.values())
         bound = self._bound(memory, event_bytes=event_bytes)
         if event_bytes <= bound:
@@ -175,7 +184,7 @@ class EventMemory:
         num_trimmed = 0
         for key, found in stored.items():
             # The newest entry stays: it tells which events were published already, and where a file goes on.
-            oldest_kept_ms = min(cut_ms, found.last_ms)
+            oldest_kept_ms = min(cut_ms, found.last_ms) + found.ahead_ms
             while trimmed := int(await self._redis.xtrim(key, minid=oldest_kept_ms, approximate=True)):
                 num_trimmed += trimmed
         logger.log(
@@ -210,18 +219,27 @@ class EventMemory:
             policy=str(info.get("maxmemory_policy", _KEEPS_ALL)),
         )
 
+    async def _now_ms(self, node: Any) -> int:
+        client: Any = self._redis
+        try:
+            seconds, microseconds = await (client.time() if node is None else client.time(target_nodes=node))
+        except NoPermissionError:  # our own clock is as good in most cases
+            return int(1000 * time.time())
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
     async def _keys_at(self, node: Any) -> list[str]:
         keys = await event_stream_keys(self._redis)
         return keys if node is None else [key for key in keys if node_of(self._redis, key) == node]
 
-    async def _stored(self, key: str) -> StoredEvents | None:
+    async def _stored(self, key: str, *, now_ms: int) -> StoredEvents | None:
         """None where there is nothing to remove."""
         num_bytes = await self._redis.memory_usage(key)
         first: Any = await self._redis.xrange(key, count=1)
         last: Any = await self._redis.xrevrange(key, count=1)
         if not num_bytes or not first or not last:
             return None
-        return StoredEvents(int(num_bytes), first_ms=entry_id(first[0][0])[0], last_ms=entry_id(last[0][0])[0])
+        first_ms, last_ms = entry_id(first[0][0])[0], entry_id(last[0][0])[0]
+        return stored_events(int(num_bytes), first_ms=first_ms, last_ms=last_ms, now_ms=now_ms)
 
     def _tell_once(self, exc: Exception) -> None:
         level = logging.DEBUG if self._is_told else logging.WARNING

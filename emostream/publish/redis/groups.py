@@ -70,11 +70,33 @@ class ServerMemory:
 
 @dataclass(frozen=True, slots=True)
 class StoredEvents:
-    """What an event stream takes, and the times of its oldest and its newest entry in ms."""
+    """What an event stream takes.
+
+    Attributes:
+        num_bytes: of memory.
+        first_ms, last_ms: times of its oldest and its newest entry; see `stored_events`.
+        ahead_ms: how far the times in its ids are ahead of these.
+    """
 
     num_bytes: int
     first_ms: int
     last_ms: int
+    ahead_ms: int = 0
+
+
+def stored_events(num_bytes: int, *, first_ms: int, last_ms: int, now_ms: int) -> StoredEvents:
+    """What an event stream takes, with times that can be compared with those of others: none is later than now.
+
+    Clocks of cameras' machines may be ahead, and files are read faster than they were recorded. Where all of a stream
+    is ahead, its newest event counts as made now.
+
+    >>> stored_events(9, first_ms=100, last_ms=300, now_ms=200)
+    StoredEvents(num_bytes=9, first_ms=100, last_ms=200, ahead_ms=0)
+    >>> stored_events(9, first_ms=250, last_ms=300, now_ms=200)
+    StoredEvents(num_bytes=9, first_ms=150, last_ms=200, ahead_ms=100)
+    """
+    ahead_ms = last_ms - now_ms if first_ms > now_ms else 0
+    return StoredEvents(num_bytes, first_ms - ahead_ms, min(last_ms - ahead_ms, now_ms), ahead_ms)
 
 
 def bytes_for_events(memory: ServerMemory, *, event_bytes: int, max_share: float, max_bytes: int | None) -> int:

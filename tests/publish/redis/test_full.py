@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from redis.exceptions import OutOfMemoryError
 
 from emostream.client import ConsumerGroup
 from emostream.config import PublishSettings, RetentionSettings
-from emostream.domain.event import SummaryEvent
+from emostream.domain.clock import utc_now
+from emostream.domain.event import EmotionEvent, SummaryEvent
 from emostream.domain.machine_limits import usable_memory_bytes
 from emostream.domain.stream import StreamState
 from emostream.errors import ConfigError, SinkUnavailableError
@@ -180,6 +182,51 @@ async def test_a_number_of_bytes_bounds_events_as_well(redis_server: EmbeddedRed
         await sink.memory.look(is_full=True)  # as a refused event makes it look; otherwise it does every ten seconds
         assert 0.5 * MIB < (await client.memory_usage(events_key(stream_id), samples=0) or 0) <= MIB
         assert sink.memory.stats.max_bytes == usable_memory_bytes() // 4
+
+
+def events_at(stream_id: str, number: int, *, ahead: timedelta) -> list[EmotionEvent]:
+    """256 events, a second apart, the newest of them `ahead` of now."""
+    newest = utc_now() + ahead
+    return [
+        replace(event, captured_at=newest - timedelta(seconds=255 - index))
+        for index, event in enumerate(events_of(stream_id, range(256 * number, 256 * number + 256)))
+    ]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("others_ahead", [timedelta(hours=2), timedelta(0)])
+async def test_a_machine_whose_clock_is_ahead_takes_no_room_from_others(
+    redis_server: EmbeddedRedis, others_ahead: timedelta
+) -> None:
+    settings = SETTINGS.model_copy(update={"max_memory_bytes": MIB})
+    async with (
+        RedisSink(settings, redis_url=redis_server.url) as sink,
+        open_redis(redis_server.url, timeout_seconds=5) as client,
+    ):
+        await client.flushall()
+        for number in range(8):
+            await sink.publish(events_at("true", number, ahead=timedelta(0)))
+            await sink.publish(events_at("ahead", number, ahead=others_ahead))
+        await sink.memory.look(is_full=True)
+        kept = {name: await client.xlen(events_key(name)) for name in ("true", "ahead")}
+    assert sink.memory.stats.num_trimmed > 0
+    assert 0.5 < kept["true"] / kept["ahead"] < 2
+
+
+@pytest.mark.integration
+async def test_one_event_of_such_a_machine_pushes_out_no_others(redis_server: EmbeddedRedis, stream_id: str) -> None:
+    settings = SETTINGS.model_copy(update={"max_age_seconds": 600.0})
+    async with (
+        RedisSink(settings, redis_url=redis_server.url) as sink,
+        open_redis(redis_server.url, timeout_seconds=5) as client,
+    ):
+        await sink.publish(events_at(stream_id, 0, ahead=timedelta(0)))
+        await sink.publish(events_at(stream_id, 1, ahead=timedelta(hours=2)))
+        assert await client.xlen(events_key(stream_id)) == 512
+        # Without such a machine, and for the events of one that went by its own clock in the past, it is as ever.
+        await sink.publish(events_at("old", 0, ahead=timedelta(hours=-3)))
+        await sink.publish(events_at("old", 1, ahead=timedelta(hours=-2)))
+        assert await client.xlen(events_key("old")) < 512
 
 
 @pytest.mark.integration
