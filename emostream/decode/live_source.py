@@ -4,8 +4,8 @@ A read inside FFmpeg cannot be interrupted from outside. So each opening of the 
 source waits for its frames with a time limit. When the limit passes, the thread is abandoned together with its source:
 it holds no lock anybody else needs, it may put no frame any more, and it ends when FFmpeg returns. Up to
 `max_abandoned` of them per stream cost no time; beyond that the source is opened again when one has ended, or after a
-pause that doubles from a minute to an hour. So a source that always hangs costs a few threads and connections, and
-comes back all the same.
+pause that doubles from a minute to ten. So a source that always hangs costs few threads and connections, and comes back
+all the same. `BLOCKED_CALLS` counts those of all streams, so that a service can replace a process that has too many.
 
 The time line goes on over reconnections: frame indexes continue, and `pts_seconds` grows by the time that passed. So a
 reconnection needs no new epoch; consumers see a gap in time, and that is what happened.
@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Self
 
 from emostream.decode.backoff import Backoff
+from emostream.decode.blocked_calls import BLOCKED_CALLS
 from emostream.decode.source import DecodeStats, FrameSource, SourceInfo
 from emostream.domain.frame import Frame
 from emostream.domain.stream import StreamKind, StreamState
@@ -30,7 +31,7 @@ from emostream.errors import Cause, SourceError, SourceTimeoutError, SourceUnava
 _MAX_WAITING_FRAMES = 2  # between two threads only; the buffer that absorbs jitter comes after
 _ABANDONED_CHECK_SECONDS = 0.5
 _BLOCKED_PAUSE_SECONDS = 60.0
-_MAX_BLOCKED_PAUSE_SECONDS = 3600.0
+_MAX_BLOCKED_PAUSE_SECONDS = 600.0
 
 StateObserver = Callable[[StreamState, str], None]
 """Told in the decode thread: RECONNECTING with the reason, at each failure; RUNNING when frames came again, or when
@@ -71,7 +72,7 @@ class LiveSource:
             worked here.
         gives_up_unopened: until the source worked once, every error ends it; for a person who waits.
         max_abandoned: with so many threads left behind, the source is opened less often.
-        blocked_pause_seconds: the first pause then; each one after it is twice as long, up to an hour.
+        blocked_pause_seconds: the first pause then; each one after it is twice as long, up to ten minutes.
         clock: monotonic seconds.
     """
 
@@ -285,9 +286,12 @@ class _Attempt:
     def leave(self) -> None:
         """Take no more from it. Callable from any thread, twice."""
         with self._changed:
+            is_first = not self._is_left
             self._is_left = True
             self._frames.clear()
             self._changed.notify_all()
+        if is_first and self.is_alive:
+            BLOCKED_CALLS.left_behind(self._thread)
         self.source.close()
 
     def wait_until_open(self, *, stall_seconds: float) -> bool:

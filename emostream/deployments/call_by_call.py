@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from emostream.errors import InferenceError
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -23,7 +25,10 @@ async def answers_of(
         For each item its result, or its exception.
     """
     try:
-        return list(await asyncio.to_thread(compute, items))
+        answers = list(await asyncio.to_thread(compute, items))
+        if len(answers) == len(items):
+            return answers
+        raise InferenceError(f"expected {len(items)} results of a batch, got {len(answers)}")
     except Exception:  # raised again for the items that fail on their own
         return [await _alone(compute, item) for item in items]
 

@@ -65,7 +65,7 @@ class EmotionClassification:
             load_classifier, settings.classify, cache_dir=settings.models.cache_dir
         )
         self._stack.callback(self._classifier.close)
-        self._reference = await asyncio.to_thread(ReferenceAnswer, self._classifier)
+        self._reference = await asyncio.to_thread(ReferenceAnswer.of_classifier, self._classifier)
         await self._stack.enter_async_context(
             measured_classifier(
                 settings,

@@ -10,7 +10,7 @@ from ray.serve.handle import DeploymentHandle
 
 from emostream.config import DetectSettings, Settings
 from emostream.deployments.call_by_call import answer_or_raise, answers_of
-from emostream.deployments.reference_input import reference_picture
+from emostream.deployments.reference_input import ReferenceAnswer
 from emostream.deployments.remote_call import MAX_RETRY_SECONDS, answer_of
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
@@ -47,6 +47,7 @@ class FaceDetection:
         if not isinstance(detector, CenterFaceDetector):
             raise ConfigError(f"a shared detector must be centerface, got detect.kind {settings.detect.kind}")
         self._detector = detector
+        self._reference = ReferenceAnswer.of_detector(detector)
 
     async def search(self, picture: Luma) -> Candidates:
         """Find faces in an input (uint8, H×W, as made by `centerface_letterbox`); results are in its pixels."""
@@ -54,8 +55,8 @@ class FaceDetection:
         return answer_or_raise(answer)
 
     async def check_health(self) -> None:
-        """Called by Serve. A replica whose network fails is replaced."""
-        await asyncio.to_thread(self._detector.detect, reference_picture())
+        """Called by Serve. A replica whose network fails, or whose results changed since its start, is replaced."""
+        await asyncio.to_thread(self._reference.check)
 
     @serve.batch(max_batch_size=_MAX_BATCH_SIZE, batch_wait_timeout_s=0.005)
     async def _in_batch(self, pictures: list[Luma]) -> list[Candidates | Exception]:

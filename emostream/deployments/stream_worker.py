@@ -15,7 +15,7 @@ from emostream.config import Settings
 from emostream.deployments.emotion_classification import RemoteClassifier
 from emostream.deployments.face_detection import RemoteDetector
 from emostream.deployments.ray_metrics import RayRecorder
-from emostream.deployments.reference_input import check_models
+from emostream.deployments.reference_input import ModelWatch
 from emostream.domain.model_manifest import load_manifest
 from emostream.pipeline.build import Models, load_batched_classifier, load_chosen_detector
 from emostream.pipeline.process_tuning import tune_process
@@ -72,8 +72,9 @@ class StreamWorkers:
         self._stack = AsyncExitStack()
         loop = asyncio.get_running_loop()
         models = await asyncio.to_thread(_load_models, settings, classification, detection, loop)
-        self._models = models
         self._stack.callback(models.close)
+        self._models = ModelWatch(models)
+        self._stack.callback(self._models.close)
         worker_id = f"worker-{uuid.uuid4().hex[:12]}"
         self._worker = await self._stack.enter_async_context(
             open_worker(
@@ -86,10 +87,9 @@ class StreamWorkers:
         )
 
     async def check_health(self) -> None:
-        """Called by Serve. A worker that makes no progress, or whose models fail, is replaced."""
+        """Called by Serve. A worker that makes no progress, or whose models fail or hang, is replaced."""
         self._worker.check()
-        if self._worker.is_suspect:
-            await check_models(self._models)
+        self._models.check(is_suspect=self._worker.is_suspect)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Called by Serve for `autoscaling.py`."""

@@ -11,14 +11,18 @@ events; chunks of a file are submitted ahead, so that workers do not wait for th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ParamSpec, TypeVar
 
+from emostream.decode.blocked_calls import BLOCKED_CALLS
 from emostream.decode.buffer import FrameBuffer, OverflowPolicy
 from emostream.decode.source import FrameSource
 from emostream.domain.clock import utc_now
@@ -40,6 +44,8 @@ from emostream.vision.classify.smoothing import EmotionSmoother
 from emostream.vision.detect.align import crop_faces
 from emostream.vision.track.follower import FaceFollower, FollowedFaces
 
+logger = logging.getLogger(__name__)
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -52,6 +58,8 @@ _MAX_CHUNK_PIXELS = MAX_CHUNK_FRAMES * 1920 * 1088
 
 # Chunks waiting between two stages; together with the chunk being processed on either side this bounds memory.
 _MAX_WAITING_CHUNKS = 1
+
+_END_SECONDS = 10.0
 
 EventObserver = Callable[[Frame, EmotionEvent], None]
 """Called with each frame and its event, in order, in a worker thread; for annotated videos and progress bars."""
@@ -105,6 +113,7 @@ class Pipeline:
         tracer: traces some of the frames; shared between pipelines, not closed; None traces none.
         max_frames: number of processed frames (dropped ones do not count) after which the run ends; None means no
             limit. The attribute may be changed while it runs.
+        end_seconds: calls into the source that take longer to end are left behind.
         now: wall clock, aware UTC.
     """
 
@@ -126,6 +135,7 @@ class Pipeline:
         notice_of_size: Callable[[int, int], str] | None = None,
         tracer: FrameTracer | None = None,
         max_frames: int | None = None,
+        end_seconds: float = _END_SECONDS,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.stats = PipelineStats()
@@ -150,6 +160,7 @@ class Pipeline:
         self._on_event = on_event
         self._notice_of_size = notice_of_size
         self._tracer = tracer
+        self._end_seconds = end_seconds
         self._now = now
         self._executor = ThreadPoolExecutor(max_workers=3, thread_name_prefix=f"emostream-{stream_id}")
         self._serial_executor = SerialExecutor(workers or self._executor)
@@ -178,9 +189,28 @@ class Pipeline:
         else:
             await self._publish_status(StreamState.ENDED)
         finally:
-            # In a thread, because a blocked read of one stream must not block the event loop.
-            await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
+            await self._end_threads()
         return self.stats
+
+    async def _end_threads(self) -> None:
+        """Wait for the threads of this pipeline. A call into the source that does not return is left behind."""
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so no one waits any more
+                loop.call_soon_threadsafe(ended.set)
+
+        # In a thread of its own: blocked calls of some streams must leave threads for the end of all others.
+        ending = threading.Thread(target=end, name=f"emostream-{self._stream_id}-end", daemon=True)
+        ending.start()
+        try:
+            async with asyncio.timeout(self._end_seconds):
+                await ended.wait()
+        except TimeoutError:
+            logger.warning("stream %s: a call into its source does not return and is left behind", self._stream_id)
+            BLOCKED_CALLS.left_behind(ending)
 
     async def _run_source(self) -> None:
         try:
@@ -215,7 +245,7 @@ class Pipeline:
         finally:
             buffer.close()
             if self._last_following is not None:  # shared threads must not use the source after it is closed
-                await asyncio.to_thread(wait, [self._last_following])
+                await asyncio.wait([asyncio.wrap_future(self._last_following)])
         if source_error is not None:
             raise source_error
 

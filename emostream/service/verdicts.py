@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 
 from emostream.domain.stream import StreamKind
-from emostream.errors import Cause, EmostreamError, SourceNotHereError
+from emostream.errors import Cause, DecodeError, EmostreamError, SourceNotHereError
 from emostream.service.registry.records import WorkerEntry
 from emostream.service.registry.store import VERDICTS, RegistryStore
 
@@ -22,7 +22,9 @@ class Verdict(StrEnum):
     """Why a worker could not run a stream."""
 
     REFUSED = "refused"
-    """The source itself fails: a wrong login, no video, no decoder."""
+    """The source cannot be opened: a wrong login, no video, no decoder."""
+    DAMAGED = "damaged"
+    """The source was open here, and then it could not be read any further."""
     GONE = "gone"
     """The file is missing while others of its folder exist."""
     FORBIDDEN = "forbidden"
@@ -33,12 +35,17 @@ class Verdict(StrEnum):
     """A bug in this program."""
 
 
+_OF_THE_SOURCE = (Verdict.REFUSED, Verdict.DAMAGED)
+
+
 def verdict_of(exc: Exception) -> Verdict | None:
     """The verdict that an error implies; None when it concerns only the worker, or is temporary."""
     if isinstance(exc, SourceNotHereError):
         if exc.is_gone:
             return Verdict.GONE
         return Verdict.FORBIDDEN if exc.is_forbidden else Verdict.NOT_HERE
+    if isinstance(exc, DecodeError):
+        return Verdict.DAMAGED
     if isinstance(exc, EmostreamError):
         return Verdict.REFUSED if exc.cause is Cause.SOURCE else None
     return None if isinstance(exc, OSError | MemoryError) else Verdict.DEFECT
@@ -50,7 +57,10 @@ def are_final(
     """Whether the stream fails, after this worker's verdict.
 
     - A live source that has worked before is always retried.
-    - An error of the source counts when two workers report it, or no other worker has capacity to check.
+    - An error of the source counts when two workers report it, or no other worker is running. Others that are full now
+      will be asked when they have room.
+    - A file that was open before is retried by workers that cannot open it: something else has changed since then. It
+      fails when two workers opened it and could not read it any further.
     - A file is gone when no living worker has it.
     - Forbidden by settings, or a bug, is final when all living workers, at least two, report it.
     - Not reachable from a worker is never final: mounts and names may come back.
@@ -66,11 +76,10 @@ def are_final(
         return False
     takers = [worker for worker in workers if not worker.is_draining and worker.worker_id != worker_id]
     mine = judges[worker_id]
-    if mine is Verdict.REFUSED:
-        num_agree = sum(verdict is Verdict.REFUSED for verdict in judges.values())
-        return num_agree >= 2 or not any(worker.num_streams < worker.max_streams for worker in takers)
+    if mine is Verdict.DAMAGED or (mine is Verdict.REFUSED and not has_worked):
+        return not takers or sum(verdict in _OF_THE_SOURCE for verdict in judges.values()) >= 2
     said = [judges.get(worker.worker_id) for worker in takers] + [mine]
-    if all(verdict in (Verdict.GONE, Verdict.REFUSED) for verdict in said):
+    if mine is Verdict.GONE and all(verdict in (Verdict.GONE, *_OF_THE_SOURCE) for verdict in said):
         return True
     is_certain = all(verdict is not None and verdict is not Verdict.NOT_HERE for verdict in said)
     return is_certain and not has_worked and len(said) >= 2

@@ -70,6 +70,7 @@ class ScriptedParts:
         self.sources: dict[str, FrameSource] = {}
         self.have_worked: dict[str, bool] = {}
         self.detector: Detects = ScriptedDetector([[face_at(10, 4)]])
+        self.end_seconds = 10.0
         self.batcher = CropBatcher(ConstantClassifier(), num_workers=1, max_batch_size=32)
 
     def source(self, spec: StreamSpec, *, on_state: StateObserver, has_worked: bool) -> FrameSource:
@@ -89,6 +90,7 @@ class ScriptedParts:
             classifier=self.batcher,
             smoother=EmotionSmoother(time_constant_seconds=0.5),
             sink=sink,
+            end_seconds=self.end_seconds,
         )
         return TunablePipeline(pipeline)
 

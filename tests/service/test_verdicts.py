@@ -6,7 +6,9 @@ import asyncio
 import itertools
 import json
 import random
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -41,6 +43,7 @@ from emostream.service.verdicts import Verdict, are_final, verdict_of
 from emostream.service.worker.trouble import StepWatch, Trouble
 from emostream.testing.fakes import CollectingSink, ConstantClassifier, ScriptedSource, gray_frames
 from emostream.vision.classify.batcher import CropBatcher
+from emostream.wire.keys import events_key
 from tests.integration.command_line import run_emostream
 from tests.service.http_service import served_api
 from tests.service.streams import EndlessSource, ScriptedParts, live_record
@@ -104,14 +107,19 @@ class TestWhatIsFinal:
     @pytest.mark.parametrize(
         ("judges", "others", "expected"),
         [
-            # The source itself: two workers, or one where there is no other to ask.
+            # The source itself: two workers, or one where there is no other.
             ({"me": "refused"}, [], True),
             ({"me": "refused"}, [worker("a")], False),
-            ({"me": "refused"}, [worker("a", num_streams=4)], True),
+            ({"me": "refused"}, [worker("a", num_streams=4)], False),
             ({"me": "refused"}, [worker("a", is_draining=True)], True),
             ({"me": "refused", "a": "refused"}, [worker("a"), worker("b")], True),
             ({"me": "refused", "dead": "refused"}, [worker("b")], True),
             ({"me": "refused", "a": "not-here"}, [worker("a"), worker("b")], False),
+            ({"me": "damaged"}, [], True),
+            ({"me": "damaged"}, [worker("a")], False),
+            ({"me": "damaged"}, [worker("a", num_streams=4)], False),
+            ({"me": "damaged", "a": "damaged"}, [worker("a"), worker("b")], True),
+            ({"me": "damaged", "dead": "refused"}, [worker("b")], True),
             # A file that nobody has.
             ({"me": "gone"}, [], True),
             ({"me": "gone"}, [worker("a")], False),
@@ -149,20 +157,22 @@ class TestWhatIsFinal:
         assert not are_final(judges, worker_id="me", workers=workers, kind=StreamKind.LIVE, has_worked=True)
 
     @given(st.sampled_from(Verdict), st.lists(st.sampled_from(Verdict), max_size=3))
-    def test_a_file_that_worked_fails_only_when_it_is_gone_or_refuses(
+    def test_a_file_that_worked_fails_only_when_it_is_gone_or_damaged(
         self, mine: Verdict, others: list[Verdict]
     ) -> None:
         names = "abc"[: len(others)]
         judges = {**dict(zip(names, others, strict=True)), "me": mine}
         workers = [worker("me"), *map(worker, names)]
         is_final = are_final(judges, worker_id="me", workers=workers, kind=StreamKind.FILE, has_worked=True)
-        assert not is_final or {mine, *others} <= {Verdict.GONE, Verdict.REFUSED} or mine is Verdict.REFUSED
+        assert not is_final or mine in (Verdict.GONE, Verdict.DAMAGED)
+        if mine is Verdict.GONE:
+            assert not is_final or {*others} <= {Verdict.GONE, Verdict.REFUSED, Verdict.DAMAGED}
 
     @pytest.mark.parametrize(
         ("error", "verdict"),
         [
             (REFUSED, Verdict.REFUSED),
-            (DecodeError("cut"), Verdict.REFUSED),
+            (DecodeError("cut"), Verdict.DAMAGED),
             (NOT_HERE, Verdict.NOT_HERE),
             (FORBIDDEN, Verdict.FORBIDDEN),
             (GONE, Verdict.GONE),
@@ -231,8 +241,8 @@ class TestTrouble:
         trouble = Trouble(random.Random(1), clock=lambda: now)
         lengths = []
         for _ in range(12):
-            trouble.came()
-            trouble.came()  # with the first
+            trouble.came("a", do_others_run=False)
+            trouble.came("b", do_others_run=False)  # with the first
             start = now
             while trouble.is_now:
                 now += 0.5
@@ -242,9 +252,44 @@ class TestTrouble:
         assert trouble.is_recent
         now += 61
         assert not trouble.is_recent
-        trouble.came()
+        trouble.came("a", do_others_run=False)
         now += 2.5
         assert not trouble.is_now
+
+    def test_one_stream_beside_others_that_run_may_be_the_cause_itself(self) -> None:
+        now = 0.0
+        trouble = Trouble(random.Random(1), clock=lambda: now)
+        for _ in range(20):
+            trouble.came("a", do_others_run=True)
+            assert not trouble.is_now
+            now += 1
+        now += 60
+        trouble.came("b", do_others_run=True)
+        assert not trouble.is_now
+        trouble.came("c", do_others_run=True)
+        assert trouble.is_now
+
+    def test_what_does_not_go_away_needs_a_new_process(self) -> None:
+        now = 0.0
+        trouble = Trouble(random.Random(1), clock=lambda: now)
+
+        def comes(num_times: int) -> None:
+            nonlocal now
+            for _ in range(num_times):
+                trouble.came("a", do_others_run=False)
+                now += 61
+
+        comes(4)
+        trouble.check()
+        trouble.published()  # before the last one, perhaps
+        comes(1)
+        with pytest.raises(EmostreamError):
+            trouble.check()
+        trouble.published()
+        trouble.published()
+        trouble.check()
+        comes(4)
+        trouble.check()
 
     def test_steps_that_fail_or_do_not_end(self) -> None:
         now = 0.0
@@ -513,3 +558,168 @@ async def test_every_door_to_try_it_again(bench: Bench, redis_server: EmbeddedRe
         outcome = await asyncio.to_thread(run_emostream, *arguments)
         assert outcome.code == 1
         assert "door" in outcome.err
+
+
+class DamagedSource(ScriptedSource):
+    """A file that one worker can read to this frame only."""
+
+    def __init__(self, num_frames: int) -> None:
+        super().__init__(gray_frames(num_frames), error=DecodeError(f"damaged after {num_frames} frames"))
+
+
+def by_kind(file_source: Callable[[], FrameSource]) -> Callable[[StreamSpec], FrameSource]:
+    return lambda spec: EndlessSource() if spec.kind is StreamKind.LIVE else file_source()
+
+
+async def test_a_file_that_one_worker_reads_badly_is_read_to_its_end_by_another(bench: Bench) -> None:
+    sinks = [CollectingSink(), CollectingSink()]
+    bench.start_worker("bad", sink=sinks[0], source_of=by_kind(lambda: DamagedSource(3)))
+    bench.start_worker("good", sink=sinks[1], source_of=by_kind(lambda: ScriptedSource(gray_frames(5))))
+
+    async def both_live() -> bool:
+        return len((await bench.look()).workers) == 2
+
+    await until(both_live)
+    for number in range(4):
+        await bench.registry.create(file_record(f"clip{number}"))
+
+    async def all_are_over() -> bool:
+        return all(status.state.is_final for status in await bench.statuses())
+
+    await until(all_are_over)
+    assert {status.state for status in await bench.statuses()} == {StreamState.ENDED}
+    assert told(sinks, StreamState.FAILED) == []
+
+
+async def test_a_file_that_two_workers_read_badly_is_damaged(bench: Bench) -> None:
+    for name in ("w1", "w2"):
+        bench.start_worker(name, sink=CollectingSink(), source_of=by_kind(lambda: DamagedSource(3)))
+
+    async def both_live() -> bool:
+        return len((await bench.look()).workers) == 2
+
+    await until(both_live)
+    await bench.registry.create(file_record())
+    await until(lambda: is_failed(bench, "clip"))
+    assert "damaged" in (await bench.status("clip")).detail
+
+
+async def test_a_new_worker_that_opens_nothing_fails_no_file_in_progress(bench: Bench) -> None:
+    """It is alone, as the only worker of a new release is for a moment."""
+    old = bench.start_worker("old", sink=CollectingSink())
+    await bench.registry.create(file_record())
+
+    async def is_read() -> bool:
+        report = (await bench.status("clip")).report
+        return report is not None and report.num_frames > 0
+
+    await until(is_read)
+    new = Sources(REFUSED)
+    await old.drain(timeout_seconds=5)
+    sink = CollectingSink()
+    bench.start_worker("new", sink=sink, source_of=new)
+
+    async def it_says_why() -> bool:
+        return new.num_asked >= 3 and str(REFUSED) in (await bench.status("clip")).detail
+
+    await until(it_says_why)
+    assert not (await bench.status("clip")).state.is_final
+    new.error = None
+    await until(lambda: bench.is_state("clip", StreamState.ENDED))
+
+
+async def test_a_stream_that_no_worker_can_compute_holds_up_no_other(bench: Bench) -> None:
+    """An engine that fails on the pictures of one stream is not broken."""
+
+    class Poison(EndlessSource):
+        def __iter__(self) -> Iterator[Frame]:
+            return map(_white, super().__iter__())
+
+    class Engine(ConstantClassifier):
+        def classify(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            if (crops > 200).any():
+                raise InferenceError("cannot compute this")
+            return super().classify(crops)
+
+    parts = ScriptedParts(lambda spec: Poison() if spec.stream_id == "poison" else EndlessSource())
+    parts.batcher = CropBatcher(Engine(), num_workers=1, max_batch_size=32)
+    sink = CollectingSink()
+    worker = bench.start_worker("w1", sink=sink, parts=parts)
+    await bench.registry.create(live_record("good"))
+    await until(lambda: bench.is_state("good", StreamState.RUNNING))
+
+    async def is_published() -> bool:
+        return len(sink.events) > 10
+
+    await until(is_published)
+    await bench.registry.create(live_record("poison"))
+
+    async def is_told() -> bool:
+        return told([sink], StreamState.PENDING).count("poison") >= 2
+
+    await until(is_told)
+    assert not worker.is_suspect
+    worker.check()
+    await bench.registry.create(live_record("new"))
+    await until(lambda: bench.is_state("new", StreamState.RUNNING), timeout_seconds=5)
+    assert not (await bench.status("poison")).state.is_final
+
+
+def _white(frame: Frame) -> Frame:
+    return replace(frame, luma=np.full_like(frame.luma, 255))
+
+
+async def test_a_worker_whose_streams_all_fail_again_and_again_asks_for_a_new_process(bench: Bench) -> None:
+    class Fast:
+        """Time that runs faster, so that the pauses are short."""
+
+        def __call__(self) -> float:
+            return 60 * time.monotonic()
+
+    engine, parts = BreakableClassifier(), ScriptedParts(Sources())
+    engine.is_broken = True
+    parts.batcher = CropBatcher(engine, num_workers=1, max_batch_size=32)
+    sink = CollectingSink()
+    worker = bench.start_worker("w1", sink=sink, parts=parts, clock=Fast())
+    await bench.registry.create(live_record())
+
+    async def is_unhealthy() -> bool:
+        try:
+            worker.check()
+        except EmostreamError:
+            return True
+        return False
+
+    await until(is_unhealthy)
+    assert await bench.store.hash_of(FINISHED) == {}
+    engine.is_broken = False
+
+    async def is_well() -> bool:
+        return not await is_unhealthy()
+
+    await until(is_well)
+
+
+async def test_a_key_of_another_kind_in_redis_harms_its_stream_alone(bench: Bench) -> None:
+    await bench.store.redis.set(events_key("clip"), "written by another program")
+    sources = {"door": Sources(NOT_HERE)}
+    parts = ScriptedParts(lambda spec: sources.get(spec.stream_id, Sources())(spec))
+    bench.start_worker("w1", sink=CollectingSink(), parts=parts)
+    for record in (file_record(), file_record("other"), live_record(), live_record("hall")):
+        await bench.registry.create(record)
+    await bench.store.redis.hset(VERDICTS, "door", "no JSON")
+    await until(lambda: bench.is_state("other", StreamState.ENDED))
+    await until(lambda: bench.is_state("hall", StreamState.RUNNING))
+
+    async def is_told() -> bool:
+        status = await bench.status("clip")
+        return status.state is StreamState.RECONNECTING and "WRONGTYPE" in status.detail
+
+    await until(is_told)
+
+    async def is_judged() -> bool:
+        return b"not-here" in (await bench.store.hash_of(VERDICTS)).get("door", b"")
+
+    await until(is_judged)
+    await bench.store.redis.delete(events_key("clip"))
+    await until(lambda: bench.is_state("clip", StreamState.ENDED))

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from emostream.decode.blocked_calls import BLOCKED_CALLS, BlockedCalls
 from emostream.decode.source import FrameSource
 from emostream.domain.event import EmotionEvent
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
@@ -68,12 +69,24 @@ class Bench:
         leases: StreamLeases | None = None,
         parts: ScriptedParts | None = None,
         clock: Callable[[], float] = time.monotonic,
+        blocked_seconds: float = 60.0,
+        blocked_calls: BlockedCalls = BLOCKED_CALLS,
     ) -> StreamWorker:
         store = store or self.store
         leases = leases or StreamLeases(store, worker_id=worker_id, max_streams=max_streams, ttl_seconds=2.0)
         parts = parts or ScriptedParts(source_of)
-        host = StreamHost(parts, sink=sink, worker_id=worker_id, send_preview=store.publish)
-        worker = StreamWorker(store, leases=leases, host=host, worker_id=worker_id, heartbeat_seconds=0.05, clock=clock)
+        host = StreamHost(
+            parts, sink=sink, worker_id=worker_id, send_preview=store.publish, blocked_seconds=blocked_seconds
+        )
+        worker = StreamWorker(
+            store,
+            leases=leases,
+            host=host,
+            worker_id=worker_id,
+            heartbeat_seconds=0.05,
+            blocked_calls=blocked_calls,
+            clock=clock,
+        )
         self.workers.append((worker, asyncio.create_task(worker.run())))
         return worker
 

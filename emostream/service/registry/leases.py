@@ -229,7 +229,7 @@ class StreamLeases:
         self.ttl_seconds = ttl_seconds
         self._store = store
         self._worker_id = worker_id
-        self._max_streams = max_streams
+        self.max_streams = max_streams
         self._limit = max_streams
         self._ttl_ms = round(ttl_seconds * 1000)
         self._version: int | None = None
@@ -241,7 +241,7 @@ class StreamLeases:
 
     def limit(self, num_streams: int | None) -> None:
         """Own at most this many streams from now on, and tell other workers; None resets it to the maximum."""
-        self._limit = self._max_streams if num_streams is None else min(num_streams, self._max_streams)
+        self._limit = self.max_streams if num_streams is None else min(num_streams, self.max_streams)
 
     async def heartbeat(self, held: Mapping[str, int], *, is_draining: bool = False) -> Heartbeat:
         """Renew the leases held (stream id → epoch) and read the registry.

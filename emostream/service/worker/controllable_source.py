@@ -51,6 +51,8 @@ class ControllableSource:
         self._changed = threading.Condition()
         self._is_closed = False
         self._num_skipped = 0
+        self._is_reading = False
+        self._num_read = 0
         self._is_paused = is_paused
         self._spec = spec
         self._sampler = FrameSampler(every=spec.every, target_fps=spec.target_fps)
@@ -71,6 +73,11 @@ class ControllableSource:
         stats = self._source.stats
         return replace(stats, num_skipped=stats.num_skipped + self._num_skipped)
 
+    @property
+    def reading(self) -> tuple[int, int] | None:
+        """How far a call into the wrapped source has come (frames and packets); None while none is in progress."""
+        return (self._num_read, self._source.stats.num_packets) if self._is_reading else None
+
     def adjust(self, spec: StreamSpec, *, is_paused: bool) -> None:
         """Change sampling or pause from the next frame on. May be called from any thread."""
         with self._changed:
@@ -82,7 +89,11 @@ class ControllableSource:
 
     def __enter__(self) -> Self:
         """Open the wrapped source. Raises `SourceError`."""
-        self._source.__enter__()
+        self._is_reading = True
+        try:
+            self._source.__enter__()
+        finally:
+            self._is_reading = False
         return self
 
     def __exit__(
@@ -102,21 +113,39 @@ class ControllableSource:
         """Yield frames; runs in the decoding thread, once."""
         num_kept = 0
         is_first = True
-        for frame in self._source:
+        for frame in self._read():
             if is_first:
                 is_first = False
                 self._on_first()
             if not self._lets_through(frame):
                 self._num_skipped += 1
                 continue
-            if self._is_closed:
+            if self._is_closed or self._is_enough(num_kept):
                 return
             num_kept += 1
             if frame.frame_index > self._after_index:
                 self._on_frame(frame)
                 yield frame
-            if num_kept == self._spec.max_frames and self._source.kind is StreamKind.FILE:
+            if self._is_enough(num_kept):
                 return
+
+    def _read(self) -> Iterator[Frame]:
+        frames = iter(self._source)
+        while True:
+            self._is_reading = True
+            try:
+                frame = next(frames, None)
+            finally:
+                self._is_reading = False
+            if frame is None:
+                return
+            self._num_read += 1
+            yield frame
+
+    def _is_enough(self, num_kept: int) -> bool:
+        """Whether a file ends here; its limit may have been lowered below what was processed already."""
+        max_frames = self._spec.max_frames
+        return max_frames is not None and num_kept >= max_frames and self._source.kind is StreamKind.FILE
 
     def _lets_through(self, frame: Frame) -> bool:
         with self._changed:

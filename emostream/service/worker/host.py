@@ -21,7 +21,7 @@ from emostream.domain.frame import Luma
 from emostream.domain.redact import redact
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.domain.tuning import Tuning
-from emostream.errors import DecodeError, EmostreamError, EventRejectedError
+from emostream.errors import EmostreamError, EventRejectedError
 from emostream.pipeline.pipeline import Pipeline
 from emostream.publish.sink import EventSink
 from emostream.service.registry.records import StreamRecord, StreamReport
@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 OnFirstPicture = Callable[[str], Coroutine[Any, Any, None]]
 """Awaited with the stream id."""
+
+BLOCKED_SECONDS = 60.0
+"""A call into a file that returns nothing for this long is left behind; sources over the network have time-outs."""
 
 _FIRST_PICTURE_SECONDS = 2.0  # an unavailable registry must not delay the frames for longer
 
@@ -109,7 +112,7 @@ class Ended:
         outcome: what to do with the stream.
         report: the last report.
         verdict: why the stream could not run, as far as it is the stream's fault.
-        is_own_trouble: whether it is the fault of this worker: its engine, memory or descriptors.
+        is_own_trouble: whether it is the fault of this worker: its engine, memory, descriptors or mounts.
     """
 
     outcome: Outcome
@@ -137,6 +140,9 @@ class _RunningStream:
     pipeline: Pipeline | None = None
     task: asyncio.Task[None] | None = None
     statuses: asyncio.Queue[StatusEvent] = field(default_factory=asyncio.Queue)
+    is_blocked: bool = False
+    reading: tuple[int, int] | None = None
+    reading_since_seconds: float = 0.0
 
 
 async def _send_nowhere(channel: str, message: bytes) -> None:
@@ -151,6 +157,7 @@ class StreamHost:
         sink: shared by all streams; not closed.
         worker_id: named in reports.
         send_preview: sends previews; by default they are discarded.
+        blocked_seconds: a call into a file that returns nothing for this long is left behind.
         now: wall clock, aware UTC.
         clock: monotonic seconds.
     """
@@ -162,6 +169,7 @@ class StreamHost:
         sink: EventSink,
         worker_id: str,
         send_preview: SendPreview = _send_nowhere,
+        blocked_seconds: float = BLOCKED_SECONDS,
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -169,6 +177,8 @@ class StreamHost:
         self._sink = sink
         self._worker_id = worker_id
         self._send_preview = send_preview
+        self._blocked_seconds = blocked_seconds
+        self._ending: set[asyncio.Task[None]] = set()
         self._now = now
         self._clock = clock
         self._streams: dict[str, _RunningStream] = {}
@@ -284,6 +294,27 @@ class StreamHost:
             )
         )
 
+    def end_blocked(self) -> None:
+        """End files of which a call does not return. Live sources leave such calls behind by themselves."""
+        now_seconds = self._clock()
+        for stream_id, running in self._streams.items():
+            is_file = running.record.spec.kind is StreamKind.FILE
+            if not is_file or running.controls is None or running.task is None or running.outcome is not None:
+                continue
+            reading, before = running.controls.reading, running.reading
+            if reading is None or reading != before:
+                running.reading, running.reading_since_seconds = reading, now_seconds
+            elif now_seconds - running.reading_since_seconds > self._blocked_seconds and not running.is_stopping:
+                detail = f"its file returned nothing for {self._blocked_seconds:g} s; is its file server away?"
+                logger.warning("stream %s: %s", stream_id, detail)
+                running.is_blocked = True
+                running.detail = running.last_error = detail
+                running.outcome, running.state = Outcome.GIVE_BACK, StreamState.PENDING
+                running.verdict = Verdict.NOT_HERE
+                running.task.cancel()
+                self._ending.add(running.task)  # the event loop keeps no reference
+                running.task.add_done_callback(self._ending.discard)
+
     def take_ended(self) -> dict[str, Ended]:
         """Remove and return the streams that ended on their own since the last call."""
         ended = {
@@ -291,7 +322,7 @@ class StreamHost:
                 running.outcome,
                 self._report(running),
                 running.verdict,
-                is_own_trouble=running.outcome is Outcome.GIVE_BACK and running.verdict is None,
+                is_own_trouble=running.is_blocked or (running.outcome is Outcome.GIVE_BACK and running.verdict is None),
             )
             for stream_id, running in self._streams.items()
             if running.outcome is not None and not running.is_stopping
@@ -334,10 +365,10 @@ class StreamHost:
     def _failed(self, running: _RunningStream, exc: Exception, detail: str) -> None:
         running.detail = running.last_error = detail
         running.verdict = verdict_of(exc)
+        if running.verdict is Verdict.REFUSED and running.source is not None and _info_of(running.source) is not None:
+            running.verdict = Verdict.DAMAGED
         if isinstance(exc, EmostreamError) and exc.retryable:
             running.outcome, running.state = Outcome.RETRY, StreamState.RECONNECTING
-        elif isinstance(exc, DecodeError):  # a file that was read as far as possible
-            running.outcome, running.state = Outcome.FAILED, StreamState.FAILED
         else:
             running.outcome, running.state = Outcome.GIVE_BACK, StreamState.PENDING
 

@@ -15,7 +15,7 @@ from emostream.service.egress.proxy import Egress
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.metrics import MetricsLoop, Recorder
 from emostream.service.registry.store import RegistryStore
-from emostream.service.worker.host import StreamHost
+from emostream.service.worker.host import BLOCKED_SECONDS, StreamHost
 from emostream.service.worker.metrics import MeasuredStreamFactory, WorkerMetrics
 from emostream.service.worker.sink import open_worker_sink
 from emostream.service.worker.stream_factory import WorkerStreamFactory
@@ -81,7 +81,14 @@ async def open_worker(
             WorkerStreamFactory(settings, models=models, policy=policy, egress=egress, tracer=tracer),
             collector=collector,
         )
-        host = StreamHost(parts, sink=sink, worker_id=worker_id, send_preview=store.publish)
+        timeouts = (settings.decode.open_timeout_seconds, settings.decode.read_timeout_seconds)
+        host = StreamHost(
+            parts,
+            sink=sink,
+            worker_id=worker_id,
+            send_preview=store.publish,
+            blocked_seconds=max(BLOCKED_SECONDS, 2 * max(timeouts)),
+        )
         worker = StreamWorker(
             store,
             leases=leases,

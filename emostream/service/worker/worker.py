@@ -12,9 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from emostream.decode.backoff import Backoff
+from emostream.decode.blocked_calls import BLOCKED_CALLS, BlockedCalls
 from emostream.domain.redact import redact
 from emostream.domain.stream import StreamKind, StreamState
-from emostream.errors import ConfigError, EmostreamError, PublishError, RecordError, RegistryError
+from emostream.errors import (
+    ConfigError,
+    EmostreamError,
+    PublishError,
+    RecordError,
+    RegistryError,
+    RegistryUnavailableError,
+)
 from emostream.service.registry.jobs import JobRegistry
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.placement import RebalanceDelay, files_capacity, place
@@ -28,6 +36,8 @@ from emostream.service.worker.trouble import StepWatch, Trouble
 logger = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 1.0
+_MAX_BLOCKED_CALLS = 48  # three of each of 16 sources, which LiveSource leaves behind without a pause
+_BLOCKED_SECONDS = 30.0  # most calls that were left behind end with a time-out of FFmpeg
 _BEATS_FOR_OTHERS = 4  # a released stream is left to other workers for at least this many heartbeats
 
 
@@ -72,6 +82,7 @@ class StreamWorker:
         worker_id: as in `leases`.
         heartbeat_seconds: interval of heartbeats; a fraction of the leases' duration.
         host_name: of the worker's machine; None means this machine.
+        blocked_calls: calls into sources that were left behind in this process.
         clock: monotonic seconds.
     """
 
@@ -84,6 +95,7 @@ class StreamWorker:
         worker_id: str,
         heartbeat_seconds: float,
         host_name: str | None = None,
+        blocked_calls: BlockedCalls = BLOCKED_CALLS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.worker_id = worker_id
@@ -96,6 +108,7 @@ class StreamWorker:
         self._refusals: dict[str, Judges] = {}  # of all workers, as of the last time that a stream was free
         self._avoided: dict[str, float] = {}  # stream id → until when it is left to other workers
         self._leases = leases
+        self._blocked_calls = blocked_calls
         self._host = host
         self._heartbeat_seconds = heartbeat_seconds
         self._clock = clock
@@ -112,6 +125,7 @@ class StreamWorker:
         self._reported_seconds = float("-inf")
         self._is_registry_away = False
         self._num_dropped = 0
+        self._num_frames: dict[str, int] = {}  # of each stream, as of the last report
 
     @property
     def is_suspect(self) -> bool:
@@ -122,10 +136,15 @@ class StreamWorker:
         """Check that the worker makes progress.
 
         Raises:
-            EmostreamError: its steps failed or did not finish for a while; a new process may help.
+            EmostreamError: its steps failed or did not finish for a while, its streams fail again and again because of
+                it, or many calls into sources do not return; a new process may help.
         """
         if not self._is_draining.is_set():
             self._watch.check()
+            self._trouble.check()
+            num_blocked = self._blocked_calls.count(min_seconds=_BLOCKED_SECONDS)
+            if num_blocked > max(_MAX_BLOCKED_CALLS, self._leases.max_streams):
+                raise EmostreamError(f"{num_blocked} calls into sources do not return; only a new process ends them")
 
     async def run(self) -> None:
         """Work until `drain` is called. Streams continue while the registry is unavailable."""
@@ -201,6 +220,7 @@ class StreamWorker:
             self._stop(stream_id, StopReason.LOST)
         self._follow_records(beat.view)
         self._host.show_previews(beat.view.previews)
+        self._host.end_blocked()
         await self._settle_ended(beat.view)
         self._limit_itself()
         await self._crash_guard.settle(self._host.reports())
@@ -254,7 +274,9 @@ class StreamWorker:
 
     def _note_ended(self, stream_id: str, ended: Ended) -> None:
         now_seconds = self._clock()
-        if ended.outcome is Outcome.RETRY:
+        if ended.outcome is Outcome.ENDED:
+            self._trouble.published()
+        elif ended.outcome is Outcome.RETRY:
             due_seconds = now_seconds + self._delay_seconds(stream_id, ended.report)
             self._retries[stream_id] = _Retry(ended.report.epoch, due_seconds)
         elif ended.outcome is Outcome.GIVE_BACK:
@@ -262,8 +284,12 @@ class StreamWorker:
             for_others_seconds = _BEATS_FOR_OTHERS * self._heartbeat_seconds
             self._avoided[stream_id] = now_seconds + max(delay_seconds, for_others_seconds)
             if ended.is_own_trouble:
-                self._trouble.came()
+                self._trouble.came(stream_id, do_others_run=self._do_others_run(stream_id))
         self._unreported[stream_id] = ended
+
+    def _do_others_run(self, stream_id: str) -> bool:
+        reports = self._host.reports()
+        return any(report.measured_fps > 0 for other, report in reports.items() if other != stream_id)
 
     async def _judged(self, stream_id: str, ended: Ended, view: RegistryView) -> Ended:
         """Decide about a stream that this worker cannot run, considering the verdicts of other workers."""
@@ -341,7 +367,7 @@ class StreamWorker:
             self._runs_of(stream_id).started_seconds = self._clock()
             self._watch.progressed()
             logger.info("stream %s starts in epoch %d", stream_id, epoch, extra={"stream_id": stream_id})
-        except RegistryError:
+        except RegistryUnavailableError:
             await self._leases.release({stream_id: epoch})
             raise
         except Exception as exc:  # one stream's problem must not keep others from starting
@@ -355,7 +381,8 @@ class StreamWorker:
         else:
             logger.error("stream %s: internal error", stream_id, exc_info=exc)
             detail = f"internal error: {type(exc).__name__}: {detail}"
-        is_passing = isinstance(exc, EmostreamError) and exc.retryable
+        # What Redis refuses for one stream (its key holds something else) is no fault of this worker.
+        is_passing = isinstance(exc, RegistryError) or (isinstance(exc, EmostreamError) and exc.retryable)
         report = replace(
             last or StreamReport(StreamState.PENDING),
             state=StreamState.RECONNECTING if is_passing else StreamState.PENDING,
@@ -419,6 +446,9 @@ class StreamWorker:
             is_overloaded=len(reports) > 1 and num_dropped > self._num_dropped,
         )
         self._num_dropped = num_dropped
+        if any(report.num_frames > self._num_frames.get(name, 0) for name, report in reports.items()):
+            self._trouble.published()
+        self._num_frames = {name: report.num_frames for name, report in reports.items()}
         await self._leases.report({name: report for name, report in reports.items() if not report.state.is_final})
         await self._withdraw_verdicts(reports)
         await self._jobs.feed(max_streams=files_capacity(view))
