@@ -25,7 +25,7 @@ async def answers_of(
         For each item its result, or its exception.
     """
     try:
-        answers = list(await asyncio.to_thread(compute, items))
+        answers: list[Answer | Exception] = list(await asyncio.to_thread(compute, items))
         if len(answers) == len(items):
             return answers
         raise InferenceError(f"expected {len(items)} results of a batch, got {len(answers)}")

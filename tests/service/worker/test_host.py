@@ -13,6 +13,7 @@ from emostream.decode.source import FrameSource
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.errors import ConfigError, DecodeError, EventRejectedError, SinkUnavailableError
 from emostream.service.registry.records import StreamRecord
+from emostream.service.verdicts import Verdict
 from emostream.service.worker.host import Outcome, StopReason, StreamHost
 from emostream.testing.fakes import CollectingSink, ScriptedSource, gray_frames
 from tests.service.streams import EndlessSource, ScriptedParts, live_record
@@ -76,10 +77,10 @@ async def test_the_failure_of_one_stream_touches_no_other(sink: CollectingSink) 
     host = StreamHost(from_file(broken), sink=sink, worker_id="w1")
     host.start(live_record(), epoch=1)
     host.start(file_record(), epoch=2)
-    await until(lambda: host._streams["clip"].outcome is Outcome.FAILED)
+    await until(lambda: host._streams["clip"].outcome is Outcome.GIVE_BACK)
     ended = host.take_ended()["clip"]
     report = ended.report
-    assert (ended.outcome, report.state) == (Outcome.FAILED, StreamState.FAILED)
+    assert (ended.verdict, ended.is_own_trouble, report.state) == (Verdict.DAMAGED, False, StreamState.PENDING)
     assert "damaged" in report.detail
     assert "secret" not in report.detail
     before = host.reports()["door"].num_frames
