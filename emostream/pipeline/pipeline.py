@@ -208,6 +208,7 @@ class Pipeline:
         try:
             async with asyncio.timeout(self._end_seconds):
                 await ended.wait()
+            ending.join()  # it has nothing left to do
         except TimeoutError:
             logger.warning("stream %s: a call into its source does not return and is left behind", self._stream_id)
             BLOCKED_CALLS.left_behind(ending)
