@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
@@ -28,8 +27,10 @@ class AgeingClassifier(ConstantClassifier):
 
     factor = 1.0
     is_broken = False
+    num_asked = 0
 
     def classify(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        self.num_asked += 1
         if self.is_broken:
             raise InferenceError("CUDA failed")
         return self.factor * super().classify(crops)
@@ -83,32 +84,36 @@ def test_the_shipped_detector_finds_faces_in_the_reference_picture() -> None:
     ReferenceAnswer.of_detector(detector).check()
 
 
-async def verdict(watch: ModelWatch) -> EmostreamError | None:
-    """What the next check of the watch says, when that check is over."""
-    with contextlib.suppress(EmostreamError):
-        watch.check(is_suspect=True)
-    await asyncio.sleep(0.05)
-    try:
-        watch.check()
-    except EmostreamError as exc:
-        return exc
-    return None
+async def until_it_says(watch: ModelWatch, error: type[Exception] | None, text: str = "") -> None:
+    """Check until the watch says this, and no longer what it said before."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                watch.check(is_suspect=True)
+            except EmostreamError as exc:
+                if error is not None and isinstance(exc, error) and text in str(exc):
+                    return
+            else:
+                if error is None:
+                    return
+            await asyncio.sleep(0.01)
 
 
 async def test_the_models_of_a_worker() -> None:
     engine, detector = AgeingClassifier(), AgeingDetector()
     models = models_of(engine, detector)
     watch = ModelWatch(models)
-    assert await verdict(watch) is None
+    while engine.num_asked < 2:  # its first results are what later ones are compared with
+        await until_it_says(watch, None)
+        await asyncio.sleep(0.01)
     engine.is_broken = True
-    assert "CUDA failed" in str(await verdict(watch))
+    await until_it_says(watch, InferenceError, "CUDA failed")
     engine.is_broken, engine.factor = False, 0.5
-    assert isinstance(await verdict(watch), InferenceError)
+    await until_it_says(watch, InferenceError, "classifier")
     engine.factor, detector.score = 1.0, 0.0
-    assert isinstance(await verdict(watch), InferenceError)
+    await until_it_says(watch, InferenceError, "detector")
     detector.score = 0.9
-    await asyncio.sleep(0.05)  # the check that the last error has started
-    assert await verdict(watch) is None
+    await until_it_says(watch, None)
     models.close()
 
 
@@ -127,7 +132,13 @@ async def test_a_detector_that_fails(error: Exception, is_told: bool) -> None:
             raise error
 
     models = models_of(ConstantClassifier(), Failing([[]]))
-    assert (await verdict(ModelWatch(models)) is not None) is is_told
+    watch = ModelWatch(models)
+    if is_told:
+        await until_it_says(watch, InferenceError)
+    else:
+        for _ in range(10):
+            watch.check(is_suspect=True)
+            await asyncio.sleep(0.02)
     models.close()
 
 
@@ -161,8 +172,7 @@ async def test_a_model_that_never_returns(hangs: str) -> None:
     with pytest.raises(InferenceError):
         watch.check()
     let_go.set()
-    await asyncio.sleep(0.1)
-    watch.check()
+    await until_it_says(watch, None)
     watch.close()
     models.close()
 
@@ -180,8 +190,12 @@ async def test_a_check_is_due_from_time_to_time() -> None:
     detector = Counting([[]])
     models = models_of(ConstantClassifier(), detector)
     watch = ModelWatch(models, interval_seconds=10, clock=lambda: now)
-    for now in np.arange(0.0, 60.0, 2.0):  # noqa: B007  # the clock reads it
+    for now in (0.0, 5.0, 9.0, 11.0, 15.0, 20.0, 22.0):
         watch.check()
-        await asyncio.sleep(0.02)
-    assert detector.num_asked == 6
+        num_expected = 1 + (now >= 11) + (now >= 22)
+        async with asyncio.timeout(20):
+            while detector.num_asked < num_expected:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        assert detector.num_asked == num_expected
     models.close()
