@@ -28,6 +28,7 @@ from emostream.decode.source import FrameSource
 from emostream.domain.clock import utc_now
 from emostream.domain.event import EmotionEvent, StatusEvent
 from emostream.domain.frame import Frame
+from emostream.domain.redact import redact
 from emostream.domain.stream import StreamKind, StreamState
 from emostream.domain.summary import RollingSummary
 from emostream.domain.zones import Zone
@@ -48,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
 
 MAX_CHUNK_FRAMES = 8
 """Largest number of frames per chunk: larger chunks cause fewer thread switches, smaller ones less latency."""
@@ -60,6 +62,9 @@ _MAX_CHUNK_PIXELS = MAX_CHUNK_FRAMES * 1920 * 1088
 _MAX_WAITING_CHUNKS = 1
 
 _END_SECONDS = 10.0
+
+# Whoever interrupts a run does not wait longer than this for a sink that is away.
+_MAX_LAST_STATUS_SECONDS = 5.0
 
 EventObserver = Callable[[Frame, EmotionEvent], None]
 """Called with each frame and its event, in order, in a worker thread; for annotated videos and progress bars."""
@@ -169,7 +174,8 @@ class Pipeline:
     async def run(self) -> PipelineStats:
         """Process the source to its end, or until cancelled.
 
-        Frames that were decoded before an error are published before it is raised.
+        Frames that were decoded before an error are published before it is raised. However it ends, the last status
+        says so.
 
         Raises:
             SourceError: the source failed.
@@ -180,11 +186,16 @@ class Pipeline:
             await self._run_source()
         except PublishError:
             raise  # the status could not be published either
+        except asyncio.CancelledError as exc:
+            await self._publish_last_status(StreamState.ENDED, "interrupted", exc)
+            raise
         except EmostreamError as exc:
-            try:
-                await self._publish_status(StreamState.FAILED, detail=str(exc))
-            except PublishError as publish_error:
-                exc.add_note(f"the status event of this failure could not be published: {publish_error}")
+            await self._publish_last_status(StreamState.FAILED, str(exc), exc)
+            raise
+        except Exception as exc:
+            first = _first_of(exc) if isinstance(exc, ExceptionGroup) else exc
+            detail = f"internal error: {type(first).__name__}: {redact(str(first))}"
+            await self._publish_last_status(StreamState.FAILED, detail, exc)
             raise
         else:
             await self._publish_status(StreamState.ENDED)
@@ -385,6 +396,14 @@ class Pipeline:
         if self._summary is not None and (summary := self._summary.finish()) is not None:
             await publish_summary(self._sink, summary)
 
+    async def _publish_last_status(self, state: StreamState, detail: str, cause: BaseException) -> None:
+        """Publish the status of a run that did not reach its end; what keeps it from that becomes a note."""
+        try:
+            async with asyncio.timeout(_MAX_LAST_STATUS_SECONDS):
+                await self._publish_status(state, detail=detail)
+        except (Exception, asyncio.CancelledError) as exc:  # the cause matters more, and whoever cancelled waits for it
+            cause.add_note(f"the last status event could not be published: {exc or type(exc).__name__}")
+
     async def _publish_status(self, state: StreamState, *, detail: str = "") -> None:
         event = StatusEvent(
             stream_id=self._stream_id,
@@ -413,7 +432,7 @@ def _observe(on_event: EventObserver, frames: Sequence[Frame], events: Sequence[
         on_event(frame, event)
 
 
-def _first_of(group: BaseExceptionGroup[EmostreamError]) -> EmostreamError:
+def _first_of(group: BaseExceptionGroup[E]) -> E:
     """The first exception of a nested group."""
     first = group.exceptions[0]
     return _first_of(first) if isinstance(first, BaseExceptionGroup) else first

@@ -255,8 +255,28 @@ async def test_a_source_that_does_not_open_fails_without_having_run() -> None:
 
 
 class _FailingClassifier(ConstantClassifier):
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self._error = error or InferenceError("the engine broke")
+
     def classify(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        raise InferenceError("the engine broke")
+        raise self._error
+
+
+@pytest.mark.parametrize("in_classifier", [True, False], ids=["classifier", "observer"])
+async def test_an_internal_error_is_told_as_the_last_status_without_secrets(in_classifier: bool) -> None:
+    error = RuntimeError("cannot parse rtsp://admin:hunter2@camera/1")
+
+    def broken(frame: Frame, event: EmotionEvent) -> None:
+        raise error
+
+    sink = CollectingSink()
+    classifier = _FailingClassifier(error) if in_classifier else None
+    on_event = None if in_classifier else broken
+    with pytest.raises((RuntimeError, ExceptionGroup)):
+        await _pipeline(ScriptedSource(gray_frames(3)), sink=sink, classifier=classifier, on_event=on_event).run()
+    assert [event.state for event in sink.statuses] == [StreamState.RUNNING, StreamState.FAILED]
+    assert "RuntimeError" in sink.statuses[-1].detail and "hunter2" not in sink.statuses[-1].detail
 
 
 class _SinkThatGoesAway(CollectingSink):
@@ -283,17 +303,18 @@ async def test_a_failing_stage_ends_the_others_and_leaves_no_thread(
     assert not _pipeline_threads()
 
 
-async def test_cancelling_closes_the_source_and_leaves_no_thread() -> None:
+async def test_cancelling_tells_the_end_closes_the_source_and_leaves_no_thread() -> None:
     class Stuck(CollectingSink):
         async def publish(self, events: Sequence[EmotionEvent]) -> None:
             await asyncio.sleep(60)
 
-    source = ScriptedSource(gray_frames(500))
-    run = asyncio.create_task(_pipeline(source, sink=Stuck()).run())
+    source, sink = ScriptedSource(gray_frames(500)), Stuck()
+    run = asyncio.create_task(_pipeline(source, sink=sink).run())
     await asyncio.sleep(0.2)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
+    assert [event.state for event in sink.statuses] == [StreamState.RUNNING, StreamState.ENDED]
     assert source.is_closed
     assert not _pipeline_threads()
 

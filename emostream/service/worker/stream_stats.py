@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -110,8 +111,10 @@ class StreamStatsSink:
             self._on_published(events)
 
     async def publish_status(self, event: StatusEvent) -> None:
-        """Report and deliver the event. FAILED is skipped: the worker decides what it means for the stream."""
-        if event.state is StreamState.FAILED:
+        """Report and deliver the event, unless the run failed or was cancelled: then the worker tells what becomes of
+        the stream."""
+        task = asyncio.current_task()
+        if event.state is StreamState.FAILED or (task is not None and task.cancelling()):
             return
         self._on_status(event)
         with _away_at_most():
