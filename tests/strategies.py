@@ -63,6 +63,8 @@ def faces(draw: st.DrawFn) -> Face:
     )
 
 
+angles = st.none() | st.floats(-180, 180)
+coordinates = st.none() | st.floats(-1, 1)
 zone_names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 
 
@@ -76,6 +78,11 @@ def _face_emotions(draw: st.DrawFn) -> FaceEmotion:
         quality=tuple(draw(st.lists(st.sampled_from(QUALITY_FLAGS), unique=True))),
         dominant=draw(st.sampled_from([*smoothed.labels, UNKNOWN, ""])),
         zones=tuple(draw(st.lists(zone_names, max_size=3))),
+        yaw_degrees=draw(angles),
+        pitch_degrees=draw(angles),
+        roll_degrees=draw(angles),
+        derived_valence=draw(coordinates),
+        derived_arousal=draw(coordinates),
     )
 
 

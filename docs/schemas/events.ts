@@ -24,6 +24,16 @@ export interface Face {
   zones: string[];
   /** Left eye, right eye, nose tip, left and right corner of the mouth as seen in the picture, x and y in pixels. Absent when the stream publishes no landmarks. */
   landmarks?: [number, number][];
+  /** How far the head turns: positive where the nose points to the right of the picture, 0 straight ahead. Estimated from the landmarks, as the other two; the more a head turns, the less its scores say. */
+  yaw_degrees?: number | null;
+  /** How far it looks up; negative where it looks down. */
+  pitch_degrees?: number | null;
+  /** How far it leans clockwise, as seen in the picture. */
+  roll_degrees?: number | null;
+  /** How pleasant the expression is, −1 to 1: derived from `smoothed_probabilities` by the table of Russell and Mehrabian (1977), not measured. Absent where the model has classes that are not in it. */
+  derived_valence?: number | null;
+  /** How excited it is, −1 (calm) to 1: derived as the valence. */
+  derived_arousal?: number | null;
 }
 
 /** All faces of one frame of a stream. */

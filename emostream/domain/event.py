@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from annotated_types import Gt, MaxLen
+from annotated_types import Ge, Gt, Le, MaxLen
 
 from emostream.domain.emotion import EmotionScores
 from emostream.domain.face import BoxXyxy, Face, Landmarks
@@ -19,6 +19,7 @@ from emostream.domain.fields import (
     MAX_NAME_LENGTH,
     OPTIONAL,
     Count,
+    Degrees,
     Digits,
     Milliseconds,
     Published,
@@ -30,6 +31,9 @@ from emostream.domain.stream import StreamState
 
 QualityFlag = Literal["small", "blurred", "dark", "profile", "occluded"]
 """Why the scores of a face deserve less trust. Events of later versions may carry others."""
+
+DerivedAffect = Annotated[float, Ge(-1), Le(1), Digits(4)]
+"""A mean of coordinates of emotions (`domain/affect.py`)."""
 
 StatusKind = Literal["state", "consumer_behind"]
 """What a status event tells: a change of state, or that trimming is about to overtake a consumer group. Events of later
@@ -73,6 +77,18 @@ class FaceEmotion:
     """Why the scores deserve less trust; empty when nothing is wrong. Later versions may add some."""
     zones: Annotated[tuple[Text, ...], MaxLen(64)] = field(default=(), kw_only=True)
     """Names of the zones of the stream that contain the middle of the face."""
+    yaw_degrees: Annotated[Degrees | None, OPTIONAL] = field(default=None, kw_only=True)
+    """How far the head turns: positive where the nose points to the right of the picture, 0 straight ahead. Estimated
+    from the landmarks, as the other two; the more a head turns, the less its scores say."""
+    pitch_degrees: Annotated[Degrees | None, OPTIONAL] = field(default=None, kw_only=True)
+    """How far it looks up; negative where it looks down."""
+    roll_degrees: Annotated[Degrees | None, OPTIONAL] = field(default=None, kw_only=True)
+    """How far it leans clockwise, as seen in the picture."""
+    derived_valence: Annotated[DerivedAffect | None, OPTIONAL] = field(default=None, kw_only=True)
+    """How pleasant the expression is, −1 to 1: derived from `smoothed_probabilities` by the table of Russell and
+    Mehrabian (1977), not measured. Absent where the model has classes that are not in it."""
+    derived_arousal: Annotated[DerivedAffect | None, OPTIONAL] = field(default=None, kw_only=True)
+    """How excited it is, −1 (calm) to 1: derived as the valence."""
 
     def __post_init__(self) -> None:
         smoothed, dominant = self.smoothed, self.dominant

@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
+from emostream.domain.affect import derived_affect
 from emostream.domain.emotion import EmotionScores
 from emostream.domain.event import EmotionEvent, FaceEmotion
 from emostream.domain.face import Face
@@ -19,6 +20,10 @@ from emostream.pipeline.chunk import ScoredChunk
 from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.quality import quality_flags
 from emostream.vision.classify.smoothing import EmotionSmoother
+from emostream.vision.geometry.head_pose import head_poses
+
+_Pose = tuple[float, float, float]
+"""Yaw, pitch and roll in degrees."""
 
 
 class EventMaker:
@@ -61,14 +66,15 @@ class EventMaker:
         rows = iter(zip(chunk.crops, scored.classified.probabilities, strict=True))
         wait_ms = 1000 * scored.classified.wait_seconds
         classify_ms = 1000 * scored.classified.compute_seconds / len(chunk.frames)
+        poses = iter(_head_poses([face for found in chunk.followed for face in found.faces]))
         events = []
         for position, (frame, found) in enumerate(zip(chunk.frames, chunk.followed, strict=True)):
             is_classified = chunk.is_classified[position]
             if is_classified:
-                faces = tuple(self._scored(face, *next(rows), frame=frame) for face in found.faces)
+                faces = tuple(self._scored(face, *next(rows), frame=frame, pose=next(poses)) for face in found.faces)
                 self._last = {face.face.track_id: face for face in faces}
             else:
-                faces = tuple(self._repeated(face, frame=frame) for face in found.faces)
+                faces = tuple(self._repeated(face, frame=frame, pose=next(poses)) for face in found.faces)
             self._forget(found.ended_track_ids)
             events.append(
                 EmotionEvent(
@@ -102,7 +108,13 @@ class EventMaker:
             self._hysteresis.forget(ended_track_ids)
 
     def _scored(
-        self, face: Face, crop: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.float32], *, frame: Frame
+        self,
+        face: Face,
+        crop: npt.NDArray[np.uint8],
+        probabilities: npt.NDArray[np.float32],
+        *,
+        frame: Frame,
+        pose: _Pose,
     ) -> FaceEmotion:
         if face.track_id is None:
             raise ValueError("expected a face with a track id; the follower gives one to every face")
@@ -114,6 +126,8 @@ class EventMaker:
             dominant = self._hysteresis.name(
                 face.track_id, smoothed, labels=labels, quality=quality, pts_seconds=pts_seconds
             )
+        yaw, pitch, roll = pose
+        valence, arousal = derived_affect(labels, smoothed) or (None, None)
         return FaceEmotion(
             face=frame.face_in_stored_pixels(face),
             scores=EmotionScores(labels, tuple(probabilities.tolist())),
@@ -121,15 +135,31 @@ class EventMaker:
             quality=quality,
             dominant=dominant,
             zones=self._zones_of(face, frame),
+            yaw_degrees=yaw,
+            pitch_degrees=pitch,
+            roll_degrees=roll,
+            derived_valence=valence,
+            derived_arousal=arousal,
         )
 
-    def _repeated(self, face: Face, *, frame: Frame) -> FaceEmotion:
+    def _repeated(self, face: Face, *, frame: Frame, pose: _Pose) -> FaceEmotion:
         """The face at its new position with its last classified scores."""
+        yaw, pitch, roll = pose
         return replace(
-            self._last[face.track_id], face=frame.face_in_stored_pixels(face), zones=self._zones_of(face, frame)
+            self._last[face.track_id],
+            face=frame.face_in_stored_pixels(face),
+            zones=self._zones_of(face, frame),
+            yaw_degrees=yaw,
+            pitch_degrees=pitch,
+            roll_degrees=roll,
         )
 
     def _zones_of(self, face: Face, frame: Frame) -> tuple[str, ...]:
         if not self._zones:
             return ()
         return zones_of(face.box_xyxy, self._zones, frame_width=frame.width, frame_height=frame.height)
+
+
+def _head_poses(faces: Sequence[Face]) -> list[_Pose]:
+    poses = head_poses(np.array([face.landmarks for face in faces], dtype=np.float64).reshape(-1, 5, 2))
+    return [(yaw, pitch, roll) for yaw, pitch, roll in (np.round(poses, 1) + 0.0).tolist()]  # no −0

@@ -74,6 +74,8 @@ def test_csv_has_the_digits_of_json(event: EmotionEvent, some: list[FaceEmotion]
         assert rounded["pts_seconds"] == expected["pts_seconds"]
         assert [rounded[name] for name in ("x0", "y0", "x1", "y1")] == face["box_xyxy"]
         assert (rounded["score"], rounded["confidence"]) == (face["score"], face["confidence"])
+        for name in ("yaw_degrees", "derived_valence"):
+            assert rounded[name] == face.get(name)
         for kind, name in (("probability", "probabilities"), ("smoothed", "smoothed_probabilities")):
             assert {label: rounded[f"{kind}_{label}"] for label in EMOTIONS} == face[name]
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from emostream.config import TrackSettings
+from emostream.domain.affect import derived_affect
 from emostream.domain.event import EmotionEvent, StatusEvent
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
@@ -36,6 +37,7 @@ from emostream.vision.classify.batcher import CropBatcher
 from emostream.vision.classify.classifier import Classified, SharedClassifier
 from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.smoothing import EmotionSmoother
+from emostream.vision.geometry.head_pose import head_poses
 from emostream.vision.track.follower import FaceFollower, FollowedFaces
 from tests.media import wait_until
 
@@ -99,6 +101,18 @@ async def test_faces_keep_their_track_and_their_scores_are_distributions() -> No
     assert {face.face.track_id for face in faces} == stats.track_ids
     assert len(stats.track_ids) == 1
     assert all(sum(face.smoothed.probabilities) == pytest.approx(1) for face in faces)
+
+
+async def test_faces_say_where_the_head_turns_and_what_follows_from_their_probabilities() -> None:
+    sink = CollectingSink()
+    await _pipeline(ScriptedSource(gray_frames(2)), sink=sink).run()
+
+    for face in (face for event in sink.events for face in event.faces):
+        expected = head_poses(np.array([face.landmarks]))[0]
+        assert (face.yaw_degrees, face.pitch_degrees, face.roll_degrees) == pytest.approx(expected, abs=0.06)
+        assert (face.derived_valence, face.derived_arousal) == derived_affect(
+            face.smoothed.labels, face.smoothed.probabilities
+        )
 
 
 async def test_crops_have_the_side_that_the_model_takes() -> None:

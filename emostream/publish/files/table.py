@@ -7,12 +7,12 @@ import types
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from emostream.domain.emotion import EMOTIONS
 from emostream.domain.event import EmotionEvent, FaceEmotion
 from emostream.domain.event_content import round_probabilities, rounded_box
-from emostream.domain.event_fields import EventField, base_of, fields_of
+from emostream.domain.event_fields import EventField, base_of, fields_of, split_hint
 from emostream.domain.fields import Digits
 from emostream.errors import ConfigError
 
@@ -47,12 +47,18 @@ _LISTS = {name for name, item in _FACE_CELLS.items() if get_origin(base_of(item.
 _event_values = attrgetter(*(item.path for item in _EVENT_CELLS.values()))
 _face_values = attrgetter(*(item.path for item in _FACE_CELLS.values()))
 
+
+def _digits_of(hint: Any) -> int | None:
+    """How many digits a number of a field has; None where that is not said."""
+    base, metadata = split_hint(hint)
+    said = [part.num for part in metadata if isinstance(part, Digits)]
+    if get_origin(base) in (Union, types.UnionType):
+        said += [num for part in get_args(base) if (num := _digits_of(part)) is not None]
+    return said[0] if said else None
+
+
 _DIGITS = {
-    name: part.num
-    for name, item in (_EVENT_CELLS | _FACE_CELLS).items()
-    if get_origin(item.hint) is Annotated
-    for part in item.hint.__metadata__
-    if isinstance(part, Digits)
+    name: num for name, item in (_EVENT_CELLS | _FACE_CELLS).items() if (num := _digits_of(item.hint)) is not None
 }
 
 EVENT_COLUMNS = tuple(_EVENT_CELLS)
