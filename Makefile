@@ -24,8 +24,8 @@ demo: .venv/.demo ## Analyse a clip (SOURCE=video for an own one) into Redis, an
 test: .venv/.dev .venv/.debian .venv/.tools ## Run every test that this machine can run.
 	$(BIN)/python -m tests.stages --workers $(TEST_WORKERS) $(PYTEST_ARGS)
 
-test-fast: .venv/.dev ## Run the unit layer only (seconds).
-	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadgroup -m "not integration and not slow" $(PYTEST_ARGS)
+test-fast: .venv/.dev ## Run what takes a minute: the unit layer without nets and long computations.
+	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadgroup -m "not integration and not slow and not heavy" $(PYTEST_ARGS)
 
 check: .venv/.dev ## Lint, format check, types, layers, spelling.
 	$(BIN)/ruff check .

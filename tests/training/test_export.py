@@ -26,6 +26,8 @@ from training.export import export, main
 from training.loop.run import fit
 from training.measure.inference import HeadOutputs
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:

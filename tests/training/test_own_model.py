@@ -49,6 +49,8 @@ from training.loop.train_set import load_sets, task_of
 from training.measure.inference import OnnxModel
 from training.nets.build import build_model
 
+pytestmark = pytest.mark.heavy
+
 
 def settings_for(layout: str, folder: Path, *, epochs: int) -> tuple[TrainConfig, Path]:
     """Settings that learn from a set in this layout and are measured on it, and the set."""

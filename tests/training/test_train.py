@@ -17,6 +17,8 @@ from training.loop.curves import read_metrics
 from training.loop.run import EpochListener, fit
 from training.train import main
 
+pytestmark = pytest.mark.heavy
+
 
 def with_optim(config: TrainConfig, **changes: object) -> TrainConfig:
     return dataclasses.replace(config, optim=dataclasses.replace(config.optim, **changes))  # type: ignore[arg-type]

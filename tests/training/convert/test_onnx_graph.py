@@ -13,6 +13,8 @@ from training.convert.parity import compare_heads
 from training.measure.scalings import HeadScalings
 from training.measure.temperature import Scaling
 
+pytestmark = pytest.mark.heavy
+
 
 def test_the_graph_computes_what_the_net_computes(tmp_path: Path) -> None:
     served = ServedModel(tiny_net(), HeadScalings(Scaling(0.5, (0.3, -0.1, 0.2, 0.0, -0.4, 0.1, -0.1)), Scaling(2.0)))

@@ -25,6 +25,8 @@ from training.convert.quantize import QuantizedLayout, int8_from_onnx
 from training.convert.variants import VARIANTS, VariantName, write_variant
 from training.measure.scalings import HeadScalings
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def graph() -> onnx.ModelProto:

@@ -29,6 +29,8 @@ from training.data_report.statistics import (
     vote_entropy_bits,
 )
 
+pytestmark = pytest.mark.heavy
+
 
 def test_numbers_of_splits() -> None:
     training, public = made_faces(15), made_faces(7, seed=1)

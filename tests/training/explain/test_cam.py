@@ -12,6 +12,8 @@ from tests.training.made import made_faces
 from tests.training.trained_nets import tiny_net
 from training.explain.cam import Head, grad_cam, layer_cam
 
+pytestmark = pytest.mark.heavy
+
 CROPS = batch_from_pictures(made_faces(70, seed=9).pictures)
 CLASSES = (np.arange(70) % 7).astype(np.int64)
 

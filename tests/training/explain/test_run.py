@@ -17,6 +17,8 @@ from training.explain.folder import FIGURES_FILE, PICTURES_FILE, load_explanatio
 from training.explain.run import main
 from training.loop.checkpoint import load_checkpoint, save_checkpoint
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -15,6 +15,8 @@ from training.loop.run import RunContext, progress_of, train
 from training.loop.state import TrainState, start_or_resume
 from training.loop.train_set import load_sets
 
+pytestmark = pytest.mark.heavy
+
 # fit() refuses this on a CPU because it is slow there, not because it is wrong.
 HALF = Compute(torch.device("cpu"), "fp16")
 

@@ -13,6 +13,8 @@ from training.loop.curves import main as curves_main
 from training.loop.curves import plot_curves, read_metrics
 from training.loop.runlog import RunLog
 
+pytestmark = pytest.mark.heavy
+
 HAS_TENSORBOARD = find_spec("tensorboard") is not None
 
 

@@ -20,6 +20,8 @@ from training.measure.inference import HeadOutputs, open_session, run_session
 from training.measure.scalings import HeadScalings
 from training.nets.build import FaceNet, build_model, num_multiply_adds
 
+pytestmark = pytest.mark.heavy
+
 CROPS = batch_from_pictures(made_faces(14).pictures)
 FAMILIES = {
     "compact": ModelConfig("compact", widths=(8, 16), depths=(1, 1)),

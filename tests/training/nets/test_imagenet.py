@@ -17,6 +17,8 @@ from training.nets.build import FaceNet, build_model
 from training.nets.imagenet import gray_kernels, imagenet_weights
 from training.nets.torchvision_import import torchvision
 
+pytestmark = pytest.mark.heavy
+
 
 def trunk_of(model: FaceNet) -> dict[str, Tensor]:
     return {key: value for key, value in model.state_dict().items() if key.startswith(("stem.", "blocks."))}

@@ -27,6 +27,8 @@ from training.measure.robustness import measure_robustness
 from training.report import ReportContent, write_report
 from training.report.report import build_report
 
+pytestmark = pytest.mark.heavy
+
 _VOID = {"meta", "img", "link", "br", "rect", "line", "polyline", "circle"}
 
 

@@ -13,6 +13,8 @@ from training.loop.runlog import RunLog
 from training.search.results import collect_trials, print_results, write_results
 from training.search.space import Draw, SearchSpace, with_settings
 
+pytestmark = pytest.mark.heavy
+
 SPACE = SearchSpace({"optim.epochs": 3}, {"optim.momentum": Draw("uniform", (0.1, 0.9))})
 
 

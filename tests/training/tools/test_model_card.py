@@ -13,6 +13,8 @@ from tests.onnx_models import save_classifier
 from tests.training.made import made_faces, save_npz
 from training.tools.model_card import CARD, card_with, main, manifests_in
 
+pytestmark = pytest.mark.heavy
+
 TEXT = """# Card
 prose
 <!-- facts begins -->

@@ -24,6 +24,8 @@ from training.export import export
 from training.measure.scalings import HeadScalings
 from training.tools.rescale import main
 
+pytestmark = pytest.mark.heavy
+
 FILES = {"emotions": "int8", "emotions-fp32": "fp32", "emotions-fp16": "fp16"}
 NAMES = [f"{name}.onnx" for name in FILES]
 

@@ -13,6 +13,8 @@ from emostream.vision.models.store import ModelStore
 from tests.vision.detect.real_model import centerface_path
 from tests.vision.detect.tiny_models import tiny_centerface
 
+pytestmark = pytest.mark.heavy
+
 
 def test_the_real_variants_match() -> None:
     paths = {"fp32": centerface_path(), "int8": ModelStore(ModelSettings(offline=True)).path_of("centerface-int8")}

@@ -20,6 +20,8 @@ from emostream.vision.track.flow import patch_of
 from emostream.vision.track.follower import FaceFollower
 from tests.vision.track.people_clips import HEIGHT, WIDTH, Person, Rgb, Scene, Shot, TrueFace, frames_from, shots_of
 
+pytestmark = pytest.mark.heavy
+
 SECOND = 25  # frames
 
 
