@@ -12,7 +12,8 @@ import asyncio
 import os
 import socket
 import struct
-from typing import Any, ClassVar, Final
+from collections import OrderedDict
+from typing import Any, ClassVar, Final, Protocol
 
 import uvicorn.config
 from starlette.middleware import Middleware
@@ -29,6 +30,9 @@ _MIN_PROGRESS_BYTES = 4 << 10  # within `PatientProtocol.stall_seconds`
 _UNSENT_BYTES = 128 << 10  # limit in the kernel per reader, which would take megabytes
 _WINDOW_BYTES = 256 << 10
 _TOLD_BYTES = _WINDOW_BYTES // 4
+_MAX_IDLE = 4000
+_MAX_IDLE_PER_ADDRESS = 1000
+_MAX_FILES = 1 << 16
 
 # Serve lets clients disable the request time-out and the end at a disconnect; both must stay in force.
 _SETTINGS_OF_SERVE = (b"x-request-timeout-seconds", b"x-request-disconnect-disabled")
@@ -39,26 +43,80 @@ def harden_proxy() -> list[Middleware]:
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:PatientProtocol"
     # `X-Forwarded-For` determines the client's identity: only proxies that the operator names may set it.
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
+    import resource  # not on Windows, where Ray does not serve
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # 1024 in many shells, which idle connections can use up
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _MAX_FILES)), hard))
     return [Middleware(ToldProgress)]
 
 
+class _Connection(Protocol):
+    def reset(self) -> None: ...
+
+
+class IdleConnections:
+    """Connections that are in no request; of too many the oldest are reset, so new ones always get in.
+
+    Args:
+        in_all: maximum number.
+        per_address: maximum number from one address.
+    """
+
+    def __init__(self, in_all: int = _MAX_IDLE, *, per_address: int = _MAX_IDLE_PER_ADDRESS) -> None:
+        self._in_all = in_all
+        self._per_address = per_address
+        self._address_of: OrderedDict[_Connection, str] = OrderedDict()
+        self._of_address: dict[str, OrderedDict[_Connection, None]] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._address_of)
+
+    def add(self, connection: _Connection, *, address: str) -> None:
+        """Count a connection from now on; resets another one if there are too many."""
+        self._address_of[connection] = address
+        same = self._of_address.setdefault(address, OrderedDict())
+        same[connection] = None
+        if len(same) > self._per_address:
+            self._end(next(iter(same)))
+        if len(self) > self._in_all:
+            self._end(next(iter(self._address_of)))
+
+    def discard(self, connection: _Connection) -> None:
+        """It is in a request, or closed."""
+        address = self._address_of.pop(connection, None)
+        if address is not None:
+            same = self._of_address[address]
+            del same[connection]
+            if not same:
+                del self._of_address[address]
+
+    def _end(self, connection: _Connection) -> None:
+        self.discard(connection)
+        connection.reset()
+
+
 class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which also ends connections without complete headers or with a reader that does not read.
+    """uvicorn's protocol, which also ends connections that stand still in the headers, in the body of a request that is
+    answered already, or in reading, and the oldest of too many idle ones.
 
     uvicorn makes one for each connection; a subclass has other limits.
 
     Attributes:
         head_seconds: limit for the headers of a request, from the connection or the request's first byte.
         stall_seconds: a reader that takes less than 4 KiB of what waits for it in this time is cut off.
+        idle: connections of this process that are in no request.
     """
 
     head_seconds: ClassVar[float] = 10.0
     stall_seconds: ClassVar[float] = 30.0
+    idle: ClassVar[IdleConnections] = IdleConnections()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_timer: asyncio.TimerHandle | None = None
         self._num_head_bytes = 0
+        self._is_whole = True  # the last request, with its body
         self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -67,9 +125,11 @@ class PatientProtocol(HttpToolsProtocol):
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # not on Windows, where more waits in the system's buffers
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         self._start_head_timer()
+        self._is_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timers."""
+        self.idle.discard(self)
         self._stop_head_timer()
         self._stop_stall_timer()
         super().connection_lost(exc)
@@ -80,11 +140,12 @@ class PatientProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._num_head_bytes += len(data)
             if self._num_head_bytes > _MAX_HEAD_BYTES:
-                self._reset()
+                self.reset()
 
     def on_message_begin(self) -> None:
         """Restart the header time-out at the first byte of a request."""
         super().on_message_begin()
+        self._is_whole = False
         self._stop_stall_timer()
         if self._head_timer is None:
             self._start_head_timer()
@@ -92,7 +153,13 @@ class PatientProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Stop the header time-out; the application limits the time for the body."""
         self._stop_head_timer()
+        self.idle.discard(self)
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note the end of the body."""
+        super().on_message_complete()
+        self._is_whole = True
 
     def pause_writing(self) -> None:
         """Watch a reader that is slower than the response."""
@@ -109,10 +176,14 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.get_write_buffer_size():
             self._watch_reader()
+        if not self._is_whole:  # the rest of a body that was not wanted has no time-out
+            self.transport.close()
+        elif self.cycle is not None and self.cycle.response_complete:  # no other request waits
+            self._is_idle()
 
     def _start_head_timer(self) -> None:
         self._num_head_bytes = 0
-        self._head_timer = self.loop.call_later(self.head_seconds, self._reset)
+        self._head_timer = self.loop.call_later(self.head_seconds, self.reset)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -127,11 +198,15 @@ class PatientProtocol(HttpToolsProtocol):
     def _check_reader(self, unsent_before: int) -> None:
         unsent = self.transport.get_write_buffer_size()
         if unsent > unsent_before - _MIN_PROGRESS_BYTES and unsent:
-            self._reset()
+            self.reset()
         elif unsent:
             self._watch_reader()
 
-    def _reset(self) -> None:
+    def _is_idle(self) -> None:
+        if not self.transport.is_closing():
+            self.idle.add(self, address=self.client[0] if self.client else "")
+
+    def reset(self) -> None:
         """Reset the connection, which also drops unsent data that the kernel would keep for minutes."""
         at_once = struct.pack("ii", 1, 0)
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)

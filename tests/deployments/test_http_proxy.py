@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emostream.deployments import http_proxy
-from emostream.deployments.http_proxy import PatientProtocol, ToldProgress, harden_proxy
+from emostream.deployments.http_proxy import IdleConnections, PatientProtocol, ToldProgress, harden_proxy
 from emostream.service.api.answer_window import PROGRESS, WINDOW_HEADER, AnswerWindow
 from tests.ports import unused_port
 
@@ -73,6 +73,81 @@ async def test_a_head_that_does_not_come_ends_the_connection(sent: bytes) -> Non
         writer.write(sent)
         assert await is_closed(reader)
         writer.close()
+
+
+BODY_TO_COME = b"POST / HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        BODY_TO_COME + b"Content-Length: 9\r\n\r\n",
+        BODY_TO_COME + b"Content-Length: 9\r\n\r\n1",
+        BODY_TO_COME + b"Transfer-Encoding: chunked\r\n\r\n9\r\n1",
+        BODY_TO_COME + b"Transfer-Encoding: chunked\r\n\r\n0\r\nTrailer: ",
+        BODY_TO_COME + b"Transfer-Encoding: chunked\r\n\r\n1;extension=",
+    ],
+)
+async def test_a_body_that_nobody_wants_ends_the_connection(sent: bytes) -> None:
+    """The answer came without it, as a refusal does."""
+    async with served(hello) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"2")
+            await writer.drain()
+        assert await is_closed(reader)
+        writer.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nX", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_idle_connections_have_a_bound_and_new_ones_get_in(sent: bytes) -> None:
+    """Also those that were answered and are kept for the next request; nobody in a request is touched."""
+    idle = IdleConnections(30, per_address=20)
+    go_on = asyncio.Event()
+
+    async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/long":
+            await go_on.wait()
+        await hello(scope, receive, send)
+
+    async with (
+        contextlib.AsyncExitStack() as stack,
+        served(answering, protocol=type("Bounded", (PatientProtocol,), {"idle": idle})) as port,
+    ):
+
+        async def connect(data: bytes) -> asyncio.StreamReader:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            stack.callback(writer.close)
+            writer.write(data)
+            return reader
+
+        in_request = await connect(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+        readers = [await connect(sent) for _ in range(50)]
+        assert all(await asyncio.gather(*map(is_closed, readers[:20])))
+        assert len(idle) <= 20
+        new = await connect(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await new.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+        go_on.set()
+        assert (await in_request.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+
+
+def test_of_all_idle_connections_the_oldest_go() -> None:
+    class Connection:
+        is_reset = False
+
+        def reset(self) -> None:
+            self.is_reset = True
+
+    idle, connections = IdleConnections(5, per_address=2), [Connection() for _ in range(8)]
+    for number, connection in enumerate(connections):
+        idle.add(connection, address=str(number // 2))
+    assert [connection.is_reset for connection in connections] == [True] * 3 + [False] * 5
+    idle.discard(connections[0])
+    idle.add(connections[3], address="1")
+    idle.discard(connections[7])
+    assert len(idle) == 4
 
 
 async def test_a_head_without_end_ends_the_connection() -> None:
