@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shlex
 import signal
+import os
 import ssl
 import threading
 import time
@@ -34,6 +35,8 @@ if TYPE_CHECKING:  # an extra
 
 _READY_TIMEOUT_SECONDS = 120.0  # the detector may have to be pulled first
 _POLL_SECONDS = 0.2  # readiness can only be polled over HTTP
+_RAY_ON_LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+"""A Ray instance that no other machine joins: all its ports are on the loopback interface, as on other systems."""
 _HTTP, _SOURCES, _EVENTS, _PROCESSES = "HTTP", "Sources", "Events", "Processes"
 
 
@@ -253,6 +256,8 @@ async def _check_redis(settings: Settings, *, url: str) -> None:
 @contextlib.contextmanager
 def _ray_app(settings: Settings, **options: Any) -> Iterator[RayWatch]:
     """Run Ray and the application; options and result as for `running_app`."""
+    if options["address"] is None:  # Ray reads it when it is imported
+        os.environ.setdefault(*_RAY_ON_LOOPBACK)
     try:
         from emostream.deployments.local import running_app
     except ImportError as exc:

@@ -185,8 +185,6 @@ def _start_ray(settings: Settings, *, address: str | None) -> None:
             with _own_signal_handlers():
                 ray.init(
                     address=address or "local",
-                    # All ports of a cluster on one machine are on its loopback interface.
-                    _node_ip_address=None if address else "127.0.0.1",
                     include_dashboard=False if address is None else None,
                     log_to_driver=settings.log_level in ("debug", "info"),
                     logging_level=logging.ERROR,
