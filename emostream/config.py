@@ -254,8 +254,9 @@ class TokenSettings(_Section):
     """Named in logs instead of the token."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the token, in hex."""
-    scopes: tuple[Literal["read", "write"], ...] = ("read",)
-    """`read` shows streams, events and models; `write` changes streams."""
+    scopes: tuple[Literal["read", "fetch", "write"], ...] = ("read",)
+    """`read` shows streams, events and models, and classifies pictures that are sent; `fetch` also lets the service
+    fetch a picture from a URL; `write` also changes streams."""
 
 
 class ServiceSettings(_Section):
@@ -287,6 +288,13 @@ class ServiceSettings(_Section):
     """Accept playlists (HLS) and redirects; each place that they name is checked as the source itself."""
     tokens: tuple[TokenSettings, ...] = ()
     """Bearer tokens of the HTTP interface; without any, every client has full access."""
+    tokens_file: Path | None = None
+    """File with further tokens (YAML or JSON, a list like `tokens`). It is read again when it changes: new tokens are
+    let in, and what is open with withdrawn ones ends. With a file a token is needed, even if the file has none."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Host names by which the HTTP interface is called, for example `video.example.org` or `*.example.org`; `*` allows
+    all. Without tokens, other names than addresses, names without a dot, and names inside networks (`.local`,
+    `.internal`, `.svc`, …) are refused, so that no web page can use a visitor's browser to call it (DNS rebinding)."""
     allowed_origins: tuple[Origin, ...] = ()
     """Web pages of other origins that may call the HTTP interface from a browser (CORS), for example
     `https://dashboard.example.org`; none means that only the console of the service itself may."""

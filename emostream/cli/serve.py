@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shlex
 import signal
-import os
 import ssl
 import threading
 import time
@@ -178,7 +178,12 @@ def serve(
             phase("waiting for the first answer")
             _wait_until_ready(base, stopped=stopped)
             if not stopped.is_set():
-                _print_addresses(base, redis_url=redis_url, url_file=url_file, has_tokens=bool(settings.service.tokens))
+                _print_addresses(
+                    base,
+                    redis_url=redis_url,
+                    url_file=url_file,
+                    has_tokens=bool(settings.service.tokens or settings.service.tokens_file),
+                )
                 stopped.wait()
             if watch.why_gone:
                 raise EmostreamError(

@@ -28,7 +28,11 @@ def new(
     *,
     name: Annotated[str, typer.Option(help="Name of the token in settings and logs.", metavar="NAME")] = "me",
     scope: Annotated[
-        Scope, typer.Option(help="read: look at everything. write: also add, change and delete streams and jobs.")
+        Scope,
+        typer.Option(
+            help="read: look at everything. fetch: also let the service fetch pictures from URLs. write: also add, "
+            "change and delete streams and jobs."
+        ),
     ] = "read",
     json: JsonOption = False,
 ) -> None:

@@ -9,7 +9,7 @@ import yaml
 
 from emostream.cli.app import app
 from emostream.config import load_settings
-from emostream.service.api.tokens import find_token
+from emostream.service.api.tokens import Tokens
 from tests.cli.run import run
 
 
@@ -20,7 +20,7 @@ def test_the_settings_let_the_token_in(name: str, capsys: pytest.CaptureFixture[
     token = said.out.strip()
     assert len(token) > 30 and token not in said.err
     settings = load_settings(**yaml.safe_load(said.err.partition("\n")[2]))
-    entry = find_token(token, settings.service.tokens)
+    entry = Tokens(settings.service.tokens).find(token)
     assert entry is not None and (entry.name, entry.scopes) == (name, ("write",))
 
 

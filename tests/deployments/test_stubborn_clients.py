@@ -94,6 +94,20 @@ def test_nobody_commands_its_ray_without_the_token(service: Service) -> None:
         assert "connected" not in done.stdout
 
 
+def test_its_ray_listens_on_loopback(service: Service) -> None:
+    """But for the replicas: Serve opens their ports everywhere, and asks for the token."""
+    found = {}
+    for process in [psutil.Process(service.process.pid), *service.descendants()]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            name = " ".join(process.cmdline()[:1])
+            for connection in process.net_connections("inet"):
+                if connection.status == psutil.CONN_LISTEN:
+                    found[connection.laddr.port] = (connection.laddr.ip, name)
+    assert len(found) > 5
+    elsewhere = {name for ip, name in found.values() if ip.removeprefix("::ffff:") not in ("127.0.0.1", "::1")}
+    assert all(name.startswith("ray::ServeReplica:") for name in elsewhere), elsewhere
+
+
 def test_half_sent_requests_stop_nothing(service: Service) -> None:
     with connections(service, 1000, HALF) as opened:
         for path in ("/livez", "/readyz", "/metrics", "/v1/streams"):

@@ -15,7 +15,7 @@ from emostream import TELEMETRY_SWITCHES
 from emostream.config import load_settings
 from emostream.deployments.app import AppArgs
 from emostream.deployments.http_proxy import ENVIRONMENT
-from emostream.service.api.tokens import find_token
+from emostream.service.api.tokens import Tokens
 from tests.conftest import REPOSITORY
 from tests.helm.chart import (
     EXAMPLES,
@@ -136,7 +136,7 @@ def test_the_hash_of_the_generated_token_and_only_the_hash_is_in_the_settings(he
     documents = helm.render()
     token = base64.b64decode(named(documents, "Secret")["demo-emostream-api"]["data"]["token"]).decode()
     settings = load_settings(**_args(documents).settings)
-    entry = find_token(token, settings.service.tokens)
+    entry = Tokens(settings.service.tokens).find(token)
     assert entry is not None
     assert entry.scopes == ("write",)
     assert len(token) == 40

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, HTTPException, Response, Security
+from fastapi import Depends, FastAPI, HTTPException, Request, Response, Security
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
@@ -19,6 +19,7 @@ from emostream.service.api.context import ApiContext, Context
 from emostream.service.api.docs import add_docs
 from emostream.service.api.events import add_events
 from emostream.service.api.history import add_history
+from emostream.service.api.hosts import HostGuard, HostNames
 from emostream.service.api.jobs import add_jobs
 from emostream.service.api.limits import BodyLimit, RateLimit
 from emostream.service.api.metrics import add_metrics, recording
@@ -27,7 +28,8 @@ from emostream.service.api.previews import PICTURE_HEADERS, add_previews
 from emostream.service.api.problems import add_problem_handlers
 from emostream.service.api.request_limit import RequestLimit
 from emostream.service.api.streams import add_streams
-from emostream.service.api.tokens import Scope, allows, find_token
+from emostream.service.api.tokens import Scope, Tokens, allows
+from emostream.service.api.withdrawn import WithdrawnTokens
 from emostream.service.api.workers import add_workers
 from emostream.service.console.pages import add_console
 from emostream.service.registry.metrics import Recorder
@@ -50,13 +52,19 @@ def build_api(
         max_untold_bytes: bound on one answer where the server neither holds it back nor tells of its reader.
     """
 
+    service = settings.service
+    tokens = Tokens(service.tokens, file=service.tokens_file)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with ApiContext(settings, redis_url=redis_url) as context, recording(context, record):
+        async with (
+            ApiContext(settings, redis_url=redis_url) as context,
+            recording(context, record),
+            tokens.followed(),
+        ):
             app.state.context = context
             yield
 
-    service = settings.service
     app = FastAPI(
         title="emostream",
         version=version("emostream"),
@@ -65,9 +73,9 @@ def build_api(
         docs_url=None,  # the framework's pages load scripts from a CDN
         redoc_url=None,
     )
-    _add_limits(app, service, max_untold_bytes=max_untold_bytes)
+    _add_limits(app, service, tokens=tokens, max_untold_bytes=max_untold_bytes)
     add_problem_handlers(app)
-    reading, writing = [Depends(_allowed("read", settings))], [Depends(_allowed("write", settings))]
+    reading, writing = [Depends(_allowed("read", tokens))], [Depends(_allowed("write", tokens))]
     _add_health(app)
     add_metrics(app, reading=reading)
     add_streams(app, reading=reading, writing=writing)
@@ -76,15 +84,15 @@ def build_api(
     add_events(app, reading=reading)
     add_history(app, reading=reading)
     add_previews(app, reading=reading)
-    add_pictures(app, reading=reading)
+    add_pictures(app, reading=reading, check_fetch=_allowed("fetch", tokens))
     add_docs(app)
     add_console(app)
     return app
 
 
-def _add_limits(app: FastAPI, service: ServiceSettings, *, max_untold_bytes: int | None) -> None:
+def _add_limits(app: FastAPI, service: ServiceSettings, *, tokens: Tokens, max_untold_bytes: int | None) -> None:
     """Each is asked before those above it."""
-    tokens = service.tokens
+    app.add_middleware(WithdrawnTokens, tokens=tokens)
     app.add_middleware(BodyLimit, max_bytes=service.max_body_bytes, max_seconds=service.max_body_seconds, tokens=tokens)
     app.add_middleware(
         RequestLimit,
@@ -95,6 +103,9 @@ def _add_limits(app: FastAPI, service: ServiceSettings, *, max_untold_bytes: int
     )
     app.add_middleware(RateLimit, per_second=service.max_requests_per_second, tokens=tokens, unlimited=_HEALTH)
     app.add_middleware(AnswerWindow, max_untold_bytes=max_untold_bytes)
+    # Where a token is needed, the name does not matter: other pages have none.
+    has_any_name = tokens.are_needed and not service.allowed_hosts
+    app.add_middleware(HostGuard, names=None if has_any_name else HostNames(service.allowed_hosts), unlimited=_HEALTH)
     if service.allowed_origins:  # refusals of the limits must be readable as well; questions of browsers cost nothing
         app.add_middleware(
             CORSMiddleware,
@@ -108,14 +119,15 @@ def _add_limits(app: FastAPI, service: ServiceSettings, *, max_untold_bytes: int
 _bearer = HTTPBearer(auto_error=False, description="Bearer token; its hash is in the setting `service.tokens`.")
 
 
-def _allowed(scope: Scope, settings: Settings) -> Callable[..., Awaitable[None]]:
-    """A dependency that lets through who may do this; without any token in the settings, everybody."""
-    known = settings.service.tokens
+def _allowed(scope: Scope, tokens: Tokens) -> Callable[..., Awaitable[None]]:
+    """A dependency that lets through who may do this; where no token is needed, everybody."""
 
-    async def check(credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]) -> None:
-        if not known:
+    async def check(
+        request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None
+    ) -> None:
+        if not tokens.are_needed:
             return
-        entry = find_token(credentials.credentials, known) if credentials is not None else None
+        entry = tokens.of(request.scope)
         if entry is None:
             raise HTTPException(401, "a valid bearer token is required", headers={"WWW-Authenticate": "Bearer"})
         if not allows(entry, scope):

@@ -108,7 +108,7 @@ class ApiContext:
             return await classify_picture_content(content, settings=settings, models=self._models)
 
 
-def _context_of(request: Request) -> ApiContext:
+async def _context_of(request: Request) -> ApiContext:  # else it would run in a thread
     context: ApiContext = request.app.state.context
     return context
 

@@ -7,16 +7,15 @@ import contextlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emostream.config import TokenSettings
 from emostream.service.api.client_places import ClientPlaces, Place
 from emostream.service.api.problems import problem
 from emostream.service.api.request_limit import has_body, no_place
-from emostream.service.api.tokens import client_of, token_of
+from emostream.service.api.tokens import Tokens
 
 _BURST_SECONDS = 2.0  # so much of the rate may come at once: a page that loads asks for many things
 _MAX_CLIENTS = 10_000  # the one not seen for longest is forgotten; its bucket would be full again anyway
@@ -66,12 +65,12 @@ class RateLimit:
         app: ASGIApp,
         *,
         per_second: float,
-        tokens: Sequence[TokenSettings] = (),
+        tokens: Tokens | None = None,
         unlimited: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
-        self._tokens = tokens
+        self._tokens = tokens or Tokens()
         self._unlimited = unlimited
         self._clock = clock
         burst = per_second * _BURST_SECONDS
@@ -80,7 +79,7 @@ class RateLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         if scope["type"] == "http" and self._buckets is not None and scope["path"] not in self._unlimited:
-            seconds = self._buckets.wait_seconds(client_of(scope, self._tokens), now_seconds=self._clock())
+            seconds = self._buckets.wait_seconds(self._tokens.client_of(scope), now_seconds=self._clock())
             if seconds:
                 headers = {"Retry-After": str(math.ceil(seconds))}
                 await problem(429, "too many requests; ask less often (Retry-After)", headers=headers)(
@@ -107,16 +106,14 @@ class BodyLimit:
         app: what is protected.
         max_bytes: of one body.
         max_seconds: for one body.
-        tokens: those that are known; none means that none is needed.
+        tokens: those that are known, and whether one is needed.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, max_bytes: int, max_seconds: float, tokens: Sequence[TokenSettings] = ()
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int, max_seconds: float, tokens: Tokens | None = None) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._max_seconds = max_seconds
-        self._tokens = tokens
+        self._tokens = tokens or Tokens()
         self._num_bytes = 0  # of all bodies that are in memory
         self._slow_places = ClientPlaces(_MAX_SLOW, per_client=_MAX_SLOW_PER_CLIENT)
 
@@ -140,7 +137,7 @@ class BodyLimit:
             self._num_bytes -= len(body)
 
     def _refusal_of_head(self, scope: Scope) -> ASGIApp | None:
-        if self._tokens and token_of(scope, self._tokens) is None:
+        if self._tokens.are_needed and self._tokens.of(scope) is None:
             return _closing(401, "a valid bearer token is required", {"WWW-Authenticate": "Bearer"})
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         return self._too_long() if announced.isdigit() and int(announced) > self._max_bytes else None
@@ -150,7 +147,7 @@ class BodyLimit:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(_PROMPT_SECONDS, self._max_seconds)):
                 return await self._read(receive, body)
-        with self._slow_places.asked_for(client_of(scope, self._tokens)) as place, contextlib.suppress(TimeoutError):
+        with self._slow_places.asked_for(self._tokens.client_of(scope)) as place, contextlib.suppress(TimeoutError):
             if place is not Place.TAKEN:
                 return no_place(place)
             async with asyncio.timeout(max(0.0, self._max_seconds - _PROMPT_SECONDS)):

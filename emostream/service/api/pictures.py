@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -61,8 +62,14 @@ _REQUEST_BODY = {
 }
 
 
-def add_pictures(app: FastAPI, *, reading: list[Any]) -> None:
-    """The paths of `/v1/images` and `/v1/models`; the number of pictures at once is bounded."""
+def add_pictures(app: FastAPI, *, reading: list[Any], check_fetch: Callable[[Request], Awaitable[None]]) -> None:
+    """The paths of `/v1/images` and `/v1/models`; the number of pictures at once is bounded.
+
+    Args:
+        app: gets the paths.
+        reading: dependencies of all of them.
+        check_fetch: raises where a request may not let the service fetch a URL.
+    """
     pictures = asyncio.Semaphore(_MAX_PICTURES)
 
     @app.get("/v1/models", dependencies=reading, tags=["models"], responses=problem_responses())
@@ -82,9 +89,11 @@ def add_pictures(app: FastAPI, *, reading: list[Any]) -> None:
         """Find and classify the faces in a picture. Returns an event; nothing is stored.
 
         Send the picture (JPEG, PNG, HEIC, …; of an animation, pages or a video, the first one is used) as the body, as
-        the part `file` of a form, or as a URL. A large picture is searched in parts, so that small faces are found as
-        well; 12 megapixels take one or two seconds of one core.
+        the part `file` of a form, or as a URL, for which a token needs the scope `fetch`. A large picture is searched
+        in parts, so that small faces are found as well; 12 megapixels take one or two seconds of one core.
         """
+        if _kind_of(request) == "application/json":
+            await check_fetch(request)
         if pictures.locked():
             raise HTTPException(503, "too many pictures at once; try again later", headers={"Retry-After": "2"})
         async with pictures:
@@ -98,12 +107,16 @@ def add_pictures(app: FastAPI, *, reading: list[Any]) -> None:
 
 
 async def _picture_of(request: Request, context: ApiContext) -> bytes:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _kind_of(request)
     if kind == "multipart/form-data":
         return await _uploaded(request, max_bytes=context.settings.service.max_body_bytes)
     if kind == "application/json":
         return await context.fetch_picture(_url_of(await request.body()))
     return await request.body()
+
+
+def _kind_of(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _url_of(body: bytes) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from emostream.config import TokenSettings
 from emostream.service.api.client_places import ClientPlaces, Place
 from emostream.service.api.problems import problem
-from emostream.service.api.tokens import client_of
+from emostream.service.api.tokens import Tokens
 
 
 def has_body(scope: Scope) -> bool:
@@ -37,12 +36,12 @@ class RequestLimit:
         *,
         max_requests: int,
         max_requests_per_client: int,
-        tokens: Sequence[TokenSettings] = (),
+        tokens: Tokens | None = None,
         unlimited: Collection[str] = (),
     ) -> None:
         self._app = app
         self._places = ClientPlaces(max_requests, per_client=max_requests_per_client)
-        self._tokens = tokens
+        self._tokens = tokens or Tokens()
         self._unlimited = unlimited
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,7 +49,7 @@ class RequestLimit:
         if scope["type"] != "http" or (scope["path"] in self._unlimited and not has_body(scope)):
             await self._app(scope, receive, send)
             return
-        with self._places.asked_for(client_of(scope, self._tokens)) as place:
+        with self._places.asked_for(self._tokens.client_of(scope)) as place:
             await (self._app if place is Place.TAKEN else no_place(place))(scope, receive, send)
 
 

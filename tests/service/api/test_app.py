@@ -222,7 +222,7 @@ async def test_reports_and_readiness_come_from_the_workers(client: httpx.AsyncCl
     report = StreamReport(StreamState.RUNNING, "", "w1", held["door"], 1, num_frames=7, measured_fps=5, latency_ms=40)
     await worker.report({"door": report})
     ready = await client.get("/readyz")
-    assert ready.json() == {"ready": True, "num_workers": 1, "num_streams": 1, "capacity": 4}
+    assert ready.json() == {"ready": True, "num_workers": 1, "num_streams": 1, "capacity": 4, "problems": []}
     shown = (await client.get("/v1/streams/door")).json()
     assert (shown["state"], shown["worker_id"], shown["epoch"]) == ("running", "w1", held["door"])
     assert (shown["num_frames"], shown["measured_fps"], shown["latency_ms"]) == (7, 5, 40)

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from emostream.config import TokenSettings
 from emostream.service.api.limits import BodyLimit
+from emostream.service.api.tokens import Tokens
 from tests.service.asgi import Exchange, part, scope_of
 
 TOKENS = (TokenSettings(name="one", sha256=hashlib.sha256(b"secret").hexdigest(), scopes=("read",)),)
@@ -27,7 +28,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def limit(*, max_bytes: int = 4096, max_seconds: float = 60.0, tokens: tuple[TokenSettings, ...] = ()) -> BodyLimit:
-    return BodyLimit(echo, max_bytes=max_bytes, max_seconds=max_seconds, tokens=tokens)
+    return BodyLimit(echo, max_bytes=max_bytes, max_seconds=max_seconds, tokens=Tokens(tokens))
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "GET"])

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from emostream.config import TokenSettings
 from emostream.service.api.request_limit import RequestLimit
+from emostream.service.api.tokens import Tokens
 from tests.service.asgi import Exchange, scope_of
 
 TOKENS = tuple(
@@ -49,7 +50,7 @@ def inner() -> Lasting:
 
 def limit(inner: Lasting) -> RequestLimit:
     return RequestLimit(
-        inner, max_requests=5, max_requests_per_client=3, tokens=TOKENS, unlimited=("/livez", "/metrics")
+        inner, max_requests=5, max_requests_per_client=3, tokens=Tokens(TOKENS), unlimited=("/livez", "/metrics")
     )
 
 
