@@ -83,6 +83,7 @@ def _face_emotions(draw: st.DrawFn) -> FaceEmotion:
         roll_degrees=draw(angles),
         derived_valence=draw(coordinates),
         derived_arousal=draw(coordinates),
+        is_classified=draw(st.booleans()),
     )
 
 

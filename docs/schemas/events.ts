@@ -34,6 +34,8 @@ export interface Face {
   derived_valence?: number | null;
   /** How excited it is, −1 (calm) to 1: derived as the valence. */
   derived_arousal?: number | null;
+  /** Whether the face was classified in this frame. `false` means that it hardly changed, or that the machine was overloaded: its probabilities lie between those of the frames before and after it, or are those before. Absent means true. */
+  is_classified?: boolean;
 }
 
 /** All faces of one frame of a stream. */

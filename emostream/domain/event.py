@@ -89,6 +89,10 @@ class FaceEmotion:
     Mehrabian (1977), not measured. Absent where the model has classes that are not in it."""
     derived_arousal: Annotated[DerivedAffect | None, OPTIONAL] = field(default=None, kw_only=True)
     """How excited it is, −1 (calm) to 1: derived as the valence."""
+    is_classified: Annotated[bool, OPTIONAL] = field(default=True, kw_only=True)
+    """Whether the face was classified in this frame. `false` means that it hardly changed, or that the machine was
+    overloaded: its probabilities lie between those of the frames before and after it, or are those before. Absent means
+    true."""
 
     def __post_init__(self) -> None:
         smoothed, dominant = self.smoothed, self.dominant

@@ -29,6 +29,7 @@ from emostream.pipeline.process_tuning import tune_process
 from emostream.publish.sink import EventSink
 from emostream.telemetry.tracing import FrameTracer
 from emostream.vision.classify.batcher import CropBatcher
+from emostream.vision.classify.changed_crops import ChangedCrops
 from emostream.vision.classify.classifier import SharedClassifier
 from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.load import load_classifier
@@ -289,6 +290,7 @@ def build_pipeline(
         classifier=models.classifier,
         smoother=stages.smoother,
         hysteresis=stages.hysteresis,
+        changed=None if settings.classify.every_crop else ChangedCrops(),
         zones=spec.zones or zones_from(settings.zones.get(spec.stream_id, ())),
         summary=_rolling_summary(settings.publish.summary_seconds),
         sink=sink,

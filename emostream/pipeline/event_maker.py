@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from emostream.domain.affect import derived_affect
 from emostream.domain.emotion import EmotionScores
-from emostream.domain.event import EmotionEvent, FaceEmotion
+from emostream.domain.event import EmotionEvent, FaceEmotion, QualityFlag
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame
 from emostream.domain.model_manifest import ModelManifest
@@ -25,9 +25,24 @@ from emostream.vision.geometry.head_pose import head_poses
 _Pose = tuple[float, float, float]
 """Yaw, pitch and roll in degrees."""
 
+# A face whose dominant emotion leads by less may change it with its next crop.
+_DECIDED_LEAD = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The last probabilities of a track that the model computed, and the quality of that crop."""
+
+    probabilities: npt.NDArray[np.float64]
+    quality: tuple[QualityFlag, ...]
+    at_seconds: float
+
 
 class EventMaker:
     """Makes the events of one stream from its chunks, in order. Keeps the last result of each track.
+
+    A face whose crop was not chosen gets the mean of the probabilities before and after it, weighted by time, where
+    both are in its chunk or the last one; else those before.
 
     Args:
         stream_id, epoch: part of every event.
@@ -54,6 +69,9 @@ class EventMaker:
         self._hysteresis = hysteresis
         self._zones = tuple(zones)
         self._last: dict[int | None, FaceEmotion] = {}
+        self._known: dict[int | None, _Known] = {}
+        self.undecided: frozenset[int | None] = frozenset()
+        """Tracks of the last classified frame whose dominant emotion may change with the next crop."""
 
     def events_from(self, scored: ScoredChunk, *, now: datetime) -> list[EmotionEvent]:
         """Make one event per frame, in order.
@@ -63,7 +81,7 @@ class EventMaker:
             now: wall clock time, aware UTC; the end of the measured latency.
         """
         chunk = scored.chunk
-        rows = iter(zip(chunk.crops, scored.classified.probabilities, strict=True))
+        results = self._results_of(scored)
         wait_ms = 1000 * scored.classified.wait_seconds
         classify_ms = 1000 * scored.classified.compute_seconds / len(chunk.frames)
         poses = iter(_head_poses([face for found in chunk.followed for face in found.faces]))
@@ -71,8 +89,9 @@ class EventMaker:
         for position, (frame, found) in enumerate(zip(chunk.frames, chunk.followed, strict=True)):
             is_classified = chunk.is_classified[position]
             if is_classified:
-                faces = tuple(self._scored(face, *next(rows), frame=frame, pose=next(poses)) for face in found.faces)
+                faces = tuple(self._scored(face, *next(results), frame=frame, pose=next(poses)) for face in found.faces)
                 self._last = {face.face.track_id: face for face in faces}
+                self.undecided = frozenset(face.face.track_id for face in faces if _is_undecided(face))
             else:
                 faces = tuple(self._repeated(face, frame=frame, pose=next(poses)) for face in found.faces)
             self._forget(found.ended_track_ids)
@@ -102,25 +121,43 @@ class EventMaker:
             )
         return events
 
+    def _results_of(self, scored: ScoredChunk) -> Iterator[tuple[_Known, bool]]:
+        """For each face of the classified frames, in order: its result, and whether its own crop was classified."""
+        chunk = scored.chunk
+        faces = [
+            (face, frame.pts_seconds)
+            for frame, found, due in zip(chunk.frames, chunk.followed, chunk.is_classified, strict=True)
+            for face in (found.faces if due else ())
+        ]
+        rows = iter(zip(chunk.crops, scored.classified.probabilities, strict=True))
+        results: list[_Known] = []
+        waiting: dict[int | None, list[int]] = {}
+        for index, ((face, at_seconds), is_chosen) in enumerate(zip(faces, chunk.is_chosen, strict=True)):
+            if not is_chosen:
+                results.append(self._known[face.track_id])
+                waiting.setdefault(face.track_id, []).append(index)
+                continue
+            crop, probabilities = next(rows)
+            new = _Known(probabilities.astype(np.float64), quality_flags(face, crop), at_seconds)
+            results.append(new)
+            for earlier in waiting.pop(face.track_id, ()):
+                results[earlier] = _between(results[earlier], new, at_seconds=faces[earlier][1])
+            self._known[face.track_id] = new
+        return iter(list(zip(results, chunk.is_chosen, strict=True)))
+
     def _forget(self, ended_track_ids: Sequence[int]) -> None:
         self._smoother.forget(ended_track_ids)
+        for track_id in ended_track_ids:
+            self._known.pop(track_id, None)
         if self._hysteresis is not None:
             self._hysteresis.forget(ended_track_ids)
 
-    def _scored(
-        self,
-        face: Face,
-        crop: npt.NDArray[np.uint8],
-        probabilities: npt.NDArray[np.float32],
-        *,
-        frame: Frame,
-        pose: _Pose,
-    ) -> FaceEmotion:
+    def _scored(self, face: Face, known: _Known, is_classified: bool, *, frame: Frame, pose: _Pose) -> FaceEmotion:
         if face.track_id is None:
             raise ValueError("expected a face with a track id; the follower gives one to every face")
         labels, pts_seconds = self._manifest.labels, frame.pts_seconds
+        probabilities, quality = known.probabilities, known.quality
         smoothed = tuple(self._smoother.smooth(face.track_id, probabilities, pts_seconds=pts_seconds).tolist())
-        quality = quality_flags(face, crop)
         dominant = ""
         if self._hysteresis is not None:
             dominant = self._hysteresis.name(
@@ -140,6 +177,7 @@ class EventMaker:
             roll_degrees=roll,
             derived_valence=valence,
             derived_arousal=arousal,
+            is_classified=is_classified,
         )
 
     def _repeated(self, face: Face, *, frame: Frame, pose: _Pose) -> FaceEmotion:
@@ -152,6 +190,7 @@ class EventMaker:
             yaw_degrees=yaw,
             pitch_degrees=pitch,
             roll_degrees=roll,
+            is_classified=False,
         )
 
     def _zones_of(self, face: Face, frame: Frame) -> tuple[str, ...]:
@@ -163,3 +202,23 @@ class EventMaker:
 def _head_poses(faces: Sequence[Face]) -> list[_Pose]:
     poses = head_poses(np.array([face.landmarks for face in faces], dtype=np.float64).reshape(-1, 5, 2))
     return [(yaw, pitch, roll) for yaw, pitch, roll in (np.round(poses, 1) + 0.0).tolist()]  # no −0
+
+
+def _between(before: _Known, after: _Known, *, at_seconds: float) -> _Known:
+    """The result at a time between two others; the quality is that of the earlier one."""
+    whole = after.at_seconds - before.at_seconds
+    weight = (at_seconds - before.at_seconds) / whole if whole > 0 else 0.0
+    probabilities = before.probabilities + weight * (after.probabilities - before.probabilities)
+    return replace(before, probabilities=probabilities)
+
+
+def _is_undecided(face: FaceEmotion) -> bool:
+    """Whether the dominant emotion leads little, in this frame or in the recent past."""
+    if face.dominant not in face.smoothed.labels:
+        return False
+    place = face.smoothed.labels.index(face.dominant)
+    return any(
+        scores.probabilities[place] - max(scores.probabilities[:place] + scores.probabilities[place + 1 :], default=0.0)
+        < _DECIDED_LEAD
+        for scores in (face.smoothed, face.scores)
+    )

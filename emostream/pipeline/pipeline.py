@@ -33,16 +33,16 @@ from emostream.domain.stream import StreamKind, StreamState
 from emostream.domain.summary import RollingSummary
 from emostream.domain.zones import Zone
 from emostream.errors import EmostreamError, PublishError, SourceError
-from emostream.pipeline.chunk import FollowedChunk, ScoredChunk
+from emostream.pipeline.chunk import FollowedChunk, ScoredChunk, cut_chunk
 from emostream.pipeline.event_maker import EventMaker
 from emostream.pipeline.serial_executor import SerialExecutor
 from emostream.publish.sink import EventSink, publish_summary
 from emostream.telemetry.tracing import FrameTracer, stage
+from emostream.vision.classify.changed_crops import ChangedCrops
 from emostream.vision.classify.classifier import SharedClassifier
 from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.load_shedding import LoadShedding
 from emostream.vision.classify.smoothing import EmotionSmoother
-from emostream.vision.detect.align import crop_faces
 from emostream.vision.track.follower import FaceFollower, FollowedFaces
 
 logger = logging.getLogger(__name__)
@@ -108,6 +108,7 @@ class Pipeline:
         classifier: shared between pipelines; not closed.
         smoother: smooths the probabilities of each track.
         hysteresis: names the dominant emotion of each track; None takes the most probable one of each frame.
+        changed: chooses the crops to classify; None classifies every crop.
         zones: named parts of the picture.
         summary: makes summary events for sinks that accept them; None makes none.
         sink: shared between pipelines; not closed.
@@ -133,6 +134,7 @@ class Pipeline:
         smoother: EmotionSmoother,
         sink: EventSink,
         hysteresis: EmotionHysteresis | None = None,
+        changed: ChangedCrops | None = None,
         zones: Sequence[Zone] = (),
         summary: RollingSummary | None = None,
         workers: Executor | None = None,
@@ -158,6 +160,7 @@ class Pipeline:
             hysteresis=hysteresis,
             zones=zones,
         )
+        self._changed = changed
         self._load_shedding = LoadShedding()
         self._classified_track_ids: set[int | None] = set()
         self._summary = summary
@@ -320,11 +323,18 @@ class Pipeline:
         trace = None if self._tracer is None else self._tracer.begin(known, epoch=self._epoch)
         with stage(trace, "follow"):
             followed = [self._follower.follow(frame) for frame in frames]
-        started = time.perf_counter()
-        is_classified = [self._is_classified(found, wait_seconds) for found in followed]
-        faces = [found.faces if due else () for found, due in zip(followed, is_classified, strict=True)]
-        crops = crop_faces(frames, faces, size=self._classifier.manifest.input_size_pixels)
-        return FollowedChunk(known, followed, crops, time.perf_counter() - started, num_dropped, is_classified, trace)
+        return cut_chunk(
+            frames,
+            followed,
+            size=self._classifier.manifest.input_size_pixels,
+            changed=self._changed,
+            # What is known of a live stream by now depends on its pace; a file must give the same events every time.
+            undecided=self._events.undecided if self._source.kind is StreamKind.LIVE else (),
+            is_classified=[self._is_classified(found, wait_seconds) for found in followed],
+            known=known,
+            num_dropped=num_dropped,
+            trace=trace,
+        )
 
     def _is_classified(self, found: FollowedFaces, wait_seconds: float) -> bool:
         """Whether to classify the faces of a frame: always for files, and always when one of them is new."""

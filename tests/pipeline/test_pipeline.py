@@ -34,6 +34,7 @@ from emostream.testing.fakes import (
     gray_frames,
 )
 from emostream.vision.classify.batcher import CropBatcher
+from emostream.vision.classify.changed_crops import ChangedCrops
 from emostream.vision.classify.classifier import Classified, SharedClassifier
 from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.smoothing import EmotionSmoother
@@ -439,3 +440,18 @@ async def test_faces_carry_their_zones_and_a_name_that_holds() -> None:
     assert {face.zones for face in faces} == {("all",)}
     # Gray frames are flat (blurred) and get bright and dark: unknown where both are wrong for long.
     assert {face.dominant for face in faces} <= {"happy", "unknown"}
+
+
+@pytest.mark.parametrize("kind", StreamKind)
+async def test_faces_that_do_not_change_are_classified_now_and_then(kind: StreamKind) -> None:
+    frames = [replace(frame, luma=np.full((96, 96), 90, np.uint8)) for frame in gray_frames(30)]
+    sink, classifier = CollectingSink(), ConstantClassifier()
+    source = ScriptedSource(frames, kind=kind)
+    face = face_at(20, 20, size=60)
+    await _pipeline(source, sink=sink, faces=((face,),), classifier=classifier, changed=ChangedCrops()).run()
+
+    faces = [found for event in sink.events for found in event.faces]
+    assert len(faces) == len(sink.events)
+    assert sum(found.is_classified for found in faces) == classifier.num_crops
+    assert len(faces) / 4 <= classifier.num_crops <= len(faces) / 2
+    assert all(found.dominant == "happy" and event.is_classified for event in sink.events for found in event.faces)

@@ -30,6 +30,7 @@ from emostream.cli.bench.tables import (
     engine_table,
     live_table,
     pipeline_tables,
+    reuse_table,
     scaling_table,
     service_table,
 )
@@ -229,13 +230,14 @@ def agreement(
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Compare boxes, landmarks and emotions with those of FP32 detection on every frame."""
+    """Compare boxes, landmarks and emotions with those of FP32 detection on every frame, and those of the crops that
+    are classified with those of every crop."""
     settings = settings_for_command(config)
     results = [measure_agreement(video, settings=settings) for video in videos]
     if json:
         _print_json([result.as_dict() for result in results])
     else:
-        console.print(agreement_table(results))
+        console.print(agreement_table(results), reuse_table(results))
 
 
 @bench_app.command(name="all", epilog="Example: emostream bench all --folder bench-output")

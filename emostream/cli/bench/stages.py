@@ -18,15 +18,15 @@ from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
 from emostream.domain.stream import StreamSpec
 from emostream.pipeline.build import load_chosen_detector
-from emostream.pipeline.chunk import FollowedChunk, ScoredChunk
+from emostream.pipeline.chunk import FollowedChunk, ScoredChunk, cut_chunk
 from emostream.pipeline.event_maker import EventMaker
 from emostream.pipeline.pipeline import MAX_CHUNK_FRAMES
 from emostream.pipeline.process_tuning import tune_process
+from emostream.vision.classify.changed_crops import ChangedCrops
 from emostream.vision.classify.classifier import Classified, EmotionClassifier
 from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.load import load_classifier
 from emostream.vision.classify.smoothing import EmotionSmoother
-from emostream.vision.detect.align import crop_faces
 from emostream.vision.detect.detector import FaceDetector
 from emostream.vision.track.follower import FaceFollower
 from emostream.wire.events import json_from_event
@@ -173,6 +173,7 @@ def _profiled(
         watch.add("follow", -seconds)  # the follower calls the detector
         return faces
 
+    changed = None if settings.classify.every_crop else ChangedCrops()
     follower = FaceFollower(detect, settings=settings.track, detections_per_second=settings.track.detections_per_second)
     with open_source(spec, settings=settings.decode.model_copy(update={"num_threads": 1})) as source:
         frames = iter(source)
@@ -182,7 +183,7 @@ def _profiled(
             watch.has_frames(len(taken))
             if not taken:
                 return watch
-            _one_chunk(taken, watch=watch, follower=follower, classifier=classifier, events=events)
+            _one_chunk(taken, watch=watch, follower=follower, classifier=classifier, changed=changed, events=events)
 
 
 def _one_chunk(
@@ -191,13 +192,13 @@ def _one_chunk(
     watch: _Stopwatch,
     follower: FaceFollower,
     classifier: EmotionClassifier,
+    changed: ChangedCrops | None,
     events: EventMaker,
 ) -> None:
     followed = watch.timed("follow", lambda: [follower.follow(frame) for frame in frames])
     side = classifier.manifest.input_size_pixels
-    crops = watch.timed("crop", lambda: crop_faces(frames, [found.faces for found in followed], size=side))
-    probabilities = watch.timed("classify", lambda: classifier.classify(crops))
-    chunk = FollowedChunk(frames, followed, crops, 0.0, 0, [True] * len(frames))
+    chunk = watch.timed("crop", lambda: cut_chunk(frames, followed, size=side, changed=changed))
+    probabilities = watch.timed("classify", lambda: classifier.classify(chunk.crops))
     scored = ScoredChunk(chunk, Classified(probabilities, 0.0, 0.0))
     watch.count(chunk)
     made = watch.timed("event", lambda: events.events_from(scored, now=utc_now()))

@@ -123,14 +123,25 @@ def engine_table(figures: Sequence[EngineFigure], *, title: str, item: str) -> T
 def agreement_table(results: Sequence[Agreement]) -> Table:
     """One row per clip: boxes, landmark error in eye distances, faces with the same emotion, smoothed and raw."""
     table = Table(title="fast path compared with FP32 on every frame", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("clip", overflow="fold", min_width=18)  # other columns are narrow, so that numbers fit
-    for column in ("faces", "miss-\ning", "lost\ns", "IoU", "land-\nmarks", "emotion", "raw", "search\nper s"):
+    table.add_column("clip", overflow="fold", min_width=12)  # other columns are narrow, so that numbers fit
+    for column in (
+        "faces",
+        "miss-\ning",
+        "ex-\ntra",
+        "lost\ns",
+        "IoU",
+        "land-\nmarks",
+        "emotion",
+        "raw",
+        "search\nper s",
+    ):
         table.add_column(column, justify="right", no_wrap=True)
     for result in results:
         table.add_row(
             result.video,
             str(result.num_faces),
             str(result.num_missing),
+            str(result.num_extra),
             f"{result.longest_loss_seconds:.2f}",
             f"{result.mean_iou:.3f}",
             f"{result.mean_landmark_error:.1%}",
@@ -138,6 +149,21 @@ def agreement_table(results: Sequence[Agreement]) -> Table:
             f"{result.same_frame_emotion_share:.1%}",
             f"{result.searches_per_second:.1f}",
         )
+    return table
+
+
+def reuse_table(results: Sequence[Agreement]) -> Table:
+    """One row per clip: what it costs not to classify every crop, for files and for live streams."""
+    table = Table(title="compared with every crop classified", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("clip", overflow="fold", min_width=12)
+    for column in ("crops", "emotion", "mean\nchange", "live:\ncrops", "emotion", "mean\nchange"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for result in results:
+        cells = [
+            (f"{cost.classified_share:.0%}", f"{cost.same_dominant_share:.1%}", f"{cost.mean_probability_change:.4f}")
+            for cost in (result.reuse, result.live_reuse)
+        ]
+        table.add_row(result.video, *itertools.chain(*cells))
     return table
 
 
