@@ -76,8 +76,14 @@ class Changes:
             previews=frozenset(_text(name) for name in looked_at),
         )
 
-    def after(self, view: RegistryView) -> RegistryView:
-        """Apply the changes to the view at the version that was sent; returns a new view."""
+    def after(self, view: RegistryView, *, is_loss: bool = False) -> RegistryView:
+        """Apply the changes to the view at the version that was sent; returns a new view.
+
+        Args:
+            view: the view.
+            is_loss: what is missing now is lost, not deleted.
+        """
+        deleted = view.deleted if is_loss else self._deleted_since(view)
         if self.is_all:
             view = RegistryView(0, "")
         gone = {
@@ -96,7 +102,21 @@ class Changes:
             leases=_changed(view.leases, {**gone, **self.leases}),
             workers=_changed(view.workers, self.workers),
             previews=self.previews,
+            deleted=deleted,
         )
+
+    def _deleted_since(self, view: RegistryView) -> dict[str, int]:
+        named = view.records.keys() if self.is_all else self.records.keys() & view.records.keys()
+        gone = [
+            stream_id
+            for stream_id in named
+            if self.records.get(stream_id) is None and self.unreadable.get(stream_id) is None
+        ]
+        if not gone:
+            return view.deleted
+        found = {name: epoch for name, epoch in view.deleted.items() if name not in gone}
+        found |= {stream_id: view.records[stream_id].created_epoch for stream_id in gone}
+        return dict(list(found.items())[-_MAX_DELETED:])
 
 
 def _changed(before: dict[str, T], changes: Mapping[str, T | None]) -> dict[str, T]:
@@ -157,6 +177,9 @@ def _worker(worker_id: str, text: str) -> WorkerEntry | None:
 
 logger = logging.getLogger(__name__)
 
+_MAX_DELETED = 10_000  # that a worker remembers
+_RECORDS_PER_CALL = 256  # the server runs one call without pause
+
 LOOKS_BETWEEN_ALL = 500
 """Every this many heartbeats the complete state is requested: a server restored from slightly older data could reach a
 version again that is already known."""
@@ -169,7 +192,7 @@ class Heartbeat:
     Attributes:
         view: the registry.
         lost: streams that the worker no longer owns.
-        is_new_generation: whether the server lost its data since the last heartbeat.
+        is_new_generation: whether the server lost its data, or a part of it, since the last heartbeat.
     """
 
     view: RegistryView
@@ -246,19 +269,21 @@ class StreamLeases:
     async def heartbeat(self, held: Mapping[str, int], *, is_draining: bool = False) -> Heartbeat:
         """Renew the leases held (stream id → epoch) and read the registry.
 
-        When the server lost its data, the known records are written back first.
+        When the server lost its data, the known records are written back first. A server that was restored from an
+        older copy, or whose successor lacks the last changes, has lost data as well: what it misses was not deleted.
 
         Raises:
             RegistryUnavailableError: the server is unavailable; leases may expire meanwhile.
         """
-        before = self._view
+        before, version = self._view, self._version or 0
         view, lost = await self._call(held, ttl_ms=self._ttl_ms, is_draining=is_draining)
         is_new_generation = before.generation not in ("", view.generation)
-        if is_new_generation:
-            await self._restore(before)
+        is_older = before.generation == view.generation and (self._version or 0) < version
+        if is_new_generation or is_older:
+            await self._restore(before, is_older=is_older)
             view, lost = await self._call(held, ttl_ms=self._ttl_ms, is_draining=is_draining)
         self.stats.num_lost += len(lost)
-        return Heartbeat(view, lost, is_new_generation)
+        return Heartbeat(view, lost, is_new_generation or is_older)
 
     async def look(self) -> RegistryView:
         """Read the registry without being a worker; errors as in `heartbeat`."""
@@ -309,16 +334,31 @@ class StreamLeases:
             reply = await self._store.run("heartbeat", [*arguments, secrets.token_hex(8), *expected, *pairs])
             changes = Changes.from_reply(reply)
             self._known_time = _KnownTime(changes.now_ms, sent_seconds, self._clock())
-            before, self._view, self._version = self._view, changes.after(self._view), changes.version
+            before = self._view
+            is_same = changes.generation == before.generation and changes.version >= (self._version or 0)
+            self._view, self._version = changes.after(before, is_loss=not is_same), changes.version
             _warn_of_unreadable(before, self._view)
             return self._view, changes.lost
 
-    async def _restore(self, view: RegistryView) -> None:
-        for stream_id in view.unfinished_ids():
-            await self._store.run("put", [stream_id, "", json_from_record(view.records[stream_id]), 0])
-        for stream_id, text in view.unreadable.items():
-            if stream_id not in view.finished:
-                await self._store.run("put", [stream_id, "", text, 0])
+    async def _restore(self, view: RegistryView, *, is_older: bool) -> None:
+        """Write back a view. What the server has already stays, unless it has an older state of the same data."""
+        is_newer = False
+        if is_older:  # the first worker that notices knows more than the server, the others no longer do
+            is_newer = bool(await self._store.run("new_generation", [view.generation, secrets.token_hex(8)]))
+        texts = {stream_id: json_from_record(record) for stream_id, record in view.records.items()} | view.unreadable
+        epoch = max(
+            [record.created_epoch for record in view.records.values()]
+            + [lease.epoch for lease in view.leases.values()],
+            default=0,
+        )
+        records = [(name, text, view.finished.get(name, "")) for name, text in texts.items()]
+        deleted = list(view.deleted.items())
+        for start in range(0, max(len(records), len(deleted), 1), _RECORDS_PER_CALL):
+            part = slice(start, start + _RECORDS_PER_CALL)
+            arguments: list[str | int] = [int(is_newer), epoch, len(deleted[part])]
+            arguments += [item for pair in deleted[part] for item in pair]
+            arguments += [item for triple in records[part] for item in triple]
+            await self._store.run("restore", arguments)
 
 
 def _warn_of_unreadable(before: RegistryView, view: RegistryView) -> None:

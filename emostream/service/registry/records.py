@@ -145,6 +145,7 @@ class RegistryView:
         workers: living workers by id.
         previews: channels of the previews that are watched.
         unreadable: texts of records that this version cannot read, by id; this version does not work on these.
+        deleted: streams whose deletion was observed, limited in number, with the `created_epoch` of their records.
     """
 
     now_ms: int
@@ -155,6 +156,7 @@ class RegistryView:
     workers: dict[str, WorkerEntry] = field(default_factory=dict)
     previews: frozenset[str] = frozenset()
     unreadable: dict[str, str] = field(default_factory=dict, repr=False)  # may hold credentials
+    deleted: dict[str, int] = field(default_factory=dict, repr=False)
 
     def owner_of(self, stream_id: str) -> Lease | None:
         """The valid lease of a stream; None without one."""

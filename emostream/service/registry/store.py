@@ -67,10 +67,13 @@ EARLIER = registry_key("earlier")
 LAST_BEAT = registry_key("last-beat")
 """Time of the last heartbeat of any worker by the server's clock, in ms; tells whether that clock jumped."""
 
+DELETED = registry_key("deleted")
+"""Sorted set: deleted streams, limited in number, by the `created_epoch` of their last record."""
+
 # In the order in which registry.lua names them.
 _SCRIPT_KEYS = (
     *(RECORDS, FINISHED, REPORTS, LEASES, LEASE_ENDS, WORKERS, WORKER_ENDS, REVISION, CHANGES, GONE, FLOOR, EPOCH),
-    *(GENERATION, VIEWERS, JOBS, OPENINGS, VERDICTS, HOSTS, OPEN_JOBS, DONE_JOBS, EARLIER, LAST_BEAT),
+    *(GENERATION, VIEWERS, JOBS, OPENINGS, VERDICTS, HOSTS, OPEN_JOBS, DONE_JOBS, EARLIER, LAST_BEAT, DELETED),
 )
 _SCRIPTS = files("emostream.service.registry").joinpath("scripts")
 

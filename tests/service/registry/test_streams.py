@@ -95,5 +95,5 @@ async def test_a_removed_stream_leaves_nothing_behind(store: RegistryStore, leas
         await worker.release(held)
     await worker.sign_off()
     keys = {bytes(key).decode() async for key in store.redis.scan_iter("*")}
-    # What is gone is told of for a while (test_changes.py has the bound).
-    assert keys == {f"emostream:{{registry}}:{name}" for name in ("epoch", "revision", "changes", "gone")}
+    # What is gone is told of for a while (test_changes.py has the bound), and kept from coming back (test_loss.py).
+    assert keys == {f"emostream:{{registry}}:{name}" for name in ("epoch", "revision", "changes", "gone", "deleted")}

@@ -8,8 +8,10 @@
 -- `leases:WORKER` contains a worker's streams. These keys are on the same node, as all keys of the registry.
 
 local records, finished, reports, leases, lease_ends, workers, worker_ends, revision, changes, gone, floor, last_epoch,
-  generation, viewers, jobs, openings, verdicts, hosts, open_jobs, done_jobs, earlier, last_beat = unpack(KEYS)
+  generation, viewers, jobs, openings, verdicts, hosts, open_jobs, done_jobs, earlier, last_beat, deleted = unpack(KEYS)
 local MOST_GONE = 1000 -- removed entries that are still reported; a reader with an older version receives everything
+
+local MOST_DELETED = 10000 -- streams that are remembered as deleted
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -110,7 +112,18 @@ local function add_record(id, text)
   return text
 end
 
+local function created_in(record) return tonumber(string.match(record, '"created_epoch": ?(%d+)') or '') or 0 end
+
+-- Remember that a stream is deleted up to an epoch: a worker that was away may write it back otherwise (restore.lua).
+local function bury(id, epoch)
+  if epoch <= (tonumber(redis.call('ZSCORE', deleted, id) or '') or -1) then return end
+  redis.call('ZADD', deleted, whole(epoch), id)
+  redis.call('ZREMRANGEBYRANK', deleted, 0, -MOST_DELETED - 1)
+end
+
 local function remove_record(id)
+  local record = redis.call('HGET', records, id)
+  if record then bury(id, created_in(record)) end
   local removed = redis.call('HDEL', records, id)
   forget_course(id)
   if not redis.call('ZSCORE', lease_ends, id) then redis.call('HDEL', leases, id) end -- it ran out; a valid one is its owner's
