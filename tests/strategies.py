@@ -117,7 +117,7 @@ status_events = st.builds(
     at=instants,
     detail=texts,
     num_events=counts,
-    kind=st.sampled_from(["state", "consumer_behind"]),
+    kind=st.sampled_from(["state", "consumer_behind", "events_lost"]),
 )
 
 

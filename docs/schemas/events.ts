@@ -89,9 +89,9 @@ export interface StatusEvent {
   at: string;
   /** One sentence about it, without credentials; may be empty. */
   detail: string;
-  /** Emotion events published so far in this epoch; 0 in a warning. */
+  /** Emotion events published so far in this epoch; in a warning 0, of `events_lost` how many are lost. */
   num_events: number;
-  /** `state`: the state changed. `consumer_behind`: trimming is about to reach entries that a consumer group has not read. Later versions may add some. */
+  /** `state`: the state changed. `consumer_behind`: trimming is about to reach entries that a consumer group has not read. `events_lost`: events of an earlier run waited on the disk of a worker that died or was cut off, and came too late. Later versions may add some. */
   kind: string;
 }
 

@@ -35,9 +35,9 @@ QualityFlag = Literal["small", "blurred", "dark", "profile", "occluded"]
 DerivedAffect = Annotated[float, Ge(-1), Le(1), Digits(4)]
 """A mean of coordinates of emotions (`domain/affect.py`)."""
 
-StatusKind = Literal["state", "consumer_behind"]
-"""What a status event tells: a change of state, or that trimming is about to overtake a consumer group. Events of later
-versions may tell other things."""
+StatusKind = Literal["state", "consumer_behind", "events_lost"]
+"""What a status event tells: a change of state, that trimming is about to overtake a consumer group, or that events of
+an earlier run are lost. Events of later versions may tell other things."""
 
 UNKNOWN = "unknown"
 """Stands in place of the dominant emotion where the picture of the face is too bad to name one."""
@@ -232,10 +232,11 @@ class StatusEvent:
     detail: Annotated[str, MaxLen(10_000)] = ""
     """One sentence about it, without credentials; may be empty."""
     num_events: Count = 0
-    """Emotion events published so far in this epoch; 0 in a warning."""
+    """Emotion events published so far in this epoch; in a warning 0, of `events_lost` how many are lost."""
     kind: StatusKind | str = "state"
     """`state`: the state changed. `consumer_behind`: trimming is about to reach entries that a consumer group has not
-    read. Later versions may add some."""
+    read. `events_lost`: events of an earlier run waited on the disk of a worker that died or was cut off, and came too
+    late. Later versions may add some."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from pathlib import Path
 from emostream.files import FOLDER_MODE, make_private_file
 
 _HEADER = struct.Struct(">IIc")  # length of the content, its CRC-32, its kind
-_SUFFIX = ".spool"
+SEGMENT_SUFFIX = ".spool"
+"""Of the files in which records lie."""
 _NUM_SEGMENTS = 8  # whole segments are dropped, so one is an eighth of the bound
 
 
@@ -71,7 +72,7 @@ class SegmentQueue:
         self._folder = folder
         self._max_bytes = max_bytes
         self._segment_bytes = max(1, max_bytes // _NUM_SEGMENTS)
-        self._segments: deque[_Segment] = deque(_recovered(path) for path in sorted(folder.glob(f"*{_SUFFIX}")))
+        self._segments: deque[_Segment] = deque(_recovered(path) for path in sorted(folder.glob(f"*{SEGMENT_SUFFIX}")))
         self._open: _Segment | None = None  # the last one, when this process made it
         self._next_number = 1 + max((int(segment.path.stem) for segment in self._segments), default=0)
         self._remove_read_segments()
@@ -160,7 +161,7 @@ class SegmentQueue:
     def _segment_with_room(self) -> _Segment:
         segment = self._segments[-1] if self._segments else None
         if segment is None or segment is not self._open or segment.size_bytes >= self._segment_bytes:
-            path = self._folder / f"{self._next_number:012d}{_SUFFIX}"
+            path = self._folder / f"{self._next_number:012d}{SEGMENT_SUFFIX}"
             self._folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             make_private_file(path)
             self._next_number += 1

@@ -12,14 +12,23 @@ from typing import Self
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+from emostream.domain.clock import utc_now
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.stream import StreamKind, StreamState
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.files import FILE_MODE, make_private_folder
 from emostream.publish.retry import retry_delays
 from emostream.publish.sink import EventSink, Reading, check_before_work, publish_summary, readings_of
-from emostream.publish.spool.segments import Record
-from emostream.publish.spool.stream import EVENT, STATUS, SUMMARY, Batch, SpoolStats, StreamSpool
+from emostream.publish.spool.segments import SEGMENT_SUFFIX, Record
+from emostream.publish.spool.stream import (
+    EVENT,
+    STATUS,
+    SUMMARY,
+    Batch,
+    SpoolStats,
+    StreamSpool,
+    remove_without_records,
+)
 from emostream.wire.events import (
     event_from_json,
     json_from_event,
@@ -50,7 +59,9 @@ class SpoolSink:
     `publish` returns, so it survives the process; the next one with the same folder sends it. When a stream's part is
     full, a live stream loses its oldest events (an eighth of the bound at once) and its next event says how many in
     `num_dropped`; a file stream waits. A full disk counts as full; live streams then go on in memory, up to
-    `max_memory_events`.
+    `max_memory_events`. Events of a live stream that come too late, because a newer run of it has begun meanwhile, are
+    announced in that run: by `num_dropped` of its next event where this process publishes it, else by a status event
+    (`events_lost`).
 
     The wrapped sink should give up soon (`max_retry_seconds` of about a second): `publish` waits for it once, when it
     goes away. With a sink that tells repeated events (Redis) nothing is published twice; with others the last events
@@ -110,7 +121,7 @@ class SpoolSink:
             make_private_folder(folder / _STREAMS)
             lock.acquire(blocking=False)
             for path in folder.joinpath(_STREAMS).glob("*"):
-                if not _is_removed(path):
+                if not remove_without_records(path):
                     self._spool_of(path.name)
         except Timeout as exc:
             raise SpoolBusyError(f"another process spools to {folder}; give each its own folder") from exc
@@ -207,6 +218,8 @@ class SpoolSink:
             await asyncio.gather(self._draining, return_exceptions=True)
         if num_in_memory := sum(spool.num_in_memory for spool in self._streams.values()):
             logger.warning("%d events for %s are lost: they waited in memory", num_in_memory, self._where)
+        for spool in self._streams.values():
+            spool.remove_empty_folder()
         if self._lock is not None:
             self._lock.release()
         await self._sink.close()
@@ -287,16 +300,19 @@ class SpoolSink:
         if spool.has_ended and spool.remove_empty_folder():
             del self._streams[stream_id]
 
+    def _unsettled_ids(self) -> list[str]:
+        """Streams for which something waits, or must be announced."""
+        return [stream_id for stream_id, spool in self._streams.items() if len(spool) or spool.refusal]
+
     # --- out ----------------------------------------------------------------------------------------------------------
 
     def _start_draining(self) -> None:
-        if self.num_waiting and (self._draining is None or self._draining.done()):
+        if self._unsettled_ids() and (self._draining is None or self._draining.done()):
             self._draining = asyncio.get_running_loop().create_task(self._drain(), name="emostream-spool")
 
     async def _drain(self) -> None:
         delays = retry_delays()
-        while self.num_waiting:
-            stream_ids = [stream_id for stream_id, spool in self._streams.items() if len(spool)]
+        while stream_ids := self._unsettled_ids():
             if self._is_away:  # one stream finds out whether the sink is back, each in its turn
                 self._turn += 1
                 stream_ids = [stream_ids[self._turn % len(stream_ids)]]
@@ -311,14 +327,17 @@ class SpoolSink:
         """Send the oldest of a stream; False when the sink is away, or the disk does not give them now."""
         spool = self._streams[stream_id]
         try:
-            batch = spool.oldest()
+            batch = spool.oldest() if len(spool) else None
         except OSError as exc:  # holds up no other stream
             logger.warning("cannot read what waits in %s (%s); trying again", spool.folder, exc.strerror)
             return False
-        if batch is None:
+        if batch is None and (len(spool) or spool.refusal is None):
             return True
         try:
-            await self._send_and_settle(spool, batch)
+            if batch is not None:
+                await self._send_and_settle(spool, batch)
+            if spool.refusal is not None and not len(spool):
+                await self._announce(stream_id, spool)
         except (SinkUnavailableError, ConfigError) as exc:  # a login that is refused now may be accepted again
             self._note_away(exc)
             return False
@@ -332,33 +351,58 @@ class SpoolSink:
         return True
 
     async def _send_and_settle(self, spool: StreamSpool, batch: Batch) -> None:
+        newer_epoch: int | None = None
+        was_sent = False
         try:
-            was_sent = await self._send(batch.records, num_lost=batch.num_lost)
+            await self._send(batch.records, num_lost=batch.num_lost)
+            was_sent = True
+        except EventRejectedError as exc:
+            logger.warning("events for %s are dropped: %s", self._where, exc)
+            self.stats.num_rejected += len(batch.records)
+            newer_epoch = exc.newer_epoch
         except BaseException:
             spool.give_back()
             raise
         async with spool.lock:
-            spool.settle(batch, was_sent=was_sent)
+            spool.settle(batch, was_sent=was_sent, newer_epoch=newer_epoch)
         if was_sent and batch.records[0].kind == EVENT:
             self.stats.num_sent += len(batch.records)
         self._has_room.set()
 
-    async def _send(self, records: Sequence[Record], *, num_lost: int) -> bool:
-        """Whether the sink took them; those it will never take are counted."""
-        try:
-            if records[0].kind == EVENT:
-                events = [event_from_json(record.content) for record in records]
-                events[0] = replace(events[0], num_dropped=events[0].num_dropped + num_lost)
-                await self._sink.publish(events)
-            elif records[0].kind == STATUS:
-                await self._sink.publish_status(status_from_json(records[0].content))
-            else:
-                await publish_summary(self._sink, summary_from_json(records[0].content))
-        except EventRejectedError as exc:
-            logger.warning("events for %s are dropped: %s", self._where, exc)
-            self.stats.num_rejected += len(records)
-            return False
-        return True
+    async def _announce(self, stream_id: str, spool: StreamSpool) -> None:
+        """Say in the newer run of a stream what of an older one came too late, where no event of this process does."""
+        refusal = spool.refusal
+        if refusal is None:
+            return
+        (first_epoch, first), (last_epoch, last) = refusal.first, refusal.last
+        detail = (
+            f"{refusal.num_events} events of an earlier run are lost: they waited on a disk until this run had begun "
+            f"(frame {first} of epoch {first_epoch} to frame {last} of epoch {last_epoch})"
+        )
+        event = StatusEvent(
+            stream_id,
+            refusal.newer_epoch,
+            StreamState.RUNNING,
+            utc_now(),
+            detail,
+            num_events=refusal.num_events,
+            kind="events_lost",
+        )
+        await self._sink.publish_status(event)
+        async with spool.lock:
+            if spool.refusal is refusal:
+                spool.announced_refusal()
+
+    async def _send(self, records: Sequence[Record], *, num_lost: int) -> None:
+        """Give records to the sink; raises what it raises."""
+        if records[0].kind == EVENT:
+            events = [event_from_json(record.content) for record in records]
+            events[0] = replace(events[0], num_dropped=events[0].num_dropped + num_lost)
+            await self._sink.publish(events)
+        elif records[0].kind == STATUS:
+            await self._sink.publish_status(status_from_json(records[0].content))
+        else:
+            await publish_summary(self._sink, summary_from_json(records[0].content))
 
 
 def make_shared_folder(folder: Path) -> None:
@@ -370,10 +414,6 @@ def make_shared_folder(folder: Path) -> None:
     make_private_folder(folder, is_ours=lambda name: name.startswith("worker-"))
 
 
-def _is_removed(folder: Path) -> bool:
-    """Whether nothing was in it."""
-    try:
-        folder.rmdir()
-    except OSError:
-        return False
-    return True
+def has_waiting(folder: Path) -> bool:
+    """Whether records wait in the folder of a spool; it may be in use."""
+    return next(folder.joinpath(_STREAMS).glob(f"*/*{SEGMENT_SUFFIX}"), None) is not None

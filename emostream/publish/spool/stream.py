@@ -53,6 +53,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_RECORDS_PER_BATCH = 256
 _LOST_FILE = "lost"
+_LIVE_FILE = "live"  # an empty file: what waits is of a live stream
 
 
 @dataclass(slots=True)
@@ -87,6 +88,22 @@ class Batch:
     peeked: Peeked | None
 
 
+@dataclass(slots=True)
+class Refusal:
+    """Events that a newer run of their stream shut out: they are lost.
+
+    Attributes:
+        newer_epoch: of that run.
+        num_events: how many.
+        first, last: (epoch, frame index) of the first and the last of them.
+    """
+
+    newer_epoch: int
+    num_events: int
+    first: tuple[int, int]
+    last: tuple[int, int]
+
+
 class StreamSpool:
     """The queue of one stream, and how many of its events were lost. The disk is asked first and read first.
 
@@ -102,7 +119,9 @@ class StreamSpool:
     Attributes:
         num_lost: events that are lost and not announced yet; remembered over a restart.
         lock: held while what waits is changed, so that order is kept.
-        is_live: whether its events may be lost; None while that is not known.
+        is_live: whether its events may be lost; None while that is not known. Remembered over a restart.
+        refusal: events that a newer run shut out, until that is announced. Those of a file are none: the newer run
+            publishes its frames again.
         has_ended: its last record says that the stream ended.
     """
 
@@ -111,14 +130,18 @@ class StreamSpool:
         self.lock = asyncio.Lock()
         self.is_live: bool | None = None
         self.has_ended = False
+        self.refusal: Refusal | None = None
         self._folder = folder
         self._disk = None if folder is None else SegmentQueue(folder, max_bytes=max_bytes)
         self._memory: deque[Record] = deque()
         self._max_memory_events = max_memory_events
         self._stats = stats
         self._on_their_way: frozenset[Record] = frozenset()  # given to the sink, which has not answered yet
+        self._is_marked = False
         self._undecided: list[Record] = []  # of those, dropped here: lost only if they do not arrive
         if folder is not None:
+            if (folder / _LIVE_FILE).exists():
+                self.is_live = True
             with contextlib.suppress(OSError, ValueError):
                 self.num_lost = int((folder / _LOST_FILE).read_text(encoding="utf-8"))
 
@@ -138,13 +161,12 @@ class StreamSpool:
 
     def remove_empty_folder(self) -> bool:
         """Remove the folder of a stream for which nothing waits; whether nothing is left of it."""
-        if len(self) or self.num_lost:
+        if len(self) or self.num_lost or self.refusal:
             return False
         if self._folder is None:
             return True
-        with contextlib.suppress(OSError):
-            self._folder.rmdir()
-        return not self._folder.exists()
+        self._is_marked = False
+        return remove_without_records(self._folder)
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
@@ -173,8 +195,15 @@ class StreamSpool:
                 self._note_unreadable(num_waiting - len(disk) - len(oldest))
             else:
                 self._memory.clear()
+                self._mark_live(is_live)
                 return True
         return self._keep_in_memory(records, is_live)
+
+    def _mark_live(self, is_live: bool) -> None:
+        if is_live and self._folder is not None and not self._is_marked:
+            with contextlib.suppress(OSError):
+                make_private_file(self._folder / _LIVE_FILE)
+                self._is_marked = True
 
     def _keep_in_memory(self, records: Sequence[Record], is_live: bool) -> bool:
         if not is_live and self._memory and len(self._memory) + len(records) > self._max_memory_events:
@@ -241,8 +270,16 @@ class StreamSpool:
         self._on_their_way = frozenset(records)
         return Batch(records, self.num_lost, peeked)
 
-    def settle(self, batch: Batch, *, was_sent: bool) -> None:
-        """The sink has answered: these wait no more, whether it took them or refuses them for ever."""
+    def settle(self, batch: Batch, *, was_sent: bool, newer_epoch: int | None = None) -> None:
+        """The sink has answered: these wait no more, whether it took them or refuses them for ever.
+
+        Args:
+            batch: from `oldest`.
+            was_sent: whether it took them.
+            newer_epoch: of the run of the stream that shut them out, where that is the reason.
+        """
+        if newer_epoch is not None and self.is_live:
+            self._note_refusal(batch.records, newer_epoch)
         self._on_their_way, self._undecided = frozenset(), []
         if self._disk is not None and batch.peeked is not None:
             self._disk.take(batch.peeked)  # takes nothing if they were dropped meanwhile
@@ -250,6 +287,29 @@ class StreamSpool:
             _take_from(self._memory, batch.records)
         if was_sent and batch.num_lost and batch.records[0].kind == EVENT:
             self._note_lost(-batch.num_lost)
+            self.refusal = None  # announced as well
+
+    def _note_refusal(self, records: Sequence[Record], newer_epoch: int) -> None:
+        events = [event for record in records if (event := _event_of(record)) is not None]
+        if not events:
+            return
+        first, last = ((event.epoch, event.frame_index) for event in (events[0], events[-1]))
+        before = self.refusal
+        num_events = len(events) + sum(event.num_dropped for event in events)
+        self.refusal = Refusal(
+            newer_epoch,
+            num_events + (0 if before is None else before.num_events),
+            first if before is None else before.first,
+            last,
+        )
+        # Kept like other losses: with a crash from here on, the next event of the stream announces them.
+        self._note_lost(num_events)
+
+    def announced_refusal(self) -> None:
+        """What a newer run shut out has been announced."""
+        if self.refusal is not None:
+            self._note_lost(-self.refusal.num_events)
+            self.refusal = None
 
     def give_back(self) -> None:
         """The sink did not take them: they wait again, and those that were dropped meanwhile are lost."""
@@ -262,3 +322,12 @@ def _take_from(memory: deque[Record], records: Sequence[Record]) -> None:
     for record in records:
         if memory and memory[0] is record:
             memory.popleft()
+
+
+def remove_without_records(folder: Path) -> bool:
+    """Remove the folder of a stream where nothing waits in it and no loss must be announced; whether it is gone."""
+    with contextlib.suppress(OSError):
+        if {path.name for path in folder.iterdir()} <= {_LIVE_FILE}:
+            (folder / _LIVE_FILE).unlink(missing_ok=True)
+            folder.rmdir()
+    return not folder.exists()

@@ -17,7 +17,7 @@ from emostream.service.registry.metrics import MetricsLoop, Recorder
 from emostream.service.registry.store import RegistryStore
 from emostream.service.worker.host import BLOCKED_SECONDS, StreamHost
 from emostream.service.worker.metrics import MeasuredStreamFactory, WorkerMetrics
-from emostream.service.worker.sink import open_worker_sink
+from emostream.service.worker.sink import deliver_leftovers, open_worker_sink
 from emostream.service.worker.stream_factory import WorkerStreamFactory
 from emostream.service.worker.worker import StreamWorker
 from emostream.telemetry.collector import MetricsCollector
@@ -63,6 +63,7 @@ async def open_worker(
         )
         if settings.publish.spool_dir is None:  # with a spool, Redis may become available later
             await sinks.check()
+        await stack.enter_async_context(deliver_leftovers(settings.publish, redis_url=redis_url))
         sink = collector.measured(sinks)
         # No retries: heartbeats are repeated anyway.
         store = await stack.enter_async_context(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable
+import logging
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 from emostream.config import PublishSettings
 from emostream.domain.stream import StreamKind
-from emostream.errors import ConfigError
+from emostream.errors import ConfigError, EmostreamError
 from emostream.publish.registry import (
     OpenedFor,
     check_detached_sinks,
@@ -18,8 +21,11 @@ from emostream.publish.registry import (
 )
 from emostream.publish.sink import EventSink
 from emostream.publish.sink_group import SinkGroup
-from emostream.publish.spool.sink import SpoolBusyError, make_shared_folder
+from emostream.publish.spool.sink import SpoolBusyError, SpoolSink, has_waiting, make_shared_folder
 
+logger = logging.getLogger(__name__)
+
+_LEFTOVER_SECONDS = 5.0  # as long as a lease: before, the worker may still be replaced
 _MAX_WORKERS_PER_MACHINE = 256
 
 
@@ -32,7 +38,8 @@ def open_worker_sink(
     in between sends some again, and none is lost.
 
     Workers on one machine share `publish.spool_dir`: each uses the first folder in it that no living worker uses. So a
-    worker that replaces a dead one delivers the events that were left undelivered.
+    worker that replaces a dead one delivers the events that were left undelivered; `deliver_leftovers` does so where no
+    worker replaces it.
 
     Args:
         settings: sinks, time-outs, limits and the spool's folder.
@@ -72,3 +79,43 @@ def _redis_sink(
             if number >= _MAX_WORKERS_PER_MACHINE:
                 raise ConfigError(f"{number} workers already use the spool folder {settings.spool_dir}") from exc
     raise AssertionError("unreachable: the loop is infinite")
+
+
+@contextlib.asynccontextmanager
+async def deliver_leftovers(settings: PublishSettings, *, redis_url: str) -> AsyncIterator[None]:
+    """While this is open, deliver to Redis what dead workers of this machine left in their spools.
+
+    Each folder is locked meanwhile, as its worker would: nothing is sent twice. What waits for further sinks is left to
+    the next worker that uses the folder.
+    """
+    if settings.spool_dir is None:
+        yield
+        return
+    task = asyncio.create_task(_deliver_leftovers(settings, settings.spool_dir, redis_url), name="leftover spools")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _deliver_leftovers(settings: PublishSettings, shared: Path, redis_url: str) -> None:
+    while True:
+        for folder in sorted(shared.glob("worker-*")):
+            try:
+                if has_waiting(folder):
+                    await _deliver(settings.model_copy(update={"spool_dir": folder}), redis_url)
+            except (EmostreamError, OSError) as exc:
+                logger.warning("cannot deliver what a dead worker left in %s: %s", folder, exc)
+        await asyncio.sleep(_LEFTOVER_SECONDS)
+
+
+async def _deliver(settings: PublishSettings, redis_url: str) -> None:
+    try:
+        sink = open_redis_sink(settings, redis_url=redis_url)
+    except SpoolBusyError:  # its worker lives
+        return
+    assert isinstance(sink, SpoolSink)  # noqa: S101  # the settings name a folder
+    logger.info("delivering %d events that a dead worker left in %s", sink.num_waiting, settings.spool_dir)
+    async with sink:
+        await sink.drain()
