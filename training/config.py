@@ -109,16 +109,18 @@ class AugmentConfig:
 class ModelConfig:
     """The network; `training.nets.build.build_model` knows the architectures."""
 
-    architecture: Literal["compact", "vgg", "resnet", "inception", "efficientnet_lite"] = "compact"
+    architecture: Literal["compact", "repvgg", "vgg", "resnet", "inception", "efficientnet_lite"] = "compact"
     variant: str | None = None
     """One of the architecture's nets, `resnet18` for example; None is its first: `small`, or `lite0`."""
     widths: tuple[Whole, ...] = (32, 64, 128, 256)
-    """Channels of each stage; only `small` variants of compact, vgg and resnet ask for widths and depths."""
+    """Channels of each stage; only `small` variants of compact, repvgg, vgg and resnet ask for widths and depths."""
     depths: tuple[Whole, ...] = (1, 1, 2, 2)
     """Blocks (of VGG convolutions) of each stage; each stage works at half the resolution of the one before."""
     stem_stride: Whole | None = None
     """How much the first stage shrinks the crop; None is what suits the architecture on crops of 64 px."""
     dropout: Number = 0.3
+    other_votes: Switch = False
+    """The head for votes also tells the shares of people who said contempt, unknown and not a face (FER+'s columns)."""
 
 
 @dataclass(frozen=True, slots=True, config=_CHECKED)
@@ -184,7 +186,10 @@ class DistillConfig:
     """Learning from larger nets; see `training.loop.distill`."""
 
     teachers: tuple[str, ...] = ()
-    """Checkpoints, for example `runs/teacher/last.pt`; none means learning from labels alone."""
+    """Checkpoints, for example `runs/teacher/last.pt`, or exported models (`.onnx` with the manifest beside it); none
+    means learning from labels alone."""
+    teacher_sha256: tuple[Annotated[str, Field(pattern="^[0-9a-f]{64}$")], ...] = ()
+    """Hash of each teacher's file; none means that any file of that name is taken."""
     weight: Share = 0.7
     """Share of the loss that is against the teachers' answers; the rest is against the labels."""
     num_views: Whole = Field(default=0, ge=0)

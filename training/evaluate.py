@@ -58,7 +58,11 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help="folder of contact sheets, fer2013.csv, folder of class folders, or .npz (images, label[, votes])",
     )
-    parser.add_argument("--split", help="training, publictest, … or all; needed where the data has several splits")
+    parser.add_argument(
+        "--split",
+        help="training, publictest, …, held-out (the tenth of training that runs keep apart by default) or all; needed "
+        "where the data has several splits",
+    )
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="ONNX file with its manifest beside it")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object instead of tables")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from training.convert.pool_folding import fold_pools
 from training.measure.scalings import HeadScalings
 from training.measure.temperature import Scaling
+from training.nets.repvgg import folded
 
 OPSET = 17
 """Has all that the graph needs, and every ONNX Runtime since 1.12 and TensorRT since 8.5 reads it."""
@@ -31,7 +32,7 @@ class ServedModel(nn.Module):
 
     def __init__(self, model: nn.Module, scalings: HeadScalings, *, has_votes: bool = True) -> None:
         super().__init__()
-        self.model = model
+        self.model = folded(model)
         self.scalings = scalings
         self.output_names = OUTPUT_NAMES if has_votes else OUTPUT_NAMES[:1]
 
@@ -41,7 +42,8 @@ class ServedModel(nn.Module):
         by_label = torch.softmax(_scaled(fer2013, self.scalings.fer2013), dim=1)
         if len(self.output_names) == 1:
             return (by_label,)
-        return torch.softmax(_scaled(ferplus, self.scalings.ferplus), dim=1), by_label
+        words = ferplus[:, : fer2013.shape[1]]
+        return torch.softmax(_scaled(words, self.scalings.ferplus), dim=1), by_label
 
 
 def _scaled(logits: Tensor, scaling: Scaling) -> Tensor:

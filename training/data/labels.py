@@ -136,6 +136,18 @@ def vote_distributions(votes: npt.NDArray[np.integer] | npt.NDArray[np.floating]
     return np.asarray(np.divide(seven, total, out=np.zeros_like(seven), where=total > 0), dtype=np.float32)
 
 
+OTHER_VOTES = ("contempt", "unknown", "NF")
+"""FER+'s columns that are no class of the model."""
+
+
+def all_vote_shares(votes: npt.NDArray[np.integer] | npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """Votes n×10 (FER+ columns) → float32 n×10, shares of all votes: the seven classes, then `OTHER_VOTES`."""
+    columns = (*_FERPLUS_OF_EMOTION, *map(FERPLUS_COLUMNS.index, OTHER_VOTES))
+    ordered = np.asarray(votes, dtype=np.float32)[:, columns]
+    total = ordered.sum(axis=1, keepdims=True)
+    return np.asarray(np.divide(ordered, total, out=np.zeros_like(ordered), where=total > 0), dtype=np.float32)
+
+
 def majority_labels(votes: npt.NDArray[np.integer] | npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
     """Votes n×10 → int64 n, the emotion with most votes, or NO_MAJORITY.
 

@@ -18,6 +18,9 @@ from training.data.formats.npz_file import load_npz
 from training.data.splits import split_faces, without_leaks
 
 ALL = "all"
+TRAINING_SPLIT = "training"
+HELD_OUT = "held-out"
+"""The tenth of the training pictures that runs keep apart by default, and that chooses."""
 KAGGLE_NAME = "fer2013.csv"
 
 
@@ -64,12 +67,34 @@ class DataSet:
         if split in self.splits:
             return (split,)
         what = "has several splits" if split is None else f"has no split {split!r}"
-        raise ConfigError(f"data {self.path} {what}; choose with --split: {', '.join((*self.splits, ALL))}")
+        raise ConfigError(f"data {self.path} {what}; choose with --split: {', '.join((*self.splits, HELD_OUT, ALL))}")
 
     def faces(self, split: str | None, *, class_names: Sequence[str] | None = None) -> FaceSet:
-        """The pictures of a split (see `choose`), for a net of these classes (`FaceSet.without_foreign_contempt`)."""
+        """The pictures of a split (see `choose`), for a net of these classes (`FaceSet.without_foreign_contempt`).
+
+        `held-out` is the second of `held_out_parts`.
+        """
+        if split == HELD_OUT and HELD_OUT not in self.splits:
+            return held_out_parts(self, class_names=class_names)[1]
         faces = join_face_sets([self.load(name) for name in self.choose(split)])
         return faces if class_names is None else faces.without_foreign_contempt(class_names)
+
+
+def held_out_parts(data_set: DataSet, *, class_names: Sequence[str] | None = None) -> tuple[FaceSet, FaceSet]:
+    """What runs with the default settings learn from, and the tenth of it that they keep apart by photograph.
+
+    Of the split `training`, or of all where the data comes whole.
+
+    Raises:
+        SourceRejectedError: the data cannot be used.
+        ConfigError: there are splits, but none called `training`, or too few pictures.
+    """
+    defaults = DataConfig()
+    faces = data_set.faces(TRAINING_SPLIT if data_set.splits else None, class_names=class_names)
+    rest, held_out = split_faces(
+        faces, (1 - defaults.validation_share, defaults.validation_share), seed=defaults.split_seed
+    )
+    return rest, held_out
 
 
 def open_data_set(path: Path, *, show_progress: bool = False) -> DataSet:

@@ -150,7 +150,8 @@ def classifier_of(net: FaceNet, *, head: str) -> Classify:
         outputs = []
         for start in range(0, len(crops), 64):
             ferplus, fer2013 = net(torch.from_numpy(crops[start : start + 64]))
-            outputs.append(torch.softmax(ferplus if head == "ferplus" else fer2013, dim=1).numpy())
+            logits = ferplus[:, : fer2013.shape[1]] if head == "ferplus" else fer2013
+            outputs.append(torch.softmax(logits, dim=1).numpy())
         return np.concatenate(outputs)
 
     return classify

@@ -23,7 +23,7 @@ class Targets:
     """What a batch should give.
 
     Attributes:
-        ferplus: float32 n×c, vote distributions.
+        ferplus: float32 n×c, vote distributions; with three further columns where the net tells other votes.
         ferplus_weight: float32 n, 0 where the votes name none of the seven classes.
         fer2013: float32 n×c, labels (FER2013's are the challenge's), one-hot before mixing and smoothing.
         fer2013_weight: float32 n, 0 where there is no challenge label.
@@ -59,8 +59,11 @@ def _mixed_weight(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean cross entropy of distributions; logits and target n×c, weight n. Zero when all weights are zero."""
-    losses = -(target * functional.log_softmax(logits.float(), dim=1)).sum(dim=1)
+    """Weighted mean cross entropy of distributions; logits and target n×c, weight n. Zero when all weights are zero.
+
+    Logits behind the columns of the target are left out.
+    """
+    losses = -(target * functional.log_softmax(logits[:, : target.shape[1]].float(), dim=1)).sum(dim=1)
     return (losses * weight).sum() / weight.sum().clamp(min=1.0)
 
 

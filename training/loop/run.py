@@ -104,7 +104,7 @@ def fit(
     task = task_of(training, config)
     require_measurable(validation, config.validation)
     state = start_or_resume(config, run, task=task, compute=compute, tell=print if world.is_first else lambda _: None)
-    teachers = load_teachers(config.distill.teachers, task=task, compute=compute)
+    teachers = load_teachers(config.distill, task=task, compute=compute)
     if teachers is not None and config.distill.num_views:
         targets = taught_targets(teachers, training.crops, training.targets, config, compute=compute)
         training, teachers = dataclasses.replace(training, targets=targets), None

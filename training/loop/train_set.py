@@ -12,7 +12,14 @@ from emostream.errors import ConfigError
 from emostream.vision.classify.preprocess import CROP_SIZE_PIXELS, batch_from_pictures
 from training.config import TrainConfig
 from training.data.face_set import FaceSet
-from training.data.labels import FERPLUS_COLUMNS, Task, majority_labels, one_hot, vote_distributions
+from training.data.labels import (
+    FERPLUS_COLUMNS,
+    Task,
+    all_vote_shares,
+    majority_labels,
+    one_hot,
+    vote_distributions,
+)
 from training.data.load import load_splits
 from training.loop.loss import Targets
 
@@ -39,19 +46,28 @@ class TrainSet:
         return len(self.crops)
 
 
-def prepare(faces: FaceSet, *, size: int = CROP_SIZE_PIXELS) -> TrainSet:
-    """Pictures → crops of side `size` and targets; blank pictures are left out."""
+def prepare(faces: FaceSet, *, size: int = CROP_SIZE_PIXELS, other_votes: bool = False) -> TrainSet:
+    """Pictures → crops of side `size` and targets; blank pictures are left out.
+
+    With `other_votes` the target of the head for votes is the distribution over all ten columns of FER+, of every
+    picture with votes: one that half of the people call no face counts half as much for the seven classes.
+    """
     faces = faces.without_blank()
     labels = torch.from_numpy(faces.labels)
     num = len(faces)
     votes = np.zeros((num, len(FERPLUS_COLUMNS)), dtype=np.float32) if faces.votes is None else faces.votes
     majority = torch.from_numpy(majority_labels(votes))
     fer2013 = one_hot(labels, len(faces.class_names))
+    if other_votes:
+        ferplus, has_target = torch.from_numpy(all_vote_shares(votes)), torch.from_numpy(votes.sum(axis=1) > 0)
+    else:
+        ferplus = torch.zeros_like(fer2013) if faces.votes is None else torch.from_numpy(vote_distributions(votes))
+        has_target = majority >= 0
     return TrainSet(
         crops=torch.from_numpy(batch_from_pictures(faces.pictures, size=size)),
         targets=Targets(
-            ferplus=torch.zeros_like(fer2013) if faces.votes is None else torch.from_numpy(vote_distributions(votes)),
-            ferplus_weight=(majority >= 0).to(torch.float32),
+            ferplus=ferplus,
+            ferplus_weight=has_target.to(torch.float32),
             fer2013=fer2013,
             fer2013_weight=torch.ones(num),
         ),
@@ -67,6 +83,10 @@ def task_of(training: TrainSet, config: TrainConfig) -> Task:
     Raises:
         ConfigError: the settings give no weight to anything that is known of them.
     """
+    if config.model.other_votes and not training.has_votes:
+        raise ConfigError(
+            "model.other_votes needs FER+ votes, which the training pictures do not have: set it to false"
+        )
     task = Task(training.class_names, has_votes=training.has_votes and config.optim.ferplus_weight > 0)
     if not task.has_votes and config.optim.fer2013_weight == 0:
         raise ConfigError(
@@ -97,4 +117,4 @@ def load_sets(config: TrainConfig) -> tuple[TrainSet, TrainSet]:
         # A draw, since many sets are sorted by class; the same one in every run.
         validation = validation.take(np.random.default_rng(0).permutation(len(validation))[:limit])
     size = config.data.crop_pixels
-    return prepare(training, size=size), prepare(validation, size=size)
+    return prepare(training, size=size, other_votes=config.model.other_votes), prepare(validation, size=size)

@@ -16,7 +16,7 @@ from training.loop.train_set import TrainSet
 
 @torch.no_grad()
 def predict(model: nn.Module, crops: Tensor, *, batch_size: int = 256) -> tuple[Tensor, Tensor]:
-    """(FER+ logits, challenge logits) of uint8 crops n×64×64, float32 in host memory.
+    """(FER+ logits, challenge logits) of uint8 crops n×s×s, each float32 n×classes in host memory.
 
     In evaluation mode and full precision, on the device where the net is.
     """
@@ -26,7 +26,8 @@ def predict(model: nn.Module, crops: Tensor, *, batch_size: int = 256) -> tuple[
         model(crops[start : start + batch_size].to(device)[:, None].contiguous(memory_format=torch.channels_last))
         for start in range(0, len(crops), batch_size)
     ]
-    return torch.cat([ferplus.cpu() for ferplus, _ in outputs]), torch.cat([fer2013.cpu() for _, fer2013 in outputs])
+    ferplus = torch.cat([ferplus[:, : fer2013.shape[1]].cpu() for ferplus, fer2013 in outputs])
+    return ferplus, torch.cat([fer2013.cpu() for _, fer2013 in outputs])
 
 
 def validate(model: nn.Module, data: TrainSet, *, world: World = ALONE) -> dict[str, float]:

@@ -25,6 +25,7 @@ from training.measure.calibration import Calibration, calibrations, ferplus_ques
 from training.measure.inference import HeadOutputs
 from training.measure.metrics import HeadMetrics, head_metrics
 from training.measure.robustness_figures import head_names
+from training.measure.second_panel import SecondPanel
 from training.measure.vote_figures import VoteFigures, VoteStatistics, vote_figures
 
 
@@ -43,6 +44,7 @@ class Evaluation:
             None when that was not looked for, or when nothing remains.
         votes: the FER+ head against the votes in their other readings; None without votes.
         training_votes: how far people agree on what was learned from; None when not known.
+        second_panel: what a second panel of people reaches there; None when not known.
         calibration: question → how honest the probabilities are about it; see `training.measure.calibration`.
         ferplus_question: which entry of `calibration` the first head was fitted to answer.
         majority_exponent: power of the first head's probabilities that best tells the chance of a majority; None
@@ -62,6 +64,7 @@ class Evaluation:
     ferplus_unknown: HeadMetrics | None
     votes: VoteFigures | None
     training_votes: VoteStatistics | None
+    second_panel: SecondPanel | None
     calibration: dict[str, Calibration]
     ferplus_question: str
     majority_exponent: float | None
@@ -79,6 +82,13 @@ class Evaluation:
         if self.votes is None or self.training_votes is None:
             return None
         return self.votes.accuracy_at(self.training_votes.winner_shares)
+
+    @property
+    def panel_at_votes(self) -> float | None:
+        """What a second panel reaches at the votes of this set; None when that is not known."""
+        if self.votes is None or self.second_panel is None:
+            return None
+        return self.second_panel.accuracy_at(self.votes.statistics.winner_shares)
 
     @property
     def head_names(self) -> tuple[str, ...]:
@@ -134,6 +144,8 @@ class Evaluation:
             "ferplus_accuracy_at_training_votes": self.accuracy_at_training_votes,
             "votes": None if votes is None else votes.statistics.as_dict(),
             "training_votes": None if self.training_votes is None else self.training_votes.as_dict(),
+            "second_panel_at_votes": self.panel_at_votes,
+            "second_panel": None if self.second_panel is None else self.second_panel.as_dict(),
         }
 
     def _calibration_figures(self) -> dict[str, Any]:
@@ -186,6 +198,7 @@ def evaluate(
         ferplus_unknown=_metrics_of(faces, outputs.ferplus, majority, unknown & known),
         votes=vote_figures(outputs.ferplus, votes),
         training_votes=None if overlap is None else overlap.training_votes,
+        second_panel=None if overlap is None else overlap.second_panel,
         calibration=calibrations(outputs, labels=faces.labels, votes=votes, majority=majority, manifest=manifest),
         ferplus_question=ferplus_question(manifest),
         majority_exponent=majority_exponent(outputs.ferplus[known], majority[known]) if known.any() else None,

@@ -42,6 +42,8 @@ def open_session(model_path: Path, *, num_threads: int = 0) -> ort.InferenceSess
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = num_threads
+    # Waiting threads sleep: beside torch, or other programs, they would take the time of those that compute.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return ort.InferenceSession(model_path, sess_options=options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # the runtime has a dozen classes for this, all private

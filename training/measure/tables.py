@@ -9,6 +9,7 @@ from rich.table import Table
 from training.measure.evaluation import Evaluation
 from training.measure.metrics import HeadMetrics, Interval
 from training.measure.robustness_figures import Accuracy, Robustness, head_names, mean_accuracy
+from training.measure.second_panel import SecondPanel
 from training.measure.vote_figures import VoteFigures, VoteStatistics
 
 QUESTIONS = {
@@ -34,7 +35,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     )
     console.print(_summary_table(evaluation))
     if evaluation.votes is not None:
-        console.print(_winner_table(evaluation.votes))
+        console.print(_winner_table(evaluation.votes, evaluation.second_panel))
         console.print(_votes_table(evaluation.votes.statistics, evaluation.training_votes))
     console.print(_calibration_table(evaluation))
     for name, head in zip(evaluation.head_names, (evaluation.fer2013, evaluation.ferplus), strict=False):
@@ -61,6 +62,13 @@ def _summary_table(evaluation: Evaluation) -> Table:
     table.add_row("log loss, nats", *(f"{head.log_loss:.3f}" for head in heads))
     if evaluation.votes is not None and evaluation.ferplus is not None:
         _add_vote_rows(table, evaluation.votes)
+    if (panel := evaluation.second_panel) is not None:
+        for name, figures in (("plurality", panel.plurality), ("majority mode", panel.majority_mode)):
+            if figures is not None:
+                told = _figure(figures.accuracy, figures.interval)
+                table.add_row(f"a second panel, {name}, {figures.num_pictures} of training", "–", told)
+    if (at_votes := evaluation.panel_at_votes) is not None:
+        table.add_row("a second panel, plurality, at the votes of these", "–", f"{100 * at_votes:.2f} %")
     return table
 
 
@@ -80,10 +88,13 @@ def _accuracy(head: HeadMetrics | None, *, otherwise: str) -> str:
     return otherwise if head is None else _figure(head.accuracy, head.accuracy_interval)
 
 
-def _winner_table(votes: VoteFigures) -> Table:
-    table = Table("votes of the winner", "pictures", "FER+ accuracy (95 % interval)")
+def _winner_table(votes: VoteFigures, panel: SecondPanel | None) -> Table:
+    table = Table("votes of the winner", "pictures", "FER+ accuracy (95 % interval)", "a second panel (training)")
+    people = {} if panel is None else panel.by_winner
     for row in votes.by_winner:
-        table.add_row(str(row.votes), str(row.num_pictures), _figure(row.accuracy, row.interval))
+        theirs = people.get(row.votes)
+        told = "–" if theirs is None else _figure(theirs.accuracy, theirs.interval)
+        table.add_row(str(row.votes), str(row.num_pictures), _figure(row.accuracy, row.interval), told)
     return table
 
 

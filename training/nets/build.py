@@ -10,10 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from emostream.errors import ConfigError
 from training.config import ModelConfig
-from training.data.labels import Task
+from training.data.labels import OTHER_VOTES, Task
 from training.nets.choices import SMALL
 from training.nets.compact import compact_trunk
 from training.nets.face_net import FaceNet, Standardise, Trunk
+from training.nets.repvgg import folded, repvgg_trunk
 
 __all__ = [
     "FaceNet",
@@ -40,7 +41,13 @@ def build_model(config: ModelConfig, task: Task | None = None) -> FaceNet:
         raise ConfigError(f"model.widths and model.depths must be positive, got {config.widths} and {config.depths}")
     task = task or Task()
     trunk = _trunk_builder(config)(config)
-    return FaceNet(trunk, num_classes=len(task.class_names), dropout=config.dropout, has_votes=task.has_votes)
+    return FaceNet(
+        trunk,
+        num_classes=len(task.class_names),
+        num_other_votes=len(OTHER_VOTES) if config.other_votes and task.has_votes else 0,
+        dropout=config.dropout,
+        has_votes=task.has_votes,
+    )
 
 
 def _trunk_builder(config: ModelConfig) -> Callable[[ModelConfig], Trunk]:
@@ -48,6 +55,8 @@ def _trunk_builder(config: ModelConfig) -> Callable[[ModelConfig], Trunk]:
     match config.architecture:
         case "compact":
             return compact_trunk
+        case "repvgg":
+            return repvgg_trunk
         case "vgg":
             from training.nets.vgg import vgg_trunk
 
@@ -77,7 +86,7 @@ def describe_model(config: ModelConfig) -> str:
     words: list[str] = [config.architecture]
     if config.variant is not None:
         words.append(config.variant)
-    if config.variant in (None, SMALL) and config.architecture in ("compact", "vgg", "resnet"):
+    if config.variant in (None, SMALL) and config.architecture in ("compact", "repvgg", "vgg", "resnet"):
         shape = (("widths", config.widths), ("depths", config.depths))
         words += [f"{name} {','.join(map(str, values))}" for name, values in shape]
     if config.stem_stride is not None:
@@ -91,11 +100,9 @@ def num_parameters(model: nn.Module) -> int:
 
 
 def num_multiply_adds(model: nn.Module, *, side: int) -> int:
-    """Multiply-adds of the convolutions and dense layers for one crop of `side` pixels; the model is left as it was."""
-    was_training = model.training
-    model.eval()
+    """Multiply-adds of the convolutions and dense layers of the served form, for one crop of `side` pixels."""
+    served = folded(model)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, side, side, dtype=torch.uint8))
-    model.train(was_training)
+        served(torch.zeros(1, side, side, dtype=torch.uint8))
     # The counter counts a multiplication and its addition as two.
     return int(counter.get_total_flops()) // 2

@@ -42,16 +42,20 @@ class Trunk:
 class FaceNet(nn.Module):
     """A trunk with heads on the mean of its last feature maps: for votes, where there are any, and for labels.
 
-    A net with one head answers both questions with it.
+    A net with one head answers both questions with it. With `num_other_votes` the head for votes has so many logits
+    behind those of the classes, for answers that are no class; the softmax of the first is the distribution over the
+    classes, with or without them.
     """
 
-    def __init__(self, trunk: Trunk, *, num_classes: int, dropout: float, has_votes: bool = True) -> None:
+    def __init__(
+        self, trunk: Trunk, *, num_classes: int, dropout: float, has_votes: bool = True, num_other_votes: int = 0
+    ) -> None:
         super().__init__()
         self.standardise = Standardise()
         self.stem = trunk.stem
         self.blocks = trunk.blocks
         self.dropout = nn.Dropout(dropout)
-        self.ferplus_head = nn.Linear(trunk.width, num_classes) if has_votes else None
+        self.ferplus_head = nn.Linear(trunk.width, num_classes + num_other_votes) if has_votes else None
         self.fer2013_head = nn.Linear(trunk.width, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -71,7 +75,10 @@ class FaceNet(nn.Module):
         return self.trunk(self.standardise(crops))
 
     def heads(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """The last feature maps → (FER+ logits, challenge logits), each n×classes; the same where there is one head."""
+        """The last feature maps → (FER+ logits n×classes and others, challenge logits n×classes).
+
+        The same twice where there is one head.
+        """
         pooled = self.dropout(maps.mean(dim=(2, 3)))
         fer2013 = self.fer2013_head(pooled)
         return (fer2013 if self.ferplus_head is None else self.ferplus_head(pooled)), fer2013
@@ -81,7 +88,7 @@ class FaceNet(nn.Module):
         return nn.ModuleList([head for head in (self.ferplus_head, self.fer2013_head) if head is not None])
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 or float crops n×s×s or n×1×s×s → (FER+ logits, challenge logits), each n×classes."""
+        """uint8 or float crops n×s×s or n×1×s×s → what `heads` gives."""
         return self.heads(self.features(crops))
 
 

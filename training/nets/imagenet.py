@@ -98,10 +98,10 @@ def _published(config: ModelConfig) -> _Published:
 
             # Trained on (pixel − 127) / 128.
             return _Published(lite.VARIANTS, _read_package, lite.imagenet_name, _PICTURE_DEVIATION * 255 / 128)
-        case "compact":
+        case "compact" | "repvgg":
             raise ConfigError(
-                "there are no ImageNet weights for the compact net: choose another model.architecture, or let "
-                "transfer.pretrained name a checkpoint of this package"
+                f"there are no ImageNet weights for the {config.architecture} net: choose another model.architecture, "
+                "or let transfer.pretrained name a checkpoint of this package"
             )
 
 

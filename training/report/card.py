@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from training.measure.calibration import Calibration
 from training.measure.evaluation import Evaluation
-from training.measure.metrics import HeadMetrics
+from training.measure.metrics import HeadMetrics, Interval
 from training.measure.robustness_figures import Accuracy, Robustness, head_names, mean_accuracy
+from training.measure.second_panel import SecondPanel
 from training.measure.vote_figures import VoteFigures, VoteStatistics
 
 
@@ -13,7 +14,10 @@ def markdown_figures(evaluation: Evaluation, robustness: Robustness | None = Non
     """Tables of the main figures with their 95 % intervals, of recalls, and of robustness where it was measured."""
     parts = [_main_figures(evaluation), _recalls(evaluation)]
     if evaluation.votes is not None:
-        parts += [_by_winner(evaluation.votes), _agreement(evaluation.votes.statistics, evaluation.training_votes)]
+        parts += [
+            _by_winner(evaluation.votes, evaluation.second_panel),
+            _agreement(evaluation.votes.statistics, evaluation.training_votes),
+        ]
     if robustness is not None:
         parts.append(_robustness(robustness))
     return "\n\n".join(parts) + "\n"
@@ -44,6 +48,15 @@ def _main_figures(evaluation: Evaluation) -> str:
         rows.append((name, ["–", _ece(calibration, "ferplus_majority")]))
     if evaluation.votes is not None:
         rows += _vote_rows(evaluation.votes)
+    if (panel := evaluation.second_panel) is not None:
+        for name, figures in (("plurality", panel.plurality), ("majority mode", panel.majority_mode)):
+            if figures is not None:
+                title = f"a second panel of people, {name}, {figures.num_pictures:,} pictures of training"
+                rows.append((title, ["–", _share(figures.accuracy, figures.interval)]))
+    if (at_votes := evaluation.panel_at_votes) is not None:
+        rows.append(
+            ("the same, plurality, reweighted to the vote counts of this split", ["–", f"{100 * at_votes:.1f} %"])
+        )
     nums = (evaluation.num_pictures, evaluation.num_ferplus)
     columns = [f"{name}, {num:,} pictures" for name, num in zip(evaluation.head_names, nums, strict=False)]
     # Without votes there is one column.
@@ -65,13 +78,14 @@ def _vote_rows(votes: VoteFigures) -> list[tuple[str, list[str]]]:
     return rows
 
 
-def _by_winner(votes: VoteFigures) -> str:
+def _by_winner(votes: VoteFigures, panel: SecondPanel | None) -> str:
     title = "| votes for the most frequent class | " + " | ".join(str(row.votes) for row in votes.by_winner) + " |"
     accuracies = [f"{100 * row.accuracy:.0f} %" for row in votes.by_winner]
-    return _table(
-        title,
-        [("FER+ majority", accuracies), ("pictures", [f"{row.num_pictures:,}" for row in votes.by_winner])],
-    )
+    rows = [("FER+ majority", accuracies), ("pictures", [f"{row.num_pictures:,}" for row in votes.by_winner])]
+    if panel is not None:
+        theirs = [panel.by_winner.get(row.votes) for row in votes.by_winner]
+        rows.insert(1, ("a second panel", ["–" if one is None else f"{100 * one.accuracy:.0f} %" for one in theirs]))
+    return _table(title, rows)
 
 
 def _agreement(measured: VoteStatistics, training: VoteStatistics | None) -> str:
@@ -127,7 +141,11 @@ def _figure(head: HeadMetrics | None, name: str) -> str:
     value, (low, high) = getattr(head, name), getattr(head, f"{name}_interval")
     if name == "macro_f1":
         return f"{value:.3f} ({low:.3f} – {high:.3f})"
-    return f"{100 * value:.1f} % ({100 * low:.1f} – {100 * high:.1f})"
+    return _share(value, (low, high))
+
+
+def _share(value: float, interval: Interval) -> str:
+    return f"{100 * value:.1f} % ({100 * interval[0]:.1f} – {100 * interval[1]:.1f})"
 
 
 def _ece(calibration: dict[str, Calibration], question: str) -> str:

@@ -25,16 +25,14 @@ from emostream.domain.emotion import EMOTIONS
 from emostream.domain.model_manifest import ModelManifest, manifest_path_for, save_manifest, sha256_of
 from emostream.errors import ConfigError, EmostreamError, ManifestError
 from emostream.vision.classify.packaged_models import PACKAGED_VARIANTS
-from training.config import DataConfig
 from training.convert.onnx_graph import set_metadata
 from training.convert.parity import accuracy_drop, compare_heads, require_same_model
 from training.convert.scaled_graph import with_scalings
 from training.convert.trained_model import scalings_digest
 from training.data.face_set import FaceSet
 from training.data.labels import majority_labels, vote_distributions
-from training.data.load import load_faces
-from training.data.overlap import TRAINING_SPLIT, TrainingOverlap, load_with_overlap
-from training.data.splits import split_faces
+from training.data.load import HELD_OUT, TRAINING_SPLIT, load_faces
+from training.data.overlap import TrainingOverlap, load_with_overlap
 from training.evaluate import add_near_duplicates
 from training.export import evaluation_figures
 from training.measure.evaluation import Evaluation, asked_and_answered, evaluate
@@ -233,11 +231,9 @@ def load_pictures(data: Path, *, split: str, look: bool | None = None, show_prog
         SourceRejectedError: the data cannot be used.
         ConfigError: it has not these splits.
     """
-    if split == TRAINING_SPLIT:
+    if split in (TRAINING_SPLIT, HELD_OUT):
         raise ConfigError(f"--split {split} holds the pictures that are fitted to: measure on another one")
-    defaults = DataConfig()
-    shares = (1 - defaults.validation_share, defaults.validation_share)
-    _, tenth = split_faces(load_faces(data, split=TRAINING_SPLIT), shares, seed=defaults.split_seed)
+    tenth = load_faces(data, split=HELD_OUT)
     measured, overlap = load_with_overlap(data, split=split, look=look, show_progress=show_progress)
     return Pictures(tenth, measured, split, overlap)
 

@@ -7,17 +7,23 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
-from emostream.errors import ModelUnavailableError
+from emostream.domain.emotion import EMOTIONS
+from emostream.errors import ConfigError, ManifestError, ModelUnavailableError
+from emostream.vision.models.manifest import ModelManifest, save_manifest, sha256_of
 from tests.training.conftest import LearntRun
 from tests.training.made import made_faces, save_npz
+from tests.training.tiny_nets import tiny_graph
 from training.config import DistillConfig, TrainConfig
+from training.loop.checkpoint import load_checkpoint
 from training.loop.distill import Teacher, Teachers, load_teachers, taught_targets
 from training.loop.run import fit
 from training.loop.state import LAST_NAME
 from training.loop.train_set import prepare
+from training.measure.inference import OnnxModel
 from training.nets.build import build_model
 
 
@@ -86,6 +92,79 @@ def test_labels_and_answers_are_mixed_by_weight(tiny_config: TrainConfig) -> Non
 
 
 def test_a_missing_teacher_is_named(tmp_path: Path) -> None:
-    assert load_teachers(()) is None
-    with pytest.raises(ModelUnavailableError, match="nowhere"):
-        load_teachers([str(tmp_path / "nowhere.pt")])
+    assert load_teachers(DistillConfig()) is None
+    for name in ("nowhere.pt", "nowhere.onnx"):
+        with pytest.raises(ModelUnavailableError, match="nowhere"):
+            load_teachers(DistillConfig(teachers=(str(tmp_path / name),)))
+
+
+def save_teacher(path: Path, *, labels: tuple[str, ...] = EMOTIONS) -> ModelManifest:
+    """A small exported model with its manifest."""
+    onnx.save(tiny_graph(), path)
+    manifest = ModelManifest(
+        name="teacher",
+        version="1",
+        file=path.name,
+        sha256=sha256_of(path),
+        labels=labels,
+        input_size_pixels=64,
+        max_batch_size=2,
+        architecture="made",
+        training_data="none",
+    )
+    save_manifest(manifest, model_path=path)
+    return manifest
+
+
+def test_an_exported_model_teaches_what_it_answers(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.onnx"
+    manifest = save_teacher(path)
+    config = DistillConfig(teachers=(str(path),), teacher_sha256=(manifest.sha256,))
+    teachers = load_teachers(config)
+    assert teachers is not None
+    crops = prepare(made_faces(5)).crops
+    taught = teachers.targets(crops[:, None].to(torch.float32), contextlib.nullcontext())
+    answers = OnnxModel(path, num_threads=1).classify(crops.numpy())
+    torch.testing.assert_close(taught.ferplus, torch.from_numpy(answers.ferplus))
+    torch.testing.assert_close(taught.fer2013, torch.from_numpy(answers.fer2013))
+
+
+def test_another_file_than_the_settings_name_does_not_teach(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.onnx"
+    save_teacher(path)
+    with pytest.raises(ManifestError, match="is not the file of the settings"):
+        load_teachers(DistillConfig(teachers=(str(path),), teacher_sha256=("0" * 64,)))
+    with pytest.raises(ConfigError, match="one hash for each of the 1 teachers, got 2"):
+        load_teachers(DistillConfig(teachers=(str(path),), teacher_sha256=("0" * 64,) * 2))
+
+
+def test_a_model_of_other_classes_does_not_teach(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.onnx"
+    save_teacher(path, labels=tuple(reversed(EMOTIONS)))
+    with pytest.raises(ManifestError, match="tells neutral, surprise"):
+        load_teachers(DistillConfig(teachers=(str(path),)))
+
+
+@pytest.mark.parametrize("num_views", [0, 1], ids=["each-batch", "once"])
+def test_other_votes_are_learned_beside_a_teacher(tmp_path: Path, tiny_config: TrainConfig, num_views: int) -> None:
+    path = tmp_path / "teacher.onnx"
+    save_teacher(path)
+    config = dataclasses.replace(
+        tiny_config,
+        model=dataclasses.replace(tiny_config.model, other_votes=True),
+        distill=DistillConfig(teachers=(str(path),), weight=0.5, num_views=num_views),
+    )
+    fit(config, tmp_path / "run", show_progress=False)
+    weights = load_checkpoint(tmp_path / "run" / LAST_NAME).weights["ferplus_head.weight"]
+    assert weights.shape[0] == 10
+
+
+def test_a_teacher_leaves_other_votes_as_they_are(tiny_config: TrainConfig) -> None:
+    data = prepare(made_faces(14), other_votes=True)
+    halved = dataclasses.replace(data.targets, ferplus=data.targets.ferplus / 2)
+    halved.ferplus[:, 9] = 0.5
+    teachers = Teachers([Teacher(build_model(tiny_config.model), 64)])
+    config = dataclasses.replace(tiny_config, distill=DistillConfig(weight=0.25, num_views=1))
+    mixed = taught_targets(teachers, data.crops, halved, config)
+    torch.testing.assert_close(mixed.ferplus.sum(dim=1), torch.ones(14))
+    torch.testing.assert_close(mixed.ferplus[:, 7:], halved.ferplus[:, 7:])

@@ -16,15 +16,18 @@ from tests.training.made import made_faces
 from training.config import ModelConfig
 from training.convert.onnx_graph import INPUT_NAME, OUTPUT_NAMES, ServedModel, onnx_from_model
 from training.convert.quantize import int8_from_onnx
+from training.loop.validation import predict
 from training.measure.inference import HeadOutputs, open_session, run_session
 from training.measure.scalings import HeadScalings
 from training.nets.build import FaceNet, build_model, num_multiply_adds
+from training.nets.repvgg import folded
 
 pytestmark = pytest.mark.heavy
 
 CROPS = batch_from_pictures(made_faces(14).pictures)
 FAMILIES = {
     "compact": ModelConfig("compact", widths=(8, 16), depths=(1, 1)),
+    "repvgg": ModelConfig("repvgg", widths=(8, 16), depths=(1, 2)),
     "vgg": ModelConfig("vgg", widths=(8, 16, 24), depths=(1, 1, 2)),
     "resnet": ModelConfig("resnet", widths=(8, 16), depths=(1, 2)),
     "inception": ModelConfig("inception"),
@@ -110,6 +113,36 @@ def test_onnx_and_int8_compute_what_the_net_computes(tmp_path: Path, config: Mod
     assert kinds.count("QuantizeLinear") >= kinds.count("Conv") // 2
     used = {name for node in quantized.graph.node for name in node.input}
     assert {node.output[0] for node in quantized.graph.node if node.op_type == "Constant"} <= used
+
+
+def test_branches_become_one_convolution_that_computes_the_same() -> None:
+    model = awake(ModelConfig("repvgg", widths=(8, 16), depths=(2, 2)))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    served = folded(model)
+    assert isinstance(served, FaceNet)
+    crops = torch.from_numpy(CROPS)
+    with torch.no_grad():
+        for one, other in zip(model(crops), served(crops), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    convolutions = [module for module in served.modules() if isinstance(module, nn.Conv2d)]
+    assert [conv.kernel_size for conv in convolutions] == [(3, 3)] * 5
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in served.blocks.modules())
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[name])
+
+
+def test_only_the_served_form_of_branches_is_counted() -> None:
+    model = build_model(ModelConfig("repvgg", widths=(4, 6), depths=(1, 1)))
+    stem, first, second = 24 * 24 * 9 * 4, 24 * 24 * 9 * 4 * 4, 12 * 12 * 9 * 4 * 6
+    assert num_multiply_adds(model, side=48) == stem + first + second + 2 * 6 * 7
+
+
+def test_other_votes_stand_behind_the_classes() -> None:
+    model = build_model(ModelConfig(widths=(8, 16), depths=(1, 1), other_votes=True)).eval()
+    votes, labels = model(torch.from_numpy(CROPS))
+    assert (votes.shape, labels.shape) == ((len(CROPS), 10), (len(CROPS), 7))
+    words, by_label = predict(model, torch.from_numpy(CROPS))
+    torch.testing.assert_close((words, by_label), (votes[:, :7], labels), atol=1e-4, rtol=1e-4)
 
 
 def test_multiply_adds_are_those_counted_by_hand() -> None:

@@ -1,0 +1,79 @@
+"""A plain net of 3×3 convolutions that trains with several branches and is served with one (RepVGG, Ding et al., 2021).
+
+While training each block adds a 3×3 convolution, a 1×1 convolution and, where the shape allows, the block's input. All
+three are linear, so for serving they become one 3×3 convolution: half of the operators of a residual net, and no maps
+that are kept for a shortcut.
+
+The branches are those of QARepVGG (Chu et al., 2024): batch norm follows the 3×3 convolution and the sum, but not the
+other two branches. The original, with a batch norm in each branch, gives folded weights of very different sizes, which
+eight bits hold badly.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from training.config import ModelConfig
+from training.nets.choices import SMALL, chosen_stem_stride, chosen_variant
+from training.nets.face_net import Trunk
+
+
+class RepBlock(nn.Module):
+    """ReLU of the normalised sum of the branches; `folded` is the same in one convolution."""
+
+    def __init__(self, width_in: int, width_out: int, *, stride: int) -> None:
+        super().__init__()
+        self.conv3 = nn.Conv2d(width_in, width_out, 3, stride=stride, padding=1, bias=False)
+        self.norm3 = nn.BatchNorm2d(width_out)
+        self.conv1 = nn.Conv2d(width_in, width_out, 1, stride=stride, bias=False)
+        self.norm = nn.BatchNorm2d(width_out)
+        self.has_identity = stride == 1 and width_in == width_out
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """float n×c×h×w → float n×c'×h/stride×w/stride."""
+        inner = self.norm3(self.conv3(batch)) + self.conv1(batch)
+        if self.has_identity:
+            inner = inner + batch
+        return torch.relu(self.norm(inner))
+
+    @torch.no_grad()
+    def folded(self) -> nn.Sequential:
+        """The block in evaluation mode as one 3×3 convolution with a bias, and the activation."""
+        one = fuse_conv_bn_eval(self.conv3, self.norm3)
+        one.weight += functional.pad(self.conv1.weight, [1, 1, 1, 1])
+        if self.has_identity:
+            every = torch.arange(one.out_channels)
+            one.weight[every, every, 1, 1] += 1.0
+        return nn.Sequential(fuse_conv_bn_eval(one, self.norm), nn.ReLU())
+
+
+def folded(model: nn.Module) -> nn.Module:
+    """A copy of a net in evaluation mode, in which each block of branches is one convolution."""
+    copied = copy.deepcopy(model).eval()
+    for module in copied.modules():
+        for name, child in module.named_children():
+            if isinstance(child, RepBlock):
+                setattr(module, name, child.folded())
+    return copied
+
+
+def repvgg_trunk(config: ModelConfig) -> Trunk:
+    """A plain stem at half the crop's resolution, then stages of blocks, each stage at half the one before."""
+    chosen_variant(config, (SMALL,))
+    chosen_stem_stride(config, (2,))
+    width = config.widths[0]
+    # A 1×1 convolution of one gray channel would add nothing but time.
+    stem = nn.Sequential(nn.Conv2d(1, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+    stages: list[nn.Module] = []
+    for number, (stage_width, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
+        blocks: list[nn.Module] = []
+        for index in range(depth):
+            blocks.append(RepBlock(width, stage_width, stride=2 if index == 0 and number > 0 else 1))
+            width = stage_width
+        stages.append(nn.Sequential(*blocks))
+    return Trunk(stem, nn.Sequential(*stages), width)
