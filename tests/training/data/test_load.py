@@ -80,10 +80,22 @@ def test_a_single_split_needs_no_name(tmp_path: Path) -> None:
 def test_several_splits_need_a_name(tmp_path: Path) -> None:
     for split in ("training", "publictest"):
         save_contact_sheet(made_faces(7), tmp_path, split=split)
-    with pytest.raises(ConfigError, match="choose with --split: training, publictest, all"):
+    with pytest.raises(ConfigError, match="choose with --split: training, publictest, held-out, all"):
         load_faces(tmp_path)
     with pytest.raises(ConfigError, match="has no split 'privatetest'"):
         load_faces(tmp_path, split="privatetest")
+
+
+def test_held_out_is_what_runs_keep_apart_by_default(tmp_path: Path) -> None:
+    save_contact_sheet(made_faces(140), tmp_path, split="training")
+    save_contact_sheet(made_faces(7), tmp_path, split="publictest")
+    training, validation = load_splits(DataConfig(path=str(tmp_path)))
+    held_out = load_faces(tmp_path, split="held-out")
+    np.testing.assert_array_equal(held_out.pictures, validation.pictures)
+    assert len(held_out) + len(training) == 140
+    with pytest.raises(ConfigError, match="has no split 'training'"):
+        (tmp_path / "training.csv").unlink()
+        load_faces(tmp_path, split="held-out")
 
 
 @pytest.mark.parametrize("where", ["file", "folder"])
