@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from emostream.domain.model_manifest import ModelManifest, load_manifest, sha256_of
 from emostream.errors import ConfigError, ManifestError
-from emostream.vision.models.manifest import ModelManifest, load_manifest, sha256_of
 from training.augment.warp import augment
 from training.config import DistillConfig, TrainConfig
 from training.data.labels import Task

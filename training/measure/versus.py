@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from emostream.domain.model_manifest import ModelManifest
 from emostream.errors import EmostreamError
-from emostream.vision.models.manifest import ModelManifest
 from training.data.face_set import FaceSet
 from training.data.labels import CONTEMPT, NO_MAJORITY, majority_mode_labels, vote_distributions
 from training.data.load import load_faces

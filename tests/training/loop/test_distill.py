@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from emostream.domain.emotion import EMOTIONS
+from emostream.domain.model_manifest import ModelManifest, save_manifest, sha256_of
 from emostream.errors import ConfigError, ManifestError, ModelUnavailableError
-from emostream.vision.models.manifest import ModelManifest, save_manifest, sha256_of
 from tests.training.conftest import LearntRun
 from tests.training.made import made_faces, save_npz
 from tests.training.tiny_nets import tiny_graph

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from emostream.vision.models.manifest import sha256_of
+from emostream.domain.model_manifest import sha256_of
 from tests.training.made import made_faces, save_npz
 from tests.training.test_evaluate import save_brightness_model
 from training.measure.versus import main, varied
