@@ -115,9 +115,10 @@ def _crop_to_frame(placements: PlaneSimilarity) -> list[tuple[complex, complex]]
 
 def _cut(luma: Luma, factor: complex, shift: complex, *, out: Luma) -> None:
     """Write the crop to `out`; `factor` and `shift` map crop pixels to frame pixels."""
-    # Bilinear sampling would skip pixels of a large face, so it is first halved to about the size of the crop.
+    # Bilinear sampling would skip pixels of a large face, so it is first halved to about the size of the crop. Of a
+    # turned view, OpenCV would copy the whole frame.
     num_halvings = max(round(math.log2(abs(factor))), 0)
-    if num_halvings > 0:
+    if num_halvings > 0 or luma.strides[1] != 1:
         luma, factor, shift = _halved_around(luma, factor, shift, side=len(out), times=num_halvings)
     # In OpenCV pixel centres are whole numbers; here pixel edges are.
     shift += factor * (0.5 + 0.5j) - (0.5 + 0.5j)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.domain.frame import Luma
-from emostream.vision.geometry.downscale import halved
+from emostream.vision.geometry.downscale import halved, resized
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,7 @@ class Letterbox:
         # Halving first leaves less than a factor of two, where bilinear sampling finds the same faces as area averaging
         # (on test clips and pictures scores differ by 0.001) at a seventh of its cost.
         luma = halved(luma, times=max(int(-math.log2(max(self.scale_x, self.scale_y))), 0))
-        target = padded[: self.picture_height, : self.picture_width]
-        cv2.resize(luma, size, dst=target, interpolation=cv2.INTER_LINEAR)
+        padded[: self.picture_height, : self.picture_width] = resized(luma, size, interpolation=cv2.INTER_LINEAR)
         return padded
 
     def to_frame(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
-from emostream.vision.geometry.downscale import halved
+from emostream.vision.geometry.downscale import halved, resized
 from emostream.vision.geometry.similarity import PlaneSimilarity
 
 _MAX_SMALL_SIDE = 192
@@ -57,10 +57,10 @@ def _shrunk(luma: Luma, *, side: int) -> Luma:
     num_halvings = max(math.ceil(math.log2(max(luma.shape) / side)), 0)
     if max(luma.shape) >= _LARGE_SIDE:
         height, width = (max(side // 4, 1) for side in luma.shape)
-        luma = np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
+        luma = resized(luma, (width, height), interpolation=cv2.INTER_NEAREST)
         num_halvings -= 2
     shrunk = halved(luma, times=num_halvings)
-    return shrunk.copy() if shrunk is luma else shrunk
+    return shrunk.copy() if shrunk is luma else np.ascontiguousarray(shrunk)
 
 
 def is_cut(previous: Luma, current: Luma, *, min_correlation: float = _MIN_CORRELATION) -> bool:

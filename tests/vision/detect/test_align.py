@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
+from emostream.testing.fakes import face_at
 from emostream.vision.classify import preprocess
 from emostream.vision.detect.align import (
     CROP_SIZE_PIXELS,
@@ -151,3 +152,13 @@ def test_landmarks_in_one_place_leave_the_face_upright() -> None:
     (similarity,) = crop_similarities([face])
     assert similarity[1, 0] == 0
     assert similarity[0, 0] > 0
+
+
+@pytest.mark.parametrize("size", [20.0, 40.0, 200.0])
+def test_of_a_turned_view_the_crop_is_that_of_its_copy(size: float) -> None:
+    stored = np.random.default_rng(4).integers(0, 256, (200, 240), dtype=np.uint8)
+    view = np.asarray(cv2.GaussianBlur(stored, (0, 0), 2), dtype=np.uint8).T[:, ::-1]
+    for left, top in ((60.0, 80.0), (-10.0, 190.0)):
+        face = face_at(left, top, size=size)
+        expected = crop_face(np.ascontiguousarray(view), face, size=48)
+        np.testing.assert_allclose(crop_face(view, face, size=48).astype(int), expected.astype(int), atol=2)
