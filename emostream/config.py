@@ -243,7 +243,21 @@ class PublishSettings(_Section):
 
 
 class ZoneSettings(_Section):
-    """A named part of the picture."""
+    """A named part of the picture; faces whose middle is in it carry its name in the field `zones` of events.
+
+    Corners are fractions, so a zone holds for every resolution of the source. This one is the left third of the
+    picture of stream `door`, below its upper fifth, with the corners in clockwise order; the last is joined to the
+    first. Zones may overlap.
+
+    ```yaml
+    zones:
+      door:
+        - name: entrance
+          polygon: [[0, 0.2], [0.33, 0.2], [0.33, 1], [0, 1]]
+    ```
+
+    A running stream gets zones with `PATCH /v1/streams/door`, or in the console, where they are drawn on the picture.
+    """
 
     name: str = Field(min_length=1, max_length=64)
     """Carried by faces in it."""
@@ -371,7 +385,8 @@ class Settings(BaseSettings):
     tracing: TracingSettings = TracingSettings()
     models: ModelSettings = Field(default_factory=ModelSettings)
     zones: dict[str, tuple[ZoneSettings, ...]] = {}
-    """Zones per stream id, for streams that bring none of their own."""
+    """Zones per stream id, for streams that bring none of their own. An example is with
+    [ZoneSettings](#zonesettings)."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     """Minimum level of log messages."""
     log_format: Literal["text", "json"] = "text"

@@ -12,6 +12,7 @@ import pytest
 from docs.generators.http import http_text
 from docs.generators.settings import all_settings, item_models, settings_text, unit_of
 from emostream.config import load_settings
+from emostream.pipeline.build import zones_from
 from emostream.service.api.app import build_api
 from tests.conftest import REPOSITORY
 
@@ -67,6 +68,20 @@ def test_the_page_of_settings_has_each_setting_with_its_variable() -> None:
         assert f"#{setting.name} }}" in page
         if setting.section is None:
             assert f"`EMOSTREAM_{setting.name.upper().replace('.', '__')}`" in page
+
+
+def test_examples_among_the_settings_are_settings(tmp_path: Path) -> None:
+    examples = re.findall(r"^```yaml\n(.*?)^```$", settings_text(), flags=re.DOTALL | re.MULTILINE)
+    assert examples
+    file = tmp_path / "emostream.yaml"
+    for example in examples:
+        file.write_text(example, encoding="utf-8")
+        settings = load_settings(config_file=file)
+        assert settings != load_settings()
+    (entrance,) = zones_from(settings.zones["door"])
+    assert entrance.contains(0.1, 0.5)
+    assert not entrance.contains(0.1, 0.1)
+    assert not entrance.contains(0.5, 0.5)
 
 
 def test_names_tell_units() -> None:

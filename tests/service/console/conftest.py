@@ -17,7 +17,7 @@ from emostream.service.console.pages import console_files
 from tests.browser import keep_screenshot, launch_chromium
 from tests.conftest import REPOSITORY
 from tests.service.console.service_process import Service, running_service
-from tests.service.mjpeg_server import jpegs_of
+from tests.service.mjpeg_server import jpegs_of, mjpeg_server
 from tests.vision.detect.real_model import centerface_path
 
 SCREENSHOTS = REPOSITORY / "runs" / "console"
@@ -65,6 +65,13 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     clip = tmp_path_factory.mktemp("media") / "faces.mp4"
     make_demo_clip(clip, num_frames=100)
     return jpegs_of(clip)
+
+
+@pytest.fixture
+def camera(faces: list[bytes]) -> Iterator[str]:
+    """The URL of a camera that sends the faces over HTTP."""
+    with mjpeg_server(pictures=faces) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,13 @@ import http.server
 import json
 import re
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import httpx
 import numpy as np
 import pytest
 import redis
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import expect
 
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.wire.preview import PreviewPicture, bytes_from_preview, preview_channel, preview_kind
@@ -21,32 +20,12 @@ from tests.browser import assert_accessible
 from tests.ports import unused_port
 from tests.service.console.conftest import NARROW, OpenPage, keep_picture
 from tests.service.console.service_process import Service
+from tests.service.console.steps import MARKED, add, row_of, until_changed
 from tests.service.mjpeg_server import mjpeg_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
 expect.set_options(timeout=60_000)
-
-# Where on a canvas the colours of emotions are: left, top, right, bottom of all such pixels, in CSS pixels.
-MARKED = """async (canvas) => {
-  const { emotions } = await (await fetch("console/palette.json")).json();
-  const wanted = Object.values(emotions).map((text) => parseInt(text.slice(1), 16));
-  const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  const found = [Infinity, Infinity, -Infinity, -Infinity];
-  for (let at = 0; at < data.length; at += 4) {
-    if (!wanted.includes((data[at] << 16) | (data[at + 1] << 8) | data[at + 2])) continue;
-    const [x, y] = [(at / 4) % width, Math.floor(at / 4 / width)];
-    found[0] = Math.min(found[0], x); found[1] = Math.min(found[1], y);
-    found[2] = Math.max(found[2], x); found[3] = Math.max(found[3], y);
-  }
-  return found[2] < 0 ? null : found;
-}"""
-
-
-@pytest.fixture
-def camera(faces: list[bytes]) -> Iterator[str]:
-    with mjpeg_server(pictures=faces) as url:
-        yield url
 
 
 class RefusingCamera(http.server.BaseHTTPRequestHandler):
@@ -57,25 +36,6 @@ class RefusingCamera(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Quiet."""
-
-
-def row_of(page: Page, stream_id: str) -> Locator:
-    return page.get_by_role("row").filter(has=page.get_by_role("link", name=stream_id, exact=True))
-
-
-def add(client: httpx.Client, stream_id: str, url: str, **options: object) -> None:
-    wish = {"id": stream_id, "url": url, "kind": "live", **options}
-    assert client.post("/v1/streams", json=wish).status_code == 201
-
-
-def until_changed(page: Page, canvas: Locator, before: object) -> object:
-    """What is marked on a canvas, when it is something else than before."""
-    for _ in range(600):
-        found = canvas.evaluate(MARKED)
-        if found is not None and found != before:
-            return found
-        page.wait_for_timeout(100)
-    raise AssertionError("nothing changed on the canvas")
 
 
 def test_from_an_empty_list_to_boxes_that_move(
@@ -207,10 +167,10 @@ def test_hundreds_of_streams(service: Service, client: httpx.Client, open_page: 
         add(client, f"camera-{number:03}", camera)
     expect(page.get_by_text("1–24 of 60")).to_be_visible()
     until_changed(page, row_of(page, "camera-000").locator("canvas"), None)
-    page.get_by_role("button", name="Wall").click()
+    page.get_by_role("button", name="Cards").click()
     until_changed(page, row_of(page, "camera-001").locator("canvas"), None)
     assert_accessible(page)
-    keep_picture(page, "wall-dark")
+    keep_picture(page, "cards-dark")
     page.get_by_role("button", name="Next").click()
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_text("49–60 of 60")).to_be_visible()
@@ -218,10 +178,14 @@ def test_hundreds_of_streams(service: Service, client: httpx.Client, open_page: 
     expect(page.get_by_role("button", name="Next")).to_be_disabled()
     page.get_by_role("button", name="Previous").click()
     expect(page.get_by_text("25–48 of 60")).to_be_visible()
-    page.get_by_label("Name begins with").fill("camera-01")
+    page.get_by_label("Search").fill("CAMERA-01")
     expect(page.locator("tbody").get_by_role("row")).to_have_count(10)
     page.get_by_label("State").select_option("Trouble")
     expect(page.get_by_text("No stream matches")).to_be_visible()
+    page.reload()  # the search stands in the address
+    expect(page.get_by_text("No stream matches")).to_be_visible()
+    page.get_by_label("State").select_option("All states")
+    expect(page.locator("tbody").get_by_role("row")).to_have_count(10)
 
 
 def test_only_what_is_seen_is_sent(service: Service, client: httpx.Client, open_page: OpenPage, camera: str) -> None:

@@ -75,4 +75,7 @@ async function errorOf(response) {
 /** The path of a stream, of whatever it is called. */
 export const streamPath = (id, rest = "") => `v1/streams/${encodeURIComponent(id)}${rest}`;
 
+/** The path of a job. */
+export const jobPath = (id) => `v1/jobs/${encodeURIComponent(id)}`;
+
 export const api = new Api();

@@ -17,6 +17,14 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** An element of a drawing. @param {string} tag @param {Record<string, string | number>} attributes */
+export function svg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
 /** Change the text only where it is another one, so that readers of the screen are not told the same again. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;

@@ -40,8 +40,8 @@ export class Facts {
   }
 
   /** See `Sparkline.update`. */
-  drawLatency(samples, sinceMs, untilMs) {
-    this.#latency.update(samples, sinceMs, untilMs);
+  drawLatency(samples, sinceMs, untilMs, stepMs) {
+    this.#latency.update(samples, sinceMs, untilMs, stepMs);
   }
 }
 

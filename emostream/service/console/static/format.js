@@ -29,6 +29,9 @@ export function duration(seconds) {
 /** An instant (milliseconds since 1970) in the browser's time zone. */
 export const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB", { hour12: false });
 
+/** An instant as a mark of a time scale: without seconds, with the day where the scale is as long as one. */
+export const moment = (ms, spanMs) => new Date(ms).toLocaleString("en-GB", { hour: "2-digit", minute: "2-digit", ...(spanMs >= 86_400_000 && { weekday: "short" }) });
+
 /** Cut in the middle, where names of cameras differ least. */
 export function shortened(text, length) {
   if (text.length <= length) return text;

@@ -10,23 +10,35 @@ const UNKNOWN = "unknown";
  */
 
 export class History {
+  #keepMs;
+  #maxPersons;
+  #untilMs;
   #persons = new Map(); // key → Person; who was seen last stands last
   #latencies = []; // { ms, value }
   #newestMs = 0;
   #arrivedAt = 0;
+
+  /** @param {{keepMs?: number, maxPersons?: number, untilMs?: number}} options `untilMs` ends what is over; without it time goes on */
+  constructor({ keepMs = KEEP_MS, maxPersons = MAX_PERSONS, untilMs } = {}) {
+    [this.#keepMs, this.#maxPersons, this.#untilMs] = [keepMs, maxPersons, untilMs];
+  }
 
   /** Take in an event; they come in the order of their time. @param {object} event an emotion event @param {number} now monotonic ms */
   add(event, now = performance.now()) {
     const ms = Date.parse(event.captured_at);
     if (!(ms >= this.#newestMs)) return; // read twice, or nonsense
     [this.#newestMs, this.#arrivedAt] = [ms, now];
-    for (const face of event.faces.slice(0, MAX_PERSONS)) this.#addFace(event.epoch, face, ms);
+    for (const face of event.faces.slice(0, this.#maxPersons)) this.#addFace(event.epoch, face, ms);
     if (event.latency_ms.total !== undefined) this.#latencies.push({ ms, value: event.latency_ms.total });
     this.#forget();
   }
 
   /** The time at the service, in ms since 1970; by its own clock, which may differ from this device's. */
   nowMs(now = performance.now()) {
+    return this.#untilMs ?? this.#liveMs(now);
+  }
+
+  #liveMs(now) {
     return this.#newestMs ? this.#newestMs + (now - this.#arrivedAt) : Date.now();
   }
 
@@ -38,6 +50,18 @@ export class History {
   /** Emotion → share of all faces seen since an instant, the largest first. */
   shares(sinceMs) {
     return sharesOf(this.persons(sinceMs).flatMap((person) => person.samples), sinceMs);
+  }
+
+  /** Emotion → share of all faces, in each of so many steps of equal length; empty where nobody was seen. @returns {Array<Map<string, number>>} */
+  sharesOverTime(sinceMs, untilMs, number) {
+    const steps = Array.from({ length: number }, () => []);
+    for (const person of this.persons(sinceMs)) {
+      for (const sample of person.samples) {
+        const at = Math.floor(((sample.ms - sinceMs) / (untilMs - sinceMs)) * number);
+        steps[Math.min(at, number - 1)]?.push(sample);
+      }
+    }
+    return steps.map((samples) => new Map(sharesOf(samples, sinceMs)));
   }
 
   /** Latency over time since an instant. */
@@ -54,11 +78,11 @@ export class History {
   }
 
   #forget() {
-    const sinceMs = this.#newestMs - KEEP_MS;
+    const sinceMs = this.#newestMs - this.#keepMs;
     dropBefore(this.#latencies, sinceMs);
     for (const [key, person] of this.#persons) {
       dropBefore(person.samples, sinceMs);
-      if (!person.samples.length || this.#persons.size > MAX_PERSONS) this.#persons.delete(key);
+      if (!person.samples.length || this.#persons.size > this.#maxPersons) this.#persons.delete(key);
     }
   }
 }

@@ -3,12 +3,18 @@
 import { api } from "./api.js";
 import { askForToken } from "./dialogs.js";
 import { h, setText } from "./dom.js";
+import { JobPage } from "./job_page.js";
+import { JobsPage } from "./jobs_page.js";
 import { announce } from "./messages.js";
 import { loadPalette } from "./palette.js";
 import { poll } from "./poll.js";
 import { preferences } from "./preferences.js";
+import { routeOf } from "./routes.js";
 import { StreamPage } from "./stream_page.js";
 import { StreamsPage } from "./streams_page.js";
+import { WallPage } from "./wall_page.js";
+import { WorkersPage } from "./workers_page.js";
+import { ZonesPage } from "./zones_page.js";
 
 const THEMES = new Map([["system", "Theme of the device"], ["light", "Light"], ["dark", "Dark"]]);
 let page = null;
@@ -22,23 +28,29 @@ async function askOnce(options) {
   return isGiven;
 }
 
+/** The page that an address asks for; that of all streams where there is no other. */
+function pageOf({ kind, id, part, query }) {
+  if (kind === "streams" && id) return part === "zones" ? new ZonesPage(id) : new StreamPage(id);
+  if (kind === "jobs") return id ? new JobPage(id) : new JobsPage();
+  if (kind === "workers") return new WorkersPage();
+  if (kind === "wall") return new WallPage(query);
+  return new StreamsPage(query);
+}
+
 function show() {
-  const [, kind, id] = location.hash.split("/");
+  const route = routeOf(location.hash);
   const isFirst = page === null;
   page?.close();
-  page = kind === "streams" && id ? new StreamPage(decoded(id)) : new StreamsPage();
+  page = pageOf(route);
   document.getElementById("page").replaceChildren(page.element);
+  const section = ["jobs", "workers"].includes(route.kind) ? route.kind : "streams";
+  for (const link of document.querySelectorAll(".sections a")) {
+    if (link.dataset.section === section) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
   document.title = `${page.title} – emostream`;
   window.scrollTo(0, 0);
   if (!isFirst) page.element.querySelector("h1").focus(); // readers of the screen begin at the new page
-}
-
-function decoded(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }
 
 function connectSwitches() {

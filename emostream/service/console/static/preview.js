@@ -23,6 +23,10 @@ export class Preview {
   /** Outlines to draw. */
   zones = [];
 
+  /** Told the width and height of the picture whenever its shape becomes another one. */
+  onShape = () => {};
+  #shape = "";
+
   /** @param {string} streamId @param {{isSmall: boolean}} options */
   constructor(streamId, { isSmall }) {
     this.#isSmall = isSmall;
@@ -76,7 +80,10 @@ export class Preview {
 
   #draw() {
     if (!this.#bitmap) return;
-    if (!this.#isSmall) this.#canvas.style.aspectRatio = `${this.#bitmap.width} / ${this.#bitmap.height}`;
+    const shape = `${this.#bitmap.width} / ${this.#bitmap.height}`;
+    if (!this.#isSmall) this.#canvas.style.aspectRatio = shape;
+    if (shape !== this.#shape) this.onShape(this.#bitmap.width, this.#bitmap.height);
+    this.#shape = shape;
     const { context, width, height } = fittedContext(this.#canvas);
     const scale = Math.min(width / this.#bitmap.width, height / this.#bitmap.height);
     const size = { width: this.#bitmap.width * scale, height: this.#bitmap.height * scale };

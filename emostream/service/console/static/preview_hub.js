@@ -6,7 +6,8 @@ import { preferences } from "./preferences.js";
 
 const SETTLE_MS = 150; // during scrolling the wanted streams change many times
 const RETRY_MS = 2000;
-const MAX_STREAMS = 48; // the service takes no more
+/** The service takes no more at once. */
+export const MAX_STREAMS = 48;
 
 export class PreviewHub {
   #watchers = new Map(); // stream id → its preview

@@ -23,11 +23,19 @@ export function pictureNote(view) {
   return { running: "", ended: "over", failed: "failed" }[state] ?? state;
 }
 
-/** Choices of the filter: label → states asked for. */
+/** The choice of the filter that shows everything. */
+export const ALL = "All states";
+
+/** Choices of the filter: label → states asked for, none for all, and whether paused ones. */
 export const FILTERS = new Map([
-  ["All states", []],
-  ["Running", ["running"]],
-  ["Trouble", ["reconnecting", "failed"]],
-  ["Waiting", ["pending", "connecting"]],
-  ["Over", ["ended", "failed"]],
+  [ALL, { states: [] }],
+  ["Running", { states: ["running"], paused: false }],
+  ["Paused", { states: ["pending", "connecting", "running", "reconnecting"], paused: true }],
+  ["Waiting", { states: ["pending", "connecting"] }],
+  ["Trouble", { states: ["reconnecting", "failed"] }],
+  ["Failed", { states: ["failed"] }],
+  ["Ended", { states: ["ended"] }],
 ]);
+
+/** States of streams that have pictures, or something to say. */
+export const UNFINISHED = ["pending", "connecting", "running", "reconnecting", "failed"];

@@ -54,7 +54,12 @@ export class StreamActions {
   }
 
   async #askToRemove() {
-    if (!(await askToRemove(this.streamId, () => api.remove(streamPath(this.streamId))))) return;
+    const question = {
+      title: "Remove this stream?",
+      text: "The stream is stopped. Its published events are kept until they are trimmed.",
+      remove: () => api.remove(streamPath(this.streamId)),
+    };
+    if (!(await askToRemove(this.streamId, question))) return;
     announce(`${this.streamId} is removed`);
     this.onRemoved();
   }

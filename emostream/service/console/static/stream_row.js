@@ -3,6 +3,7 @@
 import { h, setText } from "./dom.js";
 import { count, milliseconds, rate } from "./format.js";
 import { Preview } from "./preview.js";
+import { linkToStream } from "./routes.js";
 import { StreamActions } from "./stream_actions.js";
 import { explanationOf, isFinal, pictureNote, stateOf } from "./states.js";
 
@@ -17,9 +18,6 @@ const FIGURES = [
 
 export const COLUMNS = ["Picture", "Stream", "State", ...FIGURES.map(([title]) => title), "Actions"];
 
-/** The hash of the page of a stream. */
-export const linkTo = (streamId) => `#/streams/${encodeURIComponent(streamId)}`;
-
 export class StreamRow {
   #state = h("span", { class: "state" });
   #detail = h("span", { class: "detail" });
@@ -33,7 +31,7 @@ export class StreamRow {
     this.streamId = view.id;
     this.#actions = new StreamActions(view.id, { onChange, onRemoved: onChange });
     this.preview = new Preview(view.id, { isSmall: true });
-    const name = h("a", { href: linkTo(view.id), class: "stream-name" }, view.id);
+    const name = h("a", { href: linkToStream(view.id), class: "stream-name" }, view.id);
     const cells = [[this.preview.element], [name, this.#url, this.#detail], [this.#state], ...this.#figures.map((figure) => [figure]), this.#actions.elements];
     // Narrow screens show rows as cards, and cards take the roles of a table away where they are not said.
     this.element = h("tr", { role: "row" }, ...cells.map((cell, index) => h("td", { role: "cell", "data-title": COLUMNS[index], class: `cell-${COLUMNS[index].toLowerCase().replace("/", "-")}` }, ...cell)));

@@ -7,15 +7,16 @@ import { count } from "./format.js";
 import { announce, showTrouble } from "./messages.js";
 import { poll } from "./poll.js";
 import { PreviewHub } from "./preview_hub.js";
-import { FILTERS } from "./states.js";
+import { linkWith } from "./routes.js";
+import { ALL, FILTERS } from "./states.js";
 import { COLUMNS, StreamRow } from "./stream_row.js";
 
 const EVERY_MS = 1500;
 const PAGE_SIZE = 24;
 const NARROW = matchMedia("(max-width: 900px)");
 
-/** Keeps its state while a single stream is shown. */
-const chosen = { prefix: "", filter: FILTERS.keys().next().value, cursors: [""], layout: "table" };
+/** Keeps its state while another page is shown. */
+const chosen = { search: "", filter: ALL, cursors: [""], layout: "table" };
 
 export class StreamsPage {
   title = "Streams";
@@ -26,16 +27,20 @@ export class StreamsPage {
   #empty = h("div", { class: "empty" }, "Loading…");
   #previous = button("Previous", () => this.#turn(-1));
   #next = button("Next", () => this.#turn(1));
-  #wall = button("Wall", () => this.#toggleWall());
+  #cards = button("Cards", () => this.#toggleCards());
+  #wall = h("a", { class: "button" }, "Wall");
   #nextCursor = null;
   #leaving = new AbortController();
 
-  constructor() {
+  /** @param {URLSearchParams} query what to search for, where the address says so: `search` and `filter` */
+  constructor(query) {
+    if (query.size) Object.assign(chosen, { search: query.get("search") ?? "", filter: FILTERS.has(query.get("filter")) ? query.get("filter") : ALL, cursors: [""] });
     const head = h("tr", { role: "row" }, ...COLUMNS.map((title) => h("th", { role: "columnheader", scope: "col" }, title)));
     this.table = h("table", { class: "streams", role: "table", "aria-label": "Streams", hidden: true }, h("thead", { role: "rowgroup" }, head), this.#body);
     this.element = h("div", {}, this.#toolbar(), this.table, this.#empty, h("nav", { class: "pages", "aria-label": "Pages", hidden: true }, this.#previous, this.#next));
     NARROW.addEventListener("change", () => this.#layOut(), { signal: this.#leaving.signal });
     this.#layOut();
+    this.#tellAddress();
     this.polling = poll(() => this.#load(), { everyMs: EVERY_MS, onError: showTrouble });
   }
 
@@ -48,22 +53,23 @@ export class StreamsPage {
   }
 
   #toolbar() {
-    const search = h("input", { type: "search", id: "prefix", placeholder: "Name begins with…", maxlength: "64", value: chosen.prefix, input: () => this.#choose({ prefix: search.value.trim() }) });
+    const search = h("input", { type: "search", id: "search", placeholder: "Name or address…", maxlength: "200", value: chosen.search, input: () => this.#choose({ search: search.value.trim() }) });
     const options = [...FILTERS.keys()].map((label) => h("option", { selected: label === chosen.filter }, label));
     const filter = h("select", { id: "filter", change: () => this.#choose({ filter: filter.value }) }, ...options);
     return h("div", { class: "toolbar" },
       h("h1", { tabindex: "-1" }, "Streams"), this.#number,
-      h("label", { class: "visually-hidden", for: "prefix" }, "Name begins with"), search,
+      h("label", { class: "visually-hidden", for: "search" }, "Search"), search,
       h("label", { class: "visually-hidden", for: "filter" }, "State"), filter,
-      this.#wall,
+      this.#cards, this.#wall,
       button("Add stream", () => this.#add(), { class: "primary" }));
   }
 
   async #load() {
-    const query = new URLSearchParams({ limit: String(PAGE_SIZE), prefix: chosen.prefix, cursor: chosen.cursors.at(-1) });
-    for (const state of FILTERS.get(chosen.filter)) query.append("state", state);
-    const asked = query.toString();
-    const list = await api.get(`v1/streams?${asked}`);
+    const { states, paused } = FILTERS.get(chosen.filter);
+    const query = new URLSearchParams({ limit: String(PAGE_SIZE), search: chosen.search, cursor: chosen.cursors.at(-1) });
+    for (const state of states) query.append("state", state);
+    if (paused !== undefined) query.set("paused", String(paused));
+    const list = await api.get(`v1/streams?${query}`);
     if (!list.streams.length && chosen.cursors.length > 1) {
       chosen.cursors.pop(); // the last page was emptied
       this.polling.now();
@@ -102,13 +108,21 @@ export class StreamsPage {
 
   #showEmpty(hasStreams) {
     this.#empty.hidden = hasStreams;
-    const isFiltered = chosen.prefix || FILTERS.get(chosen.filter).length;
+    const isFiltered = chosen.search || chosen.filter !== ALL;
     setText(this.#empty, isFiltered ? "No stream matches the search." : "No streams yet. Add a camera or a video by its address.");
   }
 
   #choose(change) {
     Object.assign(chosen, change, { cursors: [""] });
+    this.#tellAddress();
     this.polling.now();
+  }
+
+  /** The search stands in the address, so that a link to it can be kept and sent; also for the wall. */
+  #tellAddress() {
+    const query = { search: chosen.search, filter: chosen.filter === ALL ? "" : chosen.filter };
+    history.replaceState(null, "", linkWith("", query));
+    this.#wall.href = linkWith("wall", query);
   }
 
   #turn(step) {
@@ -118,7 +132,7 @@ export class StreamsPage {
     window.scrollTo(0, 0);
   }
 
-  #toggleWall() {
+  #toggleCards() {
     chosen.layout = chosen.layout === "wall" ? "table" : "wall";
     this.#layOut();
   }
@@ -126,8 +140,8 @@ export class StreamsPage {
   /** On narrow screens there is no room for columns. */
   #layOut() {
     this.table.dataset.layout = NARROW.matches ? "wall" : chosen.layout;
-    this.#wall.hidden = NARROW.matches;
-    this.#wall.setAttribute("aria-pressed", String(chosen.layout === "wall"));
+    this.#cards.hidden = NARROW.matches;
+    this.#cards.setAttribute("aria-pressed", String(chosen.layout === "wall"));
   }
 
   async #add() {
