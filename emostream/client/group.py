@@ -90,6 +90,7 @@ class ConsumerGroup:
         )
         self._keys: list[str] = []
         self._resuming: dict[str, str] = {}  # key → id after which own unacknowledged entries are read again
+        self._resumed: set[str] = set()  # keys of which all that was left by an earlier consumer of this name was read
         self._held: dict[str, set[str]] = defaultdict(set)  # key → ids given out and not acknowledged
         self._rest: deque[Delivery] = deque()  # fetched for a loop that ended
         self._discovered_at = -_DISCOVER_SECONDS
@@ -111,7 +112,7 @@ class ConsumerGroup:
             except EventRejectedError as exc:
                 if not is_group_missing(exc):
                     raise
-                self._forget_streams()
+                self._forget_streams(await self._commands.without_group(self._keys, exc))
             except BaseException:  # cancelled, for example: the server may have given out what did not arrive here
                 self._resume_all()
                 raise
@@ -185,10 +186,13 @@ class ConsumerGroup:
                 self._resuming[key] = "0"
         self._first_id = "0" if self._first_id == "$" else self._first_id  # all of a later stream came since
 
-    def _forget_streams(self) -> None:
-        self._keys.clear()
-        self._resuming.clear()
-        self._held.clear()
+    def _forget_streams(self, keys: Iterable[str]) -> None:
+        """Of these streams the group, or all of the stream, is gone; it is made again when they are found again."""
+        for key in keys:
+            self._keys.remove(key)
+            self._resuming.pop(key, None)
+            self._held.pop(key, None)
+            self._resumed.discard(key)
         self._discovered_at = -_DISCOVER_SECONDS
 
     async def _wanted_keys(self) -> list[str]:
@@ -221,15 +225,19 @@ class ConsumerGroup:
     async def _resume(self, key: str) -> list[Delivery]:
         """This consumer's own unacknowledged entries, but for those that it holds."""
         while (after := self._resuming.get(key)) is not None:
-            entries = await self._commands.read_own(key, after=after)
-            if not entries:
+            pending = await self._commands.own_pending(key, after=after)
+            if not pending:
                 del self._resuming[key]
+                self._resumed.add(key)
                 return []
-            ids = [entry_id for entry_id, _ in entries]
-            num_held = sum(map(len, self._held.values()))
-            counts = await self._commands.num_deliveries(key, ids, max_between=num_held)
-            deliveries = await self._deliver(key, entries, counts)
-            self._resuming[key] = ids[-1]
+            ids = [entry_id for entry_id in pending if entry_id not in self._held[key]]
+            if key in self._resumed:  # of this object's own life: an answer that was lost gave nothing out
+                entries = await self._commands.read_again(key, ids)
+            else:
+                entries = await self._commands.give_out_again(key, ids)
+                pending = {entry_id: count + 1 for entry_id, count in pending.items()}
+            deliveries = await self._deliver(key, entries, pending)
+            self._resuming[key] = next(reversed(pending))
             if deliveries:
                 return deliveries
         return []

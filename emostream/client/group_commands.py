@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from emostream.errors import EventRejectedError, UnknownEventStreamError
-from emostream.publish.redis.connection import REDIS_ERRORS, close_redis, is_full, open_redis, with_retries
-from emostream.publish.redis.reads import RawEntry, event_stream_keys, find_unknown, read_streams
+from emostream.publish.redis.connection import REDIS_ERRORS, close_redis, is_full, is_missing, open_redis, with_retries
+from emostream.publish.redis.reads import RawEntry, entries_by_id, event_stream_keys, find_unknown, read_streams
 from emostream.wire.keys import dead_letter_key
 
 T = TypeVar("T")
@@ -16,6 +17,7 @@ Entry = tuple[str, Fields | None]
 """(entry id, fields); no fields where the entry was trimmed."""
 
 _MAX_DEAD_LETTERS = 10_000
+_BEFORE_ALL = "0"
 
 
 class GroupCommands:
@@ -82,7 +84,9 @@ class GroupCommands:
     async def _has_group(self, key: str) -> bool:
         try:
             groups = await self._redis.xinfo_groups(key)
-        except REDIS_ERRORS:  # there is no such stream
+        except REDIS_ERRORS as exc:
+            if not is_missing(exc):
+                raise
             return False
         return self._group.encode() in [group["name"] for group in groups]
 
@@ -101,10 +105,37 @@ class GroupCommands:
 
         return await self._retrying(read, on_retry=on_retry)
 
-    async def read_own(self, key: str, *, after: str) -> list[Entry]:
-        """This consumer's own unacknowledged entries of a stream."""
-        found = await self._retrying(lambda: self._read({key: after}, block_seconds=0))
-        return [(entry_id, fields or None) for _, entry_id, fields in found]
+    async def own_pending(self, key: str, *, after: str) -> dict[str, int]:
+        """This consumer's own unacknowledged entries of a stream, a page at a time: id → how often it was given out.
+
+        Asking gives nothing out.
+        """
+        start = "-" if after == _BEFORE_ALL else f"({after}"
+
+        async def ask() -> Any:
+            return await self._redis.xpending_range(
+                key, self._group, min=start, max="+", count=self._batch_size, consumername=self._consumer
+            )
+
+        return {entry["message_id"].decode(): entry["times_delivered"] for entry in await self._retrying(ask)}
+
+    async def read_again(self, key: str, ids: Sequence[str]) -> list[Entry]:
+        """Entries by their ids, in order; does not count as giving them out."""
+        if not ids:
+            return []
+        found = await self._retrying(lambda: entries_by_id(self._redis, key, ids))
+        return [(entry_id, found.get(entry_id)) for entry_id in ids]
+
+    async def give_out_again(self, key: str, ids: Sequence[str]) -> list[Entry]:
+        """This consumer's own entries of an earlier life, in order; counts as giving them out once more."""
+        if not ids:
+            return []
+
+        async def take() -> Any:
+            return await self._redis.xclaim(key, self._group, self._consumer, 0, list(ids))
+
+        found = {entry_id.decode(): fields for entry_id, fields in await self._retrying(take) if entry_id is not None}
+        return [(entry_id, found.get(entry_id)) for entry_id in ids]
 
     async def claim(self, key: str, *, idle_ms: int) -> tuple[list[Entry], dict[str, int]]:
         """Take over entries that other consumers abandoned.
@@ -141,26 +172,10 @@ class GroupCommands:
                 return found
             start = f"({page[-1]['message_id'].decode()}"
 
-    async def num_deliveries(self, key: str, ids: Sequence[str], *, max_between: int) -> Mapping[str, int]:
-        """How often own entries were given out.
-
-        Args:
-            key: of the stream.
-            ids: in order.
-            max_between: how many others of this consumer's may lie between them.
-        """
-
-        async def ask() -> Any:
-            return await self._redis.xpending_range(
-                key,
-                self._group,
-                min=ids[0],
-                max=ids[-1],
-                count=len(ids) + max_between,
-                consumername=self._consumer,
-            )
-
-        return {entry["message_id"].decode(): entry["times_delivered"] for entry in await self._retrying(ask)}
+    async def without_group(self, keys: Sequence[str], exc: EventRejectedError) -> list[str]:
+        """Which of the streams the group is missing on, after an error that says that it is missing on one."""
+        named = [key for key in keys if f"'{key}'" in str(exc)]
+        return [key for key in named or keys if not await self._retrying(partial(self._has_group, key))]
 
     async def acknowledge(self, key: str, ids: Sequence[str]) -> None:
         """Take entries off this consumer's list."""

@@ -196,6 +196,57 @@ async def test_a_removed_group_is_made_again(redis_server: EmbeddedRedis, sink: 
         assert indexes_of(await take(group, 2)) == [0, 1]
 
 
+@pytest.mark.parametrize("is_stream_gone", [True, False])
+async def test_a_missing_group_makes_no_other_stream_repeat(
+    redis_server: EmbeddedRedis, sink: RedisSink, stream_id: str, is_stream_gone: bool
+) -> None:
+    names = [f"{stream_id}-{number}" for number in range(3)]
+    for name in names:
+        await sink.publish(events_of(name, range(4)))
+    async with (
+        ConsumerGroup(redis_server.url, group="g", streams=names) as group,
+        open_redis(redis_server.url, timeout_seconds=5) as client,
+    ):
+        held = await take(group, 12, ack=False)
+        if is_stream_gone:
+            await client.delete(events_key(names[1]))
+        else:
+            await client.xgroup_destroy(events_key(names[1]), "g")
+        assert is_stream_gone == await is_quiet(group, seconds=2.0)  # a group that is made again begins anew
+        for name in names:
+            await sink.publish(events_of(name, range(4, 6)))
+        again = await take(group, 6 if is_stream_gone else 9, ack=False)
+        seen: dict[str, list[int]] = {delivery.key: [] for delivery in again}
+        for delivery in again:
+            seen[delivery.key].append(delivery.event.frame_index)
+        assert seen[events_key(names[0])] == seen[events_key(names[2])] == [4, 5]
+        assert seen[events_key(names[1])][-2:] == [4, 5]
+        for name in (names[0], names[2]):
+            pending = await client.xpending_range(events_key(name), "g", min="-", max="+", count=10)
+            assert [entry["times_delivered"] for entry in pending] == [1] * 6
+        await group.ack(*held, *again)
+
+
+async def test_a_slow_consumer_whose_connection_breaks_is_told_nothing_again(
+    redis_server: EmbeddedRedis, sink: RedisSink, stream_id: str
+) -> None:
+    await sink.publish(events_of(stream_id, range(5)))
+    async with (
+        ConsumerGroup(redis_server.url, group="g", streams=[stream_id], max_deliveries=2) as group,
+        open_redis(redis_server.url, timeout_seconds=5) as client,
+    ):
+        held = await take(group, 5, ack=False)
+        for _ in range(4):
+            await client.client_kill_filter(_type="normal", skipme=True)
+            assert await is_quiet(group)
+        pending = await client.xpending_range(events_key(stream_id), "g", min="-", max="+", count=10)
+        assert [entry["times_delivered"] for entry in pending] == [1] * 5
+        assert group.stats.num_dead == 0
+        await sink.publish(events_of(stream_id, range(5, 7)))
+        assert indexes_of(await take(group, 2, ack=False)) == [5, 6]
+        await group.ack(*held)
+
+
 async def test_connections_cut_at_random_neither_lose_nor_double(
     redis_server: EmbeddedRedis, sink: RedisSink, stream_id: str
 ) -> None:

@@ -154,6 +154,11 @@ def is_full(exc: Exception) -> bool:
     return isinstance(exc, redis_errors.OutOfMemoryError) or "OOM command not allowed" in str(exc)
 
 
+def is_missing(exc: Exception) -> bool:
+    """Whether the server refused a command because there is no such key."""
+    return isinstance(exc, redis_errors.ResponseError) and "no such key" in str(exc)
+
+
 def _wrong_setting(exc: Exception, problem: str) -> str:
     """What to change in the settings; empty when nothing there is wrong."""
     if isinstance(exc, _LOGIN_ERRORS) or problem.startswith("NOAUTH"):

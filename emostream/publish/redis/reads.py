@@ -145,6 +145,20 @@ async def first_of_each(redis: Redis, key: str, spans_ms: Sequence[tuple[int, in
     return [(key, entry.decode(), fields or {}) for reply in replies for entry, fields in reply]
 
 
+async def entries_by_id(redis: Redis, key: str, ids: Sequence[str]) -> dict[str, dict[bytes, bytes]]:
+    """Entries of an event stream by their ids; those that were trimmed are left out."""
+    client: Any = redis
+    named: dict[str, Any] = {}
+    if is_cluster(redis):
+        await client.initialize()
+        named["target_nodes"] = node_of(client, key)
+    asking = client.pipeline(transaction=False)
+    for entry_id in ids:
+        asking.execute_command("XRANGE", key, entry_id, entry_id, **named)
+    replies = await asking.execute()
+    return {entry.decode(): fields for reply in replies for entry, fields in reply}
+
+
 async def ends_of(redis: Redis, key: str) -> tuple[str, str] | None:
     """Ids of the oldest and the newest entry of an event stream; None when it has none."""
     client: Any = redis
