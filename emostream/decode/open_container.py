@@ -53,6 +53,13 @@ class OpenContainer:
         finally:
             self._release_if_closed()
 
+    def reopen(self) -> None:
+        """Release the container, so that another one can be held; not if it was closed for good."""
+        with self.used() as container:
+            if container is not None:
+                container.close()
+                self._container = None
+
     def close(self) -> None:
         """Release everything, now or when a read in another thread ends. Safe to call twice and from any thread."""
         self._closed.set()

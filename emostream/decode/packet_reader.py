@@ -101,6 +101,12 @@ class PacketReader:
         self._gaps = GapMeter() if container.format.name == "hls" else None
         self._demuxed = container.demux()
 
+    def restart(self, container: InputContainer, *, num_before: int) -> None:
+        """Read on from the container's new position, with so many packets of the video left out."""
+        self._demuxed = container.demux()
+        self._num_read = num_before
+        self._declared_num_packets = max(0, self._declared_num_packets - num_before)
+
     def __iter__(self) -> Iterator[Packet[VideoStream]]:
         """Runs in the decode thread, once."""
         picture_at = time.monotonic()

@@ -47,6 +47,7 @@ from emostream.decode.pixel_aspect import believed_aspect, in_square_pixels, tol
 from emostream.decode.pixels import PictureReader
 from emostream.decode.release import ReleaseClock
 from emostream.decode.remote_file import is_remote, open_remote
+from emostream.decode.resuming import Beginning, ResumePoint, find_beginning
 from emostream.decode.rtsp_login import offers_of, relay_without_unknown_offers, unknown_algorithm
 from emostream.decode.sampling import FrameSampler
 from emostream.decode.source import DecodeStats, SourceInfo
@@ -111,6 +112,9 @@ class PyAVSource:
         self._decode_seconds = 0.0  # of the picture that came last
         self._decoder = ""  # known from the first picture on
         self._coded_aspect: Fraction | None = None  # as the decoder read it last
+        self._resume: tuple[ResumePoint, float] | None = None
+        self._beginning: Beginning | None = None
+        self._first_index = 0
 
     @property
     def kind(self) -> StreamKind:
@@ -131,6 +135,11 @@ class PyAVSource:
         """Counters so far."""
         return self._stats
 
+    def resume_near(self, point: ResumePoint, *, warm_up_seconds: float) -> None:
+        """See `ResumableSource.resume_near`."""
+        if point.pts_seconds > warm_up_seconds:
+            self._resume = point, warm_up_seconds
+
     @property
     def num_discontinuities(self) -> int:
         """How often the source's clock jumped so far; a live source may start a new epoch then."""
@@ -147,22 +156,10 @@ class PyAVSource:
         try:
             self._location = parse_location(self._spec.url, settings=self._settings)
             self._hardware = usable_hardware(self._settings.hwaccel)
-            info = self._open(self._location)
-            self._pictures = self._decode()
-            if self.kind is StreamKind.FILE and not self._opened.is_closed:
-                first = next(self._pictures, None)
-                if first is None:
-                    raise SourceRejectedError(
-                        f"{self._name}: expected a video or picture, got no picture that can be decoded: damaged, "
-                        "in a format that FFmpeg does not know, or of more than "
-                        f"{self._settings.max_frame_pixels} pixels (decode.max_frame_pixels)"
-                    )
-                pts_seconds = self._time_of(first)
-                self._first = (first, pts_seconds)
-                pixels = self._reader.read(first, load_packet=self._load_packet)
-                zero_seconds = None if first.time is None else first.time - pts_seconds
-                aspect = self._pixel_aspect(is_turned=pixels.is_turned)
-                info = upright(info, pixels.luma.shape, zero_seconds=zero_seconds, pixel_aspect=aspect)
+            info = self._open_to_first_picture()
+            if self._resume is not None and self._first is not None and not self._begins_later(*self._resume):
+                self._opened.reopen()
+                info = self._open_to_first_picture()
             self._info = info
         except BaseException:
             self.close()
@@ -178,6 +175,53 @@ class PyAVSource:
     def close(self) -> None:
         """Release everything, now or when a read in another thread ends. Safe to call twice and from any thread."""
         self._opened.close()
+
+    def _open_to_first_picture(self) -> SourceInfo:
+        info = self._open(self._location)
+        self._pictures = self._decode()
+        if self.kind is not StreamKind.FILE or self._opened.is_closed:
+            return info
+        first = next(self._pictures, None)
+        if first is None:
+            raise SourceRejectedError(
+                f"{self._name}: expected a video or picture, got no picture that can be decoded: damaged, "
+                "in a format that FFmpeg does not know, or of more than "
+                f"{self._settings.max_frame_pixels} pixels (decode.max_frame_pixels)"
+            )
+        pts_seconds = self._time_of(first)
+        self._first = (first, pts_seconds)
+        pixels = self._reader.read(first, load_packet=self._load_packet)
+        zero_seconds = None if first.time is None else first.time - pts_seconds
+        aspect = self._pixel_aspect(is_turned=pixels.is_turned)
+        return upright(info, pixels.luma.shape, zero_seconds=zero_seconds, pixel_aspect=aspect)
+
+    def _begins_later(self, point: ResumePoint, warm_up_seconds: float) -> bool:
+        """Read on shortly before a picture, where that keeps all numbers and times. Otherwise the container's position
+        is lost."""
+        assert self._first is not None  # noqa: S101  # for the type checker
+        picture, pts_seconds = self._first
+        if self._location.is_pipe or picture.time is None or not isinstance(self._timeline, FileTimeline):
+            return False
+        with self._opened.used() as container:
+            if container is None:
+                return True
+            beginning = find_beginning(
+                container,
+                self._stream,
+                point=point,
+                zero_seconds=picture.time - pts_seconds,
+                warm_up_seconds=warm_up_seconds,
+            )
+            if beginning is None:
+                return False
+            try:
+                container.seek(beginning.seek_to, stream=self._stream)
+            except FFmpegError:
+                return False
+            self._packets.restart(container, num_before=beginning.frame_index)
+        self._beginning, self._first_index, self._first = beginning, beginning.frame_index, None
+        self._pictures = self._decode()
+        return True
 
     def _open(self, location: Location) -> SourceInfo:
         settings = self._settings
@@ -346,7 +390,9 @@ class PyAVSource:
         sampler = FrameSampler(every=spec.every, target_fps=spec.target_fps)
         num_yielded = 0
         for picture, pts_seconds in self._timed_pictures():
-            frame_index = stats.num_decoded
+            if self._beginning is not None and self._beginning.is_point(pts_seconds):
+                self._first_index = self._beginning.point.frame_index - stats.num_decoded  # the others were counted
+            frame_index = self._first_index + stats.num_decoded
             stats.num_decoded += 1
             zero_at_microseconds = self._packets.zero_at_microseconds
             if zero_at_microseconds is not None and picture.time is not None:
@@ -369,7 +415,8 @@ class PyAVSource:
             yield first
             del first  # its buffer goes back to the decoder
         for picture in self._pictures:
-            yield picture, self._time_of(picture)
+            if self._beginning is None or not self._beginning.is_before(picture.time):
+                yield picture, self._time_of(picture)
 
     def _time_of(self, picture: VideoFrame) -> float:
         timeline = self._timeline

@@ -37,6 +37,10 @@ class FrameSampler:
         """Whether no picture is ever left out."""
         return self._every == 1 and self._target_fps is None
 
+    def skip(self, num_pictures: int) -> None:
+        """Count pictures that are not shown to `keep`; called before it."""
+        self._num_seen += num_pictures
+
     def keep(self, pts_seconds: float) -> bool:
         """Whether to keep the next picture. Call once per picture, in order; time stamps must not fall."""
         position = self._num_seen % self._every

@@ -50,6 +50,7 @@ class Frame:
             several milliseconds, so only previews and annotated videos use it.
         pixel_aspect: width of a stored pixel over its height, upright.
         stored_size: width and height in stored pixels, upright; None where they are those of `luma`.
+        is_published: whether an event is published; otherwise it is only followed, because an earlier run has done it.
     """
 
     stream_id: str
@@ -62,6 +63,7 @@ class Frame:
     load_rgb: Callable[[], npt.NDArray[np.uint8]] | None = field(default=None, repr=False)
     pixel_aspect: float = 1.0
     stored_size: tuple[int, int] | None = None
+    is_published: bool = True
 
     def __post_init__(self) -> None:
         if self.luma.ndim != 2 or self.luma.dtype != np.uint8:

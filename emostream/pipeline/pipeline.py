@@ -368,7 +368,11 @@ class Pipeline:
     async def _publish_all(self, classified: asyncio.Queue[asyncio.Task[ScoredChunk] | None]) -> None:
         while (classifying := await classified.get()) is not None:
             scored = await classifying
-            events = self._events.events_from(scored, now=self._now())
+            made = self._events.events_from(scored, now=self._now())
+            pairs = [(f, event) for f, event in zip(scored.chunk.frames, made, strict=True) if f.is_published]
+            if not pairs:
+                continue
+            events = [event for _, event in pairs]
             started, trace = time.perf_counter(), scored.chunk.trace
             with stage(trace, "publish"):
                 await self._sink.publish(events)
@@ -376,15 +380,15 @@ class Pipeline:
                 trace.published(events)
             await self._summarize(events)
             self.stats.add_time("publish", time.perf_counter() - started)
-            self._count(scored)
+            self._count(scored, events)
             if self._on_event is not None:
-                await self._in_thread(_observe, self._on_event, scored.chunk.frames, events)
+                await self._in_thread(_observe, self._on_event, pairs)
         await self._publish_last_summary()
 
-    def _count(self, scored: ScoredChunk) -> None:
+    def _count(self, scored: ScoredChunk, events: Sequence[EmotionEvent]) -> None:
         chunk = scored.chunk
-        self.stats.num_frames += len(chunk.frames)
-        self.stats.num_faces += sum(len(found.faces) for found in chunk.followed)
+        self.stats.num_frames += len(events)
+        self.stats.num_faces += sum(len(event.faces) for event in events)
         self.stats.num_unclassified += sum(not is_classified for is_classified in chunk.is_classified)
         self.stats.track_ids.update(
             face.track_id for found in chunk.followed for face in found.faces if face.track_id is not None
@@ -436,9 +440,9 @@ def _note_error(following: asyncio.Future[FollowedChunk]) -> None:
         following.exception()
 
 
-def _observe(on_event: EventObserver, frames: Sequence[Frame], events: Sequence[EmotionEvent]) -> None:
+def _observe(on_event: EventObserver, pairs: Sequence[tuple[Frame, EmotionEvent]]) -> None:
     """Call the observer, in a thread."""
-    for frame, event in zip(frames, events, strict=True):
+    for frame, event in pairs:
         on_event(frame, event)
 
 

@@ -65,7 +65,9 @@ class Service:
         (gcs,) = [process for process in self.descendants() if process.name() == "gcs_server"]
         port = next(it.laddr.port for it in gcs.net_connections("tcp") if it.status == psutil.CONN_LISTEN)
         environment = psutil.Process(self.actor_pid("ProxyActor")).environ()
-        token = {name: environment[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
+        # The third says that Ray is on the loopback interface.
+        names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+        token = {name: environment[name] for name in names}
         return token | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
 
     def stop(self) -> float:

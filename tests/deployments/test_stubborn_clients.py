@@ -84,7 +84,7 @@ def test_nobody_commands_its_ray_without_the_token(service: Service) -> None:
     for wrong in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}):
         done = subprocess.run(
             [sys.executable, "-c", program],
-            env=os.environ | wrong,
+            env=os.environ | ray | wrong,
             capture_output=True,
             text=True,
             timeout=120,

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from emostream.config import DecodeSettings
 from emostream.decode.open_source import open_once
+from emostream.decode.resuming import ResumableSource, ResumePoint
 from emostream.decode.source import DecodeStats, FrameSource, SourceInfo
 from emostream.domain.address import parse_address
 from emostream.domain.frame import Frame
@@ -67,6 +68,11 @@ class CheckedSource:
         self._is_closed = False
         self._source: FrameSource | None = None
         self._way: _Way | None = None
+        self._resume: tuple[ResumePoint, float] | None = None
+
+    def resume_near(self, point: ResumePoint, *, warm_up_seconds: float) -> None:
+        """See `ResumableSource.resume_near`."""
+        self._resume = point, warm_up_seconds
 
     @property
     def kind(self) -> StreamKind:
@@ -87,6 +93,8 @@ class CheckedSource:
         """Check the address, then open the source. Raises `SourceError`."""
         way = self._way = self._find_way()
         source = open_once(replace(self._spec, url=way.url), settings=way.settings, poll_fps=self._poll_fps)
+        if self._resume is not None and isinstance(source, ResumableSource):
+            source.resume_near(self._resume[0], warm_up_seconds=self._resume[1])
         with self._lock:
             if self._is_closed:
                 raise SourceUnavailableError("the source was closed before it could be opened")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from typing import Any, Self, TypeVar, cast
@@ -10,12 +11,13 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
 from emostream.config import PublishSettings
-from emostream.errors import PublishError, RegistryError, RegistryUnavailableError
+from emostream.errors import EventRejectedError, PublishError, RegistryError, RegistryUnavailableError
 from emostream.publish.redis.bounded_script import BoundedScript
 from emostream.publish.redis.connection import close_redis, open_redis, with_retries
 from emostream.publish.redis.event_memory import EventMemory, MemoryProblems
 from emostream.publish.redis.fence import Fence
 from emostream.publish.redis.reads import RawEntry, ends_of, first_of_each
+from emostream.wire.events import decode_event
 from emostream.wire.keys import events_key, registry_key
 
 RECORDS = registry_key("records")
@@ -183,8 +185,9 @@ class RegistryStore:
 
         return await self._retried(call)
 
-    async def last_event_before(self, epoch: int, *, stream_id: str) -> tuple[int, int] | None:
-        """Epoch and frame index of a stream's last event; None without events. Errors as in `run`.
+    async def last_event_before(self, epoch: int, *, stream_id: str) -> tuple[int, int, float] | None:
+        """Epoch, frame index and time (`pts_seconds`; NaN where it cannot be read) of a stream's last event; None
+        without events. Errors as in `run`.
 
         Fences off earlier epochs first, so that no other event can become the last one.
         """
@@ -197,7 +200,11 @@ class RegistryStore:
         if not entries:
             return None
         fields = entries[0][1]
-        return int(fields[b"epoch"]), int(fields[b"frame_index"])
+        try:
+            pts_seconds = decode_event(fields).pts_seconds
+        except EventRejectedError:  # of a newer version
+            pts_seconds = math.nan
+        return int(fields[b"epoch"]), int(fields[b"frame_index"]), pts_seconds
 
     async def ends_of_events(self, stream_id: str) -> tuple[str, str] | None:
         """Entry ids of a stream's oldest and newest event; None without events. Errors as in `run`."""

@@ -8,10 +8,15 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from emostream.decode.resuming import ResumableSource, ResumePoint
 from emostream.decode.sampling import FrameSampler
 from emostream.decode.source import DecodeStats, FrameSource, SourceInfo
 from emostream.domain.frame import Frame
 from emostream.domain.stream import StreamKind, StreamSpec
+
+WARM_UP_SECONDS = 5.0
+"""A file is followed for this long before the frame where it goes on: tracks that were lost for longer have ended, and
+smoothing has forgotten what it saw before."""
 
 
 def without_sampling(spec: StreamSpec) -> StreamSpec:
@@ -29,7 +34,9 @@ class ControllableSource:
         spec: its `every` and `target_fps` are applied, and for files its `max_frames`; for live sources the pipeline
             counts the processed frames.
         is_paused: whether to start paused.
-        after_index: frames up to this index were published by an earlier run and are skipped; None skips none.
+        after: the last frame that an earlier run published, None without one. Frames up to it are skipped, but for
+            those of the last seconds before it: they are passed on as not to be published, so that tracks, searches and
+            smoothing go on as in a run without interruption.
         on_frame: called with each frame that is passed on, in the decoding thread.
         on_first: called once in the decoding thread, when the first frame is decoded, before it is passed on.
     """
@@ -40,14 +47,14 @@ class ControllableSource:
         *,
         spec: StreamSpec,
         is_paused: bool = False,
-        after_index: int | None = None,
+        after: ResumePoint | None = None,
         on_frame: Callable[[Frame], None] = lambda frame: None,
         on_first: Callable[[], None] = lambda: None,
     ) -> None:
         self._source = source
         self._on_first = on_first
         self._on_frame = on_frame
-        self._after_index = -1 if after_index is None else after_index
+        self._after = after
         self._changed = threading.Condition()
         self._is_closed = False
         self._num_skipped = 0
@@ -56,6 +63,9 @@ class ControllableSource:
         self._is_paused = is_paused
         self._spec = spec
         self._sampler = FrameSampler(every=spec.every, target_fps=spec.target_fps)
+        # What a limit counts is known only from the beginning.
+        if after is not None and spec.max_frames is None and isinstance(source, ResumableSource):
+            source.resume_near(after, warm_up_seconds=WARM_UP_SECONDS)
 
     @property
     def kind(self) -> StreamKind:
@@ -116,6 +126,7 @@ class ControllableSource:
         for frame in self._read():
             if is_first:
                 is_first = False
+                self._sampler.skip(frame.frame_index)
                 self._on_first()
             if not self._lets_through(frame):
                 self._num_skipped += 1
@@ -123,9 +134,11 @@ class ControllableSource:
             if self._is_closed or self._is_enough(num_kept):
                 return
             num_kept += 1
-            if frame.frame_index > self._after_index:
+            if self._after is None or frame.frame_index > self._after.frame_index:
                 self._on_frame(frame)
                 yield frame
+            elif frame.pts_seconds >= self._after.pts_seconds - WARM_UP_SECONDS:
+                yield replace(frame, is_published=False)
             if self._is_enough(num_kept):
                 return
 

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from emostream.decode.live_source import LiveSource, StateObserver
+from emostream.decode.resuming import ResumePoint
 from emostream.decode.source import FrameSource, SourceInfo
 from emostream.domain.clock import utc_now
 from emostream.domain.event import StatusEvent
@@ -202,7 +203,7 @@ class StreamHost:
         record: StreamRecord,
         *,
         epoch: int,
-        after_index: int | None = None,
+        after: ResumePoint | None = None,
         has_worked: bool = False,
         on_first_picture: OnFirstPicture | None = None,
     ) -> None:
@@ -211,7 +212,7 @@ class StreamHost:
         Args:
             record: the wanted stream.
             epoch: its fencing token.
-            after_index: frames of a file up to this index were published already.
+            after: the last frame of a file that was published already.
             has_worked: whether its source was open in an earlier run.
             on_first_picture: awaited when the first frame is decoded, before it is processed; for at most 2 s.
         """
@@ -230,7 +231,7 @@ class StreamHost:
             running.source,
             spec=record.spec,
             is_paused=record.is_paused,
-            after_index=after_index,
+            after=after,
             on_frame=running.tap.offer,
             on_first=_waiting_for(on_first_picture, stream_id, loop=loop),
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 from emostream.decode.backoff import Backoff
 from emostream.decode.blocked_calls import BLOCKED_CALLS, BlockedCalls
+from emostream.decode.resuming import ResumePoint
 from emostream.domain.redact import redact
 from emostream.domain.stream import StreamKind, StreamState
 from emostream.errors import (
@@ -353,14 +354,14 @@ class StreamWorker:
             if record is not None and opening is Opening.NEVER:
                 self._note_ended(stream_id, Ended(Outcome.FAILED, _given_up(epoch, self.worker_id)))
                 return
-            after_index = None if record is None else await self._last_published(record, epoch=epoch)
+            after = None if record is None else await self._last_published(record, epoch=epoch)
             if record is None or self._is_draining.is_set():  # draining may have started; nothing would stop it then
                 await self._leases.release({stream_id: epoch})
                 return
             self._host.start(
                 record,
                 epoch=epoch,
-                after_index=after_index,
+                after=after,
                 has_worked=has_worked,
                 on_first_picture=self._crash_guard.opened,
             )
@@ -427,12 +428,14 @@ class StreamWorker:
             return None
         return None if record is None or record.created_epoch > epoch else record
 
-    async def _last_published(self, record: StreamRecord, *, epoch: int) -> int | None:
+    async def _last_published(self, record: StreamRecord, *, epoch: int) -> ResumePoint | None:
         """Files continue after the last frame published since they were added: the event stream is the checkpoint."""
         if record.spec.kind is not StreamKind.FILE:
             return None
         last = await self._store.last_event_before(epoch, stream_id=record.stream_id)
-        return last[1] if last is not None and last[0] > record.created_epoch else None
+        if last is None or last[0] <= record.created_epoch:
+            return None
+        return ResumePoint(last[1], pts_seconds=last[2])
 
     async def _report(self, view: RegistryView) -> None:
         if self._clock() - self._reported_seconds < _REPORT_SECONDS:

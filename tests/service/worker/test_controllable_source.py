@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from emostream.decode.resuming import ResumePoint
 from emostream.domain.frame import Frame
 from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.service.worker.controllable_source import ControllableSource, without_sampling
@@ -24,11 +25,12 @@ def gated(
     num_frames: int = 50, *, spec: StreamSpec, is_paused: bool = False, after: int | None = None
 ) -> ControllableSource:
     source = ScriptedSource(gray_frames(num_frames, fps=25), kind=spec.kind)
-    return ControllableSource(source, spec=spec, is_paused=is_paused, after_index=after)
+    point = None if after is None else ResumePoint(after, pts_seconds=after / 25)
+    return ControllableSource(source, spec=spec, is_paused=is_paused, after=point)
 
 
 def indexes(frames: Iterator[Frame] | ControllableSource) -> list[int]:
-    return [frame.frame_index for frame in frames]
+    return [frame.frame_index for frame in frames if frame.is_published]
 
 
 def test_the_spec_applies_at_the_gate() -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from emostream.decode.resuming import ResumePoint
 from emostream.decode.source import FrameSource
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.errors import ConfigError, DecodeError, EventRejectedError, SinkUnavailableError
@@ -65,7 +66,7 @@ async def test_streams_run_beside_each_other_and_are_reported(host: StreamHost, 
 
 async def test_a_file_ends_by_itself_and_goes_on_after_what_is_published(sink: CollectingSink) -> None:
     host = StreamHost(from_file(ScriptedSource(gray_frames(20))), sink=sink, worker_id="w1")
-    host.start(file_record(), epoch=1, after_index=11)
+    host.start(file_record(), epoch=1, after=ResumePoint(11, 11 / 25))
     await until(lambda: sink.statuses and sink.statuses[-1].state is StreamState.ENDED)
     await until(lambda: (ended := host.take_ended()) and ended["clip"].outcome is Outcome.ENDED)
     assert [event.frame_index for event in sink.events] == list(range(12, 20))
