@@ -67,7 +67,8 @@ class DataSet:
         if split in self.splits:
             return (split,)
         what = "has several splits" if split is None else f"has no split {split!r}"
-        raise ConfigError(f"data {self.path} {what}; choose with --split: {', '.join((*self.splits, HELD_OUT, ALL))}")
+        held_out = (HELD_OUT,) if TRAINING_SPLIT in self.splits else ()
+        raise ConfigError(f"data {self.path} {what}; choose with --split: {', '.join((*self.splits, *held_out, ALL))}")
 
     def faces(self, split: str | None, *, class_names: Sequence[str] | None = None) -> FaceSet:
         """The pictures of a split (see `choose`), for a net of these classes (`FaceSet.without_foreign_contempt`).

@@ -62,7 +62,7 @@ def test_raf_db(tmp_path: Path) -> None:
     assert faces.pictures.shape == (7, 64, 64)
     assert abs(int(faces.pictures[3].mean()) - 72) <= 2
     assert names(load_faces(tmp_path, split="test")) == ["happy"]
-    with pytest.raises(ConfigError, match="has several splits; choose with --split: training, test, all"):
+    with pytest.raises(ConfigError, match="has several splits; choose with --split: training, test, held-out, all"):
         load_faces(tmp_path)
 
 
