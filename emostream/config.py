@@ -141,6 +141,17 @@ class TrackSettings(_Section):
     rate and above: always."""
 
 
+class PersonSettings(_Section):
+    """How tracks are grouped into persons, by vectors of their faces (biometric data: see data protection)."""
+
+    grouped: Literal["never", "files", "always"] = "files"
+    """Where `person_id` says which tracks are one person: nowhere, in files, or in live streams as well. With `never`
+    no such vector is computed anywhere."""
+    forget_after_seconds: float = Field(600.0, gt=0)
+    """A person of a live stream who was not seen for this long is forgotten, and is a new one on return. In files
+    persons are kept to the end of the file."""
+
+
 class ClassifySettings(_Section):
     """How expressions are classified."""
 
@@ -378,6 +389,7 @@ class Settings(BaseSettings):
     decode: DecodeSettings = DecodeSettings()
     detect: DetectSettings = DetectSettings()
     track: TrackSettings = TrackSettings()
+    persons: PersonSettings = PersonSettings()
     classify: ClassifySettings = ClassifySettings()
     publish: PublishSettings = PublishSettings()
     service: ServiceSettings = ServiceSettings()

@@ -24,6 +24,8 @@ export interface Face {
   zones: string[];
   /** Left eye, right eye, nose tip, left and right corner of the mouth as seen in the picture, x and y in pixels. Absent when the stream publishes no landmarks. */
   landmarks?: [number, number][];
+  /** Who it is among the persons of this stream and epoch, as far as faces tell: several tracks may be one person. Absent while that is not known, and where persons are not told apart (`persons.grouped`). */
+  person_id?: number | null;
   /** How far the head turns: positive where the nose points to the right of the picture, 0 straight ahead. Estimated from the landmarks, as the other two; the more a head turns, the less its scores say. */
   yaw_degrees?: number | null;
   /** How far it looks up; negative where it looks down. */
@@ -127,4 +129,6 @@ export interface SummaryEvent {
   dominant_shares: Record<string, number>;
   /** Mean smoothed probability per emotion over all faces; empty when there was no face. */
   mean_probabilities: Record<string, number>;
+  /** Different persons among the tracks, as far as their faces tell. Absent where persons are not told apart. */
+  num_persons?: number | null;
 }

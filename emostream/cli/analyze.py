@@ -329,11 +329,11 @@ class Summing:
 
 
 def print_people(summaries: Mapping[str, StreamSummary]) -> None:
-    """A table of the people in each source, or a sentence where there were none."""
+    """A table of the appearances in each source, or a sentence where there were none."""
     analysed = {stream_id: summary for stream_id, summary in summaries.items() if summary.num_events}
     for stream_id, summary in itertools.islice(analysed.items(), _MAX_TABLES):
         if summary.tracks:
-            screen.print(summary_table(summary, title=f"People in {stream_id}"))
+            screen.print(summary_table(summary, title=f"{stream_id}: {summary.head_count}"))
         else:
             screen.print(f"{stream_id}: no face found in {summary.num_events} frames", markup=False)
     if len(analysed) > _MAX_TABLES:

@@ -45,14 +45,15 @@ def coloured(emotion: str) -> str:
 
 
 def summary_table(summary: StreamSummary, *, title: str) -> Table:
-    """One row per person, in order of appearance.
+    """One row per track, in order of appearance, with its person where persons are told apart.
 
     Of more than `MAX_PEOPLE`, those who are in most frames are shown, and the caption says how many are not.
     """
     tracks = list(summary.tracks.values())
     shown = {track.track_id for track in sorted(tracks, key=lambda track: -track.num_frames)[:MAX_PEOPLE]}
     table = new_table(title=title)
-    for name in ("person", "from", "to", "frames"):
+    has_persons = summary.num_persons is not None
+    for name in ("face", *(("person",) if has_persons else ()), "from", "to", "frames"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("mostly", overflow="fold")  # own models may have long labels
     table.add_column("share", justify="right", no_wrap=True)
@@ -64,6 +65,7 @@ def summary_table(summary: StreamSummary, *, title: str) -> Table:
         strongest = sorted(means.items(), key=lambda item: -item[1])[:3]
         table.add_row(
             f"#{track.track_id}",
+            *((str(track.person_id or "–"),) if has_persons else ()),
             f"{track.first_seen_seconds:.1f} s",
             f"{track.last_seen_seconds:.1f} s",
             str(track.num_frames),

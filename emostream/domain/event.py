@@ -109,8 +109,13 @@ class FaceEmotion:
 
     @property
     def track_id(self) -> int | None:
-        """Which person in this stream; of a picture the number of the face."""
+        """Which appearance in this stream; of a picture the number of the face."""
         return self.face.track_id
+
+    @property
+    def person_id(self) -> int | None:
+        """Which person in this stream; None while that is not known, and where persons are not told apart."""
+        return self.face.person_id
 
     @property
     def box_xyxy(self) -> BoxXyxy:
@@ -271,6 +276,8 @@ class SummaryEvent:
     """The same as a share of all faces; empty when there was no face."""
     mean_probabilities: dict[Text, Share] = field(default_factory=dict)
     """Mean smoothed probability per emotion over all faces; empty when there was no face."""
+    num_persons: Annotated[Count | None, OPTIONAL] = None
+    """Different persons among the tracks, as far as their faces tell. Absent where persons are not told apart."""
 
     def __post_init__(self) -> None:
         num_faces = self.num_faces

@@ -38,6 +38,9 @@ class Face:
     landmarks: Annotated[Landmarks, Len(NUM_LANDMARKS, NUM_LANDMARKS), OPTIONAL]
     """Left eye, right eye, nose tip, left and right corner of the mouth as seen in the picture, x and y in pixels.
     Absent when the stream publishes no landmarks."""
+    person_id: Annotated[Count | None, OPTIONAL] = field(default=None, kw_only=True)
+    """Who it is among the persons of this stream and epoch, as far as faces tell: several tracks may be one person.
+    Absent while that is not known, and where persons are not told apart (`persons.grouped`)."""
 
     def __post_init__(self) -> None:
         x0, y0, x1, y1 = self.box_xyxy

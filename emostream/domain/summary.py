@@ -1,4 +1,4 @@
-"""Summarises events per person and per interval."""
+"""Summarises events per track and per interval."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class TrackSummary:
 
     Attributes:
         track_id: the track.
+        person_id: whose it is; None where that is not known.
         first_seen_seconds, last_seen_seconds: time in the source.
         num_frames: frames with this face.
         dominant_counts: frames per dominant emotion.
@@ -24,6 +25,7 @@ class TrackSummary:
     track_id: int
     first_seen_seconds: float
     last_seen_seconds: float
+    person_id: int | None = None
     num_frames: int = 0
     dominant_counts: Counter[str] = field(default_factory=Counter)
     probability_sums: Counter[str] = field(default_factory=Counter)
@@ -58,6 +60,22 @@ class StreamSummary:
         """Track id → summary, in order of appearance."""
         return self._tracks
 
+    @property
+    def num_persons(self) -> int | None:
+        """Different persons among the tracks; None where persons are not told apart."""
+        return len({track.person_id for track in self._tracks.values()} - {None}) or None
+
+    @property
+    def head_count(self) -> str:
+        """How many there were, for people: "2 people in 8 appearances", or "8 appearances".
+
+        >>> StreamSummary().head_count
+        '0 appearances'
+        """
+        appearances, persons = len(self._tracks), self.num_persons
+        text = f"{appearances:,} appearance{'' if appearances == 1 else 's'}"
+        return text if persons is None else f"{persons:,} {'person' if persons == 1 else 'people'} in {text}"
+
     def add(self, event: EmotionEvent) -> None:
         """Add the next event of the stream. A new epoch resets the summary."""
         if self.last_event is not None and self.last_event.epoch != event.epoch:
@@ -74,6 +92,7 @@ class StreamSummary:
             if track is None:
                 track = self._tracks[track_id] = TrackSummary(track_id, event.pts_seconds, event.pts_seconds)
             track.last_seen_seconds = event.pts_seconds
+            track.person_id = face.face.person_id if face.face.person_id is not None else track.person_id
             track.num_frames += 1
             track.dominant_counts[face.dominant] += 1
             track.probability_sums.update(face.smoothed.as_dict())
@@ -99,6 +118,7 @@ class RollingSummary:
         self._num_frames = 0
         self._num_dropped = 0
         self._track_ids: set[int | None] = set()
+        self._person_ids: set[int | None] = set()
         self._dominant_counts: Counter[str] = Counter()
         self._probability_sums: Counter[str] = Counter()
 
@@ -116,6 +136,7 @@ class RollingSummary:
         self._num_dropped += event.num_dropped
         for face in event.faces:
             self._track_ids.add(face.face.track_id)
+            self._person_ids.add(face.face.person_id)
             self._dominant_counts[face.dominant] += 1
             self._probability_sums.update(face.smoothed.as_dict())
         return summary
@@ -136,6 +157,7 @@ class RollingSummary:
             num_frames=self._num_frames,
             num_faces=num_faces,
             num_tracks=len(self._track_ids),
+            num_persons=len(self._person_ids - {None}) or None,
             num_dropped=self._num_dropped,
             dominant_counts=dict(self._dominant_counts),
             mean_probabilities={
@@ -150,5 +172,6 @@ class RollingSummary:
         self._first = self._last = None
         self._num_frames = self._num_dropped = 0
         self._track_ids = set()
+        self._person_ids = set()
         self._dominant_counts = Counter()
         self._probability_sums = Counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from zlib import crc32
 
 import numpy as np
 
-from emostream.config import MAX_FACES, MIN_FACE_PIXELS, Settings, ZoneSettings
+from emostream.config import MAX_FACES, MIN_FACE_PIXELS, ModelSettings, Settings, ZoneSettings
 from emostream.decode.open_source import open_source
 from emostream.decode.source import FrameSource
 from emostream.domain.face import Face
@@ -41,6 +42,8 @@ from emostream.vision.detect.video_search import VideoSearch
 from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, fastest
 from emostream.vision.engines.processor import has_int8_instructions, processor_name
 from emostream.vision.models.store import ModelStore
+from emostream.vision.persons.embedding import FaceEmbedder
+from emostream.vision.persons.finder import PersonFinder
 from emostream.vision.track.follower import FaceFollower
 
 _FP32_DETECTOR, _INT8_DETECTOR = "centerface", "centerface-int8"
@@ -191,6 +194,21 @@ def _rolling_summary(interval_seconds: float) -> RollingSummary | None:
     return RollingSummary(interval_seconds=interval_seconds) if interval_seconds else None
 
 
+def _person_finder(settings: Settings, kind: StreamKind) -> PersonFinder | None:
+    """What groups the tracks of a stream into persons; None where the settings want none."""
+    persons, is_live = settings.persons, kind is StreamKind.LIVE
+    if persons.grouped == "never" or (is_live and persons.grouped == "files"):
+        return None
+    forget_after_seconds = persons.forget_after_seconds if is_live else math.inf
+    return PersonFinder(_load_embedder(settings.models).embed, forget_after_seconds=forget_after_seconds)
+
+
+@functools.cache
+def _load_embedder(settings: ModelSettings) -> FaceEmbedder:
+    """The one of this process."""
+    return FaceEmbedder(ModelStore(settings).verify("persons").path)
+
+
 @dataclass(frozen=True, slots=True)
 class Stages:
     """Stages of one stream that process faces; they keep state per track."""
@@ -292,6 +310,7 @@ def build_pipeline(
         hysteresis=stages.hysteresis,
         changed=None if settings.classify.every_crop else ChangedCrops(),
         zones=spec.zones or zones_from(settings.zones.get(spec.stream_id, ())),
+        persons=None if stages.is_picture else _person_finder(settings, spec.kind),
         summary=_rolling_summary(settings.publish.summary_seconds),
         sink=sink,
         workers=models.workers,

@@ -43,6 +43,7 @@ from emostream.vision.classify.classifier import SharedClassifier
 from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.load_shedding import LoadShedding
 from emostream.vision.classify.smoothing import EmotionSmoother
+from emostream.vision.persons.finder import PersonFinder
 from emostream.vision.track.follower import FaceFollower, FollowedFaces
 
 logger = logging.getLogger(__name__)
@@ -110,6 +111,7 @@ class Pipeline:
         hysteresis: names the dominant emotion of each track; None takes the most probable one of each frame.
         changed: chooses the crops to classify; None classifies every crop.
         zones: named parts of the picture.
+        persons: groups tracks into persons; None groups none.
         summary: makes summary events for sinks that accept them; None makes none.
         sink: shared between pipelines; not closed.
         workers: threads for tracking, shared between pipelines, not shut down; None uses the pipeline's own thread.
@@ -136,6 +138,7 @@ class Pipeline:
         hysteresis: EmotionHysteresis | None = None,
         changed: ChangedCrops | None = None,
         zones: Sequence[Zone] = (),
+        persons: PersonFinder | None = None,
         summary: RollingSummary | None = None,
         workers: Executor | None = None,
         on_event: EventObserver | None = None,
@@ -151,6 +154,7 @@ class Pipeline:
         self._stream_id = stream_id
         self._epoch = epoch
         self._follower = follower
+        self._persons = persons
         self._classifier = classifier
         self._events = EventMaker(
             stream_id=stream_id,
@@ -323,6 +327,8 @@ class Pipeline:
         trace = None if self._tracer is None else self._tracer.begin(known, epoch=self._epoch)
         with stage(trace, "follow"):
             followed = [self._follower.follow(frame) for frame in frames]
+            if self._persons is not None:
+                followed = [self._persons.name(frame, found) for frame, found in zip(frames, followed, strict=True)]
         return cut_chunk(
             frames,
             followed,

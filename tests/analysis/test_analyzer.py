@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import cv2
 import numpy as np
@@ -80,6 +80,19 @@ def test_each_frame_is_an_event_with_its_people(analyzer: emostream.Analyzer, cl
         assert sum(face.probabilities.values()) == pytest.approx(1, abs=1e-3)
     assert analysis.stats["clip"].num_frames == NUM_FRAMES
     assert [event.faces[0].dominant for event in events] == [event.faces[0].dominant for event in analysis]
+
+
+@pytest.mark.parametrize(
+    ("kind", "grouped"), [("file", "files"), ("file", "never"), ("live", "files"), ("live", "always")]
+)
+def test_persons_are_told_apart_where_the_settings_say_so(
+    clip: Path, kind: Literal["file", "live"], grouped: str
+) -> None:
+    with emostream.Analyzer({"persons": {"grouped": grouped}}) as analyzer:
+        last = list(analyzer.analyze(clip, kind=kind, max_frames=6))[-1]
+    persons = {face.person_id for face in last.faces}
+    assert persons == ({1, 2} if (kind, grouped) in {("file", "files"), ("live", "always")} else {None})
+    assert all(("person_id" in face) is (persons != {None}) for face in last.to_dict()["faces"])
 
 
 def test_sampling(analyzer: emostream.Analyzer, clip: Path) -> None:

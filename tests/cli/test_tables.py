@@ -103,3 +103,14 @@ def test_a_crowd_is_counted_and_those_seen_longest_are_shown(num_people: int) ->
     shown = {number for number in range(num_people) if f"#{number} " in said}
     assert shown == set(range(num_people)[-MAX_PEOPLE:])
     assert ("and 7 more" in said) is (num_people > MAX_PEOPLE)
+
+
+def test_appearances_are_listed_with_their_person_where_it_is_known() -> None:
+    (face, *_) = EVENT.faces
+    for persons in ((None, None), (1, None)):
+        summary = StreamSummary()
+        faces = [replace(face, face=replace(face.face, track_id=i, person_id=who)) for i, who in enumerate(persons)]
+        summary.add(replace(EVENT, faces=tuple(faces)))
+        table = summary_table(summary, title=summary.head_count)
+        assert ("person" in [column.header for column in table.columns]) is (persons != (None, None))
+        assert table.row_count == 2

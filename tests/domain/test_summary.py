@@ -10,7 +10,7 @@ import pytest
 from emostream.domain.emotion import EMOTIONS, EmotionScores
 from emostream.domain.event import EmotionEvent, FaceEmotion
 from emostream.domain.face import Face
-from emostream.domain.summary import StreamSummary
+from emostream.domain.summary import RollingSummary, StreamSummary
 
 
 def _scores(emotion: str, probability: float) -> EmotionScores:
@@ -50,6 +50,22 @@ def test_tracks_are_summed_separately() -> None:
     assert (second.dominant, second.num_frames) == ("sad", 2)
     assert second.mean_probabilities["sad"] == pytest.approx(0.7)
     assert sum(first.mean_probabilities.values()) == pytest.approx(1.0)
+
+
+def test_persons_are_counted_beside_their_appearances() -> None:
+    summary, rolling = StreamSummary(), RollingSummary(interval_seconds=60)
+    assert (summary.num_persons, summary.head_count) == (None, "0 appearances")
+    steps: list[dict[int, int | None]] = [{1: None}, {1: 5}, {2: 5}, {3: None}]
+    for index, known in enumerate(steps):
+        event = _event(index, dict.fromkeys(known, "happy"))
+        named = [replace(face, face=replace(face.face, person_id=known[face.track_id or 0])) for face in event.faces]
+        summary.add(replace(event, faces=tuple(named)))
+        rolling.add(replace(event, faces=tuple(named)))
+        assert summary.num_persons == (1 if index else None)
+    assert [track.person_id for track in summary.tracks.values()] == [5, 5, None]
+    assert summary.head_count == "1 person in 3 appearances"
+    last = rolling.finish()
+    assert last is not None and (last.num_tracks, last.num_persons) == (3, 1)
 
 
 def test_an_empty_stream_has_no_tracks() -> None:

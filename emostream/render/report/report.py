@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -98,7 +99,7 @@ class RunRecord:
 def report_page(record: RunRecord) -> str:
     """Render the report as an HTML document."""
     most_seen = sorted(record.recording.summary.tracks.values(), key=lambda track: -track.num_frames)
-    people = sorted(most_seen[:_MAX_PERSONS], key=lambda track: track.track_id)
+    people = sorted(most_seen[:_MAX_PERSONS], key=_by_person)
     is_cut = len(people) < len(most_seen)
     names = [*record.labels, *([UNKNOWN] if record.recording.quality.num_unknown else [])]
     counts = _dominant_counts(record)
@@ -112,7 +113,9 @@ def report_page(record: RunRecord) -> str:
         legend={name: hex_of(colour_of(name, record.labels)) for name in names if name in in_legend},
         legend_more=_and_more(len(names) - len(in_legend), "expressions"),
         people=[_person(record, track) for track in people],
-        people_lead=f"The {len(people)} of {len(most_seen)} people who were seen longest." if is_cut else "",
+        head_count=record.recording.summary.head_count,
+        has_persons=record.recording.summary.num_persons is not None,
+        people_lead=f"The {len(people)} of {len(most_seen)} appearances that were seen longest." if is_cut else "",
         quality_notes=quality_notes(record.recording.quality, num_corrupt=record.num_corrupt, problem=record.problem),
         origin={
             "Source": record.source_facts,
@@ -128,7 +131,8 @@ def _tiles(record: RunRecord) -> dict[str, str]:
     return {
         "duration": time_text(axis.end_seconds - axis.start_seconds),
         "frames": f"{summary.num_events:,}",
-        "people": f"{len(summary.tracks):,}",
+        **({} if summary.num_persons is None else {"people": f"{summary.num_persons:,}"}),
+        "appearances": f"{len(summary.tracks):,}",
         "faces in total": f"{summary.num_faces:,}",
         "dominant": next(iter(_dominant_counts(record)), "–"),
     }
@@ -146,16 +150,20 @@ class _Lane:
 
 def _timeline(record: RunRecord, most_seen: Sequence[TrackSummary], labels: Sequence[str]) -> dict[str, object]:
     lanes = [_lane(record, track) for track in _people_of_lanes(record, most_seen)]
-    listed = sorted(most_seen[:_MAX_ROWS], key=lambda track: track.track_id)
+    listed = sorted(most_seen[:_MAX_ROWS], key=_by_person)
+    has_persons = record.recording.summary.num_persons is not None
     num_without_lane, num_unlisted = len(most_seen) - len(lanes), len(most_seen) - len(listed)
     return {
         "lanes": lanes,
         "axis": lanes_axis(record.axis),
-        "more": f"and {num_without_lane:,} more people, who are in the table or the files" if num_without_lane else "",
+        "more": f"and {num_without_lane:,} more appearances, which are in the table or the files"
+        if num_without_lane
+        else "",
         "num_people": len(most_seen),
         "is_folded": len(most_seen) > _MAX_PERSONS,
-        "rows": [_person_row(track) for track in listed],
-        "rows_more": f"and {num_unlisted:,} more people, seen for a shorter time; they are in the files"
+        "head": ("face", *(("person",) if has_persons else ()), "from", "to", "frames", "dominant", "share"),
+        "rows": [_person_row(track, has_persons=has_persons) for track in listed],
+        "rows_more": f"and {num_unlisted:,} more appearances, which were shorter; they are in the files"
         if num_unlisted
         else "",
         **_everybody(record, labels),
@@ -172,7 +180,7 @@ def _everybody(record: RunRecord, labels: Sequence[str]) -> dict[str, object]:
         Bin.share_of,
         axis=record.axis,
         labels=labels,
-        title="Shares of the expressions of all people over time",
+        title="Shares of the expressions of everybody over time",
     )
     num_bins = max(timeline.frames, default=0) + 1
     each = -(-num_bins // _MAX_INTERVALS)
@@ -216,7 +224,16 @@ def _people_of_lanes(record: RunRecord, most_seen: Sequence[TrackSummary]) -> li
         for part in sorted(parts):
             if rank < len(parts[part]) and len(chosen) < _MAX_LANES:
                 chosen[parts[part][rank].track_id] = parts[part][rank]
-    return sorted(chosen.values(), key=lambda track: track.track_id)
+    return sorted(chosen.values(), key=_by_person)
+
+
+def _by_person(track: TrackSummary) -> tuple[float, int]:
+    """Appearances of one person stand together, those of no known person last."""
+    return (math.inf if track.person_id is None else track.person_id, track.track_id)
+
+
+def _with_person(text: str, track: TrackSummary) -> str:
+    return text if track.person_id is None else f"person {track.person_id}, {text}"
 
 
 def _lane(record: RunRecord, track: TrackSummary) -> _Lane:
@@ -226,10 +243,10 @@ def _lane(record: RunRecord, track: TrackSummary) -> _Lane:
     shown = known.get(track.dominant, clearest)
     return _Lane(
         name=name,
-        note=f"{track.dominant} {track.dominant_share:.0%}",
+        note=_with_person(f"{track.dominant} {track.dominant_share:.0%}", track),
         jpeg=None if shown is None else shown.jpeg,
         drawing=lane_chart(
-            list(_blocks(record, track.track_id)), record.axis, labels=record.labels, title=f"Timeline of person {name}"
+            list(_blocks(record, track.track_id)), record.axis, labels=record.labels, title=f"Timeline of {name}"
         ),
     )
 
@@ -254,9 +271,17 @@ def _blocks(record: RunRecord, track_id: int) -> Iterator[Block]:
         yield block
 
 
-def _person_row(track: TrackSummary) -> list[str]:
+def _person_row(track: TrackSummary, *, has_persons: bool) -> list[str]:
     times = (time_text(track.first_seen_seconds), time_text(track.last_seen_seconds))
-    return [f"#{track.track_id}", *times, f"{track.num_frames:,}", track.dominant, f"{track.dominant_share:.0%}"]
+    person = [str(track.person_id or "–")] if has_persons else []
+    return [
+        f"#{track.track_id}",
+        *person,
+        *times,
+        f"{track.num_frames:,}",
+        track.dominant,
+        f"{track.dominant_share:.0%}",
+    ]
 
 
 def _person(record: RunRecord, track: TrackSummary) -> dict[str, object]:
@@ -268,7 +293,7 @@ def _person(record: RunRecord, track: TrackSummary) -> dict[str, object]:
         Bin.mean_of,
         axis=record.axis,
         labels=record.labels,
-        title=f"Probabilities of person {name} over time",
+        title=f"Probabilities of {name} over time",
     )
     means = sorted(track.mean_probabilities.items(), key=lambda item: -item[1])
     moments = _moments(record, track)
@@ -276,7 +301,7 @@ def _person(record: RunRecord, track: TrackSummary) -> dict[str, object]:
     num_hidden = len(timeline.spans) + timeline.num_lost_spans - len(spans)
     return {
         "name": name,
-        "when": f"{first_seen} to {last_seen}, {track.num_frames:,} frames",
+        "when": _with_person(f"{first_seen} to {last_seen}, {track.num_frames:,} frames", track),
         "probabilities": probabilities,
         "shares": [
             [emotion, f"{track.dominant_counts[emotion] / track.num_frames:.1%}", f"{mean:.1%}"]
@@ -286,7 +311,7 @@ def _person(record: RunRecord, track: TrackSummary) -> dict[str, object]:
         "moments": [_moment_row(moment) for moment in moments],
         "pictures": [(_moment_row(moment), moment.jpeg) for moment in moments if moment.jpeg],
         "spans": [_span_row(span) for span in sorted(spans, key=lambda span: span.start_seconds)],
-        "spans_caption": f"Expressions of person {name}",
+        "spans_caption": f"Expressions of {name}",
         "spans_more": _and_more(num_hidden, "shorter intervals"),
     }
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma, full_range_from_limited
@@ -89,6 +90,34 @@ def crop_face(luma: Luma, face: Face, *, size: int = CROP_SIZE_PIXELS, out: Luma
         out = np.empty((size, size), dtype=np.uint8)
     ((factor, shift),) = _crop_to_frame(_crop_placements([face], size=len(out)))
     _cut(luma, factor, shift, out=out)
+    return out
+
+
+def crop_by_landmarks(luma: Luma, face: Face, template: npt.NDArray[np.float64], *, size: int) -> Luma:
+    """Cut a crop in which the landmarks lie as near as possible to a template. Outside the frame, its border is
+    repeated.
+
+    Args:
+        luma: the frame: uint8, H×W.
+        face: with landmarks, in pixels of that frame.
+        template: float64, 5×2, in pixels of the crop.
+        size: side of the crop in pixels.
+
+    Returns:
+        uint8, size×size, in the range of `luma`.
+    """
+    landmarks = plane_from_points(face.landmarks)
+    fitted = fit_plane_similarity(landmarks, plane_from_points(template), weights=np.ones(landmarks.shape))
+    factor, shift = complex(fitted.factor), complex(fitted.shift)
+    # Landmarks that nearly coincide have no direction; then the box says where the face is.
+    largest = size / max(face.width, face.height)
+    if not largest / 4 <= abs(factor) <= 4 * largest:
+        factor = complex(largest)
+        shift = size * (0.5 + 0.5j) - factor * complex(
+            (face.box_xyxy[0] + face.box_xyxy[2]) / 2, (face.box_xyxy[1] + face.box_xyxy[3]) / 2
+        )
+    out = np.empty((size, size), dtype=np.uint8)
+    _cut(luma, 1 / factor, -shift / factor, out=out)
     return out
 
 

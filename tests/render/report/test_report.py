@@ -78,11 +78,11 @@ def test_the_page_tells_who_showed_what_and_when() -> None:
     for expected in ("Expressions in clip.mp4", "4.0 s", "happy 50%", "0.0 s: happy 94%", "detect.kind", "clip.csv"):
         assert expected in page, expected
     pictures = [value for tag, name, value in document.attributes if (tag, name) == ("img", "alt")]
-    assert pictures == ["", "Person #0 at 0.0 s: happy", "Person #0 at 2.0 s: sad"], "the first stands beside a name"
+    assert pictures == ["", "#0 at 0.0 s: happy", "#0 at 2.0 s: sad"], "the first stands beside a name"
     charts = re.findall('role="img" aria-label="([^"]+)"', page)
     assert charts == [name for name in dict.fromkeys(charts) for _ in ("wide", "narrow")], "each has a name"
     assert len(set(charts)) == 5
-    assert ("caption", "Expressions of person #0") in document.texts, "and a table"
+    assert ("caption", "Expressions of #0") in document.texts, "and a table"
 
 
 def test_without_pictures_there_are_none() -> None:
@@ -125,7 +125,7 @@ def test_any_text_from_outside_is_text(hostile: str) -> None:
     assert ("li", f"The source ended early: {shown}") in document.texts
     assert ("figcaption", f"0.0 s: {shown} 94%") in document.texts
     assert ("title", shown) in document.texts, "the tip of a block of the chart"
-    assert ("img", "alt", f"Person #0 at 0.0 s: {shown}") in document.attributes
+    assert ("img", "alt", f"#0 at 0.0 s: {shown}") in document.attributes
     assert document.texts.count(("td", shown)) >= 4
     harmless = Document(page_full_of("x" * len(hostile)))
     names, expected = ([each[:2] for each in one.attributes] for one in (document, harmless))
@@ -152,9 +152,9 @@ def test_a_crowd_is_summed_up() -> None:
     events = [event_of(0, *(face_of(number, "happy") for number in range(400)))]
     page = report_page(record_of(events))
     Document(page)
-    assert "and 370 more people" in page, "without a lane"
-    assert "and 300 more people" in page, "without a row"
-    assert "The 12 of 400 people who were seen longest." in page
+    assert "and 370 more appearances" in page, "without a lane"
+    assert "and 300 more appearances" in page, "without a row"
+    assert "The 12 of 400 appearances that were seen longest." in page
 
 
 def _lanes(page: str) -> list[int]:
@@ -177,7 +177,7 @@ def test_lanes_span_the_whole_clip_and_have_faces_however_many_people_there_are(
     tenths = {10 * number // num_people for number in lanes}
     assert tenths == {10 * number // num_people for number in range(num_people)}, "each part of the clip has people"
     assert page.count('<img class="face"') == len(lanes)
-    assert f"and {num_people - 30} more people" in page or num_people <= 30
+    assert f"and {num_people - 30} more appearances" in page or num_people <= 30
 
 
 def test_everybody_is_shown_over_the_whole_clip() -> None:

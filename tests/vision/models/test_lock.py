@@ -19,11 +19,12 @@ from emostream.vision.models.store import ModelStore
 PACKAGED = Path(str(files("emostream.models")))
 
 
-def test_names_the_detector_and_the_classifier() -> None:
+def test_names_all_models() -> None:
     assert {model.name: model.kind for model in locked_models().values()} == {
         "centerface": "detector",
         "centerface-int8": "detector",
         "emotions": "classifier",
+        "persons": "embedder",
     }
 
 
@@ -42,6 +43,11 @@ def test_the_packaged_model_is_the_default_classifier_and_agrees_with_its_manife
     entry = ModelStore(ModelSettings()).verify("emotions")
     manifest = load_manifest(entry.path)
     assert (entry.sha256, entry.licence) == (manifest.sha256, manifest.licence)
+
+
+def test_the_packaged_embedder_agrees_with_its_manifest() -> None:
+    entry = ModelStore(ModelSettings()).verify("persons")
+    assert entry.licence == "public domain"
 
 
 PULLED = [name for name, model in locked_models().items() if isinstance(model, PulledModel)]
