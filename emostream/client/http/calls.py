@@ -27,9 +27,11 @@ from emostream.wire.events import event_from_json
 from emostream.wire.http_models import (
     Readiness,
     StreamChange,
+    StreamHistory,
     StreamList,
     StreamRequest,
     StreamView,
+    WorkerView,
     place_of_error,
 )
 from emostream.wire.job_models import FileView, JobFiles, JobRequest, JobView
@@ -145,11 +147,17 @@ def show(stream_id: str) -> Call[StreamView]:
     return Call("GET", _path(stream_id), _view)
 
 
-def streams(*, state: StreamState | None = None, prefix: str = "") -> Call[Page[StreamView]]:
-    """All streams by id, or those in one state, or those whose ids begin with a prefix."""
+def streams(*, state: StreamState | None = None, prefix: str = "", search: str = "") -> Call[Page[StreamView]]:
+    """All streams by id, or those in one state, with a prefix of their ids, or with a text in id or URL."""
 
     def page(cursor: str | None) -> Call[Page[StreamView]]:
-        query = {"limit": _PAGE, "cursor": cursor, "state": state and state.value, "prefix": prefix or None}
+        query = {
+            "limit": _PAGE,
+            "cursor": cursor,
+            "state": state and state.value,
+            "prefix": prefix or None,
+            "search": search or None,
+        }
         given = {name: value for name, value in query.items() if value is not None}
         return Call("GET", f"/v1/streams?{urlencode(given)}", parse)
 
@@ -285,9 +293,29 @@ def preview(stream_id: str, *, boxes: bool = True, blur: bool = False) -> Call[P
     return Call("GET", f"{_path(stream_id)}/preview.jpg?{query}", parse)
 
 
+def history(
+    stream_id: str, *, seconds: float = 3600, until: datetime | None = None, limit: int = 300
+) -> Call[StreamHistory]:
+    """Events of a time span, evenly sampled from what Redis keeps.
+
+    Args:
+        stream_id: the stream.
+        seconds: length of the span.
+        until: its end, aware; None means the present.
+        limit: maximum number of events.
+    """
+    query = {"seconds": seconds, "limit": limit} | ({"until": until.isoformat()} if until is not None else {})
+    return Call("GET", f"{_path(stream_id)}/history?{urlencode(query)}", _parser(StreamHistory))
+
+
 def models() -> Call[list[ModelManifest]]:
     """The models that classify the faces."""
     return Call("GET", "/v1/models", _parser(list[ModelManifest]))
+
+
+def workers() -> Call[list[WorkerView]]:
+    """The living workers by id, with the streams that each runs."""
+    return Call("GET", "/v1/workers", _parser(list[WorkerView]))
 
 
 def readiness() -> Call[Readiness]:

@@ -139,6 +139,8 @@ class ServiceClient:
     classify = _sent(calls.classify)
     preview = _sent(calls.preview)
     models = _sent(calls.models)
+    history = _sent(calls.history)
+    workers = _sent(calls.workers)
     readiness = _sent(calls.readiness)
 
     def events(
@@ -229,6 +231,8 @@ class AsyncServiceClient:
     classify = _sent_async(calls.classify)
     preview = _sent_async(calls.preview)
     models = _sent_async(calls.models)
+    history = _sent_async(calls.history)
+    workers = _sent_async(calls.workers)
     readiness = _sent_async(calls.readiness)
 
     async def events(

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,15 @@ async def test_streams_from_an_event_loop(base: str) -> None:
         assert running.worker_id == "w1"
         assert (await client.change("door", paused=True)).paused
         assert [view.id async for view in client.streams(state=StreamState.RUNNING, prefix="d")] == ["door"]
+        assert [view.id async for view in client.streams(search="127.0.0.1:9")] == ["door"]
+        assert [view.id async for view in client.streams(search="hall")] == []
         assert (await client.readiness()).num_workers == 1
+        (worker,) = await client.workers()
+        assert (worker.id, worker.stream_ids) == ("w1", ["door"])
+        history = await client.history("door", seconds=60, limit=5)
+        assert history.step_seconds == 12
+        until = datetime(2026, 1, 1, tzinfo=UTC)
+        assert (await client.history("door", until=until)).until == until
         assert (await client.models())[0].labels
         with pytest.raises(TimeoutError, match="door is"):
             await client.wait_for("door", StreamState.FAILED, timeout_seconds=0)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from emostream.domain.clock import utc_now
 from emostream.publish.loop_thread import LoopThread
@@ -100,6 +100,7 @@ def test_zones_are_drawn_on_the_picture(
     expect(page.locator("#zone-1-error")).not_to_be_empty()
     expect(page.get_by_label("Name of zone 2")).to_be_focused()
     page.get_by_label("Name of zone 2").fill("counter")
+    drag_corner(page, page.get_by_role("button", name="Corner 3 of counter"), to=(0.75, 0.9))
     assert_accessible(page)
     keep_picture(page, "zones-dark")
     page.get_by_role("link", name="door").click()  # what is not saved is there again
@@ -119,7 +120,8 @@ def test_zones_are_drawn_on_the_picture(
     assert (entrance["name"], counter["name"]) == ("entrance", "counter")
     expected = [(0.1, 0.1), (0.3, 0.1), (0.5, 0.1), (0.5, 0.9), (0.1, 0.9)]
     assert [tuple(corner) for corner in entrance["polygon"]] == [pytest.approx(corner, abs=0.01) for corner in expected]
-    assert len(counter["polygon"]) == 3
+    expected = [(0.6, 0.5), (0.9, 0.5), (0.75, 0.9)]
+    assert [tuple(corner) for corner in counter["polygon"]] == [pytest.approx(corner, abs=0.01) for corner in expected]
     until_changed(page, page.locator(".preview canvas"), None)
     keep_picture(page, "stream-with-zones-dark")
 
@@ -203,6 +205,16 @@ def publish_half_hour(server: EmbeddedRedis, stream_id: str, *, begin: datetime)
 
     thread.run(publish())
     thread.close()
+
+
+def drag_corner(page: Page, corner: Locator, *, to: tuple[float, float]) -> None:
+    """With the mouse, to fractions of the picture's width and height."""
+    corner.hover()
+    box = page.get_by_role("application").bounding_box()
+    assert box is not None
+    page.mouse.down()
+    page.mouse.move(box["x"] + to[0] * box["width"], box["y"] + to[1] * box["height"], steps=3)
+    page.mouse.up()
 
 
 def set_three_corners(page: Page) -> None:

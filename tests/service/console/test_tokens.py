@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.service.api.tokens import token_hash
@@ -19,7 +20,7 @@ expect.set_options(timeout=60_000)
 
 @pytest.fixture(scope="module")
 def guarded(redis_server: EmbeddedRedis) -> Iterator[Service]:
-    """A service with a token for reading and one for everything; without a worker."""
+    """A service with a token for reading and one for everything, without a worker; its stream is removed at the end."""
     tokens = [
         {"name": "guard", "sha256": token_hash("may-read"), "scopes": ["read"]},
         {"name": "owner", "sha256": token_hash("may-write"), "scopes": ["write"]},
@@ -27,6 +28,7 @@ def guarded(redis_server: EmbeddedRedis) -> Iterator[Service]:
     settings = {"tokens": tokens, "previews": "off"}
     with running_service(redis_server.url, with_worker=False, service=settings) as service:
         yield service
+        httpx.delete(f"{service.url}v1/streams/door", headers={"Authorization": "Bearer may-write"}, timeout=30)
 
 
 def test_a_token_is_asked_for_and_sent_in_a_header_only(guarded: Service, open_page: OpenPage) -> None:
@@ -61,8 +63,33 @@ def test_a_token_is_asked_for_and_sent_in_a_header_only(guarded: Service, open_p
     page.get_by_label("Name (optional)").fill("door")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.get_by_role("link", name="door")).to_be_visible()
+    forbidden_changes_say_so(page)
     assert not [url for url in asked if "may-" in url or "wrong" in url]
     assert page.evaluate("JSON.stringify(localStorage)").find("may-") < 0
+
+
+def forbidden_changes_say_so(page: Page) -> None:
+    """With a token that may only read, on the page of a stream, of its zones and of jobs."""
+    page.get_by_role("link", name="door").click()
+    page.evaluate("sessionStorage.setItem('emostream.token', 'may-read')")
+    page.get_by_role("button", name="Edit door").click()
+    page.get_by_label("Maximum frames per second").fill("4")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog")).to_contain_text("may not write")
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Zones").click()
+    page.get_by_role("button", name="Add zone").click()
+    for key in ("Enter", "Shift+ArrowLeft", "Enter", "Shift+ArrowUp", "Enter"):
+        page.keyboard.press(key)
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".zones-page > .field-error")).to_contain_text("may not write")
+    page.get_by_role("button", name="Discard changes").click()
+    page.get_by_role("link", name="Jobs").click()
+    page.get_by_role("button", name="Add job").click()
+    page.get_by_label("Folder").fill("file:///srv/media/")
+    page.get_by_label("Name", exact=True).fill("archive")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_role("dialog")).to_contain_text("may not write")
 
 
 def test_who_leaves_the_question_is_not_asked_again_and_again(guarded: Service, open_page: OpenPage) -> None:

@@ -103,12 +103,10 @@ export class WallPage {
   #tileOf(streamId) {
     if (!this.#tiles.has(streamId)) {
       const preview = new Preview(streamId, { isSmall: !this.#isLarge });
-      const state = h("span", { class: "state" });
-      const element = h("a", { class: "tile", href: linkToStream(streamId) }, preview.element, h("span", { class: "tile-name" }, streamId, state));
+      const name = h("span", { class: "tile-name" }, streamId);
+      const element = h("a", { class: "tile", href: linkToStream(streamId) }, preview.element, name);
       const update = (view) => {
-        setText(state, stateOf(view));
-        state.dataset.state = stateOf(view);
-        state.hidden = stateOf(view) === "running";
+        name.dataset.state = stateOf(view); // the picture has the word
         element.setAttribute("aria-label", `${streamId}, ${stateOf(view)}`);
         preview.note(pictureNote(view));
       };
