@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import tempfile
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emostream.publish.spool import segments
 from emostream.publish.spool.segments import QueueFullError, Record, SegmentQueue
+from tests.publish.spool.full_disk import full_disk
 
 contents = st.binary(min_size=1, max_size=40)
 steps = st.lists(
@@ -113,21 +111,14 @@ def test_damage_costs_what_lies_behind_it_in_its_file_and_is_counted(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def fail_half_way(descriptor: int, content: bytes) -> None:
-    real_write(descriptor, content[: len(content) // 2])
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-real_write: Callable[[int, bytes], None] = segments._write_all
-
-
-def test_a_full_disk_adds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_adds_nothing(tmp_path: Path) -> None:
     queue = SegmentQueue(tmp_path, max_bytes=1000)
     queue.append([Record(b"e", b"first")])
-    monkeypatch.setattr(segments, "_write_all", fail_half_way)
-    with pytest.raises(QueueFullError, match="No space left"):
+    (path,) = tmp_path.iterdir()
+    size_bytes = path.stat().st_size
+    with full_disk(room_bytes=size_bytes + 10), pytest.raises(QueueFullError):
         queue.append([Record(b"e", b"second" * 5)])
-    monkeypatch.setattr(segments, "_write_all", real_write)
+    assert path.stat().st_size == size_bytes, "nothing of it is left"
     queue.append([Record(b"s", b"third")])
     assert drained(SegmentQueue(tmp_path, max_bytes=1000)) == [b"first", b"third"]
 

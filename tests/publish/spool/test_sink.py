@@ -20,7 +20,6 @@ from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableErr
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
 from emostream.publish.registry import open_redis_sink
-from emostream.publish.spool import segments
 from emostream.publish.spool.segments import Record, SegmentQueue
 from emostream.publish.spool.sink import SpoolSink
 from emostream.publish.spool.stream import EVENT
@@ -29,7 +28,7 @@ from emostream.wire.events import json_from_event
 from tests.ports import unused_port
 from tests.publish.redis.test_sink import read_indexes
 from tests.publish.samples import EPOCH, STATUS, events_of
-from tests.publish.spool.test_segments import fail_half_way, real_write
+from tests.publish.spool.full_disk import full_disk
 from tests.publish.switchable_sink import Switchable, drained, indexes_of, live
 
 
@@ -176,15 +175,14 @@ async def test_a_file_stream_waits_for_room(tmp_path: Path) -> None:
     assert indexes_of(inner.events) == list(range(200))
 
 
-async def test_a_full_disk_lets_live_streams_go_on_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_lets_live_streams_go_on_in_memory(tmp_path: Path) -> None:
     inner = Switchable()
     inner.is_away = True
     async with SpoolSink(inner, folder=tmp_path, max_memory_events=10, kind_of=live) as spool:
-        monkeypatch.setattr(segments, "_write_all", fail_half_way)
-        for index in range(30):
-            await spool.publish(events_of("door", [index]))
+        with full_disk():
+            for index in range(30):
+                await spool.publish(events_of("door", [index]))
         assert (spool.num_waiting, spool.stats.num_dropped) == (10, 20)
-        monkeypatch.setattr(segments, "_write_all", real_write)
         await spool.publish(events_of("door", [30]))
         inner.is_away = False
         await drained(spool)
@@ -192,46 +190,43 @@ async def test_a_full_disk_lets_live_streams_go_on_in_memory(tmp_path: Path, mon
     assert inner.events[0].num_dropped == 20
 
 
-async def test_a_full_disk_lets_file_streams_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_lets_file_streams_wait(tmp_path: Path) -> None:
     inner = Switchable()
     inner.is_away = True
     async with SpoolSink(inner, folder=tmp_path) as spool:
-        monkeypatch.setattr(segments, "_write_all", fail_half_way)
-        publishing = asyncio.create_task(spool.publish(events_of("door", [0])))
-        await asyncio.sleep(0.3)
-        assert not publishing.done()
-        monkeypatch.setattr(segments, "_write_all", real_write)
+        with full_disk():
+            publishing = asyncio.create_task(spool.publish(events_of("door", [0])))
+            await asyncio.sleep(0.3)
+            assert not publishing.done()
         await asyncio.wait_for(publishing, timeout=5)
         inner.is_away = False
         await drained(spool)
     assert indexes_of(inner.events) == [0]
 
 
-async def test_a_file_stream_goes_on_when_the_sink_comes_back_before_the_disk_has_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_file_stream_goes_on_when_the_sink_comes_back_before_the_disk_has_room(tmp_path: Path) -> None:
     inner = Switchable()
     inner.is_away = True
-    monkeypatch.setattr(segments, "_write_all", fail_half_way)
     async with SpoolSink(inner, folder=tmp_path) as spool:
-        publishing = asyncio.create_task(spool.publish(events_of("door", [0])))
-        await asyncio.sleep(0.3)
-        assert not publishing.done()
-        inner.is_away = False
-        await asyncio.wait_for(publishing, timeout=20)
+        with full_disk():
+            publishing = asyncio.create_task(spool.publish(events_of("door", [0])))
+            await asyncio.sleep(0.3)
+            assert not publishing.done()
+            inner.is_away = False
+            await asyncio.wait_for(publishing, timeout=20)
     assert indexes_of(inner.events) == [0]
 
 
-async def test_many_changes_of_state_on_a_full_disk_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_changes_of_state_on_a_full_disk_are_kept(tmp_path: Path) -> None:
     inner = Switchable()
     inner.is_away = True
-    monkeypatch.setattr(segments, "_write_all", fail_half_way)
     statuses = [replace(STATUS, num_events=number) for number in range(10)]
     async with SpoolSink(inner, folder=tmp_path, max_memory_events=3, kind_of=live) as spool:
-        for status in statuses:
-            await spool.publish_status(status)
-        inner.is_away = False
-        await drained(spool)
+        with full_disk():
+            for status in statuses:
+                await spool.publish_status(status)
+            inner.is_away = False
+            await drained(spool)
     assert sorted(inner.statuses, key=lambda status: status.num_events) == statuses
 
 
@@ -251,21 +246,21 @@ class Slow(Switchable):
 
 
 @pytest.mark.parametrize("arrives", [True, False])
-async def test_what_memory_drops_on_its_way_is_lost_only_if_it_does_not_arrive(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arrives: bool
-) -> None:
+async def test_what_memory_drops_on_its_way_is_lost_only_if_it_does_not_arrive(tmp_path: Path, arrives: bool) -> None:
     inner = Slow()
     inner.is_away = True
-    monkeypatch.setattr(segments, "_write_all", fail_half_way)
     async with SpoolSink(inner, folder=tmp_path, max_memory_events=10, kind_of=live) as spool:
-        await spool.publish(events_of("door", [0, 1], epoch=EPOCH - 1))  # an older run, so sent in a call of their own
-        await spool.publish(events_of("door", range(2, 10)))
-        inner.is_away = False
-        await asyncio.wait_for(inner.is_asked.wait(), timeout=20)
-        await spool.publish(events_of("door", [10, 11]))  # takes the room of the first two
-        inner.failures += [] if arrives else [SinkUnavailableError("went away before it answered")]
-        inner.may_answer.set()
-        await drained(spool)
+        with full_disk():
+            await spool.publish(
+                events_of("door", [0, 1], epoch=EPOCH - 1)
+            )  # an older run: sent in a call of its own
+            await spool.publish(events_of("door", range(2, 10)))
+            inner.is_away = False
+            await asyncio.wait_for(inner.is_asked.wait(), timeout=20)
+            await spool.publish(events_of("door", [10, 11]))  # takes the room of the first two
+            inner.failures += [] if arrives else [SinkUnavailableError("went away before it answered")]
+            inner.may_answer.set()
+            await drained(spool)
     assert indexes_of(inner.events) == list(range(0 if arrives else 2, 12))
     assert spool.stats.num_dropped == sum(event.num_dropped for event in inner.events) == (0 if arrives else 2)
 
