@@ -81,7 +81,7 @@ class ModelStore:
     ) -> None:
         self._models = locked_models() if models is None else models
         self._folder = settings.cache_dir
-        self._bundle = _package_folder() if bundle is None else bundle
+        self._bundle = Path(str(files("emostream.models"))) if bundle is None else bundle
         self._offline = settings.offline
         self._pip_arguments = tuple(pip_arguments)
 
@@ -134,7 +134,7 @@ class ModelStore:
     def entry(self, name: str) -> ModelEntry:
         """The state of a model, by the hashes of its files. Raises `ConfigError` when the name is unknown."""
         model = self._model(name)
-        return _packaged_entry(model) if isinstance(model, PackagedModel) else self._pulled_entry(model)
+        return _packaged_entry(model, self._bundle) if isinstance(model, PackagedModel) else self._pulled_entry(model)
 
     def list(self) -> tuple[ModelEntry, ...]:
         """All models, in the order of the lock file."""
@@ -149,7 +149,7 @@ class ModelStore:
         """
         entry = self.entry(name)
         if entry.state != "ready":
-            todo = "install emostream again" if entry.path.is_relative_to(_package_folder()) else _pull_command(name)
+            todo = "install emostream again" if entry.path.is_relative_to(self._bundle) else _pull_command(name)
             raise ModelUnavailableError(f"model {name} is {entry.state} ({entry.path}); {todo}")
         return entry
 
@@ -254,12 +254,8 @@ def _pull_command(name: str) -> str:
     return f"emostream models pull {name}"
 
 
-def _package_folder() -> Path:
-    return Path(str(files("emostream.models")))
-
-
-def _packaged_entry(model: PackagedModel) -> ModelEntry:
-    path = _package_folder() / model.source.file
+def _packaged_entry(model: PackagedModel, folder: Path) -> ModelEntry:
+    path = folder / model.source.file
     manifest = path.with_suffix(".json")
     state: ModelState = "missing"
     promised: dict[str, str] = {}

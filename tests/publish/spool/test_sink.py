@@ -251,9 +251,7 @@ async def test_what_memory_drops_on_its_way_is_lost_only_if_it_does_not_arrive(t
     inner.is_away = True
     async with SpoolSink(inner, folder=tmp_path, max_memory_events=10, kind_of=live) as spool:
         with full_disk():
-            await spool.publish(
-                events_of("door", [0, 1], epoch=EPOCH - 1)
-            )  # an older run: sent in a call of its own
+            await spool.publish(events_of("door", [0, 1], epoch=EPOCH - 1))  # an older run: sent in a call of its own
             await spool.publish(events_of("door", range(2, 10)))
             inner.is_away = False
             await asyncio.wait_for(inner.is_asked.wait(), timeout=20)

@@ -130,8 +130,8 @@ def test_compiles_and_proves_what_it_compiles_from(tmp_path: Path, precision: st
 @needs_rtx
 @without_gpu
 def test_a_conversion_that_changes_the_answers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = classifier_model(scale=-1 / 255).SerializeToString()
-    monkeypatch.setattr("emostream.vision.classify.packaged_models._half_of", lambda path: other)
+    other = classifier_model(scale=-1 / 255)
+    monkeypatch.setattr("emostream.vision.engines.half_precision.half_from_full", lambda model: other)
     wanted = ClassifySettings(model=save_classifier(tmp_path))
     with pytest.raises(ManifestError, match=r"the fp16 variant of .*tiny\.onnx does not match its reference"):
         compile_classifier("tensorrt_rtx", wanted, cache_dir=tmp_path / "models")

@@ -358,11 +358,10 @@ def test_verify_says_what_is_wrong_and_what_to_do(pulled: Workplace, damage: byt
         store.verify("tiny")
 
 
-def test_a_packaged_model_is_checked_by_its_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emostream.vision.models.store._package_folder", lambda: tmp_path)
+def test_a_packaged_model_is_checked_by_its_manifest(tmp_path: Path) -> None:
     source = PackageSource(kind="package", file="own.onnx")
     own = PackagedModel(name="own", kind="classifier", description="ours", source=source)
-    store = ModelStore(ModelSettings(cache_dir=tmp_path / "cache"), models={"own": own})
+    store = ModelStore(ModelSettings(cache_dir=tmp_path / "cache"), models={"own": own}, bundle=tmp_path)
     assert store.entry("own").state == "missing"
     (tmp_path / "own.onnx").write_bytes(b"weights")
     (tmp_path / "own.json").write_text(f'{{"sha256": "{sha256(b"weights")}", "licence": "Apache-2.0"}}')
