@@ -179,8 +179,9 @@ class ConsumerGroup:
             if (unknown := await self._commands.find_unknown(self._streams)) is not None:
                 logger.warning("%s; waiting for events", unknown)
             self._is_checked = True
+        known = set(self._keys)
         for key in await self._wanted_keys():
-            if key not in self._keys:
+            if key not in known:
                 await self._commands.make_group(key, first_id=self._first_id)
                 self._keys.append(key)
                 self._resuming[key] = "0"
@@ -198,7 +199,7 @@ class ConsumerGroup:
     async def _wanted_keys(self) -> list[str]:
         if self._streams is not None:
             return [events_key(stream_id) for stream_id in self._streams]
-        return await self._commands.event_stream_keys()
+        return await self._commands.event_stream_keys(known=set(self._keys))
 
     async def _read(self) -> list[Delivery]:
         if not self._keys:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -58,9 +58,9 @@ class GroupCommands:
         """Close the connections."""
         await close_redis(self._redis)
 
-    async def event_stream_keys(self) -> list[str]:
-        """The event streams there are now."""
-        return await self._retrying(lambda: event_stream_keys(self._redis))
+    async def event_stream_keys(self, *, known: Collection[str]) -> list[str]:
+        """The event streams there are now; see there."""
+        return await self._retrying(lambda: event_stream_keys(self._redis, known=known))
 
     async def find_unknown(self, stream_ids: Sequence[str]) -> UnknownEventStreamError | None:
         """Which of these streams have no events."""

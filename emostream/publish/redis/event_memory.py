@@ -25,7 +25,7 @@ from emostream.publish.redis.groups import (
     entry_id,
     stored_events,
 )
-from emostream.publish.redis.reads import event_stream_keys, node_of
+from emostream.publish.redis.reads import node_of, scan_event_stream_keys
 
 logger = logging.getLogger(__name__)
 
@@ -228,7 +228,7 @@ class EventMemory:
         return int(seconds) * 1000 + int(microseconds) // 1000
 
     async def _keys_at(self, node: Any) -> list[str]:
-        keys = await event_stream_keys(self._redis)
+        keys = await scan_event_stream_keys(self._redis)
         return keys if node is None else [key for key in keys if node_of(self._redis, key) == node]
 
     async def _stored(self, key: str, *, now_ms: int) -> StoredEvents | None:

@@ -179,7 +179,7 @@ class RedisReader:
         keys = [STATUS_KEY] if self._with_status else []
         if self._stream_ids is not None:
             return keys + [events_key(stream_id) for stream_id in self._stream_ids]
-        return keys + await event_stream_keys(self._redis)
+        return keys + await event_stream_keys(self._redis, known=self._last_ids)
 
     async def _id_before_first(self, key: str, *, is_new: bool) -> str:
         if self._first_id is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -13,8 +13,9 @@ from redis.asyncio import Redis
 
 from emostream.errors import ConfigError, UnknownEventStreamError
 from emostream.publish.redis.connection import REDIS_ERRORS, is_cluster
-from emostream.wire.keys import EVENTS_PATTERN, events_key, stream_id_from_key
+from emostream.wire.keys import EVENTS_PATTERN, STREAMS_KEY, events_key, stream_id_from_key
 
+_MAX_KEYS_PER_CALL = 1000
 _MAX_SHOWN = 10  # names of streams in a message
 
 RawEntry = tuple[str, str, dict[bytes, bytes]]
@@ -26,10 +27,46 @@ _FIRST_PAUSE_SECONDS = 0.005
 _LONGEST_PAUSE_SECONDS = 0.08
 
 
-async def event_stream_keys(redis: Redis) -> list[str]:
-    """The event streams there are now."""
+async def event_stream_keys(redis: Redis, *, known: Collection[str] = ()) -> list[str]:
+    """The event streams there are now, from their list, where there is one that this user may read.
+
+    Args:
+        redis: from `open_redis`.
+        known: keys of event streams; of the others it is checked whether they are there.
+    """
+    client: Any = redis
+    try:
+        listed = [events_key(stream_id.decode()) for stream_id in await client.smembers(STREAMS_KEY)]
+        if listed:
+            return [key for key in listed if key in known] + await _existing(
+                client, [key for key in listed if key not in known]
+            )
+    except redis_errors.NoPermissionError:
+        pass
+    return await scan_event_stream_keys(redis)
+
+
+async def scan_event_stream_keys(redis: Redis) -> list[str]:
+    """The same by a search of all keys, which takes a second per million of them."""
     found = redis.scan_iter(EVENTS_PATTERN, count=1000, _type="stream")
     return [key.decode() async for key in found if key.isascii()]  # others are not ours
+
+
+async def _existing(client: Any, keys: Sequence[str]) -> list[str]:
+    existing: list[str] = []
+    if is_cluster(client):
+        await client.initialize()
+    for start in range(0, len(keys), _MAX_KEYS_PER_CALL):
+        part = keys[start : start + _MAX_KEYS_PER_CALL]
+        asking = client.pipeline() if is_cluster(client) else client.pipeline(transaction=False)
+        for key in part:
+            asking.execute_command(
+                "TYPE", key, **({"target_nodes": node_of(client, key)} if is_cluster(client) else {})
+            )
+        existing += [
+            key for key, kind in zip(part, await asking.execute(), strict=True) if kind in (b"stream", "stream")
+        ]
+    return existing
 
 
 def ids_from(streams: str | Sequence[str] | None) -> list[str] | None:

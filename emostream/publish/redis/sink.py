@@ -24,6 +24,7 @@ from emostream.publish.redis.event_memory import EventMemory
 from emostream.publish.redis.fence import FENCE_MS, Fence
 from emostream.publish.redis.groups import BehindWarnings, group_positions, used_share
 from emostream.publish.redis.replicated import run_script
+from emostream.publish.redis.stream_list import StreamList
 from emostream.publish.sink import Reading
 from emostream.wire.events import WireOptions, encode_event, json_from_status, json_from_summary
 from emostream.wire.keys import STATUS_KEY, SUMMARIES_KEY, events_key, fence_key
@@ -99,6 +100,7 @@ class RedisSink:
         self._append_summary = self._redis.register_script(_script("append_status.lua"))
         self.memory = EventMemory(self._redis, url=redis_url, settings=settings)
         """What events take of the server."""
+        self._stream_list = StreamList(self._redis, url=redis_url)
         self.stats = RedisSinkStats()
 
     async def check(self) -> None:
@@ -175,6 +177,7 @@ class RedisSink:
 
     async def close(self) -> None:
         """Close the connections. Nothing waits in the sink, so there is nothing to flush."""
+        await self._stream_list.close()
         await close_redis(self._redis)
 
     async def __aenter__(self) -> Self:
@@ -209,6 +212,7 @@ class RedisSink:
                 "another stream id",
                 newer_epoch=newer_epoch,
             )
+        await self._stream_list.note(stream_id)
         await self._check_groups(events[-1])
         await self.memory.look()
 
