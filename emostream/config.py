@@ -294,7 +294,7 @@ class ServiceSettings(_Section):
     max_streams_per_worker: int = Field(16, ge=1, le=1000)
     """Maximum number of streams per worker; further streams wait."""
     max_streams: int = Field(1000, ge=1, le=100_000)
-    """Maximum number of streams of the service; further ones are refused."""
+    """Maximum number of streams of the service, not counting finished files; further ones are refused."""
     lease_seconds: float = Field(5.0, ge=0.5, le=60)
     """A worker that does not renew its leases for this long loses its streams to other workers."""
     heartbeat_seconds: float = Field(0.5, gt=0, le=10)

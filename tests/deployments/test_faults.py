@@ -77,6 +77,56 @@ def test_killed_models_and_what_serve_itself_needs(shared_videos: Path, tmp_path
         assert_in_order(events_of(redis.url))
 
 
+_FRAGILE_DETECTOR = """
+from pathlib import Path
+from emostream.domain.face import Face
+from emostream.errors import InferenceError
+
+class Fragile:
+    name = "fragile"
+
+    def detect(self, luma):
+        if Path(__file__).with_name("broken").exists():
+            raise InferenceError("CUDA failed: cudaErrorECCUncorrectable")
+        return []
+
+def fragile(settings):
+    return Fragile()
+"""
+
+
+def test_a_worker_whose_engine_breaks_is_replaced(
+    shared_videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = tmp_path / "plugin"
+    metadata = plugin / "fragile-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (plugin / "fragile.py").write_text(_FRAGILE_DETECTOR)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: fragile\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[emostream.detectors]\nfragile = fragile:fragile\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(plugin), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("EMOSTREAM_DETECT__KIND", "fragile")
+    pictures = jpegs_of(shared_videos / "one-face-640x360.mp4")
+    with (
+        EmbeddedRedis() as redis,
+        mjpeg_server(pictures=pictures) as url,
+        running_service(
+            *("--allow-network", "127.0.0.0/8", "--redis", redis.url), log=tmp_path / "serve.log"
+        ) as service,
+    ):
+        service.client.add({"id": "door", "url": url, "kind": "live"})
+        wait_for(lambda: len(events_of(redis.url).get("door", [])) > 20, timeout_seconds=60)
+        (before,) = service.replica_pids("StreamWorkers")
+        (plugin / "broken").touch()
+        wait_for(lambda: before not in service.replica_pids("StreamWorkers"), timeout_seconds=90)
+        assert states(service) <= {"pending", "connecting", "running", "reconnecting"}
+        (plugin / "broken").unlink()
+        num_before = len(events_of(redis.url)["door"])
+        wait_for(lambda: len(events_of(redis.url)["door"]) > num_before + 20, timeout_seconds=90)
+        wait_for(lambda: states(service) == {"running"}, timeout_seconds=30)
+        assert_in_order(events_of(redis.url))
+
+
 def test_a_redeployment_under_running_streams(tmp_path: Path) -> None:
     need_gstreamer()
     with (

@@ -58,10 +58,20 @@ class _Way:
 
 
 class CheckedSource:
-    """A `FrameSource` that checks its address and connects through `Egress`; `poll_fps` as for `open_once`."""
+    """A `FrameSource` that checks its address and connects through `Egress`.
 
-    def __init__(self, spec: StreamSpec, *, rules: SourceRules, poll_fps: float | None = None) -> None:
+    Args:
+        spec: the source.
+        rules: settings to open it.
+        poll_fps: as for `open_once`.
+        attempt: number of this attempt; of several addresses of a name, the next one is tried each time.
+    """
+
+    def __init__(
+        self, spec: StreamSpec, *, rules: SourceRules, poll_fps: float | None = None, attempt: int = 0
+    ) -> None:
         self._poll_fps = poll_fps
+        self._attempt = attempt
         self._spec = spec
         self._rules = rules
         self._lock = threading.Lock()
@@ -129,7 +139,7 @@ class CheckedSource:
 
     def _find_way(self) -> _Way:
         rules, settings = self._rules, self._rules.settings
-        url = rules.policy.check(self._spec.url)
+        url = rules.policy.check(self._spec.url, attempt=self._attempt)
         address = parse_address(self._spec.url)
         if address.scheme in ("http", "https") and settings.http_proxy is None:
             return _Way(url, settings.model_copy(update={"http_proxy": SecretStr(rules.egress.proxy_url)}))

@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote, urljoin
 
@@ -69,13 +69,11 @@ def _read_file(path: Path, *, name: str, max_bytes: int) -> bytes:
 
 def _get(parts: Address, *, policy: SourcePolicy, max_bytes: int, deadline: float, name: str) -> bytes | str:
     """The content, or the URL of a redirect."""
-    address = (
-        policy.address_of(parts.host, name=name),
-        parts.port or (443 if parts.scheme == "https" else 80),
-    )
+    addresses = policy.addresses_of(parts.host, name=name)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         with (
-            socket.create_connection(address, timeout=_left(deadline)) as sock,
+            _connect(addresses, port, deadline=deadline) as sock,
             _cut_off(sock, deadline=deadline),
             contextlib.closing(_connection_on(sock, parts)) as connection,
         ):
@@ -90,6 +88,17 @@ def _get(parts: Address, *, policy: SourcePolicy, max_bytes: int, deadline: floa
         if isinstance(exc, TimeoutError) or time.monotonic() >= deadline:
             raise SourceTimeoutError(f"{name}: the download timed out") from exc
         raise SourceUnavailableError(f"{name}: cannot be fetched: {redact(str(exc)) or type(exc).__name__}") from exc
+
+
+def _connect(addresses: Sequence[str], port: int, *, deadline: float) -> socket.socket:
+    """Connect to the first address that answers, each within its share of the time."""
+    for num_left in range(len(addresses), 1, -1):
+        with contextlib.suppress(OSError):
+            seconds = _left(deadline)
+            sock = socket.create_connection((addresses[-num_left], port), timeout=seconds / num_left)
+            sock.settimeout(seconds)
+            return sock
+    return socket.create_connection((addresses[-1], port), timeout=_left(deadline))
 
 
 @contextlib.contextmanager

@@ -28,8 +28,9 @@ _NETWORK_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "srt", "http", "https")
 
 
 def resolve(host: str) -> list[str]:
-    """The addresses of a host; blocks for a DNS lookup."""
-    return sorted({str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})
+    """The addresses of a host, the preferred ones of this system first; blocks for a DNS lookup."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class SourcePolicy:
@@ -60,18 +61,22 @@ class SourcePolicy:
         self._media_root = settings.media_root.resolve() if settings.media_root is not None else None
         self._resolver = resolver
 
-    def check(self, url: str) -> str:
+    def check(self, url: str, *, attempt: int = 0) -> str:
         """Return the URL to open, if it is allowed now; blocks for a DNS lookup.
 
-        For rtsp, rtmp and srt it contains the checked address instead of the name, so that DNS cannot change the answer
+        For rtsp, rtmp and srt it contains a checked address instead of the name, so that DNS cannot change the answer
         afterwards. HTTP and TLS need the name; `Egress` checks again when it connects.
+
+        Args:
+            url: as submitted.
+            attempt: of the addresses of a name, which one is taken in turn.
 
         Raises:
             SourceRejectedError: it is not allowed. The message reveals no more about internal networks than the URL.
         """
-        return self.checked(url).url
+        return self.checked(url, attempt=attempt).url
 
-    def checked(self, url: str) -> Address:
+    def checked(self, url: str, *, attempt: int = 0) -> Address:
         """As `check`, but returns the parsed address."""
         name = shown_address(url)
         if (path := file_path(url)) is not None:
@@ -96,8 +101,10 @@ class SourcePolicy:
                 raise _forbidden(f"{name}: the device is not allowed; the operator can add it to service.devices")
             return address
         _check_host(address, name=name)
-        checked = self.address_of(address.host, name=name, hint=address.hint)
-        return address.at(checked, address.port) if address.scheme in _PINNED_SCHEMES else address
+        addresses = self.addresses_of(address.host, name=name, hint=address.hint)
+        if address.scheme not in _PINNED_SCHEMES:
+            return address
+        return address.at(addresses[attempt % len(addresses)], address.port)
 
     def check_folder(self, url: str) -> None:
         """Check that the files in a folder (`file:///…`) or under an object store prefix may be opened.
@@ -153,8 +160,8 @@ class SourcePolicy:
             return False
         return self._media_root is not None and folder.is_relative_to(self._media_root) and is_gone(path)
 
-    def address_of(self, host: str, *, name: str, hint: str = "") -> str:
-        """The address to connect to, if connections to this host are allowed now; blocks for a DNS lookup.
+    def addresses_of(self, host: str, *, name: str, hint: str = "") -> list[str]:
+        """The addresses to connect to, if connections to this host are allowed now; blocks for a DNS lookup.
 
         Args:
             host: name or address.
@@ -178,7 +185,7 @@ class SourcePolicy:
                 f"{name}: the host has no public address; the operator can allow its network with "
                 "service.allowed_networks"
             )
-        return str(addresses[0])
+        return [str(address) for address in addresses]
 
     def is_inside(self, url: str) -> bool:
         """Whether a URL contains an address (not a name) in a network that the operator allows."""

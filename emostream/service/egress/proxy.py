@@ -30,6 +30,7 @@ from typing import Any, Self, TypeVar
 
 from emostream.domain.redact import redact
 from emostream.errors import SourceError, SourceUnavailableError
+from emostream.service.egress.connect import connected_socket
 from emostream.service.egress.policy import SourcePolicy
 from emostream.service.egress.proxy_request import HEAD_END, MAX_HEAD_BYTES, ProxyRequest, parse_proxy_request
 from emostream.service.egress.rtsp_guard import RtspGuard, RtspGuardError
@@ -242,11 +243,16 @@ class Egress:
 
     async def _connect(self, host: str, port: int, *, is_tls: bool = False) -> Streams:
         """Connect to a host. Raises `SourceRejectedError` when not allowed, `SourceUnavailableError` on failure."""
-        address = await asyncio.to_thread(self._policy.address_of, host, name=host)
+        addresses = await asyncio.to_thread(self._policy.addresses_of, host, name=host)
         tls: dict[str, Any] = {"ssl": self._tls, "server_hostname": host} if is_tls else {}
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                return await asyncio.open_connection(address, port, limit=_CHUNK_BYTES, **tls)
+                sock = await connected_socket(addresses, port)
+                try:
+                    return await asyncio.open_connection(sock=sock, limit=_CHUNK_BYTES, **tls)
+                except BaseException:
+                    sock.close()
+                    raise
         except ConnectionRefusedError as exc:
             raise SourceUnavailableError("connection refused; is the source running, and is the port right?") from exc
         except TimeoutError as exc:

@@ -85,7 +85,7 @@ class StreamRegistry:
 
     Args:
         store: connection; not closed.
-        max_streams: maximum number of streams; 0 means no limit.
+        max_streams: maximum number of streams that are not finished; 0 means no limit.
     """
 
     def __init__(self, store: RegistryStore, *, max_streams: int = 0) -> None:
@@ -101,12 +101,14 @@ class StreamRegistry:
         Raises:
             StreamExistsError: another stream has the id, or a job has it for its files.
             UnreadableRecordError: the existing stream cannot be read by this version.
-            RegistryFullError: there are `max_streams` already.
+            RegistryFullError: there are `max_streams` unfinished ones already.
         """
         wanted = json_from_record(replace(record, created_epoch=0))
         verdict, found = await self._put(record.stream_id, "", wanted)
         if verdict == "full":
-            raise RegistryFullError(f"there are already {self._max_streams} streams, the maximum; delete one first")
+            raise RegistryFullError(
+                f"there are already {self._max_streams} streams that are not finished, the maximum; delete one first"
+            )
         if verdict == "job":
             raise StreamExistsError(
                 f"{record.stream_id} is an id of a file of job {found}; choose another id", stream_id=record.stream_id

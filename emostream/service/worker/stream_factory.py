@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from emostream.config import Settings
 from emostream.decode.live_source import StateObserver
 from emostream.decode.open_source import open_source
@@ -50,12 +52,15 @@ class WorkerStreamFactory:
 
     def source(self, spec: StreamSpec, *, on_state: StateObserver, has_worked: bool) -> FrameSource:
         """See `StreamFactory.source`."""
+        attempts = itertools.count()
         return open_source(
             spec,
             settings=self._rules.settings,
             on_state=on_state,
             is_known_good=has_worked,
-            connect=lambda: CheckedSource(without_sampling(spec), rules=self._rules, poll_fps=spec.target_fps),
+            connect=lambda: CheckedSource(
+                without_sampling(spec), rules=self._rules, poll_fps=spec.target_fps, attempt=next(attempts)
+            ),
         )
 
     def pipeline(self, record: StreamRecord, *, epoch: int, source: FrameSource, sink: EventSink) -> TunablePipeline:

@@ -56,6 +56,7 @@ class _Runs:
 
     backoff: Backoff
     started_seconds: float
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,11 +243,19 @@ class StreamWorker:
                 self._stop(stream_id, StopReason.MOVED if stream_id in view.unreadable else StopReason.REMOVED)
             elif record != self._host.record_of(stream_id) and not self._host.adjust(record):
                 self._stop(stream_id, StopReason.CHANGED)
-        for stream_id in list(self._retries):
-            if stream_id not in view.records:
-                self._background(self._leases.release({stream_id: self._retries.pop(stream_id).epoch}))
-        for stream_id in self._runs.keys() - view.records.keys():
-            del self._runs[stream_id]
+        for stream_id, retry in list(self._retries.items()):
+            if self._is_over(stream_id, retry.epoch, view):
+                del self._retries[stream_id]
+                self._background(self._leases.release({stream_id: retry.epoch}))
+        for stream_id, runs in list(self._runs.items()):
+            if self._is_over(stream_id, runs.epoch, view):
+                del self._runs[stream_id]
+                self._avoided.pop(stream_id, None)
+
+    def _is_over(self, stream_id: str, epoch: int, view: RegistryView) -> bool:
+        """Whether the stream of this run was deleted; one that was created again under its id does not wait for it."""
+        record = view.records.get(stream_id)
+        return record is None or record.created_epoch > epoch
 
     async def _settle_ended(self, view: RegistryView) -> None:
         """Report streams that ended on their own, and retry or release them.
@@ -310,13 +319,15 @@ class StreamWorker:
         return replace(ended, outcome=Outcome.FAILED, report=replace(ended.report, state=StreamState.FAILED))
 
     def _delay_seconds(self, stream_id: str, report: StreamReport) -> float:
-        runs = self._runs_of(stream_id)
+        runs = self._runs_of(stream_id, epoch=report.epoch)
         ran_for_seconds = self._clock() - runs.started_seconds if report.num_frames else 0.0
         return runs.backoff.next_delay_seconds(ran_for_seconds=ran_for_seconds)
 
-    def _runs_of(self, stream_id: str) -> _Runs:
+    def _runs_of(self, stream_id: str, *, epoch: int) -> _Runs:
         # Not for security: it spreads restarts.
-        return self._runs.setdefault(stream_id, _Runs(Backoff(random.Random()), self._clock()))  # noqa: S311
+        runs = self._runs.setdefault(stream_id, _Runs(Backoff(random.Random()), self._clock()))  # noqa: S311
+        runs.epoch = epoch
+        return runs
 
     async def _restart_due(self, view: RegistryView) -> None:
         due = [stream_id for stream_id, retry in self._retries.items() if retry.due_seconds <= self._clock()]
@@ -365,7 +376,7 @@ class StreamWorker:
                 has_worked=has_worked,
                 on_first_picture=self._crash_guard.opened,
             )
-            self._runs_of(stream_id).started_seconds = self._clock()
+            self._runs_of(stream_id, epoch=epoch).started_seconds = self._clock()
             self._watch.progressed()
             logger.info("stream %s starts in epoch %d", stream_id, epoch, extra={"stream_id": stream_id})
         except RegistryUnavailableError:

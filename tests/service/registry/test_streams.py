@@ -58,6 +58,13 @@ async def test_unknown_streams_and_a_full_registry(store: RegistryStore, leases_
     await registry.create(record_of("a"))
     with pytest.raises(RegistryFullError):
         await registry.create(record_of("b"))
+    worker = leases_of("w1")
+    await worker.heartbeat({})
+    (epoch,) = (await worker.claim(["a"])).values()
+    await worker.report({"a": StreamReport(StreamState.ENDED, worker_id="w1", epoch=epoch)})
+    await registry.create(record_of("b"))  # what is finished takes no place
+    with pytest.raises(RegistryFullError):
+        await registry.create(record_of("c"))
 
 
 async def test_the_state_says_why_a_stream_waits(store: RegistryStore, leases_of: LeasesOf) -> None:

@@ -63,6 +63,15 @@ def test_the_rate_changes_while_it_runs() -> None:
         assert len(indexes(frames)) == 9
 
 
+@pytest.mark.parametrize("most", [1, 5, 10, 12])
+def test_the_limit_of_a_file_is_lowered_below_what_was_processed(most: int) -> None:
+    with gated(spec=spec_of(most=40)) as source:
+        frames = iter(source)
+        assert len(indexes(next(frames) for _ in range(10))) == 10
+        source.adjust(spec_of(most=most), is_paused=False)
+        assert indexes(frames) == list(range(10, max(most, 10)))
+
+
 def test_a_paused_live_source_leaves_frames_out() -> None:
     spec = spec_of(StreamKind.LIVE)
     with gated(spec=spec) as source:

@@ -1,7 +1,7 @@
 -- Creates a record, or replaces one that has not changed in between.
 --
 -- ARGV  stream id, expected old JSON ('' when there must be none), new JSON (a new record's created_epoch is 0 in it and is
---       filled in here), maximum number of records (0: no limit)
+--       filled in here), maximum number of records that are not finished (0: no limit)
 -- Returns  {'ok', JSON written} or {'exists', JSON found} or {'gone', ''} or {'full', ''} or {'job', id of the job whose
 --          files have such ids}
 
@@ -12,7 +12,7 @@ if expected == '' then
   local job = string.match(id, '^(.+)%.%d+$')
   if job and redis.call('HEXISTS', jobs, job) == 1 then return {'job', job} end
   local most = tonumber(ARGV[4])
-  if most > 0 and redis.call('HLEN', records) >= most then return {'full', ''} end
+  if most > 0 and redis.call('HLEN', records) - redis.call('HLEN', finished) >= most then return {'full', ''} end
   return {'ok', add_record(id, wanted)}
 end
 if not found then return {'gone', ''} end
