@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -50,6 +50,7 @@ from emostream.decode.remote_file import is_remote, open_remote
 from emostream.decode.resuming import Beginning, ResumePoint, find_beginning
 from emostream.decode.rtsp_login import offers_of, relay_without_unknown_offers, unknown_algorithm
 from emostream.decode.sampling import FrameSampler
+from emostream.decode.skipping import UnwantedPictures
 from emostream.decode.source import DecodeStats, SourceInfo
 from emostream.decode.timeline import SEGMENT_SLACK_SECONDS, FileTimeline, LiveTimeline
 from emostream.decode.video_track import choose_track, list_of_tracks, told_of_tracks
@@ -65,6 +66,8 @@ _MAX_GAP_SECONDS = {StreamKind.FILE: 86_400.0, StreamKind.LIVE: 10.0}  # a file 
 # Side data of PNG pictures with a colour profile must not be touched: PyAV 18 frees its metadata twice, which ends the
 # process. Their orientation can only stand in EXIF anyway.
 _CODECS_WITHOUT_SIDE_DATA = frozenset({"png", "apng"})
+# Containers whose packets have the stamps of their pictures, checked when they were written.
+_STAMPED_FORMATS = frozenset({"mov", "mp4", "matroska", "webm"})
 _MJPEG_PROBING = "200000"  # microseconds: its first pictures say all, and by default it would wait for some fifty
 # FFmpeg reads 20 frames before it says how many come in a second. A camera's frames have their times, and would be
 # 0.8 s old by then: of eight RTSP cameras each lost 10 to 19 frames while it was opened.
@@ -284,6 +287,7 @@ class PyAVSource:
                 )
                 self._release = ReleaseClock() if self.kind is StreamKind.LIVE and is_segmented(container) else None
                 self._timeline = self._timeline_of(container, info, opened_seconds=started)
+                self._unwanted = self._unwanted_pictures(container)
                 self._packets = PacketReader(
                     opened,
                     container,
@@ -332,6 +336,18 @@ class PyAVSource:
             start_seconds=start_seconds_of(container),
             end_seconds=info.duration_seconds,
         )
+
+    def _unwanted_pictures(self, container: InputContainer) -> UnwantedPictures | None:
+        """For containers whose packets say when their picture is shown; None where all pictures are decoded."""
+        spec = self._spec
+        is_stamped = bool(_STAMPED_FORMATS & set(container.format.name.split(",")))
+        keeps_all = spec.every == 1 and spec.target_fps is None
+        if self._resume is not None:  # it begins in the middle, where places are not known
+            return None
+        if keeps_all or not is_stamped or not isinstance(self._timeline, FileTimeline) or not self._stream.time_base:
+            return None
+        time_base = float(self._stream.time_base)
+        return UnwantedPictures(every=spec.every, target_fps=spec.target_fps, time_base=time_base)
 
     def _choose(self, container: InputContainer) -> tuple[VideoStream, str]:
         """The video to read and what is said of the choice; all other streams are told not to be read."""
@@ -394,6 +410,10 @@ class PyAVSource:
                 self._first_index = self._beginning.point.frame_index - stats.num_decoded  # the others were counted
             frame_index = self._first_index + stats.num_decoded
             stats.num_decoded += 1
+            if picture is None:  # not decoded, because it is not kept; in a damaged file it may turn out to be missing
+                stats.num_corrupt += sampler.keep(pts_seconds)
+                stats.num_skipped += 1
+                continue
             zero_at_microseconds = self._packets.zero_at_microseconds
             if zero_at_microseconds is not None and picture.time is not None:
                 taken_seconds = zero_at_microseconds / 1e6 + picture.time
@@ -409,14 +429,32 @@ class PyAVSource:
             if num_yielded == spec.max_frames:
                 return
 
-    def _timed_pictures(self) -> Iterator[tuple[VideoFrame, float]]:
+    def _timed_pictures(self) -> Iterator[tuple[VideoFrame | None, float]]:
+        """Pictures in the order in which they are shown, with their times; None for those that were not decoded."""
+        unwanted = self._unwanted
         first, self._first = self._first, None
         if first is not None:
+            if unwanted is not None and first[0].pts is not None:
+                unwanted.passed(first[0].pts)
             yield first
             del first  # its buffer goes back to the decoder
         for picture in self._pictures:
-            if self._beginning is None or not self._beginning.is_before(picture.time):
+            if self._beginning is not None and self._beginning.is_before(picture.time):
+                continue
+            if unwanted is None or picture.pts is None:
                 yield picture, self._time_of(picture)
+                continue
+            yield from self._not_decoded(unwanted.passed(picture.pts))
+            pts_seconds = self._time_of(picture)
+            unwanted.is_at(picture.pts, pts_seconds, index=self._stats.num_decoded)
+            yield picture, pts_seconds
+        if unwanted is not None:
+            yield from self._not_decoded(unwanted.rest())
+
+    def _not_decoded(self, stamps: Sequence[int]) -> Iterator[tuple[None, float]]:
+        assert isinstance(self._timeline, FileTimeline) and self._stream.time_base is not None  # noqa: S101 - for mypy
+        for stamp in stamps:
+            yield None, self._timeline.advance(stamp * float(self._stream.time_base))
 
     def _time_of(self, picture: VideoFrame) -> float:
         timeline = self._timeline
@@ -495,6 +533,8 @@ class PyAVSource:
                     raise SourceRejectedError(
                         f"{self._name}: it is encrypted (DRM) and cannot be decoded; give an unprotected video"
                     )
+            if self._unwanted is not None:
+                context.skip_frame = "NONREF" if self._is_unwanted(packet) else "DEFAULT"
             try:
                 pictures = packet.decode()
             except FFmpegError as exc:
@@ -509,6 +549,13 @@ class PyAVSource:
                 self._corruption.picture_decoded()
                 stats.num_corrupt += picture.is_corrupt
                 yield picture
+
+    def _is_unwanted(self, packet: Packet[VideoStream]) -> bool:
+        """Whether the picture of a packet is not kept, so that it is decoded only where others are made from it."""
+        # What an edit list leaves out does not count as a picture.
+        if self._unwanted is None or not packet.size or packet.pts is None or packet.is_discard:
+            return False
+        return self._unwanted.add(packet.pts)
 
 
 def _cropping_of(

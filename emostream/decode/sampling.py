@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-# A picture may come this part of a period early and still count for the next slot. Time stamps are rounded (Matroska:
-# to milliseconds), so a source that has exactly the target rate would lose pictures without it. The value is no simple
-# fraction, so that sources with a multiple of the target rate do not sit on the edge of a slot.
-_EARLY_RATIO = 0.29
+EARLY_RATIO = 0.29
+"""A picture may come this part of a period early and still count for the next slot. Time stamps are rounded (Matroska:
+to milliseconds), so a source that has exactly the target rate would lose pictures without it. The value is no simple
+fraction, so that sources with a multiple of the target rate do not sit on the edge of a slot."""
 
 
 class FrameSampler:
@@ -49,7 +49,7 @@ class FrameSampler:
             return False
         if self._target_fps is None:
             return True
-        slot = math.floor(pts_seconds * self._target_fps + _EARLY_RATIO)
+        slot = math.floor(pts_seconds * self._target_fps + EARLY_RATIO)
         if slot <= self._last_slot:
             return False
         self._last_slot = slot

@@ -32,8 +32,8 @@ from emostream.vision.track.tracker import FaceTracker, TrackUpdate
 # Without a reason to search again, the interval between searches is this many times longer.
 _CALM_FACTOR = 2
 # A face whose shape changed by more than this since it was detected, in face sizes, triggers a search. On the test
-# clips the landmarks' error correlates with it (0.6), hardly with elapsed time; 0.006 costs up to 10 % more searches, and
-# boxes agree with those of searching every frame better by 0.003 (IoU) at most.
+# clips the landmarks' error correlates with it (0.6), hardly with elapsed time; 0.006 costs up to 10 % more searches,
+# and boxes agree with those of searching every frame better by 0.003 (IoU) at most.
 _MAX_DRIFT = 0.008
 # Two boxes that overlap more than this are on the same face: one of them follows the wrong person.
 _MAX_OVERLAP = 0.4

@@ -1,0 +1,142 @@
+"""Sampling a file skips the decoding of pictures, and gives the same frames as if all were decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emostream.config import DecodeSettings
+from emostream.decode.pyav_source import PyAVSource
+from emostream.decode.sampling import FrameSampler
+from emostream.decode.skipping import UnwantedPictures
+from emostream.domain.stream import StreamKind, StreamSpec
+from tests import media
+
+_B_FRAMES = {"bf": "3", "x264-params": "b-pyramid=normal:b-adapt=0:scenecut=0"}
+_CLIPS: dict[str, dict[str, Any]] = {
+    "b-pyramid.mp4": {"options": _B_FRAMES},
+    "b-frames.mkv": {"options": {"bf": "2", "x264-params": "b-pyramid=none:b-adapt=0"}},
+    "no-b-frames.mp4": {"options": {"bf": "0"}},
+    "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none:bframes=3:b-adapt=0"}},
+    "with-sound.mov": {"options": _B_FRAMES, "audio": True},
+    "variable-rate.mp4": {
+        "options": _B_FRAMES,
+        "pts_seconds": [
+            round(0.04 * index + (0.013 * (index % 3)) + (1.5 if index > 30 else 0), 3) for index in range(60)
+        ],
+    },
+    "transport.ts": {"options": _B_FRAMES},
+}
+_SAMPLINGS: tuple[dict[str, Any], ...] = (
+    {"every": 2},
+    {"every": 5},
+    {"target_fps": 5.0},
+    {"target_fps": 8.0},
+    {"every": 2, "target_fps": 5.0},
+)
+
+
+def _frames(path: Path, **sampling: Any) -> tuple[list[tuple[int, float, int]], int, int]:
+    spec = StreamSpec(stream_id="clip", url=str(path), kind=StreamKind.FILE, **sampling)
+    with PyAVSource(spec, settings=DecodeSettings()) as source:
+        found = [(frame.frame_index, frame.pts_seconds, round(float(frame.luma.mean()))) for frame in source]
+        return found, source.stats.num_decoded, source.stats.num_skipped
+
+
+@pytest.mark.parametrize("name", _CLIPS)
+def test_the_frames_are_those_of_decoding_all(tmp_path: Path, name: str) -> None:
+    path = media.make_clip(tmp_path / name, num_frames=60, **_CLIPS[name])
+    _assert_same(path)
+
+
+def test_pictures_that_an_edit_list_leaves_out_do_not_count(tmp_path: Path) -> None:
+    clip = media.make_clip(tmp_path / "clip.mp4", num_frames=60, options=_B_FRAMES)
+    cut = tmp_path / "cut.mp4"
+    with av.open(str(clip)) as source, av.open(str(cut), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.pts is not None and packet.dts is not None and packet.time_base is not None:
+                shift = round(3 / 25 / packet.time_base)
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = copy
+                target.mux(packet)
+    with av.open(str(cut)) as container:
+        assert any(packet.is_discard for packet in container.demux(video=0))
+    _assert_same(cut)
+
+
+def test_of_a_damaged_file_frames_keep_their_times_and_few_are_missing(tmp_path: Path) -> None:
+    clip = media.make_clip(
+        tmp_path / "clip.mp4",
+        num_frames=120,
+        options=_B_FRAMES,
+        picture=lambda index: media.textured_picture(index, width=64, height=48),
+    )
+    with av.open(str(clip)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.pos is not None]
+    content = bytearray(clip.read_bytes())
+    for position, size in places[30:34]:
+        content[position : position + size] = bytes(size)
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(bytes(content))
+    everything = {round(frame[1], 6) for frame in _frames(damaged)[0]}
+    for sampling in _SAMPLINGS:
+        expected = _frames(clip, **sampling)[0]
+        found = _frames(damaged, **sampling)[0]
+        assert {round(frame[1], 6) for frame in found} <= everything
+        assert len(found) >= len(expected) - 4
+
+
+def _assert_same(path: Path) -> None:
+    """Sampling while decoding gives the same as sampling afterwards."""
+    everything, num_all, _ = _frames(path)
+    for sampling in _SAMPLINGS:
+        sampler = FrameSampler(**sampling)
+        expected = [frame for frame in everything if sampler.keep(frame[1])]
+        found, num_decoded, num_skipped = _frames(path, **sampling)
+        assert [frame[0] for frame in found] == [frame[0] for frame in expected], sampling
+        assert [frame[1] for frame in found] == pytest.approx([frame[1] for frame in expected], abs=1e-9), sampling
+        assert all(abs(one[2] - other[2]) <= 2 for one, other in zip(found, expected, strict=True)), sampling
+        assert (num_decoded, num_skipped) == (num_all, num_all - len(expected)), sampling
+
+
+def _decoding_order(groups: Sequence[int]) -> list[int]:
+    """Stamps of groups of pictures: the last one of a group first, then those before it."""
+    order, start = [], 0
+    for length in groups:
+        order += [start + length - 1, *range(start, start + length - 1)]
+        start += length
+    return order
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=40), st.integers(1, 6), st.none() | st.floats(1, 40))
+def test_what_comes_out_at_once_is_foreseen_and_nothing_is_lost(
+    groups: list[int], every: int, target_fps: float | None
+) -> None:
+    order = _decoding_order(groups)
+    sampler = FrameSampler(every=every, target_fps=target_fps)
+    kept = {stamp for stamp in sorted(order) if sampler.keep(stamp / 25)}
+    unwanted = UnwantedPictures(every=every, target_fps=target_fps, time_base=1 / 25)
+    shown: list[int] = []
+    held: list[int] = []
+    for stamp, following in zip(order, [*order[1:], order[-1]], strict=True):
+        is_reference = stamp > following or stamp == max(order)
+        if unwanted.add(stamp) and not is_reference:
+            assert stamp not in kept
+        else:
+            held.append(stamp)
+        while held and min(held) <= min(following, stamp):  # the decoder gives what no later picture precedes
+            stamp_shown = min(held)
+            held.remove(stamp_shown)
+            shown += [*unwanted.passed(stamp_shown), stamp_shown]
+    for stamp in sorted(held):
+        shown += [*unwanted.passed(stamp), stamp]
+    shown += unwanted.rest()
+    assert shown == sorted(order)
