@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion
 
 Person = tuple[str, int, int]
 """(stream id, epoch, track id)."""
+
+
+_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,8 @@ class RepeatFilter:
 
     A consumer that crashed between its work and its acknowledgement receives the same events again. Within a stream
     (epoch, frame_index) grows, so the last one is enough. Store `last` with the results, in the same transaction, and
-    every event counts exactly once.
+    every event counts exactly once. Epochs are times in ms: an event whose epoch is more than a day ahead was forged,
+    and is not remembered, because all others would count as handled before.
 
     Args:
         last: stream id → (epoch, frame_index) of the last handled event.
@@ -90,6 +95,8 @@ class RepeatFilter:
     def is_new(self, event: EmotionEvent) -> bool:
         """Whether the event comes after the last one of its stream; if so, it becomes the last one."""
         place = (event.epoch, event.frame_index)
+        if event.epoch > 1000 * (time.time() + _DAY_SECONDS):  # forged: all others would count as older
+            return True
         if place <= self.last.get(event.stream_id, (-1, -1)):
             return False
         self.last[event.stream_id] = place

@@ -9,12 +9,16 @@
 -- ARGV[4]  ms after which the epoch in KEYS[2] is forgotten (fence.py)
 -- ARGV[5]  ms without events after which the whole stream goes; 0 for never
 -- ARGV[6…] for each event: capture time in ms, epoch, frame index, the event
--- Returns  {appended, there already, newest epoch if an event came from an older one, else -1}
+-- Returns  {appended, there already, newest epoch if an event came from an older one, else -1,
+--          an epoch that was ignored because it is far in the future, else -1}
 --
 -- (epoch, frame_index) grows strictly within a stream, so comparing with the last entry tells a repeated event from a new
 -- one: sending a batch again after an unclear time-out adds only what is missing. An event of an older epoch comes from an
 -- owner that was deposed, whether its successor has published yet or has only begun. The entry id is the capture time and
 -- the frame index; where the clock went back, the time of the last entry takes its place, because ids must grow.
+--
+-- Epochs are times in ms. One that is a day ahead of the server's clock was forged, or comes from a machine with a wrong
+-- clock: it must not refuse the events of everybody else for years.
 --
 -- What is due goes first: so a full server takes events of a stream that has reached its length or age. Others it refuses
 -- before anything is written: the first write decides, so nothing is trimmed in vain.
@@ -54,10 +58,8 @@ end
 -- By the server's clock where capture times are ahead of it: one event of a machine whose clock is ahead must not push out
 -- all others.
 local now_ms = math.huge
-if max_age_ms > 0 then
-  local time = redis.pcall('TIME') -- a publisher may lack the right to it (docs/events.md)
-  if not time.err then now_ms = time[1] * 1000 + math.floor(time[2] / 1000) end
-end
+local time = redis.pcall('TIME') -- a publisher may lack the right to it (docs/events.md)
+if not time.err then now_ms = time[1] * 1000 + math.floor(time[2] / 1000) end
 
 local function trim()
   local due_ms = math.min(last_ms, now_ms) - max_age_ms
@@ -65,12 +67,22 @@ local function trim()
   if max_age_ms > 0 and first_ms < due_ms then redis.call('XTRIM', key, 'MINID', '~', string.format('%.0f', due_ms)) end
 end
 
-local newest_epoch = math.max(last_epoch, exact(redis.call('GET', KEYS[2]) or ''))
+local DAY_MS = 86400000
+local ignored_epoch = -1
+
+-- -1 for an epoch that no event of this call may be measured by.
+local function believed(epoch)
+  if epoch <= now_ms + DAY_MS or tonumber(ARGV[7] or '') > now_ms + DAY_MS then return epoch end
+  ignored_epoch = epoch
+  return -1
+end
+
+local newest_epoch = math.max(believed(last_epoch), believed(exact(redis.call('GET', KEYS[2]) or '')))
 local appended, repeated = 0, 0
 for i = 6, #ARGV, 4 do
   local ms, epoch, index = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   if epoch < newest_epoch then
-    return {appended, repeated, newest_epoch}
+    return {appended, repeated, newest_epoch, ignored_epoch}
   elseif epoch == last_epoch and index <= last_index then
     repeated = repeated + 1
   else
@@ -96,4 +108,4 @@ if appended == 0 and repeated > 0 then
   -- a replica that has it has what was appended over an earlier connection.
   redis.call('SET', KEYS[2], string.format('%.0f', newest_epoch), 'PX', ARGV[4])
 end
-return {appended, repeated, -1}
+return {appended, repeated, -1, ignored_epoch}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -55,6 +56,8 @@ _MAX_STATUS_EVENTS = 10_000  # a few per stream and run: months of history at li
 _MAX_SUMMARY_EVENTS = 100_000  # a week of 10 streams at one a minute
 _BEHIND: StatusKind = "consumer_behind"
 _MAX_EVENTS_PER_CALL = 256  # the server runs one call without pause, so this bounds how long others wait for it
+logger = logging.getLogger(__name__)
+
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -202,7 +205,16 @@ class RedisSink:
             captured_ms = (event.captured_at - _EPOCH_START) // timedelta(milliseconds=1)
             arguments += [max(captured_ms, 0), fields["epoch"], fields["frame_index"], fields[options.field]]
 
-        num_appended, num_repeated, newer_epoch = await self._retrying(partial(self._append, stream_id, arguments))
+        append = partial(self._append, stream_id, arguments)
+        num_appended, num_repeated, newer_epoch, ignored_epoch = await self._retrying(append)
+        if ignored_epoch >= 0:
+            logger.warning(
+                "stream %s: epoch %d in Redis is more than a day ahead of the server's clock and is ignored: a program "
+                "with write access forged it, or the clock of its machine is wrong",
+                stream_id,
+                ignored_epoch,
+                extra={"stream_id": stream_id},
+            )
         self.stats.num_published += num_appended
         self.stats.num_repeated += num_repeated
         if newer_epoch >= 0:

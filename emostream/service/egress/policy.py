@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from emostream.config import ServiceSettings
 from emostream.decode.location import is_gone
@@ -21,8 +23,19 @@ Resolver = Callable[[str], Sequence[str]]
 _PINNED_SCHEMES = ("rtsp", "rtmp", "srt")
 # The last 32 bits of these contain the IPv4 address that they lead to: NAT64 (RFC 6052) and old forms of RFC 4291.
 _EMBEDDING_NETWORKS = tuple(ipaddress.IPv6Network(network) for network in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96"))
-# Never public, although the standard library says so: NAT64 inside a network (RFC 8215), and site-local addresses.
-_INNER_NETWORKS = tuple(ipaddress.IPv6Network(network) for network in ("64:ff9b:1::/48", "fec0::/10"))
+# Never public, although the standard library says so.
+_INNER_NETWORKS = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "64:ff9b:1::/48",  # NAT64 inside a network (RFC 8215)
+        "fec0::/10",  # site-local addresses
+        "3fff::/20",  # documentation (RFC 9637)
+        "5f00::/16",  # segments of SRv6 (RFC 9602)
+        "192.0.0.0/24",  # protocols (RFC 6890); the metadata service of Oracle's cloud is in it
+        "192.88.99.0/24",  # relays of 6to4 (RFC 7526)
+        "168.63.129.16/32",  # the host agent of Azure's virtual machines
+    )
+)
 _ISATAP = (0x00005EFE, 0x02005EFE)  # followed by the IPv4 address of a tunnel (RFC 5214)
 _NETWORK_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "srt", "http", "https")
 
@@ -92,7 +105,7 @@ class SourcePolicy:
                 ) from exc
             raise SourceRejectedError(f"{name}: {exc}") from exc
         if is_remote(url):
-            self._check_object(address.url, name=name)
+            self._check_object(address, name=name)
             return address
         if address.scheme == "udp":
             return self._checked_udp(address, name=name)
@@ -122,10 +135,12 @@ class SourcePolicy:
         else:
             raise SourceRejectedError(f"{name}: use a folder (file:///…) or an object store prefix (s3://…)")
 
-    def _check_object(self, url: str, *, name: str) -> None:
+    def _check_object(self, address: Address, *, name: str) -> None:
         # A prefix ends at a slash: `s3://media` does not allow `s3://media-of-others`.
-        is_allowed = any(f"{url}/".startswith(f"{prefix.rstrip('/')}/") for prefix in self._object_stores)
-        if not is_allowed or ".." in url.split("/"):
+        is_allowed = any(f"{address.url}/".startswith(f"{prefix.rstrip('/')}/") for prefix in self._object_stores)
+        # fsspec reads a chain of file systems into `::`.
+        leads_elsewhere = ".." in re.split(r"[/\\]", unquote(address.rest)) or "::" in address.rest
+        if not is_allowed or leads_elsewhere:
             raise _forbidden(f"{name}: the prefix is not allowed; the operator can add it to service.object_stores")
 
     def _checked_udp(self, parts: Address, *, name: str) -> Address:

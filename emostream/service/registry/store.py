@@ -85,6 +85,8 @@ _REFUSED_WHEN_FULL = frozenset({"jobs_put"})
 # Entries live longer than the metrics that they refer to, whose expiry decides what is shown.
 _HELPER_SECONDS = 3600
 
+_LATEST_EVENTS = 20
+
 T = TypeVar("T")
 
 
@@ -194,17 +196,18 @@ class RegistryStore:
 
         async def call() -> Any:
             await self._fence.raise_to(epoch, stream_id=stream_id)
-            return await self.redis.xrevrange(events_key(stream_id), count=1)
+            return await self.redis.xrevrange(events_key(stream_id), count=_LATEST_EVENTS)
 
         entries = await self._retried(call)
-        if not entries:
+        # What does not come before the newest epoch was forged (append_events.lua).
+        fields = next((fields for _, fields in entries if 0 <= _number(fields.get(b"epoch")) <= epoch), None)
+        if fields is None:
             return None
-        fields = entries[0][1]
         try:
             pts_seconds = decode_event(fields).pts_seconds
         except EventRejectedError:  # of a newer version
             pts_seconds = math.nan
-        return int(fields[b"epoch"]), int(fields[b"frame_index"]), pts_seconds
+        return _number(fields[b"epoch"]), _number(fields.get(b"frame_index")), pts_seconds
 
     async def ends_of_events(self, stream_id: str) -> tuple[str, str] | None:
         """Entry ids of a stream's oldest and newest event; None without events. Errors as in `run`."""
@@ -244,6 +247,11 @@ class RegistryStore:
     async def __aexit__(self, *exc_info: object) -> None:
         """Close."""
         await self.close()
+
+
+def _number(text: bytes | None) -> int:
+    """-1 where it is none."""
+    return int(text) if text is not None and text.isdigit() else -1
 
 
 def registry_error(exc: PublishError) -> RegistryError:

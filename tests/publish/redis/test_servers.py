@@ -154,6 +154,46 @@ async def test_users_have_the_rights_they_need_and_no_others(server: Server, str
     await sink.close()
 
 
+@pytest.mark.parametrize("user", ["consumer", "reader"])
+def test_consumers_write_dead_letters_and_nothing_else(server: Server, user: str, stream_id: str) -> None:
+    """`reader` is the consumer of the manual for operators."""
+    text = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith("ACL SETUSER consumer ")]
+    events, dead = events_key(stream_id), f"emostream:dead:{stream_id}"
+    with redis.Redis(port=server.port) as owner:
+        owner.execute_command(*line.replace("consumer", "reader", 1).replace(">PASSWORD", ">change-me").split())
+        owner.xadd(events, {"event": "{}"}, id="1-0")
+        owner.xgroup_create(events, "others", id="0")
+    with redis.Redis(port=server.port, username=user, password="change-me") as client:
+        client.xgroup_create(events, "mine", id="0")
+        ((_, entries),) = client.xreadgroup("mine", "me", {events: ">"})
+        client.xadd(dead, {"dead_key": events})
+        assert client.xlen(dead) == 1
+        client.xack(events, "mine", entries[0][0])
+        for forbidden in (
+            ("XADD", events, "*", "epoch", "9007199254740991"),
+            ("XDEL", events, "1-0"),
+            ("XTRIM", events, "MAXLEN", "0"),
+            ("XSETID", events, "9007199254740991-0"),
+            ("DEL", events),
+            ("SET", f"emostream:fence:{stream_id}", "9007199254740991"),
+            ("XGROUP", "DESTROY", events, "others"),
+            ("XGROUP", "SETID", events, "others", "$"),
+            ("XGROUP", "DELCONSUMER", events, "others", "them"),
+            ("DEL", dead),
+            ("EVAL", "return redis.call('XADD', KEYS[1], '*', 'a', 'b')", "1", events),
+            ("CLIENT", "PAUSE", "1"),
+            ("CLIENT", "KILL", "TYPE", "normal"),
+            ("CLIENT", "NO-EVICT", "on"),
+            ("SWAPDB", "0", "1"),
+            ("CONFIG", "GET", "*"),
+            ("ACL", "LIST"),
+        ):
+            with pytest.raises(redis.ResponseError):
+                client.execute_command(*forbidden)
+        assert len(client.xrange(events)) == 1
+
+
 @pytest.mark.parametrize("protocol", [2, 3])
 @pytest.mark.parametrize("user", ["publisher", "consumer", "reader"])
 def test_no_user_reaches_the_connections_of_others(server: Server, user: str, protocol: int) -> None:
@@ -161,7 +201,7 @@ def test_no_user_reaches_the_connections_of_others(server: Server, user: str, pr
     text = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
     (line,) = [line for line in text.splitlines() if line.startswith("ACL SETUSER consumer ")]
     with redis.Redis(port=server.port) as owner:
-        owner.execute_command(*line.replace("consumer", "reader").replace(">PASSWORD", ">change-me").split())
+        owner.execute_command(*line.replace("consumer", "reader", 1).replace(">PASSWORD", ">change-me").split())
         owner.xadd(events_key("door"), {"event": "{}"})
     with redis.Redis(
         port=server.port,

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -343,3 +344,56 @@ async def test_a_server_that_hangs_is_given_up_after_the_time_asked_for(tmp_path
             # The attempts that were given up may have arrived; publishing again settles it.
             await sink.publish([EVENT])
             assert await read_indexes(server.url, EVENT.stream_id) == [(EPOCH, 0)]
+
+
+# --- what others write ------------------------------------------------------------------------------------------------
+
+_YEARS_MS = 10 * 365 * 86_400_000
+FORGED = [2**53 - 1, EPOCH + _YEARS_MS * 5]
+
+
+@pytest.mark.parametrize("epoch", FORGED)
+@pytest.mark.parametrize("place", ["event", "fence", "both"])
+async def test_an_epoch_of_the_far_future_stops_no_stream(
+    redis_server: EmbeddedRedis,
+    publish_settings: PublishSettings,
+    stream_id: str,
+    epoch: int,
+    place: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with RedisSink(publish_settings, redis_url=redis_server.url) as sink:
+        await sink.publish(events_of(stream_id, range(3)))
+        async with open_redis(redis_server.url, timeout_seconds=2) as client:
+            if place != "fence":
+                forged: Any = {"epoch": str(epoch), "frame_index": "7", "event": "{}"}
+                await client.xadd(events_key(stream_id), forged)
+            if place != "event":
+                await client.set(fence_key(stream_id), str(epoch))
+            caplog.clear()
+            await sink.publish(events_of(stream_id, range(3, 6)))
+            assert str(epoch) in caplog.text
+            caplog.clear()
+            status = replace(STATUS, stream_id=stream_id, epoch=EPOCH + 1)
+            await sink.publish_status(status)
+            assert await client.get(fence_key(stream_id)) == str(EPOCH + 1).encode()
+            newer = [replace(event, epoch=EPOCH + 1) for event in events_of(stream_id, range(2))]
+            await sink.publish(newer)
+            with pytest.raises(EventRejectedError):  # an older run stays refused
+                await sink.publish(events_of(stream_id, range(6, 8)))
+            entries: Any = await client.xrange(events_key(stream_id))
+    kept = [int(fields[b"epoch"]) for _, fields in entries]
+    assert kept == [EPOCH] * 3 + [epoch] * (place != "fence") + [EPOCH] * 3 + [EPOCH + 1] * 2
+
+
+async def test_a_run_ahead_of_the_servers_clock_is_measured_as_all_others(
+    redis_server: EmbeddedRedis, publish_settings: PublishSettings, stream_id: str
+) -> None:
+    ahead = EPOCH + 5 * _YEARS_MS
+    events = [replace(event, epoch=ahead) for event in events_of(stream_id, range(4))]
+    async with RedisSink(publish_settings, redis_url=redis_server.url) as sink:
+        await sink.publish(events[:3])
+        await sink.publish(events)
+        assert (sink.stats.num_published, sink.stats.num_repeated) == (4, 3)
+        with pytest.raises(EventRejectedError):
+            await sink.publish([replace(event, epoch=ahead - 1) for event in events])

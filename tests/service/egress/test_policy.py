@@ -195,6 +195,10 @@ def test_the_name_of_a_file_is_told_how_to_become_a_url() -> None:
         "ff0e::1",
         "100::1",
         "2001:db8::1",
+        "3fff::1",
+        "5f00::1",
+        "::ffff:168.63.129.16",
+        "64:ff9b::192.0.0.192",
     ],
 )
 def test_addresses_that_lead_inside_are_refused(address: str) -> None:
@@ -282,3 +286,26 @@ def test_files_that_are_gone_and_mounts_that_are_missing(tmp_path: Path) -> None
     assert not is_gone(tmp_path / "outside" / "other.mp4")
     assert not is_gone(root / "full" / "clip.mp4", media_root=None)
     assert not is_gone(root / "full" / "clip.mp4", media_root=tmp_path / "not mounted")
+
+
+@pytest.mark.parametrize(
+    "address", ["168.63.129.16", "192.0.0.192", "192.88.99.1", "169.254.169.254", "100.100.100.200"]
+)
+def test_addresses_of_the_clouds_own_services_are_refused(address: str) -> None:
+    with pytest.raises(SourceRejectedError):
+        policy_of().check(f"http://{address}/latest/meta-data")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "/../other/a.mp4", "/x/../../a.mp4", "/%2e%2e/a.mp4", "/x/.%2E/a.mp4", "/x%2f..%2fa.mp4", "/..\\a.mp4",
+        "/a.mp4::http://169.254.169.254/", "/a::memory://b", "-of-others/a.mp4",
+    ],
+)  # fmt: skip
+def test_no_path_leads_out_of_a_prefix_of_an_object_store(rest: str) -> None:
+    policy = policy_of(object_stores=("s3://media/cam",))
+    assert policy.check("s3://media/cam/a.mp4") == "s3://media/cam/a.mp4"
+    for check in (policy.check, policy.check_folder):
+        with pytest.raises(SourceRejectedError):
+            check(f"s3://media/cam{rest}")
