@@ -36,7 +36,7 @@ from tests.publish.redis_topologies import (
     start_sentinels,
     wait_until,
 )
-from tests.publish.samples import STATUS, events_of
+from tests.publish.samples import CAPTURED_AT, STATUS, events_of
 from tests.service.registry.test_streams import record_of
 
 pytestmark = pytest.mark.integration
@@ -154,6 +154,21 @@ async def test_the_registry_works_there(topology: Cluster | Watched) -> None:
         assert status.lease.worker_id == "w"
         await worker.release(held)
         await registry.remove("door")
+
+
+async def test_events_are_sampled_there(topology: Cluster | Watched) -> None:
+    streams = [f"e-{stream_id}" for stream_id in STREAMS]  # on all nodes
+    await publish(topology.url(), streams, range(100))
+    first_ms = 1000 * int(CAPTURED_AT.timestamp())
+    async with RegistryStore(SETTINGS, redis_url=topology.url()) as store:
+        for stream_id in streams:
+            ends = await store.ends_of_events(stream_id)
+            assert ends is not None
+            assert [int(end.partition("-")[0]) - first_ms for end in ends] == [0, 99 * 40]
+            spans = [(first_ms + at, first_ms + at + 999) for at in (-1000, 0, 1000, 2000)]
+            entries = await store.first_events(stream_id, spans)
+            assert [int(fields[b"frame_index"]) for _, _, fields in entries] == [0, 25, 50]
+        assert await store.ends_of_events("nothing") is None
 
 
 async def test_users_of_few_rights(topology: Cluster | Watched) -> None:
