@@ -415,5 +415,6 @@ def make_shared_folder(folder: Path) -> None:
 
 
 def has_waiting(folder: Path) -> bool:
-    """Whether records wait in the folder of a spool; it may be in use."""
-    return next(folder.joinpath(_STREAMS).glob(f"*/*{SEGMENT_SUFFIX}"), None) is not None
+    """Whether records wait in the folder of a spool, or in one of further sinks within it; it may be in use."""
+    records = f"{_STREAMS}/*/*{SEGMENT_SUFFIX}"
+    return any(next(folder.glob(pattern), None) for pattern in (records, f"{SINKS_FOLDER}/*/{records}"))

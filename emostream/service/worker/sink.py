@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from emostream.config import PublishSettings
@@ -15,6 +16,7 @@ from emostream.errors import ConfigError, EmostreamError
 from emostream.publish.registry import (
     OpenedFor,
     check_detached_sinks,
+    kind_of_sink,
     open_detached_sinks,
     open_redis_sink,
     urls_of,
@@ -25,6 +27,7 @@ from emostream.publish.spool.sink import SpoolBusyError, SpoolSink, has_waiting,
 
 logger = logging.getLogger(__name__)
 
+_DELIVERY_SECONDS = 60.0
 _LEFTOVER_SECONDS = 5.0  # as long as a lease: before, the worker may still be replaced
 _MAX_WORKERS_PER_MACHINE = 256
 
@@ -83,39 +86,66 @@ def _redis_sink(
 
 @contextlib.asynccontextmanager
 async def deliver_leftovers(settings: PublishSettings, *, redis_url: str) -> AsyncIterator[None]:
-    """While this is open, deliver to Redis what dead workers of this machine left in their spools.
+    """While this is open, deliver to Redis and further sinks what dead workers of this machine left in their spools.
 
-    Each folder is locked meanwhile, as its worker would: nothing is sent twice. What waits for further sinks is left to
-    the next worker that uses the folder.
+    Each folder is locked meanwhile, as its worker would: nothing is sent twice.
     """
     if settings.spool_dir is None:
         yield
         return
-    task = asyncio.create_task(_deliver_leftovers(settings, settings.spool_dir, redis_url), name="leftover spools")
+    stopped = asyncio.Event()
+    work = _deliver_leftovers(settings, settings.spool_dir, redis_url, stopped=stopped)
+    task = asyncio.create_task(work, name="leftover spools")
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        stopped.set()  # not cancelled: sinks that are being closed must be
+        await task
 
 
-async def _deliver_leftovers(settings: PublishSettings, shared: Path, redis_url: str) -> None:
-    while True:
+async def _deliver_leftovers(
+    settings: PublishSettings, shared: Path, redis_url: str, *, stopped: asyncio.Event
+) -> None:
+    while not stopped.is_set():
         for folder in sorted(shared.glob("worker-*")):
             try:
-                if has_waiting(folder):
-                    await _deliver(settings.model_copy(update={"spool_dir": folder}), redis_url)
+                if has_waiting(folder) and not stopped.is_set():
+                    await _deliver(settings.model_copy(update={"spool_dir": folder}), redis_url, stopped=stopped)
             except (EmostreamError, OSError) as exc:
                 logger.warning("cannot deliver what a dead worker left in %s: %s", folder, exc)
-        await asyncio.sleep(_LEFTOVER_SECONDS)
+            except Exception:  # a defect of a sink must not end the delivery of other folders
+                logger.exception("cannot deliver what a dead worker left in %s", folder)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LEFTOVER_SECONDS):
+                await stopped.wait()
 
 
-async def _deliver(settings: PublishSettings, redis_url: str) -> None:
-    try:
-        sink = open_redis_sink(settings, redis_url=redis_url)
-    except SpoolBusyError:  # its worker lives
-        return
-    assert isinstance(sink, SpoolSink)  # noqa: S101  # the settings name a folder
-    logger.info("delivering %d events that a dead worker left in %s", sink.num_waiting, settings.spool_dir)
-    async with sink:
-        await sink.drain()
+async def _deliver(settings: PublishSettings, redis_url: str, *, stopped: asyncio.Event) -> None:
+    """Deliver what lies in the folder of the settings, unless its worker lives, for a bounded time."""
+    async with AsyncExitStack() as stack:
+        try:
+            to_redis = open_redis_sink(settings, redis_url=redis_url)
+        except SpoolBusyError:
+            return
+        stack.push_async_callback(to_redis.close)
+        urls = [url for url in urls_of(settings) if not kind_of_sink(url).is_file]
+        opened = [to_redis, *open_detached_sinks(urls, OpenedFor(settings, "leftover"))]
+        for sink in opened[1:]:
+            stack.push_async_callback(sink.close)
+        spools = [sink for sink in opened if isinstance(sink, SpoolSink)]
+        if num_waiting := sum(spool.num_waiting for spool in spools):
+            logger.info("delivering %d events that a dead worker left in %s", num_waiting, settings.spool_dir)
+
+        async def drain_all() -> None:
+            await asyncio.gather(*(spool.drain() for spool in spools))
+
+        tasks = [asyncio.create_task(drain_all()), asyncio.create_task(_until(stopped))]
+        # A sink may be away: after a while the other folders come.
+        await asyncio.wait(tasks, timeout=_DELIVERY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()

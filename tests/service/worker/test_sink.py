@@ -169,8 +169,9 @@ def values(sink: SinkGroup) -> dict[tuple[str, ...], float]:
 
 
 @pytest.mark.integration
-async def test_what_waits_for_another_sink_is_taken_over_by_the_next_worker(
-    tmp_path: Path, store: RegistryStore, redis_server: EmbeddedRedis
+@pytest.mark.parametrize("is_replaced", [True, False])
+async def test_what_waits_for_another_sink_is_taken_over_by_another_worker(
+    tmp_path: Path, store: RegistryStore, redis_server: EmbeddedRedis, is_replaced: bool
 ) -> None:
     port = unused_port()
     settings = SETTINGS.model_copy(
@@ -185,9 +186,14 @@ async def test_what_waits_for_another_sink_is_taken_over_by_the_next_worker(
     async with opened("worker-a") as sink:
         await sink.publish(events_of("door", range(5)))
     with EmbeddedRedis(port=port, password="open") as other:
-        async with opened("worker-b") as sink, asyncio.timeout(10):
-            while waiting(sink):
-                await asyncio.sleep(0.02)
+        if is_replaced:
+            async with opened("worker-b") as sink, asyncio.timeout(10):
+                while waiting(sink):
+                    await asyncio.sleep(0.02)
+        else:
+            async with deliver_leftovers(settings, redis_url=redis_server.url), asyncio.timeout(10):
+                while has_waiting(tmp_path / "worker-0"):
+                    await asyncio.sleep(0.02)
         async with RedisReader(SETTINGS, redis_url=other.url, start="start", follow=False) as reader:
             events = [entry.event async for entry in reader]
     assert [event.frame_index for event in events if isinstance(event, EmotionEvent)] == list(range(5))
