@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 from emostream.cli.options import JsonOption, PixelAspectOption
 from emostream.cli.tables import Column, print_record, print_records
 from emostream.client.http.apply import apply_streams, read_streams, wait_until_ready
-from emostream.client.http.json_client import ApiClient
+from emostream.client.http.json_client import ApiClient, ApiError
 from emostream.domain.stream import StreamKind
 from emostream.errors import ConfigError
 
@@ -196,16 +197,30 @@ def resume(
     print_record(ApiClient(service, token=token).change(stream_id, {"paused": False}), json=json)
 
 
-@streams_app.command(epilog="Example: emostream streams retry door")
+@streams_app.command(epilog="Example: emostream streams retry --failed")
 def retry(
-    stream_id: StreamIdArgument,
+    stream_id: Annotated[str | None, typer.Argument(metavar="[STREAM]", help="Stream id.", show_default=False)] = None,
     *,
+    failed: Annotated[bool, typer.Option("--failed", help="Restart all failed streams.")] = False,
     service: ServiceOption = LOCAL_SERVICE,
     token: TokenOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Restart a failed stream; a file continues after the last published frame."""
-    print_record(ApiClient(service, token=token).retry(stream_id), json=json)
+    """Restart a failed stream, or all of them; a file continues after the last published frame."""
+    if (stream_id is None) is not failed:
+        raise ConfigError("expected a stream or --failed; give one of the two")
+    client = ApiClient(service, token=token)
+    if stream_id is not None:
+        print_record(client.retry(stream_id), json=json)
+        return
+    retried = []
+    for stream in list(client.streams(state="failed")):
+        try:
+            retried.append(client.retry(str(stream["id"])))
+        except ApiError as exc:
+            if exc.status not in (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND):  # someone else was faster
+                raise
+    print_records(retried, columns=_COLUMNS, json=json, empty="no streams have failed")
 
 
 def _number_or_default(text: str, *, option: str) -> float | int | None:

@@ -40,6 +40,9 @@ class Ingress:
         self._settings = settings
         self._workers = workers  # bound so that Serve starts them with this application
 
+    async def check_health(self) -> None:
+        """Called by Serve on the event loop that answers requests. Without it, a blocked one would stay for minutes."""
+
     def __serve_build_asgi_app__(self) -> FastAPI:  # the name that Serve expects
         """Called by Serve once, after the constructor."""
         redis_url = self._settings.publish.redis_url

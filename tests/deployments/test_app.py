@@ -25,8 +25,12 @@ from ray.serve.schema import ServeDeploySchema
 from emostream.deployments.app import AppArgs, build_app
 from emostream.deployments.autoscaling import StreamWorkerPolicy
 from emostream.deployments.call_by_call import answer_or_raise, answers_of
-from emostream.deployments.emotion_classification import RemoteClassifier
+from emostream.deployments.emotion_classification import EmotionClassification, RemoteClassifier
+from emostream.deployments.face_detection import FaceDetection
+from emostream.deployments.ingress import Ingress
+from emostream.deployments.stream_worker import StreamWorkers
 
+DEPLOYMENTS = (Ingress, StreamWorkers, EmotionClassification, FaceDetection)
 CONFIGS = sorted((Path(__file__).parents[2] / "deploy" / "serve").glob("*.yaml"))
 REDIS = {"publish": {"redis_url": "redis://localhost:6379/0"}}
 
@@ -53,6 +57,12 @@ def test_the_cap_of_the_policy_is_that_of_the_settings() -> None:
     workers = next(item for item in application["deployments"] if item["name"] == "StreamWorkers")
     in_policy = workers["autoscaling_config"]["policy"]["policy_kwargs"]["max_streams_per_worker"]
     assert in_policy == application["args"]["settings"]["service"]["max_streams_per_worker"]
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment.name)
+def test_each_deployment_checks_its_own_progress(deployment: Any) -> None:
+    """Without a check of its own, Serve asks only whether the process lives."""
+    assert inspect.iscoroutinefunction(deployment.func_or_class.check_health)
 
 
 def test_a_service_needs_redis() -> None:

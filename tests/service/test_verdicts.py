@@ -548,6 +548,14 @@ async def test_every_door_to_try_it_again(bench: Bench, redis_server: EmbeddedRe
         outcome = await asyncio.to_thread(run_emostream, *arguments)
         assert (outcome.code, json.loads(outcome.out)["id"]) == (0, "door")
         await fails_again()
+        await bench.registry.create(live_record("hall"))
+        await until(lambda: is_failed(bench, "hall"))
+        all_failed = ("streams", "retry", "--failed", "--service", base, "--json")
+        outcome = await asyncio.to_thread(run_emostream, *all_failed)
+        assert (outcome.code, {stream["id"] for stream in json.loads(outcome.out)}) == (0, {"door", "hall"})
+        for wrong in (("streams", "retry"), ("streams", "retry", "door", "--failed")):
+            assert (await asyncio.to_thread(run_emostream, *wrong, "--service", base)).code == 2
+        await fails_again()
         sources.error = None
         await client.retry("door")
         await until(lambda: bench.is_state("door", StreamState.RUNNING))
