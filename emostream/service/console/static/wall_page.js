@@ -14,6 +14,12 @@ import { fitting, gridFor } from "./wall_grid.js";
 const EVERY_MS = 2000;
 const MAX_LARGE = 4; // so few pictures are sent in full size
 
+/** What lies below the wall is neither seen nor reached with the keyboard. */
+function coverPage(isCovered) {
+  document.body.classList.toggle("has-wall", isCovered);
+  for (const element of document.querySelectorAll(".skip, .top")) element.inert = isCovered;
+}
+
 export class WallPage {
   title = "Wall";
   #search;
@@ -47,11 +53,13 @@ export class WallPage {
       if (event.key === "Escape" && !document.fullscreenElement && !document.querySelector("dialog[open]")) location.hash = back;
     }, { signal });
     this.#resizes.observe(this.#grid);
+    coverPage(true);
     this.polling = poll(() => this.#load(), { everyMs: EVERY_MS, onError: showTrouble });
   }
 
   /** Leave the page. */
   close() {
+    coverPage(false);
     this.#leaving.abort();
     this.#resizes.disconnect();
     this.polling.stop();
