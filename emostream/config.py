@@ -168,7 +168,7 @@ class ClassifySettings(_Section):
     """Batch sizes that engines on a GPU are compiled for; others are cut into these."""
     every_crop: bool = False
     """Classify every face in every frame. Otherwise a face of 40 pixels or more that hardly changed since it was last
-    classified, less than 0.1 s ago, is not classified again: events say so (`is_classified`) and have its probabilities
+    classified, less than 0.2 s ago, is not classified again: events say so (`is_classified`) and have its probabilities
     from the frames before and after. `emostream bench agreement` measures the difference."""
     smoothing_seconds: float = Field(0.5, ge=0)
     """Time constant of the smoothed probabilities per track; 0 turns smoothing off."""

@@ -11,29 +11,39 @@ import numpy.typing as npt
 
 from emostream.domain.face import Face
 
-# Chosen on six clips (docs/decisions/0016): 37 to 60 % of the crops are classified, and the same emotion is dominant.
+# Chosen on six clips of 12 to 30 frames per second (docs/decisions/0016).
 MAX_CHANGE = 0.12
 """Mean difference of the gray levels of two crops, as a share of their contrast."""
-MAX_AGE_SECONDS = 0.1
-"""An expression comes and goes within a fifth of a second, so no result is used for longer than half of that."""
+SURE_SECONDS = 0.1
+"""A result is used for this long, whatever the frame rate."""
+MAX_REUSED = 2
+"""After that, it is used for so many frames at most."""
+MAX_AGE_SECONDS = 0.2
+"""No result is used for longer: expressions last half a second and more, but begin and end faster."""
 MIN_FACE_PIXELS = 40.0
 """Smaller faces are enlarged, and their scores change with every pixel."""
 _MIN_CONTRAST = 8.0
 _ROUNDING_SECONDS = 1e-3  # time stamps are rounded to the container's time base
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Classified:
     crop: npt.NDArray[np.uint8]
     contrast: float
     at_seconds: float
+    num_reused: int = 0
+
+    def is_old(self, pts_seconds: float) -> bool:
+        """Whether the result is too old for the next frame."""
+        age = pts_seconds - self.at_seconds + _ROUNDING_SECONDS
+        return age < 0 or age >= MAX_AGE_SECONDS or (age >= SURE_SECONDS and self.num_reused >= MAX_REUSED)
 
 
 class ChangedCrops:
     """Remembers the last classified crop of each face. One per stream; called frame by frame, in order.
 
-    A crop is classified when its face is new, small, undecided, was last classified `MAX_AGE_SECONDS` ago, or changed:
-    it turned, spoke, or its expression did.
+    A crop is classified when its face is new, small or undecided, when its last result is old, or when it changed: the
+    head turned, it spoke, or its expression did.
     """
 
     def __init__(self) -> None:
@@ -62,7 +72,7 @@ class ChangedCrops:
             is_due = (
                 known is None
                 or face.height < MIN_FACE_PIXELS
-                or not 0 <= pts_seconds - known.at_seconds < MAX_AGE_SECONDS - _ROUNDING_SECONDS
+                or known.is_old(pts_seconds)
                 or face.track_id in undecided
                 or cv2.norm(crop, known.crop, cv2.NORM_L1) > MAX_CHANGE * crop.size * known.contrast
             )
@@ -70,6 +80,8 @@ class ChangedCrops:
                 _, deviation = cv2.meanStdDev(crop)
                 # A copy, because the crop is a part of its whole chunk.
                 known = _Classified(crop.copy(), max(float(deviation[0, 0]), _MIN_CONTRAST), pts_seconds)
+            else:
+                known.num_reused += 1
             self._last[face.track_id] = known
             chosen.append(is_due)
         return chosen

@@ -26,10 +26,11 @@ def _of(*crops: Crops) -> Crops:
     return np.stack(crops)
 
 
-def test_an_unchanged_crop_is_classified_once_in_a_tenth_of_a_second() -> None:
+@pytest.mark.parametrize(("fps", "step"), [(60, 6), (30, 3), (25, 3), (12, 3), (10, 2), (5, 1)])
+def test_an_unchanged_crop_is_classified_now_and_then(fps: int, step: int) -> None:
     changed = ChangedCrops()
-    chosen = [changed.choose([_face()], _of(CROP), pts_seconds=index / 30)[0] for index in range(30)]
-    assert chosen == [index % 3 == 0 for index in range(30)]
+    chosen = [changed.choose([_face()], _of(CROP), pts_seconds=index / fps)[0] for index in range(30)]
+    assert chosen == [index % step == 0 for index in range(30)]
 
 
 def test_a_face_that_turns_or_speaks_is_classified_at_once() -> None:
