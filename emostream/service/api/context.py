@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Annotated, Self
+from typing import Annotated, ParamSpec, Self, TypeVar
 
 from fastapi import Depends, Path, Request
 
@@ -20,12 +21,14 @@ from emostream.service.registry.jobs import JobRegistry
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.records import RegistryView
 from emostream.service.registry.store import RegistryStore
-from emostream.service.registry.streams import StreamRegistry, StreamStatus, UnknownStreamError, UnreadableRecordError
+from emostream.service.registry.streams import StreamRegistry, StreamStatus
 from emostream.vision.classify.engines import model_path
 
 _MAX_RETRY_SECONDS = 1.0  # a caller waits; 503 tells it to come again
 _MAX_PICTURES_AT_ONCE = 2
-_MAX_FETCHES_AT_ONCE = 4  # in threads of their own: a server that says nothing must not hold up other calls
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class ApiContext:
@@ -43,7 +46,9 @@ class ApiContext:
         self._models: Models | None = None
         self._loading = asyncio.Lock()
         self._pictures = asyncio.Semaphore(_MAX_PICTURES_AT_ONCE)
-        self._fetching = ThreadPoolExecutor(_MAX_FETCHES_AT_ONCE, "emostream-fetch")
+        self._threads = ThreadPoolExecutor(settings.service.max_requests, "emostream-request")
+        self._looks = asyncio.Lock()
+        self._next_look: asyncio.Task[RegistryView] | None = None
 
     async def __aenter__(self) -> Self:
         """Connect at the first call."""
@@ -60,13 +65,30 @@ class ApiContext:
     ) -> None:
         """Close everything."""
         await self.store.close()
-        self._fetching.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
         if self._models is not None:
             self._models.close()
 
     async def look(self) -> RegistryView:
-        """The registry now; raises `RegistryUnavailableError`."""
-        return await self._looking.look()
+        """The registry, not older than this call; raises `RegistryUnavailableError`.
+
+        Calls that come while another one is under way share the next one.
+        """
+        if self._next_look is None:
+            self._next_look = asyncio.create_task(self._look())
+            self._next_look.add_done_callback(_note_error)
+        return await asyncio.shield(self._next_look)
+
+    async def _look(self) -> RegistryView:
+        async with self._looks:
+            self._next_look = None  # whoever comes from here on may have changed what is read now
+            return await self._looking.look()
+
+    async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function that blocks, for example for DNS. Each request may have a thread, so none waits for another's
+        name server or file server."""
+        call = functools.partial(function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def status(self, stream_id: str) -> StreamStatus:
         """How a stream is doing; raises `UnknownStreamError`, `RegistryUnavailableError`."""
@@ -74,12 +96,14 @@ class ApiContext:
 
     async def is_over(self, stream_id: str) -> bool:
         """Whether a stream has ended for good, or is not wanted any more; raises `RegistryUnavailableError`."""
-        try:
-            return (await self.status(stream_id)).state.is_final
-        except UnknownStreamError:
-            return True
-        except UnreadableRecordError:  # a newer process may be at it
-            return False
+        return await self.are_over([stream_id])
+
+    async def are_over(self, stream_ids: Collection[str]) -> bool:
+        """The same for all of several streams."""
+        view = await self.look()
+        return all(
+            name in view.finished or (name not in view.records and name not in view.unreadable) for name in stream_ids
+        )
 
     def manifest(self) -> ModelManifest:
         """Of the emotion model that is in use; raises `ModelError`."""
@@ -87,14 +111,13 @@ class ApiContext:
 
     async def fetch_picture(self, url: str) -> bytes:
         """The content behind an untrusted URL. See `fetch`."""
-        call = functools.partial(
+        return await self.in_thread(
             fetch,
             url,
             policy=self.policy,
             max_bytes=self.settings.service.max_body_bytes,
             timeout_seconds=self.settings.decode.open_timeout_seconds,
         )
-        return await asyncio.get_running_loop().run_in_executor(self._fetching, call)
 
     async def classify_picture(self, content: bytes) -> ClassifiedPicture:
         """See `classify_picture_content`; the models are loaded at the first picture."""
@@ -106,6 +129,12 @@ class ApiContext:
         settings = self.settings.model_copy(update={"decode": decode})
         async with self._pictures:
             return await classify_picture_content(content, settings=settings, models=self._models)
+
+
+def _note_error(looking: asyncio.Task[RegistryView]) -> None:
+    """Mark an error as retrieved: who waited for it may be gone."""
+    if not looking.cancelled():
+        looking.exception()
 
 
 async def _context_of(request: Request) -> ApiContext:  # else it would run in a thread

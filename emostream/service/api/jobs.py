@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Query, Response
@@ -38,7 +37,7 @@ def add_jobs(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None:
         is_new = not await context.jobs.has(job)
         if is_new:  # else its files may be gone by now
             most = context.settings.service.max_job_files
-            urls = await asyncio.to_thread(
+            urls = await context.in_thread(
                 find_files, body.url, patterns=body.patterns, policy=context.policy, max_files=most
             )
             is_new = await context.jobs.create(job, records_of(job, urls, like=record_of_file(body)))

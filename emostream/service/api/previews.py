@@ -107,7 +107,7 @@ def _add_page_of_previews(app: FastAPI, viewers: asyncio.Semaphore, *, reading: 
                 "content": {f"multipart/mixed; boundary={_BOUNDARY}": {}},
                 "description": "Pairs of an event and a JPEG",
             },
-            **problem_responses(403),
+            **problem_responses(403, 404),
         },
     )
     async def page_of_previews(
@@ -129,33 +129,31 @@ def _add_page_of_previews(app: FastAPI, viewers: asyncio.Semaphore, *, reading: 
         Parts come in pairs: `application/json` is the event (docs/events.md, without landmarks), and the `image/jpeg`
         after it is its picture, with nothing drawn on it. Boxes are in pixels of the frame (`frame_width`,
         `frame_height`); the picture shows the whole frame, smaller and with square pixels. Unknown and ended streams
-        are skipped.
+        are skipped; 404 if all are unknown.
         """
         is_blurred = _is_blurred(context, is_wanted=blur)
         kind = preview_kind(has_boxes=False, is_blurred=is_blurred, is_small=size == "small")
+        records = (await context.look()).records
+        known = [stream_id for stream_id in dict.fromkeys(stream) if stream_id in records]
+        if not known:  # what nobody makes is not to be noted as watched
+            raise HTTPException(404, f"there is no stream {stream[0]}{' and none of the others' * (len(stream) > 1)}")
         _check_room(viewers)
 
         async def parts() -> AsyncIterator[bytes]:
-            channels = [preview_channel(stream_id, kind) for stream_id in stream]
+            channels = [preview_channel(stream_id, kind) for stream_id in known]
             async with viewers, PreviewFeed(context.store, channels=channels) as feed:
                 yield b"\r\n"  # headers go out before the first picture
                 while True:
                     picture = await feed.next(timeout_seconds=_CHECK_SECONDS)
                     if picture is not None:
                         yield _part("application/json", picture.event_json) + _part("image/jpeg", picture.jpeg)
-                    elif await _are_over(context, stream):
+                    elif await context.are_over(known):
                         yield f"--{_BOUNDARY}--\r\n".encode()
                         return
                     else:
                         yield b"\r\n"  # so that a reader who went away is noticed
 
         return StreamingResponse(parts(), media_type=f"multipart/mixed; boundary={_BOUNDARY}", headers=_HEADERS)
-
-
-async def _are_over(context: Context, stream_ids: list[str]) -> bool:
-    statuses = await context.registry.statuses(await context.look())
-    going_on = {status.record.stream_id for status in statuses if not status.state.is_final}
-    return going_on.isdisjoint(stream_ids)
 
 
 async def _kind_to_show(context: Context, stream_id: str, *, has_boxes: bool, is_blurred: bool) -> PreviewKind:

@@ -26,6 +26,7 @@ from emostream.service.registry.jobs import JobExistsError, UnknownJobError
 from emostream.service.registry.streams import (
     NotFailedError,
     RegistryFullError,
+    StreamBusyError,
     StreamExistsError,
     UnknownStreamError,
     UnreadableRecordError,
@@ -44,6 +45,7 @@ _STATUS_OF: tuple[tuple[type[EmostreamError], int], ...] = (
     (JobExistsError, 409),
     (UnreadableRecordError, 409),
     (NotFailedError, 409),
+    (StreamBusyError, 409),
     (RegistryFullError, 503),
     (ConfigError, 422),
     (DecodeError, 422),

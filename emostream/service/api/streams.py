@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ from emostream.domain.stream import StreamState
 from emostream.errors import SourceUnavailableError
 from emostream.service.api.context import Context, StreamId
 from emostream.service.api.conversions import changed_record, record_from_request, stream_view
-from emostream.service.registry.streams import StreamStatus
+from emostream.service.registry.records import StreamRecord
 from emostream.wire.http_models import (
     StreamChange,
     StreamList,
@@ -25,9 +24,9 @@ from emostream.wire.http_models import (
 _MAX_PAGE = 500
 
 
-def _matches(status: StreamStatus, wanted: str) -> bool:
+def _matches(record: StreamRecord, wanted: str) -> bool:
     """Whether an id or URL contains a text, without regard to case; credentials are not searched."""
-    spec = status.record.spec
+    spec = record.spec
     return not wanted or wanted in spec.stream_id.casefold() or wanted in shown_address(spec.url).casefold()
 
 
@@ -48,7 +47,7 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
         """Create a stream. Idempotent: an identical request returns 200."""
         record = record_from_request(body)
         try:
-            await asyncio.to_thread(context.policy.check, body.url)
+            await context.in_thread(context.policy.check, body.url)
         except SourceUnavailableError as exc:  # the check is not possible now
             raise HTTPException(503, str(exc), headers={"Retry-After": "2"}) from exc
         record, is_new = await context.registry.create(record)
@@ -73,20 +72,24 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
     ) -> StreamList:
         """List streams by id, page by page."""
         view = await context.look()
-        statuses = [
-            status
-            for status in await context.registry.statuses(view)
-            if status.record.stream_id.startswith(prefix)
-            and (not state or status.state in state)
-            and (paused is None or status.record.is_paused is paused)
-            and _matches(status, search.casefold())
-        ]
-        after = [status for status in statuses if status.record.stream_id > cursor]
-        page = [stream_view(status) for status in after[:limit]]
+        text = search.casefold()
+
+        def is_wanted(record: StreamRecord) -> bool:
+            return (paused is None or record.is_paused is paused) and _matches(record, text)
+
+        page = await context.registry.page(
+            view,
+            limit=limit,
+            cursor=cursor,
+            prefix=prefix,
+            states=state or (),
+            is_wanted=is_wanted if text or paused is not None else None,
+        )
+        streams = [stream_view(status) for status in page.statuses]
         return StreamList(
-            streams=page,
-            next_cursor=page[-1].id if len(after) > limit else None,
-            num_matching=len(statuses),
+            streams=streams,
+            next_cursor=streams[-1].id if page.has_more else None,
+            num_matching=page.num_matching,
             unreadable=sorted(name for name in view.unreadable if name.startswith(prefix)),
         )
 

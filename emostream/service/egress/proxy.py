@@ -25,6 +25,7 @@ import threading
 from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -45,6 +46,7 @@ _CHUNK_BYTES = 1 << 16
 _CONNECT_SECONDS = 10.0
 _ACCEPTED_SECONDS = 0.02  # for connections that are just being accepted to become tasks
 _MAX_REASONS = 1000
+_MAX_LOOKUPS = 1000  # at once; threads begin with them
 _ACCEPT_SECONDS = 30.0  # FFmpeg connects to a relay at once; an unused relay is closed
 
 _FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -74,6 +76,8 @@ class Egress:
             self._tls.verify_mode = ssl.CERT_NONE
         self._login = f"emostream:{secrets.token_hex(16)}"
         self._loop = asyncio.new_event_loop()
+        # A name server that says nothing must not delay the connections of other sources.
+        self._loop.set_default_executor(ThreadPoolExecutor(_MAX_LOOKUPS, "emostream-dns"))
         self._thread = threading.Thread(target=self._loop.run_forever, name="emostream-egress", daemon=True)
         self._servers: set[asyncio.Server] = set()
         self._serving: set[asyncio.Task[None]] = set()

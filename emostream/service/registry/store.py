@@ -146,6 +146,16 @@ class RegistryStore:
 
         return await self._retried(call)
 
+    async def fields_of(self, key: str, fields: Sequence[str]) -> list[bytes | None]:
+        """Read fields of a hash; None for those that do not exist. Errors as in `run`."""
+        if not fields:
+            return []
+
+        async def call() -> list[bytes | None]:
+            return await cast("Awaitable[list[bytes | None]]", self.redis.hmget(key, list(fields)))
+
+        return await self._retried(call)
+
     async def put_field(self, key: str, field: str, text: str) -> None:
         """Set a field of a hash; errors as in `run`."""
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
 from emostream.domain.stream import StreamState
 from emostream.errors import EmostreamError, RecordError
@@ -57,6 +60,14 @@ class NotFailedError(EmostreamError):
         self.stream_id = stream_id
 
 
+class StreamBusyError(EmostreamError):
+    """A change conflicted with others each time it was tried."""
+
+    def __init__(self, message: str, *, stream_id: str) -> None:
+        super().__init__(message)
+        self.stream_id = stream_id
+
+
 class RegistryFullError(EmostreamError):
     """The maximum number of streams is reached."""
 
@@ -80,6 +91,21 @@ class StreamStatus:
     lease: Lease | None
 
 
+@dataclass(frozen=True, slots=True)
+class StreamPage:
+    """Some streams of a list.
+
+    Attributes:
+        statuses: of the page, by id.
+        num_matching: how many streams the whole list has.
+        has_more: whether streams come after the page.
+    """
+
+    statuses: list[StreamStatus]
+    num_matching: int
+    has_more: bool
+
+
 class StreamRegistry:
     """Creates, reads, changes and deletes streams. Several processes may use it at once.
 
@@ -91,6 +117,8 @@ class StreamRegistry:
     def __init__(self, store: RegistryStore, *, max_streams: int = 0) -> None:
         self._store = store
         self._max_streams = max_streams
+        self._sorted: tuple[dict[str, StreamRecord], list[str]] = ({}, [])
+        self._changing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def create(self, record: StreamRecord) -> tuple[StreamRecord, bool]:
         """Create a stream. Idempotent: an identical request changes nothing.
@@ -128,7 +156,13 @@ class StreamRegistry:
         Raises:
             UnknownStreamError: there is no such stream.
             UnreadableRecordError: this version cannot read it.
+            StreamBusyError: other processes changed it each time.
         """
+        lock = self._changing.setdefault(stream_id, asyncio.Lock())
+        async with lock:  # changes of this process do not conflict
+            return await self._change(stream_id, change)
+
+    async def _change(self, stream_id: str, change: Callable[[StreamRecord], StreamRecord]) -> StreamRecord:
         for _ in range(_MAX_CHANGE_ATTEMPTS):
             found = await self._store.field_of(RECORDS, stream_id)
             if found is None:
@@ -137,7 +171,9 @@ class StreamRegistry:
             verdict, _ = await self._put(stream_id, found.decode(), json_from_record(changed))
             if verdict == "ok":
                 return changed
-        raise EmostreamError(f"stream {stream_id} is being changed by other requests all the time; try again")
+        raise StreamBusyError(
+            f"stream {stream_id} is being changed by other requests all the time; try again", stream_id=stream_id
+        )
 
     async def remove(self, stream_id: str) -> None:
         """Delete a stream; its owner stops it at its next heartbeat.
@@ -182,14 +218,54 @@ class StreamRegistry:
             raise _unknown(stream_id)
         return status_of(record, view=view, report=read_report(await self._store.field_of(REPORTS, stream_id)))
 
-    async def statuses(self, view: RegistryView) -> list[StreamStatus]:
-        """The status of all streams, ordered by id; unreadable ones are in `view.unreadable`."""
-        reports = await self._store.hash_of(REPORTS)
-        decoded = {name: read_report(text) for name, text in reports.items() if name in view.records}
+    async def statuses(self, view: RegistryView, stream_ids: Sequence[str] | None = None) -> list[StreamStatus]:
+        """The status of streams of the view; None for all of them, by id. Unreadable ones are in `view.unreadable`."""
+        names = self._ids_in(view) if stream_ids is None else stream_ids
+        reports = await self._store.fields_of(REPORTS, names)
         return [
-            status_of(record, view=view, report=decoded.get(stream_id))
-            for stream_id, record in sorted(view.records.items())
+            status_of(view.records[name], view=view, report=read_report(text))
+            for name, text in zip(names, reports, strict=True)
         ]
+
+    async def page(
+        self,
+        view: RegistryView,
+        *,
+        limit: int,
+        cursor: str = "",
+        prefix: str = "",
+        states: Collection[StreamState] = (),
+        is_wanted: Callable[[StreamRecord], bool] | None = None,
+    ) -> StreamPage:
+        """Some streams by id; costs as much as the page, except with `is_wanted`, or states that are not final.
+
+        Args:
+            view: current leases and workers.
+            limit: largest number of streams.
+            cursor: only streams after this id.
+            prefix: only streams whose ids start with this.
+            states: only streams in one of these; none for any.
+            is_wanted: which records to return; None for all.
+        """
+        ids = self._ids_in(view)
+        ids = ids[bisect_left(ids, prefix) : bisect_left(ids, prefix + "\U0010ffff")]
+        if is_wanted is not None:
+            ids = [name for name in ids if is_wanted(view.records[name])]
+        if states:
+            final = {state for state in states if state.is_final}
+            is_final_wanted = final == set(states)
+            finished = view.finished
+            ids = [name for name in ids if (finished[name] in final if name in finished else not is_final_wanted)]
+            if not is_final_wanted:
+                ids = [status.record.stream_id for status in await self.statuses(view, ids) if status.state in states]
+        after = ids[bisect_right(ids, cursor) :]
+        return StreamPage(await self.statuses(view, after[:limit]), num_matching=len(ids), has_more=len(after) > limit)
+
+    def _ids_in(self, view: RegistryView) -> list[str]:
+        """The ids of all streams, sorted; the same dictionary of records gives the same list."""
+        if self._sorted[0] is not view.records:
+            self._sorted = view.records, sorted(view.records)
+        return self._sorted[1]
 
     async def _put(self, stream_id: str, expected: str, wanted: str) -> tuple[str, str]:
         verdict, found = await self._store.run("put", [stream_id, expected, wanted, self._max_streams])

@@ -15,14 +15,17 @@ from emostream.config import load_settings
 from emostream.domain.stream import StreamState
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.service.api.preview_feed import PreviewFeed
+from emostream.service.registry.records import StreamReport
 from emostream.service.registry.store import RegistryStore
 from emostream.service.registry.streams import StreamRegistry
 from emostream.testing.fakes import CollectingSink
 from emostream.wire.events import event_from_json
 from emostream.wire.preview import PreviewKind, PreviewPicture, bytes_from_preview, preview_channel
 from tests.service.api.test_app import Clients, assert_problem, clients
+from tests.service.conftest import LeasesOf
 from tests.service.http_service import served_api
 from tests.service.streams import live_record
+from tests.service.worker.test_host import file_record
 from tests.service.worker_bench import Bench, bench, until
 
 __all__ = ["bench", "clients"]
@@ -112,10 +115,18 @@ async def test_a_page_gets_the_pictures_of_several_streams_with_their_events(
         assert [face.face.box_xyxy for face in event.faces] == [face.face.box_xyxy for face in faces]
 
 
-async def test_a_page_of_streams_that_are_over_ends(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_of_streams_that_are_over_ends(
+    clients: Clients, store: RegistryStore, leases_of: LeasesOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("emostream.service.api.previews._CHECK_SECONDS", 0.1)
-    response = await (await clients.open()).get("/v1/previews?stream=nothing")
+    await StreamRegistry(store).create(file_record("clip"))
+    worker = leases_of("w1")
+    held = await worker.claim(["clip"])
+    await worker.report({"clip": StreamReport(StreamState.ENDED, "", "w1", held["clip"], 1)})
+    client = await clients.open()
+    response = await client.get("/v1/previews?stream=clip&stream=nothing")
     assert response.content.endswith(b"--frame--\r\n")
+    assert "nothing" in assert_problem(await client.get("/v1/previews?stream=nothing"), 404)
     assert_problem(await (await clients.open(previews="off")).get("/v1/previews?stream=door"), 403)
     assert_problem(await (await clients.open()).get("/v1/previews"), 422)
 
