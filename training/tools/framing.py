@@ -31,15 +31,15 @@ MAX_LOSS = 0.015
 """Accuracy the way through detector and crop may cost, as a share."""
 
 
-def through_detector(detector: FaceDetector, faces: FaceSet) -> tuple[FaceSet, FaceSet]:
-    """The pictures in which a face is found, and the same set with the service's crops in their place."""
+def through_detector(detector: FaceDetector, faces: FaceSet, *, size: int) -> tuple[FaceSet, FaceSet]:
+    """The pictures in which a face is found, and the same set with the service's crops (size×size) in their place."""
     found, crops = [], []
     for index, picture in enumerate(tqdm(faces.pictures, unit="picture", disable=not sys.stderr.isatty())):
         frame = frame_with_picture(picture)
         face = find_face(detector, frame)
         if face is not None:
             found.append(index)
-            crops.append(crop_face(frame, face))
+            crops.append(crop_face(frame, face, size=size))
     originals = faces.take(np.array(found, dtype=np.intp))
     return originals, dataclasses.replace(originals, pictures=np.stack(crops))
 
@@ -68,9 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--detector", type=Path, help="prepared CenterFace file; default: the model store")
     options = parser.parse_args(arguments)
     try:
-        labels = load_manifest(options.model).labels
-        faces = load_faces(options.data, split=options.split, class_names=labels)
-        originals, crops = through_detector(open_detector(options.detector), faces)
+        manifest = load_manifest(options.model)
+        faces = load_faces(options.data, split=options.split, class_names=manifest.labels)
+        detector = open_detector(options.detector)
+        originals, crops = through_detector(detector, faces, size=manifest.input_size_pixels)
         result = compare(
             evaluate_model(options.model, originals), evaluate_model(options.model, crops), num_pictures=len(faces)
         )

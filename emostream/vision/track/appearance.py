@@ -59,7 +59,8 @@ _LOOKS_APART_SECONDS = 0.5
 
 def look_of(luma: Luma, face: Face) -> Look:
     """The look of a face in a picture."""
-    return look_normalised(crop_face(luma, face, size=SIDE))
+    # Sampled once, as the crops that the limits above were measured on.
+    return look_normalised(crop_face(luma, face, size=SIDE, is_averaged=False))
 
 
 def look_normalised(pixels: Luma) -> Look:

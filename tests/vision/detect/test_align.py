@@ -70,6 +70,35 @@ def test_large_face_is_averaged_not_sampled(scale: float) -> None:
     np.testing.assert_allclose(crop, (y + 2 * x) * (255 / (3 * side)), atol=2)
 
 
+@pytest.mark.parametrize("angle_degrees", [0, 20])
+@pytest.mark.parametrize("scale", [1.3, 2.3, 3.1])
+def test_pixels_are_means_over_their_area_where_the_frame_is_finer(scale: float, angle_degrees: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400), dtype=np.uint8)
+    luma = np.asarray(cv2.GaussianBlur(noise, (0, 0), 1), dtype=np.uint8)
+    a, b = scale * np.cos(np.deg2rad(angle_degrees)), scale * np.sin(np.deg2rad(angle_degrees))
+    crop_to_frame = np.array([[a, -b, 100.3], [b, a, 40.7]])
+    # The truth: 16×16 samples for each pixel of a crop of side 48.
+    fine = 48 * 16
+    to_frame = crop_to_frame * [64 / fine, 64 / fine, 1]
+    to_frame[:, 2] += to_frame[:, :2] @ [0.5, 0.5] - 0.5
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    samples = cv2.warpAffine(luma.astype(np.float32), to_frame, (fine, fine), flags=flags)
+    truth = samples.reshape(48, 16, 48, 16).mean(axis=(1, 3))
+    face = face_from(crop_to_frame)
+    averaged, sampled = (
+        float(np.abs(crop_face(luma, face, size=48, is_averaged=each) - truth).mean()) for each in (True, False)
+    )
+    assert averaged < sampled / 2
+    batch = crop_faces([frame_of(luma, is_full_range=True)], [[face]], size=48)
+    np.testing.assert_array_equal(batch[0], crop_face(luma, face, size=48))
+
+
+def test_a_frame_that_is_not_finer_is_not_blurred() -> None:
+    luma = np.random.default_rng(0).integers(0, 256, (120, 160), dtype=np.uint8)
+    face = face_from(upright(0.6, 30, 20))
+    np.testing.assert_array_equal(crop_face(luma, face), crop_face(luma, face, is_averaged=False))
+
+
 def test_rotated_face_is_turned_upright() -> None:
     picture = cv2.GaussianBlur(np.random.default_rng(3).integers(0, 256, (64, 64), dtype=np.uint8), (9, 9), 2)
     angle, scale = np.deg2rad(30), 1.5
