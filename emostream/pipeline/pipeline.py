@@ -62,7 +62,7 @@ _MAX_CHUNK_PIXELS = MAX_CHUNK_FRAMES * 1920 * 1088
 # Chunks waiting between two stages; together with the chunk being processed on either side this bounds memory.
 _MAX_WAITING_CHUNKS = 1
 
-_END_SECONDS = 10.0
+_END_SECONDS = 5.0
 
 # Whoever interrupts a run does not wait longer than this for a sink that is away.
 _MAX_LAST_STATUS_SECONDS = 5.0
@@ -177,6 +177,7 @@ class Pipeline:
         self._executor = ThreadPoolExecutor(max_workers=3, thread_name_prefix=f"emostream-{stream_id}")
         self._serial_executor = SerialExecutor(workers or self._executor)
         self._last_following: Future[FollowedChunk] | None = None
+        self._last_observing: Future[None] | None = None
 
     async def run(self) -> PipelineStats:
         """Process the source to its end, or until cancelled.
@@ -263,8 +264,10 @@ class Pipeline:
             raise _first_of(group) from group
         finally:
             buffer.close()
-            if self._last_following is not None:  # shared threads must not use the source after it is closed
-                await asyncio.wait([asyncio.wrap_future(self._last_following)])
+            # Shared threads must not use the source after it is closed, nor observers what their owner closes next.
+            running = [work for work in (self._last_following, self._last_observing) if work is not None]
+            if running:
+                await asyncio.wait([asyncio.wrap_future(work) for work in running])
         if source_error is not None:
             raise source_error
 
@@ -388,7 +391,8 @@ class Pipeline:
             self.stats.add_time("publish", time.perf_counter() - started)
             self._count(scored, events)
             if self._on_event is not None:
-                await self._in_thread(_observe, self._on_event, pairs)
+                self._last_observing = self._executor.submit(_observe, self._on_event, pairs)
+                await asyncio.wrap_future(self._last_observing)
         await self._publish_last_summary()
 
     def _count(self, scored: ScoredChunk, events: Sequence[EmotionEvent]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 import weakref
@@ -369,6 +370,25 @@ async def test_processed_frames_of_a_live_source_are_counted_not_dropped_ones(ma
     assert sink.statuses[-1].state is StreamState.ENDED
     assert source.is_closed
     assert not _pipeline_threads()
+
+
+async def test_an_interrupted_run_waits_for_its_observer() -> None:
+    """Its owner closes a file next, into which the observer may still write."""
+    begun, is_over = threading.Event(), False
+
+    def observe(frame: Frame, event: EmotionEvent) -> None:
+        nonlocal is_over
+        begun.set()
+        time.sleep(0.3)
+        is_over = True
+
+    source = ScriptedSource(gray_frames(1))
+    running = asyncio.create_task(_pipeline(source, sink=CollectingSink(), on_event=observe, end_seconds=0.01).run())
+    await asyncio.to_thread(begun.wait)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert is_over
 
 
 async def test_the_observer_sees_each_frame_with_its_event() -> None:
