@@ -320,6 +320,10 @@ class StreamLeases:
             await self._store.run("report", arguments)
             self.stats.num_released += sum(report.state.is_final for report in reports.values())
 
+    async def correct(self, stream_id: str, report: StreamReport, *, epoch: int) -> None:
+        """Replace the last report of an earlier run, before this run of a stream held reports."""
+        await self._store.run("report", [self._worker_id, stream_id, epoch, json_from_report(report), ""])
+
     async def _call(
         self, held: Mapping[str, int], *, ttl_ms: int, is_draining: bool
     ) -> tuple[RegistryView, tuple[str, ...]]:

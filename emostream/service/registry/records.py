@@ -67,6 +67,7 @@ class StreamReport:
         at_ms: time of the report, milliseconds since 1970 on the worker's clock.
         num_frames: frames published in this run.
         num_faces: faces in them.
+        last_index: frame index of the last of them; -1 before the first, and in reports of earlier versions.
         num_dropped: frames of a live source that were dropped.
         num_reconnects: reconnections of a live source.
         num_corrupt: packets and frames that were damaged or missing (HLS segments).
@@ -100,6 +101,7 @@ class StreamReport:
     decoder: str = ""
     width: int = 0
     height: int = 0
+    last_index: int = -1
 
 
 @dataclass(frozen=True, slots=True)

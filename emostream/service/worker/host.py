@@ -415,6 +415,7 @@ class StreamHost:
             at_ms=round(self._now().timestamp() * 1000),
             num_frames=meter.num_frames,
             num_faces=meter.num_faces,
+            last_index=meter.last_index,
             num_dropped=meter.num_dropped,
             num_reconnects=live_stats.num_reconnects if live_stats else 0,
             num_corrupt=stats.num_corrupt if stats else 0,

@@ -31,6 +31,7 @@ class StreamStats:
         self.num_faces = 0
         self.num_dropped = 0
         self.last_captured_at: datetime | None = None
+        self.last_index = -1
         self._recent: deque[tuple[float, int, float]] = deque()  # time, frames, sum of latencies
 
     def add(self, *, num_frames: int, num_faces: int, num_dropped: int, latency_ms: float, now_seconds: float) -> None:
@@ -108,6 +109,7 @@ class StreamStatsSink:
                 now_seconds=self._clock(),
             )
             self._meter.last_captured_at = events[-1].captured_at
+            self._meter.last_index = events[-1].frame_index
             self._on_published(events)
 
     async def publish_status(self, event: StatusEvent) -> None:

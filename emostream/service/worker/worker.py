@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import random
+import sys
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
@@ -365,7 +366,7 @@ class StreamWorker:
             if record is not None and opening is Opening.NEVER:
                 self._note_ended(stream_id, Ended(Outcome.FAILED, _given_up(epoch, self.worker_id)))
                 return
-            after = None if record is None else await self._last_published(record, epoch=epoch)
+            after = None if record is None else await self._last_published(record, epoch=epoch, report=last)
             if record is None or self._is_draining.is_set():  # draining may have started; nothing would stop it then
                 await self._leases.release({stream_id: epoch})
                 return
@@ -404,6 +405,7 @@ class StreamWorker:
             epoch=epoch,
             num_frames=0,
             num_faces=0,
+            last_index=-1,
         )
         outcome, verdict = Outcome.RETRY if is_passing else Outcome.GIVE_BACK, verdict_of(exc)
         is_own_trouble = outcome is Outcome.GIVE_BACK and verdict is None
@@ -427,6 +429,7 @@ class StreamWorker:
                 epoch=epoch,
                 num_frames=0,
                 num_faces=0,
+                last_index=-1,
             )
             await self._leases.report({stream_id: report})
 
@@ -439,14 +442,36 @@ class StreamWorker:
             return None
         return None if record is None or record.created_epoch > epoch else record
 
-    async def _last_published(self, record: StreamRecord, *, epoch: int) -> ResumePoint | None:
+    async def _last_published(
+        self, record: StreamRecord, *, epoch: int, report: StreamReport | None
+    ) -> ResumePoint | None:
         """Files continue after the last frame published since they were added: the event stream is the checkpoint."""
         if record.spec.kind is not StreamKind.FILE:
             return None
         last = await self._store.last_event_before(epoch, stream_id=record.stream_id)
         if last is None or last[0] <= record.created_epoch:
             return None
+        await self._count_unreported(record, report, last_published=last[:2], epoch=epoch)
         return ResumePoint(last[1], pts_seconds=last[2])
+
+    async def _count_unreported(
+        self, record: StreamRecord, report: StreamReport | None, *, last_published: tuple[int, int], epoch: int
+    ) -> None:
+        """Complete the last report of a run that was killed by what it published after it."""
+        before: tuple[int, int] = (record.created_epoch, sys.maxsize)
+        if report is not None and report.epoch > record.created_epoch:
+            before = (report.epoch, report.last_index)
+            if report.num_frames and report.last_index < 0:  # of an earlier version, which does not say where it was
+                return
+        num_frames, num_faces = await self._store.figures_after(before, stream_id=record.stream_id)
+        if not num_frames:
+            return
+        last_epoch, last_index = last_published
+        report = report or StreamReport(StreamState.PENDING)
+        if report.epoch == last_epoch:
+            num_frames, num_faces = report.num_frames + num_frames, report.num_faces + num_faces
+        completed = replace(report, epoch=last_epoch, num_frames=num_frames, num_faces=num_faces, last_index=last_index)
+        await self._leases.correct(record.stream_id, completed, epoch=epoch)
 
     async def _report(self, view: RegistryView) -> None:
         if self._clock() - self._reported_seconds < _REPORT_SECONDS:

@@ -27,6 +27,7 @@ from emostream.service.registry.streams import StreamExistsError
 from emostream.testing.fakes import CollectingSink, ScriptedSource, gray_frames
 from emostream.wire.job_models import VIDEO_PATTERNS
 from tests.media import make_clip
+from tests.publish.samples import events_of as published_events
 from tests.service.api.test_app import Clients, assert_problem, clients
 from tests.service.conftest import SETTINGS, LeasesOf
 from tests.service.worker_bench import Bench, bench, events_of, until, worker_process
@@ -152,6 +153,7 @@ class TestJobs:
         assert {name: [index for _, index in entries] for name, entries in found.items()} == {
             f"archive.{number}": list(range(60)) for number in range(1, 5)
         }
+        assert (await jobs.progress("archive")).num_frames == 240
 
     async def test_files_that_fail_and_streams_that_are_removed(self, bench: Bench, jobs: JobRegistry) -> None:
         def source_of(spec: StreamSpec) -> ScriptedSource:
@@ -248,6 +250,38 @@ class TestJobs:
         progress, (result,) = await jobs.results("archive", start=0, limit=1)
         assert (progress.num_ended, progress.num_frames, progress.num_faces) == (1, 15, 30)
         assert (result.num_frames, result.num_faces) == (15, 30)
+
+    @pytest.mark.parametrize("num_reported", [0, 3, 7])
+    async def test_what_a_killed_worker_had_not_reported_counts(
+        self, bench: Bench, jobs: JobRegistry, leases_of: LeasesOf, redis_server: EmbeddedRedis, num_reported: int
+    ) -> None:
+        job = Job("archive", "file:///media", max_parallel=1)
+        await jobs.create(job, records(job, 1, max_frames=10))
+        await jobs.feed(max_streams=10)
+        killed = leases_of("killed")
+        await killed.heartbeat({})
+        epoch = (await killed.claim(["archive.1"]))["archive.1"]
+        if num_reported:
+            report = StreamReport(
+                StreamState.RUNNING,
+                epoch=epoch,
+                num_frames=num_reported,
+                num_faces=num_reported,
+                last_index=num_reported - 1,
+            )
+            await killed.report({"archive.1": report})
+        async with RedisSink(SETTINGS, redis_url=redis_server.url) as sink:
+            await sink.publish(published_events("archive.1", range(7), epoch=epoch))
+            bench.start_worker("heir", sink=sink)
+
+            async def is_done() -> bool:
+                return (await jobs.progress("archive")).is_done
+
+            await until(is_done, timeout_seconds=40)
+        (result,) = (await jobs.results("archive", start=0, limit=1))[1]
+        events = [index for _, index in (await events_of(redis_server.url))["archive.1"]]
+        assert (events, result.num_frames) == (list(range(10)), 10)
+        assert result.num_faces >= 7
 
     async def test_finished_jobs_cost_nothing(self, bench: Bench, jobs: JobRegistry) -> None:
         async def num_commands() -> int:
