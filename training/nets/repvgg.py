@@ -1,12 +1,13 @@
-"""A plain net of 3×3 convolutions that trains with several branches and is served with one (RepVGG, Ding et al., 2021).
+"""A plain net of 3×3 convolutions that trains with two branches and is served with one (RepVGG, Ding et al., 2021).
 
-While training each block adds a 3×3 convolution, a 1×1 convolution and, where the shape allows, the block's input. All
-three are linear, so for serving they become one 3×3 convolution: half of the operators of a residual net, and no maps
-that are kept for a shortcut.
+While training each block adds a 3×3 convolution and a 1×1 convolution. Both are linear, so for serving they become one
+3×3 convolution: half of the operators of a residual net, and no maps that are kept for a shortcut.
 
-The branches are those of QARepVGG (Chu et al., 2024): batch norm follows the 3×3 convolution and the sum, but not the
-other two branches. The original, with a batch norm in each branch, gives folded weights of very different sizes, which
-eight bits hold badly.
+Two things are left out of the original, for the sake of eight bits, in which one step holds for all weights of a
+channel. Batch norm follows the 3×3 convolution and the sum, but not the 1×1 convolution (QARepVGG, Chu et al., 2024).
+And a block's input is not a third branch: folded, it is one large weight in the middle of each kernel. Of a net with it
+(67 M multiply-adds, epoch 6) the largest weight of a channel was 15 to 32 standard deviations, of blocks without it 5
+or 6, and its INT8 form agreed with it on 97.4 % of 1,400 held-out pictures (98.6 % with eight bits of weights, not seven).
 """
 
 from __future__ import annotations
@@ -32,23 +33,16 @@ class RepBlock(nn.Module):
         self.norm3 = nn.BatchNorm2d(width_out)
         self.conv1 = nn.Conv2d(width_in, width_out, 1, stride=stride, bias=False)
         self.norm = nn.BatchNorm2d(width_out)
-        self.has_identity = stride == 1 and width_in == width_out
 
     def forward(self, batch: Tensor) -> Tensor:
         """float n×c×h×w → float n×c'×h/stride×w/stride."""
-        inner = self.norm3(self.conv3(batch)) + self.conv1(batch)
-        if self.has_identity:
-            inner = inner + batch
-        return torch.relu(self.norm(inner))
+        return torch.relu(self.norm(self.norm3(self.conv3(batch)) + self.conv1(batch)))
 
     @torch.no_grad()
     def folded(self) -> nn.Sequential:
         """The block in evaluation mode as one 3×3 convolution with a bias, and the activation."""
         one = fuse_conv_bn_eval(self.conv3, self.norm3)
         one.weight += functional.pad(self.conv1.weight, [1, 1, 1, 1])
-        if self.has_identity:
-            every = torch.arange(one.out_channels)
-            one.weight[every, every, 1, 1] += 1.0
         return nn.Sequential(fuse_conv_bn_eval(one, self.norm), nn.ReLU())
 
 
