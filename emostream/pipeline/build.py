@@ -194,13 +194,17 @@ def _rolling_summary(interval_seconds: float) -> RollingSummary | None:
     return RollingSummary(interval_seconds=interval_seconds) if interval_seconds else None
 
 
-def _person_finder(settings: Settings, kind: StreamKind) -> PersonFinder | None:
-    """What groups the tracks of a stream into persons; None where the settings want none."""
-    persons, is_live = settings.persons, kind is StreamKind.LIVE
-    if persons.grouped == "never" or (is_live and persons.grouped == "files"):
-        return None
-    forget_after_seconds = persons.forget_after_seconds if is_live else math.inf
-    return PersonFinder(_load_embedder(settings.models).embed, forget_after_seconds=forget_after_seconds)
+def _embedder_of(settings: Settings, kind: StreamKind) -> FaceEmbedder | None:
+    """What makes vectors of the faces of a stream; None where the settings want none."""
+    grouped = settings.persons.grouped
+    is_wanted = grouped == "always" or (grouped == "files" and kind is StreamKind.FILE)
+    return _load_embedder(settings.models) if is_wanted else None
+
+
+def _person_finder(settings: Settings, kind: StreamKind, embedder: FaceEmbedder) -> PersonFinder:
+    """What groups the tracks of a stream into persons."""
+    after = settings.persons.forget_after_seconds if kind is StreamKind.LIVE else math.inf
+    return PersonFinder(embedder.embed, forget_after_seconds=after)
 
 
 @functools.cache
@@ -295,6 +299,8 @@ def build_pipeline(
             notice_of_size=notice_of_size,
             name=spec.stream_id,
         )
+    embedder = None if stages.is_picture else _embedder_of(settings, spec.kind)
+    persons = None if embedder is None else _person_finder(settings, spec.kind, embedder)
     return Pipeline(
         source or open_source(spec, settings=settings.decode),
         stream_id=spec.stream_id,
@@ -304,13 +310,14 @@ def build_pipeline(
             settings=settings.track,
             detections_per_second=settings.track.detections_per_second,
             phase=crc32(spec.stream_id.encode()) / (1 << 32),
+            vector_of=None if embedder is None else embedder.vector_of,
         ),
         classifier=models.classifier,
         smoother=stages.smoother,
         hysteresis=stages.hysteresis,
         changed=None if settings.classify.every_crop else ChangedCrops(),
         zones=spec.zones or zones_from(settings.zones.get(spec.stream_id, ())),
-        persons=None if stages.is_picture else _person_finder(settings, spec.kind),
+        persons=persons,
         summary=_rolling_summary(settings.publish.summary_seconds),
         sink=sink,
         workers=models.workers,

@@ -58,6 +58,18 @@ class FaceEmbedder:
         (vectors,) = self._opened().run(chips, output_names=["embeddings"])
         return vectors
 
+    def vector_of(self, luma: Luma, face: Face) -> npt.NDArray[np.float32]:
+        """The vector of a face in a picture, float32, 128; errors as for `embed`.
+
+        Raises:
+            ValueError: the face has no landmarks.
+        """
+        chip = chip_of(luma, face)
+        if chip is None:
+            raise ValueError("expected a face with landmarks")
+        (vector,) = self.embed(chip[None])
+        return np.asarray(vector)
+
     def _opened(self) -> OrtNetwork:
         with self._lock:
             if self._network is None:

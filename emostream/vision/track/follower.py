@@ -15,7 +15,7 @@ from emostream.config import TrackSettings
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
 from emostream.vision.geometry.boxes import iou_matrix
-from emostream.vision.track.appearance import FrameLooks
+from emostream.vision.track.appearance import FrameLooks, VectorOf
 from emostream.vision.track.flow import FacePatch, follow_faces, patch_of
 from emostream.vision.track.kept_scenes import KeptScenes, Scene
 from emostream.vision.track.scene import (
@@ -82,6 +82,7 @@ class FaceFollower:
         detections_per_second: searches per second of source time while there is a reason to search; otherwise half.
         phase: 0…1, the share of an interval by which the second search is early. It keeps streams that start together
             from searching at the same time.
+        vector_of: helps to tell people apart in pictures that are far apart; None tells them apart by looks alone.
         clock: monotonic seconds, used only to measure durations.
     """
 
@@ -92,12 +93,14 @@ class FaceFollower:
         settings: TrackSettings,
         detections_per_second: float = 6.0,
         phase: float = 0.0,
+        vector_of: VectorOf | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._detect = detect
         self._clock = clock
         self._interval_seconds = 1 / detections_per_second
         self._phase = phase
+        self._vector_of = vector_of
         self._tracker = FaceTracker(
             max_lost_seconds=settings.max_lost_seconds,
             min_iou=settings.min_iou,
@@ -140,6 +143,7 @@ class FaceFollower:
                 self._patches,
                 gap_seconds=gap_seconds,
                 is_zoomed=is_zoomed,
+                vector_of=self._vector_of,
                 has_faded=lambda face: has_faded(
                     [earlier for _, earlier in self._smalls], small, face=face, frame_width=frame.width
                 ),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from emostream.config import TrackSettings
 from emostream.domain.face import BoxXyxy, Face
 from emostream.domain.frame import Luma
-from emostream.vision.track.appearance import likeness, likeness_in_place, look_of
+from emostream.vision.track.appearance import FrameLooks, likeness, likeness_in_place, look_of
 from emostream.vision.track.flow import patch_of
 from emostream.vision.track.follower import FaceFollower
 from tests.vision.track.people_clips import HEIGHT, WIDTH, Person, Rgb, Scene, Shot, TrueFace, frames_from, shots_of
@@ -207,3 +207,26 @@ def test_two_people_look_unlike(height: float) -> None:
     for one, other in pairwise(range(4)):
         assert likeness_in_place(patch_of(lumas[one], faces[one]), lumas[other], faces[other]) < 0.75
         assert likeness(look_of(lumas[one], faces[one]), look_of(lumas[other], faces[other])) < 0.8
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_where_looks_decide_nothing_vectors_do(is_same: bool) -> None:
+    """Another picture laid over a face: as like as a head that turned, or another person."""
+    before, after = (shot.rgb[..., 0] for shot in (scene(0, 1)[0], scene(1, 1)[0]))
+    mixed = np.asarray((0.4 * before + 0.6 * after).astype(np.uint8))
+    face = face_from(scene(0, 1)[0].faces[0].box_xyxy)
+    known, later = [(0.0, look_of(before, face))], dataclasses.replace(face, track_id=None)
+    assert (
+        0.45
+        <= likeness(known[0][1], look_of(mixed, face))
+        < likeness_in_place(patch_of(before, face), mixed, face)
+        < 0.8
+    )
+
+    def vector_of(luma: Luma, face: Face) -> np.ndarray:
+        return np.array([1, 0] if is_same or luma is not mixed else [0, 1], np.float32)
+
+    patches = {1: patch_of(before, dataclasses.replace(face, track_id=1))}
+    looks = FrameLooks(mixed, patches, gap_seconds=1.0, vector_of=vector_of)
+    distance = looks.distance(1, known, later, pts_seconds=1.0)
+    assert bool(np.isfinite(distance)) is is_same
