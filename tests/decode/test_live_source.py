@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from emostream.decode.backoff import Backoff
+from emostream.decode.blocked_calls import BLOCKED_CALLS
 from emostream.decode.live_source import LiveSource
 from emostream.decode.source import FrameSource
 from emostream.domain.frame import Frame
 from emostream.domain.stream import StreamKind, StreamState
 from emostream.errors import SourceError, SourceRejectedError, SourceUnavailableError
 from emostream.testing.fakes import ScriptedSource, gray_frames
+from tests.media import wait_until
 
 GONE = SourceUnavailableError("the camera is gone")
 REFUSED = SourceRejectedError("no such path")
@@ -126,6 +128,9 @@ def test_a_call_that_hangs_is_left_behind(let_go: threading.Event, in_open: bool
     assert len(frames) == (3 if in_open else 5)
     assert hanging.is_closed
     assert source.live_stats.num_stalls == source.live_stats.num_abandoned == 1
+    num_blocked = BLOCKED_CALLS.count()
+    let_go.set()
+    assert wait_until(lambda: BLOCKED_CALLS.count() < num_blocked)
 
 
 def test_threads_left_behind_are_bounded(let_go: threading.Event) -> None:

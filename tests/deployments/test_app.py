@@ -166,3 +166,7 @@ async def test_a_batch_that_fails_is_computed_call_by_call() -> None:
     assert answer_or_raise(mixed[0]) == 1
     with pytest.raises(InferenceError, match=r"odd in \[3\]"):
         answer_or_raise(mixed[1])
+
+
+async def test_a_batch_with_too_few_results_is_computed_call_by_call() -> None:
+    assert await answers_of(lambda items: list(items)[:1], [1, 2, 3]) == [1, 2, 3]
