@@ -39,7 +39,9 @@ TEMPLATE_LANDMARKS = np.array([[20.5, 25.6], [43.5, 25.6], [32.0, 38.0], [22.9, 
 """(x, y) of the five landmarks in a 64×64 crop, in pixels."""
 
 _TEMPLATE_POINTS = plane_from_points(TEMPLATE_LANDMARKS)
+_CENTRED_TEMPLATE: list[complex] = (_TEMPLATE_POINTS - _TEMPLATE_POINTS.mean()).tolist()
 _TEMPLATE_CENTRE = complex(*(TEMPLATE_BOX[:2] + TEMPLATE_BOX[2:]) / 2)
+_ROUNDING = 1e-9  # of a scale
 _TEMPLATE_SIDES = float((TEMPLATE_BOX[2:] - TEMPLATE_BOX[:2]).sum())
 
 
@@ -74,6 +76,19 @@ def _crop_placements(faces: Sequence[Face], *, size: int) -> PlaneSimilarity:
     return PlaneSimilarity(factors, scale * _TEMPLATE_CENTRE - factors * corners.mean(axis=1))
 
 
+def _crop_placement(face: Face, *, size: int) -> tuple[complex, complex]:
+    """(factor, shift) for one face, as `_crop_placements`: without arrays, which take twenty times as long for one."""
+    x0, y0, x1, y1 = face.box_xyxy
+    along = sum(
+        (complex(x, -y) * point for (x, y), point in zip(face.landmarks, _CENTRED_TEMPLATE, strict=True)), complex(0)
+    )
+    length = abs(along)
+    turn = along / length if length > 0 else 1
+    scale = size / CROP_SIZE_PIXELS
+    factor = turn * (scale * _TEMPLATE_SIDES / (x1 - x0 + y1 - y0))
+    return factor, scale * _TEMPLATE_CENTRE - factor * complex(x0 + x1, y0 + y1) / 2
+
+
 def crop_face(
     luma: Luma,
     face: Face,
@@ -97,8 +112,8 @@ def crop_face(
     """
     if out is None:
         out = np.empty((size, size), dtype=np.uint8)
-    ((factor, shift),) = _crop_to_frame(_crop_placements([face], size=len(out)))
-    (_cut if is_averaged else _sample)(luma, factor, shift, out=out)
+    factor, shift = _crop_placement(face, size=len(out))
+    (_cut if is_averaged else _sample)(luma, 1 / factor, -shift / factor, out=out)
     return out
 
 
@@ -158,7 +173,7 @@ def _cut(luma: Luma, factor: complex, shift: complex, *, out: Luma) -> None:
     crop is sampled at twice its side and averaged. On 3,537 faces of PublicTest found by the detector in larger frames,
     sampled once and averaged: FER+ majority 85.4 and 86.2 % (0.8 ± 0.5 points), the challenge's labels 69.2 and 70.0 %.
     """
-    if abs(factor) <= 1:
+    if abs(factor) <= 1 + _ROUNDING:
         _sample(luma, factor, shift, out=out)
         return
     height, width = out.shape

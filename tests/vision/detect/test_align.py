@@ -191,3 +191,15 @@ def test_of_a_turned_view_the_crop_is_that_of_its_copy(size: float) -> None:
         face = face_at(left, top, size=size)
         expected = crop_face(np.ascontiguousarray(view), face, size=48)
         np.testing.assert_allclose(crop_face(view, face, size=48).astype(int), expected.astype(int), atol=2)
+
+
+@given(similarities())
+def test_one_face_is_cut_as_several_are(crop_to_frame: Points) -> None:
+    landmarks = transform_points(crop_to_frame, TEMPLATE_LANDMARKS)
+    corners = transform_points(crop_to_frame, TEMPLATE_BOX.reshape(2, 2))
+    low, high = corners.min(axis=0), corners.max(axis=0) + 1.0
+    face = Face((low[0], low[1], high[0], high[1]), 0.9, tuple((x, y) for x, y in landmarks.tolist()))
+    luma = np.random.default_rng(5).integers(0, 256, (120, 160), dtype=np.uint8)
+    frame = Frame("test", 0, 0.0, datetime(2026, 1, 1, tzinfo=UTC), luma)
+    (of_several,) = crop_faces([frame], [[face]], size=48)
+    np.testing.assert_allclose(crop_face(luma, face, size=48).astype(int), of_several.astype(int), atol=1)
