@@ -176,6 +176,9 @@ class ClassifySettings(_Section):
     """A dominant emotion is named for at least this long; 0 names the most probable one of every frame."""
     switch_margin: float = Field(0.2, ge=0, le=1)
     """An emotion that leads by this much takes over without waiting for `hold_seconds` of lead."""
+    min_confidence: float = Field(0.4, ge=0, le=1)
+    """Below this smoothed probability no emotion is named (`unknown`). Of the answers of the packaged model below 0.4
+    more than half are wrong (`python -m training.reliability`). 0 always names the most probable one."""
 
 
 class RetentionSettings(_Section):

@@ -11,7 +11,7 @@ from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion, QualityFl
 from emostream.domain.face import BoxXyxy, Face
 from emostream.domain.stream import StreamState
 
-QUALITY_FLAGS: tuple[QualityFlag, ...] = ("small", "blurred", "dark", "profile", "occluded")
+QUALITY_FLAGS: tuple[QualityFlag, ...] = ("small", "blurred", "dark", "profile", "pitched", "cut", "occluded")
 
 stream_ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
 counts = st.integers(min_value=0, max_value=2**53 - 1)

@@ -14,7 +14,7 @@ export interface Face {
   probabilities: Record<string, number>;
   /** The same over the recent past of this track. */
   smoothed_probabilities: Record<string, number>;
-  /** The emotion that this face shows, chosen so that it does not flicker: a name of `smoothed_probabilities`, or `unknown` where the picture of the face is too bad to name one. */
+  /** The emotion that this face shows, chosen so that it does not flicker: a name of `smoothed_probabilities`, or `unknown` where too little of the face is seen, or its scores are too close, to name one. */
   dominant: string;
   /** The smoothed probability of the dominant emotion; 0 when it is unknown. */
   confidence: number;

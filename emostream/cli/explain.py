@@ -37,6 +37,7 @@ from emostream.render.png import write_png
 from emostream.vision.classify.classifier import EmotionClassifier
 from emostream.vision.classify.load import load_classifier
 from emostream.vision.classify.preprocess import crop_from_picture
+from emostream.vision.classify.quality import quality_by_itself
 from emostream.vision.detect.align import CROP_SIZE_PIXELS, TEMPLATE_LANDMARKS, crop_face, crop_similarities
 from emostream.vision.explain.explainer import explain_face
 from emostream.vision.explain.explanation import Explanation
@@ -83,7 +84,10 @@ def explain(
     chosen = _choose(faces, number=face)
     classifier = load_classifier(settings.classify)
     try:
-        explanations = _explain(classifier, luma, chosen, emotion=emotion, is_whole=whole)
+        explanations = [
+            _with_quality(each, luma, min_confidence=settings.classify.min_confidence)
+            for each in _explain(classifier, luma, chosen, emotion=emotion, is_whole=whole)
+        ]
         model = f"{classifier.manifest.name} {classifier.manifest.version}"
     finally:
         classifier.close()
@@ -165,6 +169,13 @@ def _explain(
             )
         )
     return explanations
+
+
+def _with_quality(explanation: Explanation, luma: Luma, *, min_confidence: float) -> Explanation:
+    height, width = luma.shape
+    quality = quality_by_itself(explanation.face, explanation.crop, frame_width=width, frame_height=height)
+    is_named = quality.is_readable and explanation.scores.confidence >= min_confidence
+    return replace(explanation, quality=quality.flags, is_named=is_named)
 
 
 def _print(explanations: Sequence[Explanation], *, num_faces: int, path: Path) -> None:

@@ -35,6 +35,7 @@ def words_of_explanation(explanation: Explanation) -> list[str]:
     )
     lines = [
         f"[bold]{explanation.face.track_id}[/] {coloured(emotion)} {probability:.0%}",
+        *_reliability(explanation),
         f"  evidence: {places or 'spread over the crop; no part of the face stands out'}",
         f"  {_dependence(explanation)}",
     ]
@@ -47,6 +48,14 @@ def words_of_explanation(explanation: Explanation) -> list[str]:
         f"(random {check.random_insertion:.2f}): {verdict}"
     )
     return lines
+
+
+def _reliability(explanation: Explanation) -> list[str]:
+    """What is wrong with the picture of the face, and whether an emotion is named all the same; or nothing."""
+    flags = ", ".join(explanation.quality)
+    if not explanation.is_named:
+        return [f"  [yellow]no emotion is named (unknown): {flags or 'none is probable enough'}[/]"]
+    return [f"  quality: {flags}"] if flags else []
 
 
 def _dependence(explanation: Explanation) -> str:

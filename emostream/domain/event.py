@@ -29,7 +29,7 @@ from emostream.domain.fields import (
 )
 from emostream.domain.stream import StreamState
 
-QualityFlag = Literal["small", "blurred", "dark", "profile", "occluded"]
+QualityFlag = Literal["small", "blurred", "dark", "profile", "pitched", "cut", "occluded"]
 """Why the scores of a face deserve less trust. Events of later versions may carry others."""
 
 DerivedAffect = Annotated[float, Ge(-1), Le(1), Digits(4)]
@@ -40,7 +40,7 @@ StatusKind = Literal["state", "consumer_behind", "events_lost"]
 an earlier run are lost. Events of later versions may tell other things."""
 
 UNKNOWN = "unknown"
-"""Stands in place of the dominant emotion where the picture of the face is too bad to name one."""
+"""Stands in place of the dominant emotion where too little is seen, or the scores are too close, to name one."""
 
 
 def class_name_problem(name: str) -> str | None:
@@ -70,7 +70,7 @@ class FaceEmotion:
     """The same over the recent past of this track."""
     dominant: Text = field(default="", kw_only=True)
     """The emotion that this face shows, chosen so that it does not flicker: a name of `smoothed_probabilities`, or
-    `unknown` where the picture of the face is too bad to name one."""
+    `unknown` where too little of the face is seen, or its scores are too close, to name one."""
     confidence: Share = field(init=False, repr=False, compare=False)
     """The smoothed probability of the dominant emotion; 0 when it is unknown."""
     quality: Annotated[tuple[QualityFlag | str, ...], MaxLen(64)] = ()

@@ -229,7 +229,9 @@ def build_stages(settings: Settings, *, detect: Callable[[Luma], list[Face]], is
     return Stages(
         detect,
         EmotionSmoother(time_constant_seconds=classify.smoothing_seconds),
-        EmotionHysteresis(hold_seconds=classify.hold_seconds, margin=classify.switch_margin),
+        EmotionHysteresis(
+            hold_seconds=classify.hold_seconds, margin=classify.switch_margin, min_confidence=classify.min_confidence
+        ),
         is_picture,
     )
 

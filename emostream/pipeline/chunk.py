@@ -13,6 +13,7 @@ from emostream.domain.frame import Frame
 from emostream.telemetry.tracing import ChunkTrace
 from emostream.vision.classify.changed_crops import ChangedCrops
 from emostream.vision.classify.classifier import Classified
+from emostream.vision.classify.covers import Covered, covered_parts
 from emostream.vision.detect.align import crop_faces
 from emostream.vision.track.follower import FollowedFaces
 
@@ -25,7 +26,8 @@ class FollowedChunk:
         frames: in order; without their pixels unless an observer needs them.
         followed: the faces of each frame.
         crops: uint8, n×S×S, the crops to classify, frame by frame.
-        crop_seconds: time spent cutting and comparing the crops.
+        covered: what is covered in each of them.
+        crop_seconds: time spent cutting, comparing and looking at the crops.
         num_dropped: frames dropped before the first of these.
         is_classified: for each frame, whether `crops` has crops of its faces.
         is_chosen: for each face of these frames, in order, whether `crops` has its crop.
@@ -35,6 +37,7 @@ class FollowedChunk:
     frames: Sequence[Frame]
     followed: Sequence[FollowedFaces]
     crops: npt.NDArray[np.uint8]
+    covered: Sequence[Covered]
     crop_seconds: float
     num_dropped: int
     is_classified: Sequence[bool]
@@ -79,8 +82,11 @@ def cut_chunk(
                 is_chosen += changed.choose(of_frame, own, pts_seconds=frame.pts_seconds, undecided=undecided)
                 start += len(of_frame)
         crops = crops[np.array(is_chosen)]
+    covered = covered_parts(crops)
     seconds = time.perf_counter() - started
-    return FollowedChunk(known or frames, followed, crops, seconds, num_dropped, is_classified, is_chosen, trace)
+    return FollowedChunk(
+        known or frames, followed, crops, covered, seconds, num_dropped, is_classified, is_chosen, trace
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from emostream.domain.affect import derived_affect
 from emostream.domain.emotion import EmotionScores
-from emostream.domain.event import EmotionEvent, FaceEmotion, QualityFlag
+from emostream.domain.event import EmotionEvent, FaceEmotion
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame
 from emostream.domain.model_manifest import ModelManifest
 from emostream.domain.zones import Zone, zones_of
 from emostream.pipeline.chunk import ScoredChunk
 from emostream.vision.classify.hysteresis import EmotionHysteresis
-from emostream.vision.classify.quality import quality_flags
+from emostream.vision.classify.quality import Quality, quality_of
 from emostream.vision.classify.smoothing import EmotionSmoother
 from emostream.vision.geometry.head_pose import head_poses
 
@@ -34,7 +34,7 @@ class _Known:
     """The last probabilities of a track that the model computed, and the quality of that crop."""
 
     probabilities: npt.NDArray[np.float64]
-    quality: tuple[QualityFlag, ...]
+    quality: Quality
     at_seconds: float
 
 
@@ -81,19 +81,21 @@ class EventMaker:
             now: wall clock time, aware UTC; the end of the measured latency.
         """
         chunk = scored.chunk
-        results = self._results_of(scored)
+        poses = _head_poses([face for found in chunk.followed for face in found.faces])
+        results, turned = self._results_of(scored, poses), iter(poses)
         wait_ms = 1000 * scored.classified.wait_seconds
         classify_ms = 1000 * scored.classified.compute_seconds / len(chunk.frames)
-        poses = iter(_head_poses([face for found in chunk.followed for face in found.faces]))
         events = []
         for position, (frame, found) in enumerate(zip(chunk.frames, chunk.followed, strict=True)):
             is_classified = chunk.is_classified[position]
             if is_classified:
-                faces = tuple(self._scored(face, *next(results), frame=frame, pose=next(poses)) for face in found.faces)
+                faces = tuple(
+                    self._scored(face, *next(results), frame=frame, pose=next(turned)) for face in found.faces
+                )
                 self._last = {face.face.track_id: face for face in faces}
                 self.undecided = frozenset(face.face.track_id for face in faces if _is_undecided(face))
             else:
-                faces = tuple(self._repeated(face, frame=frame, pose=next(poses)) for face in found.faces)
+                faces = tuple(self._repeated(face, frame=frame, pose=next(turned)) for face in found.faces)
             self._forget(found.ended_track_ids)
             events.append(
                 EmotionEvent(
@@ -121,27 +123,37 @@ class EventMaker:
             )
         return events
 
-    def _results_of(self, scored: ScoredChunk) -> Iterator[tuple[_Known, bool]]:
+    def _results_of(self, scored: ScoredChunk, poses: Sequence[_Pose]) -> Iterator[tuple[_Known, bool]]:
         """For each face of the classified frames, in order: its result, and whether its own crop was classified."""
-        chunk = scored.chunk
+        chunk, turned = scored.chunk, iter(poses)
         faces = [
-            (face, frame.pts_seconds)
+            (face, frame, pose)
             for frame, found, due in zip(chunk.frames, chunk.followed, chunk.is_classified, strict=True)
-            for face in (found.faces if due else ())
+            for face, pose in zip(found.faces, turned, strict=False)
+            if due
         ]
-        rows = iter(zip(chunk.crops, scored.classified.probabilities, strict=True))
+        rows = iter(zip(chunk.crops, chunk.covered, scored.classified.probabilities, strict=True))
         results: list[_Known] = []
         waiting: dict[int | None, list[int]] = {}
-        for index, ((face, at_seconds), is_chosen) in enumerate(zip(faces, chunk.is_chosen, strict=True)):
+        for index, ((face, frame, (yaw, pitch, _)), is_chosen) in enumerate(zip(faces, chunk.is_chosen, strict=True)):
             if not is_chosen:
                 results.append(self._known[face.track_id])
                 waiting.setdefault(face.track_id, []).append(index)
                 continue
-            crop, probabilities = next(rows)
-            new = _Known(probabilities.astype(np.float64), quality_flags(face, crop), at_seconds)
+            crop, covered, probabilities = next(rows)
+            quality = quality_of(
+                face,
+                crop,
+                frame_width=frame.width,
+                frame_height=frame.height,
+                yaw_degrees=yaw,
+                pitch_degrees=pitch,
+                covered=covered,
+            )
+            new = _Known(probabilities.astype(np.float64), quality, frame.pts_seconds)
             results.append(new)
             for earlier in waiting.pop(face.track_id, ()):
-                results[earlier] = _between(results[earlier], new, at_seconds=faces[earlier][1])
+                results[earlier] = _between(results[earlier], new, at_seconds=faces[earlier][1].pts_seconds)
             self._known[face.track_id] = new
         return iter(list(zip(results, chunk.is_chosen, strict=True)))
 
@@ -161,7 +173,7 @@ class EventMaker:
         dominant = ""
         if self._hysteresis is not None:
             dominant = self._hysteresis.name(
-                face.track_id, smoothed, labels=labels, quality=quality, pts_seconds=pts_seconds
+                face.track_id, smoothed, labels=labels, is_readable=quality.is_readable, pts_seconds=pts_seconds
             )
         yaw, pitch, roll = pose
         valence, arousal = derived_affect(labels, smoothed) or (None, None)
@@ -169,7 +181,7 @@ class EventMaker:
             face=frame.face_in_stored_pixels(face),
             scores=EmotionScores(labels, tuple(probabilities.tolist())),
             smoothed=EmotionScores(labels, smoothed),
-            quality=quality,
+            quality=quality.flags,
             dominant=dominant,
             zones=self._zones_of(face, frame),
             yaw_degrees=yaw,

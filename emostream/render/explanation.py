@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from emostream.domain.event import UNKNOWN
 from emostream.domain.face import Face
 from emostream.render.fitted_text import fitted_text
 from emostream.render.heat_map import draw_heat_map, draw_scale
@@ -94,6 +95,10 @@ def _draw_row(explanation: Explanation) -> Rgb:
     title = f"{explanation.face.track_id}   {dominant} {explanation.scores.confidence:.0%}"
     if explanation.emotion != explanation.scores.dominant:
         title += f", explained: {explained} {explanation.probability:.0%}"
+    if not explanation.is_named:
+        title += f", named {UNKNOWN}"
+    if explanation.quality:
+        title += f" ({', '.join(explanation.quality)})"
     _write(sheet, title, left=_MARGIN, bottom=32, height=15, is_bold=True)
     top = 50
     crop = cv2.resize(explanation.crop, (_CROP, _CROP), interpolation=cv2.INTER_CUBIC)

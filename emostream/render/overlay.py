@@ -238,7 +238,10 @@ def _colour_of(face: FaceEmotion) -> Rgb:
 def _words(face: FaceEmotion, *, height: int, has_share: bool) -> str:
     name = fitted_text(face.dominant, width=_NAME_IN_LABEL * height, height=height)
     number = "" if face.track_id is None else f"#{face.track_id} "
-    share = f" {face.confidence:.0%}" if has_share and face.dominant != UNKNOWN else ""
+    if face.dominant == UNKNOWN:
+        reason = f": {', '.join(face.quality)}" if has_share and face.quality else ""
+        return f"{number}{name}{reason}"
+    share = f" {face.confidence:.0%}" if has_share else ""
     return f"{number}{name}{share}"
 
 

@@ -127,7 +127,7 @@ def step_lag_ms(*, fps: float = 25.0) -> float:
         at = frame / fps
         value = np.array([0.8, 0.1, 0.1] if at < 10 else [0.1, 0.8, 0.1])
         smoothed = smoother.smooth(1, value, pts_seconds=at).tolist()
-        name = hysteresis.name(1, smoothed, labels=("happy", "sad", "neutral"), quality=(), pts_seconds=at)
+        name = hysteresis.name(1, smoothed, labels=("happy", "sad", "neutral"), is_readable=True, pts_seconds=at)
         if name == "sad":
             return 1000 * (at - 10)
     raise AssertionError("the step was never named")

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
-from emostream.vision.classify.quality import quality_flags
+from emostream.vision.classify.quality import quality_by_itself
 from emostream.vision.detect.align import crop_face
 from emostream.vision.detect.detector import FaceDetector
 from emostream.vision.geometry.boxes import iou_matrix
@@ -139,7 +139,9 @@ def fer2013_pictures(data: Path, *, num: int) -> Iterator[Luma]:
 
 def is_flagged(luma: Luma, face: Face) -> bool:
     """What the pipeline would say."""
-    return "occluded" in quality_flags(face, crop_face(luma, face))
+    height, width = luma.shape
+    quality = quality_by_itself(face, crop_face(luma, face, size=48), frame_width=width, frame_height=height)
+    return "occluded" in quality.flags
 
 
 def found_again(detector: FaceDetector, luma: Luma, face: Face) -> Face | None:

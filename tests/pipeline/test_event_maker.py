@@ -12,6 +12,7 @@ from emostream.pipeline.chunk import FollowedChunk, ScoredChunk
 from emostream.pipeline.event_maker import EventMaker
 from emostream.testing.fakes import START, ConstantClassifier, face_at, gray_frames
 from emostream.vision.classify.classifier import Classified
+from emostream.vision.classify.covers import OPEN
 from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.smoothing import EmotionSmoother
 from emostream.vision.track.follower import FollowedFaces
@@ -32,12 +33,12 @@ def _maker() -> EventMaker:
 def _events(maker: EventMaker, first: int, happy: Sequence[float | None]) -> list[EmotionEvent]:
     """The events of frames with one face; None where it is not classified."""
     frames = gray_frames(first + len(happy))[first:]
-    face = face_at(40, 30)
+    face = face_at(10, 4)
     found = FollowedFaces((type(face)(face.box_xyxy, 0.9, face.landmarks, track_id=3),), (), False, 0.0, 0.0)
     rows = np.array([(1 - value, value) for value in happy if value is not None], dtype=np.float32).reshape(-1, 2)
     crops = np.random.default_rng(1).integers(0, 255, (len(rows), 48, 48), dtype=np.uint8)
     chosen = [value is not None for value in happy]
-    chunk = FollowedChunk(frames, [found] * len(happy), crops, 0.0, 0, [True] * len(happy), chosen)
+    chunk = FollowedChunk(frames, [found] * len(happy), crops, [OPEN] * len(rows), 0.0, 0, [True] * len(happy), chosen)
     return maker.events_from(ScoredChunk(chunk, Classified(rows, 0.0, 0.0)), now=START)
 
 

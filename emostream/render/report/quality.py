@@ -13,6 +13,8 @@ _EXPLANATIONS = {
     "blurred": "blurred",
     "dark": "dark",
     "profile": "turned away from the camera",
+    "pitched": "looking far up or down",
+    "cut": "eyes or mouth outside the picture",
     "occluded": "eyes or mouth covered",
 }
 
@@ -25,7 +27,7 @@ class QualityCounts:
         num_frames, num_empty_frames: all frames, and those without a face.
         num_faces: over all frames.
         num_flagged: faces with at least one quality flag.
-        num_unknown: faces whose quality is too low for an emotion.
+        num_unknown: faces for which no emotion is named.
         num_dropped, num_unclassified: dropped frames, and frames that repeat earlier scores.
         flags: faces per quality flag.
     """
@@ -66,15 +68,18 @@ def quality_notes(counts: QualityCounts, *, num_corrupt: int = 0, problem: str =
     notes += _lost(counts, num_corrupt)
     if counts.num_flagged == 0:
         notes.append("No face had a quality flag.")
-        return notes
-    flagged = counts.num_flagged / counts.num_faces
-    notes.append(f"{flagged:.0%} of the faces have a quality flag; their scores are less reliable:")
+    else:
+        flagged = counts.num_flagged / counts.num_faces
+        notes.append(f"{flagged:.0%} of the faces have a quality flag; their scores are less reliable:")
     for flag, count in counts.flags.most_common():
         share = count / counts.num_faces
         shown = f"{share:.0%}" if share >= _FEW else "under 1%"
         notes.append(f"{shown} {_EXPLANATIONS.get(flag, flag)}.")
     if counts.num_unknown:
-        notes.append(f"{counts.num_unknown} faces count as unknown, because their quality is too low for a score.")
+        notes.append(
+            f"{counts.num_unknown} faces count as unknown: too little of them is seen, or no emotion is much more "
+            "probable than the others."
+        )
     return notes
 
 

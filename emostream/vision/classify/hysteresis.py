@@ -6,11 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from emostream.domain.event import UNKNOWN, QualityFlag
-
-# One flag is a warning and the scores still say something; two together (small and blurred, dark and turned away) leave
-# the classifier too little to see.
-_TOO_MANY_FLAGS = 2
+from emostream.domain.event import UNKNOWN
 
 
 @dataclass(slots=True)
@@ -36,19 +32,23 @@ class EmotionHysteresis:
     break, and never within `hold_seconds` of the last change. So each name lasts at least `hold_seconds`, and an
     emotion that persists is named after at most `hold_seconds`.
 
-    While quality is too low (see `is_too_bad`) the name is kept for `hold_seconds` and then becomes `unknown`; the
-    first usable crop ends that. A track that starts with unusable crops starts as `unknown`.
+    While too little of the face is seen, or no emotion is probable enough, the name is kept for `hold_seconds` and then
+    becomes `unknown`; the first frame that is better ends that. A track that starts like this starts as `unknown`.
 
     Args:
         hold_seconds: see above; 0 names the most probable emotion of every frame.
         margin: difference of probabilities, 0…1.
+        min_confidence: smallest smoothed probability of an emotion that is named; 0 names any.
     """
 
-    def __init__(self, *, hold_seconds: float, margin: float) -> None:
+    def __init__(self, *, hold_seconds: float, margin: float, min_confidence: float = 0.0) -> None:
         if hold_seconds < 0:
             raise ValueError(f"expected hold_seconds ≥ 0, got {hold_seconds}")
         if not 0 <= margin <= 1:
             raise ValueError(f"expected margin in 0…1, got {margin}")
+        if not 0 <= min_confidence <= 1:
+            raise ValueError(f"expected min_confidence in 0…1, got {min_confidence}")
+        self._min_confidence = min_confidence
         self.hold_seconds = hold_seconds
         self.margin = margin
         """Both may be changed while running; tracks keep their names."""
@@ -60,7 +60,7 @@ class EmotionHysteresis:
         probabilities: Sequence[float],
         *,
         labels: Sequence[str],
-        quality: Sequence[QualityFlag],
+        is_readable: bool,
         pts_seconds: float,
     ) -> str:
         """The dominant emotion of a track after this frame.
@@ -69,17 +69,18 @@ class EmotionHysteresis:
             track_id: the track.
             probabilities: smoothed, one per label.
             labels: the model's classes.
-            quality: the quality flags of this frame.
+            is_readable: whether enough of the face is seen in this frame.
             pts_seconds: time in the source.
 
         Returns:
             One of `labels`, or `unknown`.
         """
         state = self._states.get(track_id)
-        leader = labels[max(range(len(labels)), key=probabilities.__getitem__)]
+        best = max(probabilities)
+        leader = labels[probabilities.index(best)]
         if state is not None:
             state.not_after(pts_seconds)
-        if is_too_bad(quality):
+        if not is_readable or best < self._min_confidence:
             if state is None:
                 state = self._states[track_id] = _State(UNKNOWN, pts_seconds, bad_since=pts_seconds)
             return self._name_of_bad(state, pts_seconds)
@@ -117,12 +118,3 @@ class EmotionHysteresis:
         if state.name != UNKNOWN and pts_seconds - state.bad_since >= self.hold_seconds:
             state.name, state.changed_at = UNKNOWN, pts_seconds
         return state.name
-
-
-def is_too_bad(quality: Sequence[QualityFlag]) -> bool:
-    """Whether a face has too many quality flags to name an emotion.
-
-    >>> is_too_bad(["small"]), is_too_bad(["small", "blurred"])
-    (False, True)
-    """
-    return len(quality) >= _TOO_MANY_FLAGS

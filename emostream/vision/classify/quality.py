@@ -1,8 +1,12 @@
-"""Quality flags: measurements on a face and its crop that mark scores as less reliable."""
+"""Quality of a face: measurements that mark its scores as less reliable, or forbid to name an emotion.
+
+The limits come from `python -m training.reliability`, which prints how often the named emotion is right against the
+strength of each (docs/events.md).
+"""
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -10,114 +14,135 @@ import numpy.typing as npt
 
 from emostream.domain.event import QualityFlag
 from emostream.domain.face import Face
+from emostream.vision.classify.covers import Covered, covered_parts
+from emostream.vision.geometry.head_pose import head_poses
 
 # The training pictures have 48 pixels; a smaller face reaches the classifier as an enlarged blur.
 SMALL_BELOW_PIXELS = 40.0
 # Mean gray level of a full-range crop. 0.5 % of the FER2013 Training pictures are darker.
 DARK_BELOW_LEVEL = 48.0
-# Less than 0.5 % of the FER2013 Training pictures are less sharp; after a Gaussian blur of one pixel a quarter of them
-# are, after one of two pixels nearly all.
-BLURRED_BELOW_SHARPNESS = 0.1
-# In eye distances: 0 is frontal, at 0.5 the tip of the nose is in front of one eye; heads that turn in the test clips
-# pass 0.3 shortly before their far eye disappears.
-PROFILE_BEYOND_TURN = 0.3
-# Contrast around both eyes, or around the mouth, as a share of the contrast of the inner face: a mask, sunglasses or a
-# hand shows less than a face does. One per cent each of the FER2013 Training pictures show less. Patterned cloth is not
-# detected. Measured by: python -m tests.benchmarks.occlusion
-EYES_COVERED_BELOW_CONTRAST = 0.34
-MOUTH_COVERED_BELOW_CONTRAST = 0.41
+# One in a hundred FER2013 Training pictures is less sharp; a Gaussian blur of 1.5 pixels of 48 leaves two thirds of
+# them so, with 80 % of the answers right instead of 85 %.
+BLURRED_BELOW_SHARPNESS = 0.15
+# A blur of 3 pixels, where 62 % are still right, leaves nine in ten above; the curve ends there.
+UNREADABLE_BELOW_SHARPNESS = 0.05
+# Degrees. Beyond, the share of right answers falls: 88 % straight ahead, 78 % at 30° to 40°.
+PROFILE_BEYOND_YAW = 30.0
+PITCHED_BEYOND_PITCH = 20.0
+# Where the other half of the face is not seen, and its landmarks are a guess.
+AWAY_BEYOND_YAW, AWAY_BEYOND_PITCH = 70.0, 40.0
+# Rather covered than not. Of FER2013 Training pictures that were kept apart 0.7 % are above for the eyes, sunglasses
+# among them, and 1.3 % for the mouth, hands among them.
+COVERED_ABOVE = 0.5
 
-# Where a crop of side 1 shows the face's box (as placed by `vision/detect/align.py`; a test compares them), and the
-# windows around the landmarks in which contrast is measured.
-_BOX_CENTRE = complex(32.0, 33.05) / 64
-_BOX_SIDES = 108.3 / 64
-_EYE_REACH = (4 / 64, 3 / 64)
-_MOUTH_REACH = (11 / 64, 6 / 64)
-_INNER_FACE = (complex(32, 37) / 64, (20 / 64, 23 / 64))
-_MIN_WINDOW_PIXELS = 9  # a smaller part of the window is inside only where a landmark is far off, which proves nothing
+# In eye distances: how far what shows an expression reaches from the landmarks, down to the lower lip, sideways from
+# the corners of the mouth, up to the upper lids, and sideways from the eyes.
+_LIP_REACH, _CORNER_REACH, _LID_REACH, _EYE_REACH = 0.3, 0.1, 0.15, 0.12
+# A face that the border cuts lengthwise seems to have its eyes close together; of other boxes they take this share.
+_EYE_DISTANCE_PER_HEIGHT = 0.35
+# Side in pixels of the crops that the limits of sharpness were measured on.
+_SHARPNESS_SIDE = 48
 
 
-def quality_flags(face: Face, crop: npt.NDArray[np.uint8]) -> tuple[QualityFlag, ...]:
-    """The quality flags of a face, in a fixed order; empty when it has none.
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What can be seen of a face.
+
+    Attributes:
+        flags: why its scores deserve less trust, in a fixed order; empty when nothing is wrong.
+        is_readable: whether enough is seen to name an emotion.
+    """
+
+    flags: tuple[QualityFlag, ...]
+    is_readable: bool
+
+
+def quality_of(
+    face: Face,
+    crop: npt.NDArray[np.uint8],
+    *,
+    frame_width: int,
+    frame_height: int,
+    yaw_degrees: float,
+    pitch_degrees: float,
+    covered: Covered,
+) -> Quality:
+    """The quality of a face.
 
     Args:
         face: in pixels of its frame.
-        crop: its aligned crop, uint8, gray, full range.
+        crop: its aligned crop, uint8, S×S, gray, full range.
+        frame_width, frame_height: size of the frame.
+        yaw_degrees, pitch_degrees: where its head turns to (`head_poses`).
+        covered: what of it is covered (`covered_parts`).
     """
-    flags: list[QualityFlag] = []
-    if face.height < SMALL_BELOW_PIXELS:
-        flags.append("small")
-    mean, deviation = cv2.meanStdDev(crop)
-    if _sharpness(crop, contrast=float(deviation[0, 0])) < BLURRED_BELOW_SHARPNESS:
-        flags.append("blurred")
-    if float(mean[0, 0]) < DARK_BELOW_LEVEL:
-        flags.append("dark")
-    if turn(face) > PROFILE_BEYOND_TURN:
-        flags.append("profile")
-    if "blurred" not in flags and _is_covered(face, crop):  # blur reduces the contrast of small details first
-        flags.append("occluded")
-    return tuple(flags)
+    sharp = sharpness(crop)
+    is_cut = _is_cut(face, frame_width, frame_height)
+    is_covered = max(covered) > COVERED_ABOVE
+    measured: dict[QualityFlag, bool] = {
+        "small": face.height < SMALL_BELOW_PIXELS,
+        "blurred": sharp < BLURRED_BELOW_SHARPNESS,
+        "dark": cv2.mean(crop)[0] < DARK_BELOW_LEVEL,
+        "profile": abs(yaw_degrees) > PROFILE_BEYOND_YAW,
+        "pitched": abs(pitch_degrees) > PITCHED_BEYOND_PITCH,
+        "cut": is_cut,
+        "occluded": is_covered,
+    }
+    is_away = abs(yaw_degrees) > AWAY_BEYOND_YAW or abs(pitch_degrees) > AWAY_BEYOND_PITCH
+    is_unreadable = is_cut or is_covered or is_away or sharp < UNREADABLE_BELOW_SHARPNESS
+    return Quality(tuple(flag for flag, is_raised in measured.items() if is_raised), not is_unreadable)
 
 
-def _is_covered(face: Face, crop: npt.NDArray[np.uint8]) -> bool:
-    eyes, mouth = covered_measures(face, crop)
-    return eyes < EYES_COVERED_BELOW_CONTRAST or mouth < MOUTH_COVERED_BELOW_CONTRAST
+def quality_by_itself(face: Face, crop: npt.NDArray[np.uint8], *, frame_width: int, frame_height: int) -> Quality:
+    """The quality of one face whose pose and covers are not known yet; arguments and units as in `quality_of`.
 
-
-def covered_measures(face: Face, crop: npt.NDArray[np.uint8]) -> tuple[float, float]:
-    """Contrast around the eyes (of the eye with more) and around the mouth, as shares of the inner face's contrast.
-
-    Infinite where it cannot be measured: on a flat picture, or when the landmark lies outside the crop.
+    Raises:
+        InferenceError: the net that sees covered faces failed.
     """
-    reference = _contrast(crop, *_INNER_FACE)
-    if reference < 1:
-        return math.inf, math.inf
-    left, right, _, left_corner, right_corner = points_in_crop(face)
-    eyes = max(_contrast(crop, left, _EYE_REACH), _contrast(crop, right, _EYE_REACH))
-    mouth = _contrast(crop, (left_corner + right_corner) / 2, _MOUTH_REACH)
-    return eyes / reference, mouth / reference
-
-
-def points_in_crop(face: Face) -> list[complex]:
-    """The five landmarks in a crop of side 1, as complex numbers x + y·i."""
-    x0, y0, x1, y1 = face.box_xyxy
-    points = [complex(x, y) for x, y in face.landmarks]
-    along = points[1] - points[0]
-    turn_back = along.conjugate() / abs(along) if along else 1
-    factor = turn_back * _BOX_SIDES / (x1 - x0 + y1 - y0)
-    centre = complex(x0 + x1, y0 + y1) / 2
-    return [_BOX_CENTRE + factor * (point - centre) for point in points]
-
-
-def _contrast(crop: npt.NDArray[np.uint8], point: complex, reach: tuple[float, float]) -> float:
-    """Standard deviation of the gray levels around a point of the crop; infinite where too little of it is inside."""
-    side = len(crop)
-    left, right = (min(max(round(side * (point.real + sign * reach[0])), 0), side) for sign in (-1, 1))
-    top, bottom = (min(max(round(side * (point.imag + sign * reach[1])), 0), side) for sign in (-1, 1))
-    if (right - left) * (bottom - top) < _MIN_WINDOW_PIXELS:
-        return math.inf
-    _, deviation = cv2.meanStdDev(crop[top:bottom, left:right])
-    return float(deviation[0, 0])
+    ((yaw, pitch, _),) = head_poses(np.array([face.landmarks], dtype=np.float64)).tolist()
+    return quality_of(
+        face,
+        crop,
+        frame_width=frame_width,
+        frame_height=frame_height,
+        yaw_degrees=yaw,
+        pitch_degrees=pitch,
+        covered=covered_parts(crop[None])[0],
+    )
 
 
 def sharpness(crop: npt.NDArray[np.uint8]) -> float:
-    """Fine detail relative to contrast: the crop's mean absolute Laplacian over its standard deviation."""
+    """Fine detail relative to contrast: mean absolute Laplacian over the standard deviation, of a crop of 48 pixels."""
+    if len(crop) != _SHARPNESS_SIDE:
+        side = (_SHARPNESS_SIDE, _SHARPNESS_SIDE)
+        interpolation = cv2.INTER_AREA if len(crop) > _SHARPNESS_SIDE else cv2.INTER_LINEAR
+        crop = np.asarray(cv2.resize(crop, side, interpolation=interpolation), dtype=np.uint8)
     _, deviation = cv2.meanStdDev(crop)
-    return _sharpness(crop, contrast=float(deviation[0, 0]))
-
-
-def _sharpness(crop: npt.NDArray[np.uint8], *, contrast: float) -> float:
+    contrast = float(deviation[0, 0])
     if contrast < 1:
         return 0.0  # a flat picture shows nothing
     return cv2.norm(cv2.Laplacian(crop, cv2.CV_16S), cv2.NORM_L1) / (crop.size * contrast)
 
 
-def turn(face: Face) -> float:
-    """Distance of the nose tip from the middle between the eyes, along the eye line, in eye distances; 0 is frontal."""
-    (left_x, left_y), (right_x, right_y), (nose_x, nose_y) = face.landmarks[:3]
-    eye_x, eye_y = right_x - left_x, right_y - left_y
-    squared = eye_x * eye_x + eye_y * eye_y
-    if squared == 0:
-        return math.inf
-    along = ((nose_x - left_x) * eye_x + (nose_y - left_y) * eye_y) / squared
-    return abs(along - 0.5)
+def _is_cut(face: Face, frame_width: int, frame_height: int) -> bool:
+    """Whether eyes or mouth reach over the border of the frame.
+
+    A detector squeezes the landmarks of such a face into the frame: where the picture ends below the nose, it puts the
+    mouth on its last row.
+    """
+    left, right, _, left_corner, right_corner = (complex(x, y) for x, y in face.landmarks)
+    along = right - left or right_corner - left_corner
+    if along == 0:
+        return False
+    along /= abs(along)
+    down = along * 1j
+    size = max(abs(right - left), _EYE_DISTANCE_PER_HEIGHT * face.height)
+    reach = (
+        (left_corner + right_corner) / 2 + _LIP_REACH * size * down,
+        left_corner - _CORNER_REACH * size * along,
+        right_corner + _CORNER_REACH * size * along,
+        (left + right) / 2 - _LID_REACH * size * down,
+        left - _EYE_REACH * size * along,
+        right + _EYE_REACH * size * along,
+    )
+    return any(not (0 <= point.real <= frame_width and 0 <= point.imag <= frame_height) for point in reach)

@@ -16,9 +16,9 @@ import onnx
 from emostream.errors import InferenceError, ManifestError
 from emostream.vision.detect.centerface.detector import INPUT_NAME, OUTPUT_CHANNELS, STRIDE_PIXELS
 from emostream.vision.detect.detector import DetectorNetwork
-from emostream.vision.detect.ort_network import OrtNetwork
 from emostream.vision.detect.parity import compare_maps, require_map_parity
 from emostream.vision.engines.half_precision import half_from_full
+from emostream.vision.engines.ort_network import OrtNetwork
 from emostream.vision.engines.reference_inputs import reference_frame
 from emostream.vision.engines.trt.compile import (
     CompileReport,

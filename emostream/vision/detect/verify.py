@@ -11,8 +11,8 @@ import numpy as np
 from emostream.domain.face import Face
 from emostream.errors import ModelError
 from emostream.vision.detect.centerface.detector import OUTPUT_CHANNELS, CenterFaceDetector
-from emostream.vision.detect.ort_network import OrtNetwork
 from emostream.vision.detect.parity import Maps, compare_maps, require_map_parity
+from emostream.vision.engines.ort_network import OrtNetwork
 from emostream.vision.engines.reference_inputs import reference_frame
 from emostream.vision.engines.verify import VariantCheck, processor_milliseconds
 from emostream.vision.geometry.boxes import iou_matrix

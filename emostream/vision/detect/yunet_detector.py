@@ -13,7 +13,7 @@ from emostream.domain.frame import Luma
 from emostream.errors import InferenceError
 from emostream.vision.detect.detector import Candidates
 from emostream.vision.detect.letterbox import Letterbox, choose_letterbox
-from emostream.vision.detect.ort_network import OrtNetwork
+from emostream.vision.engines.ort_network import OrtNetwork
 from emostream.vision.geometry.boxes import non_maximum_suppression
 
 STRIDES_PIXELS = (8, 16, 32)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.domain.emotion import EmotionScores
+from emostream.domain.event import UNKNOWN, QualityFlag
 from emostream.domain.face import Face
 
 SaliencyMap = npt.NDArray[np.float32]
@@ -74,6 +75,8 @@ class Explanation:
         saliency: the map for that label.
         regions: parts of the face, in descending order of density.
         check: quality of the map.
+        quality: why the scores deserve less trust, as in events.
+        is_named: whether events name the most probable emotion; else they say `unknown`.
     """
 
     face: Face
@@ -83,6 +86,8 @@ class Explanation:
     saliency: SaliencyMap
     regions: tuple[RegionEffect, ...]
     check: MapCheck
+    quality: tuple[QualityFlag, ...] = ()
+    is_named: bool = True
 
     def __post_init__(self) -> None:
         if self.saliency.shape != self.crop.shape or self.crop.ndim != 2:
@@ -104,6 +109,8 @@ class Explanation:
             "score": round(self.face.score, 4),
             "probabilities": {label: round(value, 4) for label, value in self.scores.as_dict().items()},
             "dominant": self.scores.dominant,
+            "named": self.scores.dominant if self.is_named else UNKNOWN,
+            "quality": list(self.quality),
             "explained": self.emotion,
             "regions": [
                 {

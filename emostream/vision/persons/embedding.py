@@ -15,7 +15,7 @@ import numpy.typing as npt
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
 from emostream.vision.detect.align import crop_by_landmarks
-from emostream.vision.detect.ort_network import OrtNetwork
+from emostream.vision.engines.ort_network import OrtNetwork
 
 CHIP_SIZE_PIXELS = 150
 EMBEDDING_SIZE = 128

@@ -9,32 +9,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.domain.event import UNKNOWN, QualityFlag
-from emostream.vision.classify.hysteresis import EmotionHysteresis, is_too_bad
+from emostream.domain.event import UNKNOWN
+from emostream.vision.classify.hysteresis import EmotionHysteresis
 from tests.strategies import distributions
 
 LABELS = ("happy", "sad", "neutral")
 HAPPY, SAD, NEUTRAL = (0.6, 0.3, 0.1), (0.3, 0.6, 0.1), (0.1, 0.3, 0.6)
-GOOD: tuple[QualityFlag, ...] = ("small",)
-BAD: tuple[QualityFlag, ...] = ("small", "blurred")
+GOOD, BAD = True, False
+"""Whether enough of the face is seen."""
 
-frames = st.lists(
-    st.tuples(distributions(3), st.floats(0.001, 0.5), st.sampled_from([(), GOOD, BAD])), min_size=1, max_size=60
-)
+frames = st.lists(st.tuples(distributions(3), st.floats(0.001, 0.5), st.booleans()), min_size=1, max_size=60)
 
 
-Frames = Sequence[tuple[tuple[float, ...], float, tuple[QualityFlag, ...]]]
-"""Probabilities, seconds since the frame before, flags."""
+Frames = Sequence[tuple[tuple[float, ...], float, bool]]
+"""Probabilities, seconds since the frame before, whether enough of the face is seen."""
 
 
-def names_of(frames: Frames, *, hold_seconds: float, margin: float = 0.2) -> list[tuple[float, str]]:
+def names_of(
+    frames: Frames, *, hold_seconds: float, margin: float = 0.2, min_confidence: float = 0.0
+) -> list[tuple[float, str]]:
     """(time, name) after each frame; each frame comes so long after the one before."""
-    hysteresis = EmotionHysteresis(hold_seconds=hold_seconds, margin=margin)
+    hysteresis = EmotionHysteresis(hold_seconds=hold_seconds, margin=margin, min_confidence=min_confidence)
     at = 0.0
     names = []
-    for probabilities, step, quality in frames:
+    for probabilities, step, is_readable in frames:
         at += step
-        names.append((at, hysteresis.name(1, probabilities, labels=LABELS, quality=quality, pts_seconds=at)))
+        names.append((at, hysteresis.name(1, probabilities, labels=LABELS, is_readable=is_readable, pts_seconds=at)))
     return names
 
 
@@ -92,7 +92,7 @@ def test_a_flickering_tie_does_not_flicker() -> None:
 
 
 def test_bad_pictures_become_unknown_after_the_hold_time_and_good_ones_end_that() -> None:
-    names = names_of([(HAPPY, 0.125, GOOD)] * 3 + [(SAD, 0.125, BAD)] * 6 + [(SAD, 0.125, ())], hold_seconds=0.5)
+    names = names_of([(HAPPY, 0.125, GOOD)] * 3 + [(SAD, 0.125, BAD)] * 6 + [(SAD, 0.125, GOOD)], hold_seconds=0.5)
     assert [name for _, name in names] == ["happy"] * 7 + [UNKNOWN] * 2 + ["sad"]
 
 
@@ -102,25 +102,31 @@ def test_a_face_that_is_bad_from_the_beginning_is_unknown() -> None:
 
 def test_time_that_goes_back_does_not_freeze_the_name() -> None:
     hysteresis = EmotionHysteresis(hold_seconds=0.4, margin=0.2)
-    hysteresis.name(1, HAPPY, labels=LABELS, quality=(), pts_seconds=1000)
-    names = [hysteresis.name(1, SAD, labels=LABELS, quality=(), pts_seconds=index * 0.1) for index in range(10)]
+    hysteresis.name(1, HAPPY, labels=LABELS, is_readable=True, pts_seconds=1000)
+    names = [hysteresis.name(1, SAD, labels=LABELS, is_readable=True, pts_seconds=index * 0.1) for index in range(10)]
     assert names[-1] == "sad"
 
 
 def test_tracks_do_not_mix_and_are_forgotten() -> None:
     hysteresis = EmotionHysteresis(hold_seconds=10, margin=1)
-    assert hysteresis.name(1, HAPPY, labels=LABELS, quality=(), pts_seconds=0) == "happy"
-    assert hysteresis.name(2, SAD, labels=LABELS, quality=(), pts_seconds=0) == "sad"
+    assert hysteresis.name(1, HAPPY, labels=LABELS, is_readable=True, pts_seconds=0) == "happy"
+    assert hysteresis.name(2, SAD, labels=LABELS, is_readable=True, pts_seconds=0) == "sad"
     assert len(hysteresis) == 2
     hysteresis.forget([1, 9])
-    assert hysteresis.name(1, NEUTRAL, labels=LABELS, quality=(), pts_seconds=1) == "neutral"
+    assert hysteresis.name(1, NEUTRAL, labels=LABELS, is_readable=True, pts_seconds=1) == "neutral"
 
 
-@pytest.mark.parametrize(("hold_seconds", "margin"), [(-1, 0.2), (0.4, -0.1), (0.4, 1.1)])
-def test_impossible_values_are_refused(hold_seconds: float, margin: float) -> None:
+@pytest.mark.parametrize(
+    ("hold_seconds", "margin", "min_confidence"), [(-1, 0.2, 0), (0.4, -0.1, 0), (0.4, 1.1, 0), (0.4, 0.2, 1.1)]
+)
+def test_impossible_values_are_refused(hold_seconds: float, margin: float, min_confidence: float) -> None:
     with pytest.raises(ValueError, match="expected"):
-        EmotionHysteresis(hold_seconds=hold_seconds, margin=margin)
+        EmotionHysteresis(hold_seconds=hold_seconds, margin=margin, min_confidence=min_confidence)
 
 
-def test_one_flag_is_a_warning_only() -> None:
-    assert [is_too_bad(flags) for flags in ((), GOOD, BAD)] == [False, False, True]
+def test_what_is_hardly_more_probable_than_the_others_is_not_named() -> None:
+    vague = (0.38, 0.32, 0.3)
+    assert names_of([(vague, 0.1, GOOD)], hold_seconds=0.4, min_confidence=0.4)[0][1] == UNKNOWN
+    assert names_of([(vague, 0.1, GOOD)], hold_seconds=0.4, min_confidence=0.35)[0][1] == "happy"
+    names = names_of([(HAPPY, 0.125, GOOD)] * 3 + [(vague, 0.125, GOOD)] * 6, hold_seconds=0.5, min_confidence=0.4)
+    assert [name for _, name in names] == ["happy"] * 7 + [UNKNOWN] * 2

@@ -1,4 +1,8 @@
-"""Each flag answers to its own cause."""
+"""Each flag answers to its own cause, and what hides the expression forbids to name one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -7,88 +11,110 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emostream.domain.event import QualityFlag
 from emostream.domain.face import Face
-from emostream.vision.classify.quality import covered_measures, points_in_crop, quality_flags, turn
-from emostream.vision.detect.align import crop_face, crop_similarities
+from emostream.vision.classify.covers import OPEN, Covered
+from emostream.vision.classify.quality import Quality, quality_of, sharpness
 
 # Large shapes with fine detail, as a face has.
-GOOD_CROP = (np.indices((64, 64)).sum(axis=0) + np.random.default_rng(5).integers(0, 100, (64, 64))).astype(np.uint8)
+GOOD_CROP = (np.indices((48, 48)).sum(axis=0) + np.random.default_rng(5).integers(0, 100, (48, 48))).astype(np.uint8)
+BLURRED = np.asarray(cv2.GaussianBlur(GOOD_CROP, (0, 0), 1.5), np.uint8)
+SMEARED = np.asarray(cv2.GaussianBlur(GOOD_CROP, (0, 0), 6), np.uint8)
+FLAT = np.full((48, 48), 120, np.uint8)
+FACE = Face((20, 20, 60, 100), 0.9, ((30, 50), (50, 50), (40, 62), (33, 72), (47, 72)))
+SMALL_FACE = replace(FACE, box_xyxy=(20, 35, 60, 65))
 
 
-def face(*, height: float = 80, nose: float = 0.5) -> Face:
-    """A face whose nose tip lies at this share of the way from the left to the right eye."""
-    landmarks = ((30, 40), (50, 40), (30 + 20 * nose, 52), (33, 62), (47, 62))
-    return Face(box_xyxy=(20, 20, 60, 20 + height), score=0.9, landmarks=landmarks)
+def measured(
+    face: Face = FACE,
+    crop: npt.NDArray[np.uint8] = GOOD_CROP,
+    *,
+    size: tuple[int, int] = (640, 480),
+    yaw: float = 0.0,
+    pitch: float = 0.0,
+    covered: Covered = OPEN,
+) -> Quality:
+    """The quality of a face in the middle of a frame, but for what is said."""
+    width, height = size
+    return quality_of(
+        face,
+        crop,
+        frame_width=width,
+        frame_height=height,
+        yaw_degrees=yaw,
+        pitch_degrees=pitch,
+        covered=covered,
+    )
 
 
 def test_a_good_face_has_no_flag() -> None:
-    assert quality_flags(face(), GOOD_CROP) == ()
+    assert measured() == Quality((), is_readable=True)
 
 
 @pytest.mark.parametrize(
-    ("bad_face", "crop", "flag"),
+    ("quality", "flag", "is_readable"),
     [
-        (face(height=30), GOOD_CROP, "small"),
-        (face(), np.asarray(cv2.GaussianBlur(GOOD_CROP, (0, 0), 4), np.uint8), "blurred"),
-        (face(), np.full((64, 64), 120, np.uint8), "blurred"),
-        (face(), GOOD_CROP // 4, "dark"),
-        (face(nose=0.9), GOOD_CROP, "profile"),
-        (face(nose=-0.2), GOOD_CROP, "profile"),
+        (measured(SMALL_FACE), "small", True),
+        (measured(crop=BLURRED), "blurred", True),
+        (measured(crop=SMEARED), "blurred", False),
+        (measured(crop=FLAT), "blurred", False),
+        (measured(crop=GOOD_CROP // 4), "dark", True),
+        (measured(yaw=-35), "profile", True),
+        (measured(yaw=80), "profile", False),
+        (measured(pitch=25), "pitched", True),
+        (measured(pitch=-45), "pitched", False),
+        (measured(covered=Covered(0.9, 0.1)), "occluded", False),
+        (measured(covered=Covered(0.1, 0.9)), "occluded", False),
+        (measured(size=(640, 74)), "cut", False),
     ],
-    ids=["small", "blurred", "flat", "dark", "turned right", "turned left"],
+    ids=[
+        *("small", "blurred", "smeared", "flat", "dark", "turned left", "full profile", "looks up", "looks down"),
+        *("eyes covered", "mouth covered", "mouth outside"),
+    ],
 )
-def test_flag(bad_face: Face, crop: npt.NDArray[np.uint8], flag: str) -> None:
-    assert quality_flags(bad_face, crop) == (flag,)
+def test_flag(quality: Quality, flag: QualityFlag, is_readable: bool) -> None:
+    assert quality == Quality((flag,), is_readable)
 
 
-def test_turn_does_not_depend_on_tilt_or_size() -> None:
-    angle = np.deg2rad(25)
-    rotation = 3 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    straight = face(nose=0.7)
-    points = np.array(straight.landmarks) @ rotation.T
-    tilted = Face(box_xyxy=(0, 0, 9, 9), score=0.9, landmarks=tuple((float(x), float(y)) for x, y in points))
-    # A tilted head's nose lies below the line of the eyes, which the measure leaves out.
-    assert turn(straight) == pytest.approx(0.2)
-    assert turn(tilted) == pytest.approx(0.2)
-
-
-def test_eyes_in_one_place_are_a_profile() -> None:
-    odd = Face(box_xyxy=(0, 0, 9, 90), score=0.9, landmarks=((3, 3), (3, 3), (4, 4), (3, 6), (5, 6)))
-    assert quality_flags(odd, GOOD_CROP) == ("profile",)
-
-
-@given(
-    angle=st.floats(-1.2, 1.2),
-    scale=st.floats(0.4, 5),
-    shift=st.tuples(st.floats(-300, 300), st.floats(-300, 300)),
+@pytest.mark.parametrize(
+    ("box", "is_cut"),
+    [
+        ((0, 0, 640, 480), False),
+        ((0, 0, 640, 82), False),  # the chin is outside
+        ((0, 0, 640, 74), True),
+        ((0, 45, 640, 480), False),  # the forehead is
+        ((0, 49, 640, 480), True),
+        ((26, 0, 640, 480), False),  # the ears are
+        ((31, 0, 640, 480), True),
+        ((0, 0, 54, 480), False),
+        ((0, 0, 49, 480), True),
+    ],
 )
-def test_points_in_the_crop_are_where_the_crop_shows_them(
-    angle: float, scale: float, shift: tuple[float, float]
+@pytest.mark.parametrize("is_on_its_side", [False, True], ids=["upright", "on its side"])
+def test_a_face_is_cut_where_eyes_or_mouth_reach_over_the_border(
+    box: tuple[int, int, int, int], is_cut: bool, is_on_its_side: bool
 ) -> None:
-    """The framing is written down twice, here for speed; this keeps both the same."""
-    turned = scale * np.exp(1j * angle) * (np.array(face().landmarks) @ (1, 1j))
-    points = tuple((float(p.real) + shift[0], float(p.imag) + shift[1]) for p in turned)
-    side = 60 * scale
-    some = Face((shift[0], shift[1], shift[0] + side, shift[1] + 1.2 * side), 0.9, points)
-    (matrix,) = np.asarray(crop_similarities([some], size=64))
-    expected = np.array(points) @ matrix[:, :2].T + matrix[:, 2]
-    assert np.allclose([(64 * p.real, 64 * p.imag) for p in points_in_crop(some)], expected, atol=0.1)
+    left, top, right, bottom = box
+    face = Face((20 - left, 20 - top, 60 - left, 100 - top), 0.9, tuple((x - left, y - top) for x, y in FACE.landmarks))
+    width, height = right - left, bottom - top
+    if is_on_its_side:  # turned by a quarter: x becomes height − y
+        x0, y0, x1, y1 = face.box_xyxy
+        points = tuple((height - y, x) for x, y in face.landmarks)
+        face, width, height = Face((height - y1, x0, height - y0, x1), 0.9, points), height, width
+    assert ("cut" in measured(face, size=(width, height)).flags) == is_cut
 
 
-def test_a_covered_mouth_or_covered_eyes_are_flagged() -> None:
-    luma = np.random.default_rng(2).integers(90, 160, (200, 200)).astype(np.uint8)
-    eyes, mouth = [(70, 80), (130, 80)], (100, 140)
-    for x, y in [*eyes, mouth]:
-        cv2.ellipse(luma, (x, y), (14, 6), 0, 0, 360, 20, -1)
-    whole = Face((40, 30, 160, 180), 0.9, ((70, 80), (130, 80), (100, 112), (80, 140), (120, 140)), track_id=1)
-    assert quality_flags(whole, crop_face(luma, whole)) == ()
-    for corners in (((50, 120), (150, 165)), ((45, 62), (155, 98))):
-        covered = cv2.rectangle(luma.copy(), *corners, color=100, thickness=-1)
-        assert quality_flags(whole, crop_face(np.asarray(covered, np.uint8), whole)) == ("occluded",)
+def test_landmarks_in_one_place_are_no_cut() -> None:
+    odd = replace(FACE, landmarks=((3, 3),) * 5)
+    assert measured(odd) == Quality((), is_readable=True)
 
 
-def test_what_cannot_be_told_is_no_occlusion() -> None:
-    flat = np.full((64, 64), 120, np.uint8)
-    assert covered_measures(face(), flat) == (np.inf, np.inf)
-    far_off = Face((0, 0, 10, 10), 0.9, ((500, 500), (520, 500), (510, 510), (503, 520), (517, 520)))
-    assert covered_measures(far_off, GOOD_CROP) == (np.inf, np.inf)
+@given(st.sampled_from([64, 96]), st.floats(0.5, 2))
+def test_sharpness_hardly_depends_on_size_and_not_on_contrast(side: int, gain: float) -> None:
+    wave = 128 + 60 * np.sin(np.linspace(0, 8 * np.pi, 192))
+    picture = np.tile(wave, (192, 1)).astype(np.uint8)
+    crops = [np.asarray(cv2.resize(picture, (s, s), interpolation=cv2.INTER_AREA), np.uint8) for s in (48, side)]
+    first, second = (sharpness(crop) for crop in crops)
+    assert second == pytest.approx(first, rel=0.3)
+    stronger = np.clip(128 + gain * (crops[0].astype(float) - 128), 0, 255).astype(np.uint8)
+    assert sharpness(stronger) == pytest.approx(first, rel=0.1)

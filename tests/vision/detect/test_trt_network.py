@@ -15,12 +15,12 @@ from emostream.config import DetectSettings
 from emostream.errors import ConfigError, EngineUnavailableError, ManifestError
 from emostream.vision.detect.centerface.detector import CenterFaceDetector
 from emostream.vision.detect.load import load_trt_detector
-from emostream.vision.detect.ort_network import OrtNetwork
 from emostream.vision.detect.trt_network import (
     MAX_SIDE_PIXELS,
     compile_detector,
     with_cast_first,
 )
+from emostream.vision.engines.ort_network import OrtNetwork
 from emostream.vision.engines.trt.package import load_package
 from tests.vision.detect.test_detectors import LIMITS, frame_with_spots
 from tests.vision.detect.tiny_models import tiny_centerface

@@ -12,7 +12,7 @@ from emostream.domain.face import Face
 from emostream.domain.frame import Luma
 from emostream.vision.detect.detector import Candidates, DetectorNetwork
 from emostream.vision.detect.letterbox import Letterbox, choose_letterbox
-from emostream.vision.detect.ort_network import OrtNetwork
+from emostream.vision.engines.ort_network import OrtNetwork
 from emostream.vision.geometry.boxes import non_maximum_suppression
 
 INPUT_NAME = "luma"
