@@ -17,13 +17,22 @@ class TcpProxy:
     Args:
         port: of the server.
         max_answer_bytes: connections end after so many bytes of the server's; None never.
+        delay_seconds: what the server says comes so much later.
         tls: speaks TLS to the clients.
     """
 
-    def __init__(self, port: int, *, max_answer_bytes: int | None = None, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        max_answer_bytes: int | None = None,
+        delay_seconds: float = 0.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._port = port
         self._tls = tls
         self._max_answer_bytes = max_answer_bytes
+        self._delay_seconds = delay_seconds
         self._flows = asyncio.Event()
         self._flows.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -65,7 +74,9 @@ class TcpProxy:
             server = await asyncio.open_connection("127.0.0.1", self._port)
             ways = [
                 asyncio.ensure_future(self._forward(reader, server[1], most=None)),
-                asyncio.ensure_future(self._forward(server[0], writer, most=self._max_answer_bytes)),
+                asyncio.ensure_future(
+                    self._forward(server[0], writer, most=self._max_answer_bytes, delay_seconds=self._delay_seconds)
+                ),
             ]
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -77,10 +88,18 @@ class TcpProxy:
             if end is not None:
                 end.transport.abort()
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, most: int | None) -> None:
+    async def _forward(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        most: int | None,
+        delay_seconds: float = 0.0,
+    ) -> None:
         num_bytes = 0
         while (data := await reader.read(_CHUNK_BYTES)) and (most is None or num_bytes < most):
             await self._flows.wait()
+            await asyncio.sleep(delay_seconds)
             writer.write(data)
             await writer.drain()
             num_bytes += len(data)

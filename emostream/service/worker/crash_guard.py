@@ -116,8 +116,12 @@ class CrashGuard:
         if any(begun.num_deaths for begun in others) or (deaths and others):
             return Opening.LATER
         note = _Note(self._worker_id, self._host, deaths)
-        await self._store.put_field(OPENINGS, stream_id, json.dumps(asdict(note), separators=(",", ":")))
-        self._begun[stream_id] = _Begun(len(deaths), self._clock())
+        self._begun[stream_id] = _Begun(len(deaths), self._clock())  # before others that begin now look
+        try:
+            await self._store.put_field(OPENINGS, stream_id, json.dumps(asdict(note), separators=(",", ":")))
+        except BaseException:
+            del self._begun[stream_id]
+            raise
         return Opening.NOW
 
     def pause_seconds(self, stream_id: str, *, num_deaths: int | None = None) -> float:

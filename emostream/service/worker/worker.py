@@ -26,7 +26,7 @@ from emostream.errors import (
     RegistryUnavailableError,
 )
 from emostream.service.registry.jobs import JobRegistry
-from emostream.service.registry.leases import StreamLeases
+from emostream.service.registry.leases import Heartbeat, StreamLeases
 from emostream.service.registry.placement import RebalanceDelay, files_capacity, place
 from emostream.service.registry.records import RegistryView, StreamRecord, StreamReport, read_report, record_from_json
 from emostream.service.registry.store import RECORDS, REPORTS, RegistryStore
@@ -38,6 +38,8 @@ from emostream.service.worker.trouble import StepWatch, Trouble
 logger = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 1.0
+_MAX_STARTS_AT_ONCE = 32
+_MAX_STEP_SECONDS = 60.0
 _MAX_BLOCKED_CALLS = 48  # three of each of 16 sources, which LiveSource leaves behind without a pause
 _BLOCKED_SECONDS = 30.0  # most calls that were left behind end with a time-out of FFmpeg
 _BEATS_FOR_OTHERS = 4  # a released stream is left to other workers for at least this many heartbeats
@@ -124,6 +126,11 @@ class StreamWorker:
         self._watch = StepWatch(clock=clock)
         self._stopping: set[asyncio.Task[None]] = set()
         self._stepping = asyncio.Lock()
+        self._starting: dict[str, int] = {}  # claimed streams that the host does not have yet, with their epochs
+        self._beating = asyncio.Lock()
+        self._beat_seconds = float("-inf")  # when the last heartbeat began
+        self._step_seconds = float("-inf")  # when the last step began
+        self._is_new_generation = False  # as a heartbeat between two steps saw
         self._rebalance_delay = RebalanceDelay(lease_seconds=leases.ttl_seconds)
         self._reported_seconds = float("-inf")
         self._is_registry_away = False
@@ -151,6 +158,37 @@ class StreamWorker:
 
     async def run(self) -> None:
         """Work until `drain` is called. Streams continue while the registry is unavailable."""
+        renewing = asyncio.create_task(self._renew_in_long_steps(), name=f"leases of {self.worker_id}")
+        try:
+            await self._run_steps()
+        finally:
+            renewing.cancel()
+            await asyncio.wait([renewing])
+
+    async def _renew_in_long_steps(self) -> None:
+        """Renew the leases while a step takes longer than the interval of heartbeats, however many streams it starts
+        and however far Redis is. What is lost is told again to the next step."""
+        while not self._is_draining.is_set():
+            await asyncio.sleep(self._heartbeat_seconds)
+            now_seconds = self._clock()
+            is_hung = now_seconds - self._step_seconds > _MAX_STEP_SECONDS  # others take its streams
+            if is_hung or now_seconds - self._beat_seconds < self._heartbeat_seconds or self._beating.locked():
+                continue
+            try:
+                beat = await self._heartbeat()
+                self._is_new_generation = self._is_new_generation or beat.is_new_generation
+                self._leases.stats.num_lost -= len(beat.lost)  # counted when the step hears of them
+            except EmostreamError as exc:
+                logger.info("worker %s: cannot renew its leases during a step: %s", self.worker_id, exc)
+            except Exception:
+                logger.exception("worker %s: internal error while it renewed its leases", self.worker_id)
+
+    async def _heartbeat(self, *, is_draining: bool = False) -> Heartbeat:
+        async with self._beating:
+            self._beat_seconds = self._clock()
+            return await self._leases.heartbeat(self._held(), is_draining=is_draining or self._is_draining.is_set())
+
+    async def _run_steps(self) -> None:
         while not self._is_draining.is_set():
             try:
                 async with self._stepping:
@@ -198,7 +236,7 @@ class StreamWorker:
     async def _say_draining(self) -> None:
         """Announce the end, so that others no longer count on this worker and may take more than their share."""
         try:
-            await self._leases.heartbeat(self._held(), is_draining=True)
+            await self._heartbeat(is_draining=True)
             await self._leases.release({stream_id: retry.epoch for stream_id, retry in self._retries.items()})
             self._retries.clear()
         except EmostreamError as exc:
@@ -207,14 +245,16 @@ class StreamWorker:
     def _held(self) -> dict[str, int]:
         waiting = {stream_id: retry.epoch for stream_id, retry in self._retries.items()}
         ended = {stream_id: it.report.epoch for stream_id, it in self._unreported.items()}
-        return ended | waiting | self._host.held
+        return self._starting | ended | waiting | self._host.held
 
     async def _step(self) -> None:
         self._limit_itself()
-        beat = await self._leases.heartbeat(self._held())
+        self._step_seconds = self._clock()
+        beat = await self._heartbeat()
+        is_new_generation, self._is_new_generation = beat.is_new_generation or self._is_new_generation, False
         self._rebalance_delay.note(
             beat.view.workers.keys(),
-            was_away=self._is_registry_away and not beat.is_new_generation,
+            was_away=self._is_registry_away and not is_new_generation,
             now_seconds=self._clock(),
         )
         for stream_id in beat.lost:
@@ -332,9 +372,10 @@ class StreamWorker:
 
     async def _restart_due(self, view: RegistryView) -> None:
         due = [stream_id for stream_id, retry in self._retries.items() if retry.due_seconds <= self._clock()]
-        for stream_id, epoch in (await self._leases.claim(due)).items():
+        epochs = await self._leases.claim(due)
+        for stream_id in epochs:
             del self._retries[stream_id]
-            await self._start(stream_id, epoch=epoch, living=view.workers)
+        await self._start_all(epochs, living=view.workers)
 
     async def _place(self, view: RegistryView) -> None:
         # Streams that are no longer wanted are being stopped; they must not displace others.
@@ -344,13 +385,36 @@ class StreamWorker:
         if view.free_ids():
             self._refusals = await self._verdicts.all()
         placement = place(view, worker_id=self.worker_id, owned=owned, refusals=self._refusals, avoided=self._avoided)
-        for stream_id, epoch in (await self._leases.claim(placement.claim)).items():
-            await self._start(stream_id, epoch=epoch, living=view.workers)
+        await self._start_all(await self._leases.claim(placement.claim), living=view.workers)
         for stream_id in placement.give_back:
             retry = self._retries.pop(stream_id, None)
             if retry is not None:
                 await self._leases.release({stream_id: retry.epoch})
             self._stop(stream_id, StopReason.MOVED)
+
+    async def _start_all(self, epochs: Mapping[str, int], *, living: Collection[str]) -> None:
+        """Start claimed streams, several at once: each asks the registry some things before.
+
+        Raises:
+            RegistryUnavailableError: it did not answer all of them; these streams were released.
+        """
+        if not epochs:
+            return
+        places = asyncio.Semaphore(_MAX_STARTS_AT_ONCE)
+
+        async def start(stream_id: str, epoch: int) -> None:
+            async with places:
+                try:
+                    await self._start(stream_id, epoch=epoch, living=living)
+                finally:
+                    del self._starting[stream_id]
+
+        self._starting.update(epochs)
+        calls = [start(stream_id, epoch) for stream_id, epoch in epochs.items()]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
     async def _start(self, stream_id: str, *, epoch: int, living: Collection[str]) -> None:
         """Start a claimed stream, or release it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,9 +17,11 @@ from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.reader import RedisReader
 from emostream.publish.redis.sink import RedisSink
 from emostream.service.registry.leases import StreamLeases
+from emostream.service.registry.store import RegistryStore
 from emostream.testing.fakes import CollectingSink, ScriptedSource, gray_frames
 from tests.service.conftest import SETTINGS
 from tests.service.streams import EndlessSource, live_record
+from tests.service.tcp_proxy import TcpProxy
 from tests.service.worker_bench import Bench, bench, file_record, until
 
 __all__ = ["bench"]  # a fixture
@@ -227,3 +230,50 @@ async def test_life_cycle_events_carry_the_epoch(bench: Bench, redis_server: Emb
         (StreamState.RUNNING, lease.epoch),
         (StreamState.PENDING, lease.epoch),
     ]
+
+
+async def test_streams_start_together_and_keep_their_leases_where_redis_is_far(
+    bench: Bench, redis_server: EmbeddedRedis
+) -> None:
+    """Each asks the registry five things before it starts: one after the other they would lose their leases of 1 s."""
+    num_streams = 48
+    for number in range(num_streams):
+        await bench.registry.create(live_record(f"s{number}"))
+    port = urlsplit(redis_server.url).port or 0
+    async with TcpProxy(port, delay_seconds=0.1) as far:
+        url = redis_server.url.replace(f":{port}", f":{far.port}")
+        async with RegistryStore(SETTINGS, redis_url=url) as store:
+            leases = StreamLeases(store, worker_id="w1", max_streams=num_streams, ttl_seconds=1.0)
+            bench.start_worker("w1", sink=CollectingSink(), store=store, leases=leases)
+
+            async def all_run() -> bool:
+                return all(status.state is StreamState.RUNNING for status in await bench.statuses())
+
+            await until(all_run, timeout_seconds=60)
+            assert (leases.stats.num_lost, leases.stats.num_claimed) == (0, num_streams)
+            await bench.close()
+            bench.workers.clear()
+
+
+async def test_a_step_that_hangs_does_not_keep_its_streams_for_ever(bench: Bench, store: RegistryStore) -> None:
+    ahead_seconds = 0.0
+    leases = StreamLeases(store, worker_id="w1", max_streams=10, ttl_seconds=1.0)
+    worker = bench.start_worker(
+        "w1", sink=CollectingSink(), leases=leases, clock=lambda: time.monotonic() + ahead_seconds
+    )
+    await bench.registry.create(live_record())
+
+    async def runs() -> bool:
+        return await bench.is_state("door", StreamState.RUNNING)
+
+    await until(runs)
+    async with worker._stepping:  # as if a step did not return
+        for _ in range(8):
+            await asyncio.sleep(0.2)
+            assert await runs(), "it lost its lease in a long step"
+        ahead_seconds = 100.0
+
+        async def is_free() -> bool:
+            return "door" in (await bench.look()).free_ids()
+
+        await until(is_free)
