@@ -79,6 +79,8 @@ def cut_chunk(
         for frame, of_frame, due in zip(frames, faces, is_classified, strict=True):
             if due:
                 own = crops[start : start + len(of_frame)]
+                if frame is frames[-1] and len(frames) > 1:  # so that those before it lie between two results
+                    undecided = {face.track_id for face in of_frame}
                 is_chosen += changed.choose(of_frame, own, pts_seconds=frame.pts_seconds, undecided=undecided)
                 start += len(of_frame)
         crops = crops[np.array(is_chosen)]

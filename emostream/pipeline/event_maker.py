@@ -26,7 +26,7 @@ _Pose = tuple[float, float, float]
 """Yaw, pitch and roll in degrees."""
 
 # A face whose dominant emotion leads by less may change it with its next crop.
-_DECIDED_LEAD = 0.3
+_DECIDED_LEAD = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class EventMaker:
     """Makes the events of one stream from its chunks, in order. Keeps the last result of each track.
 
     A face whose crop was not chosen gets the mean of the probabilities before and after it, weighted by time, where
-    both are in its chunk or the last one; else those before.
+    both are known by then; else those before.
 
     Args:
         stream_id, epoch: part of every event.
