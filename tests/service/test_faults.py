@@ -161,7 +161,8 @@ async def test_a_hundred_streams_come_and_go_and_leave_nothing(bench: Bench, red
         gc.collect()
         keys = sorted([key async for key in bench.store.redis.scan_iter("emostream:*")])
         # Those of pools come and go; their number is bounded.
-        names = sorted(thread.name for thread in threading.enumerate() if not thread.name.startswith("asyncio_"))
+        pools = ("asyncio_", "emostream-dns_")
+        names = sorted(thread.name for thread in threading.enumerate() if not thread.name.startswith(pools))
         return names, process.num_fds(), keys
 
     with mjpeg_server() as url:

@@ -257,7 +257,10 @@ class StreamRegistry:
             finished = view.finished
             ids = [name for name in ids if (finished[name] in final if name in finished else not is_final_wanted)]
             if not is_final_wanted:
-                ids = [status.record.stream_id for status in await self.statuses(view, ids) if status.state in states]
+                # Only an owner's report says more than that a stream is pending.
+                owned = await self.statuses(view, [name for name in ids if name in view.leases])
+                state_of = {status.record.stream_id: status.state for status in owned} | finished
+                ids = [name for name in ids if state_of.get(name, StreamState.PENDING) in states]
         after = ids[bisect_right(ids, cursor) :]
         return StreamPage(await self.statuses(view, after[:limit]), num_matching=len(ids), has_more=len(after) > limit)
 
