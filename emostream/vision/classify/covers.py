@@ -41,13 +41,13 @@ OPEN = Covered(0.0, 0.0)
 
 
 def covered_parts(crops: npt.NDArray[np.uint8]) -> list[Covered]:
-    """What is covered in crops (uint8, n×S×S, full range, framed like FER2013).
+    """What is covered in crops (uint8, n×S×S, full range, framed like FER2013); nothing is told of smaller ones.
 
     Raises:
         InferenceError: the net failed.
     """
-    if not len(crops):
-        return []
+    if not len(crops) or crops.shape[1] < COVERS_SIDE:  # of a model that takes such small crops
+        return [OPEN] * len(crops)
     small = np.empty((len(crops), 1, COVERS_SIDE, COVERS_SIDE), np.uint8)
     is_flat = []
     for crop, out in zip(crops, small[:, 0], strict=True):

@@ -6,6 +6,7 @@ strength of each (docs/events.md).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -42,6 +43,8 @@ _LIP_REACH, _CORNER_REACH, _LID_REACH, _EYE_REACH = 0.3, 0.1, 0.15, 0.12
 _EYE_DISTANCE_PER_HEIGHT = 0.35
 # Side in pixels of the crops that the limits of sharpness were measured on.
 _SHARPNESS_SIDE = 48
+# A model that takes smaller crops was trained on such a blur.
+_MIN_SHARPNESS_SIDE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ def quality_of(
         yaw_degrees, pitch_degrees: where its head turns to (`head_poses`).
         covered: what of it is covered (`covered_parts`).
     """
-    sharp = sharpness(crop)
+    sharp = sharpness(crop) if len(crop) >= _MIN_SHARPNESS_SIDE else math.inf
     is_cut = _is_cut(face, frame_width, frame_height)
     is_covered = max(covered) > COVERED_ABOVE
     measured: dict[QualityFlag, bool] = {
