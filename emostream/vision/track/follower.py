@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import time
@@ -37,6 +38,11 @@ _CALM_FACTOR = 2
 _MAX_DRIFT = 0.008
 # Two boxes that overlap more than this are on the same face: one of them follows the wrong person.
 _MAX_OVERLAP = 0.4
+# Detections of a face differ by a few per cent from frame to frame. A detection this near (in face sizes) to where flow
+# says that the face is only draws it there. On the test clips the step of a box at a search falls from 2.3–3.9 % of the
+# face to 1.3–2.7 % (median), its distance from a search of every frame from 3.6–5.8 % to 3.1–5.1 % (90th percentile).
+_MAX_APART = 0.15
+_SHARE_OF_DETECTION = 0.5
 # After a pause of this length all tracks end, unless the source's frames are usually that far apart.
 _MAX_PAUSE_SECONDS = 10.0
 _PAUSE_PER_GAP = 3
@@ -68,9 +74,10 @@ class FaceFollower:
     """Tracks all faces of one stream. Called from one thread at a time, frame by frame, in order.
 
     The detector searches a frame at regular intervals, when the scene changes, and when a face cannot be followed
-    reliably. The interval is halved when the last search missed a known face, when a face changes (turns, speaks) and
-    when something new moves, and halved again while a lost face may come back. A face missed by one search is followed
-    until the next; missed twice, it is lost.
+    reliably. What it finds is averaged with where the face was followed to, so that boxes do not jump. The interval is
+    halved when the last search missed a known face, when a face changes (turns, speaks) and when something new moves,
+    and halved again while a lost face may come back. A face missed by one search is followed until the next; missed
+    twice, it is lost.
 
     A track is continued by a face that looks like it, so another person in the same place gets another id. A cut sets
     all tracks aside; they continue when the picture or a face that surely looks the same returns shortly, so that a
@@ -251,13 +258,15 @@ class FaceFollower:
         self._kept.add(Scene(None, self._at_seconds, (), displaced))
         gone = {face.track_id for face in update.faces} | set(update.ended_track_ids) | self._missed
         gone |= {track.track_id for track in displaced}
-        candidates = [patch for track_id, patch in self._patches.items() if track_id not in gone]
-        faces = list(update.faces)
+        found = {face.track_id: face for face in update.faces}
+        candidates = [patch for track_id, patch in self._patches.items() if track_id in found or track_id not in gone]
+        moved = {patch.face.track_id: patch for patch in follow_faces(candidates, frame.luma) if patch is not None}
+        faces = [_blended(face, moved[face.track_id].face) if face.track_id in moved else face for face in update.faces]
         kept: dict[int | None, FacePatch] = {}
-        for patch in follow_faces(candidates, frame.luma):
-            if patch is not None and not _has_overlap([*faces, patch.face]):
+        for track_id, patch in moved.items():
+            if track_id not in found and not _has_overlap([*faces, patch.face]):
                 faces.append(patch.face)
-                kept[patch.face.track_id] = patch
+                kept[track_id] = patch
         self._missed = set(kept)
         faces.sort(key=lambda face: face.track_id or 0)
         update = TrackUpdate(tuple(faces), update.ended_track_ids)
@@ -274,6 +283,17 @@ class FaceFollower:
             window = None if known is None else known.window
             patches[face.track_id] = moved.get(face.track_id) or patch_of(luma, face, window=window)
         self._patches = patches
+
+
+def _blended(face: Face, followed: Face) -> Face:
+    """A detected face, drawn towards where it was followed to: detections of a face differ by a few per cent."""
+    here, there = (np.array([*each.box_xyxy, *np.ravel(each.landmarks)]) for each in (face, followed))
+    apart = float(np.abs(here - there).max()) / max(face.width, face.height)
+    if apart > _MAX_APART or len(here) != len(there):
+        return face
+    x0, y0, x1, y1, *points = (there + _SHARE_OF_DETECTION * (here - there)).tolist()
+    landmarks = tuple(zip(points[::2], points[1::2], strict=True))
+    return dataclasses.replace(face, box_xyxy=(x0, y0, x1, y1), landmarks=landmarks)
 
 
 def _has_overlap(faces: Sequence[Face]) -> bool:

@@ -73,6 +73,26 @@ def test_searches_a_calm_picture_at_half_the_rate_and_follows_in_between() -> No
         assert (x0 + x1) / 2 == pytest.approx(120 + 2 * index, abs=1.0)
 
 
+def test_a_detector_that_trembles_makes_boxes_tremble_less() -> None:
+    chance = np.random.default_rng(0)
+    places = 120 + chance.normal(0, 1.5, (60, 2))
+    luma = np.full((240, 320), 128, np.uint8)
+    luma[80:160, 80:160] = texture(seed=8)[:80, :80]
+    result = run([luma] * 60, lambda index: [face_at(*places[index])], detections_per_second=1e6)
+    boxes = np.array([followed.faces[0].box_xyxy for followed in result])
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    assert np.abs(np.diff(centres, axis=0)).mean() < 0.6 * np.abs(np.diff(places, axis=0)).mean()
+    np.testing.assert_allclose(centres[10:].mean(axis=0), 120, atol=1)
+
+
+def test_a_face_that_is_found_far_from_where_it_was_followed_to_is_where_it_was_found() -> None:
+    luma = np.full((240, 320), 128, np.uint8)
+    luma[80:160, 80:160] = texture(seed=8)[:80, :80]
+    result = run([luma] * 2, lambda index: [face_at(120 + 11 * index, 120)], detections_per_second=1e6)
+    assert result[1].faces[0].box_xyxy == face_at(131, 120).box_xyxy
+    assert result[1].faces[0].track_id == 0
+
+
 def test_streams_that_start_together_do_not_search_together() -> None:
     searched = []
     for phase in (0.0, 0.3, 0.7):
