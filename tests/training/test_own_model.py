@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,11 +149,11 @@ def test_from_a_folder_to_the_command_line(tmp_path: Path, class_names: tuple[st
     )
     answers = [json.loads(line) for line in told.splitlines()]
     expected = {path.name: name for path, name in shown.items()}
-    assert {Path(answer["picture"]).name: answer["faces"][0]["dominant"] for answer in answers} == expected
+    assert {Path(answer["picture"]).name: _most_probable(answer["faces"][0]) for answer in answers} == expected
     for answer in answers:
         (face,) = answer["faces"]
         assert list(face["probabilities"]) == sorted(class_names, key=class_names.index)
-        assert max(face["probabilities"], key=face["probabilities"].__getitem__) == face["dominant"]
+        assert face["dominant"] in {_most_probable(face), "unknown"}  # patterns show no mouth that is not covered
         assert answer["model"] == f"my-model {manifest.version}"
 
 
@@ -175,8 +176,13 @@ def test_from_cut_faces_to_people_in_pictures(tmp_path: Path, class_names: tuple
     for answer in map(json.loads, told.splitlines()):
         # In some waves the detector sees further faces, less surely.
         person = max(answer["faces"], key=lambda face: face["score"])
-        answers[Path(answer["picture"]).name] = person["dominant"]
+        answers[Path(answer["picture"]).name] = _most_probable(person)
     assert answers == shown
+
+
+def _most_probable(face: dict[str, Any]) -> str:
+    probabilities: dict[str, float] = face["probabilities"]
+    return max(probabilities, key=probabilities.__getitem__)
 
 
 # --- names, licence, classes ------------------------------------------------------------------------------------------
