@@ -17,6 +17,7 @@ from emostream.service.registry.jobs import JobExistsError, UnknownJobError
 from emostream.service.registry.streams import (
     NotFailedError,
     RegistryFullError,
+    StreamBusyError,
     StreamExistsError,
     UnknownStreamError,
     UnreadableRecordError,
@@ -34,6 +35,7 @@ ELSEWHERE = [
     RegistryFullError,
     SinglePictureError,
     SpoolBusyError,
+    StreamBusyError,
     StreamExistsError,
     UnknownJobError,
     UnknownStreamError,
