@@ -177,7 +177,9 @@ def test_from_cut_faces_to_people_in_pictures(tmp_path: Path, class_names: tuple
         # In some waves the detector sees further faces, less surely.
         person = max(answer["faces"], key=lambda face: face["score"])
         answers[Path(answer["picture"]).name] = _most_probable(person)
-    assert answers == shown
+    assert answers.keys() == shown.keys()
+    num_right = sum(answers[name] == drawn for name, drawn in shown.items())
+    assert num_right >= 0.95 * len(shown)  # a head that was never trained has 1 in 7 right, or 1 in 3
 
 
 def _most_probable(face: dict[str, Any]) -> str:
