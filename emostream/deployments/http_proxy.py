@@ -12,6 +12,7 @@ import asyncio
 import os
 import socket
 import struct
+import sys
 from collections import OrderedDict
 from typing import Any, ClassVar, Final, Protocol
 
@@ -43,10 +44,11 @@ def harden_proxy() -> list[Middleware]:
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:PatientProtocol"
     # `X-Forwarded-For` determines the client's identity: only proxies that the operator names may set it.
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
-    import resource  # not on Windows, where Ray does not serve
+    if sys.platform != "win32":
+        import resource
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # 1024 in many shells, which idle connections can use up
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _MAX_FILES)), hard))
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # 1024 in many shells, which idle connections use up
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _MAX_FILES)), hard))
     return [Middleware(ToldProgress)]
 
 

@@ -211,7 +211,9 @@ class LeaseStats:
 
 def steady_seconds() -> float:
     """A clock that nobody sets, and that goes on while the machine is suspended (on Linux)."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
