@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import emostream
 from emostream.cli.bench.machine import describe_machine
 from emostream.errors import ConfigError
 
@@ -75,7 +74,7 @@ def compare_with(ref: str, videos: Sequence[Path], *, config: Path | None, num_r
     Raises:
         ConfigError: this is no Git repository, it has no such commit, or a commit cannot measure the clip.
     """
-    here = Path(emostream.__file__).resolve().parent.parent
+    here = Path(__file__).resolve().parents[3]
     results = []
     with _checked_out(ref, repository=here) as there:
         for video in videos:
