@@ -49,6 +49,8 @@ def test_the_job_reads_what_the_values_say(helm: Helm, tmp_path: Path) -> None:
     streams = read_streams(path)
     assert [(stream.id, stream.url) for stream in streams] == [
         ("door", "rtsp://user:p%40ss@10.1.2.3/stream1"),
+        ("yard", "rtsp://10.1.2.3/stream2"),
+        ("gate", "rtsp://10.1.2.3/stream3"),
         ("clip", "file:///media/clip.mp4"),
     ]
     assert streams[0].smoothing_seconds == 1.5
