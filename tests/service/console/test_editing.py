@@ -163,9 +163,9 @@ def test_zones_with_the_keyboard_alone(service: Service, client: httpx.Client, o
 def test_the_past_comes_from_redis(
     service: Service, client: httpx.Client, open_page: OpenPage, redis_server: EmbeddedRedis
 ) -> None:
-    publish_half_hour(redis_server, "hall", begin=utc_now() - timedelta(minutes=50))
-    add(client, "hall", "http://127.0.0.1:9/nobody")  # its worker would be a newer run than that of these events
-    page = open_page(f"{service.url}#/streams/hall", color_scheme="light")
+    publish_half_hour(redis_server, "past-hall", begin=utc_now() - timedelta(minutes=50))
+    add(client, "past-hall", "http://127.0.0.1:9/nobody")  # its worker would be a newer run than that of these events
+    page = open_page(f"{service.url}#/streams/past-hall", color_scheme="light")
     page.get_by_label("Time shown").select_option("1 hour")
     expect(page.locator(".lane")).to_have_count(1)
     expect(page.locator(".panel").filter(has_text="People")).to_contain_text("Redis keeps events since")
