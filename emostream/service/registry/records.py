@@ -77,7 +77,7 @@ class StreamReport:
         source_delay_ms: delay of the newest frame's arrival after its time on the camera's clock, including the
             difference of the clocks; None where the source does not provide it.
         last_error: the last error, even if it is over; empty without one.
-        has_worked: whether the source was open in this run or an earlier one.
+        has_worked: whether a picture of the source was processed in this run or an earlier one.
         decoder: the actual decoder, for example "h264"; empty before the source is open.
         width, height: pixels of the source's frames; 0 before it is open.
     """

@@ -98,7 +98,7 @@ class CrashGuard:
         Args:
             stream_id: the stream; this worker owns its lease.
             living: ids of all living workers.
-            has_worked: whether its source was open before.
+            has_worked: whether a picture of it was processed before.
 
         Raises:
             RegistryUnavailableError: the registry is unavailable.

@@ -424,7 +424,7 @@ class StreamHost:
             lag_ms=None if lag_ms is None else round(lag_ms, 1),
             source_delay_ms=None if delay_seconds is None else round(1000 * delay_seconds, 1),
             last_error=running.last_error,
-            has_worked=running.has_worked or info is not None,
+            has_worked=running.has_worked or meter.num_frames > 0,  # not at its opening: a first picture may crash
             decoder=info.decoder if info else "",
             width=info.width if info else 0,
             height=info.height if info else 0,
