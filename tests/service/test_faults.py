@@ -284,9 +284,12 @@ async def test_a_clock_that_jumps(bench: Bench, redis_server: EmbeddedRedis, tmp
     finally:
         worker.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(worker.wait(), 20) == 0
-    entries = (await events_of(redis_server.url))["door"]
+    events = await all_events(redis_server.url)
     assert epoch is not None
-    assert entries == [(epoch.epoch, index) for index in range(len(entries))], "no event lost, twice or out of order"
-    captured = [event.captured_at for event in await all_events(redis_server.url)]
+    assert {event.epoch for event in events} == {epoch.epoch}
+    # A busy machine may drop a frame, and says so; none is lost in silence, twice or out of order.
+    nexts = [event.frame_index - event.num_dropped for event in events]
+    assert nexts == [0, *(event.frame_index + 1 for event in events[:-1])]
+    captured = [event.captured_at for event in events]
     jumps = [abs((other - one).total_seconds()) > 3000 for one, other in pairwise(captured)]
     assert sum(jumps) == 3, "the clock did not jump"
