@@ -76,7 +76,6 @@ def test_without_votes_one_head_learns_from_every_picture(layout: str, tmp_path:
     assert bool(checkpoint.weights["fer2013_head.bias"].abs().sum() > 0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_events_carry_was_learned(layout: str, tmp_path: Path) -> None:
     config, data = settings_for(layout, tmp_path, epochs=60)
@@ -111,8 +110,6 @@ def run_module(folder: Path, *arguments: object, **environment: str) -> str:
     return outcome.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.integration
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("class_names", [EMOTIONS, OWN_CLASSES], ids=["seven", "three of an own kind"])
 def test_from_a_folder_to_the_command_line(tmp_path: Path, class_names: tuple[str, ...]) -> None:
@@ -157,8 +154,6 @@ def test_from_a_folder_to_the_command_line(tmp_path: Path, class_names: tuple[st
         assert answer["model"] == f"my-model {manifest.version}"
 
 
-@pytest.mark.slow
-@pytest.mark.integration
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("class_names", [EMOTIONS, OWN_CLASSES], ids=["seven", "three of an own kind"])
 def test_from_cut_faces_to_people_in_pictures(tmp_path: Path, class_names: tuple[str, ...]) -> None:
@@ -235,7 +230,6 @@ def test_the_data_report_speaks_of_the_data_s_own_classes(own_run: Path, tmp_pat
     assert "bored: 8 pictures" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
 def test_a_comparison_measures_the_one_head(own_run: Path, tmp_path: Path) -> None:
     arguments = ["--configs", str(own_run.parent / "settings.yaml"), "--out", str(tmp_path), "--epochs", "1"]
     assert compare_main([*arguments, "--quiet"]) == 0

@@ -25,8 +25,7 @@ def stage(name: str, *arguments: str | Path) -> str:
     return outcome.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.integration
+@pytest.mark.heavy
 def test_from_pictures_to_an_engine(tmp_path: Path, tiny_config: TrainConfig) -> None:
     save_config(tiny_config, tmp_path / "small.yaml")
     run, models = tmp_path / "run", tmp_path / "model"

@@ -76,7 +76,7 @@ def test_command_prints_json_or_tables(tmp_path: Path, model_path: Path, capsys:
     assert "at least 1" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_shipped_model_bears_weak_corruptions(shared_data: Path) -> None:
     from training.data.load import load_faces
     from training.measure.inference import SHIPPED_MODEL

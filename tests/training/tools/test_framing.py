@@ -50,7 +50,7 @@ def test_crop_of_a_face_in_its_usual_place_is_the_picture() -> None:
         assert np.abs(crop - halved).mean() < 3
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_shipped_model_loses_little_on_the_way_through_the_detector(
     shared_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

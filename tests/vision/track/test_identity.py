@@ -33,7 +33,7 @@ def test_figures_of_known_cases(given: list[list[tuple[int, BoxXyxy]]], num_matc
     assert identity.idf1 == pytest.approx(2 * num_matched / (8 + sum(map(len, given))))
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", crossings())
 def test_people_who_cross_keep_their_ids(name: str) -> None:
     """With the searches of the default settings; every frame searched gives 0.97."""

@@ -31,7 +31,7 @@ MIN_SCORE, SETTINGS = 0.3, TrackSettings(confirm_score=0.5)
 DETECTIONS_PER_SECOND = 6.0
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("detections_per_second", [DETECTIONS_PER_SECOND, 1e6], ids=["sparse", "every frame"])
 @pytest.mark.parametrize(("clip", "min_face_pixels", "num_people", "num_frames_with_faces"), CLIPS)
 def test_one_track_per_person(
@@ -61,7 +61,7 @@ def sampled(frames: Sequence[Frame], frame_seconds: float) -> list[Frame]:
     return taken
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("clip", "num_people"),
     [("one-face-640x360.mp4", 1), ("three-people-480x270.mp4", 3), ("two-people-head-pose-480x270.mp4", 2)],
@@ -83,7 +83,7 @@ def test_one_track_per_person_at_any_rate_and_over_bad_pictures(
         assert len(ids) == num_people, name
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize(("clip", "min_face_pixels"), [(clip, pixels) for clip, pixels, people, _ in CLIPS if people])
 def test_following_agrees_with_detecting_every_frame(
     shared_videos: Path, clip: str, min_face_pixels: int, capsys: pytest.CaptureFixture[str]
@@ -100,7 +100,7 @@ def test_following_agrees_with_detecting_every_frame(
     assert agreement.longest_loss_seconds <= 1 / DETECTIONS_PER_SECOND
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("clip", [clip for clip, pixels, people, _ in CLIPS if people and pixels >= 32])
 def test_the_fast_path_says_what_the_plain_path_says(
     shared_videos: Path, clip: str, capsys: pytest.CaptureFixture[str]
