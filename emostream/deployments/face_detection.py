@@ -20,12 +20,10 @@ from emostream.pipeline.process_tuning import tune_process
 from emostream.telemetry.logs import configure_logging
 from emostream.vision.detect.centerface.detector import (
     DEFAULT_MAX_INPUT_PIXELS,
-    SMALLEST_FOUND_PIXELS,
     CenterFaceDetector,
-    centerface_letterbox,
+    CenterFaceInput,
 )
 from emostream.vision.detect.detector import Candidates
-from emostream.vision.detect.letterbox import Letterbox
 
 _MAX_BATCH_SIZE = 16  # pictures; a stream waits at most for one batch of this size
 
@@ -50,7 +48,7 @@ class FaceDetection:
         self._reference = ReferenceAnswer.of_detector(detector)
 
     async def search(self, picture: Luma) -> Candidates:
-        """Find faces in an input (uint8, H×W, as made by `centerface_letterbox`); results are in its pixels."""
+        """Find faces in an input (uint8, H×W, as made by `CenterFaceInput`); results are in its pixels."""
         answer: Candidates | Exception = await self._in_batch(picture)
         return answer_or_raise(answer)
 
@@ -85,9 +83,11 @@ class RemoteDetector:
     ) -> None:
         self._handle = handle
         self._loop = loop
-        self._min_face_pixels = settings.min_face_pixels
-        self._max_input_pixels = settings.max_input_pixels or DEFAULT_MAX_INPUT_PIXELS
-        self._max_side_pixels = _max_side_pixels(settings)
+        self._input = CenterFaceInput(
+            settings.min_face_pixels,
+            settings.max_input_pixels or DEFAULT_MAX_INPUT_PIXELS,
+            _max_side_pixels(settings),
+        )
         self._max_retry_seconds = max_retry_seconds
 
     def detect(self, luma: Luma) -> list[Face]:
@@ -98,22 +98,13 @@ class RemoteDetector:
         """
         if luma.size == 0:
             return []
-        letterbox = self._letterbox(luma.shape[1], luma.shape[0])
+        letterbox = self._input.letterbox(luma.shape[1], luma.shape[0])
         answering = asyncio.run_coroutine_threadsafe(self._answer(letterbox.shrink(luma)), self._loop)
         return answering.result().to_faces(letterbox)
 
     def smallest_face_pixels(self, width: int, height: int) -> float:
         """See `SizedDetector`."""
-        return SMALLEST_FOUND_PIXELS / self._letterbox(width, height).scale_y
-
-    def _letterbox(self, width: int, height: int) -> Letterbox:
-        return centerface_letterbox(
-            width,
-            height,
-            min_face_pixels=self._min_face_pixels,
-            max_input_pixels=self._max_input_pixels,
-            max_side_pixels=self._max_side_pixels,
-        )
+        return self._input.smallest_face_pixels(width, height)
 
     async def _answer(self, picture: Luma) -> Candidates:
         answer: Candidates = await answer_of(

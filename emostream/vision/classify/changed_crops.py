@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from emostream.domain.face import Face
 
-# Chosen on six clips of 12 to 30 frames per second (docs/decisions/0016).
+# Chosen on six clips of 12 to 30 frames per second (docs/decisions/0014-classify-what-changed.md).
 MAX_CHANGE = 0.12
 """Mean difference of the gray levels of two crops, as a share of their contrast."""
 SURE_SECONDS = 0.1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,48 @@ DEFAULT_MAX_INPUT_PIXELS = 640 * 384
 """Takes about 50 ms on one core. In a 1080p frame this finds faces of 60 pixels and more."""
 
 
+@dataclass(frozen=True, slots=True)
+class CenterFaceInput:
+    """How large the network's input is for frames of any size.
+
+    Attributes:
+        min_face_pixels: height of the smallest face to find; the input is as small as that allows.
+        max_input_pixels: limit of the cost per picture; larger frames are shrunk further, and only larger faces found.
+        max_side_pixels: longest side that the network takes; longer frames are shrunk further. None is no limit.
+    """
+
+    min_face_pixels: float
+    max_input_pixels: int = DEFAULT_MAX_INPUT_PIXELS
+    max_side_pixels: int | None = None
+
+    def letterbox(self, width: int, height: int) -> Letterbox:
+        """How a frame of this size (in pixels) is placed in the input."""
+        letterbox = choose_letterbox(
+            frame_width=width,
+            frame_height=height,
+            min_face_pixels=self.min_face_pixels,
+            smallest_found_pixels=SMALLEST_FOUND_PIXELS,
+            stride=STRIDE_PIXELS,
+            max_input_pixels=self.max_input_pixels,
+            min_input_pixels=_MIN_INPUT_PIXELS,
+            max_scale=_MAX_SCALE,
+        )
+        limit = self.max_side_pixels
+        if limit is None or max(letterbox.input_width, letterbox.input_height) <= limit:
+            return letterbox
+        return Letterbox.fit(
+            frame_width=width,
+            frame_height=height,
+            input_width=min(letterbox.input_width, limit),
+            input_height=min(letterbox.input_height, limit),
+            max_scale=_MAX_SCALE,
+        )
+
+    def smallest_face_pixels(self, width: int, height: int) -> float:
+        """Height of the smallest face that is reliably found in a frame of this size, in its pixels."""
+        return SMALLEST_FOUND_PIXELS / self.letterbox(width, height).scale_y
+
+
 class CenterFaceDetector:
     """Finds faces with five landmarks by CenterFace on luma. Thread-safe.
 
@@ -120,39 +163,28 @@ class CenterFaceDetector:
             model = OrtNetwork(model, path=model, kind="the prepared CenterFace detector", num_threads=num_threads)
         self._network = model
         self._network.check(input_name=INPUT_NAME, output_names=list(OUTPUT_CHANNELS))
-        self._min_face_pixels = min_face_pixels
+        self._input = CenterFaceInput(min_face_pixels, max_input_pixels, max_input_side_pixels)
         self._min_score = min_score
         self._max_iou = max_iou
         self._max_faces = max_faces
-        self._max_input_pixels = max_input_pixels
-        self._max_input_side_pixels = max_input_side_pixels
 
     def detect(self, luma: Luma) -> list[Face]:
         """Faces in a gray picture, best score first; see `FaceDetector.detect`."""
         if luma.size == 0:
             return []
-        letterbox = self._letterbox(luma.shape[1], luma.shape[0])
+        letterbox = self._input.letterbox(luma.shape[1], luma.shape[0])
         (candidates,) = self.search([letterbox.shrink(luma)])
         return candidates.to_faces(letterbox)
 
     def smallest_face_pixels(self, width: int, height: int) -> float:
         """See `SizedDetector`."""
-        return SMALLEST_FOUND_PIXELS / self._letterbox(width, height).scale_y
-
-    def _letterbox(self, width: int, height: int) -> Letterbox:
-        return centerface_letterbox(
-            width,
-            height,
-            min_face_pixels=self._min_face_pixels,
-            max_input_pixels=self._max_input_pixels,
-            max_side_pixels=self._max_input_side_pixels,
-        )
+        return self._input.smallest_face_pixels(width, height)
 
     def search(self, pictures: Sequence[Luma]) -> list[Candidates]:
         """Search network inputs; those of the same shape are computed in one batch.
 
         Args:
-            pictures: uint8, H×W, as shrunk by `centerface_letterbox`; at least one.
+            pictures: uint8, H×W, as shrunk by `CenterFaceInput`; at least one.
 
         Returns:
             The candidates of each picture, in input pixels.
@@ -173,33 +205,3 @@ class CenterFaceDetector:
 
     def _decode(self, maps: Sequence[npt.NDArray[np.float32]]) -> Candidates:
         return decode_centerface(*maps, min_score=self._min_score, max_iou=self._max_iou, max_faces=self._max_faces)
-
-
-def centerface_letterbox(
-    width: int,
-    height: int,
-    *,
-    min_face_pixels: float,
-    max_input_pixels: int = DEFAULT_MAX_INPUT_PIXELS,
-    max_side_pixels: int | None = None,
-) -> Letterbox:
-    """How a frame of this size (in pixels) is placed in CenterFace's input; the limits are those of the detector."""
-    letterbox = choose_letterbox(
-        frame_width=width,
-        frame_height=height,
-        min_face_pixels=min_face_pixels,
-        smallest_found_pixels=SMALLEST_FOUND_PIXELS,
-        stride=STRIDE_PIXELS,
-        max_input_pixels=max_input_pixels,
-        min_input_pixels=_MIN_INPUT_PIXELS,
-        max_scale=_MAX_SCALE,
-    )
-    if max_side_pixels is None or max(letterbox.input_width, letterbox.input_height) <= max_side_pixels:
-        return letterbox
-    return Letterbox.fit(
-        frame_width=width,
-        frame_height=height,
-        input_width=min(letterbox.input_width, max_side_pixels),
-        input_height=min(letterbox.input_height, max_side_pixels),
-        max_scale=_MAX_SCALE,
-    )
