@@ -2,7 +2,7 @@
 
 A read inside FFmpeg cannot be interrupted from outside. So each opening of the source has a thread of its own, and this
 source waits for its frames with a time limit. When the limit passes, the thread is abandoned together with its source:
-it holds no lock anybody else needs, it may put no frame any more, and it ends when FFmpeg returns. Up to
+it holds no lock that others need, it adds no frames, and it ends when FFmpeg returns. Up to
 `max_abandoned` of them per stream cost no time; beyond that the source is opened again when one has ended, or after a
 pause that doubles from a minute to ten. So a source that always hangs costs few threads and connections, and comes back
 all the same. `BLOCKED_CALLS` counts those of all streams, so that a service can replace a process that has too many.

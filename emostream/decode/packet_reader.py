@@ -102,7 +102,7 @@ class PacketReader:
         self._demuxed = container.demux()
 
     def restart(self, container: InputContainer, *, num_before: int) -> None:
-        """Read on from the container's new position, with so many packets of the video left out."""
+        """Read on from the container's new position, with this number of video packets left out."""
         self._demuxed = container.demux()
         self._num_read = num_before
         self._declared_num_packets = max(0, self._declared_num_packets - num_before)

@@ -32,7 +32,7 @@ class StreamState(StrEnum):
     """Where a stream is in its life."""
 
     PENDING = "pending"
-    """Wanted, but nobody works on it yet."""
+    """Wanted; no worker has it yet."""
     CONNECTING = "connecting"
     """Its source is being opened for the first time."""
     RUNNING = "running"

@@ -64,7 +64,7 @@ _MAX_WAITING_CHUNKS = 1
 
 _END_SECONDS = 5.0
 
-# Whoever interrupts a run does not wait longer than this for a sink that is away.
+# An interrupted run waits no longer than this for a sink that is away.
 _MAX_LAST_STATUS_SECONDS = 5.0
 
 EventObserver = Callable[[Frame, EmotionEvent], None]
@@ -425,7 +425,7 @@ class Pipeline:
         try:
             async with asyncio.timeout(_MAX_LAST_STATUS_SECONDS):
                 await self._publish_status(state, detail=detail)
-        except (Exception, asyncio.CancelledError) as exc:  # the cause matters more, and whoever cancelled waits for it
+        except (Exception, asyncio.CancelledError) as exc:  # the cause matters more, and the caller waits for it
             cause.add_note(f"the last status event could not be published: {exc or type(exc).__name__}")
 
     async def _publish_status(self, state: StreamState, *, detail: str = "") -> None:

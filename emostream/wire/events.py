@@ -204,7 +204,7 @@ def _bounded(text: str | bytes) -> str | bytes:
 
 
 class _Rejecting:
-    """Raises `EventRejectedError` for whatever makes an event invalid; a class, as a generator costs a microsecond."""
+    """Raises `EventRejectedError` for what makes an event invalid; a class, as a generator costs a microsecond."""
 
     __slots__ = ("_what",)
 

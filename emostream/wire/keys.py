@@ -8,7 +8,7 @@ EVENTS_PATTERN = f"{_EVENTS_PREFIX}*"
 """Matches the event streams of all streams."""
 
 STREAMS_KEY = "emostream:streams"
-"""Set: ids of the streams that have events, so that nobody needs to search all keys for them. May be missing."""
+"""Set: ids of the streams that have events, so that readers need not search all keys for them. May be missing."""
 
 STATUS_KEY = "emostream:status"
 """The event stream of life-cycle events, of all streams together."""

@@ -11,14 +11,14 @@ from emostream.errors import RecordError
 from emostream.wire.keys import registry_key
 
 PREVIEW_LIFE_SECONDS = 3.0
-"""A worker makes previews for this long after somebody said to be looking."""
+"""A worker makes previews for this long after the last viewer's request."""
 
 
 class PreviewKind(StrEnum):
-    """What is done to the picture; each kind that somebody looks at is made once, for all who look."""
+    """What is done to the picture; each kind that is viewed is made once, for all viewers."""
 
     PLAIN = "plain"
-    """As the camera sees it; whoever has the events can draw boxes over it."""
+    """As the camera sees it; clients that have the events can draw boxes over it."""
     BOXES = "boxes"
     """With boxes, track ids and emotions."""
     BLURRED = "blurred"
@@ -70,7 +70,7 @@ def preview_kind(*, has_boxes: bool, is_blurred: bool, is_small: bool = False) -
 
 @dataclass(frozen=True, slots=True)
 class PreviewPicture:
-    """One picture on its way to whoever looks.
+    """One picture on its way to the viewers.
 
     Attributes:
         stream_id, epoch, frame_index: names the frame, as its event does.

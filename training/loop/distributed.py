@@ -2,7 +2,7 @@
 
 Ray starts the workers on this machine or on a cluster, joins them in a torch process group (nccl between GPUs, gloo
 between CPUs) and starts all again when one dies; what they then do is `training.loop.run.fit`, the same as in one
-process. Every batch is cut into equal parts, gradients are averaged, so a batch of 128 means 128 whatever the number of
+process. Every batch is cut into equal parts, gradients are averaged, so a batch of 128 means 128 for any number of
 workers. The first worker writes the run folder, which all must see under the same path: on several machines it, and the
 data, lie on a shared file system.
 

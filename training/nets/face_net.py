@@ -42,7 +42,7 @@ class Trunk:
 class FaceNet(nn.Module):
     """A trunk with heads on the mean of its last feature maps: for votes, where there are any, and for labels.
 
-    A net with one head answers both questions with it. With `num_other_votes` the head for votes has so many logits
+    A net with one head answers both questions with it. With `num_other_votes` the head for votes has that many logits
     behind those of the classes, for answers that are no class; the softmax of the first is the distribution over the
     classes, with or without them.
     """

@@ -38,7 +38,7 @@ class JsonlSink:
         self._name = name
         self._is_owned = is_owned
         self._with_status = with_status
-        self._lock = threading.Lock()  # a write outlives the cancellation of whoever waits for it
+        self._lock = threading.Lock()  # a write goes on when the task that waits for it is cancelled
 
     @classmethod
     def to_stdout(cls, *, with_status: bool = False) -> Self:

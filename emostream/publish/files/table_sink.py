@@ -34,7 +34,7 @@ class TableSink:
         self._writer = open_table_writer(path, suffix=suffix)
         self._group = _EVENTS_PER_GROUP if (suffix or path.suffix.lower()) == ".parquet" else 1
         self._waiting: deque[EmotionEvent] = deque()
-        self._lock = threading.Lock()  # a write outlives the cancellation of whoever waits for it
+        self._lock = threading.Lock()  # a write goes on when the task that waits for it is cancelled
 
     async def publish(self, events: Sequence[EmotionEvent]) -> None:
         """Take emotion events."""

@@ -18,7 +18,7 @@
 -- the frame index; where the clock went back, the time of the last entry takes its place, because ids must grow.
 --
 -- Epochs are times in ms. One that is a day ahead of the server's clock was forged, or comes from a machine with a wrong
--- clock: it must not refuse the events of everybody else for years.
+-- clock: it must not refuse the events of all others for years.
 --
 -- What is due goes first: so a full server takes events of a stream that has reached its length or age. Others it refuses
 -- before anything is written: the first write decides, so nothing is trimmed in vain.

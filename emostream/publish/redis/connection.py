@@ -213,7 +213,7 @@ async def with_retries(
 
 async def _keeping_cancellation(command: Callable[[], Awaitable[T]]) -> T:
     # The client writes under asyncio.wait_for, which on Python 3.11 forgets a cancellation that arrives just as the
-    # write is done. Whoever cancelled would wait for ever for a reader that goes on.
+    # write is done. The canceller would wait for ever for a reader that goes on.
     task = asyncio.current_task()
     num_before = task.cancelling() if task is not None else 0
     try:

@@ -127,7 +127,7 @@ class EmbeddedRedis:
                 raise ConfigError(
                     f"port {self._wanted_port} on {_HOST} is in use; name another, or none for a free one"
                 )
-            # Somebody took the free port between our asking for it and the server's binding it: ask again.
+            # Another process took the free port before the server bound it: try another.
         raise SinkUnavailableError(f"no free port stayed free on {_HOST} in {_MAX_PORT_ATTEMPTS} attempts; try again")
 
     def stop(self) -> None:
@@ -277,7 +277,7 @@ def _free_port() -> int:
 
 
 def _answers(port: int, *, password: str) -> bool:
-    """Whether our server, and not somebody else's, listens here: the password decides."""
+    """Whether our server, and not another, listens here: the password decides."""
     try:
         with socket.create_connection((_HOST, port), timeout=1.0) as connection:
             connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())

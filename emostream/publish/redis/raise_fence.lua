@@ -2,7 +2,7 @@
 --
 -- KEYS[1]  the fence
 -- ARGV[1]  epoch of the run
--- ARGV[2]  ms after which it is forgotten: by then its events tell the same, or whoever was deposed has noticed
+-- ARGV[2]  ms after which it is forgotten: by then its events tell the same, or the former owner has noticed
 
 local DAY_MS = 86400000
 

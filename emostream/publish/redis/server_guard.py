@@ -3,7 +3,7 @@
     python server_guard.py FOLDER KEEP|REMOVE ONCE|AGAIN EXECUTABLE
 
 The guard reads its standard input, whose other end only the program holds: first the server's configuration, closed by
-an empty line, then nothing more. When it ends, because the program closed it or died in whatever way, the guard stops
+an empty line, then nothing more. When it ends, because the program closed it or died, the guard stops
 the server and, if asked to, removes the folder. So no server stays behind even after `kill -9` of the program; that of
 the guard itself is covered on Linux by a death signal for the server. With AGAIN a server that ends in between is
 started anew, at the same port and on the same folder.

@@ -110,7 +110,7 @@ class RedisSink:
         """Connect and log in now, without trying twice, so that a wrong URL is found before work starts.
 
         Raises:
-            SinkUnavailableError: nobody answers.
+            SinkUnavailableError: the server does not answer.
             ConfigError: the login was refused, the database does not exist, it is no Redis, or one that drops data.
         """
         try:
@@ -256,7 +256,7 @@ class RedisSink:
         )
 
     def _life_without_events_of(self, stream_id: str) -> float:
-        """After so many seconds without an event the whole stream goes; 0 means never."""
+        """Seconds without an event after which the whole stream is deleted; 0 means never."""
         _, max_age_seconds = self._retention_of(stream_id)
         own = self._settings.retention.get(stream_id, RetentionSettings())
         lives = [max_age_seconds, own.max_idle_seconds or self._settings.max_idle_seconds]

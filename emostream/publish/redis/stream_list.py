@@ -26,7 +26,7 @@ _COMPARE_SECONDS = 600.0
 
 
 class StreamList:
-    """The list as one publisher writes it. Failures concern nobody: they are logged, and tried again later.
+    """The list as one publisher writes it. Failures are logged, and tried again later.
 
     Args:
         redis: not closed here.

@@ -141,7 +141,7 @@ class StreamTimeline:
 
     Attributes:
         bin_seconds: length of a bin.
-        start_seconds, end_seconds: of the whole run, also where nobody is seen.
+        start_seconds, end_seconds: of the whole run, also where no face is seen.
         everybody: bin index → values of all faces; bins without a face are absent.
         frames: bin index → number of frames.
     """

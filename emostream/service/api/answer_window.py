@@ -13,7 +13,7 @@ import asyncio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 WINDOW_HEADER = b"x-emostream-window"
-"""In a request: so many bytes may be on the way to the reader. In an answer: it wants to be told. Never a client's."""
+"""In a request: bytes on the way to the reader. In an answer: the server supports this. Never from clients."""
 PROGRESS = "emostream.progress"
 """Type of an ASGI message to the application; `num_bytes` of the body were taken since the last one."""
 
@@ -21,7 +21,7 @@ PROGRESS = "emostream.progress"
 class AnswerWindow:
     """ASGI middleware: holds an answer back while its reader is behind, and ends it for one that stands still.
 
-    Whoever reads events goes on with a new request after the last one it had.
+    A reader of events goes on with a new request after the last one it had.
 
     Args:
         app: what answers.
@@ -70,7 +70,7 @@ class _HeldAnswer:
                 self._pump.cancel()
                 await asyncio.wait([self._pump])
                 if not self._pump.cancelled():
-                    self._pump.exception()  # the server itself is gone: nobody is to be told
+                    self._pump.exception()  # the server itself is gone: there is no one to tell
         if self._is_cut:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -37,7 +37,7 @@ from emostream.wire.http_models import Alive, Readiness
 
 _READY_SECONDS = 2.0
 _HEALTH = ("/livez", "/readyz")
-_ALWAYS = (*_HEALTH, "/metrics")  # whoever watches the service must see it when it has too much to do
+_ALWAYS = (*_HEALTH, "/metrics")  # monitoring must see it when it is overloaded
 
 
 def build_api(
@@ -120,7 +120,7 @@ _bearer = HTTPBearer(auto_error=False, description="Bearer token; its hash is in
 
 
 def _allowed(scope: Scope, tokens: Tokens) -> Callable[..., Awaitable[None]]:
-    """A dependency that lets through who may do this; where no token is needed, everybody."""
+    """A dependency that lets through clients that may do this; where no token is needed, all of them."""
 
     async def check(
         request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None

@@ -81,7 +81,7 @@ class ApiContext:
 
     async def _look(self) -> RegistryView:
         async with self._looks:
-            self._next_look = None  # whoever comes from here on may have changed what is read now
+            self._next_look = None  # later callers may have changed what is read now
             return await self._looking.look()
 
     async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

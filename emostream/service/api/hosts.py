@@ -1,8 +1,8 @@
 """Which names the interface answers to, and what other web pages may embed of it.
 
-Where no token is needed, a web page could otherwise call the interface through the browser of somebody who can reach
+Where no token is needed, a web page could otherwise call the interface through the browser of a user who can reach
 it: the page's own name is made to lead here after it was loaded (DNS rebinding), so that the browser takes both for one
-origin. Names that nobody can register on the internet are safe, and so are addresses.
+origin. Names that cannot be registered on the internet are safe, and so are addresses.
 """
 
 from __future__ import annotations

@@ -89,8 +89,8 @@ class RateLimit:
         await self._app(scope, receive, send)
 
 
-_NUM_FULL_BODIES = 16  # so many of full length may be in memory together
-_PROMPT_SECONDS = 1.0  # whatever takes longer to come is a slow body, of which there may be few
+_NUM_FULL_BODIES = 16  # bodies of full length that may be in memory together
+_PROMPT_SECONDS = 1.0  # a body that takes longer is a slow one, of which there may be few
 _MAX_SLOW = 200
 _MAX_SLOW_PER_CLIENT = 50
 
@@ -158,7 +158,7 @@ class BodyLimit:
         """Go on reading; None when it is there as a whole, else why no more is wanted.
 
         Raises:
-            ClientDisconnect: nobody waits for an answer.
+            ClientDisconnect: the client has gone.
         """
         has_more = True
         while has_more:

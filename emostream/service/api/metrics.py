@@ -42,7 +42,7 @@ def add_metrics(app: FastAPI, *, reading: Sequence[Any]) -> None:
 async def recording(context: ApiContext, record: Recorder | None) -> AsyncIterator[None]:
     """Tell a recorder again and again what only the interface knows, until the context is left.
 
-    Under Ray this is how the numbers of streams that failed, and of those that nobody has, get to Ray's metrics also
+    Under Ray this is how the numbers of streams that failed, and of those that no worker has, get to Ray's metrics also
     when no worker lives.
     """
     if record is None:

@@ -26,12 +26,12 @@ class PreviewFeed:
     def __init__(self, store: RegistryStore, *, channels: Sequence[str]) -> None:
         self._store = store
         self._channels = channels
-        self._newest: dict[str, PreviewPicture] = {}  # by stream; whoever waits longest comes first
+        self._newest: dict[str, PreviewPicture] = {}  # by stream; the one that has waited longest comes first
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> PreviewFeed:
-        """Say that somebody looks.
+        """Note that the stream is being viewed.
 
         Raises:
             RegistryUnavailableError: Redis is away.

@@ -135,7 +135,7 @@ def _add_page_of_previews(app: FastAPI, viewers: asyncio.Semaphore, *, reading: 
         kind = preview_kind(has_boxes=False, is_blurred=is_blurred, is_small=size == "small")
         records = (await context.look()).records
         known = [stream_id for stream_id in dict.fromkeys(stream) if stream_id in records]
-        if not known:  # what nobody makes is not to be noted as watched
+        if not known:  # a preview that no worker makes is not noted as watched
             raise HTTPException(404, f"there is no stream {stream[0]}{' and none of the others' * (len(stream) > 1)}")
         _check_room(viewers)
 

@@ -89,7 +89,7 @@ class Tokens:
     def client_of(self, scope: Mapping[str, Any]) -> str:
         """Who counts as one client: all who send the same known token, else all at one address.
 
-        Whoever makes tokens up counts by address as well.
+        Clients that guess tokens are counted by address as well.
         """
         entry = self.of(scope)
         return entry.sha256 if entry is not None else str((scope.get("client") or ("unknown",))[0])

@@ -210,7 +210,7 @@ class LeaseStats:
 
 
 def steady_seconds() -> float:
-    """A clock that nobody sets, and that goes on while the machine is suspended (on Linux)."""
+    """A clock that cannot be set, and that goes on while the machine is suspended (on Linux)."""
     if sys.platform == "linux":
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()

@@ -17,7 +17,7 @@ MAX_CHANGE = 0.12
 SURE_SECONDS = 0.1
 """A result is used for this long, whatever the frame rate."""
 MAX_REUSED = 2
-"""After that, it is used for so many frames at most."""
+"""After that, it is used for this number of frames at most."""
 MAX_AGE_SECONDS = 0.2
 """No result is used for longer: expressions last half a second and more, but begin and end faster."""
 MIN_FACE_PIXELS = 40.0

@@ -3,7 +3,7 @@
 A person is the mean vector of some of their faces. A new track is compared with the persons who are not in the picture:
 who is seen at the same time as another is not that other. It continues the nearest person when near enough, is a new
 person when far from all, and is looked at again shortly in between. Vectors are computed only when there is something
-to compare, and pictures of faces wait for it until then: a clip in which everybody stays costs next to nothing.
+to compare, and pictures of faces wait for it until then: a clip in which all people stay costs next to nothing.
 
 Pictures and vectors are kept in memory only, as long as this object lives, or as told.
 """
@@ -105,7 +105,7 @@ class PersonFinder:
         now = frame.pts_seconds
         present = {self._person_of_track.get(face.track_id) for face in followed.faces}
         for face in followed.faces:
-            person = self._persons.get(self._person_of_track.get(face.track_id, 0))  # nobody has the number 0
+            person = self._persons.get(self._person_of_track.get(face.track_id, 0))  # 0 is no person's number
             if person is None:
                 person = self._person_of(frame, face, present=present)
             if person is not None:
@@ -118,7 +118,7 @@ class PersonFinder:
 
     def _person_of(self, frame: Frame, face: Face, *, present: set[int | None]) -> _Person | None:
         """Who a new track is; None while that is not clear."""
-        self._person_of_track.pop(face.track_id, None)  # of somebody who was forgotten
+        self._person_of_track.pop(face.track_id, None)  # of a person who was forgotten
         newcomer = self._newcomers.setdefault(face.track_id, _Newcomer(_Mean(), -math.inf))
         absent = [person for person in self._persons.values() if person.person_id not in present]
         if not absent:

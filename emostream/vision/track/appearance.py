@@ -180,7 +180,7 @@ class FrameLooks:
             known: looks of the track at earlier searches with their times, the newest one at the end.
             face: a detected face.
             pts_seconds: time of the frame.
-            may_be_covered: whether another face is at its edge, so that it may look like nobody; it is not another
+            may_be_covered: whether another face is at its edge, so that it may look like none; it is not another
                 person then.
         """
         if not known or self._is_zoomed:

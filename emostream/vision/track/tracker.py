@@ -152,7 +152,7 @@ class FaceTracker:
         weakly_known, unmatched, refused_weak = self._assign(recent, faces, weak, pts_seconds=pts_seconds, looks=looks)
         assigned |= {face.track_id for face in weakly_known}
         missed = [track for track in self._tracks if track.track_id not in assigned]
-        # A weak detection starts no track, but it shows that somebody else is where a track was.
+        # A weak detection starts no track, but it shows that another person is where a track was.
         others_in_place = {track_id for track_id, face in refused if face in unknown}
         others_in_place |= {track_id for track_id, face in refused_weak if face in unmatched}
         recognised: list[Face] = []

@@ -52,7 +52,7 @@ export class History {
     return sharesOf(this.persons(sinceMs).flatMap((person) => person.samples), sinceMs);
   }
 
-  /** Emotion → share of all faces, in each of so many steps of equal length; empty where nobody was seen. @returns {Array<Map<string, number>>} */
+  /** Emotion → share of all faces, in each of a number of steps of equal length; empty where no face was seen. @returns {Array<Map<string, number>>} */
   sharesOverTime(sinceMs, untilMs, number) {
     const steps = Array.from({ length: number }, () => []);
     for (const person of this.persons(sinceMs)) {
