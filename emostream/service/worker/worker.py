@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 import random
-import sys
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
@@ -14,9 +13,8 @@ from typing import Any
 
 from emostream.decode.backoff import Backoff
 from emostream.decode.blocked_calls import BLOCKED_CALLS, BlockedCalls
-from emostream.decode.resuming import ResumePoint
 from emostream.domain.redact import redact
-from emostream.domain.stream import StreamKind, StreamState
+from emostream.domain.stream import StreamState
 from emostream.errors import (
     ConfigError,
     EmostreamError,
@@ -32,6 +30,7 @@ from emostream.service.registry.records import RegistryView, StreamRecord, Strea
 from emostream.service.registry.store import RECORDS, REPORTS, RegistryStore
 from emostream.service.verdicts import Judges, Verdicts, are_final, verdict_of
 from emostream.service.worker.crash_guard import MAX_DEATHS, CrashGuard, Opening
+from emostream.service.worker.file_progress import FileProgress
 from emostream.service.worker.host import Ended, Outcome, StopReason, StreamHost
 from emostream.service.worker.trouble import StepWatch, Trouble
 
@@ -109,6 +108,7 @@ class StreamWorker:
         self._store = store
         self._jobs = JobRegistry(store)
         self._crash_guard = CrashGuard(store, worker_id=worker_id, host=host_name, clock=clock)
+        self._progress = FileProgress(store, leases=leases)
         self._verdicts = Verdicts(store, worker_id=worker_id)
         self._refusals: dict[str, Judges] = {}  # of all workers, as of the last time that a stream was free
         self._avoided: dict[str, float] = {}  # stream id → until when it is left to other workers
@@ -430,7 +430,7 @@ class StreamWorker:
             if record is not None and opening is Opening.NEVER:
                 self._note_ended(stream_id, Ended(Outcome.FAILED, _given_up(epoch, self.worker_id)))
                 return
-            after = None if record is None else await self._last_published(record, epoch=epoch, report=last)
+            after = None if record is None else await self._progress.resume_point(record, epoch=epoch, report=last)
             if record is None or self._is_draining.is_set():  # draining may have started; nothing would stop it then
                 await self._leases.release({stream_id: epoch})
                 return
@@ -460,17 +460,8 @@ class StreamWorker:
             detail = f"internal error: {type(exc).__name__}: {detail}"
         # What Redis refuses for one stream (its key holds something else) is no fault of this worker.
         is_passing = isinstance(exc, RegistryError) or (isinstance(exc, EmostreamError) and exc.retryable)
-        report = replace(
-            last or StreamReport(StreamState.PENDING),
-            state=StreamState.RECONNECTING if is_passing else StreamState.PENDING,
-            detail=detail,
-            last_error=detail,
-            worker_id=self.worker_id,
-            epoch=epoch,
-            num_frames=0,
-            num_faces=0,
-            last_index=-1,
-        )
+        state = StreamState.RECONNECTING if is_passing else StreamState.PENDING
+        report = self._not_started(last, state, detail, epoch=epoch)
         outcome, verdict = Outcome.RETRY if is_passing else Outcome.GIVE_BACK, verdict_of(exc)
         is_own_trouble = outcome is Outcome.GIVE_BACK and verdict is None
         self._note_ended(stream_id, Ended(outcome, report, verdict, is_own_trouble=is_own_trouble))
@@ -484,18 +475,22 @@ class StreamWorker:
                 "workers died while they opened it; it will be opened again, on its own, when this worker has run for "
                 f"another {math.ceil(pause_seconds)} s"
             )
-            report = replace(
-                last or StreamReport(StreamState.RECONNECTING),
-                state=StreamState.RECONNECTING,
-                detail=detail,
-                last_error=detail,
-                worker_id=self.worker_id,
-                epoch=epoch,
-                num_frames=0,
-                num_faces=0,
-                last_index=-1,
-            )
+            report = self._not_started(last, StreamState.RECONNECTING, detail, epoch=epoch)
             await self._leases.report({stream_id: report})
+
+    def _not_started(self, last: StreamReport | None, state: StreamState, detail: str, *, epoch: int) -> StreamReport:
+        """The report on a run that could not begin yet; `last` is that of the run before."""
+        return replace(
+            last or StreamReport(state),
+            state=state,
+            detail=detail,
+            last_error=detail,
+            worker_id=self.worker_id,
+            epoch=epoch,
+            num_frames=0,
+            num_faces=0,
+            last_index=-1,
+        )
 
     async def _wanted(self, stream_id: str, *, epoch: int) -> StreamRecord | None:
         """The current record; None when it was removed, is unreadable, or was created after the claim."""
@@ -505,37 +500,6 @@ class StreamWorker:
         except RecordError:
             return None
         return None if record is None or record.created_epoch > epoch else record
-
-    async def _last_published(
-        self, record: StreamRecord, *, epoch: int, report: StreamReport | None
-    ) -> ResumePoint | None:
-        """Files continue after the last frame published since they were added: the event stream is the checkpoint."""
-        if record.spec.kind is not StreamKind.FILE:
-            return None
-        last = await self._store.last_event_before(epoch, stream_id=record.stream_id)
-        if last is None or last[0] <= record.created_epoch:
-            return None
-        await self._count_unreported(record, report, last_published=last[:2], epoch=epoch)
-        return ResumePoint(last[1], pts_seconds=last[2])
-
-    async def _count_unreported(
-        self, record: StreamRecord, report: StreamReport | None, *, last_published: tuple[int, int], epoch: int
-    ) -> None:
-        """Complete the last report of a run that was killed by what it published after it."""
-        before: tuple[int, int] = (record.created_epoch, sys.maxsize)
-        if report is not None and report.epoch > record.created_epoch:
-            before = (report.epoch, report.last_index)
-            if report.num_frames and report.last_index < 0:  # of an earlier version, which does not say where it was
-                return
-        num_frames, num_faces = await self._store.figures_after(before, stream_id=record.stream_id)
-        if not num_frames:
-            return
-        last_epoch, last_index = last_published
-        report = report or StreamReport(StreamState.PENDING)
-        if report.epoch == last_epoch:
-            num_frames, num_faces = report.num_frames + num_frames, report.num_faces + num_faces
-        completed = replace(report, epoch=last_epoch, num_frames=num_frames, num_faces=num_faces, last_index=last_index)
-        await self._leases.correct(record.stream_id, completed, epoch=epoch)
 
     async def _report(self, view: RegistryView) -> None:
         if self._clock() - self._reported_seconds < _REPORT_SECONDS:
