@@ -1,8 +1,9 @@
 """Schemas of the fields that the chart uses of other people's resource kinds; anything else in them is a mistake.
 
 Written from KubeRay's API reference (ray.io/v1: RayServiceSpec, RayClusterSpec, HeadGroupSpec, WorkerGroupSpec,
-AuthOptions, AutoscalerOptions, GcsFaultToleranceOptions), the Prometheus operator's (PodMonitor, PrometheusRule) and
-the Gateway API's (HTTPRoute v1). Pod templates are checked as pods by the Kubernetes schemas instead (`validation.py`).
+AuthOptions, AutoscalerOptions, GcsFaultToleranceOptions, ClusterUpgradeOptions), the Prometheus operator's (PodMonitor,
+PrometheusRule) and the Gateway API's (HTTPRoute v1). Pod templates and services inside a RayService are checked by the
+Kubernetes schemas instead (`validation.py`).
 """
 
 from __future__ import annotations
@@ -40,13 +41,23 @@ _SECRET_KEY = _object({"secretKeyRef": _object({"name": _TEXT, "key": _TEXT})})
 _WORKER_GROUP = _object(
     {
         "groupName": {"type": "string", "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$"},
-        "replicas": _COUNT,
         "minReplicas": _COUNT,
         "maxReplicas": _COUNT,
         "rayStartParams": _TEXTS,
         "template": _ANYTHING,
-    }
+    },
+    {"replicas": _COUNT},
 )
+_UPGRADE = _object(
+    {"type": {"enum": ["NewCluster", "NewClusterWithIncrementalUpgrade", "None"]}},
+    {
+        "clusterUpgradeOptions": _object(
+            {"gatewayClassName": _TEXT},
+            {"maxSurgePercent": _COUNT, "stepSizePercent": _COUNT, "intervalSeconds": _COUNT},
+        )
+    },
+)
+_SERVE_SERVICE = _object({"metadata": _object({"name": _TEXT}, {"annotations": _TEXTS}), "spec": _ANYTHING})
 _RAY_CLUSTER = _object(
     {
         "rayVersion": {"type": "string", "pattern": r"^\d+\.\d+\.\d+$"},
@@ -89,7 +100,8 @@ CUSTOM_SCHEMAS: dict[str, Schema] = {
         _object(
             {"serveConfigV2": _TEXT, "rayClusterConfig": _RAY_CLUSTER},
             {
-                "upgradeStrategy": _object({"type": {"enum": ["NewCluster", "None"]}}),
+                "upgradeStrategy": _UPGRADE,
+                "serveService": _SERVE_SERVICE,
                 "rayClusterDeletionDelaySeconds": _COUNT,
                 "excludeHeadPodFromServeSvc": _FLAG,
             },

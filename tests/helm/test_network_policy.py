@@ -79,6 +79,35 @@ def test_public_sources_leave_the_inside_alone(helm: Helm) -> None:
         assert not _may_reach(documents, "streams", inside, port=443), inside
 
 
+def test_name_servers_of_all_kinds_are_reached_and_nothing_else_of_theirs(helm: Helm) -> None:
+    documents = helm.render(MATRIX["streams"])
+    for pod in ("streams", "head", next(name for name in pods(documents) if name.startswith("Job"))):
+        assert _may_reach(documents, pod, "169.254.20.10", port=53), pod
+        assert not _may_reach(documents, pod, "169.254.20.10", port=80), pod
+        peers = [
+            peer
+            for policy in _policies_of(documents, pod)
+            for rule in policy.get("egress", [])
+            if {"protocol": "UDP", "port": 5353} in rule.get("ports", [])
+            for peer in rule["to"]
+        ]
+        assert {"k8s-app": "kube-dns"} in [peer.get("podSelector", {}).get("matchLabels") for peer in peers], pod
+        assert any("openshift-dns" in str(peer) for peer in peers), pod
+
+
+def test_a_load_balancer_lets_in_its_networks(helm: Helm) -> None:
+    def callers(values: dict[str, Any]) -> list[str]:
+        policy = named(helm.render(values), "NetworkPolicy")["demo-emostream-ray"]["spec"]
+        (rule,) = (rule for rule in policy["ingress"] if rule.get("ports") == [{"protocol": "TCP", "port": 8000}])
+        return [peer["ipBlock"]["cidr"] for peer in rule["from"] if "ipBlock" in peer]
+
+    assert callers({}) == []
+    assert callers(MATRIX["load balancer"]) == ["10.0.0.0/8"]
+    assert callers({"service": {"type": "NodePort"}}) == ["0.0.0.0/0", "::/0"]
+    only = {"service": {"type": "LoadBalancer"}, "networkPolicy": {"apiFrom": [{"ipBlock": {"cidr": "10.3.0.0/16"}}]}}
+    assert callers(only) == ["10.3.0.0/16"]
+
+
 def test_no_ports_means_all_of_them(helm: Helm) -> None:
     documents = helm.render({"sources": {"networks": ["10.1.0.0/16"], "ports": []}})
     assert _may_reach(documents, "streams", "10.1.2.3", port=1935)

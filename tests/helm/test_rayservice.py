@@ -106,7 +106,8 @@ def test_the_head_does_no_work_and_each_group_only_its_own(helm: Helm) -> None:
     assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0", "num-gpus": "0"}
     offered = json.loads(groups["streams"]["rayStartParams"]["resources"].strip('"').replace('\\"', '"'))
     assert offered == {"cpu_node": 1}
-    assert groups["gpu"]["rayStartParams"] == {"num-cpus": "1"}
+    assert groups["streams"]["rayStartParams"]["num-gpus"] == "0"
+    assert groups["gpu"]["rayStartParams"] == {"num-cpus": "1", "num-gpus": "1"}
     deployments = _deployments(documents)
     for name in ("Ingress", "StreamWorkers"):  # what the head and GPU nodes do not offer
         assert deployments[name]["ray_actor_options"]["resources"] == {"cpu_node": 0.001}
@@ -118,6 +119,125 @@ def test_without_gpu_workers_classify_by_themselves(helm: Helm) -> None:
     documents = helm.render()
     assert not _args(documents).shared_classifier
     assert "EmotionClassification" not in _deployments(documents)
+
+
+def test_classifiers_and_detectors_share_the_gpus(helm: Helm) -> None:
+    documents = helm.render(MATRIX["shared detector"])
+    assert _args(documents).shared_detector
+    deployments = _deployments(documents)
+    # 3 pods with a GPU: 0.3 of each for a detector, and two classifiers of 0.35 in the rest.
+    assert deployments["FaceDetection"]["num_replicas"] == 3
+    assert deployments["EmotionClassification"]["num_replicas"] == 6
+    assert deployments["FaceDetection"]["ray_actor_options"] == {"num_cpus": 1, "num_gpus": 0.3}
+    assert deployments["EmotionClassification"]["ray_actor_options"] == {"num_cpus": 1, "num_gpus": 0.35}
+    groups = only(documents, "RayService")["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    assert groups[1]["rayStartParams"] == {"num-cpus": "3", "num-gpus": "1"}
+    (models,) = [volume for volume in groups[1]["template"]["spec"]["volumes"] if volume["name"] == "models"]
+    assert models["persistentVolumeClaim"] == {"claimName": "engines"}
+
+
+@pytest.mark.parametrize(("share", "number"), [(1, 1), (0.5, 2), (0.34, 2), (0.2, 5), (0.1, 10), (0.6, 1)])
+def test_as_many_classifiers_as_fit(helm: Helm, share: float, number: int) -> None:
+    documents = helm.render({"gpu": {"enabled": True, "share": share}})
+    assert _deployments(documents)["EmotionClassification"]["num_replicas"] == number
+
+
+@pytest.mark.parametrize("name", ["nvidia.com/gpu.shared", "nvidia.com/mig-1g.10gb", "nvidia.com/mig-2g.20gb.shared"])
+def test_ray_is_told_of_gpus_of_any_name(helm: Helm, name: str) -> None:
+    kinds = {"nvidia.com/gpu": None, name: "2"}
+    documents = helm.render({"gpu": {"enabled": True, "resources": {"requests": kinds, "limits": kinds}}})
+    group = only(documents, "RayService")["spec"]["rayClusterConfig"]["workerGroupSpecs"][1]
+    assert group["rayStartParams"] == {"num-cpus": "2", "num-gpus": "2"}
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert {key: value for key, value in limits.items() if key.startswith("nvidia.com/")} == {name: "2"}
+
+
+def test_workers_with_a_share_of_a_gpu_classify_by_themselves_with_the_gpu_image(helm: Helm) -> None:
+    documents = helm.render(MATRIX["workers on slices of GPUs"])
+    assert not _args(documents).shared_classifier
+    assert _deployments(documents)["StreamWorkers"]["ray_actor_options"]["num_gpus"] == 0.25
+    (group,) = only(documents, "RayService")["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    assert group["rayStartParams"]["num-gpus"] == "2"
+    pod = group["template"]
+    assert pod["spec"]["containers"][0]["image"].endswith("-gpu")
+    assert "emostream models compile emotions" in pod["spec"]["initContainers"][0]["command"][2]
+    assert pod["metadata"]["labels"]["app.kubernetes.io/component"] == "worker"  # reaches cameras
+
+
+def test_replicas_are_left_to_the_autoscaler(helm: Helm) -> None:
+    def replicas(values: dict[str, Any]) -> list[int | None]:
+        cluster = only(helm.render(values | MATRIX["gpu"]), "RayService")["spec"]["rayClusterConfig"]
+        return [group.get("replicas") for group in cluster["workerGroupSpecs"]]
+
+    assert replicas({}) == [None, None]
+    assert replicas(MATRIX["no autoscaling"]) == [2, 1]
+
+
+def test_upgrades_move_in_steps_when_asked_for(helm: Helm) -> None:
+    assert only(helm.render(), "RayService")["spec"]["upgradeStrategy"] == {"type": "NewCluster"}
+    assert only(helm.render(MATRIX["load balancer"]), "RayService")["spec"]["upgradeStrategy"] == {
+        "type": "NewClusterWithIncrementalUpgrade",
+        "clusterUpgradeOptions": {
+            "gatewayClassName": "istio",
+            "maxSurgePercent": 50,
+            "stepSizePercent": 10,
+            "intervalSeconds": 30,
+        },
+    }
+
+
+def test_the_service_is_what_the_values_say(helm: Helm) -> None:
+    assert "serveService" not in only(helm.render(), "RayService")["spec"]
+    service = only(helm.render(MATRIX["load balancer"]), "RayService")["spec"]["serveService"]
+    assert service["metadata"]["name"] == "demo-emostream-serve-svc"  # what ingress, route and job call
+    assert service["metadata"]["annotations"] == MATRIX["load balancer"]["service"]["annotations"]
+    assert service["spec"]["type"] == "LoadBalancer"
+    assert service["spec"]["loadBalancerSourceRanges"] == ["10.0.0.0/8"]
+
+
+def test_an_ingress_may_leave_the_certificate_to_its_controller(helm: Helm) -> None:
+    ingress = only(helm.render({"ingress": {"enabled": True, "host": "a.example"}}), "Ingress")
+    assert ingress["spec"]["tls"] == [{"hosts": ["a.example"]}]
+
+
+def test_extra_parts_reach_every_ray_pod(helm: Helm) -> None:
+    values = MATRIX["extra parts of pods"] | {"gpu": {"enabled": True}}
+    for name, template in ray_pods(helm.render(values)).items():
+        pod = template["spec"]
+        main = pod["containers"][0]
+        assert main["envFrom"] == values["extraEnvFrom"], name
+        assert values["extraVolumes"][0] in pod["volumes"], name
+        assert pod["initContainers"][0] == values["initContainers"][0], name
+        assert pod["containers"][1] == values["sidecars"][0], name
+        assert (pod["dnsPolicy"], pod["dnsConfig"]) == ("None", values["dnsConfig"]), name
+        assert pod["hostAliases"] == values["hostAliases"], name
+        assert pod["terminationGracePeriodSeconds"] == 120, name
+        (tmp,) = [volume for volume in pod["volumes"] if volume["name"] == "tmp"]
+        assert tmp["emptyDir"] == {"sizeLimit": "20Gi"}, name
+        for container in (main, *(each for each in pod["initContainers"] if each["name"] == "models")):
+            assert values["extraVolumeMounts"][0] in container["volumeMounts"], name
+
+
+def test_events_wait_on_the_volume_of_the_values(helm: Helm) -> None:
+    for values, volume in (
+        ({"spool": {"enabled": True}}, {"emptyDir": {"sizeLimit": "4Gi"}}),
+        (MATRIX["openshift"], {"persistentVolumeClaim": {"claimName": "spool"}}),
+    ):
+        documents = helm.render(values)
+        pod = ray_pods(documents)["streams"]["spec"]
+        assert {"name": "spool", **volume} in pod["volumes"]
+        spool = load_settings(**_args(documents).settings).publish.spool_dir
+        assert {"name": "spool", "mountPath": str(spool)} in pod["containers"][0]["volumeMounts"]
+
+
+def test_pods_spread_over_nodes_unless_told_otherwise(helm: Helm) -> None:
+    templates = ray_pods(helm.render(MATRIX["gpu"]))
+    for group in ("streams", "gpu"):
+        (constraint,) = templates[group]["spec"]["topologySpreadConstraints"]
+        assert constraint["topologyKey"] == "kubernetes.io/hostname"
+        assert constraint["labelSelector"]["matchLabels"].items() <= templates[group]["metadata"]["labels"].items()
+    told = ray_pods(helm.render(MATRIX["placed"]))["streams"]["spec"]["topologySpreadConstraints"]
+    assert told == MATRIX["placed"]["workers"]["topologySpreadConstraints"]
 
 
 def test_the_version_of_ray_is_the_pinned_one(helm: Helm) -> None:

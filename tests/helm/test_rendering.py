@@ -24,6 +24,7 @@ SCHEDULING: dict[str, Any] = {
     ],
     "priorityClassName": "important",
 }
+ANY_USER: dict[str, Any] = {"runAsUser": None, "runAsGroup": None, "fsGroup": None, "fsGroupChangePolicy": None}
 MATRIX: dict[str, dict[str, Any]] = {
     "defaults": {},
     "gpu": {"gpu": {"enabled": True, "runtimeClassName": "nvidia", "engineCacheHostPath": "/var/lib/emostream"}},
@@ -130,6 +131,50 @@ MATRIX: dict[str, dict[str, Any]] = {
         "upgrade": {"deletionDelaySeconds": 300},
         "rollout": "2",
     },
+    "shared detector": {
+        "gpu": {"enabled": True, "replicas": 3, "share": 0.35, "engineCacheClaim": "engines"},
+        "sharedDetector": {"enabled": True},
+    },
+    "workers on slices of GPUs": {
+        "streamWorkers": {"gpus": 0.25, "max": 16},
+        "workers": {
+            "runtimeClassName": "nvidia",
+            "resources": {
+                "requests": {"cpu": "16", "nvidia.com/mig-1g.10gb": 2},
+                "limits": {"cpu": "16", "nvidia.com/mig-1g.10gb": 2},
+            },
+        },
+    },
+    "extra parts of pods": {
+        "extraEnvFrom": [{"secretRef": {"name": "proxies"}}],
+        "extraVolumes": [{"name": "certificates", "configMap": {"name": "own-ca"}}],
+        "extraVolumeMounts": [{"name": "certificates", "mountPath": "/etc/ssl/own", "readOnly": True}],
+        "initContainers": [{"name": "wait", "image": "busybox:1", "command": ["true"]}],
+        "sidecars": [{"name": "forwarder", "image": "fluent-bit:4"}],
+        "dnsPolicy": "None",
+        "dnsConfig": {"nameservers": ["10.0.0.53"], "options": [{"name": "ndots", "value": "2"}]},
+        "hostAliases": [{"ip": "10.1.2.3", "hostnames": ["door.cameras"]}],
+        "terminationGracePeriodSeconds": 120,
+        "spool": {"enabled": True},
+        "tmp": {"sizeLimit": "20Gi"},
+        "redis": {"topologySpreadConstraints": SCHEDULING["topologySpreadConstraints"]},
+        "streams": [{"id": "door", "url": "rtsp://10.1.2.3/stream1"}],
+    },
+    "openshift": {
+        "podSecurityContext": ANY_USER,
+        "redis": {"podSecurityContext": ANY_USER},
+        "spool": {"enabled": True, "existingClaim": "spool"},
+        "streams": [{"id": "door", "url": "rtsp://10.1.2.3/stream1"}],
+    },
+    "load balancer": {
+        "service": {
+            "type": "LoadBalancer",
+            "annotations": {"service.beta.kubernetes.io/aws-load-balancer-scheme": "internal"},
+            "loadBalancerSourceRanges": ["10.0.0.0/8"],
+            "externalTrafficPolicy": "Local",
+        },
+        "upgrade": {"strategy": "NewClusterWithIncrementalUpgrade", "incremental": {"gatewayClassName": "istio"}},
+    },
 }
 
 
@@ -202,6 +247,12 @@ OPTIONAL: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
     "redis configuration": (MATRIX["external redis"], {}, "ConfigMap", 1),
     "redis service": (MATRIX["external redis"], {}, "Service", 1),
     "redis": (MATRIX["external redis"], {}, "StatefulSet", 1),
+    "disruption budget of GPUs": (
+        MATRIX["gpu"],
+        MATRIX["shared detector"],
+        "PodDisruptionBudget demo-emostream-gpu",
+        1,
+    ),
     "disruption budget": ({"podDisruptionBudget": {"enabled": False}}, {}, "PodDisruptionBudget", 1),
     "ingress": ({}, MATRIX["ingress"], "Ingress", 1),
     "route": ({}, MATRIX["gateway"], "HTTPRoute", 1),

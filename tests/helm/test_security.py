@@ -30,6 +30,12 @@ def test_pods_are_not_root_and_confined(templates: dict[str, dict[str, Any]]) ->
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}, name
 
 
+def test_the_cluster_may_choose_the_users(helm: Helm) -> None:
+    for name, template in pods(helm.render(MATRIX["openshift"])).items():
+        context = template["spec"]["securityContext"]
+        assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}, name
+
+
 def test_containers_have_no_rights_and_a_read_only_root(templates: dict[str, dict[str, Any]]) -> None:
     for template in templates.values():
         for container in containers(template):

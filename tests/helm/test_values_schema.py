@@ -47,10 +47,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "cpu": ({"workers": {"resources": {"limits": {"cpu": "lots"}}}}, "at '/workers/resources/limits/cpu'"),
     "memory": ({"head": {"resources": {"limits": {"memory": "4 GB"}}}}, "at '/head/resources/limits/memory'"),
-    "ingress without certificate": (
-        {"ingress": {"enabled": True, "host": "a.example"}},
-        "at '/ingress/tlsSecret': minLength",
-    ),
+    "ingress without host": ({"ingress": {"enabled": True}}, "at '/ingress/host': minLength"),
     "route without gateway": ({"httpRoute": {"enabled": True}}, "at '/httpRoute/parentRefs': minItems"),
     "password in a url": (
         {"redis": {"external": {"enabled": True, "url": "redis://:secret@redis:6379"}}},
@@ -64,6 +61,27 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "receiver that is no URL": ({"tracing": {"endpoint": "otel:4318"}}, "at '/tracing/endpoint'"),
     "host path": ({"gpu": {"engineCacheHostPath": "var/lib"}}, "at '/gpu/engineCacheHostPath'"),
     "environment": ({"extraEnv": [{"name": "A-B", "value": "1"}]}, "at '/extraEnv/0/name'"),
+    "root": ({"podSecurityContext": {"runAsUser": 0}}, "at '/podSecurityContext/runAsUser': minimum: got 0, want 1"),
+    "may be root": ({"podSecurityContext": {"runAsNonRoot": False}}, "at '/podSecurityContext/runAsNonRoot'"),
+    "rights of a pod": ({"podSecurityContext": {"sysctls": []}}, "additional properties 'sysctls' not allowed"),
+    "volume of the chart": ({"extraVolumes": [{"name": "tmp"}]}, "at '/extraVolumes/0/name'"),
+    "mount without path": ({"extraVolumeMounts": [{"name": "a"}]}, "at '/extraVolumeMounts/0': missing property"),
+    "container of the chart": ({"initContainers": [{"name": "models", "image": "a"}]}, "at '/initContainers/0/name'"),
+    "sidecar without image": ({"sidecars": [{"name": "a"}]}, "at '/sidecars/0': missing property 'image'"),
+    "environment from nothing": ({"extraEnvFrom": [{}]}, "at '/extraEnvFrom/0': minProperties"),
+    "alias without names": ({"hostAliases": [{"ip": "10.0.0.1", "hostnames": []}]}, "at '/hostAliases/0/hostnames'"),
+    "more than a GPU": ({"streamWorkers": {"gpus": 2}}, "at '/streamWorkers/gpus': maximum: got 2, want 1"),
+    "no share of a GPU": ({"gpu": {"share": 0}}, "at '/gpu/share': exclusiveMinimum"),
+    "type of service": ({"service": {"type": "ExternalName"}}, "at '/service/type': value must be one of"),
+    "networks of no load balancer": (
+        {"service": {"loadBalancerSourceRanges": ["10.0.0.0/8"]}},
+        "at '/service/loadBalancerSourceRanges': maxItems",
+    ),
+    "upgrade in steps without a gateway": (
+        {"upgrade": {"strategy": "NewClusterWithIncrementalUpgrade"}},
+        "at '/upgrade/incremental/gatewayClassName': minLength",
+    ),
+    "no name server": ({"networkPolicy": {"dnsTo": []}}, "at '/networkPolicy/dnsTo': minItems"),
     "long name": ({"fullnameOverride": "a" * 41}, "at '/fullnameOverride': maxLength"),
 }
 
@@ -118,6 +136,66 @@ CONTRADICTING: dict[str, tuple[dict[str, Any], str]] = {
     "tracing in the settings": (
         {"settings": {"tracing": {"ratio": 0.1}}},
         "set tracing.ratio and tracing.endpoint instead",
+    ),
+    "redis larger than its container": (
+        {"redis": {"maxMemory": "1700mb"}},
+        "redis.maxMemory is 1700mb, but the container may use 2Gi",
+    ),
+    "redis larger than its volume": (
+        {"redis": {"persistence": {"size": "2Gi"}}},
+        "redis.persistence.size is 2Gi, less than twice redis.maxMemory (1500mb)",
+    ),
+    "redis too small for the streams": (
+        {"redis": {"maxMemory": "100mb"}},
+        "keeps the events of 112 streams (streamWorkers.max × streamWorkers.maxStreams) for 19 s only",
+    ),
+    "detector without GPU": (
+        {"sharedDetector": {"enabled": True}},
+        "sharedDetector.enabled is set without gpu.enabled",
+    ),
+    "detector beside a classifier with the whole GPU": (
+        {"gpu": {"enabled": True}, "sharedDetector": {"enabled": True}},
+        "gpu.share (1) and sharedDetector.share (0.3) are more than one GPU",
+    ),
+    "detector that cannot be shared": (
+        MATRIX["shared detector"] | {"settings": {"detect": {"kind": "mine"}}},
+        "settings.detect.kind is mine: only centerface can be shared",
+    ),
+    "GPUs without GPU": (
+        {"gpu": {"enabled": True, "resources": {"limits": {"nvidia.com/gpu": None}}}},
+        "gpu.resources.limits names no GPU",
+    ),
+    "workers with a GPU that is not there": (
+        {"streamWorkers": {"gpus": 0.5}},
+        "streamWorkers.gpus is 0.5, but workers.resources.limits names no GPU",
+    ),
+    "workers that leave their GPU alone": (
+        {"workers": {"resources": {"limits": {"nvidia.com/gpu": 1}}}},
+        "names 1 GPUs per pod that no stream worker uses: set streamWorkers.gpus",
+    ),
+    "workers with GPUs beside shared ones": (
+        MATRIX["workers on slices of GPUs"] | {"gpu": {"enabled": True}},
+        "streamWorkers.gpus and gpu.enabled are set",
+    ),
+    "more workers than fit on the GPUs": (
+        MATRIX["workers on slices of GPUs"] | {"streamWorkers": {"gpus": 0.7, "max": 9}},
+        "streamWorkers.max is 9, but 4 pods of 2 GPUs hold only 8 stream workers of 0.7 GPUs",
+    ),
+    "two caches of engines": (
+        {"gpu": {"engineCacheHostPath": "/a", "engineCacheClaim": "b"}},
+        "give gpu.engineCacheHostPath or gpu.engineCacheClaim, not both",
+    ),
+    "upgrade in steps without autoscaler": (
+        MATRIX["load balancer"] | MATRIX["no autoscaling"],
+        "set autoscaler.enabled",
+    ),
+    "killed before streams are handed over": (
+        {"terminationGracePeriodSeconds": 60, "settings": {"service": {"drain_seconds": 55}}},
+        "terminationGracePeriodSeconds is 60, too short",
+    ),
+    "two folders of spools": (
+        {"spool": {"enabled": True}, "settings": {"publish": {"spool_dir": "/a"}}},
+        "settings.publish.spool_dir is decided by the chart",
     ),
     "budget that lets no node be drained": (
         {"podDisruptionBudget": {"minAvailable": 2}},

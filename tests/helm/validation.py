@@ -23,6 +23,8 @@ def problems_of(document: Document) -> list[str]:
     if document["kind"] == "RayService":
         for group, template in ray_pods([document]).items():
             found += _problems_of_standard(_pod_from_template(group, template))
+        if service := document["spec"].get("serveService"):
+            found += _problems_of_standard({"apiVersion": "v1", "kind": "Service", **service})
     return found
 
 

@@ -56,15 +56,47 @@ helm.sh/chart: {{ include "emostream.chart" . }}
 {{- end -}}
 {{- end -}}
 
-{{/* Pods: not root, whatever the image says. */}}
+{{/*
+Pods: not root, whatever the image and the values say. Dict "values" (user and groups) "default" (the id of the image). A user or
+group of null is left to the cluster: OpenShift gives each namespace its own ids and refuses others.
+*/}}
 {{- define "emostream.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: {{ . }}
-runAsGroup: {{ . }}
-fsGroup: {{ . }}
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile:
-  type: RuntimeDefault
+{{- toYaml (merge (dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault")) .) -}}
+{{- end -}}
+
+{{/* Where pods that were not told otherwise go: dict "root" $ "component" its name. One node may fail. */}}
+{{- define "emostream.spread" -}}
+- maxSkew: 1
+  topologyKey: kubernetes.io/hostname
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    matchLabels:
+      {{- include "emostream.selectorLabels" .root | nindent 6 }}
+      app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* GPUs that a list of resources names, whatever the device plugin calls them: whole cards, MIG slices or shares of a time-slice. */}}
+{{- define "emostream.gpuCount" -}}
+{{- $count := 0 -}}
+{{- range $name, $number := default dict (get . "limits") -}}
+{{- if hasPrefix "nvidia.com/" $name -}}
+{{- $count = add $count (int $number) -}}
+{{- end -}}
+{{- end -}}
+{{- $count -}}
+{{- end -}}
+
+{{/* How often a share of a GPU fits on the rest: dict "free" share that is left "share" of each. Floats: 0.6 / 0.2 is not quite 3. */}}
+{{- define "emostream.fitting" -}}
+{{- floor (addf (divf .free .share) 0.000001) | int -}}
+{{- end -}}
+
+{{/* Bytes of a quantity: "2Gi", "1500mb" (Redis' units are powers of two), "3e9" is not accepted by the schema. */}}
+{{- define "emostream.bytes" -}}
+{{- $text := toString . -}}
+{{- $units := dict "" 1 "k" 1000 "Ki" 1024 "M" 1000000 "Mi" 1048576 "mb" 1048576 "G" 1000000000 "Gi" 1073741824 "gb" 1073741824 "T" 1000000000000 "Ti" 1099511627776 -}}
+{{- $number := regexFind "^[0-9]+(\\.[0-9]+)?" $text -}}
+{{- mulf (float64 $number) (get $units (trimPrefix $number $text)) | int64 -}}
 {{- end -}}
 
 {{- define "emostream.securityContext" -}}
@@ -148,4 +180,15 @@ redisPassword:
       name: {{ ternary (include "emostream.redisSecret" .) $gcs.passwordSecret $isOwn }}
       key: {{ ternary "password" $gcs.passwordKey $isOwn }}
 {{- end }}
+{{- end -}}
+
+{{/* The way to the cluster's name servers, for a network policy; a pod that finds no name server finds nothing. */}}
+{{- define "emostream.dnsEgress" -}}
+- to:
+    {{- toYaml .Values.networkPolicy.dnsTo | nindent 4 }}
+  ports:
+    {{- range .Values.networkPolicy.dnsPorts }}
+    - {protocol: UDP, port: {{ . }}}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
 {{- end -}}

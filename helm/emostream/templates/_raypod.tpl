@@ -1,5 +1,6 @@
 {{/*
-The pod of a group of Ray nodes: dict "root" $ "group" (its values) "name" ray-head|ray-worker "flavour" cpu|gpu "isHead" bool.
+The pod of a group of Ray nodes: dict "root" $ "group" (its values) "name" ray-head|ray-worker "component" head|worker|gpu
+"flavour" cpu|gpu "isHead" bool.
 KubeRay adds the command, probes, shared memory and, to workers, a container that waits for the head.
 */}}
 {{- define "emostream.rayPod" -}}
@@ -8,7 +9,7 @@ KubeRay adds the command, probes, shared memory and, to workers, a container tha
 metadata:
   labels:
     {{- include "emostream.selectorLabels" $root | nindent 4 }}
-    app.kubernetes.io/component: {{ ternary "head" (ternary "gpu" "worker" (eq .flavour "gpu")) .isHead }}
+    app.kubernetes.io/component: {{ .component }}
     {{- with $root.Values.podLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -27,7 +28,7 @@ spec:
     {{- end }}
   {{- end }}
   securityContext:
-    {{- include "emostream.podSecurityContext" 10001 | nindent 4 }}
+    {{- include "emostream.podSecurityContext" $root.Values.podSecurityContext | nindent 4 }}
   {{- with $group.priorityClassName }}
   priorityClassName: {{ . }}
   {{- end }}
@@ -40,9 +41,29 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- end }}
-  terminationGracePeriodSeconds: 60
-  {{- if not .isHead }}
+  {{- if not (or .isHead $group.topologySpreadConstraints) }}
+  topologySpreadConstraints:
+    {{- include "emostream.spread" (dict "root" $root "component" .component) | nindent 4 }}
+  {{- end }}
+  {{- with $root.Values.dnsPolicy }}
+  dnsPolicy: {{ . }}
+  {{- end }}
+  {{- with $root.Values.dnsConfig }}
+  dnsConfig:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $root.Values.hostAliases }}
+  hostAliases:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  terminationGracePeriodSeconds: {{ $root.Values.terminationGracePeriodSeconds }}
+  {{- if or (not .isHead) $root.Values.initContainers }}
   initContainers:
+    {{- with $root.Values.initContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- end }}
+  {{- if not .isHead }}
     - name: models
       image: {{ include "emostream.image" . }}
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
@@ -53,7 +74,7 @@ spec:
         - |
           cp --recursive --update /opt/emostream/models/. "$EMOSTREAM_MODELS__CACHE_DIR"
           emostream models verify
-          {{- if and (eq .flavour "gpu") $group.warmUp }}
+          {{- if and (eq .flavour "gpu") $root.Values.gpu.warmUp }}
           emostream models compile emotions
           {{- end }}
       env:
@@ -65,6 +86,9 @@ spec:
       volumeMounts:
         - {name: models, mountPath: /var/cache/emostream}
         - {name: tmp, mountPath: /tmp}
+        {{- with $root.Values.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
   {{- end }}
   containers:
     - name: {{ .name }}
@@ -78,6 +102,10 @@ spec:
         {{- with $root.Values.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
+      {{- with $root.Values.extraEnvFrom }}
+      envFrom:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
       ports:
         {{- if .isHead }}
         - {name: gcs, containerPort: 6379}
@@ -98,21 +126,34 @@ spec:
         {{- if $root.Values.sources.mediaClaim }}
         - {name: media, mountPath: /media, readOnly: true}
         {{- end }}
+        {{- if $root.Values.spool.enabled }}
+        - {name: spool, mountPath: /var/spool/emostream}
+        {{- end }}
         {{- end }}
         {{- with $root.Values.redis.external }}
         {{- if and .enabled .caSecret }}
         - {name: redis-ca, mountPath: /etc/emostream/redis-ca, readOnly: true}
         {{- end }}
         {{- end }}
+        {{- with $root.Values.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+    {{- with $root.Values.sidecars }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   volumes:
     - name: tmp
-      emptyDir: {}
+      emptyDir:
+        sizeLimit: {{ $root.Values.tmp.sizeLimit }}
     {{- if not .isHead }}
     - name: models
-      {{- if and (eq .flavour "gpu") $group.engineCacheHostPath }}
+      {{- if and (eq .flavour "gpu") $root.Values.gpu.engineCacheHostPath }}
       hostPath:
-        path: {{ $group.engineCacheHostPath }}
+        path: {{ $root.Values.gpu.engineCacheHostPath }}
         type: Directory # one that Kubernetes made would belong to root, and could not be written
+      {{- else if and (eq .flavour "gpu") $root.Values.gpu.engineCacheClaim }}
+      persistentVolumeClaim:
+        claimName: {{ $root.Values.gpu.engineCacheClaim }}
       {{- else }}
       emptyDir:
         sizeLimit: {{ $root.Values.modelCache.sizeLimit }}
@@ -123,6 +164,18 @@ spec:
         claimName: {{ . }}
         readOnly: true
     {{- end }}
+    {{- with $root.Values.spool }}
+    {{- if .enabled }}
+    - name: spool
+      {{- if .existingClaim }}
+      persistentVolumeClaim:
+        claimName: {{ .existingClaim }}
+      {{- else }}
+      emptyDir:
+        sizeLimit: {{ .sizeLimit }}
+      {{- end }}
+    {{- end }}
+    {{- end }}
     {{- end }}
     {{- with $root.Values.redis.external }}
     {{- if and .enabled .caSecret }}
@@ -132,6 +185,9 @@ spec:
         items:
           - {key: ca.crt, path: ca.crt}
     {{- end }}
+    {{- end }}
+    {{- with $root.Values.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
     {{- end }}
 {{- end -}}
 
@@ -152,6 +208,7 @@ spec:
 - {name: EMOSTREAM_MODELS__CACHE_DIR, value: /var/cache/emostream}
 - {name: EMOSTREAM_MODELS__OFFLINE, value: "true"}
 - {name: HOME, value: /tmp}
+- {name: USER, value: emostream} # a user id that the cluster chose has no name in the image
 {{ include "emostream.noTelemetryEnv" . }}
 {{- end -}}
 

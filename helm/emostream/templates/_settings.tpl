@@ -51,6 +51,15 @@ scratch value, so that the secret and the hash in the settings agree.
 {{- $_ := set $decided "media_root" "/media" -}}
 {{- end -}}
 {{- $all := dict "service" $decided -}}
+{{- if .Values.spool.enabled -}}
+{{- if hasKey (default dict (get $own "publish")) "spool_dir" -}}
+{{- fail "settings.publish.spool_dir is decided by the chart where spool.enabled is set: remove one of them" -}}
+{{- end -}}
+{{- $_ := set $all "publish" (dict "spool_dir" "/var/spool/emostream") -}}
+{{- end -}}
+{{- if and .Values.sharedDetector.enabled (ne "centerface" (dig "detect" "kind" "centerface" $own)) -}}
+{{- fail (printf "sharedDetector.enabled is set, but settings.detect.kind is %v: only centerface can be shared" (dig "detect" "kind" "" $own)) -}}
+{{- end -}}
 {{- if hasKey $own "tracing" -}}
 {{- fail "settings.tracing is decided by the chart: set tracing.ratio and tracing.endpoint instead, which the network policy follows as well" -}}
 {{- end -}}
@@ -58,6 +67,16 @@ scratch value, so that the secret and the hash in the settings agree.
 {{- $_ := set $all "tracing" (dict "ratio" .Values.tracing.ratio "endpoint" .Values.tracing.endpoint) -}}
 {{- end -}}
 {{- toYaml (mergeOverwrite $all (deepCopy $own)) -}}
+{{- end -}}
+
+{{/* Replicas of the classifier on each GPU: as many as fit beside the detector. */}}
+{{- define "emostream.classifiersPerGpu" -}}
+{{- $free := ternary (subf 1.0 .Values.sharedDetector.share) 1.0 .Values.sharedDetector.enabled -}}
+{{- $number := include "emostream.fitting" (dict "free" $free "share" .Values.gpu.share) | int -}}
+{{- if lt $number 1 -}}
+{{- fail (printf "gpu.share (%v) and sharedDetector.share (%v) are more than one GPU: lower one of them" .Values.gpu.share .Values.sharedDetector.share) -}}
+{{- end -}}
+{{- $number -}}
 {{- end -}}
 
 {{/* The configuration of Ray Serve; a change of it is applied in place. */}}
@@ -78,6 +97,9 @@ applications:
     {{- end }}
     args:
       shared_classifier: {{ .Values.gpu.enabled }}
+      {{- if .Values.sharedDetector.enabled }}
+      shared_detector: true
+      {{- end }}
       settings:
         {{- include "emostream.settings" . | nindent 8 }}
     deployments:
@@ -90,6 +112,9 @@ applications:
         graceful_shutdown_timeout_s: 20 # longer than service.drain_seconds: streams are handed over first
         ray_actor_options:
           num_cpus: {{ $workers.cpus }}
+          {{- with $workers.gpus }}
+          num_gpus: {{ . }}
+          {{- end }}
           resources: {cpu_node: 0.001}
         {{- if eq (int $workers.min) (int $workers.max) }}
         num_replicas: {{ $workers.min }}
@@ -106,10 +131,18 @@ applications:
               max_streams_per_worker: {{ $workers.maxStreams }}
         {{- end }}
       {{- if .Values.gpu.enabled }}
+      {{- $gpus := mul .Values.gpu.replicas (include "emostream.gpuCount" .Values.gpu.resources | int) }}
       - name: EmotionClassification
-        num_replicas: {{ .Values.gpu.replicas }}
+        num_replicas: {{ mul $gpus (include "emostream.classifiersPerGpu" . | int) }}
         ray_actor_options:
           num_cpus: 1
-          num_gpus: 1
+          num_gpus: {{ .Values.gpu.share }}
+      {{- if .Values.sharedDetector.enabled }}
+      - name: FaceDetection
+        num_replicas: {{ $gpus }}
+        ray_actor_options:
+          num_cpus: 1
+          num_gpus: {{ .Values.sharedDetector.share }}
+      {{- end }}
       {{- end }}
 {{- end -}}
