@@ -94,7 +94,9 @@ def pods(documents: Sequence[Document]) -> dict[str, Document]:
     found = dict(ray_pods(documents))
     for kind in ("StatefulSet", "Job"):
         found |= {f"{kind} {name}": item["spec"]["template"] for name, item in named(documents, kind).items()}
-    return found
+    for name, item in named(documents, "CronJob").items():
+        found[f"CronJob {name}"] = item["spec"]["jobTemplate"]["spec"]["template"]
+    return found | {f"Pod {name}": item for name, item in named(documents, "Pod").items()}
 
 
 def containers(template: Document) -> Iterator[Document]:

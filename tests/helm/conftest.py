@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deploy.test_prometheus import promtool  # noqa: F401 (a fixture)
 from tests.external_tools import ToolMissingError, tool_path
 from tests.helm.chart import Helm
 

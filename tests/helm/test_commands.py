@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -31,6 +32,7 @@ def test_every_command_and_option_exists(helm: Helm) -> None:
             found += _commands(container.get("command", []))
     assert ["emostream", "models", "verify"] in found
     assert ["emostream", "models", "compile", "emotions"] in found
+    assert ["emostream", "streams", "list"] in found  # of `helm test`
     for words in found:
         command, rest = root, words[1:]
         while rest and hasattr(command, "commands"):
@@ -62,12 +64,28 @@ def test_the_job_reads_what_the_values_say(helm: Helm, tmp_path: Path) -> None:
     assert "p%40ss" not in str(job)
 
 
-def test_another_list_is_another_job_and_the_same_list_the_same(helm: Helm) -> None:
-    def job_name(url: str) -> str:
-        (name,) = named(helm.render({"streams": [{"id": "a", "url": url}]}), "Job")
-        return name
+def test_the_job_runs_after_each_installation_and_upgrade(helm: Helm) -> None:
+    (job,) = named(helm.render(MATRIX["streams"]), "Job").values()
+    assert job["metadata"]["annotations"] == {
+        "helm.sh/hook": "post-install,post-upgrade",
+        "helm.sh/hook-delete-policy": "before-hook-creation",  # a job cannot be changed
+    }
+    assert "ttlSecondsAfterFinished" not in job["spec"]
 
-    assert job_name("rtsp://a") == job_name("rtsp://a") != job_name("rtsp://b")
+
+def test_the_test_asks_with_the_token_that_there_is(helm: Helm) -> None:
+    def pod(values: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = pods(helm.render(values))["Pod demo-emostream-test"]
+        return found
+
+    (container,) = containers(pod({}))
+    assert environment_of(container)["EMOSTREAM_SERVICE_TOKEN"]["secretKeyRef"]["name"] == "demo-emostream-api"
+    assert pod({})["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    without = {"auth": {"generate": False, "tokens": MATRIX["tokens by hash"]["auth"]["tokens"]}}
+    (container,) = containers(pod(without))
+    assert "EMOSTREAM_SERVICE_TOKEN" not in environment_of(container)
+    assert "/readyz" in container["command"][2]
+    assert "streams list" not in container["command"][2]
 
 
 def test_a_token_of_ones_own_is_used(helm: Helm) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -51,7 +52,7 @@ def test_the_schema_knows_every_value() -> None:
 
 
 def test_every_value_is_used_by_a_template() -> None:
-    templates = "\n".join(path.read_text(encoding="utf-8") for path in (CHART / "templates").iterdir())
+    templates = "\n".join(path.read_text(encoding="utf-8") for path in (CHART / "templates").rglob("*.*"))
     for value in described_values(VALUES):
         name = value.path.rpartition(".")[2]
         assert f".{name}" in templates or f'"{name}"' in templates, value.path
@@ -105,7 +106,7 @@ def test_a_readme_without_a_place_for_the_table_is_an_error(repository: Path) ->
 def test_dashboards_become_config_maps_and_alerts_a_rule(helm: Helm, repository: Path) -> None:
     write_files(repository)
     chart = repository / "helm" / "emostream"
-    on = {
+    on: dict[str, Any] = {
         "monitoring": {
             "rules": {"enabled": True, "labels": {"release": "prometheus"}},
             "dashboards": {"enabled": True, "annotations": {"grafana_folder": "video"}},
@@ -118,7 +119,10 @@ def test_dashboards_become_config_maps_and_alerts_a_rule(helm: Helm, repository:
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert dashboard["metadata"]["annotations"] == {"grafana_folder": "video"}
     rule = only(documents, "PrometheusRule")
-    assert rule["spec"] == ALERTS
+    ours = 'namespace="watch",job="watch/demo-emostream"'
+    assert rule["spec"]["groups"][0]["rules"][0]["expr"] == f"emostream_event_latency_seconds{{{ours}}} > 1"
+    on["monitoring"]["rules"]["ofThisRelease"] = False
+    assert only(helm.render(on, chart=chart), "PrometheusRule")["spec"] == ALERTS
     assert rule["metadata"]["labels"]["release"] == "prometheus"
     kinds = {document["kind"] for document in helm.render(chart=chart)}
     assert "PrometheusRule" not in kinds

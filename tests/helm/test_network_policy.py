@@ -122,6 +122,17 @@ def test_redis_is_read_by_ray_and_those_who_are_named(helm: Helm) -> None:
         assert len(rule["from"]) == readers
 
 
+def test_backups_and_scrapes_reach_redis_and_nothing_else_its_neighbours(helm: Helm) -> None:
+    documents = helm.render(MATRIX["servers of all kinds"])
+    policies = named(documents, "NetworkPolicy")
+    ports = [rule["ports"][0]["port"] for rule in policies["demo-emostream-redis"]["spec"]["ingress"]]
+    assert ports == [6379, 9121]
+    (callers,) = policies["demo-emostream-gcs"]["spec"]["ingress"][0]["from"]
+    assert callers["podSelector"]["matchExpressions"][0]["values"] == ["head", "worker", "gpu"]
+    backup = next(name for name in pods(documents) if name.startswith("CronJob"))
+    assert not _may_reach(documents, backup, "10.1.2.3", port=6379)
+
+
 def test_an_external_redis_is_reached_in_its_network_only(helm: Helm) -> None:
     documents = helm.render(MATRIX["external redis"])
     assert _may_reach(documents, "streams", "10.9.1.1", port=6379)

@@ -42,7 +42,7 @@ def test_defaults(helm: Helm) -> None:
         ("ingress", "https://emostream.example/"),
         ("gateway", "https://emostream.example/"),
         ("tokens by hash", "auth.tokens: ops."),
-        ("streams", "the job demo-emostream-streams-… adds the 4 streams"),
+        ("streams", "the job demo-emostream-streams adds the 4 streams"),
         ("external redis in a secret", "Events are in your Redis (secret redis-url)."),
         ("open, public sources, no policy", "auth.enabled is false"),
         ("open, public sources, no policy", "networkPolicy.enabled is false"),

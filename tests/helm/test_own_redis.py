@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import shutil
 import subprocess
 import time
@@ -18,7 +19,7 @@ import redis
 from emostream.publish.redis.embedded import find_server
 from emostream.wire.keys import STATUS_KEY, SUMMARIES_KEY, events_key, registry_key
 from tests.conftest import REPOSITORY
-from tests.helm.chart import Document, Helm, named
+from tests.helm.chart import Document, Helm, named, pods
 from tests.ports import unused_port
 from tests.publish.connection_rights import assert_only_its_own_connection
 
@@ -165,6 +166,53 @@ def test_a_backup_is_restored_as_the_manual_says(documents: list[Document], tmp_
         _wait_for(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 0)
     with _running(documents, second) as server, server.connect("default") as client:
         assert client.hget(registry_key("records"), "door") == b"wanted"
+
+
+def test_the_cron_job_copies_what_is_there_and_keeps_the_newest(helm: Helm, server: Server, tmp_path: Path) -> None:
+    documents = helm.render({"redis": {"backup": {"enabled": True, "keep": 2}}})
+    container = pods(documents)["CronJob demo-emostream-redis-backup"]["spec"]["containers"][0]
+    script = container["command"][2].replace("/backup/", f"{tmp_path}/")
+    script = script.replace("-h demo-emostream-redis -p 6379", f"-p {server.port}")
+    script = script.replace("valkey-cli", str(shutil.which("valkey-cli") or shutil.which("redis-cli")))
+    for name in ("20200101T000000Z.rdb", "20200102T000000Z.rdb", "20200103T000000Z.rdb", "20200104T000000Z.rdb.part"):
+        (tmp_path / name).write_bytes(b"old")
+    environment = {"PATH": os.environ["PATH"], "REDISCLI_AUTH": server.passwords["default"]}
+    subprocess.run(["sh", "-euc", script], env=environment, check=True, capture_output=True, timeout=60)
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert len(kept) == 2
+    assert kept[0] == "20200103T000000Z.rdb"
+    assert (tmp_path / kept[1]).read_bytes()[:5] in (b"REDIS", b"VALKE")
+    wrong = environment | {"REDISCLI_AUTH": "wrong"}
+    failed = subprocess.run(["sh", "-euc", script], env=wrong, check=False, capture_output=True, timeout=60)
+    assert failed.returncode
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".rdb") == kept
+
+
+def test_the_server_of_ray_state_starts_and_wants_its_password(helm: Helm, tmp_path: Path) -> None:
+    documents = helm.render({"gcsFaultTolerance": {"ownServer": {"enabled": True}}})
+    container = pods(documents)["StatefulSet demo-emostream-gcs"]["spec"]["containers"][0]
+    password = named(documents, "Secret")["demo-emostream-gcs"]["stringData"]["password"]
+    port = unused_port()
+    script = container["command"][2].replace("/data", str(tmp_path)).replace("/tmp/valkey.conf", str(tmp_path / "conf"))
+    script = script.replace("bind * -::*", f"bind 127.0.0.1' 'port {port}")
+    script = script.replace("exec valkey-server", f"exec {find_server()}")
+    process = subprocess.Popen(
+        ["sh", "-ec", script],
+        env={"PATH": os.environ["PATH"], "REDISCLI_AUTH": password},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    found = Server(port, {"default": password})
+    try:
+        _wait_until_it_answers(found, process)
+        with redis.Redis(port=port) as client, pytest.raises(redis.AuthenticationError):
+            client.ping()
+        with found.connect("default") as client:
+            assert client.config_get("appendonly") == {"appendonly": "yes"}
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 def _wait_for(is_so: Callable[[], bool]) -> None:

@@ -309,7 +309,7 @@ def test_what_the_pods_set_in_the_environment_are_settings(helm: Helm, monkeypat
 
 def test_nothing_reports_home(helm: Helm) -> None:
     everything = {"gpu": {"enabled": True}, "streams": [{"url": "rtsp://10.1.2.3/one", "id": "one"}]}
-    programs = {name: template for name, template in pods(helm.render(everything)).items() if "StatefulSet" not in name}
+    programs = {name: pod for name, pod in pods(helm.render(everything)).items() if "StatefulSet" not in name}
     assert {"head", "streams", "gpu"} < programs.keys()
     for template in programs.values():
         for container in containers(template):
@@ -330,6 +330,37 @@ def test_ray_state_goes_to_redis(helm: Helm) -> None:
         "redisAddress": "rediss://redis.example:6379",
         "redisPassword": {"valueFrom": {"secretKeyRef": {"name": "redis-auth", "key": "password"}}},
     }
+
+
+def test_ray_state_goes_to_a_server_of_its_own(helm: Helm) -> None:
+    for name, secret in (("servers of all kinds", "demo-emostream-gcs"), ("external redis, state of ray here", "gcs")):
+        documents = helm.render(MATRIX[name])
+        options = only(documents, "RayService")["spec"]["rayClusterConfig"]["gcsFaultToleranceOptions"]
+        reference = {"secretKeyRef": {"name": secret, "key": "password"}}
+        assert options == {"redisAddress": "demo-emostream-gcs:6379", "redisPassword": {"valueFrom": reference}}
+        server = pods(documents)["StatefulSet demo-emostream-gcs"]["spec"]["containers"][0]
+        assert environment_of(server)["REDISCLI_AUTH"] == reference
+        assert ("demo-emostream-gcs" in named(documents, "Secret")) == (secret == "demo-emostream-gcs")
+
+
+def test_tokens_of_a_secret_are_read_from_its_file(helm: Helm) -> None:
+    documents = helm.render(MATRIX["tokens in a secret"])
+    file = load_settings(**_args(documents).settings).service.tokens_file
+    assert file is not None
+    for template in ray_pods(documents).values():
+        (volume,) = [each for each in template["spec"]["volumes"] if each["name"] == "tokens"]
+        assert volume["secret"]["secretName"] == "tokens"
+        (path,) = [item["path"] for item in volume["secret"]["items"]]
+        mounts = template["spec"]["containers"][0]["volumeMounts"]
+        assert {"name": "tokens", "mountPath": str(file.parent), "readOnly": True} in mounts
+        assert file.name == path
+
+
+def test_two_renders_are_the_same_where_secrets_are_given(helm: Helm) -> None:
+    """What GitOps tools compare: nothing random, nothing that a hook or a time limit removes."""
+    for name in ("tokens in a secret", "external redis, state of ray here"):
+        values = {"auth": MATRIX["tokens in a secret"]["auth"]} | MATRIX[name]
+        assert helm.render(values) == helm.render(values), name
 
 
 def test_images_have_a_flavour_and_may_be_pinned_by_digest(helm: Helm) -> None:

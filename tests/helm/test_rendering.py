@@ -166,6 +166,21 @@ MATRIX: dict[str, dict[str, Any]] = {
         "spool": {"enabled": True, "existingClaim": "spool"},
         "streams": [{"id": "door", "url": "rtsp://10.1.2.3/stream1"}],
     },
+    "servers of all kinds": {
+        "gcsFaultTolerance": {"ownServer": {"enabled": True}},
+        "redis": {"exporter": {"enabled": True}, "backup": {"enabled": True}},
+        "monitoring": {"podMonitor": {"enabled": True}},
+    },
+    "external redis, state of ray here": {
+        "redis": {"external": {"enabled": True, "existingSecret": "redis-url"}, "exporter": {"enabled": True}},
+        "gcsFaultTolerance": {"ownServer": {"enabled": True, "storageClass": "fast"}, "passwordSecret": "gcs"},
+    },
+    "tokens in a secret": {
+        "auth": {"generate": False, "tokensSecret": "tokens"},
+        "redis": {"existingSecret": "mine", "backup": {"enabled": True, "existingClaim": "copies"}},
+        "streams": [{"id": "door", "url": "rtsp://10.1.2.3/stream1"}],
+        "streamsJob": {"tokenSecret": "ops-token"},
+    },
     "load balancer": {
         "service": {
             "type": "LoadBalancer",
@@ -263,6 +278,10 @@ OPTIONAL: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
     "policy of cameras": ({}, MATRIX["policies"], "NetworkPolicy demo-emostream-cameras", 1),
     "policy of redis": (MATRIX["external redis"], {}, "NetworkPolicy demo-emostream-redis", 1),
     "policy of traces": ({}, MATRIX["tracing"], "NetworkPolicy demo-emostream-traces", 1),
+    "server of ray's state": ({}, MATRIX["servers of all kinds"], "StatefulSet demo-emostream-gcs", 1),
+    "policy of ray's state": ({}, MATRIX["servers of all kinds"], "NetworkPolicy demo-emostream-gcs", 1),
+    "backup": ({}, MATRIX["servers of all kinds"], "CronJob", 1),
+    "volume of backups": (MATRIX["tokens in a secret"], MATRIX["servers of all kinds"], "PersistentVolumeClaim", 1),
     "policy of the autoscaler": (MATRIX["no autoscaling"], {}, "NetworkPolicy demo-emostream-autoscaler", 1),
 }
 
@@ -287,6 +306,8 @@ def test_every_template_is_covered_by_a_switch() -> None:
         "api-secret.yaml",
         "serviceaccount.yaml",
         "redis-secret.yaml",
+        "redis-backup.yaml",
+        "gcs.yaml",
         "redis-configmap.yaml",
         "redis-service.yaml",
         "redis-statefulset.yaml",

@@ -11,14 +11,14 @@ from tests.helm.test_rendering import MATRIX
 
 pytestmark = pytest.mark.integration
 
-EVERYTHING = MATRIX["streams"] | MATRIX["gpu"]
+EVERYTHING = MATRIX["streams"] | MATRIX["gpu"] | MATRIX["servers of all kinds"]
 
 
 @pytest.fixture(scope="module")
 def templates(helm: Helm) -> dict[str, dict[str, Any]]:
     """All pods there can be."""
     found = pods(helm.render(EVERYTHING))
-    assert len(found) == 5
+    assert len(found) == 8
     return found
 
 
@@ -63,7 +63,7 @@ def test_every_container_says_what_it_needs(templates: dict[str, dict[str, Any]]
 
 def test_mounted_volumes_exist_and_are_used(templates: dict[str, dict[str, Any]]) -> None:
     for name, template in templates.items():
-        mounted = {mount["name"] for container in containers(template) for mount in container["volumeMounts"]}
+        mounted = {mount["name"] for container in containers(template) for mount in container.get("volumeMounts", [])}
         there = {volume["name"] for volume in template["spec"].get("volumes", [])}
         claimed = {"data"} if name.startswith("StatefulSet") else set()
         assert mounted == there | claimed, name

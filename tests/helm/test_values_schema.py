@@ -81,6 +81,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"upgrade": {"strategy": "NewClusterWithIncrementalUpgrade"}},
         "at '/upgrade/incremental/gatewayClassName': minLength",
     ),
+    "schedule": ({"redis": {"backup": {"schedule": "daily"}}}, "at '/redis/backup/schedule'"),
+    "no copies": ({"redis": {"backup": {"keep": 0}}}, "at '/redis/backup/keep': minimum"),
+    "alert's time": ({"monitoring": {"rules": {"alerts": {"A": {"for": "soon"}}}}}, "/alerts/A/for"),
     "no name server": ({"networkPolicy": {"dnsTo": []}}, "at '/networkPolicy/dnsTo': minItems"),
     "long name": ({"fullnameOverride": "a" * 41}, "at '/fullnameOverride': maxLength"),
 }
@@ -192,6 +195,26 @@ CONTRADICTING: dict[str, tuple[dict[str, Any], str]] = {
     "killed before streams are handed over": (
         {"terminationGracePeriodSeconds": 60, "settings": {"service": {"drain_seconds": 55}}},
         "terminationGracePeriodSeconds is 60, too short",
+    ),
+    "unknown alert": (
+        {"monitoring": {"rules": {"enabled": True, "alerts": {"EmostreamTired": {"enabled": False}}}}},
+        "there is no alert EmostreamTired; these are there: EmostreamAbsent",
+    ),
+    "threshold of an alert that has none": (
+        {"monitoring": {"rules": {"enabled": True, "alerts": {"EmostreamEventsLost": {"threshold": 3}}}}},
+        "monitoring.rules.alerts.EmostreamEventsLost.threshold: this alert fires at any occurrence",
+    ),
+    "backup of another server": (
+        MATRIX["external redis"] | {"redis": MATRIX["external redis"]["redis"] | {"backup": {"enabled": True}}},
+        "only the chart's own server can be backed up",
+    ),
+    "two servers for ray's state": (
+        {"gcsFaultTolerance": {"ownServer": {"enabled": True}, "redisAddress": "a:6379"}},
+        "give gcsFaultTolerance.redisAddress or gcsFaultTolerance.ownServer.enabled, not both",
+    ),
+    "two files of tokens": (
+        {"auth": {"tokensSecret": "a"}, "settings": {"service": {"tokens_file": "/b"}}},
+        "settings.service.tokens_file is decided by the chart",
     ),
     "two folders of spools": (
         {"spool": {"enabled": True}, "settings": {"publish": {"spool_dir": "/a"}}},

@@ -168,9 +168,21 @@ capabilities:
 {{/* Where Ray's head keeps its state. */}}
 {{- define "emostream.gcsOptions" -}}
 {{- $gcs := .Values.gcsFaultTolerance -}}
+{{- if and $gcs.ownServer.enabled $gcs.redisAddress -}}
+{{- fail "give gcsFaultTolerance.redisAddress or gcsFaultTolerance.ownServer.enabled, not both" -}}
+{{- end -}}
+{{- if include "emostream.hasGcsServer" . -}}
+{{- $name := printf "%s-gcs" (include "emostream.fullname" .) -}}
+redisAddress: "{{ $name }}:6379"
+redisPassword:
+  valueFrom:
+    secretKeyRef:
+      name: {{ default $name $gcs.passwordSecret }}
+      key: {{ $gcs.passwordKey }}
+{{- else -}}
 {{- $isOwn := and (not $gcs.redisAddress) (not .Values.redis.external.enabled) -}}
 {{- if and (not $gcs.redisAddress) .Values.redis.external.enabled -}}
-{{- fail "gcsFaultTolerance needs a server: set gcsFaultTolerance.redisAddress (a single server; Ray knows no Sentinel and no cluster), or gcsFaultTolerance.enabled=false" -}}
+{{- fail "gcsFaultTolerance needs a server: set gcsFaultTolerance.redisAddress (a single server; Ray knows no Sentinel and no cluster), gcsFaultTolerance.ownServer.enabled, or gcsFaultTolerance.enabled=false" -}}
 {{- end -}}
 redisAddress: {{ ternary (printf "%s:6379" (include "emostream.redisName" .)) $gcs.redisAddress $isOwn | quote }}
 {{- if or $isOwn $gcs.passwordSecret }}
@@ -180,6 +192,17 @@ redisPassword:
       name: {{ ternary (include "emostream.redisSecret" .) $gcs.passwordSecret $isOwn }}
       key: {{ ternary "password" $gcs.passwordKey $isOwn }}
 {{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* "yes" where the chart runs a server for Ray's state alone. */}}
+{{- define "emostream.hasGcsServer" -}}
+{{- with .Values.gcsFaultTolerance }}{{ if and .enabled .ownServer.enabled }}yes{{ end }}{{ end -}}
+{{- end -}}
+
+{{/* "yes" where metrics of the chart's own Redis are exported. */}}
+{{- define "emostream.hasExporter" -}}
+{{- with .Values.redis }}{{ if and .exporter.enabled (not .external.enabled) }}yes{{ end }}{{ end -}}
 {{- end -}}
 
 {{/* The way to the cluster's name servers, for a network policy; a pod that finds no name server finds nothing. */}}
@@ -191,4 +214,18 @@ redisPassword:
     - {protocol: UDP, port: {{ . }}}
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
+{{- end -}}
+
+{{/* Address and token of the service, for pods that call it. */}}
+{{- define "emostream.clientEnv" -}}
+{{- $name := include "emostream.fullname" . -}}
+{{- $job := .Values.streamsJob -}}
+- {name: EMOSTREAM_SERVICE_URL, value: "http://{{ $name }}-serve-svc:8000"}
+{{- if and .Values.auth.enabled (or .Values.auth.generate $job.tokenSecret) }}
+- name: EMOSTREAM_SERVICE_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ default (printf "%s-api" $name) $job.tokenSecret }}
+      key: {{ ternary $job.tokenKey "token" (not (empty $job.tokenSecret)) }}
+{{- end }}
 {{- end -}}

@@ -135,6 +135,9 @@ spec:
         - {name: redis-ca, mountPath: /etc/emostream/redis-ca, readOnly: true}
         {{- end }}
         {{- end }}
+        {{- if and $root.Values.auth.enabled $root.Values.auth.tokensSecret }}
+        - {name: tokens, mountPath: /etc/emostream/tokens, readOnly: true}
+        {{- end }}
         {{- with $root.Values.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -185,6 +188,13 @@ spec:
         items:
           - {key: ca.crt, path: ca.crt}
     {{- end }}
+    {{- end }}
+    {{- if and $root.Values.auth.enabled $root.Values.auth.tokensSecret }}
+    - name: tokens
+      secret:
+        secretName: {{ $root.Values.auth.tokensSecret }}
+        items:
+          - {key: tokens.json, path: tokens.json}
     {{- end }}
     {{- with $root.Values.extraVolumes }}
     {{- toYaml . | nindent 4 }}

@@ -20,8 +20,8 @@ scratch value, so that the secret and the hash in the settings agree.
 {{- $tokens = append $tokens (dict "name" "chart" "sha256" $hash "scopes" (list "write")) -}}
 {{- end -}}
 {{- $tokens = concat $tokens .Values.auth.tokens -}}
-{{- if not $tokens -}}
-{{- fail "auth.enabled is set, but nobody has a token: set auth.generate, or give auth.tokens" -}}
+{{- if not (or $tokens .Values.auth.tokensSecret) -}}
+{{- fail "auth.enabled is set, but nobody has a token: set auth.generate, or give auth.tokens or auth.tokensSecret" -}}
 {{- end -}}
 {{- end -}}
 {{- toYaml $tokens -}}
@@ -49,6 +49,12 @@ scratch value, so that the secret and the hash in the settings agree.
       "tokens" (include "emostream.tokens" . | fromYamlArray) -}}
 {{- if .Values.sources.mediaClaim -}}
 {{- $_ := set $decided "media_root" "/media" -}}
+{{- end -}}
+{{- if and .Values.auth.enabled .Values.auth.tokensSecret -}}
+{{- if hasKey $service "tokens_file" -}}
+{{- fail "settings.service.tokens_file is decided by the chart where auth.tokensSecret is set: remove one of them" -}}
+{{- end -}}
+{{- $_ := set $decided "tokens_file" "/etc/emostream/tokens/tokens.json" -}}
 {{- end -}}
 {{- $all := dict "service" $decided -}}
 {{- if .Values.spool.enabled -}}
