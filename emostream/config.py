@@ -407,6 +407,9 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """Lines for people, or one JSON object a line for machines: `at`, `level`, `logger`, `message`, and `stream_id` and
     `trace_id` where there is one."""
+    log_copy_to: Path | None = None
+    """Write each line to this file as well. Ray keeps what its processes write in files; in a container
+    `/proc/1/fd/2` is the output of the container itself, which `docker logs` and `kubectl logs` show."""
 
 
 def load_settings(*, config_file: Path | None = None, **arguments: Any) -> Settings:

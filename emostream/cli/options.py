@@ -78,7 +78,7 @@ def settings_for_command(config: Path | None, *, redis: str | None = None, **arg
     if redis is not None:
         arguments["publish"] = {**arguments.get("publish", {}), "redis_url": redis}
     settings = load_settings(config_file=config, **arguments)
-    configure_logging(settings.log_level, log_format=settings.log_format)
+    configure_logging(settings.log_level, log_format=settings.log_format, copy_to=settings.log_copy_to)
     return settings
 
 

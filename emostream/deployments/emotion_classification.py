@@ -55,7 +55,7 @@ class EmotionClassification:
     """Classifies crops, with arrays of several workers in one batch."""
 
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Serve awaits it
-        configure_logging(settings.log_level, log_format=settings.log_format)
+        configure_logging(settings.log_level, log_format=settings.log_format, copy_to=settings.log_copy_to)
         redis_url = settings.publish.redis_url
         if redis_url is None:
             raise RuntimeError("expected a Redis URL, which `bind_app` checked")

@@ -39,7 +39,7 @@ class FaceDetection:
     """Searches downscaled frames, with those of several workers in one batch."""
 
     def __init__(self, settings: Settings) -> None:
-        configure_logging(settings.log_level, log_format=settings.log_format)
+        configure_logging(settings.log_level, log_format=settings.log_format, copy_to=settings.log_copy_to)
         tune_process()
         detector = load_chosen_detector(settings)
         if not isinstance(detector, CenterFaceDetector):

@@ -36,7 +36,7 @@ class Ingress:
     """Serves `service/api/app.py`. It talks to workers only through Redis, so it works without any of them."""
 
     def __init__(self, settings: Settings, workers: DeploymentHandle[Any]) -> None:
-        configure_logging(settings.log_level, log_format=settings.log_format)
+        configure_logging(settings.log_level, log_format=settings.log_format, copy_to=settings.log_copy_to)
         self._settings = settings
         self._workers = workers  # bound so that Serve starts them with this application
 

@@ -65,7 +65,7 @@ class StreamWorkers:
         classification: DeploymentHandle[Any] | None,
         detection: DeploymentHandle[Any] | None,
     ) -> None:
-        configure_logging(settings.log_level, log_format=settings.log_format)
+        configure_logging(settings.log_level, log_format=settings.log_format, copy_to=settings.log_copy_to)
         redis_url = settings.publish.redis_url
         if redis_url is None:
             raise RuntimeError("expected a Redis URL, which `bind_app` checked")

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from emostream.domain.redact import redact
+
+_logger = logging.getLogger(__name__)
 
 LogFormat = Literal["text", "json"]
 
@@ -119,20 +122,33 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def configure_logging(level: str, *, log_format: LogFormat = "text") -> None:
+def configure_logging(level: str, *, log_format: LogFormat = "text", copy_to: Path | None = None) -> None:
     """Log to standard error: this package at or above `level`, and warnings of libraries.
 
     Args:
         level: name of a logging level.
         log_format: text, or one JSON object per line.
+        copy_to: file, pipe or terminal that gets each line as well. Where it cannot be opened, a warning says so.
     """
-    handler = logging.StreamHandler()
-    handler.addFilter(_NameStream())
-    handler.addFilter(RepeatLimit())
-    text_format = "%(asctime)s %(levelname)s %(name)s%(of_stream)s: %(message)s"
-    handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter(text_format))
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    problem: OSError | None = None
+    if copy_to is not None:
+        try:
+            handlers.append(logging.FileHandler(copy_to, encoding="utf-8"))
+        except OSError as exc:
+            problem = exc
+    for handler in handlers:
+        handler.addFilter(_NameStream())
+        handler.addFilter(RepeatLimit())
+        text_format = "%(asctime)s %(levelname)s %(name)s%(of_stream)s: %(message)s"
+        handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter(text_format))
     for name in ("emostream", *_OTHER_LOGGERS):
         known = logging.getLogger(name)
-        known.handlers = [handler]
+        for earlier in known.handlers:
+            if isinstance(earlier, logging.FileHandler):
+                earlier.close()
+        known.handlers = list(handlers)
         known.setLevel(level.upper() if name == "emostream" else logging.WARNING)
         known.propagate = False
+    if problem is not None:
+        _logger.warning("log lines cannot be copied to %s (setting log_copy_to): %s", copy_to, problem.strerror)

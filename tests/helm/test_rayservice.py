@@ -69,6 +69,15 @@ def test_settings_are_carried_over_what_the_chart_decides(helm: Helm) -> None:
     assert settings.service.max_streams_per_worker == 7
 
 
+def test_lines_of_the_log_reach_the_output_of_the_pod(helm: Helm) -> None:
+    settings = load_settings(**_args(helm.render()).settings)
+    assert (settings.log_copy_to, settings.log_format) == (Path("/proc/1/fd/2"), "json")
+    other = load_settings(
+        **_args(helm.render({"settings": {"log_copy_to": "/tmp/log", "log_format": "text"}})).settings
+    )
+    assert (other.log_copy_to, other.log_format) == (Path("/tmp/log"), "text")
+
+
 def test_the_number_of_streams_per_worker_is_the_same_for_workers_and_autoscaling(helm: Helm) -> None:
     documents = helm.render({"streamWorkers": {"maxStreams": 7}})
     policy = _deployments(documents)["StreamWorkers"]["autoscaling_config"]["policy"]

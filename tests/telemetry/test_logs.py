@@ -6,7 +6,10 @@ import asyncio
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +53,53 @@ def test_json_lines_carry_the_stream_and_no_password(package: logging.Logger) ->
     assert first["message"].startswith("cannot open: rtsp://") and "OSError" in first["exception"]
     assert "secret" not in output.getvalue()
     assert first["at"].endswith("+00:00") and "stream_id" not in second
+
+
+def test_lines_are_copied_to_a_file_and_no_password(
+    package: logging.Logger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    copy.write_text("earlier\n", encoding="utf-8")
+    configure_logging("info", log_format="json", copy_to=copy)
+    configure_logging("info", log_format="json", copy_to=copy)  # as each deployment in one process does
+    for _ in range(9):
+        logger.info("rtsp://user:secret@camera/1 is away")
+    earlier, *lines = copy.read_text(encoding="utf-8").splitlines()
+    assert earlier == "earlier"
+    assert len(lines) == 5  # equal lines are limited here as well
+    assert {json.loads(line)["message"] for line in lines} == {"rtsp://***@camera/1 is away"}
+    assert capsys.readouterr().err.splitlines() == lines
+
+
+@pytest.mark.parametrize("name", ["", "no-folder/copy"])
+def test_a_copy_that_cannot_be_written_is_said_and_hinders_nothing(
+    package: logging.Logger, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    configure_logging("info", log_format="json", copy_to=tmp_path / name)
+    logger.info("it goes on")
+    first, second = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert first["level"] == "warning" and "log_copy_to" in first["message"]
+    assert second["message"] == "it goes on"
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_lines_of_a_process_behind_files_reach_the_output_of_its_parent(tmp_path: Path) -> None:
+    """As in a pod: Ray sends what its workers write to files, and the first process has the output of the container."""
+    worker = (
+        "import logging, os, pathlib\n"
+        "from emostream.telemetry.logs import configure_logging\n"
+        "configure_logging('info', log_format='json', copy_to=pathlib.Path(f'/proc/{os.getppid()}/fd/2'))\n"
+        "logging.getLogger('emostream.test').info('from the worker')\n"
+    )
+    first = (
+        "import subprocess, sys\n"
+        f"with open({str(tmp_path / 'worker.err')!r}, 'w') as own:\n"
+        f"    subprocess.run([sys.executable, '-c', {worker!r}], stderr=own, check=True)\n"
+    )
+    outcome = subprocess.run([sys.executable, "-c", first], capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(outcome.stderr)["message"] == "from the worker"
+    assert (tmp_path / "worker.err").read_text(encoding="utf-8") == outcome.stderr
 
 
 def test_text_names_the_stream(package: logging.Logger) -> None:

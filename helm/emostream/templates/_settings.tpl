@@ -56,7 +56,7 @@ scratch value, so that the secret and the hash in the settings agree.
 {{- end -}}
 {{- $_ := set $decided "tokens_file" "/etc/emostream/tokens/tokens.json" -}}
 {{- end -}}
-{{- $all := dict "service" $decided -}}
+{{- $all := dict "service" $decided "log_copy_to" "/proc/1/fd/2" -}}{{/* what `kubectl logs` shows; Ray keeps the rest in files */}}
 {{- if .Values.spool.enabled -}}
 {{- if hasKey (default dict (get $own "publish")) "spool_dir" -}}
 {{- fail "settings.publish.spool_dir is decided by the chart where spool.enabled is set: remove one of them" -}}
