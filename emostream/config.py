@@ -160,6 +160,9 @@ class ClassifySettings(_Section):
     engine: str = "auto"
     """`onnxruntime` (CPU), `tensorrt` (data-centre GPUs), `tensorrt_rtx` (RTX GPUs), or one that an installed package
     brings; `auto` is TensorRT where its package and a GPU are there, else ONNX Runtime."""
+    gpu_required: bool = False
+    """The model must run on a GPU: where it cannot, it is not loaded. Otherwise `auto` takes the CPU there, with a
+    warning where a GPU was given to the process."""
     precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
     """Arithmetic of the model; `auto` is FP16 on a GPU, on a CPU INT8 where the processor has instructions for it."""
     max_batch_size: int = Field(32, ge=1, le=1024)

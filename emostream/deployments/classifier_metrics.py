@@ -13,6 +13,7 @@ from emostream.service.registry.store import RegistryStore
 from emostream.telemetry.collector import MetricsCollector
 from emostream.telemetry.values import MetricFamily
 from emostream.vision.classify.batcher import BatchStats
+from emostream.vision.classify.classifier import EngineInfo
 
 
 @contextlib.asynccontextmanager
@@ -23,6 +24,7 @@ async def measured_classifier(
     redis_url: str,
     process_id: str,
     manifest: ModelManifest,
+    engine: EngineInfo | None = None,
     record: Recorder | None = None,
 ) -> AsyncIterator[None]:
     """Report the classifier's metrics while the context is open.
@@ -33,10 +35,11 @@ async def measured_classifier(
         redis_url: the registry.
         process_id: unique for each start of a classifier.
         manifest: of its model.
+        engine: what computes it.
         record: receives the metrics as well.
     """
     collector = MetricsCollector(has_stream_label=settings.metrics.stream_label)
-    collector.watch_batches(stats, manifest=manifest)
+    collector.watch_batches(stats, manifest=manifest, engine=engine)
 
     async with RegistryStore(settings.publish, redis_url=redis_url, max_retry_seconds=0) as store:
 

@@ -25,7 +25,7 @@ from emostream.domain.model_manifest import ModelManifest
 from emostream.errors import ClassifierUnavailableError
 from emostream.telemetry.logs import configure_logging
 from emostream.vision.classify.batcher import BatchStats
-from emostream.vision.classify.classifier import Classified
+from emostream.vision.classify.classifier import Classified, engine_info
 from emostream.vision.classify.load import load_classifier
 
 Crops = npt.NDArray[np.uint8]
@@ -73,6 +73,7 @@ class EmotionClassification:
                 redis_url=redis_url.get_secret_value(),
                 process_id=f"classifier-{uuid.uuid4().hex[:12]}",
                 manifest=self._classifier.manifest,
+                engine=engine_info(self._classifier),
                 record=RayRecorder(),
             )
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from emostream.decode.live_source import LiveSource
@@ -21,6 +21,8 @@ from emostream.telemetry.metrics import (
     DECODED_FRAMES,
     DECODER_INFO,
     DROPPED_FRAMES,
+    ENGINE_INFO,
+    GPU_UNUSED,
     METRICS,
     MODEL_INFO,
     RECONNECTS,
@@ -35,7 +37,8 @@ from emostream.telemetry.metrics_sink import MetricsSink
 from emostream.telemetry.process import ProcessMetrics
 from emostream.telemetry.values import Deltas, MetricFamily, MetricValues
 from emostream.vision.classify.batcher import BatchStats, CropBatcher
-from emostream.vision.classify.classifier import SharedClassifier
+from emostream.vision.classify.classifier import EngineInfo, SharedClassifier
+from emostream.vision.engines.trt.cuda import is_gpu_given
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class MetricsCollector:
         self._sink_gauges: set[str] = set()
         self._measured: list[MetricsSink] = []
         self._manifest: ModelManifest | None = None
+        self._engine: EngineInfo | None = None
         self._batches: BatchStats | None = None
         self._lock = threading.Lock()
 
@@ -79,10 +83,11 @@ class MetricsCollector:
         """Read its batches, if it makes them in this process."""
         self._manifest = classifier.manifest
         self._batches = classifier.stats if isinstance(classifier, CropBatcher) else None
+        self._engine = classifier.engine_info if isinstance(classifier, CropBatcher) else None
 
-    def watch_batches(self, stats: BatchStats, *, manifest: ModelManifest) -> None:
-        """Read batches that a classifier without streams makes in this process."""
-        self._manifest, self._batches = manifest, stats
+    def watch_batches(self, stats: BatchStats, *, manifest: ModelManifest, engine: EngineInfo | None = None) -> None:
+        """Read batches that a classifier without streams makes in this process, on this engine."""
+        self._manifest, self._batches, self._engine = manifest, stats, engine
 
     def watch_source(self, stream_id: str, source: FrameSource, *, live: LiveSource | None = None) -> None:
         """Read the counters of a stream's source from now on; `live` is the live source inside it."""
@@ -115,6 +120,9 @@ class MetricsCollector:
             self._read_batches(self._batches)
         if self._manifest is not None:
             self.metric_values.set(MODEL_INFO, 1, model=self._manifest.name, version=self._manifest.version)
+        if self._engine is not None:
+            self.metric_values.set(ENGINE_INFO, 1, **asdict(self._engine))
+            self.metric_values.set(GPU_UNUSED, float(self._engine.device == "cpu" and is_gpu_given()))
         self._read_sinks()
 
     def _grow(self, metric: Metric, key: tuple[object, ...], count: float, **labels: str) -> None:

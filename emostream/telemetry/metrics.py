@@ -228,6 +228,23 @@ MODEL_INFO = Metric(
     takes_maximum=True,
 )
 
+ENGINE_INFO = Metric(
+    "emostream_engine_info",
+    "1, with the engine that computes the emotion model, its arithmetic and its device (`cpu`, or the name of a GPU).",
+    "Device `cpu` where you pay for a GPU: the log of that process says why at its start.",
+    type=_GAUGE,
+    labels=("engine", "precision", "device"),
+    label_values="one per kind of machine",
+    takes_maximum=True,
+)
+GPU_UNUSED = Metric(
+    "emostream_gpu_unused_ratio",
+    "1 where a GPU was given to the process and the emotion model runs on the CPU, else 0.",
+    "1: driver, image or package do not fit; `emostream doctor -v` on that machine has the reason.",
+    type=_GAUGE,
+    takes_maximum=True,
+)
+
 # --- delivery ---------------------------------------------------------------------------------------------------------
 
 EVENT_LATENCY = Metric(

@@ -141,8 +141,19 @@ def test_classifiers_and_detectors_share_the_gpus(helm: Helm) -> None:
     assert deployments["EmotionClassification"]["ray_actor_options"] == {"num_cpus": 1, "num_gpus": 0.35}
     groups = only(documents, "RayService")["spec"]["rayClusterConfig"]["workerGroupSpecs"]
     assert groups[1]["rayStartParams"] == {"num-cpus": "3", "num-gpus": "1"}
+    assert load_settings(**_args(documents).settings).detect.engine == "tensorrt"
     (models,) = [volume for volume in groups[1]["template"]["spec"]["volumes"] if volume["name"] == "models"]
     assert models["persistentVolumeClaim"] == {"claimName": "engines"}
+
+
+def test_a_gpu_is_required_where_the_values_say_so(helm: Helm) -> None:
+    for values in ({"gpu": {"enabled": True, "required": True}}, _required(MATRIX["workers on slices of GPUs"])):
+        assert load_settings(**_args(helm.render(values)).settings).classify.gpu_required
+    assert not load_settings(**_args(helm.render(MATRIX["gpu"])).settings).classify.gpu_required
+
+
+def _required(values: dict[str, Any]) -> dict[str, Any]:
+    return values | {"gpu": {"required": True}}
 
 
 @pytest.mark.parametrize(("share", "number"), [(1, 1), (0.5, 2), (0.34, 2), (0.2, 5), (0.1, 10), (0.6, 1)])

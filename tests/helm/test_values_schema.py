@@ -216,6 +216,19 @@ CONTRADICTING: dict[str, tuple[dict[str, Any], str]] = {
         {"auth": {"tokensSecret": "a"}, "settings": {"service": {"tokens_file": "/b"}}},
         "settings.service.tokens_file is decided by the chart",
     ),
+    "GPU required of pods without": ({"gpu": {"required": True}}, "gpu.required is set, but no pod has a GPU"),
+    "GPU required of an engine on CPUs": (
+        {"gpu": {"required": True, "enabled": True}, "settings": {"classify": {"engine": "onnxruntime"}}},
+        "settings.classify.engine is onnxruntime, which runs on the CPU",
+    ),
+    "engine for GPUs on the CPU image": (
+        {"settings": {"classify": {"engine": "tensorrt"}}},
+        "settings.classify.engine is tensorrt, but no pod has a GPU",
+    ),
+    "detector for GPUs on the CPU image": (
+        {"gpu": {"enabled": True}, "settings": {"detect": {"engine": "tensorrt_rtx"}}},
+        "settings.detect.engine is tensorrt_rtx, but the detector runs on pods without a GPU",
+    ),
     "two folders of spools": (
         {"spool": {"enabled": True}, "settings": {"publish": {"spool_dir": "/a"}}},
         "settings.publish.spool_dir is decided by the chart",

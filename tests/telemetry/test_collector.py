@@ -28,9 +28,11 @@ from emostream.testing.fakes import (
     gray_frames,
 )
 from emostream.vision.classify.batcher import CropBatcher
+from emostream.vision.classify.ort_classifier import OrtClassifier
 from emostream.vision.classify.smoothing import EmotionSmoother
 from emostream.vision.track.follower import FaceFollower
 from tests.media import make_clip, wait_until
+from tests.onnx_models import save_classifier
 from tests.ports import unused_port
 from tests.publish.samples import events_of
 
@@ -55,6 +57,31 @@ async def run_stream(collector: MetricsCollector, *, stream_id: str = "door", nu
     )
     await pipeline.run()
     batcher.close()
+
+
+@pytest.mark.parametrize(("visible", "num_unused"), [("", 0), ("0", 1)])
+def test_what_computes_the_model_is_told_and_whether_a_gpu_stays_idle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str, num_unused: int
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    batcher = CropBatcher(OrtClassifier(save_classifier(tmp_path)), num_workers=1, max_batch_size=4)
+    collector = MetricsCollector()
+    collector.watch_classifier(batcher)
+    found = by_name(collector.collect())
+    batcher.close()
+    assert found["emostream_engine_info"] == {("onnxruntime", batcher.manifest.precision, "cpu"): 1}
+    assert found["emostream_gpu_unused_ratio"] == {(): num_unused}
+
+
+def test_an_engine_that_does_not_say_what_it_is_makes_no_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    batcher = CropBatcher(ConstantClassifier(), num_workers=1, max_batch_size=4)
+    collector = MetricsCollector()
+    collector.watch_classifier(batcher)
+    found = by_name(collector.collect())
+    batcher.close()
+    assert set(found["emostream_engine_info"]) == {("plugin", batcher.manifest.precision, "unknown")}
+    assert found["emostream_gpu_unused_ratio"] == {(): 0}
 
 
 async def test_a_pipeline_is_measured_without_knowing_it() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emostream.domain.model_manifest import ModelManifest
-from emostream.vision.classify.classifier import Classified, EmotionClassifier
+from emostream.vision.classify.classifier import Classified, EmotionClassifier, EngineInfo, engine_info
 
 MIN_WINDOW_SECONDS = 0.002
 """A shorter wait gathers nothing: handing work to another thread takes about this long."""
@@ -196,6 +196,11 @@ class CropBatcher:
     def manifest(self) -> ModelManifest:
         """The contract of the model."""
         return self._classifier.manifest
+
+    @property
+    def engine_info(self) -> EngineInfo:
+        """What computes the model."""
+        return engine_info(self._classifier)
 
     async def classify(self, crops: npt.NDArray[np.uint8], *, allow_batching_delay: bool) -> Classified:
         """See `SharedClassifier.classify`."""

@@ -48,6 +48,27 @@ class EmotionClassifier(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What computes a model.
+
+    Attributes:
+        engine: its name in the settings.
+        precision: arithmetic of the model.
+        device: `cpu`, or the name of the GPU.
+    """
+
+    engine: str
+    precision: str
+    device: str
+
+
+def engine_info(classifier: EmotionClassifier) -> EngineInfo:
+    """What computes a classifier; engines of plugins need not say it in an attribute of this name."""
+    info = getattr(classifier, "engine_info", None)
+    return info if isinstance(info, EngineInfo) else EngineInfo("plugin", classifier.manifest.precision, "unknown")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Classified:
     """Probabilities of the crops of one call, and the time that they took.

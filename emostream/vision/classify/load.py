@@ -6,9 +6,10 @@ import logging
 from pathlib import Path
 
 from emostream.config import ClassifySettings, ModelSettings
-from emostream.errors import ConfigError, ModelError
+from emostream.errors import ConfigError, EngineUnavailableError, ModelError
 from emostream.vision.classify.classifier import EmotionClassifier
 from emostream.vision.classify.engines import DEFAULT_ENGINE, EngineContext, choose_engine, open_engine
+from emostream.vision.engines.trt.cuda import is_gpu_given
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,8 @@ def load_classifier(
         cache_dir: folder of compiled engines; None means the default folder of the model store.
 
     Raises:
-        EngineUnavailableError: the engine's package or hardware is missing; never raised with engine `auto`.
+        EngineUnavailableError: the engine's package or hardware is missing; with engine `auto` only where a GPU is
+            required.
         ModelUnavailableError: the model file or its manifest does not exist.
         ManifestError: they are damaged, of another model, or do not match each other.
         ConfigError: the engine is unknown, or the settings ask for more than the model allows.
@@ -43,15 +45,30 @@ def load_classifier(
 
 
 def _open(settings: ClassifySettings, context: EngineContext) -> EmotionClassifier:
+    if settings.engine == DEFAULT_ENGINE and settings.gpu_required:
+        raise ConfigError(
+            f"classify.gpu_required is set, but classify.engine {DEFAULT_ENGINE} runs on the CPU; set classify.engine "
+            "to auto, or remove classify.gpu_required"
+        )
     if settings.engine != "auto":
         return open_engine(settings.engine, settings, context)
-    chosen = choose_engine().name
+    choice = choose_engine()
+    chosen = choice.name
     logger.info("using engine %s", chosen)
     if chosen == DEFAULT_ENGINE:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in choice.passed_over.items())
+        if settings.gpu_required:
+            raise EngineUnavailableError(
+                f"classify.gpu_required is set, but no engine for a GPU can be used here ({reasons})"
+            )
+        if is_gpu_given():
+            logger.warning("a GPU was given to this process, but the emotion model runs on the CPU (%s)", reasons)
         return open_engine(chosen, settings, context)
     try:
         return open_engine(chosen, settings, context)
     except (ModelError, ConfigError) as exc:
+        if settings.gpu_required:
+            raise
         # A slower engine is better than a service that does not start; `emostream doctor -v` shows the reason as well.
         logger.warning("engine %s cannot be used, falling back to %s: %s", chosen, DEFAULT_ENGINE, exc)
         return open_engine(DEFAULT_ENGINE, settings, context)

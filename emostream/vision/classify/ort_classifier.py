@@ -13,6 +13,7 @@ import onnxruntime
 
 from emostream.domain.model_manifest import ModelManifest, load_manifest
 from emostream.errors import InferenceError, ManifestError
+from emostream.vision.classify.classifier import EngineInfo
 from emostream.vision.engines.processor import has_int8_instructions
 
 Probabilities = npt.NDArray[np.float32]
@@ -54,6 +55,11 @@ class OrtClassifier:
     def manifest(self) -> ModelManifest:
         """The manifest of the loaded model."""
         return self._manifest
+
+    @property
+    def engine_info(self) -> EngineInfo:
+        """ONNX Runtime, on the CPU."""
+        return EngineInfo("onnxruntime", self._manifest.precision, "cpu")
 
     @property
     def wanted_batch_size(self) -> int:

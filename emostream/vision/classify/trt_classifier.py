@@ -17,6 +17,7 @@ import numpy.typing as npt
 from emostream.config import ClassifySettings
 from emostream.domain.model_manifest import ModelManifest, save_manifest, sha256_of
 from emostream.errors import InferenceError
+from emostream.vision.classify.classifier import EngineInfo
 from emostream.vision.classify.ort_classifier import OrtClassifier
 from emostream.vision.classify.packaged_models import PackagedModel, engine_source
 from emostream.vision.classify.parity import Parity, compare, require_parity
@@ -59,6 +60,11 @@ class TrtClassifier:
     def manifest(self) -> ModelManifest:
         """The manifest of the model."""
         return self._manifest
+
+    @property
+    def engine_info(self) -> EngineInfo:
+        """The package that compiled the engine, and its GPU."""
+        return EngineInfo(self._engine.package_name, self._manifest.precision, self._engine.gpu_name)
 
     @property
     def wanted_batch_size(self) -> int:

@@ -63,6 +63,27 @@ scratch value, so that the secret and the hash in the settings agree.
 {{- end -}}
 {{- $_ := set $all "publish" (dict "spool_dir" "/var/spool/emostream") -}}
 {{- end -}}
+{{- $hasGpu := or .Values.gpu.enabled .Values.streamWorkers.gpus -}}
+{{- $engine := dig "classify" "engine" "auto" $own -}}
+{{- if and (not $hasGpu) (has $engine (list "tensorrt" "tensorrt_rtx")) -}}
+{{- fail (printf "settings.classify.engine is %s, but no pod has a GPU: set gpu.enabled or streamWorkers.gpus" $engine) -}}
+{{- end -}}
+{{- if .Values.gpu.required -}}
+{{- if not $hasGpu -}}
+{{- fail "gpu.required is set, but no pod has a GPU: set gpu.enabled or streamWorkers.gpus" -}}
+{{- end -}}
+{{- if eq $engine "onnxruntime" -}}
+{{- fail "gpu.required is set, but settings.classify.engine is onnxruntime, which runs on the CPU: remove one of them" -}}
+{{- end -}}
+{{- $_ := set $all "classify" (dict "gpu_required" true) -}}
+{{- end -}}
+{{- $detector := dig "detect" "engine" "onnxruntime" $own -}}
+{{- if and (ne $detector "onnxruntime") (not (or .Values.sharedDetector.enabled .Values.streamWorkers.gpus)) -}}
+{{- fail (printf "settings.detect.engine is %s, but the detector runs on pods without a GPU: set sharedDetector.enabled or streamWorkers.gpus" $detector) -}}
+{{- end -}}
+{{- if .Values.sharedDetector.enabled -}}
+{{- $_ := set $all "detect" (dict "engine" "tensorrt") -}}
+{{- end -}}
 {{- if and .Values.sharedDetector.enabled (ne "centerface" (dig "detect" "kind" "centerface" $own)) -}}
 {{- fail (printf "sharedDetector.enabled is set, but settings.detect.kind is %v: only centerface can be shared" (dig "detect" "kind" "" $own)) -}}
 {{- end -}}

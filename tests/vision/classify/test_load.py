@@ -15,6 +15,7 @@ from emostream.vision.classify import engines
 from emostream.vision.classify.engines import EngineContext, choose_engine, model_path, open_engine
 from emostream.vision.classify.load import load_classifier
 from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, remembered_choices
+from emostream.vision.engines.trt.cuda import is_gpu_given
 from tests.onnx_models import CROP_SIZE_PIXELS, save_classifier
 
 
@@ -42,6 +43,44 @@ def test_another_type_of_file_is_refused(tmp_path: Path) -> None:
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailableError, match=r"gone\.onnx"):
         load_classifier(ClassifySettings(model=tmp_path / "gone.onnx", engine="onnxruntime"))
+
+
+def test_a_required_gpu_that_is_missing_is_an_error_and_a_given_one_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if choose_engine().name != "onnxruntime":
+        pytest.skip("this machine has a GPU")
+    model = save_classifier(tmp_path)
+    with pytest.raises(EngineUnavailableError, match="tensorrt"):  # and why it cannot be used
+        load_classifier(ClassifySettings(model=model, max_batch_size=4, gpu_required=True))
+    with pytest.raises(ConfigError, match="onnxruntime"):
+        load_classifier(ClassifySettings(model=model, max_batch_size=4, gpu_required=True, engine="onnxruntime"))
+
+    def warnings_with(visible: str) -> list[str]:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        caplog.clear()
+        load_classifier(ClassifySettings(model=model, max_batch_size=4)).close()
+        return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+    assert warnings_with("") == []
+    (warning,) = warnings_with("0")
+    assert "cpu" in warning.lower() and "tensorrt" in warning
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_given"),
+    [
+        ({}, False),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, True),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-3f,GPU-4a"}, True),
+        ({"CUDA_VISIBLE_DEVICES": "", "NVIDIA_VISIBLE_DEVICES": "all"}, False),  # Ray's answer for no GPU
+        ({"CUDA_VISIBLE_DEVICES": "-1", "NVIDIA_VISIBLE_DEVICES": "all"}, False),
+        ({"NVIDIA_VISIBLE_DEVICES": "all"}, True),
+        ({"NVIDIA_VISIBLE_DEVICES": "void"}, False),
+    ],
+)
+def test_a_given_gpu_is_known_by_the_environment(environment: dict[str, str], is_given: bool) -> None:
+    assert is_gpu_given(environment) is is_given
 
 
 def test_the_packaged_model_is_the_default() -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,18 @@ class Gpu:
     def __str__(self) -> str:
         major, minor = self.compute_capability
         return f"{self.name} ({major}.{minor}), CUDA {self.driver_cuda}"
+
+
+def is_gpu_given(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process was given a GPU, so that computing on the CPU is a surprise; whether it works is not asked.
+
+    Ray and users name GPUs in `CUDA_VISIBLE_DEVICES`, which may also take all away; NVIDIA's container runtime and
+    images for GPUs have `NVIDIA_VISIBLE_DEVICES`.
+    """
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return visible.strip().lower() not in ("", "-1", "nodevfiles")
+    return environment.get("NVIDIA_VISIBLE_DEVICES", "").strip().lower() not in ("", "none", "void")
 
 
 def find_gpu() -> Gpu:

@@ -43,6 +43,8 @@ class TrtEngine:
         if not package.runs_on(gpu.compute_capability):
             raise EngineUnavailableError(f"{package.name} does not run on {gpu}; use tensorrt", engine=package.name)
         self._package = package
+        self.package_name: str = package.name
+        self.gpu_name = gpu.name
         with package.log.errors() as errors:
             self._runtime = package.module.Runtime(package.log.handle)
             self._engine = self._runtime.deserialize_cuda_engine(content)
