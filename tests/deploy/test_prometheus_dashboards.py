@@ -44,7 +44,14 @@ NEEDS_GPU = {"GPU memory", "GPU use"}
 """Panels that have no data on a machine without a GPU, and nothing else to be measured by."""
 
 _TIMEOUT_SECONDS = 150.0
-_VARIABLES = {"$__rate_interval": "20s", "$job": ".*", "$stream_id": "door"}
+_VARIABLES = {
+    "$__rate_interval": "20s",
+    "$cluster": ".*",
+    "$namespace": ".*",
+    "$job": ".*",
+    "$worker": ".*",
+    "$stream_id": "door",
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ QUERIES = [
     Query(path.stem, panel["title"], target["expr"])
     for path in DASHBOARDS
     for panel in content_of(path)["panels"]
-    for target in panel["targets"]
+    for target in panel.get("targets", [])
 ]
 
 
@@ -78,8 +85,15 @@ def test_dashboards_are_complete(path: Path) -> None:
     assert board["uid"] == path.stem
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
     names = {variable["name"] for variable in board["templating"]["list"]} | {"__rate_interval"}
+    assert {"cluster", "namespace", "job", "worker"} < names
+    assert [panel for panel in board["panels"] if panel["type"] == "row"], "panels are in rows"
+    (alerts,) = board["annotations"]["list"]
+    assert "ALERTS{" in alerts["expr"] and set(re.findall(r"\$(\w+)", alerts["expr"])) <= names
     for panel in board["panels"]:
+        if panel["type"] == "row":
+            continue
         assert panel["description"].endswith("."), panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
         assert panel["datasource"]["uid"] == "${datasource}"
         used = set(re.findall(r"\$(\w+)", "".join(target["expr"] for target in panel["targets"])))
         assert used <= names, panel["title"]

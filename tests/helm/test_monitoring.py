@@ -22,6 +22,8 @@ pytestmark = pytest.mark.integration
 def _relabelled(name: str, rules: list[dict[str, Any]]) -> str | None:
     """The name under which Prometheus keeps a metric; None when it does not."""
     for rule in rules:
+        if rule.get("targetLabel") == "worker_id":
+            continue
         assert rule["sourceLabels"] == ["__name__"]
         found = re.fullmatch(rule["regex"], name)
         if rule["action"] == "keep" and not found:
@@ -44,6 +46,15 @@ def test_all_of_our_metrics_arrive_under_their_names(helm: Helm) -> None:
             assert _relabelled(f"ray_{name}", rules) == name
         assert _relabelled("ray_serve_num_http_requests_total", rules) == "ray_serve_num_http_requests_total"
         assert _relabelled("ray_node_cpu_utilization", rules) is None
+
+
+def test_the_process_has_one_name_with_and_without_ray(helm: Helm) -> None:
+    for endpoint in _endpoints(helm):
+        (rule,) = [each for each in endpoint["metricRelabelings"] if each.get("targetLabel") == "worker_id"]
+        assert rule["sourceLabels"] == ["worker_id", "WorkerId"]
+        for values, expected in ((";f00d", "f00d"), ("a;f00d", None), (";", None)):  # joined with `;`
+            found = re.fullmatch(rule["regex"], values)
+            assert (found and found.expand(rule["replacement"].replace("$1", r"\1"))) == expected
 
 
 def test_those_of_ray_only_when_asked_for(helm: Helm) -> None:

@@ -84,6 +84,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "schedule": ({"redis": {"backup": {"schedule": "daily"}}}, "at '/redis/backup/schedule'"),
     "no copies": ({"redis": {"backup": {"keep": 0}}}, "at '/redis/backup/keep': minimum"),
     "alert's time": ({"monitoring": {"rules": {"alerts": {"A": {"for": "soon"}}}}}, "/alerts/A/for"),
+    "no name server of any kind": ({"dnsPolicy": "None"}, "at '/dnsConfig': missing property 'nameservers'"),
     "no name server": ({"networkPolicy": {"dnsTo": []}}, "at '/networkPolicy/dnsTo': minItems"),
     "long name": ({"fullnameOverride": "a" * 41}, "at '/fullnameOverride': maxLength"),
 }
@@ -165,7 +166,7 @@ CONTRADICTING: dict[str, tuple[dict[str, Any], str]] = {
         "settings.detect.kind is mine: only centerface can be shared",
     ),
     "GPUs without GPU": (
-        {"gpu": {"enabled": True, "resources": {"limits": {"nvidia.com/gpu": None}}}},
+        {"gpu": {"enabled": True, "resources": {kind: {"nvidia.com/gpu": None} for kind in ("requests", "limits")}}},
         "gpu.resources.limits names no GPU",
     ),
     "workers with a GPU that is not there": (
@@ -229,6 +230,34 @@ CONTRADICTING: dict[str, tuple[dict[str, Any], str]] = {
         {"gpu": {"enabled": True}, "settings": {"detect": {"engine": "tensorrt_rtx"}}},
         "settings.detect.engine is tensorrt_rtx, but the detector runs on pods without a GPU",
     ),
+    "workers that a fixed number of pods does not hold": (
+        {"autoscaler": {"enabled": False}},
+        "but 2 pods of 4 CPUs hold only 4 stream workers of 2 CPUs: raise workers.minReplicas (autoscaler.enabled",
+    ),
+    "request above its limit": (
+        {"head": {"resources": {"requests": {"memory": "5Gi"}}}},
+        "head.resources: the request of 5Gi memory is above its limit of 4Gi",
+    ),
+    "request of CPUs above its limit": (
+        {"autoscaler": {"resources": {"requests": {"cpu": 0.6}}}},
+        "autoscaler.resources: the request of 0.6 cpu is above its limit of 500m",
+    ),
+    "two numbers of GPUs": (
+        {"gpu": {"enabled": True, "resources": {"limits": {"nvidia.com/gpu": 2}}}},
+        "requests 1 and limits 2 of nvidia.com/gpu differ",
+    ),
+    "GPU without limit": (
+        {"workers": {"resources": {"requests": {"nvidia.com/gpu": 1}}}},
+        "workers.resources: nvidia.com/gpu is requested without a limit",
+    ),
+    "environment of the chart": (
+        {"extraEnv": [{"name": "EMOSTREAM_PUBLISH__SINKS", "value": "[]"}]},
+        "extraEnv sets EMOSTREAM_PUBLISH__SINKS, which the chart sets",
+    ),
+    "one stream twice": (
+        {"streams": [{"id": "door", "url": "rtsp://a"}, {"id": "door", "url": "rtsp://b"}]},
+        "streams: the id door is given twice",
+    ),
     "two folders of spools": (
         {"spool": {"enabled": True}, "settings": {"publish": {"spool_dir": "/a"}}},
         "settings.publish.spool_dir is decided by the chart",
@@ -255,6 +284,17 @@ def test_values_that_contradict_each_other_are_refused_with_what_to_do(
     with pytest.raises(RenderError) as caught:
         helm.render(values)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("memory", [2147483648, "2147483648", "2048Mi", "2Gi", "2.0Gi", "2150M", "2.2G", "2200000k"])
+def test_quantities_of_all_kinds_are_compared(helm: Helm, memory: float | str) -> None:
+    def resources(request: float | str, limit: float | str) -> dict[str, Any]:
+        return {"redis": {"resources": {"requests": {"memory": request}, "limits": {"memory": limit}}}}
+
+    helm.render(resources("1.5Gi", memory))
+    for request, limit in ((memory, "1.9Gi"), ("2.5Gi", memory)):
+        with pytest.raises(RenderError, match="is above its limit"):
+            helm.render(resources(request, limit))
 
 
 def test_a_stream_of_the_values_may_say_all_that_the_interface_takes() -> None:

@@ -91,12 +91,16 @@ group of null is left to the cluster: OpenShift gives each namespace its own ids
 {{- floor (addf (divf .free .share) 0.000001) | int -}}
 {{- end -}}
 
-{{/* Bytes of a quantity: "2Gi", "1500mb" (Redis' units are powers of two), "3e9" is not accepted by the schema. */}}
+{{/* Bytes of a quantity: "2Gi", "1500mb" (Redis' units are powers of two), or a number. */}}
 {{- define "emostream.bytes" -}}
-{{- $text := toString . -}}
-{{- $units := dict "" 1 "k" 1000 "Ki" 1024 "M" 1000000 "Mi" 1048576 "mb" 1048576 "G" 1000000000 "Gi" 1073741824 "gb" 1073741824 "T" 1000000000000 "Ti" 1099511627776 -}}
+{{- if not (kindIs "string" .) -}}
+{{- int64 . -}}
+{{- else -}}
+{{- $text := . -}}
+{{- $units := dict "" 1 "m" 0.001 "k" 1000 "Ki" 1024 "M" 1000000 "Mi" 1048576 "mb" 1048576 "G" 1000000000 "Gi" 1073741824 "gb" 1073741824 "T" 1000000000000 "Ti" 1099511627776 -}}
 {{- $number := regexFind "^[0-9]+(\\.[0-9]+)?" $text -}}
 {{- mulf (float64 $number) (get $units (trimPrefix $number $text)) | int64 -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "emostream.securityContext" -}}
@@ -228,4 +232,41 @@ redisPassword:
       name: {{ default (printf "%s-api" $name) $job.tokenSecret }}
       key: {{ ternary $job.tokenKey "token" (not (empty $job.tokenSecret)) }}
 {{- end }}
+{{- end -}}
+
+{{/* Milli-CPUs of "4", 0.5 or "3500m". */}}
+{{- define "emostream.milliCpus" -}}
+{{- $text := toString . -}}
+{{- if hasSuffix "m" $text -}}
+{{- trimSuffix "m" $text | float64 | int64 -}}
+{{- else -}}
+{{- mulf (float64 $text) 1000.0 | int64 -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Kubernetes refuses requests above limits, and GPUs that are not both; it would say so of pods that nobody looks at. */}}
+{{- define "emostream.checkResources" -}}
+{{- $path := .path -}}
+{{- $requests := default dict .resources.requests -}}
+{{- $limits := default dict .resources.limits -}}
+{{- range $name, $limit := $limits -}}
+{{- $request := get $requests $name -}}
+{{- if and $request (hasPrefix "nvidia.com/" $name) (ne (int $request) (int $limit)) -}}
+{{- fail (printf "%s.resources: requests %v and limits %v of %s differ; GPUs can only be requested as limited" $path $request $limit $name) -}}
+{{- else if and $request (not (contains "/" $name)) -}}
+{{- $unit := ternary "emostream.milliCpus" "emostream.bytes" (eq $name "cpu") -}}
+{{- if gt (include "emostream.quantity" (dict "unit" $unit "value" $request) | int64) (include "emostream.quantity" (dict "unit" $unit "value" $limit) | int64) -}}
+{{- fail (printf "%s.resources: the request of %v %s is above its limit of %v: raise the limit or lower the request" $path $request $name $limit) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $request := $requests -}}
+{{- if and (hasPrefix "nvidia.com/" $name) (not (get $limits $name)) -}}
+{{- fail (printf "%s.resources: %s is requested without a limit; GPUs need both" $path $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "emostream.quantity" -}}
+{{- if eq .unit "emostream.milliCpus" -}}{{ include "emostream.milliCpus" .value }}{{- else -}}{{ include "emostream.bytes" .value }}{{- end -}}
 {{- end -}}
