@@ -64,7 +64,7 @@ def stripped(name: str) -> str:
     """As `deploy/prometheus/prometheus.yaml` rewrites it."""
     config = yaml.safe_load((REPOSITORY / "deploy/prometheus/prometheus.yaml").read_text(encoding="utf-8"))
     (job,) = [job for job in config["scrape_configs"] if job["job_name"] == "emostream-ray"]
-    (rule,) = [rule for rule in job["metric_relabel_configs"] if "replacement" in rule]
+    (rule,) = [rule for rule in job["metric_relabel_configs"] if rule.get("target_label") == "__name__"]
     return re.sub(f"^(?:{rule['regex']})$", rule["replacement"].replace("$1", r"\1"), name)
 
 
