@@ -95,6 +95,22 @@ def test_name_servers_of_all_kinds_are_reached_and_nothing_else_of_theirs(helm: 
         assert any("openshift-dns" in str(peer) for peer in peers), pod
 
 
+def test_what_calls_the_service_reaches_every_pod_behind_it(helm: Helm) -> None:
+    documents = helm.render(MATRIX["streams"] | MATRIX["gpu"])
+    templates = pods(documents)
+    for caller in (name for name in templates if name.startswith(("Job", "Pod"))):
+        selectors = [
+            peer["podSelector"]
+            for policy in _policies_of(documents, caller)
+            for rule in policy["egress"]
+            if {"protocol": "TCP", "port": 8000} in rule["ports"]
+            for peer in rule["to"]
+        ]
+        for group in ("streams", "gpu"):  # Ray has a proxy where a replica is
+            labels = templates[group]["metadata"]["labels"]
+            assert any(_selects(selector, labels) for selector in selectors), (caller, group)
+
+
 def test_a_load_balancer_lets_in_its_networks(helm: Helm) -> None:
     def callers(values: dict[str, Any]) -> list[str]:
         policy = named(helm.render(values), "NetworkPolicy")["demo-emostream-ray"]["spec"]

@@ -49,6 +49,10 @@ def test_defaults(helm: Helm) -> None:
         ("own redis, own secret, no volume", "redis.persistence.enabled is false"),
         ("external redis in a secret", "gcsFaultTolerance.enabled is false"),
         ("gpu", "compiling the engine"),
+        ("gpu", "gpu.required=true"),
+        ("load balancer", "get service demo-emostream-serve-svc"),
+        ("load balancer", "Tokens are sent in clear to the service of type LoadBalancer"),
+        ("tokens in a secret", "The tokens are those of the secret tokens."),
         ("tracing", "0.001 of all frames are sent to http://otel-collector.observability:4318"),
     ],
 )
