@@ -184,6 +184,15 @@ def test_workers_with_a_share_of_a_gpu_classify_by_themselves_with_the_gpu_image
     assert pod["metadata"]["labels"]["app.kubernetes.io/component"] == "worker"  # reaches cameras
 
 
+@pytest.mark.parametrize("drain_seconds", [None, 5, 30.5])
+def test_workers_have_time_to_hand_over_their_streams(helm: Helm, drain_seconds: float | None) -> None:
+    service = {} if drain_seconds is None else {"drain_seconds": drain_seconds}
+    documents = helm.render({"settings": {"service": service}})
+    pod = ray_pods(documents)["streams"]["spec"]["terminationGracePeriodSeconds"]
+    serve = _deployments(documents)["StreamWorkers"]["graceful_shutdown_timeout_s"]
+    assert load_settings(**_args(documents).settings).service.drain_seconds + 10 < serve <= pod
+
+
 def test_replicas_are_left_to_the_autoscaler(helm: Helm) -> None:
     def replicas(values: dict[str, Any]) -> list[int | None]:
         cluster = only(helm.render(values | MATRIX["gpu"]), "RayService")["spec"]["rayClusterConfig"]

@@ -96,6 +96,11 @@ scratch value, so that the secret and the hash in the settings agree.
 {{- toYaml (mergeOverwrite $all (deepCopy $own)) -}}
 {{- end -}}
 
+{{/* Time for a stream worker to end: longer than service.drain_seconds, in which it hands over its streams. */}}
+{{- define "emostream.shutdownSeconds" -}}
+{{- max 20 (add 12 (ceil (dig "service" "drain_seconds" 8 .Values.settings) | int)) -}}
+{{- end -}}
+
 {{/* Replicas of the classifier on each GPU: as many as fit beside the detector. */}}
 {{- define "emostream.classifiersPerGpu" -}}
 {{- $free := ternary (subf 1.0 .Values.sharedDetector.share) 1.0 .Values.sharedDetector.enabled -}}
@@ -136,7 +141,7 @@ applications:
           num_cpus: 0
           resources: {cpu_node: 0.001} # never on the head, nor beside a GPU
       - name: StreamWorkers
-        graceful_shutdown_timeout_s: 20 # longer than service.drain_seconds: streams are handed over first
+        graceful_shutdown_timeout_s: {{ include "emostream.shutdownSeconds" . }} # streams are handed over first
         ray_actor_options:
           num_cpus: {{ $workers.cpus }}
           {{- with $workers.gpus }}
