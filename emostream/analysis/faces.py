@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,8 @@ from emostream.vision.detect.picture_search import PictureSearch
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Picture: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | npt.NDArray[Any] | Image"
-"""A path, a URL, the content of a file, a NumPy array, or a Pillow image."""
+Picture: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | npt.NDArray[Any] | Image"
+"""A path, a URL, the content of a file, a file open for reading, a NumPy array, or a Pillow image."""
 
 
 class PictureFaces(Sequence[FaceEmotion]):
@@ -134,6 +134,9 @@ def opened_picture(
         if os.path.isdir(name):  # noqa: PTH112  # a URL is no Path
             raise ConfigError(f"{name} is a folder: give its pictures, for example list(Path(folder).glob('*.jpg'))")
         return open_picture(name, settings=settings)
+    read = getattr(picture, "read", None)
+    if callable(read):
+        picture = _content(read)
     if isinstance(picture, bytes | bytearray | memoryview):
         if not len(picture):
             raise SourceRejectedError("expected a picture, got no bytes at all")
@@ -141,10 +144,23 @@ def opened_picture(
     if isinstance(picture, np.ndarray):
         return _array(rgb_from_array(picture, order=order))
     if hasattr(picture, "getexif") and hasattr(picture, "convert"):
-        return _array(_rgb_of_pillow(picture))
+        return _array(_rgb_of_pillow(cast("Image", picture)))
     raise ConfigError(
-        f"expected a picture as path, URL, bytes, NumPy array or Pillow image, got {type(picture).__name__}"
+        "expected a picture as path, URL, bytes, open binary file, NumPy array or Pillow image, "
+        f"got {type(picture).__name__}"
     )
+
+
+def _content(read: Callable[[], Any]) -> bytes:
+    try:
+        content = read()
+    except (OSError, ValueError) as exc:  # closed, a text file of other bytes, or open for writing only
+        raise SourceRejectedError(f"cannot read a picture from the file: {exc}; open it with mode 'rb'") from exc
+    if not isinstance(content, bytes):
+        raise SourceRejectedError(
+            f"expected a picture as bytes, got {type(content).__name__} from the file; open it with mode 'rb'"
+        )
+    return content
 
 
 def _rgb_of_pillow(image: Image) -> npt.NDArray[np.uint8]:

@@ -27,8 +27,14 @@ class EventTables:
     def __init__(self, paths: Sequence[Path], *, labels: Sequence[str]) -> None:
         self._targets = list(paths)
         self._partials = [path.with_name(f".{path.stem}.part{path.suffix}") for path in self._targets]
-        self._writers: list[TableWriter] = [open_table_writer(path, labels=labels) for path in self._partials]
+        self._writers: list[TableWriter] = []
         self._waiting: list[EmotionEvent] = []
+        try:
+            for path, target in zip(self._partials, self._targets, strict=True):
+                self._writers.append(open_table_writer(path, labels=labels, named=target))
+        except EmostreamError:
+            self.close(is_kept=False)
+            raise
 
     def add(self, event: EmotionEvent) -> None:
         """Take an event."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from numbers import Integral, Real
 
 from emostream.domain.address import file_path
 from emostream.domain.redact import MASK, shown_address
@@ -110,6 +111,7 @@ class StreamSpec:
             )
         if not self.url:
             raise ConfigError(f"stream {self.stream_id} has no source: give a file or a URL")
+        self._check_types()
         if self.every < 1:
             raise ConfigError(f"every must be at least 1 (process all frames), got {self.every}")
         if self.target_fps is not None and not 0 < self.target_fps <= 1000:
@@ -125,6 +127,18 @@ class StreamSpec:
                 raise ConfigError(f"pixel_aspect: {exc}") from None
         object.__setattr__(self, "zones", tuple(zone_from(zone) for zone in self.zones))
         check_zones(self.zones)
+
+    def _check_types(self) -> None:
+        """Programs give these numbers, too; a comparison with something else would be an error of Python's."""
+        for name, kind, what in (
+            ("every", Integral, "a whole number"),
+            ("target_fps", Real, "a number"),
+            ("max_frames", Integral, "a whole number"),
+            ("track", Integral, "a whole number"),
+        ):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+                raise ConfigError(f"{name} must be {what}, got {value!r}")
 
     def __repr__(self) -> str:
         # The URL may carry a camera's password.

@@ -268,6 +268,7 @@ def test_a_picture_in_every_form(analyzer: emostream.Analyzer, portrait: Any, tm
         (str(path), "rgb"),
         (path.as_uri(), "rgb"),
         (path.read_bytes(), "rgb"),
+        (io.BytesIO(path.read_bytes()), "rgb"),
         (portrait, "rgb"),
         (portrait[:, :, ::-1], "bgr"),
         (cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY), "rgb"),
@@ -369,3 +370,22 @@ def test_several_pictures_and_none(analyzer: emostream.Analyzer, portrait: Any) 
 def test_what_is_no_picture_is_refused(analyzer: emostream.Analyzer, picture: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         analyzer.classify(picture)
+
+
+def test_files_that_give_no_bytes_are_refused(analyzer: emostream.Analyzer, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    Image.new("L", (32, 32)).save(path)
+    with path.open("rb") as closed, path.open("ab") as unreadable, path.open(encoding="latin-1") as text:
+        closed.close()
+        for file in (closed, unreadable, text, io.BytesIO()):
+            with pytest.raises(SourceRejectedError):
+                analyzer.classify(file)  # type: ignore[arg-type]
+
+
+def test_refused_tables_leave_nothing_and_are_named(clip: Path, tmp_path: Path) -> None:
+    # The first file could be written, the second could not.
+    for bad in ("absent/table.parquet", "table.txt"):
+        with pytest.raises(ConfigError) as refused:
+            emostream.analyze(clip, max_frames=2).save(csv=tmp_path / "table.csv", parquet=tmp_path / bad)
+        assert str(tmp_path / bad) in str(refused.value)
+    assert not list(tmp_path.iterdir())

@@ -62,6 +62,12 @@ def test_ids_that_would_break_a_key_are_refused(stream_id: str) -> None:
     [
         {"url": ""},
         {"every": 0},
+        {"every": 1.5},
+        {"every": "2"},
+        {"every": True},
+        {"target_fps": "5"},
+        {"max_frames": 2.5},
+        {"track": "0"},
         {"target_fps": 0.0},
         {"target_fps": 1001.0},
         {"target_fps": float("nan")},

@@ -206,21 +206,24 @@ def _explaining(path: Path) -> Iterator[None]:
         raise ConfigError(f"cannot write {path}: {reason}; name a file in a folder you may write, with room") from exc
 
 
-def open_table_writer(path: Path, *, labels: Sequence[str] | None = None, suffix: str | None = None) -> TableWriter:
+def open_table_writer(
+    path: Path, *, labels: Sequence[str] | None = None, suffix: str | None = None, named: Path | None = None
+) -> TableWriter:
     """A writer for the format that the file's name ends with; what was there is lost.
 
     Args:
         path: of the file.
         suffix: the format, as the end of a file name; None goes by the path.
         labels: the emotions of the events; None takes them from the first face, for which events without one wait.
+        named: what messages call the file, when it gets its name later; None means the path.
 
     Raises:
         ConfigError: the format is not known, a package is missing, or the file cannot be made; later, that it cannot be
             written to the end.
     """
     writer = _WRITERS[suffix or format_of(path)]
-    with _explaining(path):
-        return ExplainedWriter(writer(path, labels), path)
+    with _explaining(named or path):
+        return ExplainedWriter(writer(path, labels), named or path)
 
 
 def format_of(path: Path) -> str:
