@@ -1,14 +1,15 @@
 """The headers of a picture file: its size, whether it is animated, and whether its end is missing.
 
 FFmpeg decodes a JPEG that was cut to a picture whose rest is green, without a word, and says of a picture beyond
-`max_pixels` only that it found none. The headers of JPEG (ITU-T T.81), PNG (W3C) and WebP (RFC 9649) tell both. libheif
-decodes a HEIC that was cut just as quietly; its boxes (ISO/IEC 14496-12) tell.
+`max_pixels` only that it found none. The headers of JPEG (ITU-T T.81), PNG (W3C) and WebP (RFC 9649) tell both. A GIF
+(89a), QOI or Sun raster that was cut is decoded just as quietly, and so is a HEIC (by libheif); their blocks and boxes
+(ISO/IEC 14496-12) tell.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -24,6 +25,12 @@ _HEIF_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
     | {b"mif1", b"mif2", b"msf1", b"miaf", b"avif", b"avis"}
 )
+_GIF_SIGNATURES = (b"GIF87a", b"GIF89a")
+_GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
+_QOI_SIGNATURE = b"qoif"
+_QOI_END = bytes(7) + b"\1"
+_SUN_SIGNATURE = b"\x59\xa6\x6a\x95"
+_SUN_HEADER_BYTES = 32
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PICTURE_CODECS = frozenset(
     {"mjpeg", "png", "apng", "bmp", "gif", "webp", "tiff", "heif", "avif", "jpeg2000", "jpegls", "jpegxl", "ppm", "pgm"}
@@ -49,12 +56,13 @@ class PictureStructure:
 
 
 def is_known_picture(start: bytes) -> bool:
-    """Whether a file that starts so is a JPEG, PNG, WebP, TIFF, HEIC or AVIF.
+    """Whether a file that starts so is a JPEG, PNG, WebP, GIF, QOI, Sun raster, TIFF, HEIC or AVIF.
 
-    >>> is_known_picture(b"\\xff\\xd8\\xff\\xe0"), is_known_picture(b"GIF89a")
+    >>> is_known_picture(b"\\xff\\xd8\\xff\\xe0"), is_known_picture(b"BM")
     (True, False)
     """
-    return start.startswith((_PNG_SIGNATURE, _JPEG_SIGNATURE)) or _is_webp(start) or is_heif(start) or is_tiff(start)
+    signatures = (_PNG_SIGNATURE, _JPEG_SIGNATURE, *_GIF_SIGNATURES, _QOI_SIGNATURE, _SUN_SIGNATURE)
+    return start.startswith(signatures) or _is_webp(start) or is_heif(start) or is_tiff(start)
 
 
 def is_heif(start: bytes) -> bool:
@@ -70,11 +78,10 @@ def is_tiff(start: bytes) -> bool:
 
 
 def read_picture_structure(content: bytes) -> PictureStructure:
-    """What a JPEG, PNG, WebP, HEIC or AVIF file says of itself; nothing about other formats."""
-    if content.startswith(_PNG_SIGNATURE):
-        return _png_structure(content)
-    if content.startswith(_JPEG_SIGNATURE):
-        return _jpeg_structure(content)
+    """What a JPEG, PNG, WebP, GIF, QOI, Sun raster, HEIC or AVIF file says of itself; nothing about other formats."""
+    for signatures, read in _READERS:
+        if content.startswith(signatures):
+            return read(content)
     if _is_webp(content):
         return _webp_structure(content)
     if is_heif(content):
@@ -126,6 +133,50 @@ def _jpeg_structure(content: bytes) -> PictureStructure:
     return PictureStructure(size, is_cut=True)
 
 
+def _gif_structure(content: bytes) -> PictureStructure:
+    """Only the first picture must be complete: it is the one that is read."""
+    num_images, offset = 0, 13 + (_gif_palette_bytes(content[10]) if len(content) > 10 else 0)
+    while num_images < 2 and offset < len(content):
+        kind = content[offset]
+        if kind == _GIF_EXTENSION:
+            blocks = offset + 2
+        elif kind == _GIF_IMAGE and offset + 10 <= len(content):
+            num_images += 1
+            blocks = offset + 10 + _gif_palette_bytes(content[offset + 9]) + 1
+        else:  # the trailer, or not as the standard says: leave it to the decoder
+            break
+        end = _gif_blocks_end(content, blocks)
+        if end is None:
+            return PictureStructure(is_animated=num_images > 1, is_cut=num_images < 2)
+        offset = end
+    return PictureStructure(is_animated=num_images > 1, is_cut=num_images == 0 and offset >= len(content))
+
+
+def _gif_palette_bytes(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _gif_blocks_end(content: bytes, offset: int) -> int | None:
+    """Where a row of blocks ends, after the empty one that closes it; None where that is missing."""
+    while offset < len(content):
+        size = content[offset]
+        offset += 1 + size
+        if size == 0:
+            return offset
+    return None
+
+
+def _qoi_structure(content: bytes) -> PictureStructure:
+    return PictureStructure(is_cut=_QOI_END not in content)
+
+
+def _sun_raster_structure(content: bytes) -> PictureStructure:
+    if len(content) < _SUN_HEADER_BYTES:
+        return PictureStructure(is_cut=True)
+    _, _, _, num_bytes, _, _, palette_bytes = struct.unpack_from(">7I", content, 4)  # old files: 0 bytes, not known
+    return PictureStructure(is_cut=len(content) < _SUN_HEADER_BYTES + num_bytes + palette_bytes)
+
+
 def _is_webp(content: bytes) -> bool:
     return content[:4] == b"RIFF" and content[8:12] == b"WEBP"
 
@@ -168,3 +219,12 @@ def _still_from_frame(frame: bytes) -> bytes:
     flags = bytes([0 if chunks[:4] in (b"VP8 ", b"VP8L") else _WEBP_HAS_ALPHA, 0, 0, 0])
     body = b"WEBP" + b"VP8X" + struct.pack("<I", 10) + flags + size + chunks
     return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+_READERS: tuple[tuple[bytes | tuple[bytes, ...], Callable[[bytes], PictureStructure]], ...] = (
+    (_PNG_SIGNATURE, _png_structure),
+    (_JPEG_SIGNATURE, _jpeg_structure),
+    (_GIF_SIGNATURES, _gif_structure),
+    (_QOI_SIGNATURE, _qoi_structure),
+    (_SUN_SIGNATURE, _sun_raster_structure),
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -48,6 +49,9 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
     ("JPEG", {"exif": WITH_THUMBNAIL.tobytes() + b"\xff\xd9"}),
     ("PNG", {}),
     ("WEBP", {"lossless": True}),
+    ("GIF", {}),
+    ("GIF", {"interlace": 1, "comment": b"0" * 600}),
+    ("QOI", {}),
 ]
 
 
@@ -56,7 +60,7 @@ def test_whole_and_cut(kind: str, options: dict[str, Any]) -> None:
     content = coded(kind, **options)
     assert is_known_picture(content[:SIGNATURE_BYTES])
     structure = read_picture_structure(content)
-    assert structure.size in ((40, 30), None if kind == "WEBP" else (40, 30))
+    assert structure.size == (None if kind in ("WEBP", "GIF", "QOI") else (40, 30))
     assert not structure.is_cut
     assert not structure.is_animated
     assert not read_picture_structure(content + b"what cameras append").is_cut
@@ -64,8 +68,8 @@ def test_whole_and_cut(kind: str, options: dict[str, Any]) -> None:
         assert read_picture_structure(content[:length]).is_cut
 
 
-@pytest.mark.parametrize(("kind", "size"), [("PNG", (40, 30)), ("WEBP", (40, 30))])
-def test_animations(kind: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("kind", "size"), [("PNG", (40, 30)), ("WEBP", (40, 30)), ("GIF", None)])
+def test_animations(kind: str, size: tuple[int, int] | None) -> None:
     assert read_picture_structure(coded(kind, num_pictures=3)) == PictureStructure(size, is_animated=True)
 
 
@@ -83,7 +87,7 @@ def test_others_stay_as_they_are() -> None:
         assert first_of_animation(content) == content
 
 
-@given(st.sampled_from([coded(kind, num_pictures=2) for kind in ("PNG", "WEBP")] + [coded("JPEG")]), st.data())
+@given(st.sampled_from([coded(kind, num_pictures=2) for kind in ("PNG", "WEBP", "GIF")] + [coded("JPEG")]), st.data())
 def test_damage_never_raises(content: bytes, data: st.DataObject) -> None:
     position = data.draw(st.integers(0, len(content) - 1))
     length = data.draw(st.integers(0, len(content)))
@@ -91,6 +95,20 @@ def test_damage_never_raises(content: bytes, data: st.DataObject) -> None:
     damaged[position : position + 4] = data.draw(st.binary(min_size=4, max_size=4))
     read_picture_structure(bytes(damaged))
     first_of_animation(bytes(damaged))
+
+
+def test_an_animation_whose_first_picture_is_whole_can_be_read() -> None:
+    whole, one = coded("GIF", num_pictures=3), coded("GIF")
+    assert not read_picture_structure(whole[:-100]).is_cut
+    assert read_picture_structure(whole[: len(one) // 2]).is_cut
+
+
+def test_a_sun_raster_says_how_long_it_is() -> None:
+    encoded, content = cv2.imencode(".ras", np.full((30, 40, 3), 77, np.uint8))
+    assert encoded and is_known_picture(content.tobytes()[:SIGNATURE_BYTES])
+    assert not read_picture_structure(content.tobytes()).is_cut
+    assert read_picture_structure(content.tobytes()[:-1]).is_cut
+    assert read_picture_structure(content.tobytes()[:20]).is_cut
 
 
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF", "TIFF"])
