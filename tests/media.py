@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import av
 import numpy as np
@@ -234,11 +234,13 @@ def cut_file(path: Path, target: Path, *, keep_ratio: float = 0.55) -> Path:
     return target
 
 
-def corrupt_packets(path: Path, target: Path, indexes: Sequence[int]) -> Path:
-    """A copy in which the coded data of these video packets is overwritten with noise."""
+def corrupt_packets(
+    path: Path, target: Path, indexes: Sequence[int], *, kind: Literal["video", "audio"] = "video"
+) -> Path:
+    """A copy in which the coded data of these packets of the video or the sound is overwritten with noise."""
     content = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+        packets = [(packet.pos, packet.size) for packet in container.demux(**{kind: 0}) if packet.size]
     noise = np.random.default_rng(3).integers(0, 256, 1 << 16, dtype=np.uint8).tobytes()
     for index in indexes:
         position, size = packets[index]
