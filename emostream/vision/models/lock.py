@@ -67,7 +67,7 @@ class PackagedModel(_Locked):
     """A model that ships with this package."""
 
     name: str
-    kind: Literal["detector", "classifier", "embedder"]
+    kind: Literal["detector", "classifier", "embedder", "voice"]
     description: str
     source: PackageSource
 

@@ -25,6 +25,8 @@ def test_names_all_models() -> None:
         "centerface-int8": "detector",
         "emotions": "classifier",
         "persons": "embedder",
+        "voice-activity": "voice",
+        "voice-arousal": "voice",
     }
 
 

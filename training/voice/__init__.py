@@ -1,0 +1,1 @@
+"""Trains the model of the voice's arousal (`emostream/audio/arousal.py`)."""
