@@ -11,6 +11,7 @@ import pytest
 
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.event_content import compact_json
+from emostream.domain.voice import VoiceEvent
 from emostream.testing.fakes import CollectingSink
 from emostream.wire import events as wire
 from emostream.wire.schema import EventKind, schema_of
@@ -26,6 +27,8 @@ def kind_of(content: dict[str, Any]) -> EventKind:
     """Which kind of event this is, by the name only it has."""
     if "faces" in content:
         return "emotion"
+    if "window_index" in content:
+        return "voice"
     return "status" if "state" in content else "summary"
 
 
@@ -48,7 +51,7 @@ def checked_events(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(wire, "compact_json", checking)
     collect, collect_status = CollectingSink.publish, CollectingSink.publish_status
-    collect_summary = CollectingSink.publish_summary
+    collect_summary, collect_voice = CollectingSink.publish_summary, CollectingSink.publish_voice
 
     async def publish(self: CollectingSink, events: Sequence[EmotionEvent]) -> None:
         for event in events:
@@ -63,6 +66,11 @@ def checked_events(monkeypatch: pytest.MonkeyPatch) -> None:
         wire.json_from_summary(event)
         await collect_summary(self, event)
 
+    async def publish_voice(self: CollectingSink, event: VoiceEvent) -> None:
+        wire.json_from_voice(event)
+        await collect_voice(self, event)
+
     monkeypatch.setattr(CollectingSink, "publish", publish)
+    monkeypatch.setattr(CollectingSink, "publish_voice", publish_voice)
     monkeypatch.setattr(CollectingSink, "publish_summary", publish_summary)
     monkeypatch.setattr(CollectingSink, "publish_status", publish_status)

@@ -10,6 +10,7 @@ from emostream.domain.emotion import EMOTIONS, EmotionScores
 from emostream.domain.event import UNKNOWN, EmotionEvent, FaceEmotion, QualityFlag, StatusEvent, SummaryEvent
 from emostream.domain.face import BoxXyxy, Face
 from emostream.domain.stream import StreamState
+from emostream.domain.voice import VoiceEvent, VoiceWindow
 
 QUALITY_FLAGS: tuple[QualityFlag, ...] = ("small", "blurred", "dark", "profile", "pitched", "cut", "occluded")
 
@@ -144,3 +145,30 @@ def _summary_events(draw: st.DrawFn) -> SummaryEvent:
 
 
 summary_events = _summary_events()
+
+_shares = st.floats(0, 1)
+_seconds = st.floats(min_value=-1e6, max_value=1e9)
+
+voice_events = st.builds(
+    VoiceEvent,
+    stream_id=stream_ids,
+    epoch=counts,
+    window=st.builds(
+        VoiceWindow,
+        window_index=counts,
+        started_pts_seconds=_seconds,
+        ended_pts_seconds=_seconds,
+        speech_share=_shares,
+        quality=st.lists(st.sampled_from(["silent", "clipped"]), unique=True).map(tuple),
+        loudness_lufs=st.none() | st.floats(-70, 10),
+        pitch_hz=st.none() | st.floats(75, 500),
+        pitch_low_hz=st.none() | st.floats(75, 500),
+        pitch_high_hz=st.none() | st.floats(75, 500),
+        syllables_per_second=st.none() | st.floats(0, 12),
+        pause_seconds=st.none() | st.floats(0, 1e6),
+        arousal=st.none() | _shares,
+    ),
+    captured_at=instants,
+    model_name=texts,
+    model_version=texts,
+)

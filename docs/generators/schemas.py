@@ -11,18 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from docs.generators.events import PAGE, renewed_page
-from emostream.wire.keys import STATUS_KEY, SUMMARIES_KEY, events_key
+from emostream.wire.keys import STATUS_KEY, SUMMARIES_KEY, VOICE_KEY, events_key
 from emostream.wire.schema import EVENT_KINDS, EventKind, schema_of
 
 FOLDER = Path(__file__).parents[1] / "schemas"
 
-_NAMES = {"emotion": "EmotionEvent", "status": "StatusEvent", "summary": "SummaryEvent", "FaceWire": "Face"}
+_NAMES = {
+    "emotion": "EmotionEvent",
+    "status": "StatusEvent",
+    "summary": "SummaryEvent",
+    "voice": "VoiceEvent",
+    "FaceWire": "Face",
+}
 """Kinds of events, and parts of them, as a reader of the files knows them."""
-_ADDRESSES = {"emotion": events_key("{streamId}"), "status": STATUS_KEY, "summary": SUMMARIES_KEY}
+_ADDRESSES = {
+    "emotion": events_key("{streamId}"),
+    "status": STATUS_KEY,
+    "summary": SUMMARIES_KEY,
+    "voice": VOICE_KEY,
+}
 _CONTENTS: dict[EventKind, str] = {
     "emotion": "Emotion events of one stream.",
     "status": "Status events of all streams.",
     "summary": "Summary events of all streams, where an interval is set.",
+    "voice": "Voice events of all streams, where they are wanted.",
 }
 _INDENT = "  "
 

@@ -132,3 +132,43 @@ export interface SummaryEvent {
   /** Different persons among the tracks, as far as their faces tell. Absent where persons are not told apart. */
   num_persons?: number | null;
 }
+
+/** The voice in one second of the sound of a stream. */
+export interface VoiceEvent {
+  /** As in an emotion event. */
+  schema_version: 1;
+  /** Id of the stream. */
+  stream_id: string;
+  /** Which run of it, as in its emotion events. With `window_index` it identifies a window. */
+  epoch: number;
+  /** 0-based number of the window in this run; windows begin half a second apart and last one second. */
+  window_index: number;
+  /** Where it begins, on the time line of the pictures. */
+  started_pts_seconds: number;
+  /** Where it ends. */
+  ended_pts_seconds: number;
+  /** Share of the window in which someone speaks. Singing may count as speech. */
+  speech_share: number;
+  /** Why the measurements deserve less trust: `silent` (no sound at all), `clipped` (the recording was too loud for its format). Empty when nothing is wrong. Later versions may add some. */
+  quality: string[];
+  /** When the sound was read, UTC. */
+  captured_at: string;
+  /** Name of the model of the arousal. */
+  model_name: string;
+  /** Its version. */
+  model_version: string;
+  /** Loudness of the mono mix, whoever or whatever is heard (ITU-R BS.1770, not gated). Absent in silence. */
+  loudness_lufs?: number | null;
+  /** Median pitch of the voice. Absent where less than 0.1 s of speech has a pitch. */
+  pitch_hz?: number | null;
+  /** A tenth of the speech with a pitch is lower. */
+  pitch_low_hz?: number | null;
+  /** A tenth of it is higher. */
+  pitch_high_hz?: number | null;
+  /** Speaking rate: syllables per second of speech, over the three seconds up to the end of the window. Absent where they hold less than one second of speech. */
+  syllables_per_second?: number | null;
+  /** How long nobody had spoken at the end of the window; 0 while someone speaks. Absent before anyone spoke. */
+  pause_seconds?: number | null;
+  /** Probability that listeners would call the voice highly aroused (as in acted anger, fear or joy) and not calm, over the same three seconds. It names no emotion. Absent where they hold less than one second of speech. */
+  arousal?: number | null;
+}

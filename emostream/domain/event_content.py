@@ -14,6 +14,7 @@ from emostream.domain.emotion import EmotionScores
 from emostream.domain.event import EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
 from emostream.domain.event_fields import writer_of
 from emostream.domain.face import BoxXyxy, Landmarks
+from emostream.domain.voice import VoiceEvent
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -66,6 +67,7 @@ def _instant(at: datetime) -> str:
 _VERSION = {"schema_version": SCHEMA_VERSION}
 content_of_status = writer_of(StatusEvent, conversions={datetime: _instant}, first=_VERSION)
 content_of_summary = writer_of(SummaryEvent, conversions={datetime: _instant}, first=_VERSION)
+content_of_voice = writer_of(VoiceEvent, conversions={datetime: _instant}, first=_VERSION)
 
 
 @functools.cache

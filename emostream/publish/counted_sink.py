@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.domain.voice import VoiceEvent
 from emostream.errors import EventRejectedError
-from emostream.publish.sink import EventSink, Reading, check_before_work, publish_summary, readings_of
+from emostream.publish.sink import EventSink, Reading, check_before_work, publish_summary, publish_voice, readings_of
 
 
 @dataclass(slots=True)
@@ -55,6 +56,11 @@ class CountedSink:
         """Deliver, where the sink takes summary events."""
         with self._counting():
             await publish_summary(self._sink, event)
+
+    async def publish_voice(self, event: VoiceEvent) -> None:
+        """Deliver, where the sink takes voice events."""
+        with self._counting():
+            await publish_voice(self._sink, event)
 
     async def check(self) -> None:
         """Check the sink, where it can be checked."""

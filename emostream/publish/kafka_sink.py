@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from emostream.config import PublishSettings
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.redact import redact, shown_address
+from emostream.domain.voice import VoiceEvent
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.publish.multi_host_url import parse_multi_host_url, tls_context
 from emostream.publish.retry import with_retries
-from emostream.wire.events import json_from_event, json_from_status, json_from_summary
+from emostream.wire.events import json_from_event, json_from_status, json_from_summary, json_from_voice
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
@@ -83,6 +84,10 @@ class KafkaSink:
     async def publish_summary(self, event: SummaryEvent) -> None:
         """Deliver a summary event."""
         await self._send([(f"{self._topic}.summaries", event.stream_id, event.ended_at, json_from_summary(event))])
+
+    async def publish_voice(self, event: VoiceEvent) -> None:
+        """Deliver a voice event."""
+        await self._send([(f"{self._topic}.voice", event.stream_id, event.captured_at, json_from_voice(event))])
 
     async def close(self) -> None:
         """Flush and close the connections."""

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from emostream.config import PublishSettings
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.redact import redact, shown_address
+from emostream.domain.voice import VoiceEvent
 from emostream.errors import ConfigError, SinkUnavailableError
 from emostream.publish.multi_host_url import MultiHostUrl, parse_multi_host_url, tls_context
 from emostream.publish.retry import with_retries
-from emostream.wire.events import json_from_event, json_from_status, json_from_summary
+from emostream.wire.events import json_from_event, json_from_status, json_from_summary, json_from_voice
 
 if TYPE_CHECKING:
     import aiomqtt
@@ -91,6 +92,10 @@ class MqttSink:
     async def publish_summary(self, event: SummaryEvent) -> None:
         """Deliver a summary event."""
         await self._send([("summaries", json_from_summary(event))])
+
+    async def publish_voice(self, event: VoiceEvent) -> None:
+        """Deliver a voice event."""
+        await self._send([(f"voice/{event.stream_id}", json_from_voice(event))])
 
     async def close(self) -> None:
         """Say goodbye to the broker."""

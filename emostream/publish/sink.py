@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Protocol, runtime_checkable
 
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.domain.voice import VoiceEvent
 
 
 class Delivery(Enum):
@@ -32,7 +33,8 @@ class EventSink(Protocol):
     settings say before they raise it. `EventRejectedError` means: the sink will never take these. `close` is
     guaranteed, flushes, and is called once.
 
-    A sink may offer more: `SummarySink`, `CheckedSink`, `CountingSink`. Which of them it is, is told by its methods.
+    A sink may offer more: `SummarySink`, `VoiceSink`, `CheckedSink`, `CountingSink`. Which of them it is, is told by
+    its methods.
     """
 
     async def publish(self, events: Sequence[EmotionEvent]) -> None:
@@ -61,6 +63,21 @@ async def publish_summary(sink: EventSink, event: SummaryEvent) -> None:
     """Deliver a summary event where the sink takes them."""
     if isinstance(sink, SummarySink):
         await sink.publish_summary(event)
+
+
+@runtime_checkable
+class VoiceSink(Protocol):
+    """A sink that takes voice events as well; the others are not given any."""
+
+    async def publish_voice(self, event: VoiceEvent) -> None:
+        """Deliver what was measured of a second of sound; the promises of `EventSink.publish` hold."""
+        ...
+
+
+async def publish_voice(sink: EventSink, event: VoiceEvent) -> None:
+    """Deliver a voice event where the sink takes them."""
+    if isinstance(sink, VoiceSink):
+        await sink.publish_voice(event)
 
 
 @runtime_checkable

@@ -7,7 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Self
 
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
-from emostream.publish.sink import EventSink, Reading, check_before_work, publish_summary, readings_of
+from emostream.domain.voice import VoiceEvent
+from emostream.publish.sink import EventSink, Reading, check_before_work, publish_summary, publish_voice, readings_of
 
 
 class SinkGroup:
@@ -31,6 +32,10 @@ class SinkGroup:
     async def publish_summary(self, event: SummaryEvent) -> None:
         """Deliver to those that take summaries."""
         await self._each(lambda sink: publish_summary(sink, event))
+
+    async def publish_voice(self, event: VoiceEvent) -> None:
+        """Deliver to those that take voice events."""
+        await self._each(lambda sink: publish_voice(sink, event))
 
     async def check(self) -> None:
         """Check those that can be checked, in their order; the first failure ends it."""

@@ -20,9 +20,10 @@ from emostream.config import PublishSettings
 from emostream.domain.address import AddressError, parse_address
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.redact import redact, shown_sink
+from emostream.domain.voice import VoiceEvent
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.publish.retry import with_retries
-from emostream.wire.events import json_from_event, json_from_status, json_from_summary
+from emostream.wire.events import json_from_event, json_from_status, json_from_summary, json_from_voice
 
 SIGNATURE_HEADER = "X-Emostream-Signature"
 _KIND_HEADER = "X-Emostream-Kind"
@@ -58,7 +59,7 @@ def open_webhook_sink(url: str, settings: PublishSettings) -> WebhookSink:
 class WebhookSink:
     """One POST per call of the pipeline: JSON lines, `application/x-ndjson`.
 
-    Headers: `X-Emostream-Kind` is emotion, status or summary; `X-Emostream-Delivery` is the same when a post is
+    Headers: `X-Emostream-Kind` is emotion, status, summary or voice; `X-Emostream-Delivery` is the same when a post is
     repeated, so that the receiver can tell; `X-Emostream-Signature` is `t=SECONDS,v1=HEX`, where HEX is the HMAC-SHA256
     of `SECONDS.body` with the secret (`verify_signature` checks it). An answer of 2xx is delivery; 5xx, 408, 429, no
     answer and a broken connection are tried again for `max_retry_seconds`; any other answer refuses the events for
@@ -99,6 +100,11 @@ class WebhookSink:
         """Deliver a summary event."""
         delivery = f"{event.stream_id}:{event.epoch}:summary:{event.summary_index}"
         await self._post([json_from_summary(event)], kind="summary", delivery=delivery)
+
+    async def publish_voice(self, event: VoiceEvent) -> None:
+        """Deliver a voice event."""
+        delivery = f"{event.stream_id}:{event.epoch}:voice:{event.window.window_index}"
+        await self._post([json_from_voice(event)], kind="voice", delivery=delivery)
 
     async def close(self) -> None:
         """End its threads; a post that is not answered yet is not waited for."""

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
-from emostream.publish.sink import EventSink, publish_summary
+from emostream.domain.voice import VoiceEvent
+from emostream.publish.sink import EventSink, publish_summary, publish_voice
 from emostream.telemetry.metrics import (
     DROPPED_FRAMES,
     EMOTION_FACES,
@@ -66,6 +67,10 @@ class MetricsSink:
     async def publish_summary(self, event: SummaryEvent) -> None:
         """Deliver the event, if the sink accepts summary events."""
         await publish_summary(self._sink, event)
+
+    async def publish_voice(self, event: VoiceEvent) -> None:
+        """Deliver the event, if the sink accepts voice events."""
+        await publish_voice(self._sink, event)
 
     async def close(self) -> None:
         """Close the sink."""

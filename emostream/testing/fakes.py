@@ -21,6 +21,7 @@ from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
 from emostream.domain.model_manifest import ModelManifest
 from emostream.domain.stream import StreamKind
+from emostream.domain.voice import VoiceEvent
 from emostream.errors import SourceError
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -209,6 +210,7 @@ class CollectingSink:
         events: emotion events, in order.
         statuses: status events, in order.
         summaries: summary events, in order.
+        voices: voice events, in order.
         is_closed: whether `close` was called.
         failures: exceptions for the next calls of `publish`, one per call, raised before anything is kept.
     """
@@ -216,6 +218,7 @@ class CollectingSink:
     events: list[EmotionEvent] = field(default_factory=list)
     statuses: list[StatusEvent] = field(default_factory=list)
     summaries: list[SummaryEvent] = field(default_factory=list)
+    voices: list[VoiceEvent] = field(default_factory=list)
     is_closed: bool = False
     failures: list[Exception] = field(default_factory=list)
 
@@ -232,6 +235,10 @@ class CollectingSink:
     async def publish_summary(self, event: SummaryEvent) -> None:
         """Keep the event."""
         self.summaries.append(event)
+
+    async def publish_voice(self, event: VoiceEvent) -> None:
+        """Keep the event."""
+        self.voices.append(event)
 
     async def close(self) -> None:
         """Set `is_closed`."""

@@ -17,6 +17,7 @@ from emostream.domain.emotion import EmotionScores
 from emostream.domain.event import EmotionEvent, FaceEmotion, StatusEvent, SummaryEvent
 from emostream.domain.event_fields import fields_of, split_hint
 from emostream.domain.fields import Text
+from emostream.domain.voice import VoiceEvent
 
 T = TypeVar("T")
 
@@ -113,3 +114,4 @@ EventWire = model_of(
 )
 StatusWire = model_of(StatusEvent, "StatusWire", first=_version("As in an emotion event."))
 SummaryWire = model_of(SummaryEvent, "SummaryWire", first=_version("As in an emotion event."))
+VoiceWire = model_of(VoiceEvent, "VoiceWire", first=_version("As in an emotion event."))

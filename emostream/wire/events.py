@@ -14,9 +14,16 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
-from emostream.domain.event_content import compact_json, content_of_status, content_of_summary, event_writer
+from emostream.domain.event_content import (
+    compact_json,
+    content_of_status,
+    content_of_summary,
+    content_of_voice,
+    event_writer,
+)
+from emostream.domain.voice import VoiceEvent
 from emostream.errors import EventRejectedError
-from emostream.wire.event_models import EventWire, StatusWire, SummaryWire, reader_of
+from emostream.wire.event_models import EventWire, StatusWire, SummaryWire, VoiceWire, reader_of
 from emostream.wire.msgpack import json_from_packed, pack
 
 EVENT_FIELD = "event"
@@ -117,10 +124,21 @@ def json_from_summary(event: SummaryEvent) -> str:
         return compact_json(content_of_summary(event))
 
 
+def json_from_voice(event: VoiceEvent) -> str:
+    """A voice event as compact JSON on one line.
+
+    Raises:
+        EventRejectedError: as `json_from_event`.
+    """
+    with _Rejecting(f"voice event of stream {event.stream_id}"):
+        return compact_json(content_of_voice(event))
+
+
 # --- decode -----------------------------------------------------------------------------------------------------------
 
 
 _read_event, _read_status, _read_summary = reader_of(EmotionEvent), reader_of(StatusEvent), reader_of(SummaryEvent)
+_read_voice = reader_of(VoiceEvent)
 
 
 def decode_event(fields: Mapping[bytes, bytes]) -> EmotionEvent:
@@ -173,6 +191,25 @@ def summary_from_json(text: str | bytes) -> SummaryEvent:
     """
     with _Rejecting("summary event"):
         return _read_summary(SummaryWire.model_validate_json(_bounded(text)))
+
+
+def voice_from_json(text: str | bytes) -> VoiceEvent:
+    """The inverse of `json_from_voice`, for text from anywhere.
+
+    Raises:
+        EventRejectedError: as `event_from_json`.
+    """
+    with _Rejecting("voice event"):
+        return _read_voice(VoiceWire.model_validate_json(_bounded(text)))
+
+
+def decode_voice(fields: Mapping[bytes, bytes]) -> VoiceEvent:
+    """The fields of an entry of the stream of voice events → the voice event.
+
+    Raises:
+        EventRejectedError: as `decode_event`.
+    """
+    return voice_from_json(_event_field(fields))
 
 
 def decode_summary(fields: Mapping[bytes, bytes]) -> SummaryEvent:

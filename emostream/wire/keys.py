@@ -16,6 +16,9 @@ STATUS_KEY = "emostream:status"
 SUMMARIES_KEY = "emostream:summaries"
 """The event stream of summary events, of all streams together."""
 
+VOICE_KEY = "emostream:voice"
+"""The event stream of voice events, of all streams together."""
+
 REGISTRY_PREFIX = "emostream:{registry}:"
 """Everything the service keeps for itself. Stream specs hold cameras' passwords, so consumers must not read keys with
 this prefix; docs/operations.md has the access list to give them. The braces keep all of them on one node of a cluster,

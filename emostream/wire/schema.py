@@ -8,18 +8,24 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from emostream.domain.event_content import SCHEMA_VERSION
-from emostream.wire.event_models import EventWire, StatusWire, SummaryWire
+from emostream.wire.event_models import EventWire, StatusWire, SummaryWire, VoiceWire
 
-EventKind = Literal["emotion", "status", "summary"]
-"""The three kinds of events."""
+EventKind = Literal["emotion", "status", "summary", "voice"]
+"""The four kinds of events."""
 
-EVENT_KINDS: tuple[EventKind, ...] = ("emotion", "status", "summary")
+EVENT_KINDS: tuple[EventKind, ...] = ("emotion", "status", "summary", "voice")
 
-_MODELS: dict[EventKind, type[BaseModel]] = {"emotion": EventWire, "status": StatusWire, "summary": SummaryWire}
+_MODELS: dict[EventKind, type[BaseModel]] = {
+    "emotion": EventWire,
+    "status": StatusWire,
+    "summary": SummaryWire,
+    "voice": VoiceWire,
+}
 _TITLES: dict[EventKind, str] = {
     "emotion": "emostream emotion event",
     "status": "emostream status event",
     "summary": "emostream summary event",
+    "voice": "emostream voice event",
 }
 
 

@@ -13,11 +13,11 @@ import jsonschema_rs
 import pytest
 
 from docs.generators.schemas import FOLDER, asyncapi, schema_files, typescript_text
-from emostream.wire.keys import STATUS_KEY, SUMMARIES_KEY, events_key
+from emostream.wire.keys import STATUS_KEY, SUMMARIES_KEY, VOICE_KEY, events_key
 from tests.conftest import REPOSITORY
 from tests.schema_check import kind_of
 
-NAMES = {"emotion": "EmotionEvent", "status": "StatusEvent", "summary": "SummaryEvent"}
+NAMES = {"emotion": "EmotionEvent", "status": "StatusEvent", "summary": "SummaryEvent", "voice": "VoiceEvent"}
 
 
 def examples() -> dict[str, Any]:
@@ -66,6 +66,7 @@ def test_the_channels_are_the_keys() -> None:
         "emotion": events_key("{streamId}"),
         "status": STATUS_KEY,
         "summary": SUMMARIES_KEY,
+        "voice": VOICE_KEY,
     }
 
 

@@ -17,19 +17,22 @@ from docs.generators.events import PAGE, renewed_page
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.event_fields import writer_of
 from emostream.domain.fields import Count, Digits, Published
+from emostream.domain.voice import VoiceEvent
 from emostream.wire.event_models import model_of, reader_of
 from emostream.wire.events import (
     event_from_json,
     json_from_event,
     json_from_status,
     json_from_summary,
+    json_from_voice,
     status_from_json,
     summary_from_json,
+    voice_from_json,
 )
 from emostream.wire.schema import EVENT_KINDS, schema_of
 from tests.conftest import REPOSITORY
 from tests.schema_check import check_schema, kind_of, validator_of
-from tests.strategies import emotion_events, status_events, summary_events
+from tests.strategies import emotion_events, status_events, summary_events, voice_events
 
 DOCS = REPOSITORY / "docs"
 
@@ -55,6 +58,8 @@ def test_an_example_is_valid_and_comes_back_as_it_is(text: str) -> None:
             again = json_from_status(status_from_json(text))
         case "summary":
             again = json_from_summary(summary_from_json(text))
+        case "voice":
+            again = json_from_voice(voice_from_json(text))
     assert json.loads(again) == content
 
 
@@ -71,6 +76,13 @@ def test_any_status_event_fits_the_schema(event: StatusEvent) -> None:
 @given(summary_events)
 def test_any_summary_event_fits_the_schema(event: SummaryEvent) -> None:
     check_schema(json.loads(json_from_summary(event)))
+
+
+@given(voice_events)
+def test_any_voice_event_fits_the_schema_and_comes_back(event: VoiceEvent) -> None:
+    text = json_from_voice(event)
+    check_schema(json.loads(text))
+    assert json_from_voice(voice_from_json(text)) == text
 
 
 def test_the_tables_in_docs_are_those_of_the_schema() -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
+from emostream.domain.voice import VoiceEvent
 from emostream.errors import ConfigError, SinkUnavailableError
-from emostream.wire.events import json_from_event, json_from_status, json_from_summary
+from emostream.wire.events import json_from_event, json_from_status, json_from_summary, json_from_voice
 
 
 class JsonlSink:
@@ -74,6 +75,10 @@ class JsonlSink:
         """Deliver a summary event, where status events are asked for."""
         if self._with_status:
             await self._write_lines([json_from_summary(event)])
+
+    async def publish_voice(self, event: VoiceEvent) -> None:
+        """Deliver a voice event; there are none unless they are asked for."""
+        await self._write_lines([json_from_voice(event)])
 
     async def close(self) -> None:
         """Close the file; standard output stays open."""

@@ -18,6 +18,7 @@ from redis.exceptions import ResponseError
 from emostream.config import EventSettings, PublishSettings, RetentionSettings
 from emostream.domain.event import EmotionEvent, StatusEvent, StatusKind, SummaryEvent
 from emostream.domain.stream import StreamState
+from emostream.domain.voice import VoiceEvent
 from emostream.errors import ConfigError, EventRejectedError
 from emostream.publish.redis.bounded_script import BoundedScript
 from emostream.publish.redis.connection import close_redis, is_full, open_redis, with_retries
@@ -27,8 +28,8 @@ from emostream.publish.redis.groups import BehindWarnings, group_positions, used
 from emostream.publish.redis.replicated import run_script
 from emostream.publish.redis.stream_list import StreamList
 from emostream.publish.sink import Reading
-from emostream.wire.events import WireOptions, encode_event, json_from_status, json_from_summary
-from emostream.wire.keys import STATUS_KEY, SUMMARIES_KEY, events_key, fence_key
+from emostream.wire.events import WireOptions, encode_event, json_from_status, json_from_summary, json_from_voice
+from emostream.wire.keys import STATUS_KEY, SUMMARIES_KEY, VOICE_KEY, events_key, fence_key
 
 
 def without_empty_frames(events: Sequence[EmotionEvent], *, num_carried: int) -> tuple[list[EmotionEvent], int]:
@@ -54,6 +55,7 @@ T = TypeVar("T")
 
 _MAX_STATUS_EVENTS = 10_000  # a few per stream and run: months of history at little cost
 _MAX_SUMMARY_EVENTS = 100_000  # a week of 10 streams at one a minute
+_MAX_VOICE_EVENTS = 100_000  # 14 hours of one stream
 _BEHIND: StatusKind = "consumer_behind"
 _MAX_EVENTS_PER_CALL = 256  # the server runs one call without pause, so this bounds how long others wait for it
 logger = logging.getLogger(__name__)
@@ -82,7 +84,7 @@ class RedisSinkStats:
 
 class RedisSink:
     """One entry per event at `emostream:events:{stream_id}`, status events at `emostream:status`, summary events at
-    `emostream:summaries`.
+    `emostream:summaries`, voice events at `emostream:voice`.
 
     Publishing an event twice adds it once. When the server is away, `publish` waits and tries again for
     `max_retry_seconds`. It may be awaited for several streams at once.
@@ -152,6 +154,10 @@ class RedisSink:
         await self._append_once(
             self._append_summary, SUMMARIES_KEY, json_from_summary(event), max_length=_MAX_SUMMARY_EVENTS
         )
+
+    async def publish_voice(self, event: VoiceEvent) -> None:
+        """Deliver what was measured of a second of sound."""
+        await self._append_once(self._append_summary, VOICE_KEY, json_from_voice(event), max_length=_MAX_VOICE_EVENTS)
 
     async def _append_once(
         self, script: Callable[..., Awaitable[Any]], key: str, text: str, *, max_length: int

@@ -15,15 +15,17 @@ from filelock import BaseFileLock, FileLock, Timeout
 from emostream.domain.clock import utc_now
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.stream import StreamKind, StreamState
+from emostream.domain.voice import VoiceEvent
 from emostream.errors import ConfigError, EventRejectedError, SinkUnavailableError
 from emostream.files import FILE_MODE, make_private_folder
 from emostream.publish.retry import retry_delays
-from emostream.publish.sink import EventSink, Reading, check_before_work, publish_summary, readings_of
+from emostream.publish.sink import EventSink, Reading, check_before_work, publish_summary, publish_voice, readings_of
 from emostream.publish.spool.segments import SEGMENT_SUFFIX, Record
 from emostream.publish.spool.stream import (
     EVENT,
     STATUS,
     SUMMARY,
+    VOICE,
     Batch,
     SpoolStats,
     StreamSpool,
@@ -34,8 +36,10 @@ from emostream.wire.events import (
     json_from_event,
     json_from_status,
     json_from_summary,
+    json_from_voice,
     status_from_json,
     summary_from_json,
+    voice_from_json,
 )
 
 logger = logging.getLogger(__name__)
@@ -174,6 +178,14 @@ class SpoolSink:
             return [Record(SUMMARY, json_from_summary(event).encode())]
 
         await self._pass_on(event.stream_id, lambda: publish_summary(self._sink, event), records)
+
+    async def publish_voice(self, event: VoiceEvent) -> None:
+        """Deliver or keep a voice event."""
+
+        def records() -> list[Record]:
+            return [Record(VOICE, json_from_voice(event).encode())]
+
+        await self._pass_on(event.stream_id, lambda: publish_voice(self._sink, event), records)
 
     async def drain(self) -> None:
         """Wait until nothing waits any more."""
@@ -401,6 +413,8 @@ class SpoolSink:
             await self._sink.publish(events)
         elif records[0].kind == STATUS:
             await self._sink.publish_status(status_from_json(records[0].content))
+        elif records[0].kind == VOICE:
+            await publish_voice(self._sink, voice_from_json(records[0].content))
         else:
             await publish_summary(self._sink, summary_from_json(records[0].content))
 

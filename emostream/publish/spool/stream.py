@@ -16,7 +16,7 @@ from emostream.files import make_private_file
 from emostream.publish.spool.segments import Peeked, QueueFullError, Record, SegmentQueue
 from emostream.wire.events import event_from_json
 
-EVENT, STATUS, SUMMARY = b"e", b"s", b"u"
+EVENT, STATUS, SUMMARY, VOICE = b"e", b"s", b"u", b"v"
 """The kinds of records; their content is the JSON of an event."""
 
 

@@ -10,8 +10,9 @@ from datetime import datetime
 
 from emostream.domain.event import EmotionEvent, StatusEvent, SummaryEvent
 from emostream.domain.stream import StreamState
+from emostream.domain.voice import VoiceEvent
 from emostream.errors import ConfigError, SinkUnavailableError
-from emostream.publish.sink import EventSink, publish_summary
+from emostream.publish.sink import EventSink, publish_summary, publish_voice
 
 _WINDOW_SECONDS = 5.0  # long enough for a steady rate at one frame per second, short enough to show a stop
 
@@ -126,6 +127,11 @@ class StreamStatsSink:
         """Deliver the event, if the shared sink accepts summary events."""
         with _away_at_most():
             await publish_summary(self._sink, event)
+
+    async def publish_voice(self, event: VoiceEvent) -> None:
+        """Deliver the event, if the shared sink accepts voice events."""
+        with _away_at_most():
+            await publish_voice(self._sink, event)
 
     async def close(self) -> None:
         """Do nothing; the sink is shared."""
