@@ -188,6 +188,7 @@ async def run_analysis(
                 source=source,
                 on_event=observe if observing else None,
                 tracer=tracer,
+                has_voice=settings.voice,
             )
             return await pipeline.run()
     finally:

@@ -157,6 +157,14 @@ def analyze(
         int | None,
         typer.Option(help="Stop after this many processed frames.", metavar="N", rich_help_panel=READING),
     ] = None,
+    voice: Annotated[
+        bool,
+        typer.Option(
+            "--voice",
+            help="Also measure the voice in the sound of files, and publish voice events.",
+            rich_help_panel=READING,
+        ),
+    ] = False,
     metrics_port: Annotated[
         int | None,
         typer.Option(min=0, max=65535, help="Serve Prometheus metrics on this port while it runs.", metavar="PORT"),
@@ -166,7 +174,7 @@ def analyze(
     """Find faces and emotions in a video and publish an event for each frame."""
     times = Times()
     check_quotes(sources)
-    settings = settings_for_command(config, redis=redis)
+    settings = settings_for_command(config, redis=redis, **_only_if(voice=voice))
     for option, path in (("--output", output), ("--annotate", annotate), ("--report", report)):
         check_is_path(path, option=option)
     _check_blur(is_blurred=blur, annotate=annotate, is_shown=show)
@@ -220,6 +228,11 @@ def analyze(
     for error in list(results.errors.values())[1:]:
         tell(f"error: {printable(redact(str(error)))}")
     results.raise_first()
+
+
+def _only_if(**switches: bool) -> dict[str, bool]:
+    """The switches that are on: those that are not given must not overrule the settings."""
+    return {name: True for name, is_on in switches.items() if is_on}
 
 
 def _path_or_camera(source: str) -> str | int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,9 @@ from zlib import crc32
 
 import numpy as np
 
+from emostream.audio.activity import load_activity_network
+from emostream.audio.arousal import ArousalModel
+from emostream.audio.voice import VoiceModels
 from emostream.config import MAX_FACES, MIN_FACE_PIXELS, ModelSettings, Settings, ZoneSettings
 from emostream.decode.open_source import open_source
 from emostream.decode.source import FrameSource
@@ -27,6 +31,7 @@ from emostream.domain.zones import Zone, check_zones, zone_from
 from emostream.errors import ConfigError
 from emostream.pipeline.pipeline import EventObserver, Pipeline
 from emostream.pipeline.process_tuning import tune_process
+from emostream.pipeline.voice_track import VoiceTrack
 from emostream.publish.sink import EventSink
 from emostream.telemetry.tracing import FrameTracer
 from emostream.vision.classify.batcher import CropBatcher
@@ -213,6 +218,22 @@ def _load_embedder(settings: ModelSettings) -> FaceEmbedder:
     return FaceEmbedder(ModelStore(settings).verify("persons").path)
 
 
+@functools.cache
+def _load_voice_models(settings: ModelSettings) -> VoiceModels:
+    """Those of this process."""
+    store = ModelStore(settings)
+    arousal = store.verify("voice-arousal").path
+    manifest = json.loads(arousal.with_suffix(".json").read_text(encoding="utf-8"))
+    return VoiceModels(
+        load_activity_network(store.verify("voice-activity").path),
+        ArousalModel(arousal, name=manifest["name"], version=manifest["version"]),
+    )
+
+
+def _voice_track(spec: StreamSpec, settings: Settings) -> VoiceTrack:
+    return VoiceTrack(spec, settings=settings.decode, load=partial(_load_voice_models, settings.models))
+
+
 @dataclass(frozen=True, slots=True)
 class Stages:
     """Stages of one stream that process faces; they keep state per track."""
@@ -273,6 +294,7 @@ def build_pipeline(
     stages: Stages | None = None,
     on_event: EventObserver | None = None,
     tracer: FrameTracer | None = None,
+    has_voice: bool = False,
 ) -> Pipeline:
     """Build the pipeline of one stream.
 
@@ -286,6 +308,8 @@ def build_pipeline(
         stages: replace the stages from the settings.
         on_event: called with each frame and its event.
         tracer: traces some of the frames; None traces none.
+        has_voice: measures the voice. Its sound is read from the spec's URL itself, so the source must be one that may
+            be opened twice, by whoever runs this.
     """
     stages = stages or build_stages(settings, detect=models.detector.detect)
     detect, notice_of_size = stages.detect, None
@@ -321,6 +345,7 @@ def build_pipeline(
         zones=spec.zones or zones_from(settings.zones.get(spec.stream_id, ())),
         persons=persons,
         summary=_rolling_summary(settings.publish.summary_seconds),
+        voice=_voice_track(spec, settings) if has_voice else None,
         sink=sink,
         workers=models.workers,
         on_event=on_event,

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ParamSpec, TypeVar
 
+from emostream.audio.voice import STEP_SECONDS
 from emostream.decode.blocked_calls import BLOCKED_CALLS
 from emostream.decode.buffer import FrameBuffer, OverflowPolicy
 from emostream.decode.source import FrameSource
@@ -31,12 +32,14 @@ from emostream.domain.frame import Frame
 from emostream.domain.redact import redact
 from emostream.domain.stream import StreamKind, StreamState
 from emostream.domain.summary import RollingSummary
+from emostream.domain.voice import VoiceEvent
 from emostream.domain.zones import Zone
 from emostream.errors import EmostreamError, PublishError, SourceError
 from emostream.pipeline.chunk import FollowedChunk, ScoredChunk, cut_chunk
 from emostream.pipeline.event_maker import EventMaker
 from emostream.pipeline.serial_executor import SerialExecutor
-from emostream.publish.sink import EventSink, publish_summary
+from emostream.pipeline.voice_track import VoiceTrack
+from emostream.publish.sink import EventSink, publish_summary, publish_voice
 from emostream.telemetry.tracing import FrameTracer, stage
 from emostream.vision.classify.changed_crops import ChangedCrops
 from emostream.vision.classify.classifier import SharedClassifier
@@ -113,6 +116,7 @@ class Pipeline:
         zones: named parts of the picture.
         persons: groups tracks into persons; None groups none.
         summary: makes summary events for sinks that accept them; None makes none.
+        voice: measures the voice, for sinks that accept voice events; None reads no sound.
         sink: shared between pipelines; not closed.
         workers: threads for tracking, shared between pipelines, not shut down; None uses the pipeline's own thread.
         on_event: called with each frame and its event after it was published.
@@ -140,6 +144,7 @@ class Pipeline:
         zones: Sequence[Zone] = (),
         persons: PersonFinder | None = None,
         summary: RollingSummary | None = None,
+        voice: VoiceTrack | None = None,
         workers: Executor | None = None,
         on_event: EventObserver | None = None,
         notice_of_size: Callable[[int, int], str] | None = None,
@@ -168,6 +173,8 @@ class Pipeline:
         self._load_shedding = LoadShedding()
         self._classified_track_ids: set[int | None] = set()
         self._summary = summary
+        self._voice = voice
+        self._last_pts_seconds = 0.0
         self._sink = sink
         self._on_event = on_event
         self._notice_of_size = notice_of_size
@@ -235,10 +242,15 @@ class Pipeline:
     async def _run_source(self) -> None:
         try:
             await self._in_thread(self._source.__enter__)
-            await self._publish_status(StreamState.RUNNING, detail=self._notice())
+            no_voice = "" if self._voice is None else await self._in_thread(self._voice.open, self._source.info)
+            if no_voice:
+                logger.warning("stream %s: %s", self._stream_id, no_voice)
+            await self._publish_status(StreamState.RUNNING, detail="; ".join(filter(None, [self._notice(), no_voice])))
             await self._run_stages()
         finally:
             self._source.close()
+            if self._voice is not None and (fault := self._voice.close()):
+                logger.warning("stream %s: %s", self._stream_id, fault)
 
     def _notice(self) -> str:
         info = self._source.info
@@ -388,12 +400,30 @@ class Pipeline:
             if trace is not None:
                 trace.published(events)
             await self._summarize(events)
+            self._last_pts_seconds = events[-1].pts_seconds
+            await self._publish_voice_until(self._last_pts_seconds)
             self.stats.add_time("publish", time.perf_counter() - started)
             self._count(scored, events)
             if self._on_event is not None:
                 self._last_observing = self._executor.submit(_observe, self._on_event, pairs)
                 await asyncio.wrap_future(self._last_observing)
         await self._publish_last_summary()
+        await self._publish_voice_until(self._last_pts_seconds + STEP_SECONDS)
+
+    async def _publish_voice_until(self, pts_seconds: float) -> None:
+        """The sound never runs ahead of the pictures, so that it ends with them and costs no memory."""
+        if self._voice is None:
+            return
+        for window in await self._in_thread(self._voice.windows_until, pts_seconds):
+            event = VoiceEvent(
+                stream_id=self._stream_id,
+                epoch=self._epoch,
+                window=window,
+                captured_at=self._now(),
+                model_name=self._voice.model_name,
+                model_version=self._voice.model_version,
+            )
+            await publish_voice(self._sink, event)
 
     def _count(self, scored: ScoredChunk, events: Sequence[EmotionEvent]) -> None:
         chunk = scored.chunk
