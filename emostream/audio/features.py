@@ -97,7 +97,7 @@ def syllables_per_second(frames: Frames, is_speech: npt.NDArray[np.bool_]) -> fl
     peaks = 1 + np.flatnonzero((inner >= level_db[:-2]) & (inner > level_db[2:]))
     peaks = peaks[is_speech[peaks] & (frames.pitch_hz[peaks] > 0) & (level_db[peaks] > floor_db)]
     count, last = 0, -1
-    for peak in peaks:
+    for peak in map(int, peaks):
         if last < 0:
             count, last = 1, peak
             continue

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import av
 import numpy as np
@@ -138,7 +138,7 @@ class MonoSound:
         values = frame.to_ndarray()
         channels = values if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels).T
         finite = np.nan_to_num(_in_full_scale(channels), posinf=0.0, neginf=0.0)
-        mono = np.clip(finite, -_MAX_LEVEL, _MAX_LEVEL).mean(axis=0).astype(np.float32)
+        mono: Samples = np.clip(finite, -_MAX_LEVEL, _MAX_LEVEL).mean(axis=0).astype(np.float32)
         if frame.sample_rate == SAMPLE_RATE_HZ or not len(mono):
             return mono
         if self._resampler is None or self._resampled_from_hz != frame.sample_rate:
@@ -150,10 +150,9 @@ class MonoSound:
         return np.concatenate(made) if made else np.empty(0, np.float32)
 
 
-def _in_full_scale(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+def _in_full_scale(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Samples of any format as −1 to 1."""
+    real: npt.NDArray[np.float64] = values.astype(np.float64)
     if values.dtype == np.uint8:
-        return (values.astype(np.float64) - 128) / 128
-    if np.issubdtype(values.dtype, np.integer):
-        return values.astype(np.float64) / -float(np.iinfo(values.dtype).min)
-    return values.astype(np.float64)
+        return (real - 128) / 128
+    return real / -float(np.iinfo(values.dtype).min) if np.issubdtype(values.dtype, np.integer) else real

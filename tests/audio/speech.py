@@ -36,4 +36,4 @@ def spoken_words(*, seconds: float, pitch_hz: float = 120.0, seed: int = 0) -> n
         shape = np.clip(np.sin(np.pi * place) * 1.6, 0, 1)
         hiss = rng.standard_normal(len(voice)) * 0.04 * (place > 0.85)
         made[part] = voice * shape + hiss
-    return (0.25 * made / np.abs(made).max()).astype(np.float32)
+    return np.asarray(0.25 * made / np.abs(made).max(), np.float32)

@@ -16,7 +16,7 @@ def harmonics(pitch_hz: float, *, seconds: float = 1.0, level: float = 0.1) -> n
     """A buzz such as vocal cords make."""
     times = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     parts = [np.sin(2 * np.pi * pitch_hz * k * times) / k for k in range(1, 9) if pitch_hz * k < 7500]
-    return (level * np.sum(parts, axis=0)).astype(np.float32)
+    return np.asarray(level * np.sum(parts, axis=0), np.float32)
 
 
 @settings(deadline=None, max_examples=20)

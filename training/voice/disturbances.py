@@ -27,13 +27,13 @@ def telephone(samples: Samples, rng: np.random.Generator) -> Samples:
     spectrum = np.fft.rfft(samples)
     hertz = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE_HZ)
     spectrum[(hertz < _TELEPHONE_HZ[0]) | (hertz > _TELEPHONE_HZ[1])] = 0
-    return np.fft.irfft(spectrum, len(samples)).astype(np.float32)
+    return np.asarray(np.fft.irfft(spectrum, len(samples)), np.float32)
 
 
 def louder(samples: Samples, rng: np.random.Generator, *, by_db: float) -> Samples:
     """By so many dB, in 16 bits: clipped where that is too loud, coarse where it is very quiet."""
     scaled = np.clip(samples * 10 ** (by_db / 20), -1, 32_767 / 32_768)
-    return (np.round(scaled * 32_768) / 32_768).astype(np.float32)
+    return np.asarray(np.round(scaled * 32_768) / 32_768, np.float32)
 
 
 def with_noise(samples: Samples, rng: np.random.Generator, *, snr_db: float, slope: float = 1.0) -> Samples:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from emostream.audio.activity import CHUNK_SAMPLES, SpeechDetector
 from emostream.audio.features import Features, features_of

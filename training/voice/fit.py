@@ -141,10 +141,9 @@ def onnx_from(machine: ArousalMachine) -> onnx.ModelProto:
         ("Sigmoid", ["log_odds"], "column"),
         ("Squeeze", ["column", "second_axis"], "arousal"),
     )
-    nodes = [
-        helper.make_node(kind, inputs, [output], **({"axes": [2], "keepdims": 0} if kind == "ReduceSumSquare" else {}))
-        for kind, inputs, output in steps
-    ]
+    nodes = [helper.make_node(kind, inputs, [output]) for kind, inputs, output in steps]
+    summed = next(node for node in nodes if node.op_type == "ReduceSumSquare")
+    summed.attribute.extend([helper.make_attribute("axes", [2]), helper.make_attribute("keepdims", 0)])
     graph = helper.make_graph(
         nodes,
         "arousal of the voice",

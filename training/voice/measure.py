@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from emostream.audio.arousal import ArousalModel
 from emostream.audio.frames import SAMPLE_RATE_HZ
