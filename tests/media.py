@@ -150,6 +150,38 @@ def add_png_chunk(path: Path, name: bytes, content: bytes) -> Path:
     return path
 
 
+def make_talking_clip(
+    path: Path,
+    sound: npt.NDArray[np.float32],
+    *,
+    seconds: float,
+    sound_begins: float = 0.0,
+    picture_begins: float = 0.0,
+    rate: int = 16_000,
+    layout: str = "mono",
+    codec: str = "aac",
+) -> Path:
+    """Gray pictures, ten a second, and sound (float32, mono, at `rate`); both begin at a time of the container."""
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream("libx264", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio: Any = container.add_stream(codec, rate=rate, layout=layout)
+        for index in range(round(seconds * 10)):
+            picture = video_frame(
+                np.full((48, 64), gray_level(index), np.uint8), pix_fmt="yuv420p", is_full_range=False
+            )
+            picture.pts, picture.time_base = round((picture_begins + index / 10) * 1000), Fraction(1, 1000)
+            container.mux(video.encode(picture))
+        container.mux(video.encode(None))
+        channels = audio.layout.nb_channels
+        packed = np.repeat(sound, channels)[None] if channels > 1 else sound[None]
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(packed), format="flt", layout=layout)
+        frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), round(sound_begins * rate)
+        container.mux(audio.encode(frame))
+        container.mux(audio.encode(None))
+    return path
+
+
 def make_audio(path: Path, *, seconds: float = 0.5, codec: str = "aac") -> Path:
     """Sound without pictures."""
     with av.open(str(path), "w") as container:

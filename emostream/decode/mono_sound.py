@@ -29,6 +29,7 @@ SAMPLE_RATE_HZ = 16_000
 _MAX_DRIFT_SECONDS = 0.05  # sound and picture seem together within about this (ITU-R BT.1359)
 _MAX_HOLE_SECONDS = 3600.0
 _MAX_STEP_BACK_SECONDS = 1.0
+_BLOCK_SECONDS = 0.25
 _MAX_LEVEL = 4.0  # decoders overshoot full scale a little; more is damage
 
 Samples = npt.NDArray[np.float32]
@@ -70,8 +71,10 @@ class MonoSound:
         self.stats = SoundStats()
         self._reader = SoundReader(url, settings=settings, zero_seconds=zero_seconds)
         self._resampler: av.AudioResampler | None = None
-        self._resampled_from_hz = 0
-        self._num_samples = 0  # given so far, from time 0 on
+        self._rate_hz = SAMPLE_RATE_HZ  # of what is decoded
+        self._waiting: list[Samples] = []  # at that rate
+        self._num_waiting = 0
+        self._next_seconds = 0.0  # where the next samples belong, on the time line of the pictures
         self._origin_seconds = 0.0  # stamps of time 0
 
     def samples_until(self, seconds: float) -> Iterator[Samples]:
@@ -87,6 +90,7 @@ class MonoSound:
                 continue
             for frame in frames:
                 yield from self._placed(frame)
+        yield from self._resampled()
 
     def close(self) -> None:
         """Release the file."""
@@ -102,57 +106,68 @@ class MonoSound:
 
     def _placed(self, frame: AudioFrame) -> Iterator[Samples]:
         """The samples of a frame, after what is missing before them, without what came already."""
-        stamp = frame.time
-        samples = self._mono(frame)
+        if frame.sample_rate != self._rate_hz:
+            yield from self._resampled()
+            self._rate_hz, self._resampler = frame.sample_rate, None
+        samples, stamp = _mono(frame), frame.time
         self.stats.num_samples += len(samples)
-        if stamp is None or not math.isfinite(stamp):
-            stamp = self._next_seconds + self._origin_seconds
-        late = stamp - self._origin_seconds - self._next_seconds
+        late = 0.0
+        if stamp is not None and math.isfinite(stamp):
+            late = stamp - self._origin_seconds - self._next_seconds
         if abs(late) > _MAX_DRIFT_SECONDS:
-            if late > _MAX_HOLE_SECONDS or (late < -_MAX_STEP_BACK_SECONDS and self._num_samples):
+            if late > _MAX_HOLE_SECONDS or (late < -_MAX_STEP_BACK_SECONDS and self._next_seconds):
                 self.stats.num_discontinuities += 1
                 self._origin_seconds += late
             elif late > 0:
-                yield from self._silence(round(late * SAMPLE_RATE_HZ))
+                self.stats.missing_seconds += late
+                num_missing = round(late * self._rate_hz)
+                for begin in range(0, num_missing, self._rate_hz):  # in seconds, however long the hole is
+                    yield from self._added(np.zeros(min(self._rate_hz, num_missing - begin), np.float32))
             else:
-                num_dropped = min(len(samples), round(-late * SAMPLE_RATE_HZ))
-                self.stats.dropped_seconds += num_dropped / SAMPLE_RATE_HZ
+                num_dropped = min(len(samples), round(-late * self._rate_hz))
+                self.stats.dropped_seconds += num_dropped / self._rate_hz
                 samples = samples[num_dropped:]
-        self._num_samples += len(samples)
-        if len(samples):
+        yield from self._added(samples)
+
+    def _added(self, samples: Samples) -> Iterator[Samples]:
+        """Let samples wait until there are enough of them: to resample each frame by itself costs twice as much."""
+        self._waiting.append(samples)
+        self._num_waiting += len(samples)
+        self._next_seconds += len(samples) / self._rate_hz
+        if self._num_waiting >= _BLOCK_SECONDS * self._rate_hz:
+            yield from self._resampled()
+
+    def _resampled(self) -> Iterator[Samples]:
+        """All that waits."""
+        if not self._num_waiting:
+            return
+        samples = np.nan_to_num(np.concatenate(self._waiting), copy=False, posinf=0.0, neginf=0.0)
+        np.clip(samples, -_MAX_LEVEL, _MAX_LEVEL, out=samples)
+        self._waiting, self._num_waiting = [], 0
+        if self._rate_hz == SAMPLE_RATE_HZ:
             yield samples
-
-    def _silence(self, num_samples: int) -> Iterator[Samples]:
-        """In pieces of a second at most, however long the hole is."""
-        self.stats.missing_seconds += num_samples / SAMPLE_RATE_HZ
-        self._num_samples += num_samples
-        for begin in range(0, num_samples, SAMPLE_RATE_HZ):
-            yield np.zeros(min(SAMPLE_RATE_HZ, num_samples - begin), np.float32)
-
-    @property
-    def _next_seconds(self) -> float:
-        return self._num_samples / SAMPLE_RATE_HZ
-
-    def _mono(self, frame: AudioFrame) -> Samples:
-        """Mean of the channels, resampled; a change of the format in the middle begins a new resampler."""
-        values = frame.to_ndarray()
-        channels = values if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels).T
-        finite = np.nan_to_num(_in_full_scale(channels), posinf=0.0, neginf=0.0)
-        mono: Samples = np.clip(finite, -_MAX_LEVEL, _MAX_LEVEL).mean(axis=0).astype(np.float32)
-        if frame.sample_rate == SAMPLE_RATE_HZ or not len(mono):
-            return mono
-        if self._resampler is None or self._resampled_from_hz != frame.sample_rate:
-            self._resampled_from_hz = frame.sample_rate
+            return
+        if self._resampler is None:
             self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
-        plain = AudioFrame.from_ndarray(mono[None], format="flt", layout="mono")
-        plain.sample_rate = frame.sample_rate
-        made = [part.to_ndarray()[0] for part in self._resampler.resample(plain)]
-        return np.concatenate(made) if made else np.empty(0, np.float32)
+        frame = AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
+        frame.sample_rate = self._rate_hz
+        for part in self._resampler.resample(frame):
+            yield part.to_ndarray()[0]
 
 
-def _in_full_scale(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _mono(frame: AudioFrame) -> Samples:
+    """Mean of the channels, whichever they are."""
+    values = frame.to_ndarray()
+    channels = values if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels).T
+    with np.errstate(invalid="ignore", over="ignore"):  # damaged samples are set right later, in larger pieces
+        mean: Samples = _in_full_scale(channels).mean(axis=0, dtype=np.float32)
+    return mean
+
+
+def _in_full_scale(values: npt.NDArray[Any]) -> Samples:
     """Samples of any format as −1 to 1."""
-    real: npt.NDArray[np.float64] = values.astype(np.float64)
     if values.dtype == np.uint8:
-        return (real - 128) / 128
-    return real / -float(np.iinfo(values.dtype).min) if np.issubdtype(values.dtype, np.integer) else real
+        return (values.astype(np.float32) - 128) / 128
+    if np.issubdtype(values.dtype, np.integer):
+        return values.astype(np.float32) * np.float32(-1 / float(np.iinfo(values.dtype).min))
+    return np.asarray(values, np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,30 @@ def test_damaged_packets_are_left_out_and_the_rest_keeps_its_place(tmp_path: Pat
 def test_without_sound_there_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(SourceRejectedError, match="no sound"):
         read(make_clip(tmp_path / "a.mp4"))
+
+
+@pytest.mark.parametrize("num_channels", [3, 9, 12])
+def test_channels_of_which_only_the_number_is_known_are_averaged(tmp_path: Path, num_channels: int) -> None:
+    values = tone(1, channels=num_channels)
+    path = tmp_path / "a.wav"
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF",
+        36 + values.nbytes,
+        b"WAVE",
+        b"fmt ",
+        16,
+        3,
+        num_channels,
+        48_000,
+        48_000 * 4 * num_channels,
+        4 * num_channels,
+        32,
+        b"data",
+        values.nbytes,
+    )
+    path.write_bytes(header + values.T.tobytes())
+    samples, _ = read(path)
+    assert frequency_of(samples) == pytest.approx(_TONE_HZ, abs=2)
+    assert len(samples) == pytest.approx(SAMPLE_RATE_HZ, abs=200)
+    assert np.abs(samples[2000:14_000]).max() == pytest.approx(0.5, rel=0.05)

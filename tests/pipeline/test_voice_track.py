@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-import av
 import numpy as np
-import numpy.typing as npt
 import pytest
-from av.audio.frame import AudioFrame
 
 from emostream.audio.frames import SAMPLE_RATE_HZ
 from emostream.config import Settings
@@ -22,41 +17,7 @@ from emostream.testing.fakes import CollectingSink, ConstantClassifier, Scripted
 from emostream.vision.classify.batcher import CropBatcher
 from emostream.wire.events import json_from_event
 from tests.audio.speech import spoken_words
-from tests.media import corrupt_packets, gray_level, make_clip, video_frame
-
-Samples = npt.NDArray[np.float32]
-
-
-def talking_clip(
-    path: Path,
-    sound: Samples,
-    *,
-    seconds: float,
-    sound_begins: float = 0.0,
-    picture_begins: float = 0.0,
-    rate: int = SAMPLE_RATE_HZ,
-    layout: str = "mono",
-    codec: str = "aac",
-) -> Path:
-    """Pictures without faces, and sound; both begin at a time of the container."""
-    with av.open(str(path), "w") as container:
-        video: Any = container.add_stream("libx264", rate=10)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        audio: Any = container.add_stream(codec, rate=rate, layout=layout)
-        for index in range(round(seconds * 10)):
-            picture = video_frame(
-                np.full((48, 64), gray_level(index), np.uint8), pix_fmt="yuv420p", is_full_range=False
-            )
-            picture.pts, picture.time_base = round((picture_begins + index / 10) * 1000), Fraction(1, 1000)
-            container.mux(video.encode(picture))
-        container.mux(video.encode(None))
-        channels = audio.layout.nb_channels
-        packed = np.repeat(sound, channels)[None] if channels > 1 else sound[None]
-        frame = AudioFrame.from_ndarray(np.ascontiguousarray(packed), format="flt", layout=layout)
-        frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), round(sound_begins * rate)
-        container.mux(audio.encode(frame))
-        container.mux(audio.encode(None))
-    return path
+from tests.media import corrupt_packets, make_clip, make_talking_clip
 
 
 @pytest.fixture
@@ -85,7 +46,7 @@ async def test_windows_come_with_the_stream_the_epoch_and_the_time_of_the_pictur
     tmp_path: Path, models: Models
 ) -> None:
     words = np.concatenate([np.zeros(SAMPLE_RATE_HZ, np.float32), spoken_words(seconds=3)])
-    sink = await run(talking_clip(tmp_path / "a.mp4", words, seconds=4), models)
+    sink = await run(make_talking_clip(tmp_path / "a.mp4", words, seconds=4), models)
     assert [event.window.ended_pts_seconds for event in sink.voices] == [1, 1.5, 2, 2.5, 3, 3.5, 4]
     assert {(event.stream_id, event.epoch, event.model_name) for event in sink.voices} == {("talk", 7, "voice-arousal")}
     assert first_speech(sink) == pytest.approx(1.0, abs=0.2)
@@ -97,7 +58,9 @@ async def test_sound_and_picture_that_begin_at_other_times_stay_together(
     tmp_path: Path, models: Models, sound_begins: float, picture_begins: float
 ) -> None:
     words = np.concatenate([np.zeros(2 * SAMPLE_RATE_HZ, np.float32), spoken_words(seconds=2)])
-    path = talking_clip(tmp_path / "a.mkv", words, seconds=5, sound_begins=sound_begins, picture_begins=picture_begins)
+    path = make_talking_clip(
+        tmp_path / "a.mkv", words, seconds=5, sound_begins=sound_begins, picture_begins=picture_begins
+    )
     sink = await run(path, models)
     # A player shows what the container's stamps say; time 0 of the events is the earlier of the two beginnings.
     zero = min(sound_begins, picture_begins)
@@ -105,7 +68,7 @@ async def test_sound_and_picture_that_begin_at_other_times_stay_together(
 
 
 async def test_the_events_of_faces_are_the_same_with_and_without_voice(tmp_path: Path, models: Models) -> None:
-    path = talking_clip(tmp_path / "a.mp4", spoken_words(seconds=2), seconds=2)
+    path = make_talking_clip(tmp_path / "a.mp4", spoken_words(seconds=2), seconds=2)
     texts = []
     for voice in (False, True):
         sink = await run(path, models, voice=voice)
@@ -128,13 +91,13 @@ async def test_rates_and_channels_of_studios(
     tmp_path: Path, models: Models, rate: int, layout: str, codec: str
 ) -> None:
     words = np.repeat(spoken_words(seconds=2), rate // SAMPLE_RATE_HZ).astype(np.float32)
-    path = talking_clip(tmp_path / "a.mkv", words, seconds=2, rate=rate, layout=layout, codec=codec)
+    path = make_talking_clip(tmp_path / "a.mkv", words, seconds=2, rate=rate, layout=layout, codec=codec)
     sink = await run(path, models)
     assert sink.voices[-1].window.speech_share > 0.5
 
 
 async def test_sound_that_is_damaged_throughout_costs_no_picture(tmp_path: Path, models: Models) -> None:
-    whole = talking_clip(tmp_path / "a.mp4", spoken_words(seconds=2), seconds=2)
+    whole = make_talking_clip(tmp_path / "a.mp4", spoken_words(seconds=2), seconds=2)
     damaged = corrupt_packets(whole, tmp_path / "b.mp4", range(30), kind="audio")
     sink = await run(damaged, models)
     assert len(sink.events) == 20

@@ -10,6 +10,7 @@ from emostream.domain.emotion import EMOTIONS, EmotionScores
 from emostream.domain.event import EmotionEvent, FaceEmotion, StatusEvent
 from emostream.domain.face import Face
 from emostream.domain.stream import StreamState
+from emostream.domain.voice import VoiceEvent, VoiceWindow
 
 # Rounded as the wire rounds, so that what is read back is equal.
 HAPPY = EmotionScores(EMOTIONS, (0.0123, 0.0, 0.0, 0.9, 0.0, 0.0, 0.0877))
@@ -38,6 +39,25 @@ EVENT = EmotionEvent(
 )
 
 STATUS = StatusEvent("door", EPOCH, StreamState.ENDED, datetime(2026, 11, 23, tzinfo=UTC), "end of file", 72)
+
+
+VOICE = VoiceEvent(
+    stream_id="door",
+    epoch=EPOCH,
+    window=VoiceWindow(
+        window_index=0,
+        started_pts_seconds=0.0,
+        ended_pts_seconds=1.0,
+        speech_share=0.75,
+        loudness_lufs=-23.5,
+        pitch_hz=120.0,
+        pause_seconds=0.0,
+        arousal=0.25,
+    ),
+    captured_at=CAPTURED_AT,
+    model_name="voice-arousal",
+    model_version="1",
+)
 
 
 def events_of(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from emostream.domain.event import EmotionEvent, StatusEvent
 from emostream.domain.stream import StreamKind
+from emostream.domain.voice import VoiceEvent
 from emostream.errors import SinkUnavailableError
 from emostream.publish.spool.sink import SpoolSink
 from emostream.testing.fakes import CollectingSink
@@ -26,6 +27,11 @@ class Switchable(CollectingSink):
         if self.is_away:
             raise SinkUnavailableError("away")
         await super().publish_status(event)
+
+    async def publish_voice(self, event: VoiceEvent) -> None:
+        if self.is_away:
+            raise SinkUnavailableError("away")
+        await super().publish_voice(event)
 
 
 def live(_: str) -> StreamKind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from training.voice.measure import Figures
 
 NAME = "voice-arousal"
 LICENCE = "Apache-2.0 for the weights; the recordings: CC0 as remembered, not verified"
+_WIDTH = 98
 _DATA = "Berlin Database of Emotional Speech (EMO-DB): 535 utterances of 10 German actors, 5 women and 5 men"
 _WOMEN = frozenset({"08", "09", "13", "14", "16"})
 
@@ -53,7 +55,7 @@ def card_of(
         f"| {name} | {'woman' if name in _WOMEN else 'man'} | {each:.3f} | {windows.by_speaker.get(name, 0):.3f} |"
         for name, each in recorded.by_speaker.items()
     )
-    return f"""# Model card: arousal of the voice
+    text = f"""# Model card: arousal of the voice
 
 Written by `python -m training.voice`. Version {version}, {num_bytes // 1000} kB.
 
@@ -110,3 +112,12 @@ at least one second of speech in the last three): balanced accuracy over all win
 |---|---|---|---|
 {speakers}
 """
+    return "\n\n".join(map(_wrapped, text.split("\n\n")))
+
+
+def _wrapped(paragraph: str) -> str:
+    """A paragraph of prose in lines of the documents' width; tables and headings as they are."""
+    if paragraph.startswith(("|", "#")):
+        return paragraph
+    ends_text = "\n" if paragraph.endswith("\n") else ""
+    return textwrap.fill(" ".join(paragraph.split()), _WIDTH, break_long_words=False, break_on_hyphens=False) + ends_text
