@@ -167,7 +167,7 @@ def _mono(frame: AudioFrame) -> Samples:
 def _in_full_scale(values: npt.NDArray[Any]) -> Samples:
     """Samples of any format as −1 to 1."""
     if values.dtype == np.uint8:
-        return (values.astype(np.float32) - 128) / 128
+        return np.asarray((values.astype(np.float32) - 128) / 128, np.float32)
     if np.issubdtype(values.dtype, np.integer):
         return values.astype(np.float32) * np.float32(-1 / float(np.iinfo(values.dtype).min))
     return np.asarray(values, np.float32)

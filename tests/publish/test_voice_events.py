@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ async def test_redis_has_each_once(redis_server: EmbeddedRedis, publish_settings
         for event in (*VOICES, VOICES[-1]):
             await sink.publish_voice(event)
     async with open_redis(redis_server.url, timeout_seconds=2) as client:
-        entries = await client.xrange(VOICE_KEY)
+        entries: Any = await client.xrange(VOICE_KEY)
     assert [decode_voice(fields) for _, fields in entries] == VOICES
 
 
@@ -76,6 +77,6 @@ class _FacesOnly:
 
 async def test_sinks_that_take_none_are_given_none() -> None:
     taking = CollectingSink()
-    group = SinkGroup([_FacesOnly(), CountedSink(taking, name="taking")])  # type: ignore[list-item]
+    group = SinkGroup([_FacesOnly(), CountedSink(taking, name="taking")])
     await publish_voice(group, VOICE)
     assert taking.voices == [VOICE]
