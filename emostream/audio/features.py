@@ -32,9 +32,10 @@ def features_of(frames: Frames, is_speech: npt.NDArray[np.bool_]) -> Features:
         is_speech: n; which of them are speech; at least one.
     """
     spoken = frames.at(is_speech)
+    quiet_db, middle_db, loud_db = np.percentile(spoken.level_db, (10, 50, 90)) - spoken.level_db.mean()
     level_db = spoken.level_db - spoken.level_db.mean()
     bands = spoken.bands_db - spoken.bands_db.mean(axis=1, keepdims=True)  # the shape of each spectrum
-    loud = spoken.level_db >= np.percentile(spoken.level_db, 50)
+    loud = level_db >= middle_db
     tilt = spoken.bands_db[:, _HIGH_BANDS].mean(axis=1) - spoken.bands_db[:, _LOW_BANDS].mean(axis=1)
     steps = np.diff(spoken.bands_db, axis=0) if len(spoken) > 1 else np.zeros((1, NUM_BANDS), np.float32)
     made = np.concatenate(
@@ -42,7 +43,7 @@ def features_of(frames: Frames, is_speech: npt.NDArray[np.bool_]) -> Features:
             bands.mean(axis=0),
             spoken.bands_db.std(axis=0),
             bands[loud].mean(axis=0),
-            [level_db.std(), *np.percentile(level_db, (10, 90))],
+            [level_db.std(), quiet_db, loud_db],
             [tilt.mean(), tilt.std(), tilt[loud].mean()],
             [np.abs(steps).mean(), steps.std()],
             _pitch_features(spoken),
@@ -61,6 +62,7 @@ def _pitch_features(spoken: Frames) -> list[float]:
     octaves = np.log2(spoken.pitch_hz[is_voiced] / 100)
     steps = np.abs(np.diff(octaves))
     percentiles = np.percentile(octaves, _PERCENTILES)
+    middle_step, large_step = np.percentile(steps, (50, 75))
     together = spoken.level_db[is_voiced]
     bends = np.corrcoef(octaves, together)[0, 1] if octaves.std() > 0 and together.std() > 0 else 0.0
     bands = spoken.bands_db[is_voiced]
@@ -70,12 +72,12 @@ def _pitch_features(spoken: Frames) -> list[float]:
         octaves.mean(),
         octaves.std(),
         percentiles[-1] - percentiles[0],
-        float(np.median(steps)),
-        float(np.percentile(steps, 75)),
+        middle_step,
+        large_step,
         float(bends),
         float(tilt.mean()),
         float(bands[:, _HIGH_BANDS].max(axis=1).mean() - bands[:, _LOW_BANDS].max(axis=1).mean()),
-        float(np.percentile(octaves, 90)) * share,
+        percentiles[-1] * share,
         share,
         float(spoken.periodicity[is_voiced].mean()),
     ]

@@ -119,5 +119,5 @@ def _wrapped(paragraph: str) -> str:
     """A paragraph of prose in lines of the documents' width; tables and headings as they are."""
     if paragraph.startswith(("|", "#")):
         return paragraph
-    ends_text = "\n" if paragraph.endswith("\n") else ""
-    return textwrap.fill(" ".join(paragraph.split()), _WIDTH, break_long_words=False, break_on_hyphens=False) + ends_text
+    filled = textwrap.fill(" ".join(paragraph.split()), _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return filled + ("\n" if paragraph.endswith("\n") else "")
