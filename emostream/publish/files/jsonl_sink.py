@@ -33,7 +33,8 @@ class JsonlSink:
             stream: takes the lines.
             name: what errors call it.
             is_owned: whether `close` closes it.
-            with_status: write status and summary events as well; they have a `state` or a `summary_index`.
+            with_status: write status and summary events as well; they have a `state` or a `summary_index`. Voice
+                events, which have a `window_index`, are written wherever they are made.
         """
         self._stream = stream
         self._name = name
