@@ -91,7 +91,8 @@ telephone or another level. Its decisions are calibrated after Platt (1999).
 
 Every figure is of speakers that were left out: for each of the ten, the settings of the machine were
 chosen, it was fitted, and it was calibrated on the other nine. With ten speakers, differences of a
-few points say little. The features were chosen by hand with these recordings in view.
+few points say little. The features, the kind of machine and the few settings among which it chooses
+were chosen with these recordings in view, which makes the figures a little too good.
 
 ### By disturbance
 
