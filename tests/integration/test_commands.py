@@ -80,7 +80,14 @@ def test_doctor_says_where_things_are_kept(tmp_path: Path) -> None:
 
 def test_models_are_listed_and_verified_without_network(tmp_path: Path) -> None:
     listed = json.loads(run_emostream("models", "list", "--json").out)
-    assert {entry["name"] for entry in listed} == {"centerface", "centerface-int8", "emotions", "persons"}
+    assert {entry["name"] for entry in listed} == {
+        "centerface",
+        "centerface-int8",
+        "emotions",
+        "persons",
+        "voice-activity",
+        "voice-arousal",
+    }
     verified = run_emostream("models", "verify", "emotions", "--json")
     assert verified.code == 0, verified.err
     report = json.loads(verified.out)
