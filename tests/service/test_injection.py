@@ -199,8 +199,8 @@ def test_the_guard_alone_stops_a_forged_play(trap: Trap) -> None:
         host, _, port = place.partition(":")
         relay = sources.egress.relay(host, int(port), is_tls=False, is_rtsp=True)
         with pytest.raises(av.error.FFmpegError):
-            av.open(f"rtsp://{FORGED}@127.0.0.1:{relay}/x", options={"rtsp_transport": "tcp"}, timeout=5)
-        assert "RTSP" in sources.egress.why_closed(relay)
+            av.open(f"rtsp://{FORGED}@127.0.0.1:{relay.port}/x", options={"rtsp_transport": "tcp"}, timeout=5)
+        assert "RTSP" in str(sources.egress.failure_of(relay))
     assert requests, "nobody came"
     assert not any(b"pwned" in request for request in requests)
     assert trap.received == []

@@ -21,10 +21,10 @@ from emostream.domain.redact import shown_address
 from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.errors import SourceError, SourceUnavailableError
 from emostream.service.egress.policy import SourcePolicy
-from emostream.service.egress.proxy import LOOPBACK, LOOPBACK_V6, Egress
+from emostream.service.egress.proxy import LOOPBACK, LOOPBACK_V6, Egress, Way
 
 _PLAIN_OF = {"rtsps": "rtsp", "rtmps": "rtmp"}
-_DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "rtmps": 443}
+_DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "rtmps": 443, "http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +43,18 @@ class SourceRules:
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class _Route:
     """The arguments for FFmpeg.
 
     Attributes:
         url: to open.
         settings: for this URL.
-        relay_port: port of the relay in the URL; None without one.
+        way: through the egress; None where FFmpeg connects itself.
     """
 
     url: str
     settings: DecodeSettings
-    relay_port: int | None = None
+    way: Way | None = None
 
 
 class CheckedSource:
@@ -77,7 +77,7 @@ class CheckedSource:
         self._lock = threading.Lock()
         self._is_closed = False
         self._source: FrameSource | None = None
-        self._way: _Way | None = None
+        self._route: _Route | None = None
         self._resume: tuple[ResumePoint, float] | None = None
 
     def resume_near(self, point: ResumePoint, *, warm_up_seconds: float) -> None:
@@ -101,8 +101,8 @@ class CheckedSource:
 
     def __enter__(self) -> Self:
         """Check the address, then open the source. Raises `SourceError`."""
-        way = self._way = self._find_way()
-        source = open_once(replace(self._spec, url=way.url), settings=way.settings, poll_fps=self._poll_fps)
+        route = self._route = self._find_route()
+        source = open_once(replace(self._spec, url=route.url), settings=route.settings, poll_fps=self._poll_fps)
         if self._resume is not None and isinstance(source, ResumableSource):
             source.resume_near(self._resume[0], warm_up_seconds=self._resume[1])
         with self._lock:
@@ -137,21 +137,22 @@ class CheckedSource:
             raise RuntimeError("expected an open source: use it in a `with` statement")
         return self._source
 
-    def _find_way(self) -> _Way:
+    def _find_route(self) -> _Route:
         rules, settings = self._rules, self._rules.settings
         url = rules.policy.check(self._spec.url, attempt=self._attempt)
         address = parse_address(self._spec.url)
         if address.scheme in ("http", "https") and settings.http_proxy is None:
-            return _Way(url, settings.model_copy(update={"http_proxy": SecretStr(rules.egress.proxy_url)}))
+            way = rules.egress.proxy()
+            return _Route(url, settings.model_copy(update={"http_proxy": SecretStr(way.proxy_url)}), way)
         is_tls = address.scheme in _PLAIN_OF
         if not is_tls and address.scheme != "rtsp":
-            return _Way(url, settings)
+            return _Route(url, settings)
         # Media over UDP come past the relay, so they are allowed only in the operator's networks.
         over_udp = address.scheme == "rtsp" and settings.rtsp_transport == "udp" and rules.policy.is_inside(url)
         host = parse_address(url).host if over_udp else address.host
         loopback = LOOPBACK_V6 if over_udp and ":" in host else LOOPBACK
         scheme = _PLAIN_OF.get(address.scheme, address.scheme)
-        port = rules.egress.relay(
+        way = rules.egress.relay(
             host,
             address.port or _DEFAULT_PORTS[address.scheme],
             is_tls=is_tls,
@@ -161,19 +162,24 @@ class CheckedSource:
         )
         if not over_udp:  # a relay forwards one connection, which the media must use as well
             settings = settings.model_copy(update={"rtsp_transport": "tcp"})
-        return _Way(replace(address, scheme=scheme).at(loopback, port).url, settings, port)
+        return _Route(replace(address, scheme=scheme).at(loopback, way.port).url, settings, way)
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
-        """Make errors name the submitted URL, and the reason why the relay ended the connection."""
+        """Make errors name the submitted URL, and the reason why the egress ended the connection."""
         try:
             yield
         except SourceError as exc:
-            way = self._way
-            if way is None or way.relay_port is None:
+            route = self._route
+            if route is None or route.way is None:
                 raise
             name = shown_address(self._spec.url)
-            message = str(exc).replace(shown_address(way.url), name)
-            if reason := self._rules.egress.why_closed(way.relay_port):
-                message = f"{name}: {reason}"
-            raise exc.saying(message) from exc
+            if failure := self._rules.egress.failure_of(route.way):
+                raise failure.saying(f"{name}: {self._without_place(str(failure))}") from exc
+            raise exc.saying(str(exc).replace(shown_address(route.url), name)) from exc
+
+    def _without_place(self, text: str) -> str:
+        """A message without its first words where they name the host of this source, which its URL contains."""
+        address = parse_address(self._spec.url)
+        port = address.port or _DEFAULT_PORTS[address.scheme]
+        return text.removeprefix(f"{address.host}:{port}: ").removeprefix(f"{address.host}: ")

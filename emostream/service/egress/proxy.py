@@ -4,7 +4,8 @@ FFmpeg resolves names, follows redirects and opens URLs of playlists by itself. 
 untrusted sources directly:
 
 - HTTP and HTTPS use a proxy on the loopback interface that checks each connection. FFmpeg uses it for redirects and all
-  parts of a playlist as well. TLS is end to end, so FFmpeg checks certificates.
+  parts of a playlist as well. TLS is end to end, so FFmpeg checks certificates. Each source has a user name of its own
+  at the proxy, by which it learns why a connection failed: FFmpeg shows only the status code of the proxy's response.
 - RTSP and everything over TLS (rtsps, rtmps) uses a relay on the loopback interface for one connection. The relay
   speaks TLS to the server. It parses and rewrites each RTSP message and ends the connection when the server redirects
   or the data is not RTSP (`rtsp_guard.py`). Media over UDP (in the operator's networks only) come past the relay.
@@ -15,22 +16,25 @@ All of it runs in one thread with its own event loop, so that a busy worker does
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import contextlib
 import hmac
+import itertools
 import logging
 import os
 import secrets
 import ssl
 import threading
-from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from emostream.domain.redact import redact
-from emostream.errors import SourceError, SourceUnavailableError
+from emostream.errors import SourceError, SourceRejectedError, SourceTimeoutError, SourceUnavailableError
 from emostream.service.egress.connect import connected_socket
 from emostream.service.egress.policy import SourcePolicy
 from emostream.service.egress.proxy_request import HEAD_END, MAX_HEAD_BYTES, ProxyRequest, parse_proxy_request
@@ -45,7 +49,7 @@ LOOPBACK, LOOPBACK_V6 = "127.0.0.1", "::1"
 _CHUNK_BYTES = 1 << 16
 _CONNECT_SECONDS = 10.0
 _ACCEPTED_SECONDS = 0.02  # for connections that are just being accepted to become tasks
-_MAX_REASONS = 1000
+_MAX_FAILURES = 1000
 _MAX_LOOKUPS = 1000  # at once; threads begin with them
 _ACCEPT_SECONDS = 30.0  # FFmpeg connects to a relay at once; an unused relay is closed
 
@@ -60,21 +64,41 @@ _CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How one source gets through the egress.
+
+    Attributes:
+        name: of this way.
+        port: on the loopback interface.
+        proxy_url: for FFmpeg's option `http_proxy`; contains a secret. Empty for a relay.
+    """
+
+    name: str
+    port: int
+    proxy_url: str = field(default="", repr=False)
+
+
 class Egress:
     """A context manager for the proxy and the relays; it ends all connections on exit.
 
     Args:
         policy: checks the host of each connection.
         verify_tls: whether relays verify certificates.
+        connect_seconds: time-out of a connection to a source.
     """
 
-    def __init__(self, policy: SourcePolicy, *, verify_tls: bool = False) -> None:
+    def __init__(
+        self, policy: SourcePolicy, *, verify_tls: bool = False, connect_seconds: float = _CONNECT_SECONDS
+    ) -> None:
         self._policy = policy
+        self._connect_seconds = connect_seconds
         self._tls = ssl.create_default_context()
         if not verify_tls:
             self._tls.check_hostname = False
             self._tls.verify_mode = ssl.CERT_NONE
-        self._login = f"emostream:{secrets.token_hex(16)}"
+        self._password = secrets.token_hex(16)
+        self._num_ways = itertools.count()
         self._loop = asyncio.new_event_loop()
         # A name server that says nothing must not delay the connections of other sources.
         self._loop.set_default_executor(ThreadPoolExecutor(_MAX_LOOKUPS, "emostream-dns"))
@@ -82,7 +106,7 @@ class Egress:
         self._servers: set[asyncio.Server] = set()
         self._serving: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
-        self._reasons: OrderedDict[int, str] = OrderedDict()
+        self._failures: OrderedDict[str, SourceError] = OrderedDict()
 
     def __enter__(self) -> Self:
         """Start listening."""
@@ -103,10 +127,11 @@ class Egress:
         self._thread.join()
         self._loop.close()
 
-    @property
-    def proxy_url(self) -> str:
-        """The proxy's URL, for FFmpeg's option `http_proxy`; its secret keeps other processes out."""
-        return f"http://{self._login}@127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+    def proxy(self) -> Way:
+        """A way through the proxy for one source; the secret in its URL keeps other processes out."""
+        name = f"source-{next(self._num_ways)}"
+        port = self._server.sockets[0].getsockname()[1]
+        return Way(name, port, f"http://{name}:{self._password}@{LOOPBACK}:{port}")
 
     def relay(
         self,
@@ -117,7 +142,7 @@ class Egress:
         is_rtsp: bool,
         has_udp_media: bool = False,
         loopback: str = LOOPBACK,
-    ) -> int:
+    ) -> Way:
         """Open a relay for one connection to a host; blocks briefly.
 
         Args:
@@ -129,16 +154,16 @@ class Egress:
             loopback: address to listen at; of the host's family for media over UDP.
 
         Returns:
-            Its port on the loopback interface.
+            The way through it.
         """
         opening = self._open_relay(
             host, port, is_tls=is_tls, is_rtsp=is_rtsp, has_udp_media=has_udp_media, loopback=loopback
         )
         return self._run(opening)
 
-    def why_closed(self, port: int) -> str:
-        """Why the relay at this port ended a connection; empty when it did not."""
-        return self._reasons.get(port, "")
+    def failure_of(self, way: Way) -> SourceError | None:
+        """Why the last connection on this way failed or was ended; None when it was not."""
+        return self._failures.get(way.name)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -186,19 +211,20 @@ class Egress:
         except (TimeoutError, asyncio.LimitOverrunError):
             return
         request = parse_proxy_request(head)
-        if request is None or not self._knows(request):
+        name = None if request is None else self._user_of(request)
+        if request is None or name is None:
             writer.write(_LOGIN_WANTED if request is not None else _FORBIDDEN)
             return
         try:
             upstream = await self._connect(request.host, request.port)
-        except SourceUnavailableError as exc:
-            logger.info("cannot reach a source: %s", exc)
-            writer.write(_UNREACHABLE)
-            return
         except SourceError as exc:
-            logger.warning("blocked a connection of a source: %s", exc)
-            writer.write(_FORBIDDEN)
+            is_blocked = isinstance(exc, SourceRejectedError)
+            logger.log(logging.WARNING if is_blocked else logging.INFO, "a connection of a source failed: %s", exc)
+            # Which of several hosts: of redirects, and of the parts of a playlist.
+            self._note(name, exc if is_blocked else exc.saying(f"{request.host}:{request.port}: {exc}"))
+            writer.write(_FORBIDDEN if is_blocked else _UNREACHABLE)
             return
+        self._failures.pop(name, None)
         async with _closing(upstream[1]):
             if request.is_tunnel:
                 writer.write(_CONNECTED)
@@ -206,21 +232,29 @@ class Egress:
                 upstream[1].write(request.head_for_server)
             await _splice((reader, writer), upstream, is_tunnel=request.is_tunnel)
 
-    def _knows(self, request: ProxyRequest) -> bool:
-        expected = b"Basic " + b64encode(self._login.encode())
-        return hmac.compare_digest(request.authorization, expected)
+    def _user_of(self, request: ProxyRequest) -> str | None:
+        """The user name in the login of a request; None when the login is missing or wrong."""
+        scheme, _, encoded = request.authorization.partition(b" ")
+        try:
+            user, _, password = base64.b64decode(encoded, validate=True).partition(b":")
+        except binascii.Error:
+            return None
+        is_known = scheme.lower() == b"basic" and hmac.compare_digest(password, self._password.encode())
+        return user.decode("ascii", "replace") if is_known else None
 
     # --- relays -------------------------------------------------------------------------------------------------------
 
     async def _open_relay(
         self, host: str, port: int, *, is_tls: bool, is_rtsp: bool, has_udp_media: bool, loopback: str
-    ) -> int:
+    ) -> Way:
+        name = f"relay-{next(self._num_ways)}"
+
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             close()  # one connection only
             try:
                 upstream = await self._connect(host, port, is_tls=is_tls)
             except SourceError as exc:
-                self._note(local_port, str(exc))
+                self._note(name, exc)
                 return
             async with _closing(upstream[1]):
                 media_from = upstream[1].get_extra_info("peername")[0] if has_udp_media else None
@@ -228,7 +262,7 @@ class Egress:
                 try:
                     await _splice((reader, writer), upstream, is_tunnel=True, guard=guard)
                 except RtspGuardError as exc:
-                    self._note(local_port, str(exc))
+                    self._note(name, SourceUnavailableError(str(exc)))
 
         def close() -> None:
             server.close()
@@ -237,20 +271,25 @@ class Egress:
         server = await self._listen(serve, limit=_CHUNK_BYTES, loopback=loopback)
         self._loop.call_later(_ACCEPT_SECONDS, close)
         local_port: int = server.sockets[0].getsockname()[1]
-        self._reasons.pop(local_port, None)
-        return local_port
+        return Way(name, local_port)
 
-    def _note(self, local_port: int, reason: str) -> None:
-        self._reasons[local_port] = reason
-        if len(self._reasons) > _MAX_REASONS:
-            self._reasons.popitem(last=False)
+    def _note(self, name: str, failure: SourceError) -> None:
+        self._failures[name] = failure
+        self._failures.move_to_end(name)
+        if len(self._failures) > _MAX_FAILURES:
+            self._failures.popitem(last=False)
 
     async def _connect(self, host: str, port: int, *, is_tls: bool = False) -> Streams:
-        """Connect to a host. Raises `SourceRejectedError` when not allowed, `SourceUnavailableError` on failure."""
+        """Connect to a host.
+
+        Raises:
+            SourceRejectedError: it is not allowed, or unknown.
+            SourceUnavailableError, SourceTimeoutError: the connection failed.
+        """
         addresses = await asyncio.to_thread(self._policy.addresses_of, host, name=host)
         tls: dict[str, Any] = {"ssl": self._tls, "server_hostname": host} if is_tls else {}
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
+            async with asyncio.timeout(self._connect_seconds):
                 sock = await connected_socket(addresses, port)
                 try:
                     return await asyncio.open_connection(sock=sock, limit=_CHUNK_BYTES, **tls)
@@ -260,7 +299,7 @@ class Egress:
         except ConnectionRefusedError as exc:
             raise SourceUnavailableError("connection refused; is the source running, and is the port right?") from exc
         except TimeoutError as exc:
-            raise SourceUnavailableError("no response in time; check the address and the network") from exc
+            raise SourceTimeoutError("no response in time; check the address and the network") from exc
         except OSError as exc:  # includes errors of TLS
             raise SourceUnavailableError(f"cannot be reached: {redact(exc.strerror or str(exc))}") from exc
 

@@ -24,13 +24,13 @@ def test_connections_of_others_are_made_meanwhile() -> None:
         port = camera.getsockname()[1]
         waiting = [
             socket.create_connection(
-                ("127.0.0.1", egress.relay(f"n{number}.example", port, is_tls=False, is_rtsp=False))
+                ("127.0.0.1", egress.relay(f"n{number}.example", port, is_tls=False, is_rtsp=False).port)
             )
             for number in range(60)
         ]
         try:
-            relay = egress.relay("127.0.0.1", port, is_tls=False, is_rtsp=False)
-            with socket.create_connection(("127.0.0.1", relay)) as client:
+            way = egress.relay("127.0.0.1", port, is_tls=False, is_rtsp=False)
+            with socket.create_connection(("127.0.0.1", way.port)) as client:
                 client.sendall(b"hello")
                 connection, _ = camera.accept()
                 with connection:

@@ -292,8 +292,7 @@ def test_https_stays_between_ffmpeg_and_the_server(folder: Path, tmp_path: Path,
 
 
 def test_the_proxy_is_for_this_process_only(base: str, sources: Sources) -> None:
-    port = int(sources.egress.proxy_url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+    with socket.create_connection(("127.0.0.1", sources.egress.proxy().port), timeout=2) as connection:
         connection.sendall(f"GET {base}/clip.mp4 HTTP/1.1\r\nProxy-Authorization: Basic eDp5\r\n\r\n".encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 407 ")
 
@@ -301,8 +300,8 @@ def test_the_proxy_is_for_this_process_only(base: str, sources: Sources) -> None
 def test_the_egress_ends_with_its_connections() -> None:
     before = threading.active_count()
     with Sources(settings_of()) as sources:
-        port = sources.egress.relay("127.0.0.1", 9, is_tls=False, is_rtsp=True)
-        held = socket.create_connection(("127.0.0.1", port), timeout=2)
+        way = sources.egress.relay("127.0.0.1", 9, is_tls=False, is_rtsp=True)
+        held = socket.create_connection(("127.0.0.1", way.port), timeout=2)
     with held, contextlib.suppress(ConnectionResetError):  # which of them depends on how far it got
         assert held.recv(10) == b""
     assert threading.active_count() <= before + 1  # the thread that looks names up may be idle still
