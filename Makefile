@@ -12,6 +12,8 @@ TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # Nothing that is started here reports home (emostream/__init__.py).
 export ORT_DISABLE_TELEMETRY := 1
 export RAY_USAGE_STATS_ENABLED := 0
+# Tests start some hundreds of processes: compiled modules are kept.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-fast check format docs bench model detectors chart images pin-images sbom clean
 

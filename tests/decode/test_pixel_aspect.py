@@ -153,6 +153,7 @@ def test_too_many_pixels_are_not_made(tmp_path: Path) -> None:
     assert (frame.width, frame.height, frame.rgb().shape) == (64, 24, (24, 64, 3))
 
 
+@pytest.mark.heavy
 @given(st.integers(16, 4096), st.integers(16, 4096), st.floats(0.2, 5.0))
 def test_the_shape_is_right_and_nothing_shrinks_without_need(width: int, height: int, aspect: float) -> None:
     free = display_size(width, height, aspect=aspect, max_pixels=10**9)

@@ -29,6 +29,7 @@ print((resident_memory_bytes() - before) / 1e6 - 6)  # without the small ones
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries need no tuning")
 def test_pictures_of_a_catch_up_go_back_to_the_system() -> None:
     held_mb = {
@@ -39,6 +40,7 @@ def test_pictures_of_a_catch_up_go_back_to_the_system() -> None:
     assert held_mb["tuned"] < 10
 
 
+@pytest.mark.heavy
 def test_streams_share_the_cores() -> None:
     script = (
         "import sys, cv2; from emostream.pipeline.process_tuning import tune_process; tune_process(); tune_process();"

@@ -20,6 +20,7 @@ def executor() -> Iterator[ThreadPoolExecutor]:
         yield executor
 
 
+@pytest.mark.heavy
 @given(delays_ms=st.lists(st.integers(0, 3), min_size=1, max_size=12))
 def test_calls_are_made_one_at_a_time_and_in_order(delays_ms: list[int]) -> None:
     running, seen = threading.Lock(), []

@@ -231,6 +231,7 @@ def test_files_of_streams(tmp_path: Path, url: str, wrong: dict[str, Any]) -> No
     assert CORE not in said_by(lambda _: len(read_streams(file)), url)
 
 
+@pytest.mark.heavy
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(url=SINK_URLS)
 def test_settings(tmp_path: Path, url: str) -> None:

@@ -96,6 +96,7 @@ async def test_a_frame_without_a_face_is_not_classified() -> None:
     assert set(receiver.children_of(root)) == {"decode", "detect", "follow", "publish"}
 
 
+@pytest.mark.heavy
 async def test_a_share_of_the_frames_and_the_same_each_time() -> None:
     with otlp_receiver() as receiver:
         await _traced(receiver, 200, ratio=0.25)
@@ -185,12 +186,14 @@ except Exception as exc:
 """
 
 
+@pytest.mark.heavy
 def test_it_says_what_is_missing() -> None:
     outcome = subprocess.run([sys.executable, "-c", _WITHOUT_PACKAGES], capture_output=True, text=True, check=True)
     assert outcome.stdout.startswith(ConfigError.__name__)
     assert "pip install 'emostream[tracing]'" in outcome.stdout
 
 
+@pytest.mark.heavy
 def test_off_means_that_nothing_is_imported() -> None:
     # redis-py imports the SDK by itself where it is installed.
     program = (

@@ -40,6 +40,7 @@ def test_onnx_runtime_keeps_the_contract(variant: Any) -> None:
         check_engine(OrtClassifier(packaged_variant_path(variant)), reference=reference)
 
 
+@pytest.mark.heavy
 def test_the_batches_of_tensorrt_keep_the_contract() -> None:
     """On ONNX Runtime in place of a GPU; with one, tests/gpu runs the same."""
     engine = OrtEngine(packaged_variant_path("fp32"))

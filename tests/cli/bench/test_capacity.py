@@ -39,6 +39,7 @@ def test_a_page_without_a_place_for_a_table_is_an_error() -> None:
         with_tables(PAGE.read_text(encoding="utf-8").replace("<!-- plans -->", ""), INPUTS)
 
 
+@pytest.mark.heavy
 @given(st.integers(1, 2_000_000))
 def test_what_is_planned_suffices(num_streams: int) -> None:
     planned, costs, chosen = plan(INPUTS, num_streams), INPUTS.costs, INPUTS.assumptions

@@ -8,10 +8,12 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import pytest
 
 from emostream.cli.bench.hard_clip import make_hard_clip
 
 
+@pytest.mark.heavy
 def test_the_hard_clip_moves_and_cuts(tmp_path: Path) -> None:
     make_hard_clip(tmp_path / "hard.mp4", num_frames=80, width=160, height=90)
     with av.open(str(tmp_path / "hard.mp4")) as container:

@@ -58,6 +58,7 @@ def boxes_of(faces: list[Face]) -> list[BoxXyxy]:
     return sorted(face.box_xyxy for face in faces)
 
 
+@pytest.mark.heavy
 @given(crowd=crowds())
 @settings(max_examples=30, deadline=None)
 def test_each_face_is_found_once_wherever_tiles_meet(crowd: tuple[int, int, list[BoxXyxy]]) -> None:

@@ -38,6 +38,7 @@ def test_the_map_is_strong_where_the_classifier_looks_and_only_there() -> None:
     assert dark == pytest.approx(-bright, abs=1e-5)
 
 
+@pytest.mark.heavy
 def test_the_unit_is_the_change_of_probability() -> None:
     """The whole patch shown or covered changes the answer by (230 − mean) / 255; a pixel stands for its cell."""
     crop = crop_with_bright_patch()
