@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from emostream.decode.source import SourceInfo
 from emostream.decode.video_track import VideoTrack
 from emostream.domain.stream import StreamKind
-from emostream.errors import SourceRejectedError
+from emostream.errors import SourceRejectedError, SourceUnavailableError
 
 _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 _TEXT_ART_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})  # FFmpeg "plays" any .txt file
@@ -24,14 +24,17 @@ _STILL_BRANDS = frozenset({"heic", "heix", "heim", "heis", "mif1", "mif2", "miaf
 _DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _CODECS_WITHOUT_RATE = frozenset({"mjpeg", "jpegls"})
 _SEGMENTED_FORMATS = frozenset({"hls", "dash"})
+# Streams appear in these as their packets come; a playlist may be empty at first.
+_FORMATS_THAT_GROW = _SEGMENTED_FORMATS | {"mpegts", "flv", "live_flv"}
 _FORMATS_OF_PICTURES = frozenset({"image2", "image2pipe", "mjpeg", "mpjpeg", "apng", "gif"})
 
 
-def video_streams(container: InputContainer, *, name: str) -> list[VideoStream]:
+def video_streams(container: InputContainer, *, name: str, kind: StreamKind) -> list[VideoStream]:
     """The videos that can be read, without cover pictures; at least one.
 
     Raises:
         SourceRejectedError: there is none.
+        SourceUnavailableError: there is none yet.
     """
     streams = [stream for stream in container.streams.video if not stream.disposition & _NOT_A_VIDEO]
     decodable = [
@@ -43,6 +46,8 @@ def video_streams(container: InputContainer, *, name: str) -> list[VideoStream]:
         if streams and streams[0].codec_context is None:
             raise SourceRejectedError(f"{name}: there is no decoder for the codec of its video; convert it to H.264")
         got = "text" if streams else "sound" if container.streams.audio else f"format {container.format.name!r}"
+        if kind is StreamKind.LIVE and not streams and container.format.name in _FORMATS_THAT_GROW:
+            raise SourceUnavailableError(f"{name}: there is no video in it yet, got only {got}")
         raise SourceRejectedError(f"{name}: expected a video or picture, got only {got}")
     if decodable[0].codec_context.name == "tiff" or container.metadata.get("major_brand", "") in _STILL_BRANDS:
         raise SourceRejectedError(

@@ -17,6 +17,8 @@ from emostream.domain.redact import redact, shown_address
 
 _MAX_SECONDS = 5.0
 _BYTES_LOOKED_AT = 4096
+_MAX_LEVELS = 3  # of playlists that name playlists: the qualities, one of them, its first segment
+_PLAYLIST = b"#EXTM3U"
 _PAGE = re.compile(rb"\s*(?:<!doctype html|<html|<head|<body)", re.IGNORECASE)
 _DRM_IN_PLAYLIST = re.compile(rb"#EXT-X-(?:SESSION-)?KEY:[^\n]*(?:SAMPLE-AES|KEYFORMAT=\"(?!identity))", re.IGNORECASE)
 
@@ -36,7 +38,11 @@ def why_unreadable(location: Location, *, settings: DecodeSettings) -> str:
             http_client(settings, auth=auth, timeout_seconds=seconds) as client,
             client.stream("GET", address.without_login().url, headers={"Range": "bytes=0-"}) as answer,
         ):
-            return _what_it_is(answer, next(answer.iter_bytes(_BYTES_LOOKED_AT), b""))
+            start = next(answer.iter_bytes(_BYTES_LOOKED_AT), b"")
+            if reason := _what_it_is(answer, start):
+                return reason
+            is_playlist = settings.references != "none" and start.startswith(_PLAYLIST)
+            return _why_no_segment(client, answer.url, start) if is_playlist else ""
     except httpx.ConnectError as exc:
         return _why_not_connected(exc)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
@@ -48,7 +54,7 @@ def _what_it_is(answer: httpx.Response, start: bytes) -> str:
     if kind in ("text/html", "application/xhtml+xml") or _PAGE.match(start):
         led = f"; it was led to {shown_address(str(answer.url))}" if answer.history else ""
         return f"there is a web page, no video{led}; give the address of the stream itself, or log in by its URL"
-    if start.startswith(b"#EXTM3U") and _DRM_IN_PLAYLIST.search(start):
+    if start.startswith(_PLAYLIST) and _DRM_IN_PLAYLIST.search(start):
         return "it is encrypted (DRM) and cannot be decoded; give an unprotected stream"
     if kind == "application/dash+xml" or b"<MPD" in start:
         return "it is an MPEG-DASH description, which is not read; give the HLS playlist or the file"
@@ -59,6 +65,29 @@ def _what_it_is(answer: httpx.Response, start: bytes) -> str:
             "its server sends files only as a whole (no Range), and this one cannot be read from front to back; "
             "download it first, or write it with its index in front (faststart)"
         )
+    return ""
+
+
+def _why_no_segment(client: httpx.Client, url: httpx.URL, start: bytes) -> str:
+    """Why the first place that a playlist names cannot be read; empty where it can be."""
+    for _ in range(_MAX_LEVELS):
+        lines = (line.strip() for line in start.splitlines())
+        named = next((line for line in lines if line and not line.startswith(b"#")), None)
+        if named is None:
+            return ""
+        url = url.join(named.decode(errors="replace"))
+        name = shown_address(str(url))
+        try:
+            with client.stream("GET", url, headers={"Range": "bytes=0-"}) as answer:
+                if answer.is_error:
+                    return f"its playlist names {name}, which answers with HTTP status {answer.status_code}"
+                start = next(answer.iter_bytes(_BYTES_LOOKED_AT), b"")
+                if reason := _what_it_is(answer, start):
+                    return f"its playlist names {name}, and {reason}"
+        except httpx.ConnectError as exc:
+            return f"its playlist names {name}: {_why_not_connected(exc)}"
+        if not start.startswith(_PLAYLIST):
+            return ""
     return ""
 
 

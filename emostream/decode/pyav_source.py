@@ -351,7 +351,7 @@ class PyAVSource:
 
     def _choose(self, container: InputContainer) -> tuple[VideoStream, str]:
         """The video to read and what is said of the choice; all other streams are told not to be read."""
-        streams = {stream.index: stream for stream in video_streams(container, name=self._name)}
+        streams = {stream.index: stream for stream in video_streams(container, name=self._name, kind=self.kind)}
         tracks = [track_of(stream) for stream in streams.values()]
         wanted = self._spec.track
         chosen = choose_track(tracks) if wanted is None else next((t for t in tracks if t.index == wanted), None)

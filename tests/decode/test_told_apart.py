@@ -6,12 +6,14 @@ import contextlib
 import hashlib
 import http.server
 import re
+import socket
 import socketserver
 import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -61,6 +63,49 @@ def test_what_has_not_begun_yet(tmp_path: Path, path: str) -> None:
     with http_server(tmp_path) as base:
         assert type(error_of(f"{base}/{path}", kind=StreamKind.LIVE)) is SourceUnavailableError
         assert type(error_of(f"{base}/{path}", kind=StreamKind.FILE)) is SourceRejectedError
+
+
+@pytest.mark.parametrize("is_variant", [False, True])
+def test_a_live_playlist_without_segments_has_not_begun_yet(tmp_path: Path, is_variant: bool) -> None:
+    (tmp_path / "live.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:0\n")
+    (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=100000\nlive.m3u8\n")
+    with http_server(tmp_path) as base:
+        url = f"{base}/{'list' if is_variant else 'live'}.m3u8"
+        assert type(error_of(url, kind=StreamKind.LIVE)) is SourceUnavailableError
+        assert type(error_of(url, kind=StreamKind.FILE)) is SourceRejectedError
+
+
+@pytest.mark.parametrize("format", ["mpegts", "flv"])
+def test_a_live_source_that_begins_with_its_sound(tmp_path: Path, format: str) -> None:
+    with av.open(str(tmp_path / "sound"), "w", format=format) as container:
+        stream = container.add_stream("aac", rate=44100)
+        for _ in range(200):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono")
+            frame.sample_rate = 44100
+            container.mux(stream.encode(frame))
+    with http_server(tmp_path) as base:
+        assert type(error_of(f"{base}/sound", kind=StreamKind.LIVE)) is SourceUnavailableError
+        assert type(error_of(f"{base}/sound", kind=StreamKind.FILE)) is SourceRejectedError
+
+
+@pytest.mark.parametrize("kind", list(StreamKind))
+@pytest.mark.parametrize(
+    ("segment", "reason"),
+    [
+        ("gone.ts", "/gone.ts, which answers with HTTP status 404"),
+        ("page.html", "web page"),
+        ("http://127.0.0.1:{port}/a.ts", "/a.ts: "),
+    ],
+)
+def test_segments_that_cannot_be_read(tmp_path: Path, segment: str, reason: str, kind: StreamKind) -> None:
+    (tmp_path / "page.html").write_text("<!DOCTYPE html><html><body>Please log in</body></html>")
+    with socket.socket() as refusing, http_server(tmp_path) as base:
+        refusing.bind(("127.0.0.1", 0))
+        named = segment.format(port=refusing.getsockname()[1])
+        (tmp_path / "media.m3u8").write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{named}\n#EXT-X-ENDLIST\n")
+        (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=100000\nmedia.m3u8\n")
+        for name in ("media", "list"):
+            assert reason in str(error_of(f"{base}/{name}.m3u8", kind=kind))
 
 
 def test_what_is_encrypted(tmp_path: Path) -> None:

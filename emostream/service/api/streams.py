@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Response
@@ -24,14 +25,35 @@ from emostream.wire.http_models import (
 _MAX_PAGE = 500
 
 
-def _matches(record: StreamRecord, wanted: str) -> bool:
-    """Whether an id or URL contains a text, without regard to case; credentials are not searched."""
-    spec = record.spec
-    return not wanted or wanted in spec.stream_id.casefold() or wanted in shown_address(spec.url).casefold()
+class _SearchTexts:
+    """Ids and URLs of streams for searching, without regard to case; credentials are not searched.
+
+    Masking a URL takes longer than searching hundreds, so the texts are kept for as long as their records.
+    """
+
+    def __init__(self) -> None:
+        self._records: Mapping[str, StreamRecord] = {}
+        self._texts: dict[str, str] = {}
+
+    def of(self, records: Mapping[str, StreamRecord]) -> Mapping[str, str]:
+        """The texts of all records, by id. Records that are the same objects as in the last call cost little."""
+        if records is not self._records:
+            before, known = self._records, self._texts
+            self._texts = {
+                name: known[name] if before.get(name) is record else _searched(record)
+                for name, record in records.items()
+            }
+            self._records = records
+        return self._texts
+
+
+def _searched(record: StreamRecord) -> str:
+    return f"{record.stream_id}\n{shown_address(record.spec.url)}".casefold()
 
 
 def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None:
     """The paths of `/v1/streams` that answer at once."""
+    search_texts = _SearchTexts()
 
     @app.post(
         "/v1/streams",
@@ -73,9 +95,10 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
         """List streams by id, page by page."""
         view = await context.look()
         text = search.casefold()
+        texts = search_texts.of(view.records) if text else {}
 
         def is_wanted(record: StreamRecord) -> bool:
-            return (paused is None or record.is_paused is paused) and _matches(record, text)
+            return (paused is None or record.is_paused is paused) and (not text or text in texts[record.stream_id])
 
         page = await context.registry.page(
             view,

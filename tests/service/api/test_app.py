@@ -210,6 +210,14 @@ async def test_streams_are_found_by_name_address_and_pause(client: httpx.AsyncCl
     assert await found(paused=True) == ["hall"]
     assert await found(paused=False) == ["front-Door"]
     assert await found(search="a", paused=False) == []
+    # What is kept for searching follows the streams.
+    await client.delete("/v1/streams/front-Door")
+    assert await found(search="north") == []
+    await client.post("/v1/streams", json={"id": "front-Door", "url": "rtsp://127.0.0.1:9/West/1"})
+    assert await found(search="north") == []
+    assert await found(search="west") == ["front-Door"]
+    await client.patch("/v1/streams/hall", json={"paused": False})
+    assert await found(search="HALL", paused=False) == ["hall"]
 
 
 async def test_reports_and_readiness_come_from_the_workers(client: httpx.AsyncClient, leases_of: LeasesOf) -> None:
