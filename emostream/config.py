@@ -297,6 +297,10 @@ class TokenSettings(_Section):
 class ServiceSettings(_Section):
     """How the service shares streams among its workers, and what it lets in."""
 
+    name: str = Field("", max_length=200)
+    """Of the service, where a Redis server is used by several: a database that living workers of a service with another
+    name use is refused at the start. `emostream serve --redis` without a name takes that of the machine and its port;
+    commands with the same name share their streams. Empty: not checked."""
     max_streams_per_worker: int = Field(16, ge=1, le=1000)
     """Maximum number of streams per worker; further streams wait."""
     max_streams: int = Field(1000, ge=1, le=100_000)

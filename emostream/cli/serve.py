@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import platform
 import shlex
 import signal
 import ssl
@@ -29,6 +30,7 @@ from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
 from emostream.publish.registry import check_detached_sinks
 from emostream.service.egress.policy import SourcePolicy
+from emostream.service.registry.store import RegistryStore
 
 if TYPE_CHECKING:  # an extra
     from emostream.deployments.ray_watch import RayWatch
@@ -153,6 +155,9 @@ def serve(
     SourcePolicy(settings.service)  # report invalid networks and sinks here instead of in a worker
     check_detached_sinks(settings.publish)
     own_redis = settings.publish.redis_url
+    if own_redis is not None and not settings.service.name:
+        named = settings.service.model_copy(update={"name": f"{platform.node()}:{port}"})
+        settings = settings.model_copy(update={"service": named})
     if own_redis is not None and redis_port is not None:
         raise ConfigError("--redis-port is of the server that serve starts itself; leave out either it or --redis")
     phase = _PhaseLines()
@@ -254,8 +259,11 @@ async def _check_redis(settings: Settings, *, url: str) -> None:
         await sink.check()
     except SinkUnavailableError as exc:  # it may start later, or be reachable only from the cluster's machines
         tell(redact(str(exc)))
+        return
     finally:
         await sink.close()
+    async with RegistryStore(settings.publish, redis_url=url) as store:
+        await store.claim(settings.service.name)
 
 
 @contextlib.contextmanager

@@ -13,8 +13,10 @@ from emostream.config import load_settings
 from emostream.errors import ConfigError, ServiceUnavailableError
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.service.api.tokens import token_hash
+from emostream.service.registry.store import RegistryStore
 from tests.integration.command_line import run_emostream
 from tests.ports import unused_port
+from tests.service.conftest import LeasesOf
 from tests.service.http_service import served_api
 
 pytestmark = pytest.mark.integration
@@ -76,3 +78,12 @@ def test_an_address_of_another_machine(host: str) -> None:
     outcome = run_emostream("serve", "--host", host, "--redis", "redis://127.0.0.1:9")
     assert outcome.code == 2, outcome.err
     assert f"cannot listen on {host}, port 8000: " in outcome.err and "choose another --host" in outcome.err
+
+
+async def test_a_second_service_is_refused_the_database_of_another(
+    redis_server: EmbeddedRedis, store: RegistryStore, leases_of: LeasesOf
+) -> None:
+    await store.claim("north")
+    await leases_of("w1", ttl_seconds=60).heartbeat({})
+    outcome = await asyncio.to_thread(run_emostream, "serve", "--redis", redis_server.url)
+    assert (outcome.code, "used by the service 'north'" in outcome.err) == (2, True), outcome.err

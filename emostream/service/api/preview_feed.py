@@ -87,7 +87,7 @@ class PreviewFeed:
     async def _messages(self) -> AsyncGenerator[bytes, None]:
         listener: Any = self._store.redis.pubsub(ignore_subscribe_messages=True)
         try:
-            await listener.subscribe(*self._channels)
+            await listener.subscribe(*map(self._store.channel_of_database, self._channels))
             while True:
                 message = await listener.get_message(timeout=_POLL_SECONDS)
                 if message is not None:

@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
 from emostream.config import PublishSettings
-from emostream.errors import EventRejectedError, PublishError, RegistryError, RegistryUnavailableError
+from emostream.domain.redact import shown_address
+from emostream.errors import ConfigError, EventRejectedError, PublishError, RegistryError, RegistryUnavailableError
 from emostream.publish.redis.bounded_script import BoundedScript
 from emostream.publish.redis.connection import close_redis, open_redis, with_retries
 from emostream.publish.redis.event_memory import EventMemory, MemoryProblems
@@ -74,10 +75,13 @@ LAST_BEAT = registry_key("last-beat")
 DELETED = registry_key("deleted")
 """Sorted set: deleted streams, limited in number, by the `created_epoch` of their last record."""
 
+SERVICE = registry_key("service")
+"""Name of the service whose workers use this registry (`service.name`)."""
+
 # In the order in which registry.lua names them.
 _SCRIPT_KEYS = (
     *(RECORDS, FINISHED, REPORTS, LEASES, LEASE_ENDS, WORKERS, WORKER_ENDS, REVISION, CHANGES, GONE, FLOOR, EPOCH),
-    *(GENERATION, VIEWERS, JOBS, OPENINGS, VERDICTS, HOSTS, OPEN_JOBS, DONE_JOBS, EARLIER, LAST_BEAT, DELETED),
+    *(GENERATION, VIEWERS, JOBS, OPENINGS, VERDICTS, HOSTS, OPEN_JOBS, DONE_JOBS, EARLIER, LAST_BEAT, DELETED, SERVICE),
 )
 _SCRIPTS = files("emostream.service.registry").joinpath("scripts")
 
@@ -251,15 +255,34 @@ class RegistryStore:
         """A stream's first event in each span of capture times, see `first_of_each`. Errors as in `run`."""
         return await self._retried(lambda: first_of_each(self.redis, events_key(stream_id), spans_ms))
 
+    async def claim(self, name: str) -> None:
+        """Make this the registry of the service with this name; errors as in `run`.
+
+        Raises:
+            ConfigError: living workers of a service with another name use it.
+        """
+        holder: bytes = await self.run("claim_registry", [name])
+        if holder:
+            raise ConfigError(
+                f"Redis at {shown_address(self._url)} is used by the service {holder.decode(errors='replace')!r}, and "
+                f"this one is {name!r}: their streams would mix; give each its own database, for example "
+                "redis://HOST:6379/1, or the same service.name if they are to share their streams"
+            )
+
     async def memory_problems(self) -> MemoryProblems:
         """What is wrong with the server's memory; errors as in `run`."""
         return await self._retried(self._memory.find_problems, max_retry_seconds=0)
+
+    def channel_of_database(self, channel: str) -> str:
+        """A name for a channel that no other database of this server has: Redis passes messages between them."""
+        database = self.redis.get_connection_kwargs().get("db") or 0
+        return f"{channel}@{database}" if database else channel
 
     async def publish(self, channel: str, message: bytes) -> None:
         """Send a message to the current subscribers of a channel; errors as in `run`."""
 
         async def call() -> Any:
-            return await self.redis.publish(channel, message)
+            return await self.redis.publish(self.channel_of_database(channel), message)
 
         await self._retried(call, max_retry_seconds=0)
 

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 
 from emostream.config import Settings
 from emostream.domain.stream import StreamKind
+from emostream.errors import RegistryUnavailableError
 from emostream.pipeline.build import Models, load_models
 from emostream.service.egress.policy import SourcePolicy
 from emostream.service.egress.proxy import Egress
@@ -70,6 +71,11 @@ async def open_worker(
             RegistryStore(settings.publish, redis_url=redis_url, max_retry_seconds=0)
         )
         service = settings.service
+        if service.name:
+            with contextlib.ExitStack() as later:
+                if settings.publish.spool_dir is not None:
+                    later.enter_context(contextlib.suppress(RegistryUnavailableError))
+                await store.claim(service.name)
         leases = StreamLeases(
             store,
             worker_id=worker_id,

@@ -43,6 +43,7 @@ scratch value, so that the secret and the hash in the settings agree.
 {{- fail "settings.publish.sinks would put passwords into the RayService: set sinks.existingSecret, or sinks.urls for those without a password" -}}
 {{- end -}}
 {{- $decided := dict
+      "name" (printf "%s/%s" .Release.Namespace (include "emostream.fullname" .))
       "max_streams_per_worker" (int .Values.streamWorkers.maxStreams)
       "allowed_networks" .Values.sources.networks
       "allow_playlists" .Values.sources.allowPlaylists

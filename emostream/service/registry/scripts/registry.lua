@@ -8,7 +8,8 @@
 -- `leases:WORKER` contains a worker's streams. These keys are on the same node, as all keys of the registry.
 
 local records, finished, reports, leases, lease_ends, workers, worker_ends, revision, changes, gone, floor, last_epoch,
-  generation, viewers, jobs, openings, verdicts, hosts, open_jobs, done_jobs, earlier, last_beat, deleted = unpack(KEYS)
+  generation, viewers, jobs, openings, verdicts, hosts, open_jobs, done_jobs, earlier, last_beat, deleted,
+  service = unpack(KEYS)
 local MOST_GONE = 1000 -- removed entries that are still reported; a reader with an older version receives everything
 
 local MOST_DELETED = 10000 -- streams that are remembered as deleted
