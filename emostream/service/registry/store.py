@@ -275,7 +275,7 @@ class RegistryStore:
 
     def channel_of_database(self, channel: str) -> str:
         """A name for a channel that no other database of this server has: Redis passes messages between them."""
-        database = self.redis.get_connection_kwargs().get("db") or 0
+        database = cast(Any, self.redis).get_connection_kwargs().get("db") or 0
         return f"{channel}@{database}" if database else channel
 
     async def publish(self, channel: str, message: bytes) -> None:
