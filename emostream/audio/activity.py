@@ -1,6 +1,6 @@
 """Voice activity: the probability of speech every 32 ms, by Silero VAD (Silero Team, 2021–2026; MIT).
 
-WebRTC's voice activity detection costs a sixteenth, but takes music and noise for speech: of the pauses between
+WebRTC's voice activity detection costs a fifth, but takes music and noise for speech: of the pauses between
 utterances of EMO-DB, with music 10 dB below the speech, it took 96 % for speech, Silero VAD 4 % (`training/README.md`).
 """
 

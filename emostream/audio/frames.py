@@ -26,6 +26,9 @@ _MIN_PITCH_HZ, _MAX_PITCH_HZ = 75.0, 500.0  # three periods of the lowest fit in
 _MIN_PERIODICITY = 0.45  # Boersma's voicing threshold
 _OCTAVE_COST = 0.01  # Boersma's; of two equal peaks the higher pitch
 _MIN_LEVEL_DB = -65.0  # of full scale; quieter frames have no pitch
+# At once: arrays of less than 128 kB, which need no new memory from the system (`process_tuning.py`). What NumPy's
+# transforms allocate by themselves is larger.
+_BLOCK_FRAMES, _TRANSFORM_FRAMES = 28, 14
 _FLOOR = 1e-10
 _LOWEST_BAND_HZ, _HIGHEST_BAND_HZ = 80.0, 7600.0
 
@@ -67,18 +70,53 @@ class Frames:
         return cls(empty, np.empty((0, NUM_BANDS), np.float32), empty, empty)
 
 
-def frames_of(samples: Samples) -> Frames:
-    """The frames that lie wholly in `samples`: frame `i` begins at sample `160·i`."""
-    if len(samples) < FRAME_SAMPLES:
+def frames_of(samples: Samples, is_wanted: npt.NDArray[np.bool_] | None = None) -> Frames:
+    """The frames that lie wholly in `samples`: frame `i` begins at sample `160·i`.
+
+    Args:
+        samples: any number.
+        is_wanted: one per frame; the others have a level only, which is what costs least; None means all.
+    """
+    num_frames = num_frames_in(len(samples))
+    if not num_frames:
         return Frames.none()
     cut = np.lib.stride_tricks.sliding_window_view(samples, FRAME_SAMPLES)[::HOP_SAMPLES]
+    frames = Frames(
+        np.zeros(num_frames, np.float32),
+        np.zeros((num_frames, NUM_BANDS), np.float32),
+        np.zeros(num_frames, np.float32),
+        np.zeros(num_frames, np.float32),
+    )
+    for begin in range(0, num_frames, _BLOCK_FRAMES):
+        block = slice(begin, begin + _BLOCK_FRAMES)
+        _fill(frames.at(block), cut[block], slice(None) if is_wanted is None else is_wanted[block])
+    return frames
+
+
+def _fill(frames: Frames, cut: npt.NDArray[np.float32], wanted: slice | npt.NDArray[np.bool_]) -> None:
+    """Write into the arrays of `frames`."""
     centred = cut - cut.mean(axis=1, keepdims=True)
-    level_db = _decibels(np.mean(centred * centred, axis=1))
-    spectrum = np.fft.rfft(centred * _WINDOW, _FFT_SAMPLES, axis=1)
-    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+    frames.level_db[:] = _decibels(np.mean(centred * centred, axis=1))
+    centred, level_db = centred[wanted], frames.level_db[wanted]
+    if not len(centred):
+        return
+    windowed, spectrum = centred * _WINDOW, np.empty((len(centred), _FFT_SAMPLES // 2 + 1), np.complex64)
+    for part in _parts(len(centred)):
+        spectrum[part] = np.fft.rfft(windowed[part], _FFT_SAMPLES, axis=1)
+    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
     pitch_hz, periodicity = _pitch_of(power)
     pitch_hz[(periodicity < _MIN_PERIODICITY) | (level_db < _MIN_LEVEL_DB)] = 0.0
-    return Frames(level_db, _decibels(power @ _BANDS), pitch_hz, periodicity)
+    frames.bands_db[wanted] = _decibels(power @ _BANDS)
+    frames.pitch_hz[wanted], frames.periodicity[wanted] = pitch_hz, periodicity
+
+
+def num_frames_in(num_samples: int) -> int:
+    """Of `frames_of`."""
+    return max(0, (num_samples - FRAME_SAMPLES) // HOP_SAMPLES + 1)
+
+
+def _parts(num_frames: int) -> list[slice]:
+    return [slice(begin, begin + _TRANSFORM_FRAMES) for begin in range(0, num_frames, _TRANSFORM_FRAMES)]
 
 
 def _decibels(power: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -87,7 +125,9 @@ def _decibels(power: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def _pitch_of(power: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Pitch in Hz and periodicity (0…1) of each frame from its power spectrum."""
-    correlation = np.fft.irfft(power, axis=1)[:, : _MAX_LAG + 2]
+    correlation = np.empty((len(power), _MAX_LAG + 2), np.float32)
+    for part in _parts(len(power)):
+        correlation[part] = np.fft.irfft(power[part], axis=1)[:, : _MAX_LAG + 2]
     normed = correlation / np.maximum(correlation[:, :1], _FLOOR) / _WINDOW_CORRELATION
     left, middle, right = normed[:, _MIN_LAG - 1 : -2], normed[:, _MIN_LAG:-1], normed[:, _MIN_LAG + 1 :]
     # The top of the parabola through three lags: the lags themselves miss that of a high voice, whose period is short.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from emostream.audio.activity import CHUNK_SAMPLES, SpeechDetector
 from emostream.audio.arousal import ArousalModel
-from emostream.audio.features import features_of, syllables_per_second
+from emostream.audio.features import features_of, quantiles, syllables_per_second
 from emostream.audio.frames import (
     FRAME_SAMPLES,
     FRAMES_PER_SECOND,
@@ -19,6 +19,7 @@ from emostream.audio.frames import (
     Frames,
     Samples,
     frames_of,
+    num_frames_in,
 )
 from emostream.audio.loudness import loudness_lufs
 from emostream.audio.network import Network
@@ -41,7 +42,7 @@ _MIN_VOICED_FRAMES = 10
 _MIN_SPEECH_FRAMES = FRAMES_PER_SECOND  # for what is told from the context
 _CLIP_LEVEL = 0.985  # of full scale: resampling rounds what was cut off
 _MAX_CLIPPED_SHARE = 0.001
-_LOWEST_PERCENTILE, _HIGHEST_PERCENTILE = 10, 90
+_LOWEST_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,9 @@ class VoiceAnalyzer:
         self._num_steps += 1
         self._window = np.concatenate([self._window, step])[-_WINDOW_SAMPLES:]
         self._tail = np.concatenate([self._tail, step])
-        new = frames_of(self._tail)
+        is_speech = self._speech_of(step, num_frames_in(len(self._tail)))
+        new = frames_of(self._tail, is_speech)
         self._tail = self._tail[len(new) * HOP_SAMPLES :]
-        is_speech = self._speech_of(step, len(new))
         if is_speech.any():
             last = self._num_frames + int(np.flatnonzero(is_speech)[-1])
             self._last_speech_seconds = (last * HOP_SAMPLES + FRAME_SAMPLES) / SAMPLE_RATE_HZ
@@ -118,13 +119,11 @@ class VoiceAnalyzer:
         pitch_hz = pitch_hz[pitch_hz > 0]
         low = median = high = None
         if len(pitch_hz) >= _MIN_VOICED_FRAMES:
-            low, median, high = (
-                float(value) for value in np.percentile(pitch_hz, (_LOWEST_PERCENTILE, 50, _HIGHEST_PERCENTILE))
-            )
+            low, median, high = quantiles(pitch_hz, (_LOWEST_SHARE, 0.5, 1 - _LOWEST_SHARE))
         rate = arousal = None
         if self._is_speech.sum() >= _MIN_SPEECH_FRAMES:
             rate = syllables_per_second(self._frames, self._is_speech)
-            arousal = self._models.arousal.arousal_of(features_of(self._frames, self._is_speech))
+            arousal = self._models.arousal.arousal_of(features_of(self._frames, self._is_speech, rate=rate))
         loudness = loudness_lufs(self._window)
         spoken_at = self._last_speech_seconds
         return VoiceWindow(

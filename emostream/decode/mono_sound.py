@@ -10,10 +10,10 @@ came before.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import av
 import numpy as np
@@ -71,8 +71,8 @@ class MonoSound:
         self.stats = SoundStats()
         self._reader = SoundReader(url, settings=settings, zero_seconds=zero_seconds)
         self._resampler: av.AudioResampler | None = None
-        self._rate_hz = SAMPLE_RATE_HZ  # of what is decoded
-        self._waiting: list[Samples] = []  # at that rate
+        self._form = _Form("flt", 1, SAMPLE_RATE_HZ)  # of what is decoded
+        self._waiting: list[npt.NDArray[Any]] = []  # as decoded
         self._num_waiting = 0
         self._next_seconds = 0.0  # where the next samples belong, on the time line of the pictures
         self._origin_seconds = 0.0  # stamps of time 0
@@ -106,11 +106,14 @@ class MonoSound:
 
     def _placed(self, frame: AudioFrame) -> Iterator[Samples]:
         """The samples of a frame, after what is missing before them, without what came already."""
-        if frame.sample_rate != self._rate_hz:
+        form = _Form(frame.format.name, frame.layout.nb_channels, frame.sample_rate)
+        if form != self._form:
             yield from self._resampled()
-            self._rate_hz, self._resampler = frame.sample_rate, None
-        samples, stamp = _mono(frame), frame.time
-        self.stats.num_samples += len(samples)
+            if form.rate_hz != self._form.rate_hz:
+                self._resampler = None
+            self._form = form
+        stamp, num_dropped = frame.time, 0
+        self.stats.num_samples += frame.samples
         late = 0.0
         if stamp is not None and math.isfinite(stamp):
             late = stamp - self._origin_seconds - self._next_seconds
@@ -120,48 +123,69 @@ class MonoSound:
                 self._origin_seconds += late
             elif late > 0:
                 self.stats.missing_seconds += late
-                num_missing = round(late * self._rate_hz)
-                for begin in range(0, num_missing, self._rate_hz):  # in seconds, however long the hole is
-                    yield from self._added(np.zeros(min(self._rate_hz, num_missing - begin), np.float32))
+                yield from self._silence(round(late * form.rate_hz))
             else:
-                num_dropped = min(len(samples), round(-late * self._rate_hz))
-                self.stats.dropped_seconds += num_dropped / self._rate_hz
-                samples = samples[num_dropped:]
-        yield from self._added(samples)
-
-    def _added(self, samples: Samples) -> Iterator[Samples]:
-        """Let samples wait until there are enough of them: to resample each frame by itself costs twice as much."""
-        self._waiting.append(samples)
-        self._num_waiting += len(samples)
-        self._next_seconds += len(samples) / self._rate_hz
-        if self._num_waiting >= _BLOCK_SECONDS * self._rate_hz:
+                num_dropped = min(frame.samples, round(-late * form.rate_hz))
+                self.stats.dropped_seconds += num_dropped / form.rate_hz
+        # Samples wait until there are enough of them: to mix and resample each frame by itself costs thrice as much.
+        self._waiting.append(form.without(num_dropped, frame.to_ndarray()))
+        self._num_waiting += frame.samples - num_dropped
+        self._next_seconds += (frame.samples - num_dropped) / form.rate_hz
+        if self._num_waiting >= _BLOCK_SECONDS * form.rate_hz:
             yield from self._resampled()
+
+    def _silence(self, num_samples: int) -> Iterator[Samples]:
+        """Silence after all that waits."""
+        yield from self._resampled()
+        rate_hz = self._form.rate_hz
+        for begin in range(0, num_samples, rate_hz):  # in seconds, however long the hole is
+            yield from self._at_16_khz(np.zeros(min(rate_hz, num_samples - begin), np.float32))
+        self._next_seconds += num_samples / rate_hz
 
     def _resampled(self) -> Iterator[Samples]:
         """All that waits."""
         if not self._num_waiting:
             return
-        samples = np.nan_to_num(np.concatenate(self._waiting), copy=False, posinf=0.0, neginf=0.0)
-        np.clip(samples, -_MAX_LEVEL, _MAX_LEVEL, out=samples)
+        samples = self._form.mono(self._waiting)
+        if not (samples.max() <= _MAX_LEVEL and samples.min() >= -_MAX_LEVEL):  # NaN is neither
+            samples = np.nan_to_num(samples, copy=False, posinf=0.0, neginf=0.0).clip(-_MAX_LEVEL, _MAX_LEVEL)
         self._waiting, self._num_waiting = [], 0
-        if self._rate_hz == SAMPLE_RATE_HZ:
+        yield from self._at_16_khz(samples)
+
+    def _at_16_khz(self, samples: Samples) -> Iterator[Samples]:
+        if self._form.rate_hz == SAMPLE_RATE_HZ:
             yield samples
             return
         if self._resampler is None:
             self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
         frame = AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
-        frame.sample_rate = self._rate_hz
+        frame.sample_rate = self._form.rate_hz
         for part in self._resampler.resample(frame):
             yield part.to_ndarray()[0]
 
 
-def _mono(frame: AudioFrame) -> Samples:
-    """Mean of the channels, whichever they are."""
-    values = frame.to_ndarray()
-    channels = values if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels).T
-    with np.errstate(invalid="ignore", over="ignore"):  # damaged samples are set right later, in larger pieces
-        mean: Samples = _in_full_scale(channels).mean(axis=0, dtype=np.float32)
-    return mean
+class _Form(NamedTuple):
+    """How the samples of a frame lie in its array: planar formats have a row per channel."""
+
+    format: str
+    num_channels: int
+    rate_hz: int
+
+    def without(self, num_samples: int, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A frame without its first samples."""
+        return values[:, num_samples if self._is_planar else num_samples * self.num_channels :]
+
+    def mono(self, frames: Sequence[npt.NDArray[Any]]) -> Samples:
+        """Mean of the channels, whichever they are."""
+        values = np.concatenate(frames, axis=1)
+        channels = values if self._is_planar else values.reshape(-1, self.num_channels).T
+        with np.errstate(invalid="ignore", over="ignore"):  # damaged samples are set right later
+            mean: Samples = _in_full_scale(channels).mean(axis=0, dtype=np.float32)
+        return mean
+
+    @property
+    def _is_planar(self) -> bool:
+        return self.format.endswith("p")
 
 
 def _in_full_scale(values: npt.NDArray[Any]) -> Samples:

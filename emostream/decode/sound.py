@@ -35,6 +35,7 @@ class SoundReader:
 
     def __init__(self, url: str, *, settings: DecodeSettings, zero_seconds: float) -> None:
         self._zero_seconds = zero_seconds
+        self._seconds_per_tick = 0.0
         self._container: InputContainer | None = None
         self._file: BinaryIO | None = None
         self._waiting: Packet[AudioStream] | None = None
@@ -63,7 +64,8 @@ class SoundReader:
     def packets_until(self, seconds: float) -> Iterator[Packet[AudioStream]]:
         """The packets that begin before this time and were not given yet; ends for good where the file is damaged."""
         while (packet := self._waiting or self._next()) is not None:
-            start, duration = _times_of(packet)
+            start = (packet.pts or 0) * self._seconds_per_tick
+            duration = (packet.duration or 0) * self._seconds_per_tick
             if start >= seconds:
                 self._waiting = packet
                 return
@@ -75,8 +77,10 @@ class SoundReader:
         """The next packet that has a time, on the time line of the pictures."""
         try:
             for packet in self._packets:
-                if packet.size and packet.pts is not None and packet.dts is not None and packet.time_base is not None:
-                    shift = round(self._zero_seconds / packet.time_base)
+                time_base = packet.time_base
+                if packet.size and packet.pts is not None and packet.dts is not None and time_base is not None:
+                    self._seconds_per_tick = time_base.numerator / time_base.denominator
+                    shift = round(self._zero_seconds / self._seconds_per_tick)
                     packet.pts -= shift
                     packet.dts -= shift
                     return packet
@@ -98,12 +102,6 @@ class SoundReader:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _times_of(packet: Packet[AudioStream]) -> tuple[float, float]:
-    """Start and duration in seconds."""
-    time_base = packet.time_base or 0
-    return float((packet.pts or 0) * time_base), float((packet.duration or 0) * time_base)
 
 
 def _audio_stream(container: InputContainer) -> AudioStream:

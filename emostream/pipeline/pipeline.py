@@ -408,11 +408,11 @@ class Pipeline:
                 self._last_observing = self._executor.submit(_observe, self._on_event, pairs)
                 await asyncio.wrap_future(self._last_observing)
         await self._publish_last_summary()
-        await self._publish_voice_until(self._last_pts_seconds + STEP_SECONDS)
+        await self._publish_voice_until(self._last_pts_seconds + STEP_SECONDS, is_last=True)
 
-    async def _publish_voice_until(self, pts_seconds: float) -> None:
+    async def _publish_voice_until(self, pts_seconds: float, *, is_last: bool = False) -> None:
         """The sound never runs ahead of the pictures, so that it ends with them and costs no memory."""
-        if self._voice is None:
+        if self._voice is None or not (is_last or self._voice.is_due(pts_seconds)):
             return
         for window in await self._in_thread(self._voice.windows_until, pts_seconds):
             event = VoiceEvent(

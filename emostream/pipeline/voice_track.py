@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 
@@ -13,6 +14,10 @@ from emostream.domain.redact import redact
 from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.domain.voice import VoiceWindow
 from emostream.errors import SourceError
+
+_READ_SECONDS = 4.0
+"""Of sound at once: between the pictures' work the caches of a core have forgotten the sound's, so small pieces cost
+twice as much. Only files have sound, so no one waits for it."""
 
 
 class VoiceTrack:
@@ -34,6 +39,7 @@ class VoiceTrack:
         self._lock = threading.Lock()  # held while sound is read
         self._is_closed = False
         self._analyzer: VoiceAnalyzer | None = None
+        self._due_seconds = math.inf
 
     def open(self, info: SourceInfo) -> str:
         """Open the sound of a source that is open; blocks. Returns why there is none, or nothing.
@@ -50,7 +56,12 @@ class VoiceTrack:
         models = self._load()
         self.model_name, self.model_version = models.arousal.name, models.arousal.version
         self._analyzer = VoiceAnalyzer(models)
+        self._due_seconds = _READ_SECONDS
         return ""
+
+    def is_due(self, pts_seconds: float) -> bool:
+        """Whether it is time to read the sound up to there."""
+        return pts_seconds >= self._due_seconds
 
     def windows_until(self, pts_seconds: float) -> list[VoiceWindow]:
         """The windows that end by this time and were not given yet; blocks while sound is read.
@@ -60,6 +71,7 @@ class VoiceTrack:
         """
         if self._sound is None or self._analyzer is None:
             return []
+        self._due_seconds = pts_seconds + _READ_SECONDS
         found: list[VoiceWindow] = []
         with self._lock:
             if not self._is_closed:

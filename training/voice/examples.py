@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from emostream.audio.activity import CHUNK_SAMPLES, SpeechDetector
-from emostream.audio.features import Features, features_of
+from emostream.audio.features import Features, features_of, syllables_per_second
 from emostream.audio.frames import FRAME_SAMPLES, HOP_SAMPLES, SAMPLE_RATE_HZ, Samples, frames_of
 from emostream.audio.network import Network
 from emostream.audio.voice import CONTEXT_SECONDS, MIN_SPEECH
@@ -49,7 +49,7 @@ def utterance_features(samples: Samples, activity: Network) -> Features:
     is_speech = probabilities[middles // CHUNK_SAMPLES] >= MIN_SPEECH
     if is_speech.sum() < _MIN_SPEECH_FRAMES:
         is_speech[:] = True
-    return features_of(frames, is_speech)
+    return features_of(frames, is_speech, rate=syllables_per_second(frames, is_speech))
 
 
 def measured_on(
