@@ -36,11 +36,11 @@ from emostream.publish.sink import EventSink
 from emostream.telemetry.tracing import FrameTracer
 from emostream.vision.classify.batcher import CropBatcher
 from emostream.vision.classify.changed_crops import ChangedCrops
-from emostream.vision.classify.classifier import SharedClassifier
+from emostream.vision.classify.classifier import SharedClassifier, parallel_batches
 from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.load import load_classifier
 from emostream.vision.classify.smoothing import EmotionSmoother
-from emostream.vision.detect.detector import FaceDetector, smallest_face_pixels
+from emostream.vision.detect.detector import FaceDetector, close_detector, smallest_face_pixels
 from emostream.vision.detect.load import BUILT_IN, load_detector, load_plugin_detector, load_trt_detector
 from emostream.vision.detect.picture_search import PictureSearch
 from emostream.vision.detect.video_search import VideoSearch
@@ -67,6 +67,7 @@ class Models:
     def close(self) -> None:
         """Release the engines."""
         self.workers.shutdown()
+        close_detector(self.detector)
         self.classifier.close()
 
 
@@ -102,11 +103,9 @@ def load_batched_classifier(settings: Settings) -> CropBatcher:
         ConfigError: the settings name no usable model.
     """
     classifier = load_classifier(settings.classify, cache_dir=settings.models.cache_dir)
-    has_own_processor = classifier.wanted_batch_size > 1
     return CropBatcher(
         classifier,
-        # A GPU computes one batch while the next is copied to it; on a CPU each core computes one.
-        num_workers=2 if has_own_processor else num_usable_cores(),
+        num_workers=parallel_batches(classifier) or num_usable_cores(),
         max_batch_size=settings.classify.max_batch_size,
         wanted_crops=classifier.wanted_batch_size,
     )

@@ -69,6 +69,16 @@ def engine_info(classifier: EmotionClassifier) -> EngineInfo:
     return info if isinstance(info, EngineInfo) else EngineInfo("plugin", classifier.manifest.precision, "unknown")
 
 
+def parallel_batches(classifier: EmotionClassifier) -> int | None:
+    """Batches that a classifier on a processor of its own computes at the same time; None where the CPU computes.
+
+    Engines say it in an attribute `num_parallel_batches`. For one that wants batches and does not, it is 2: one is
+    computed while the next is copied.
+    """
+    number = getattr(classifier, "num_parallel_batches", 2)
+    return int(number) if classifier.wanted_batch_size > 1 else None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Classified:
     """Probabilities of the crops of one call, and the time that they took.

@@ -28,11 +28,12 @@ from emostream.vision.engines.trt.compile import (
     Progress,
     Proof,
     compile_engine,
-    open_engine,
+    open_engines,
 )
-from emostream.vision.engines.trt.engine import TrtEngine
+from emostream.vision.engines.trt.engine import NUM_LANES, TrtEngine
+from emostream.vision.engines.trt.group import EngineGroup
 from emostream.vision.engines.trt.package import TrtName
-from emostream.vision.engines.trt.profile import fixed, plan_batches
+from emostream.vision.engines.trt.profile import filled_up, fixed, plan_batches
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +47,12 @@ class TrtClassifier:
     graph, so that a batch costs one launch. The last part is padded; results of the padding are discarded.
 
     Args:
-        engine: closed with the classifier.
+        engine: on one GPU, or on each of several; closed with the classifier.
         manifest: of the model that the engine was compiled from.
         batches: the batch sizes of its profiles, ascending.
     """
 
-    def __init__(self, engine: TrtEngine, *, manifest: ModelManifest, batches: Sequence[int]) -> None:
+    def __init__(self, engine: TrtEngine | EngineGroup, *, manifest: ModelManifest, batches: Sequence[int]) -> None:
         self._engine = engine
         self._manifest = manifest
         self._batches = tuple(batches)
@@ -65,6 +66,11 @@ class TrtClassifier:
     def engine_info(self) -> EngineInfo:
         """The package that compiled the engine, and its GPU."""
         return EngineInfo(self._engine.package_name, self._manifest.precision, self._engine.gpu_name)
+
+    @property
+    def num_parallel_batches(self) -> int:
+        """Calls that are worth making at the same time; see `parallel_batches`."""
+        return self._engine.num_parallel_batches if isinstance(self._engine, EngineGroup) else NUM_LANES
 
     @property
     def wanted_batch_size(self) -> int:
@@ -86,7 +92,7 @@ class TrtClassifier:
         start = 0
         for bucket in plan_batches(len(crops), self._batches):
             rows = min(bucket, len(crops) - start)
-            outputs = self._engine.run(_padded(crops[start : start + rows], bucket))
+            outputs = self._engine.run(filled_up(crops[start : start + rows], bucket))
             for name, result in results.items():
                 result[start : start + rows] = outputs[name][:rows]
             start += rows
@@ -108,14 +114,6 @@ class TrtClassifier:
     ) -> None:
         """Close."""
         self.close()
-
-
-def _padded(crops: npt.NDArray[np.uint8], bucket: int) -> npt.NDArray[np.uint8]:
-    if len(crops) == bucket:
-        return crops
-    batch = np.zeros((bucket, *crops.shape[1:]), np.uint8)
-    batch[: len(crops)] = crops
-    return batch
 
 
 def compile_classifier(
@@ -141,7 +139,7 @@ def compile_classifier(
 
 
 def load_trt_classifier(name: TrtName, settings: ClassifySettings, *, cache_dir: Path) -> TrtClassifier:
-    """Open the classifier that the settings name on the GPU; compile it first where it is not in the cache.
+    """Open the classifier that the settings name on all GPUs of this process; compile it first where it is missing.
 
     Raises:
         EngineUnavailableError: the package or a GPU is missing.
@@ -150,8 +148,8 @@ def load_trt_classifier(name: TrtName, settings: ClassifySettings, *, cache_dir:
     """
     source = engine_source(settings)
     recipe = _recipe(source, settings)
-    engine = open_engine(name, recipe, cache_dir=cache_dir, prove=partial(_prove_engine, source, recipe))
-    return TrtClassifier(engine, manifest=source.manifest, batches=_batches(recipe))
+    engines = open_engines(name, recipe, cache_dir=cache_dir, prove=partial(_prove_engine, source, recipe))
+    return TrtClassifier(engines, manifest=source.manifest, batches=_batches(recipe))
 
 
 def _recipe(source: PackagedModel, settings: ClassifySettings) -> EngineRecipe:

@@ -55,6 +55,13 @@ def smallest_face_pixels(detector: FaceDetector, width: int, height: int) -> flo
     return detector.smallest_face_pixels(width, height) if isinstance(detector, SizedDetector) else None
 
 
+def close_detector(detector: FaceDetector) -> None:
+    """Release what a detector holds outside Python, such as memory of a GPU; those with a method `close` have some."""
+    close = getattr(detector, "close", None)
+    if close is not None:
+        close()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
     """Faces in a detector's input, best score first.

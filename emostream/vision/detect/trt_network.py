@@ -26,11 +26,12 @@ from emostream.vision.engines.trt.compile import (
     Progress,
     Proof,
     compile_engine,
-    open_engine,
+    open_engines,
 )
 from emostream.vision.engines.trt.engine import TrtEngine
+from emostream.vision.engines.trt.group import EngineGroup
 from emostream.vision.engines.trt.package import TrtName
-from emostream.vision.engines.trt.profile import ShapeProfile
+from emostream.vision.engines.trt.profile import ShapeProfile, filled_up, plan_batches
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +39,12 @@ Precision = Literal["fp32", "fp16"]
 MAX_SIDE_PIXELS = 1280
 """Longest side that engines take: a 5:1 frame with the detector's largest number of pixels fits."""
 
-# Frames have many sizes, so one profile covers them all, tuned for a small 16:9 frame.
-_SHAPES = ShapeProfile((1, STRIDE_PIXELS, STRIDE_PIXELS), (1, 288, 480), (1, MAX_SIDE_PIXELS, MAX_SIDE_PIXELS))
+# Frames have many sizes, so one profile covers them all, tuned for a small 16:9 frame. Batches have a profile of their
+# own: memory is taken for the largest shape of a profile, and 16 frames of the longest sides would need gigabytes.
+_SINGLE = ShapeProfile((1, STRIDE_PIXELS, STRIDE_PIXELS), (1, 288, 480), (1, MAX_SIDE_PIXELS, MAX_SIDE_PIXELS))
+_BATCH = ShapeProfile((2, STRIDE_PIXELS, STRIDE_PIXELS), (8, 288, 480), (16, 672, 672))
+_BATCH_SIZES = (1, 2, 4, 8, 16)
+"""Sizes that batches are cut into and filled up to; each needs memory of its own."""
 
 
 class TrtNetwork:
@@ -49,7 +54,7 @@ class TrtNetwork:
         engine: closed with the network.
     """
 
-    def __init__(self, engine: TrtEngine) -> None:
+    def __init__(self, engine: TrtEngine | EngineGroup) -> None:
         self._engine = engine
 
     def check(self, *, input_name: str | None, output_names: Sequence[str]) -> None:
@@ -58,12 +63,18 @@ class TrtNetwork:
             raise ManifestError(f"the engine has no output {', '.join(missing)}")
 
     def run(self, pictures: npt.NDArray[Any], *, output_names: Sequence[str]) -> list[npt.NDArray[np.float32]]:
-        """See `DetectorNetwork.run`; larger batches are split to the engine's batch size."""
-        if not _SHAPES.takes((1, *pictures.shape[1:])):
-            raise InferenceError(f"expected an input of shape {_SHAPES}, got {pictures.shape}")
-        step = _SHAPES.largest[0]
-        answers = [self._engine.run(pictures[start : start + step]) for start in range(0, len(pictures), step)]
-        return [np.concatenate([answer[name] for answer in answers]) for name in output_names]
+        """See `DetectorNetwork.run`; batches are cut into those that the engine takes."""
+        size = pictures.shape[1:]
+        if not _SINGLE.takes((1, *size)):
+            raise InferenceError(f"expected an input of shape {_SINGLE}, got {pictures.shape}")
+        sizes = _BATCH_SIZES if _BATCH.takes((2, *size)) else _BATCH_SIZES[:1]
+        answers, start = [], 0
+        for num in plan_batches(len(pictures), sizes):
+            rows = min(num, len(pictures) - start)
+            outputs = self._engine.run(filled_up(pictures[start : start + rows], num))
+            answers.append([outputs[name][:rows] for name in output_names])
+            start += rows
+        return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 
     def close(self) -> None:
         """Release the engine. Safe to call twice."""
@@ -103,7 +114,7 @@ def load_trt_network(name: TrtName, model_path: Path, *, precision: Precision, c
     """
     recipe = _recipe(model_path, precision)
     prove = partial(_prove_engine, model_path, precision)
-    return TrtNetwork(open_engine(name, recipe, cache_dir=cache_dir, prove=prove))
+    return TrtNetwork(open_engines(name, recipe, cache_dir=cache_dir, prove=prove))
 
 
 def with_cast_first(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -136,7 +147,7 @@ def _recipe(model_path: Path, precision: Precision) -> EngineRecipe:
     if precision == "fp16":
         model = half_from_full(model)
     content = bytes(model.SerializeToString(deterministic=True))
-    return EngineRecipe("centerface", content, precision, (_SHAPES,))
+    return EngineRecipe("centerface", content, precision, (_SINGLE, _BATCH))
 
 
 def _prove_engine(model_path: Path, precision: Precision, engine: TrtEngine) -> Proof:

@@ -147,6 +147,6 @@ def test_loading_without_a_gpu_says_what_is_missing(tmp_path: Path) -> None:
 
 @needs_rtx
 def test_a_gpu_that_the_package_does_not_run_on_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emostream.vision.engines.trt.compile.find_gpu", lambda: Gpu("NVIDIA H100", (9, 0), "13.0"))
+    monkeypatch.setattr("emostream.vision.engines.trt.compile.find_gpus", lambda: (Gpu("NVIDIA H100", (9, 0), "13.0"),))
     with pytest.raises(EngineUnavailableError, match=r"NVIDIA H100 \(9\.0\), CUDA 13\.0"):
         load_trt_classifier("tensorrt_rtx", ClassifySettings(model=save_classifier(tmp_path)), cache_dir=tmp_path)

@@ -63,7 +63,9 @@ def test_the_picture_is_cast_first_and_nothing_else_changes() -> None:
 def test_compiles_for_frames_of_any_size(model_path: Path, tmp_path: Path, precision: Any) -> None:
     report = compile_detector("tensorrt_rtx", model_path, precision=precision, cache_dir=tmp_path / "models")
     assert report.path.parent == tmp_path / "models" / "engines"
-    assert report.profiles == (f"1×32×32…1×288×480…1×{MAX_SIDE_PIXELS}×{MAX_SIDE_PIXELS}",)
+    single, batch = report.profiles
+    assert single == f"1×32×32…1×288×480…1×{MAX_SIDE_PIXELS}×{MAX_SIDE_PIXELS}"
+    assert batch == "2×32×32…8×288×480…16×672×672"
     assert (report.source_proof is None) == (precision == "fp32")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emostream.errors import EngineUnavailableError, ManifestError
+from emostream.errors import ManifestError
 from emostream.vision.engines.trt.package import TrtPackage, first_reason
 from emostream.vision.engines.trt.profile import ShapeProfile
 
@@ -81,10 +81,7 @@ def build_engine(
     """
     trt = package.module
     with package.log.errors() as errors:
-        builder = trt.Builder(package.log.handle)
-        if builder is None:
-            reason = first_reason(errors)
-            raise EngineUnavailableError(f"{package.name} cannot build here: {reason}", engine=package.name)
+        builder = package.make("Builder", errors)
         network = _parsed(package, builder, onnx_model)
         config = builder.create_builder_config()
         _add_profiles(builder, config, network.get_input(0).name, profiles)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emostream.errors import EngineUnavailableError, ManifestError
+from emostream.errors import EngineUnavailableError, ManifestError, ModelError
 from emostream.vision.engines.trt.build import build_engine
-from emostream.vision.engines.trt.cuda import Gpu, find_gpu
+from emostream.vision.engines.trt.cuda import Gpu, find_gpu, find_gpus, use_gpu
 from emostream.vision.engines.trt.engine import TrtEngine
 from emostream.vision.engines.trt.engine_cache import CachedEngine, EngineCache, engine_key, short_digest
+from emostream.vision.engines.trt.group import EngineGroup
 from emostream.vision.engines.trt.package import TrtName, TrtPackage, load_package
 from emostream.vision.engines.trt.profile import ShapeProfile
 
@@ -115,18 +117,63 @@ def compile_engine(
     )
 
 
-def open_engine(name: TrtName, recipe: EngineRecipe, *, cache_dir: Path, prove: Prove) -> TrtEngine:
-    """Open the engine of a model on this machine's GPU; build it first where it is not in the cache.
+def open_engines(name: TrtName, recipe: EngineRecipe, *, cache_dir: Path, prove: Prove) -> EngineGroup:
+    """Open the engine of a model on each GPU of this machine; build it first where it is not in the cache.
+
+    Memory for a batch of each profile's best shape is allocated at once. A GPU that fails is left out, with a warning,
+    while another one works.
 
     Raises:
         EngineUnavailableError: package or GPU is missing, or the package does not support the GPU.
         ManifestError: the package cannot compile the model, or the engine's results differ from the reference.
+        InferenceError: the GPU failed, or its memory is too small.
     """
-    package, gpu = load_package(name), find_gpu()
-    if not package.runs_on(gpu.compute_capability):
-        raise EngineUnavailableError(f"{name} does not run on {gpu}; use tensorrt", engine=name)
+    gpus, package = find_gpus(), load_package(name)
+    usable = [gpu for gpu in gpus if package.runs_on(gpu.compute_capability)]
+    if not usable:
+        raise EngineUnavailableError(f"{name} does not run on {gpus[0]}; use tensorrt", engine=name)
     cache = EngineCache(cache_dir, must_keep=False)
-    return _open_proved(recipe, package, cache, gpu=gpu, prove=prove, progress=logger.info)[1]
+    engines: list[TrtEngine] = []
+    failures: list[ModelError] = []
+    for gpu in usable:
+        try:
+            engines.append(_open_prepared(recipe, package, cache, gpu=gpu, prove=prove))
+        except ModelError as exc:
+            _forget_locals(exc)
+            failures.append(exc)
+            if gpu is not usable[-1] or engines:
+                logger.warning("GPU %d (%s) is not used for %s: %s", gpu.index, gpu.name, recipe.name, exc)
+        except BaseException:
+            _close(engines)
+            raise
+    if not engines:
+        raise failures.pop(0)
+    return EngineGroup(engines)
+
+
+def _open_prepared(
+    recipe: EngineRecipe, package: TrtPackage, cache: EngineCache, *, gpu: Gpu, prove: Prove
+) -> TrtEngine:
+    engine = _open_proved(recipe, package, cache, gpu=gpu, prove=prove, progress=logger.info)[1]
+    try:
+        engine.prepare([profile.best for profile in recipe.profiles])
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def _forget_locals(exc: BaseException) -> None:
+    """Let go of what the frames of an error hold: the engine and its memory, as long as anyone keeps the error."""
+    current: BaseException | None = exc
+    while current is not None:
+        traceback.clear_frames(current.__traceback__)
+        current = current.__cause__ or current.__context__
+
+
+def _close(engines: Sequence[TrtEngine]) -> None:
+    for engine in engines:
+        engine.close()
 
 
 def _gpu_here() -> Gpu | None:
@@ -151,6 +198,8 @@ def _compiled(
         return found
     progress(f"building {recipe.name} in {recipe.precision} with {key.package}")
     started = time.monotonic()
+    if gpu is not None and not package.is_rtx:
+        use_gpu(gpu)  # TensorRT builds for the GPU of the calling thread
     timing_file = f"timing-{package.name}-{package.version}-{short_digest(key.target)}.cache"
     built = build_engine(
         package,
@@ -189,12 +238,12 @@ def _open(
     stored = _compiled(recipe, package, cache, gpu=gpu, progress=progress)
     try:
         runtime_cache = cache.load_side_file(_runtime_file(stored, gpu))
-        return stored, TrtEngine(package, stored.content, runtime_cache=runtime_cache)
+        return stored, TrtEngine(package, stored.content, gpu=gpu, runtime_cache=runtime_cache)
     except ManifestError as exc:
         logger.warning("%s; rebuilding it", exc)
         cache.forget(stored)
     stored = _compiled(recipe, package, cache, gpu=gpu, progress=progress)
-    return stored, TrtEngine(package, stored.content)
+    return stored, TrtEngine(package, stored.content, gpu=gpu)
 
 
 def _runtime_file(stored: CachedEngine, gpu: Gpu) -> str:

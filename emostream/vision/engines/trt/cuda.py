@@ -27,11 +27,13 @@ class Gpu:
         name: as NVIDIA names it.
         compute_capability: (major, minor).
         driver_cuda: newest CUDA version that the driver supports, for example "13.0".
+        index: among the GPUs that this process sees. Engines are those of a kind of GPU, so it is not part of the text.
     """
 
     name: str
     compute_capability: tuple[int, int]
     driver_cuda: str
+    index: int = 0
 
     def __str__(self) -> str:
         major, minor = self.compute_capability
@@ -51,7 +53,12 @@ def is_gpu_given(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def find_gpu() -> Gpu:
-    """The first GPU that this process sees.
+    """The first GPU that this process sees. Errors as for `find_gpus`."""
+    return find_gpus()[0]
+
+
+def find_gpus() -> tuple[Gpu, ...]:
+    """The GPUs that this process sees (`CUDA_VISIBLE_DEVICES`), at least one.
 
     Raises:
         EngineUnavailableError: there is no GPU, its driver is missing or too old, or `cuda-bindings` is not installed.
@@ -61,13 +68,27 @@ def find_gpu() -> Gpu:
     if error != runtime.cudaError_t.cudaSuccess or not count:
         reason = error.name if error != runtime.cudaError_t.cudaSuccess else "no device"
         raise EngineUnavailableError(f"no NVIDIA GPU can be used ({reason}); check that GPU and driver are installed")
-    properties = checked(runtime.cudaGetDeviceProperties(0))
     version = int(checked(runtime.cudaDriverGetVersion()))
-    return Gpu(
-        name=properties.name.decode().rstrip("\0"),
-        compute_capability=(int(properties.major), int(properties.minor)),
-        driver_cuda=f"{version // 1000}.{version % 1000 // 10}",
+    driver_cuda = f"{version // 1000}.{version % 1000 // 10}"
+    found = [(index, checked(runtime.cudaGetDeviceProperties(index))) for index in range(int(count))]
+    return tuple(
+        Gpu(
+            name=properties.name.decode().rstrip("\0"),
+            compute_capability=(int(properties.major), int(properties.minor)),
+            driver_cuda=driver_cuda,
+            index=index,
+        )
+        for index, properties in found
     )
+
+
+def use_gpu(gpu: Gpu) -> None:
+    """Make the calling thread's next calls go to this GPU; each thread begins with the first.
+
+    Raises:
+        InferenceError: CUDA failed.
+    """
+    checked(_runtime().cudaSetDevice(gpu.index))
 
 
 def _runtime() -> Any:

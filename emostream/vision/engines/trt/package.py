@@ -104,6 +104,23 @@ class TrtPackage:
         """Whether the package supports GPUs of this compute capability."""
         return not self.is_rtx or compute_capability in _RTX_CAPABILITIES
 
+    def make(self, name: str, errors: list[str]) -> Any:
+        """A `Builder` or `Runtime`.
+
+        Raises:
+            EngineUnavailableError: the package gives none, for example without its libraries, a GPU, or a driver that
+                is new enough. It raises `TypeError: factory function returned nullptr` then; other versions return
+                None.
+        """
+        try:
+            made = getattr(self.module, name)(self.log.handle)
+        except (TypeError, RuntimeError) as exc:
+            reason = first_reason([*errors, str(exc)])
+            raise EngineUnavailableError(f"{self.name} gives no {name} here: {reason}", engine=self.name) from exc
+        if made is None:
+            raise EngineUnavailableError(f"{self.name} gives no {name} here: {first_reason(errors)}", engine=self.name)
+        return made
+
 
 @functools.cache
 def load_package(name: TrtName) -> TrtPackage:

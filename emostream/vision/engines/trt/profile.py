@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 
 
@@ -68,6 +73,20 @@ def plan_batches(num_items: int, buckets: tuple[int, ...]) -> tuple[int, ...]:
     num_full, rest = divmod(num_items, smaller[-1])
     split = (smaller[-1],) * num_full + plan_batches(rest, buckets)
     return min(padded, split, key=_cost)
+
+
+def filled_up(batch: Array, size: int) -> Array:
+    """A batch with zeros after its n ≤ `size` items; itself where it is full.
+
+    Args:
+        batch: any dtype, n×….
+        size: number of items of the result.
+    """
+    if len(batch) == size:
+        return batch
+    result = np.zeros((size, *batch.shape[1:]), batch.dtype)
+    result[: len(batch)] = batch
+    return result
 
 
 def _cost(sizes: Sequence[int]) -> int:

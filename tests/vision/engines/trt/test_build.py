@@ -89,7 +89,7 @@ def has_gpu() -> bool:
 def test_running_without_a_gpu_says_what_is_missing(rtx: TrtPackage) -> None:
     built = build_engine(rtx, tiny_model().SerializeToString(), profiles=PROFILES)
     with pytest.raises(EngineUnavailableError, match="NVIDIA GPU"):
-        TrtEngine(rtx, built.content)
+        TrtEngine(rtx, built.content, gpu=find_gpu())
 
 
 @pytest.mark.parametrize(
