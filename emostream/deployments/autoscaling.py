@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import ray
 from ray.serve.config import AutoscalingContext
 
 from emostream.config import ServiceSettings
 
 # A worker is removed only when the others would be at most this full, so that one more stream does not add it again.
 _SCALE_DOWN_FILL = 0.8
+
+_FULL_SHARE = 0.95  # of the time of all cores
 
 
 def wanted_workers(
@@ -28,7 +31,7 @@ def wanted_workers(
         num_streams: streams that need a worker, including waiting ones.
         max_streams_per_worker: limit per worker.
         num_workers: current number of workers.
-        num_overloaded: workers that drop frames although they could release a stream.
+        num_overloaded: workers that drop frames although they could release a stream, where another would help.
         min_workers, max_workers: limits of the result.
 
     >>> wanted_workers(17, max_streams_per_worker=16, num_workers=1, num_overloaded=0, min_workers=1, max_workers=9)
@@ -41,6 +44,24 @@ def wanted_workers(
         comfortable = math.ceil(num_streams / (max_streams_per_worker * _SCALE_DOWN_FILL))
         wanted = min(num_workers, max(wanted, comfortable))
     return min(max(wanted, min_workers), max_workers)
+
+
+def has_room_for_worker(busy_share: float) -> bool:
+    """Whether another worker would find CPU time in this cluster. Called in a worker that drops frames.
+
+    On a cluster of one machine, whose cores are busy already, it would take the time of the other workers. Where Ray
+    has no CPU left there, it waits for a machine that the cluster adds, and on several machines Ray decides by the CPUs
+    that workers reserve (`num_cpus`).
+
+    Args:
+        busy_share: of the time of this machine's cores, 0 to 1.
+    """
+    if busy_share < _FULL_SHARE:
+        return True
+    cluster: Any = ray  # without types
+    machines = [node for node in cluster.nodes() if node["Alive"]]
+    needed = cluster.get_runtime_context().get_assigned_resources().get("CPU", 0.0)
+    return len(machines) > 1 or bool(cluster.available_resources().get("CPU", 0.0) < needed)
 
 
 class StreamWorkerPolicy:

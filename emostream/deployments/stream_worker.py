@@ -12,10 +12,12 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from emostream.config import Settings
+from emostream.deployments.autoscaling import has_room_for_worker
 from emostream.deployments.emotion_classification import RemoteClassifier
 from emostream.deployments.face_detection import RemoteDetector
 from emostream.deployments.ray_metrics import RayRecorder
 from emostream.deployments.reference_input import ModelWatch
+from emostream.domain.machine_limits import CpuLoad
 from emostream.domain.model_manifest import load_manifest
 from emostream.pipeline.build import Models, load_batched_classifier, load_chosen_detector
 from emostream.pipeline.process_tuning import tune_process
@@ -70,6 +72,7 @@ class StreamWorkers:
         if redis_url is None:
             raise RuntimeError("expected a Redis URL, which `bind_app` checked")
         self._stack = AsyncExitStack()
+        self._cpu_load = CpuLoad()
         loop = asyncio.get_running_loop()
         models = await asyncio.to_thread(_load_models, settings, classification, detection, loop)
         self._stack.callback(models.close)
@@ -93,8 +96,9 @@ class StreamWorkers:
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Called by Serve for `autoscaling.py`."""
-        load = self._worker.load
-        return {"num_wanted": float(load.num_wanted), "is_overloaded": float(load.is_overloaded)}
+        load, busy_share = self._worker.load, self._cpu_load.busy_share()
+        is_overloaded = load.is_overloaded and has_room_for_worker(busy_share)
+        return {"num_wanted": float(load.num_wanted), "is_overloaded": float(is_overloaded)}
 
     async def __del__(self) -> None:
         """Called by Serve before the replica ends; releases the streams."""

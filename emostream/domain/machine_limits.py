@@ -1,15 +1,17 @@
-"""The resources that this process may use: its CPU affinity and the limits of its control group."""
+"""The resources that this process may use: its CPU affinity and the limits of its control group, and their load."""
 
 from __future__ import annotations
 
 import math
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
+_TIMES = Path("/proc/stat")
 _NO_MEMORY_LIMIT_BYTES = 1 << 60  # cgroup version 1 has a much larger value for "no limit"
 
 
@@ -34,13 +36,63 @@ def usable_memory_bytes(*, cgroup: Path = _CGROUP, membership: Path = _MEMBERSHI
     return min(limits)
 
 
+class CpuLoad:
+    """How busy the cores are that this process may use: those of the machine, or of a control group with a quota.
+
+    Args:
+        cgroup, membership, times: files of the Linux kernel.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        cgroup: Path = _CGROUP,
+        membership: Path = _MEMBERSHIP,
+        times: Path = _TIMES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cgroup, self._membership, self._times = cgroup, membership, times
+        self._clock = clock
+        self._before = self._counters()
+
+    def busy_share(self) -> float:
+        """The share of their time since the last call in which they were busy, 0 to 1: the greatest of the machine and
+        of the groups. 0 where the system does not tell."""
+        before, self._before = self._before, self._counters()
+        shares = [
+            (busy - before[name][0]) / (passed - before[name][1])
+            for name, (busy, passed) in self._before.items()
+            if name in before and passed > before[name][1]
+        ]
+        return min(1.0, max(shares, default=0.0))
+
+    def _counters(self) -> dict[Path, tuple[float, float]]:
+        """Busy and passed time of the machine and of each group, in a unit of their own."""
+        found = {}
+        line, *_ = _text_of(self._times).partition("\n")
+        ticks = [float(text) for text in line.split()[1:9] if text.isdigit()]  # guests are in `user` and `nice`
+        if len(ticks) >= 5:
+            found[self._times] = (sum(ticks) - ticks[3] - ticks[4], sum(ticks))  # without idle and waiting for disks
+        for folder, quota in _quotas_by_group(self._cgroup, self._membership):
+            usage = dict(line.split(" ", 1) for line in _text_of(folder / "cpu.stat").splitlines() if " " in line)
+            if usage.get("usage_usec", "").isdigit():  # version 2
+                found[folder] = (int(usage["usage_usec"]) / 1e6, quota * self._clock())
+        return found
+
+
 def _cpu_quotas(cgroup: Path, membership: Path) -> Iterator[float]:
+    for _, quota in _quotas_by_group(cgroup, membership):
+        yield quota
+
+
+def _quotas_by_group(cgroup: Path, membership: Path) -> Iterator[tuple[Path, float]]:
     for folder in _groups(cgroup, membership, controller="cpu"):
         quota, _, period = _text_of(folder / "cpu.max").partition(" ")  # version 2
         if not quota:
             quota, period = _text_of(folder / "cpu.cfs_quota_us"), _text_of(folder / "cpu.cfs_period_us")
         if quota.isdigit() and period.isdigit() and int(period):  # neither `max` nor -1
-            yield int(quota) / int(period)
+            yield folder, int(quota) / int(period)
 
 
 def _memory_limits(cgroup: Path, membership: Path) -> Iterator[int]:

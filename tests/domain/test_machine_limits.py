@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from emostream.domain.machine_limits import num_usable_cores, usable_memory_bytes
+from emostream.domain.machine_limits import CpuLoad, num_usable_cores, usable_memory_bytes
 from tests.conftest import REPOSITORY
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -102,3 +102,44 @@ def test_doctor_and_the_benches_count_the_cores_that_are_left() -> None:
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [1, 1]
+
+
+def stat_of(busy: int, idle: int) -> str:
+    """Of a machine, in ticks of all cores: user, nice, system, idle, waiting for disks, …, and a line per core."""
+    return f"cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu0 1 1 1 1 1 0 0 0 0 0\n"
+
+
+@pytest.mark.parametrize(
+    ("busy", "idle", "quota", "used_seconds", "share"),
+    [
+        (50, 50, "", 0, 0.5),
+        (0, 100, "", 0, 0.0),
+        (100, 0, "", 0, 1.0),
+        (50, 50, "200000 100000", 20, 1.0),  # two cores for ten seconds
+        (50, 50, "200000 100000", 5, 0.5),
+        (50, 50, "200000 100000", 15, 0.75),
+        (50, 50, "max 100000", 20, 0.5),
+    ],
+)
+def test_how_busy_the_cores_are(
+    tmp_path: Path, busy: int, idle: int, quota: str, used_seconds: int, share: float
+) -> None:
+    group = tmp_path / "cgroup" / "mine"
+    group.mkdir(parents=True)
+    (tmp_path / "membership").write_text("0::/mine\n")
+    if quota:
+        (group / "cpu.max").write_text(quota)
+    times, now = tmp_path / "stat", [100.0]
+    times.write_text(stat_of(1000, 2000))
+    (group / "cpu.stat").write_text("usage_usec 7000000\nuser_usec 1\n")
+    load = CpuLoad(cgroup=tmp_path / "cgroup", membership=tmp_path / "membership", times=times, clock=lambda: now[0])
+    assert load.busy_share() == 0, "no time has passed"
+    times.write_text(stat_of(1000 + busy, 2000 + idle))
+    (group / "cpu.stat").write_text(f"usage_usec {(7 + used_seconds) * 1_000_000}\nuser_usec 1\n")
+    now[0] += 10
+    assert load.busy_share() == pytest.approx(share)
+
+
+def test_a_system_that_does_not_tell_how_busy_it_is(tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing"
+    assert CpuLoad(cgroup=nothing, membership=nothing, times=nothing).busy_share() == 0
