@@ -305,6 +305,9 @@ class ServiceSettings(_Section):
     """Maximum number of streams per worker; further streams wait."""
     max_streams: int = Field(1000, ge=1, le=100_000)
     """Maximum number of streams of the service, not counting finished files; further ones are refused."""
+    max_streams_per_token: int | None = Field(None, ge=1, le=100_000)
+    """Of these, created with one token (told by its name), so that it leaves room for others. None: no limit of its
+    own."""
     lease_seconds: float = Field(5.0, ge=0.5, le=60)
     """A worker that does not renew its leases for this long loses its streams to other workers."""
     heartbeat_seconds: float = Field(0.5, gt=0, le=10)

@@ -16,6 +16,7 @@ from emostream.publish.spool.sink import SpoolBusyError
 from emostream.service.registry.jobs import JobExistsError, UnknownJobError
 from emostream.service.registry.streams import (
     NotFailedError,
+    OwnerFullError,
     RegistryFullError,
     StreamBusyError,
     StreamExistsError,
@@ -32,6 +33,7 @@ ELSEWHERE = [
     ApiError,
     JobExistsError,
     NotFailedError,
+    OwnerFullError,
     RegistryFullError,
     SinglePictureError,
     SpoolBusyError,

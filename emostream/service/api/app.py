@@ -132,6 +132,7 @@ def _allowed(scope: Scope, tokens: Tokens) -> Callable[..., Awaitable[None]]:
             raise HTTPException(401, "a valid bearer token is required", headers={"WWW-Authenticate": "Bearer"})
         if not allows(entry, scope):
             raise HTTPException(403, f"the token {entry.name!r} may not {scope}: it lacks this scope")
+        request.state.token_name = entry.name
 
     return check
 

@@ -56,7 +56,10 @@ class ApiContext:
             self.settings.publish, redis_url=self.redis_url, max_retry_seconds=_MAX_RETRY_SECONDS
         )
         self.jobs = JobRegistry(self.store)
-        self.registry = StreamRegistry(self.store, max_streams=self.settings.service.max_streams)
+        service = self.settings.service
+        self.registry = StreamRegistry(
+            self.store, max_streams=service.max_streams, max_streams_per_owner=service.max_streams_per_token
+        )
         self._looking = StreamLeases(self.store, worker_id="api", max_streams=0, ttl_seconds=1.0)
         return self
 

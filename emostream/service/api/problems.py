@@ -25,6 +25,7 @@ from emostream.errors import (
 from emostream.service.registry.jobs import JobExistsError, UnknownJobError
 from emostream.service.registry.streams import (
     NotFailedError,
+    OwnerFullError,
     RegistryFullError,
     StreamBusyError,
     StreamExistsError,
@@ -47,6 +48,7 @@ _STATUS_OF: tuple[tuple[type[EmostreamError], int], ...] = (
     (NotFailedError, 409),
     (StreamBusyError, 409),
     (RegistryFullError, 503),
+    (OwnerFullError, 429),
     (ConfigError, 422),
     (DecodeError, 422),
     (SourceError, 422),

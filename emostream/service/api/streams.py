@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Query, Response
+from fastapi import FastAPI, HTTPException, Query, Request, Response
 
 from emostream.domain.redact import shown_address
 from emostream.domain.stream import StreamState
@@ -65,14 +65,14 @@ def add_streams(app: FastAPI, *, reading: list[Any], writing: list[Any]) -> None
             **problem_responses(400, 409, 413),
         },
     )
-    async def create_stream(body: StreamRequest, context: Context, response: Response) -> StreamView:
+    async def create_stream(body: StreamRequest, context: Context, request: Request, response: Response) -> StreamView:
         """Create a stream. Idempotent: an identical request returns 200."""
         record = record_from_request(body)
         try:
             await context.in_thread(context.policy.check, body.url)
         except SourceUnavailableError as exc:  # the check is not possible now
             raise HTTPException(503, str(exc), headers={"Retry-After": "2"}) from exc
-        record, is_new = await context.registry.create(record)
+        record, is_new = await context.registry.create(record, owner=getattr(request.state, "token_name", ""))
         response.status_code = 201 if is_new else 200
         response.headers["Location"] = f"/v1/streams/{record.stream_id}"
         return stream_view(await context.status(record.stream_id))

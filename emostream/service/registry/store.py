@@ -78,10 +78,15 @@ DELETED = registry_key("deleted")
 SERVICE = registry_key("service")
 """Name of the service whose workers use this registry (`service.name`)."""
 
+OWNERS = registry_key("owners")
+"""Hash: stream id → name of the token that created it, where tokens have a limit of streams. In addition, per token,
+`owners:NAME`: set of its streams, also of some that are gone."""
+
 # In the order in which registry.lua names them.
 _SCRIPT_KEYS = (
     *(RECORDS, FINISHED, REPORTS, LEASES, LEASE_ENDS, WORKERS, WORKER_ENDS, REVISION, CHANGES, GONE, FLOOR, EPOCH),
     *(GENERATION, VIEWERS, JOBS, OPENINGS, VERDICTS, HOSTS, OPEN_JOBS, DONE_JOBS, EARLIER, LAST_BEAT, DELETED, SERVICE),
+    OWNERS,
 )
 _SCRIPTS = files("emostream.service.registry").joinpath("scripts")
 

@@ -72,6 +72,10 @@ class RegistryFullError(EmostreamError):
     """The maximum number of streams is reached."""
 
 
+class OwnerFullError(EmostreamError):
+    """The maximum number of streams of one owner is reached."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
     """A stream and its status.
@@ -112,16 +116,22 @@ class StreamRegistry:
     Args:
         store: connection; not closed.
         max_streams: maximum number of streams that are not finished; 0 means no limit.
+        max_streams_per_owner: of these, of one owner; None means no limit.
     """
 
-    def __init__(self, store: RegistryStore, *, max_streams: int = 0) -> None:
+    def __init__(self, store: RegistryStore, *, max_streams: int = 0, max_streams_per_owner: int | None = None) -> None:
         self._store = store
         self._max_streams = max_streams
+        self._max_streams_per_owner = max_streams_per_owner
         self._sorted: tuple[dict[str, StreamRecord], list[str]] = ({}, [])
         self._changing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def create(self, record: StreamRecord) -> tuple[StreamRecord, bool]:
+    async def create(self, record: StreamRecord, *, owner: str = "") -> tuple[StreamRecord, bool]:
         """Create a stream. Idempotent: an identical request changes nothing.
+
+        Args:
+            record: of the stream.
+            owner: who creates it, for the limit per owner; empty where nobody is told apart.
 
         Returns:
             The record as stored, and whether it is new.
@@ -130,9 +140,15 @@ class StreamRegistry:
             StreamExistsError: another stream has the id, or a job has it for its files.
             UnreadableRecordError: the existing stream cannot be read by this version.
             RegistryFullError: there are `max_streams` unfinished ones already.
+            OwnerFullError: there are `max_streams_per_owner` of this owner already.
         """
         wanted = json_from_record(replace(record, created_epoch=0))
-        verdict, found = await self._put(record.stream_id, "", wanted)
+        verdict, found = await self._put(record.stream_id, "", wanted, owner=owner)
+        if verdict == "owner_full":
+            raise OwnerFullError(
+                f"{owner!r} has already {self._max_streams_per_owner} streams that are not finished, the maximum "
+                "(service.max_streams_per_token); delete one first"
+            )
         if verdict == "full":
             raise RegistryFullError(
                 f"there are already {self._max_streams} streams that are not finished, the maximum; delete one first"
@@ -270,8 +286,10 @@ class StreamRegistry:
             self._sorted = view.records, sorted(view.records)
         return self._sorted[1]
 
-    async def _put(self, stream_id: str, expected: str, wanted: str) -> tuple[str, str]:
-        verdict, found = await self._store.run("put", [stream_id, expected, wanted, self._max_streams])
+    async def _put(self, stream_id: str, expected: str, wanted: str, *, owner: str = "") -> tuple[str, str]:
+        most = self._max_streams_per_owner
+        owned = ("", 0) if most is None else (owner, most)
+        verdict, found = await self._store.run("put", [stream_id, expected, wanted, self._max_streams, *owned])
         return verdict.decode(), found.decode(errors="replace")
 
 

@@ -24,6 +24,7 @@ from emostream.domain.stream import StreamState
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
 from emostream.service.api.app import build_api
+from emostream.service.api.tokens import token_hash
 from emostream.service.registry.records import StreamReport
 from emostream.service.registry.store import RegistryStore
 from tests.media import corner_picture, http_server, make_clip
@@ -280,6 +281,15 @@ async def test_the_service_is_full(clients: Clients) -> None:
     await client.post("/v1/streams", json=CAMERA)
     response = await client.post("/v1/streams", json={**CAMERA, "id": "more"})
     assert_problem(response, 503)
+
+
+async def test_a_token_does_not_fill_the_service(clients: Clients) -> None:
+    tokens = [{"name": name, "sha256": token_hash(name), "scopes": ["write"]} for name in ("ann", "bob")]
+    client = await clients.open(max_streams_per_token=1, tokens=tokens)
+    for name, stream_id, status in (("ann", "a", 201), ("ann", "a", 200), ("ann", "b", 429), ("bob", "b", 201)):
+        headers = {"Authorization": f"Bearer {name}"}
+        response = await client.post("/v1/streams", json={**CAMERA, "id": stream_id}, headers=headers)
+        assert response.status_code == status
 
 
 async def test_events_end_when_the_stream_is_over(

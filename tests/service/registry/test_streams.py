@@ -10,7 +10,13 @@ import pytest
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
 from emostream.service.registry.records import StreamRecord, StreamReport
 from emostream.service.registry.store import RegistryStore
-from emostream.service.registry.streams import RegistryFullError, StreamExistsError, StreamRegistry, UnknownStreamError
+from emostream.service.registry.streams import (
+    OwnerFullError,
+    RegistryFullError,
+    StreamExistsError,
+    StreamRegistry,
+    UnknownStreamError,
+)
 from tests.service.conftest import LeasesOf
 
 pytestmark = pytest.mark.integration
@@ -42,6 +48,32 @@ async def test_changes_at_the_same_time_are_all_kept(store: RegistryStore) -> No
     await asyncio.gather(*(registry.change("door", faster) for _ in range(10)))
     last = await registry.change("door", lambda record: record)
     assert last.spec.every == 11
+
+
+async def test_one_owner_leaves_room_for_others(store: RegistryStore, leases_of: LeasesOf) -> None:
+    registry = StreamRegistry(store, max_streams=4, max_streams_per_owner=2)
+    for name in ("a", "b", "a"):
+        await registry.create(record_of(name), owner="ann")
+    with pytest.raises(OwnerFullError):
+        await registry.create(record_of("c"), owner="ann")
+    await registry.create(record_of("c"), owner="bob")
+    await registry.create(record_of("d"))
+    with pytest.raises(RegistryFullError):
+        await registry.create(record_of("e"), owner="bob")
+    # What was deleted takes no place, also where another owner has its id now.
+    await registry.remove("a")
+    await registry.create(record_of("a"), owner="bob")
+    await registry.remove("d")
+    await registry.create(record_of("d"), owner="ann")
+    await registry.remove("c")
+    with pytest.raises(OwnerFullError):
+        await registry.create(record_of("c"), owner="ann")
+    # Nor does what is finished.
+    worker = leases_of("w1")
+    await worker.heartbeat({})
+    (epoch,) = (await worker.claim(["b"])).values()
+    await worker.report({"b": StreamReport(StreamState.ENDED, worker_id="w1", epoch=epoch)})
+    await registry.create(record_of("c"), owner="ann")
 
 
 async def test_unknown_streams_and_a_full_registry(store: RegistryStore, leases_of: LeasesOf) -> None:

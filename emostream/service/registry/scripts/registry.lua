@@ -9,7 +9,7 @@
 
 local records, finished, reports, leases, lease_ends, workers, worker_ends, revision, changes, gone, floor, last_epoch,
   generation, viewers, jobs, openings, verdicts, hosts, open_jobs, done_jobs, earlier, last_beat, deleted,
-  service = unpack(KEYS)
+  service, owners = unpack(KEYS)
 local MOST_GONE = 1000 -- removed entries that are still reported; a reader with an older version receives everything
 
 local MOST_DELETED = 10000 -- streams that are remembered as deleted
@@ -126,6 +126,7 @@ local function remove_record(id)
   local record = redis.call('HGET', records, id)
   if record then bury(id, created_in(record)) end
   local removed = redis.call('HDEL', records, id)
+  redis.call('HDEL', owners, id)
   forget_course(id)
   if not redis.call('ZSCORE', lease_ends, id) then redis.call('HDEL', leases, id) end -- it ran out; a valid one is its owner's
   if removed == 1 then
