@@ -15,7 +15,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 # Tests start some hundreds of processes: compiled modules are kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast check format docs bench model detectors chart images pin-images sbom clean
+.PHONY: help demo test test-fast check format docs bench gpu-check model detectors chart images pin-images sbom clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,10 @@ docs: .venv/.dev ## Build the documentation into site/ (open site/index.html); i
 
 bench: .venv/.demo ## Measure the standard set on clips it makes itself (10 minutes); results in bench-output.
 	$(BIN)/emostream bench all $(wildcard ../shared/data/videos/*-people-*.mp4)
+
+gpu-check: .venv/.dev ## On a machine with an NVIDIA GPU: measure its engines and decoder, then test them, in 5 minutes; bench-output/gpu.json.
+	@$(BIN)/emostream bench gpu --file bench-output/gpu.json
+	EMOSTREAM_REQUIRE_GPU=1 timeout 120 $(BIN)/python -m pytest -q -m gpu tests/gpu
 
 model: SHIPPED = --name emostream-compact --licence Apache-2.0
 model: .venv/.dev ## Train a model from DATA and export it in place of the shipped one (hours; stopped, it goes on where it was).

@@ -20,7 +20,7 @@ class _Refused(Exception):  # noqa: N818  # the name of a CUDA error, not an err
 def runtime_module(machine: Machine) -> ModuleType:
     """The module; every function returns its status first, as a tuple."""
     module = ModuleType("cuda.bindings.runtime")
-    for name in ("cudaError_t", "cudaMemcpyKind", "cudaStreamCaptureMode", "cudaStreamNonBlocking"):
+    for name in ("cudaError_t", "cudaDeviceAttr", "cudaMemcpyKind", "cudaStreamCaptureMode", "cudaStreamNonBlocking"):
         setattr(module, name, getattr(real, name))
     for name in dir(_Runtime):
         if name.startswith("cuda"):
@@ -78,6 +78,14 @@ class _Runtime:
         major, minor = found.compute_capability
         name = found.name.encode().ljust(256, b"\0")
         return SimpleNamespace(name=name, major=major, minor=minor, totalGlobalMem=found.memory_bytes)
+
+    def cudaDeviceGetAttribute(self, attr: Any, device: int) -> int:
+        found = self._machine.devices[self._known(device)]
+        if attr == real.cudaDeviceAttr.cudaDevAttrMultiProcessorCount:
+            return found.multiprocessors
+        if attr == real.cudaDeviceAttr.cudaDevAttrClockRate:
+            return found.clock_khz
+        raise NotImplementedError(f"the double does not know attribute {attr}")
 
     def cudaDriverGetVersion(self) -> int:
         return 13000

@@ -11,6 +11,7 @@ from rich.table import Table
 from emostream.cli.bench.agreement import Agreement
 from emostream.cli.bench.compare import Comparison
 from emostream.cli.bench.engine import EngineFigure, as_rows
+from emostream.cli.bench.gpu import GpuBenchmark
 from emostream.cli.bench.live import LiveBenchmark
 from emostream.cli.bench.scaling import WAYS, ScalingBenchmark
 from emostream.cli.bench.service import ServiceBenchmark
@@ -117,6 +118,36 @@ def engine_table(figures: Sequence[EngineFigure], *, title: str, item: str) -> T
         table.add_column(column, justify="left" if column == "engine" else "right")
     for row in as_rows(figures):
         table.add_row(*row)
+    return table
+
+
+def gpu_tables(result: GpuBenchmark) -> list[Table]:
+    """Builds, throughput by batch, latency by load, and decoding."""
+    peak = "peak not known" if result.peak_half_tflops is None else f"peak {result.peak_half_tflops} TFLOPS in FP16"
+    builds = _table(f"{', '.join(result.gpus)}: {peak}", "engine", "model", "build s", "MB")
+    for build in result.builds:
+        builds.add_row(build["engine"], build["model"], str(build["seconds"]), f"{build['size_bytes'] / 1e6:.1f}")
+    batches = _table("throughput", "engine", "model", "batch", "ms per call", "per second", "of the peak")
+    for figure in result.batches:
+        share = "–" if figure.peak_share is None else f"{figure.peak_share:.1%}"
+        row = (str(figure.batch), f"{figure.milliseconds:.2f}", f"{figure.per_second:.0f}", share)
+        batches.add_row(figure.engine, figure.model, *row)
+    latency = _table("latency of four crops", "engine", "crops/s", "p50 ms", "p99 ms", "within 8 ms")
+    for load in result.deadlines:
+        verdict = "yes" if load.is_met else "no"
+        latency.add_row(
+            load.engine, f"{load.crops_per_second:.0f}", f"{load.p50_ms:.1f}", f"{load.p99_ms:.1f}", verdict
+        )
+    decoding = _table("decoding", "video", "decoder", "frames/s", "streams at 25 fps")
+    for size, found in result.decoding.items():
+        decoding.add_row(size, found["decoder"], f"{found['frames_per_second']:.0f}", str(found["streams_at_25_fps"]))
+    return [builds, batches, latency, decoding]
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column)
     return table
 
 

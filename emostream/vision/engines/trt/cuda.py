@@ -91,6 +91,38 @@ def use_gpu(gpu: Gpu) -> None:
     checked(_runtime().cudaSetDevice(gpu.index))
 
 
+# Dense FP16 operations of the matrix units in a clock cycle of one multiprocessor, by compute capability; from NVIDIA's
+# data sheets of V100, T4, A100, A10, L40S, H100, B200 and RTX 5090: peak ÷ (multiprocessors × boost clock).
+_HALF_OPERATIONS = {
+    (7, 0): 1024,
+    (7, 5): 1024,
+    (8, 0): 2048,
+    (8, 6): 1024,
+    (8, 9): 1024,
+    (9, 0): 4096,
+    (10, 0): 8192,
+    (12, 0): 1024,
+}
+
+
+def peak_half_flops(gpu: Gpu) -> float | None:
+    """FP16 operations per second of a GPU's matrix units at its highest clock; None for a kind that is not known here.
+
+    Raises:
+        InferenceError: CUDA failed.
+    """
+    operations = _HALF_OPERATIONS.get(gpu.compute_capability)
+    if operations is None:
+        return None
+    runtime = _runtime()
+    attribute = runtime.cudaDeviceAttr
+    units, kilohertz = (
+        int(checked(runtime.cudaDeviceGetAttribute(wanted, gpu.index)))
+        for wanted in (attribute.cudaDevAttrMultiProcessorCount, attribute.cudaDevAttrClockRate)
+    )
+    return 1000.0 * kilohertz * units * operations
+
+
 def _runtime() -> Any:
     try:
         return importlib.import_module("cuda.bindings.runtime")
