@@ -130,7 +130,7 @@ class FrameLooks:
         is_zoomed: the frame before shows the same scene at another size, so faces may reach over the border now.
         has_faded: whether another picture was faded in where a face is, shortly before.
         vector_of: the vector of a face in a picture, as of `vision.persons`; asked where pictures are far apart and
-            looks decide nothing. None decides by looks alone.
+            looks decide nothing, and where a face is found again elsewhere. None decides by looks alone.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class FrameLooks:
         self._vector_of = vector_of
         self._vectors: dict[int | Face, Vector] = {}
         self._luma = luma
-        self._patches = patches
+        self.patches = patches
         self._min_likeness = _limit(_MIN_LIKENESS, gap_seconds)
         self._are_neighbours = gap_seconds <= _MIN_LIKENESS[0][0]
         self._is_zoomed = is_zoomed
@@ -161,7 +161,7 @@ class FrameLooks:
 
     def before(self, track_id: int) -> Look | None:
         """The look of a track in the frame before; None where it was not seen in it."""
-        patch = self._patches.get(track_id)
+        patch = self.patches.get(track_id)
         return None if patch is None else look_of(patch.pixels, patch.face_in_pixels)
 
     def distance(
@@ -185,7 +185,7 @@ class FrameLooks:
         """
         if not known or self._is_zoomed:
             return 0.0
-        patch = self._patches.get(track_id)
+        patch = self.patches.get(track_id)
         is_due = is_look_due(known, pts_seconds=pts_seconds)
         if patch is not None and not is_due and is_unchanged(patch, self._luma, face):
             return 1 - _MIN_UNCHANGED
@@ -219,17 +219,19 @@ class FrameLooks:
             return False
         alike = max(alike, *(likeness(look, self.of(face)) for _, look in known))
         if patch is not None and self._vector_of is not None and alike < MIN_SURELY_SAME:
-            return self._cosine(patch, face, vector_of=self._vector_of) < _MIN_COSINE
+            return self.is_other_by_vectors(patch, face)
         return alike < (self._min_likeness if patch is not None else _limit(_MIN_OF_LOOKS, pts_seconds - known[-1][0]))
 
-    def _cosine(self, patch: FacePatch, face: Face, *, vector_of: VectorOf) -> float:
-        """Of the vectors of a track in the frame before and of a detected face; each is made once."""
+    def is_other_by_vectors(self, patch: FacePatch | None, face: Face) -> bool:
+        """Whether vectors tell that a face is another person than a track; never without them. Each is made once."""
+        if self._vector_of is None or patch is None:
+            return False
         before = patch.face.track_id or 0
         if before not in self._vectors:
-            self._vectors[before] = vector_of(patch.pixels, patch.face_in_pixels)
+            self._vectors[before] = self._vector_of(patch.pixels, patch.face_in_pixels)
         if face not in self._vectors:
-            self._vectors[face] = vector_of(self._luma, face)
-        return float(self._vectors[before] @ self._vectors[face])
+            self._vectors[face] = self._vector_of(self._luma, face)
+        return float(self._vectors[before] @ self._vectors[face]) < _MIN_COSINE
 
     def _is_faded(self, known: Sequence[tuple[float, Look]], face: Face, *, pts_seconds: float) -> bool:
         """Whether another person was faded in, in the place of a track."""

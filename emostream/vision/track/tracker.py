@@ -15,6 +15,7 @@ from emostream.vision.geometry.boxes import iou_matrix
 from emostream.vision.geometry.similarity import PlaneSimilarity
 from emostream.vision.track.appearance import FrameLooks, Look, is_look_due, surely_same
 from emostream.vision.track.association import associate, cheapest_pairs
+from emostream.vision.track.flow import FacePatch
 from emostream.vision.track.motion import BoxMotion, correct, motion_from_box, predict, transform
 
 # A weak detection is more often a false one, so it may continue only a track that was seen recently.
@@ -56,6 +57,7 @@ class Track:
             detection only the motion filter predicts its position.
         unseen_seconds: time since it was last seen, while frames were processed.
         looks: how the face looked at some of the last detections, with their times, in order.
+        patch: the face in the last frame in which it was seen before a search; None where it was seen in none.
     """
 
     track_id: int
@@ -65,6 +67,7 @@ class Track:
     is_missed: bool = False
     unseen_seconds: float = 0.0
     looks: list[tuple[float, Look]] = field(default_factory=list)
+    patch: FacePatch | None = None
 
     @property
     def known_looks(self) -> list[Look]:
@@ -139,6 +142,8 @@ class FaceTracker:
             away: tracks that are not in the picture, of which one continues where its face is surely found again.
         """
         self._pass_time(pts_seconds)
+        if looks is not None:
+            self._keep_patches(looks)
         good = [face for face in faces if face.score >= self._confirm_score]
         weak = [face for face in faces if face.score < self._confirm_score]
 
@@ -210,9 +215,11 @@ class FaceTracker:
         Args:
             looks: of the next frame; they tell how the faces looked in the last one.
         """
-        for track in self._tracks:
-            if looks is not None and (look := looks.before(track.track_id)) is not None:
-                track.remember(look, at_seconds=self._at_seconds)
+        if looks is not None:
+            self._keep_patches(looks)
+            for track in self._tracks:
+                if (look := looks.before(track.track_id)) is not None:
+                    track.remember(look, at_seconds=self._at_seconds)
         tracks, self._tracks = tuple(self._tracks), []
         return tracks
 
@@ -317,10 +324,7 @@ class FaceTracker:
             Faces with a track id, their tracks, and the other faces.
         """
         alike = [
-            [
-                None if (track.track_id, face) in refused else surely_same(track.known_looks, looks.of(face))
-                for face in faces
-            ]
+            [None if (track.track_id, face) in refused else _surely_same(track, face, looks) for face in faces]
             for track in tracks
         ]
         pairs = cheapest_pairs([[2.0 if value is None else 1 - value for value in row] for row in alike])
@@ -331,6 +335,11 @@ class FaceTracker:
         columns = {column for _, column in pairs}
         others = [face for index, face in enumerate(faces) if index not in columns]
         return recognised, [tracks[row] for row, _ in pairs], others
+
+    def _keep_patches(self, looks: FrameLooks) -> None:
+        """Keep the pixels of the tracks that were seen in the frame before."""
+        for track in self._tracks:
+            track.patch = looks.patches.get(track.track_id, track.patch)
 
     def _remember(self, faces: Sequence[Face], looks: FrameLooks, *, pts_seconds: float) -> None:
         """Keep how the faces of tracks look."""
@@ -345,6 +354,12 @@ class FaceTracker:
         track = Track(next(self._ids), motion, pts_seconds)
         self._tracks.append(track)
         return dataclasses.replace(face, track_id=track.track_id)
+
+
+def _surely_same(track: Track, face: Face, looks: FrameLooks) -> float | None:
+    """The likeness of a face with a track, when it tells that they are one person; else None."""
+    alike = surely_same(track.known_looks, looks.of(face))
+    return None if alike is None or looks.is_other_by_vectors(track.patch, face) else alike
 
 
 def _by_track(faces: Iterable[Face]) -> tuple[Face, ...]:

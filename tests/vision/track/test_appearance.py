@@ -230,3 +230,22 @@ def test_where_looks_decide_nothing_vectors_do(is_same: bool) -> None:
     looks = FrameLooks(mixed, patches, gap_seconds=1.0, vector_of=vector_of)
     distance = looks.distance(1, known, later, pts_seconds=1.0)
     assert bool(np.isfinite(distance)) is is_same
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_a_face_that_is_found_again_elsewhere_is_the_same_only_if_vectors_agree(is_same: bool) -> None:
+    """A person, a look elsewhere, and a face with the same looks in another scene."""
+    shots = [*scene(0, SECOND), *shots_of([Scene(9, 10, [])]), *scene(0, SECOND, x=200, background=5)]
+    frames = frames_from(shots)
+    faces = {
+        id(frame.luma): [face_from(face.box_xyxy) for face in shot.faces]
+        for shot, frame in zip(shots, frames, strict=True)
+    }
+
+    def vector_of(luma: Luma, face: Face) -> np.ndarray:
+        is_later = id(luma) in {id(frame.luma) for frame in frames[SECOND:]}
+        return np.array([1, 0] if is_same or not is_later else [0, 1], np.float32)
+
+    follower = FaceFollower(lambda luma: faces[id(luma)], settings=TrackSettings(), vector_of=vector_of)
+    ids = {face.track_id for frame in frames for face in follower.follow(frame).faces}
+    assert len(ids) == (1 if is_same else 2)
