@@ -43,6 +43,8 @@ class ModelManifest(BaseModel):
     input_size_pixels: int = Field(gt=0)
     outputs: tuple[str, ...] = ("probabilities", "fer2013_probabilities")
     """The first one is used for events."""
+    other_votes_output: str | None = None
+    """A further output, float32, n×3: the shares of people who would say contempt, unknown, and not a face (FER+)."""
     max_batch_size: int = Field(gt=0)
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     layout: Literal["cpu", "vnni", "tensorrt"] = "cpu"
@@ -114,5 +116,7 @@ def load_manifest(model_path: Path) -> ModelManifest:
 def save_manifest(manifest: ModelManifest, *, model_path: Path) -> Path:
     """Write the manifest beside its model file and return its path."""
     path = manifest_path_for(model_path)
-    path.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    # Versions before this field refuse what they do not know.
+    unused = {"other_votes_output"} if manifest.other_votes_output is None else None
+    path.write_text(manifest.model_dump_json(indent=2, exclude=unused) + "\n", encoding="utf-8")
     return path

@@ -21,11 +21,15 @@ OUTPUT_NAMES = ("probabilities", "fer2013_probabilities")
 """Of a net with both heads. The first is what events carry; a net with one head has it alone."""
 
 
+OTHER_VOTES_NAME = "other_votes"
+"""A third output, of a net with `model.other_votes`."""
+
+
 class ServedModel(nn.Module):
     """A net with its scalings and softmax: what the ONNX file computes.
 
     Args:
-        model: of one head or two.
+        model: of one head or two, and with or without other votes.
         scalings: of them; one head has that of the labels.
         has_votes: whether there are two.
     """
@@ -34,16 +38,23 @@ class ServedModel(nn.Module):
         super().__init__()
         self.model = folded(model)
         self.scalings = scalings
+        self.has_other_votes = bool(getattr(model, "num_other_votes", 0))
         self.output_names = OUTPUT_NAMES if has_votes else OUTPUT_NAMES[:1]
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
-        """uint8 n×s×s → (FER+ probabilities, challenge probabilities) or those of one head, float32 n×classes."""
+        """uint8 n×s×s → (FER+ probabilities, challenge probabilities) or those of one head, float32 n×classes.
+
+        With other votes their shares among all votes come third, float32 n×3. Scalings do not change them.
+        """
         ferplus, fer2013 = self.model(crops)
         by_label = torch.softmax(_scaled(fer2013, self.scalings.fer2013), dim=1)
         if len(self.output_names) == 1:
             return (by_label,)
-        words = ferplus[:, : fer2013.shape[1]]
-        return torch.softmax(_scaled(words, self.scalings.ferplus), dim=1), by_label
+        num_words = fer2013.shape[1]
+        by_votes = torch.softmax(_scaled(ferplus[:, :num_words], self.scalings.ferplus), dim=1)
+        if not self.has_other_votes:
+            return by_votes, by_label
+        return by_votes, by_label, torch.softmax(ferplus, dim=1)[:, num_words:]
 
 
 def _scaled(logits: Tensor, scaling: Scaling) -> Tensor:
@@ -58,6 +69,7 @@ def onnx_from_model(served: ServedModel, *, input_size_pixels: int) -> onnx.Mode
     served.eval()
     # Contiguous weights: channels-last strides would be traced as transposes.
     served = served.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    names = (*served.output_names, OTHER_VOTES_NAME) if served.has_other_votes else served.output_names
     buffer = io.BytesIO()
     example = torch.zeros((2, input_size_pixels, input_size_pixels), dtype=torch.uint8)
     with warnings.catch_warnings():
@@ -70,8 +82,8 @@ def onnx_from_model(served: ServedModel, *, input_size_pixels: int) -> onnx.Mode
             dynamo=False,
             opset_version=OPSET,
             input_names=[INPUT_NAME],
-            output_names=list(served.output_names),
-            dynamic_axes={name: {0: "batch"} for name in (INPUT_NAME, *served.output_names)},
+            output_names=list(names),
+            dynamic_axes={name: {0: "batch"} for name in (INPUT_NAME, *names)},
         )
     model = fold_pools(onnx.load_from_string(buffer.getvalue()))
     onnx.checker.check_model(model, full_check=True)

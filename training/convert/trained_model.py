@@ -20,7 +20,7 @@ from emostream.errors import ConfigError, ManifestError, SourceRejectedError
 from emostream.vision.classify.preprocess import batch_from_pictures
 from training.config import DataConfig, TrainConfig
 from training.convert.activation_ranges import RangePolicy
-from training.convert.onnx_graph import INPUT_NAME, OUTPUT_NAMES, ServedModel, onnx_from_model
+from training.convert.onnx_graph import INPUT_NAME, OTHER_VOTES_NAME, OUTPUT_NAMES, ServedModel, onnx_from_model
 from training.data.face_set import FaceSet
 from training.data.load import load_splits
 from training.loop.checkpoint import Checkpoint, load_checkpoint
@@ -161,6 +161,7 @@ def _manifest(
         input_name=INPUT_NAME,
         input_size_pixels=side,
         outputs=served.output_names,
+        other_votes_output=OTHER_VOTES_NAME if served.has_other_votes else None,
         max_batch_size=MAX_BATCH_SIZE,
         architecture=(
             f"{describe_model(checkpoint.config.model)}, {num_parameters(served.model)} parameters, "

@@ -24,6 +24,7 @@ from training.data.overlap import TrainingOverlap
 from training.measure.calibration import Calibration, calibrations, ferplus_question, majority_exponent
 from training.measure.inference import HeadOutputs
 from training.measure.metrics import HeadMetrics, head_metrics
+from training.measure.other_votes import OtherVoteFigures, other_vote_figures
 from training.measure.robustness_figures import head_names
 from training.measure.second_panel import SecondPanel
 from training.measure.vote_figures import VoteFigures, VoteStatistics, vote_figures
@@ -45,6 +46,8 @@ class Evaluation:
         votes: the FER+ head against the votes in their other readings; None without votes.
         training_votes: how far people agree on what was learned from; None when not known.
         second_panel: what a second panel of people reaches there; None when not known.
+        other_votes: answer that is no class → how well its pictures are known; empty where the model does not tell it
+            or the data has no such picture.
         calibration: question → how honest the probabilities are about it; see `training.measure.calibration`.
         ferplus_question: which entry of `calibration` the first head was fitted to answer.
         majority_exponent: power of the first head's probabilities that best tells the chance of a majority; None
@@ -65,6 +68,7 @@ class Evaluation:
     votes: VoteFigures | None
     training_votes: VoteStatistics | None
     second_panel: SecondPanel | None
+    other_votes: dict[str, OtherVoteFigures]
     calibration: dict[str, Calibration]
     ferplus_question: str
     majority_exponent: float | None
@@ -144,6 +148,7 @@ class Evaluation:
             "ferplus_accuracy_at_training_votes": self.accuracy_at_training_votes,
             "votes": None if votes is None else votes.statistics.as_dict(),
             "training_votes": None if self.training_votes is None else self.training_votes.as_dict(),
+            "other_votes": {name: figures.as_dict() for name, figures in self.other_votes.items()},
             "second_panel_at_votes": self.panel_at_votes,
             "second_panel": None if self.second_panel is None else self.second_panel.as_dict(),
         }
@@ -199,6 +204,7 @@ def evaluate(
         votes=vote_figures(outputs.ferplus, votes),
         training_votes=None if overlap is None else overlap.training_votes,
         second_panel=None if overlap is None else overlap.second_panel,
+        other_votes={} if outputs.other_votes is None else other_vote_figures(outputs.other_votes, votes),
         calibration=calibrations(outputs, labels=faces.labels, votes=votes, majority=majority, manifest=manifest),
         ferplus_question=ferplus_question(manifest),
         majority_exponent=majority_exponent(outputs.ferplus[known], majority[known]) if known.any() else None,
@@ -230,7 +236,8 @@ def asked_and_answered(manifest: ModelManifest, faces: FaceSet, outputs: HeadOut
     faces = faces.with_classes(class_names)
     columns = [manifest.labels.index(name) for name in class_names]
     carried = outputs.ferplus[:, columns]
-    return faces, HeadOutputs(carried, outputs.fer2013[:, columns] if faces.has_votes else carried)
+    by_label = outputs.fer2013[:, columns] if faces.has_votes else carried
+    return faces, HeadOutputs(carried, by_label, outputs.other_votes)
 
 
 def votes_and_majority(faces: FaceSet) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:

@@ -28,10 +28,13 @@ class HeadOutputs:
     Attributes:
         ferplus: of the head that events carry.
         fer2013: of the head of FER2013's labels; the same where a model has one head.
+        other_votes: n×3, the shares of people who would say contempt, unknown, and not a face; None where a model does
+            not tell them.
     """
 
     ferplus: npt.NDArray[np.float32]
     fer2013: npt.NDArray[np.float32]
+    other_votes: npt.NDArray[np.float32] | None = None
 
 
 def open_session(model_path: Path, *, num_threads: int = 0) -> ort.InferenceSession:
@@ -51,18 +54,25 @@ def open_session(model_path: Path, *, num_threads: int = 0) -> ort.InferenceSess
 
 
 def run_session(
-    session: ort.InferenceSession, crops: npt.NDArray[np.uint8], *, output_names: tuple[str, ...], input_name: str
+    session: ort.InferenceSession,
+    crops: npt.NDArray[np.uint8],
+    *,
+    output_names: tuple[str, ...],
+    input_name: str,
+    other_votes_output: str | None = None,
 ) -> HeadOutputs:
-    """uint8 n×s×s → probabilities of both heads, or of the one that there is.
+    """uint8 n×s×s → probabilities of both heads, or of the one that there is, and other votes where they are named.
 
     Raises:
         InferenceError: the model does not take such crops or does not have these outputs.
     """
     try:
-        outputs = session.run(list(output_names[:2]), {input_name: crops})
+        further = [] if other_votes_output is None else [other_votes_output]
+        outputs = session.run([*output_names[:2], *further], {input_name: crops})
     except Exception as exc:  # see open_session
         raise InferenceError(f"the model failed on crops {crops.shape}: {str(exc).splitlines()[0]}") from exc
-    return HeadOutputs(np.asarray(outputs[0]), np.asarray(outputs[-1]))
+    heads, others = outputs[: len(outputs) - len(further)], outputs[len(outputs) - len(further) :]
+    return HeadOutputs(np.asarray(heads[0]), np.asarray(heads[-1]), np.asarray(others[0]) if others else None)
 
 
 def milliseconds_per_crop(model_path: Path, *, size: int, batch_size: int = 8, num_runs: int = 30) -> float:
@@ -113,10 +123,19 @@ class OnnxModel:
         for start in tqdm(starts, desc="classify", disable=not show_progress, leave=False):
             crops = batch_from_pictures(pictures[start : start + batch_size], size=manifest.input_size_pixels)
             parts.append(
-                run_session(self._session, crops, output_names=manifest.outputs, input_name=manifest.input_name)
+                run_session(
+                    self._session,
+                    crops,
+                    output_names=manifest.outputs,
+                    input_name=manifest.input_name,
+                    other_votes_output=manifest.other_votes_output,
+                )
             )
+        others = [part.other_votes for part in parts if part.other_votes is not None]
         return HeadOutputs(
-            np.concatenate([part.ferplus for part in parts]), np.concatenate([part.fer2013 for part in parts])
+            np.concatenate([part.ferplus for part in parts]),
+            np.concatenate([part.fer2013 for part in parts]),
+            np.concatenate(others) if others else None,
         )
 
 

@@ -62,6 +62,10 @@ def _summary_table(evaluation: Evaluation) -> Table:
     table.add_row("log loss, nats", *(f"{head.log_loss:.3f}" for head in heads))
     if evaluation.votes is not None and evaluation.ferplus is not None:
         _add_vote_rows(table, evaluation.votes)
+    for name, found in evaluation.other_votes.items():
+        low, high = found.interval
+        title = f"{name}: area under the ROC curve, {found.num_pictures} pictures"
+        table.add_row(title, "–", f"{found.auc:.3f} ({low:.3f} – {high:.3f})")
     if (panel := evaluation.second_panel) is not None:
         for name, figures in (("plurality", panel.plurality), ("majority mode", panel.majority_mode)):
             if figures is not None:

@@ -56,6 +56,7 @@ class FaceNet(nn.Module):
         self.blocks = trunk.blocks
         self.dropout = nn.Dropout(dropout)
         self.ferplus_head = nn.Linear(trunk.width, num_classes + num_other_votes) if has_votes else None
+        self.num_other_votes = num_other_votes if has_votes else 0
         self.fer2013_head = nn.Linear(trunk.width, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -8,7 +8,7 @@ channel. Batch norm follows the 3×3 convolution and the sum, but not the 1×1 c
 And a block's input is not a third branch: folded, it is one large weight in the middle of each kernel. Of a net with it
 (67 M multiply-adds, epoch 6) the largest weight of a channel was 10 to 32 standard deviations, of blocks without it 5
 or 6, and its INT8 form agreed with it on 97.4 % of 1,400 held-out pictures (98.6 % with eight bits of weights in place
-of seven).
+of seven). Without it as many answers agreed after two epochs, 98.6 % with seven bits, and the net had learned as much.
 """
 
 from __future__ import annotations

@@ -48,6 +48,21 @@ def _main_figures(evaluation: Evaluation) -> str:
         rows.append((name, ["–", _ece(calibration, "ferplus_majority")]))
     if evaluation.votes is not None:
         rows += _vote_rows(evaluation.votes)
+    rows += _other_rows(evaluation)
+    nums = (evaluation.num_pictures, evaluation.num_ferplus)
+    columns = [f"{name}, {num:,} pictures" for name, num in zip(evaluation.head_names, nums, strict=False)]
+    # Without votes there is one column.
+    rows = [(name, cells[: len(columns)]) for name, cells in rows]
+    return _table(f"| 95 % intervals in brackets | {' | '.join(columns)} |", rows)
+
+
+def _other_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
+    """Other votes, and what people reach."""
+    rows: list[tuple[str, list[str]]] = []
+    for name, found in evaluation.other_votes.items():
+        low, high = found.interval
+        title = f"{name}: area under the ROC curve, {found.num_pictures:,} pictures"
+        rows.append((title, ["–", f"{found.auc:.3f} ({low:.3f} – {high:.3f})"]))
     if (panel := evaluation.second_panel) is not None:
         for name, figures in (("plurality", panel.plurality), ("majority mode", panel.majority_mode)):
             if figures is not None:
@@ -57,11 +72,7 @@ def _main_figures(evaluation: Evaluation) -> str:
         rows.append(
             ("the same, plurality, reweighted to the vote counts of this split", ["–", f"{100 * at_votes:.1f} %"])
         )
-    nums = (evaluation.num_pictures, evaluation.num_ferplus)
-    columns = [f"{name}, {num:,} pictures" for name, num in zip(evaluation.head_names, nums, strict=False)]
-    # Without votes there is one column.
-    rows = [(name, cells[: len(columns)]) for name, cells in rows]
-    return _table(f"| 95 % intervals in brackets | {' | '.join(columns)} |", rows)
+    return rows
 
 
 def _vote_rows(votes: VoteFigures) -> list[tuple[str, list[str]]]:

@@ -14,11 +14,20 @@ from emostream.errors import ConfigError
 from emostream.vision.classify.preprocess import batch_from_pictures
 from tests.training.made import made_faces
 from training.config import ModelConfig
-from training.convert.onnx_graph import INPUT_NAME, OUTPUT_NAMES, ServedModel, onnx_from_model
+from training.convert.onnx_graph import (
+    INPUT_NAME,
+    OTHER_VOTES_NAME,
+    OUTPUT_NAMES,
+    ServedModel,
+    onnx_from_model,
+    output_names_of,
+)
 from training.convert.quantize import int8_from_onnx
+from training.convert.scaled_graph import with_scalings
 from training.loop.validation import predict
 from training.measure.inference import HeadOutputs, open_session, run_session
 from training.measure.scalings import HeadScalings
+from training.measure.temperature import Scaling
 from training.nets.build import FaceNet, build_model, num_multiply_adds
 from training.nets.repvgg import folded
 
@@ -143,6 +152,30 @@ def test_other_votes_stand_behind_the_classes() -> None:
     assert (votes.shape, labels.shape) == ((len(CROPS), 10), (len(CROPS), 7))
     words, by_label = predict(model, torch.from_numpy(CROPS))
     torch.testing.assert_close((words, by_label), (votes[:, :7], labels), atol=1e-4, rtol=1e-4)
+
+
+def test_other_votes_are_a_further_output_of_the_file(tmp_path: Path) -> None:
+    config = ModelConfig("repvgg", widths=(8, 16), depths=(1, 1), other_votes=True)
+    served = ServedModel(awake(config), HeadScalings())
+    with torch.no_grad():
+        expected = [each.numpy() for each in served(torch.from_numpy(CROPS))]
+    graph = onnx_from_model(served, input_size_pixels=64)
+    assert output_names_of(graph) == (*OUTPUT_NAMES, OTHER_VOTES_NAME)
+    # Another scaling of the heads leaves them as they are.
+    scaled = with_scalings(graph, HeadScalings(ferplus=Scaling(2.0)))
+    for number, model in enumerate((graph, int8_from_onnx(graph, CROPS), scaled)):
+        path = tmp_path / f"{number}.onnx"
+        onnx.save(model, path)
+        answers = run_session(
+            open_session(path, num_threads=1),
+            CROPS,
+            output_names=OUTPUT_NAMES,
+            input_name=INPUT_NAME,
+            other_votes_output=OTHER_VOTES_NAME,
+        )
+        assert answers.other_votes is not None
+        assert answers.other_votes.shape == (len(CROPS), 3)
+        np.testing.assert_allclose(answers.other_votes, expected[2], atol=0.1 if number == 1 else 1e-5)
 
 
 def test_multiply_adds_are_those_counted_by_hand() -> None:
