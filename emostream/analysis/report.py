@@ -24,9 +24,11 @@ from emostream.domain.frame import Frame
 from emostream.domain.model_manifest import ModelManifest, load_manifest, sha256_of
 from emostream.domain.redact import redact, shown_address
 from emostream.domain.stream import StreamSpec
+from emostream.domain.voice import VoiceEvent
 from emostream.errors import ConfigError, EmostreamError
 from emostream.files import write_whole
 from emostream.pipeline.pipeline import EventObserver
+from emostream.publish.files.voice_table import VoiceTable
 from emostream.render.report.report import Facts, Recording, RunRecord, report_page
 from emostream.render.thumbnail import face_jpeg
 from emostream.vision.classify.engines import model_path
@@ -42,7 +44,7 @@ class ReportPictures(StrEnum):
 
 
 class AnalysisReport:
-    """Writes `NAME.html`, `NAME.csv` and, where pyarrow is installed, `NAME.parquet`.
+    """Writes `NAME.html`, `NAME.csv` and, where pyarrow is installed, `NAME.parquet`; with voice, `NAME-voice.csv`.
 
     The files get their names only when they are complete.
 
@@ -71,14 +73,10 @@ class AnalysisReport:
         recording = Recording(None if self._pictures is ReportPictures.NONE else picture_of)
         labels = load_manifest(model_path(settings.classify)).labels
         tables = EventTables(table_paths(self.path, tell=self._tell), labels=labels)
-
-        def observe(frame: Frame, event: EmotionEvent) -> None:
-            recording.add(frame, event)
-            tables.add(event)
-
+        voice = VoiceTable(self.path)
         problem = ""
         try:
-            yield observe
+            yield _Recorder(recording, tables, voice)
         except EmostreamError as exc:
             problem = str(exc)
             raise
@@ -86,14 +84,19 @@ class AnalysisReport:
             problem = "interrupted"
             raise
         finally:
-            files = tables.close(is_kept=recording.summary.num_events > 0)
+            is_kept = recording.summary.num_events > 0
+            try:
+                files = tables.close(is_kept=is_kept)
+            finally:
+                voice_files = voice.close(is_kept=is_kept)
             if files:
-                self._write(recording, files, spec, source, settings=settings, problem=problem)
+                self._write(recording, files, voice_files, spec, source, settings=settings, problem=problem)
 
     def _write(
         self,
         recording: Recording,
         files: Sequence[Path],
+        voice_files: Sequence[Path],
         spec: StreamSpec,
         source: FrameSource,
         *,
@@ -112,10 +115,28 @@ class AnalysisReport:
             model_facts=_model_facts(manifest, settings),
             settings_facts=_settings_facts(spec, settings),
             files=[path.name for path in files],
+            voice_files=[path.name for path in voice_files],
         )
         write_page(report_page(record), self.path)
         if self._tell is not None:
-            self._tell(f"report: {', '.join(str(path) for path in (self.path, *files))}")
+            self._tell(f"report: {', '.join(str(path) for path in (self.path, *files, *voice_files))}")
+
+
+class _Recorder:
+    """Takes the events of a run."""
+
+    def __init__(self, recording: Recording, tables: EventTables, voice: VoiceTable) -> None:
+        self._recording = recording
+        self._tables = tables
+        self._voice = voice
+
+    def __call__(self, frame: Frame, event: EmotionEvent) -> None:
+        self._recording.add(frame, event)
+        self._tables.add(event)
+
+    def heard(self, event: VoiceEvent) -> None:
+        self._recording.heard(event)
+        self._voice.add(event)
 
 
 def _picture_of(frame: Frame, event: EmotionEvent, face: FaceEmotion, *, is_blurred: bool) -> bytes:

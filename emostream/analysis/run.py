@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from emostream.config import PublishSettings, Settings
 from emostream.decode.open_source import open_source
@@ -16,6 +16,7 @@ from emostream.domain.event import EmotionEvent
 from emostream.domain.frame import Frame
 from emostream.domain.redact import redact
 from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.domain.voice import VoiceEvent
 from emostream.errors import EmostreamError, SourceError
 from emostream.pipeline.build import Models, build_pipeline, new_epoch
 from emostream.pipeline.pipeline import EventObserver, PipelineStats
@@ -36,6 +37,15 @@ class RunObserver(Protocol):
         self, spec: StreamSpec, source: FrameSource, *, settings: Settings
     ) -> AbstractContextManager[EventObserver]:
         """Around the run; the source is open at the first frame. What is made is complete when it is left."""
+        ...
+
+
+@runtime_checkable
+class HearingObserver(Protocol):
+    """What an observer gives around the run, where it takes voice events as well."""
+
+    def heard(self, event: VoiceEvent) -> None:
+        """Take a voice event, in order, in a worker thread."""
         ...
 
 
@@ -179,6 +189,13 @@ async def run_analysis(
                 for single in observing:
                     single(frame, event)
 
+            made: Sequence[object] = observing
+            hearing = [each for each in made if isinstance(each, HearingObserver)]
+
+            def hear(event: VoiceEvent) -> None:
+                for single in hearing:
+                    single.heard(event)
+
             pipeline = build_pipeline(
                 spec,
                 settings=settings,
@@ -187,6 +204,7 @@ async def run_analysis(
                 epoch=epoch,
                 source=source,
                 on_event=observe if observing else None,
+                on_voice=hear if hearing else None,
                 tracer=tracer,
                 has_voice=settings.voice,
             )

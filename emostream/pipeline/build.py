@@ -29,7 +29,7 @@ from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.domain.summary import RollingSummary
 from emostream.domain.zones import Zone, check_zones, zone_from
 from emostream.errors import ConfigError
-from emostream.pipeline.pipeline import EventObserver, Pipeline
+from emostream.pipeline.pipeline import EventObserver, Pipeline, VoiceObserver
 from emostream.pipeline.process_tuning import tune_process
 from emostream.pipeline.voice_track import VoiceTrack
 from emostream.publish.sink import EventSink
@@ -292,6 +292,7 @@ def build_pipeline(
     source: FrameSource | None = None,
     stages: Stages | None = None,
     on_event: EventObserver | None = None,
+    on_voice: VoiceObserver | None = None,
     tracer: FrameTracer | None = None,
     has_voice: bool = False,
 ) -> Pipeline:
@@ -306,6 +307,7 @@ def build_pipeline(
         source: replaces the source at the spec's URL.
         stages: replace the stages from the settings.
         on_event: called with each frame and its event.
+        on_voice: called with each voice event.
         tracer: traces some of the frames; None traces none.
         has_voice: measures the voice. Its sound is read from the spec's URL itself, so the source must be one that may
             be opened twice, by whoever runs this.
@@ -348,6 +350,7 @@ def build_pipeline(
         sink=sink,
         workers=models.workers,
         on_event=on_event,
+        on_voice=on_voice,
         notice_of_size=notice_of_size,
         tracer=tracer,
         max_frames=spec.max_frames if spec.kind is StreamKind.LIVE else None,  # the source of a file ends by itself

@@ -73,6 +73,9 @@ _MAX_LAST_STATUS_SECONDS = 5.0
 EventObserver = Callable[[Frame, EmotionEvent], None]
 """Called with each frame and its event, in order, in a worker thread; for annotated videos and progress bars."""
 
+VoiceObserver = Callable[[VoiceEvent], None]
+"""Called with each voice event, in order, in a worker thread."""
+
 
 @dataclass(slots=True)
 class PipelineStats:
@@ -120,6 +123,7 @@ class Pipeline:
         sink: shared between pipelines; not closed.
         workers: threads for tracking, shared between pipelines, not shut down; None uses the pipeline's own thread.
         on_event: called with each frame and its event after it was published.
+        on_voice: called with each voice event after it was published.
         notice_of_size: what people should know about frames of this width and height, or nothing; part of the first
             status.
         tracer: traces some of the frames; shared between pipelines, not closed; None traces none.
@@ -147,6 +151,7 @@ class Pipeline:
         voice: VoiceTrack | None = None,
         workers: Executor | None = None,
         on_event: EventObserver | None = None,
+        on_voice: VoiceObserver | None = None,
         notice_of_size: Callable[[int, int], str] | None = None,
         tracer: FrameTracer | None = None,
         max_frames: int | None = None,
@@ -177,6 +182,7 @@ class Pipeline:
         self._last_pts_seconds = 0.0
         self._sink = sink
         self._on_event = on_event
+        self._on_voice = on_voice
         self._notice_of_size = notice_of_size
         self._tracer = tracer
         self._end_seconds = end_seconds
@@ -424,6 +430,8 @@ class Pipeline:
                 model_version=self._voice.model_version,
             )
             await publish_voice(self._sink, event)
+            if self._on_voice is not None:
+                await self._in_thread(self._on_voice, event)
 
     def _count(self, scored: ScoredChunk, events: Sequence[EmotionEvent]) -> None:
         chunk = scored.chunk

@@ -56,3 +56,13 @@ def test_the_setting_stands_in_a_file(tmp_path: Path) -> None:
     settings.write_text("voice: true\n", encoding="utf-8")
     outcome = run_emostream("analyze", path, "--json", "--config", settings)
     assert [event["quality"] for event in lines_of(outcome.out)[1]] == [["silent"]] * 3
+
+
+def test_reports_and_tables_hold_the_voice(tmp_path: Path) -> None:
+    path = make_talking_clip(tmp_path / "talk.mp4", spoken_words(seconds=2), seconds=2)
+    outputs = ("--report", tmp_path / "a.html", "--output", tmp_path / "b.csv")
+    outcome = run_emostream("analyze", path, "--voice", *outputs)
+    assert outcome.code == 0, outcome.err
+    assert "Speech over time" in (tmp_path / "a.html").read_text(encoding="utf-8")
+    for name in ("a-voice.csv", "b-voice.csv"):
+        assert len((tmp_path / name).read_text(encoding="utf-8").splitlines()) == 4

@@ -19,7 +19,9 @@ from emostream.render.report.timeline import Bin, Interval
 from emostream.render.svg import Svg
 
 _LANE, _AXIS = 22, 24
+_LEVEL_LANE = 30
 _AREA_HEIGHT = 104
+_ROUNDING_SECONDS = 1e-6
 _LETTER = 6.4  # width of a letter of the charts' text
 _TICK_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 86_400)
 
@@ -52,6 +54,20 @@ class Block:
     start_seconds: float
     end_seconds: float
     emotion: str
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """An interval with a height, 0…1, and what a tooltip says of it."""
+
+    start_seconds: float
+    end_seconds: float
+    height: float
+    tip: str
+
+    def at(self, height: float, tip: str) -> Level:
+        """The same interval with another height."""
+        return Level(self.start_seconds, self.end_seconds, height, tip)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +126,61 @@ def lane_chart(blocks: Sequence[Block], axis: TimeAxis, *, labels: Sequence[str]
         return svg.markup()
 
     return Drawing(draw(_WIDE_LANE), draw(_NARROW_LANE))
+
+
+def level_chart(levels: Sequence[Level], axis: TimeAxis, *, css: str, title: str, has_curve: bool) -> Drawing:
+    """A lane with a height that changes over time, and gaps where there is none.
+
+    Args:
+        levels: in order of time.
+        axis: times from its start to its end are shown.
+        css: class of the lane.
+        title: read by screen readers.
+        has_curve: joins the middles of neighbours; else each is a bar.
+    """
+
+    def draw(width: _Width) -> Markup:
+        svg, scale = Svg(width.full, _LEVEL_LANE, title=title), _Scale(axis, width)
+        for seconds in scale.ticks():
+            svg.add("line", css="grid", x1=scale.x(seconds), x2=scale.x(seconds), y1=0, y2=_LEVEL_LANE)
+        svg.add(
+            "line",
+            css="grid",
+            x1=scale.x(axis.start_seconds),
+            x2=scale.x(axis.end_seconds),
+            y1=_LEVEL_LANE - 0.5,
+            y2=_LEVEL_LANE - 0.5,
+        )
+        for run in _neighbours(levels) if has_curve else ():
+            corners = [(run[0].start_seconds, run[0].height)]
+            corners += [((each.start_seconds + each.end_seconds) / 2, each.height) for each in run]
+            corners.append((run[-1].end_seconds, run[-1].height))
+            corners = [(corners[0][0], 0.0), *corners, (corners[-1][0], 0.0)]
+            points = " ".join(f"{scale.x(seconds):.1f},{_level_y(height):.1f}" for seconds, height in corners)
+            svg.add("polygon", css=f"level {css}", points=points)
+        for each in levels:
+            left, right, top = scale.x(each.start_seconds), scale.x(each.end_seconds), _level_y(each.height)
+            css_of_bar = "hover" if has_curve else f"level {css}"
+            top = 0 if has_curve else top
+            svg.add("rect", css=css_of_bar, tip=each.tip, x=left, y=top, width=right - left, height=_LEVEL_LANE - top)
+        return svg.markup()
+
+    return Drawing(draw(_WIDE_LANE), draw(_NARROW_LANE))
+
+
+def _level_y(height: float) -> float:
+    return 1 + (_LEVEL_LANE - 1) * (1 - min(max(height, 0.0), 1.0))
+
+
+def _neighbours(levels: Sequence[Level]) -> list[list[Level]]:
+    """Group levels that follow one another without a gap."""
+    runs: list[list[Level]] = []
+    for each in levels:
+        if runs and each.start_seconds <= runs[-1][-1].end_seconds + _ROUNDING_SECONDS:
+            runs[-1].append(each)
+        else:
+            runs.append([each])
+    return runs
 
 
 def lanes_axis(axis: TimeAxis) -> Drawing:

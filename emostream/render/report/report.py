@@ -10,6 +10,7 @@ from datetime import datetime
 from emostream.domain.event import UNKNOWN, EmotionEvent
 from emostream.domain.frame import Frame
 from emostream.domain.summary import StreamSummary, TrackSummary
+from emostream.domain.voice import VoiceEvent
 from emostream.render.html import render_page
 from emostream.render.palette import colour_of, hex_of
 from emostream.render.report.charts import (
@@ -25,6 +26,7 @@ from emostream.render.report.charts import (
 from emostream.render.report.moments import KeyMoments, Moment, PictureOf
 from emostream.render.report.quality import QualityCounts, quality_notes
 from emostream.render.report.timeline import Bin, Span, StreamTimeline, merged_bins
+from emostream.render.report.voice import VoiceTimeline, interval_rows, voice_lanes, voice_notes
 
 Facts = Sequence[tuple[str, str]]
 """Names and values, in the order in which they are shown."""
@@ -53,6 +55,7 @@ class Recording:
         self.timeline = StreamTimeline()
         self.quality = QualityCounts()
         self.moments = KeyMoments(picture_of)
+        self.voice = VoiceTimeline()
 
     def add(self, frame: Frame, event: EmotionEvent) -> None:
         """Add a frame and its event, in order."""
@@ -60,6 +63,10 @@ class Recording:
         self.timeline.add(event)
         self.quality.add(event)
         self.moments.add(frame, event)
+
+    def heard(self, event: VoiceEvent) -> None:
+        """Add what was measured of the sound, in order."""
+        self.voice.add(event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,7 @@ class RunRecord:
         problem: why the source ended early; empty when it did not.
         source_facts, model_facts, settings_facts: how the values were computed.
         files: names of the event files beside the page.
+        voice_files: names of those with the voice.
     """
 
     source_name: str
@@ -87,6 +95,7 @@ class RunRecord:
     model_facts: Facts = ()
     settings_facts: Facts = ()
     files: Sequence[str] = field(default=())
+    voice_files: Sequence[str] = ()
 
     @property
     def axis(self) -> TimeAxis:
@@ -110,6 +119,8 @@ def report_page(record: RunRecord) -> str:
         record=record,
         tiles=_tiles(record),
         timeline=_timeline(record, most_seen, names) if most_seen else None,
+        axis=lanes_axis(record.axis),
+        voice=_voice(record, people) if record.recording.voice.bins else None,
         legend={name: hex_of(colour_of(name, record.labels)) for name in names if name in in_legend},
         legend_more=_and_more(len(names) - len(in_legend), "expressions"),
         people=[_person(record, track) for track in people],
@@ -121,7 +132,11 @@ def report_page(record: RunRecord) -> str:
             "Source": record.source_facts,
             "Model": record.model_facts,
             "Settings": record.settings_facts,
-            "Files": [("events per frame", name) for name in record.files],
+            "Voice": [("arousal", name) for name in record.recording.voice.models],
+            "Files": [
+                *(("events per frame", name) for name in record.files),
+                *(("voice, every half second", name) for name in record.voice_files),
+            ],
         },
     )
 
@@ -155,7 +170,6 @@ def _timeline(record: RunRecord, most_seen: Sequence[TrackSummary], labels: Sequ
     num_without_lane, num_unlisted = len(most_seen) - len(lanes), len(most_seen) - len(listed)
     return {
         "lanes": lanes,
-        "axis": lanes_axis(record.axis),
         "more": f"and {num_without_lane:,} more appearances, which are in the table or the files"
         if num_without_lane
         else "",
@@ -182,16 +196,10 @@ def _everybody(record: RunRecord, labels: Sequence[str]) -> dict[str, object]:
         labels=labels,
         title="Shares of the expressions of everybody over time",
     )
-    num_bins = max(timeline.frames, default=0) + 1
-    each = -(-num_bins // _MAX_INTERVALS)
     rows = []
-    merged = merged_bins(timeline.everybody, each)
-    for index in range(-(-num_bins // each)):
-        num_frames = sum(timeline.frames[number] for number in range(index * each, (index + 1) * each))
-        if not num_frames:
-            continue
-        start = timeline.start_seconds + index * each * timeline.bin_seconds
-        end = min(start + each * timeline.bin_seconds, record.axis.end_seconds)
+    per_interval, intervals = _intervals(timeline)
+    merged = merged_bins(timeline.everybody, per_interval)
+    for index, start, end, num_frames in intervals:
         one = merged.get(index)
         shares = [f"{one.share_of(emotion):.0%}" if one else "–" for emotion in shown]
         people = f"{one.num_frames / num_frames:.1f}" if one else "0"
@@ -206,6 +214,47 @@ def _everybody(record: RunRecord, labels: Sequence[str]) -> dict[str, object]:
             labels=record.labels,
             title="Shares of all faces",
         ),
+    }
+
+
+def _intervals(timeline: StreamTimeline) -> tuple[int, list[tuple[int, float, float, int]]]:
+    """Bins per interval of a table, and the intervals with frames: number, from, to, frames."""
+    num_bins = max(timeline.frames, default=0) + 1
+    each = -(-num_bins // _MAX_INTERVALS)
+    last = max(timeline.end_seconds, timeline.start_seconds + timeline.bin_seconds)
+    found = []
+    for index in range(-(-num_bins // each)):
+        num_frames = sum(timeline.frames[number] for number in range(index * each, (index + 1) * each))
+        start = timeline.start_seconds + index * each * timeline.bin_seconds
+        if num_frames:
+            found.append((index, start, min(start + each * timeline.bin_seconds, last), num_frames))
+    return each, found
+
+
+def _voice(record: RunRecord, people: Sequence[TrackSummary]) -> dict[str, object]:
+    """The voice: lanes, and one row per interval and face with what was seen and heard."""
+    timeline, voice = record.recording.timeline, record.recording.voice
+    per_interval, intervals = _intervals(timeline)
+    merged = {track.track_id: merged_bins(timeline.persons[track.track_id].bins, per_interval) for track in people}
+    has_persons = record.recording.summary.num_persons is not None
+    together: list[tuple[float, float, list[list[str]]]] = []
+    for index, start, end, _ in intervals:
+        faces = []
+        for track in people:
+            if seen := merged[track.track_id].get(index):
+                person = [str(track.person_id or "–")] if has_persons else []
+                share = f"{seen.share_of(seen.dominant):.0%}"
+                faces.append([f"#{track.track_id}", *person, f"{seen.num_frames:,}", seen.dominant, share])
+        together.append((start, end, faces or [["–"] * (5 if has_persons else 4)]))
+    person_head = ("person",) if has_persons else ()
+    return {
+        "lanes": voice_lanes(voice, record.axis),
+        "notes": voice_notes(voice),
+        "head": (
+            *("from", "to", "face", *person_head, "frames", "dominant", "share"),
+            *("speech", "loudness", "arousal of the voice"),
+        ),
+        "rows": interval_rows(together, voice),
     }
 
 
