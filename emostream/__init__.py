@@ -8,6 +8,9 @@
 
     faces = emostream.classify("photo.jpg")
 
+    with emostream.Session() as session:
+        event = session.push(array)  # a frame that the program has
+
 The main job and the nouns of the product; everything else is imported from its module, for example
 `emostream.pipeline.pipeline.Pipeline`. Programs that read published events use `emostream.client`.
 """
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from emostream.analysis.analyzer import Analyzer, analyze, analyze_async, classify
     from emostream.analysis.events import Analysis
     from emostream.analysis.faces import PictureFaces
+    from emostream.analysis.session import Session
     from emostream.domain.frame import Frame
 
 # Nothing reports home. Set here, because each of our processes imports this first, also a worker of Ray, and before
@@ -51,6 +55,7 @@ _MODULE_OF = {
     "Analyzer": "emostream.analysis.analyzer",
     "Frame": "emostream.domain.frame",
     "PictureFaces": "emostream.analysis.faces",
+    "Session": "emostream.analysis.session",
     "analyze": "emostream.analysis.analyzer",
     "analyze_async": "emostream.analysis.analyzer",
     "classify": "emostream.analysis.analyzer",
@@ -68,6 +73,7 @@ __all__ = [
     "FaceEmotion",
     "Frame",
     "PictureFaces",
+    "Session",
     "StatusEvent",
     "StreamKind",
     "StreamSpec",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import threading
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias, overload
+from typing import Any, Literal, Self, TypeAlias, TypeVar, overload
 
 from emostream.analysis.events import Analysis, Delivery, deliver_all
 from emostream.analysis.faces import Picture, PictureFaces, faces_of, opened_picture
@@ -23,6 +24,8 @@ from emostream.errors import ConfigError
 from emostream.pipeline.build import Models, load_models
 from emostream.publish.loop_thread import LoopThread, call_before_exit
 from emostream.vision.classify.engines import model_path
+
+T = TypeVar("T")
 
 Config: TypeAlias = Settings | Mapping[str, Any] | str | os.PathLike[str] | None
 """Settings, a mapping of some (`{"detect": {"min_face_pixels": 40}}`), or a YAML file. None: the environment's."""
@@ -158,10 +161,21 @@ class Analyzer:
         """The emotions of the model, in its order; raises `ModelError`."""
         return load_manifest(model_path(self.settings.classify)).labels
 
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Run a coroutine in the loop of the analyzer; the future is cancelled once the analyzer is closed."""
+        return self._loop.submit(coroutine)
+
+    def loaded(self) -> Models:
+        """The models, which the first call loads. Raises `ModelError`."""
+        with self._lock:
+            if self._models is None:
+                self._models = load_models(self.settings)
+            return self._models
+
     def _start(self, specs: list[StreamSpec], observers: list[RunObserver]) -> Delivery:
         self._check_open()
         delivery = Delivery(self._loop)
-        delivery.begin(deliver_all(specs, delivery, load=self._loaded, settings=self.settings, observers=observers))
+        delivery.begin(deliver_all(specs, delivery, load=self.loaded, settings=self.settings, observers=observers))
         return delivery
 
     def _classify_one(self, picture: Picture, *, whole: bool, order: ColourOrder) -> PictureFaces:
@@ -169,16 +183,10 @@ class Analyzer:
         opening = opened_picture(picture, settings=self.settings.decode, order=order)
 
         async def run() -> PictureFaces:
-            models = await asyncio.to_thread(self._loaded)
+            models = await asyncio.to_thread(self.loaded)
             return await faces_of(opening, settings=self.settings, models=models, is_whole_face=whole)
 
         return self._loop.submit(run()).result()
-
-    def _loaded(self) -> Models:
-        with self._lock:
-            if self._models is None:
-                self._models = load_models(self.settings)
-            return self._models
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -141,14 +141,22 @@ def opened_picture(
         if not len(picture):
             raise SourceRejectedError("expected a picture, got no bytes at all")
         return open_picture_content(bytes(picture), name="the picture", settings=settings)
+    array = array_of(picture, expected="path, URL, bytes, open binary file, NumPy array or Pillow image")
+    return _array(rgb_from_array(array, order="rgb" if array is not picture else order))
+
+
+def array_of(picture: object, *, expected: str = "NumPy array or Pillow image") -> npt.NDArray[Any]:
+    """An array as it is, or a Pillow image upright in red, green, blue.
+
+    Raises:
+        ConfigError: it is neither.
+        SourceRejectedError: the image cannot be read.
+    """
     if isinstance(picture, np.ndarray):
-        return _array(rgb_from_array(picture, order=order))
+        return picture
     if hasattr(picture, "getexif") and hasattr(picture, "convert"):
-        return _array(_rgb_of_pillow(cast("Image", picture)))
-    raise ConfigError(
-        "expected a picture as path, URL, bytes, open binary file, NumPy array or Pillow image, "
-        f"got {type(picture).__name__}"
-    )
+        return _rgb_of_pillow(cast("Image", picture))
+    raise ConfigError(f"expected a picture as {expected}, got {type(picture).__name__}")
 
 
 def _content(read: Callable[[], Any]) -> bytes:

@@ -33,8 +33,44 @@ def rgb_from_array(array: npt.NDArray[Any], *, order: ColourOrder = "rgb") -> np
     Raises:
         SourceRejectedError: another dtype or shape, or no pixel.
     """
+    check_colour_order(order)
+    picture = _checked(array)
+    if picture.ndim == 2:
+        return np.repeat(picture[:, :, None], 3, axis=2)
+    picture = picture[:, :, :3]
+    return np.ascontiguousarray(picture if order == "rgb" else picture[:, :, ::-1])
+
+
+def luma_from_array(array: npt.NDArray[Any], *, max_pixels: int, order: ColourOrder = "rgb") -> npt.NDArray[np.uint8]:
+    """The gray of a picture as an array, H×W, in memory of its own; arguments and errors are those of `rgb_from_array`.
+
+    Args:
+        array: as there.
+        max_pixels: one with more is refused.
+        order: as there.
+    """
+    check_colour_order(order)
+    picture = _checked(array)
+    height, width = picture.shape[:2]
+    if width * height > max_pixels:
+        raise SourceRejectedError(
+            f"the frame has {width}×{height} pixels, at most {max_pixels} are accepted; make it smaller or raise "
+            "decode.max_frame_pixels"
+        )
+    if picture.ndim == 2:
+        return np.array(picture, order="C")
+    code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(picture[:, :, :3]), code), dtype=np.uint8)
+
+
+def check_colour_order(order: object) -> None:
+    """Raise `SourceRejectedError` where it is none."""
     if order not in get_args(ColourOrder):
         raise SourceRejectedError(f"expected a colour order of {', '.join(get_args(ColourOrder))}, got {order!r}")
+
+
+def _checked(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """H×W, H×W×3 or H×W×4."""
     if array.dtype != np.uint8:
         raise SourceRejectedError(
             f"expected a picture of uint8 (0 to 255), got {array.dtype}; scale it and convert it with .astype('uint8')"
@@ -45,10 +81,7 @@ def rgb_from_array(array: npt.NDArray[Any], *, order: ColourOrder = "rgb") -> np
         raise SourceRejectedError(
             f"expected a picture of the shape (height, width) or (height, width, 3), got {array.shape}{hint}"
         )
-    if picture.ndim == 2:
-        return np.repeat(picture[:, :, None], 3, axis=2)
-    picture = picture[:, :, :3]
-    return np.ascontiguousarray(picture if order == "rgb" else picture[:, :, ::-1])
+    return picture
 
 
 class ArraySource:

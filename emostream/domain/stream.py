@@ -104,7 +104,7 @@ class StreamSpec:
     zones: tuple[Zone, ...] = ()
 
     def __post_init__(self) -> None:
-        if not _STREAM_ID.fullmatch(self.stream_id):
+        if not isinstance(self.stream_id, str) or not _STREAM_ID.fullmatch(self.stream_id):
             raise ConfigError(
                 f"stream id {self.stream_id!r} is not usable: expected 1–64 letters, digits, '.', '_' or '-', "
                 "starting with a letter or digit"
