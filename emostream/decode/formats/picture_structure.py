@@ -19,6 +19,7 @@ _JPEG_SCAN = 0xDA
 # SOF0…SOF15 hold the size; C4, C8 and CC among them are other segments.
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WEBP_FRAME_HEADER_BYTES = 16
+_WEBP_DATA_HEAD_BYTES = 10
 _WEBP_HAS_ALPHA = 0x10
 # Of a picture; files of a sequence (`msf1`, `hevc`, `avis`) may hold one as well.
 _HEIF_BRANDS = frozenset(
@@ -199,9 +200,21 @@ def _webp_structure(content: bytes) -> PictureStructure:
         if kind == b"VP8X" and start + 10 <= len(content):
             width, height = (int.from_bytes(content[start + at : start + at + 3], "little") for at in (4, 7))
             size = (width + 1, height + 1)
+        size = size or _size_of_webp_data(kind, content[start : start + _WEBP_DATA_HEAD_BYTES])
         is_animated = is_animated or kind == b"ANMF"
     (declared,) = struct.unpack_from("<I", content, 4)
     return PictureStructure(size, is_animated, is_cut=len(content) < declared + 8)
+
+
+def _size_of_webp_data(kind: bytes, head: bytes) -> tuple[int, int] | None:
+    """The size by the coded picture itself, of files without VP8X: VP8 (RFC 6386, 9.1) or VP8L (RFC 9649, 3.4)."""
+    if kind == b"VP8 " and head[3:6] == b"\x9d\x01\x2a" and len(head) == _WEBP_DATA_HEAD_BYTES:
+        width, height = struct.unpack_from("<HH", head, 6)
+        return width & 0x3FFF, height & 0x3FFF
+    if kind == b"VP8L" and head[:1] == b"\x2f" and len(head) >= 5:
+        (bits,) = struct.unpack_from("<I", head, 1)
+        return (bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1
+    return None
 
 
 def _webp_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
