@@ -10,11 +10,20 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import platformdirs
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyAddress,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -340,6 +349,9 @@ class ServiceSettings(_Section):
     allowed_origins: tuple[Origin, ...] = ()
     """Web pages of other origins that may call the HTTP interface from a browser (CORS), for example
     `https://dashboard.example.org`; none means that only the console of the service itself may."""
+    max_pushed_streams: int = Field(16, ge=0, le=1000)
+    """Streams per worker whose pictures are sent over a WebSocket (`/v1/streams/{id}/push`); 0 lets none in. Also the
+    number of such connections per process of the interface."""
     max_body_bytes: int = Field(8 << 20, ge=1024)
     """Maximum size of a request body."""
     max_requests_per_second: float = Field(100.0, ge=0)
@@ -353,6 +365,49 @@ class ServiceSettings(_Section):
     """Time-out for receiving a request body."""
     previews: Literal["off", "blurred", "clear"] = "clear"
     """Previews of running streams: disabled, with blurred faces, or unchanged."""
+
+
+class WebRtcSettings(_Section):
+    """Senders that push their video to the service by WebRTC (WHIP): browsers, phones, OBS. Needs the extra
+    `webrtc`."""
+
+    enabled: bool = False
+    """Whether senders are let in. Each worker receives the video of its streams itself, so its UDP ports must be
+    reachable from the senders."""
+    min_port: int | None = Field(None, ge=1024, le=65535)
+    """First UDP port at which workers receive; with `max_port` the range that a firewall lets through. Each sender
+    takes one port per address of the machine. None leaves the choice to the system."""
+    max_port: int | None = Field(None, ge=1024, le=65535)
+    """Last UDP port; 65535 where only the first is given."""
+    announced_address: IPvAnyAddress | None = None
+    """Address by which senders reach the worker, where that is not an address of its machine (NAT that keeps the
+    port)."""
+    stun_url: str | None = Field(None, pattern=r"^stuns?:[^\s]+$")
+    """Server that tells workers behind NAT their address, for example `stun:stun.example.org:3478`. None asks
+    none."""
+    turn_url: str | None = Field(None, pattern=r"^turns?:[^\s]+$")
+    """Server that relays where nothing else works, for example `turn:turn.example.org:3478?transport=tcp`."""
+    turn_username: str | None = None
+    """Login at the TURN server."""
+    turn_password: SecretStr | None = None
+    """Its password."""
+    max_sessions: int = Field(16, ge=1, le=1000)
+    """Senders per worker."""
+    max_sessions_per_token: int = Field(16, ge=1, le=1000)
+    """Of these, with one token, or with none where none is needed."""
+    max_bitrate_kbps: int = Field(6000, ge=100, le=100_000)
+    """Told to senders; one that exceeds it by half for 5 seconds is ended."""
+    max_pixels: int = Field(1920 * 1088, ge=64 * 64, le=8192 * 4320)
+    """Of a picture; a sender of larger ones is ended."""
+    connect_seconds: float = Field(15.0, gt=0, le=120)
+    """A sender that cannot be reached for so long is forgotten."""
+
+    @model_validator(mode="after")
+    def _check_ports(self) -> Self:
+        last = 65535 if self.max_port is None else self.max_port
+        if (self.min_port is None and self.max_port is not None) or (self.min_port or 0) > last:
+            raise ValueError("expected min_port ≤ max_port, and min_port where max_port is given")
+        return self
 
 
 class MetricsSettings(_Section):
@@ -406,6 +461,7 @@ class Settings(BaseSettings):
     classify: ClassifySettings = ClassifySettings()
     publish: PublishSettings = PublishSettings()
     service: ServiceSettings = ServiceSettings()
+    webrtc: WebRtcSettings = WebRtcSettings()
     metrics: MetricsSettings = MetricsSettings()
     tracing: TracingSettings = TracingSettings()
     models: ModelSettings = Field(default_factory=ModelSettings)

@@ -23,6 +23,7 @@ from emostream.service.registry.streams import (
     UnknownStreamError,
     UnreadableRecordError,
 )
+from emostream.service.senders.refusal import RefusedError
 
 TREE = [
     item
@@ -34,6 +35,7 @@ ELSEWHERE = [
     JobExistsError,
     NotFailedError,
     OwnerFullError,
+    RefusedError,
     RegistryFullError,
     SinglePictureError,
     SpoolBusyError,

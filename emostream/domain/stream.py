@@ -19,7 +19,10 @@ MIN_PIXEL_ASPECT, MAX_PIXEL_ASPECT = 0.2, 5.0
 STANDARD_INPUT = "-"
 """Names what is piped into the process, in place of the address of a source."""
 
-_LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp", "tcp", "v4l2"})
+PUSHED = "push://"
+"""In place of an address: the video is sent to the service (WHIP), which does not fetch it."""
+
+_LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp", "tcp", "v4l2", "push"})
 
 
 class StreamKind(StrEnum):

@@ -19,10 +19,14 @@ class LoopThread:
 
     Args:
         name: of the thread.
+        make_loop: makes its event loop.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self, name: str, *, make_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    ) -> None:
         self._name = name
+        self._make_loop = make_loop
         self._lock = threading.Lock()
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -92,7 +96,7 @@ class LoopThread:
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
-            self._loop = asyncio.new_event_loop()
+            self._loop = self._make_loop()
             self._thread = threading.Thread(target=_run, args=(self._loop,), name=self._name, daemon=True)
             self._thread.start()
         return self._loop

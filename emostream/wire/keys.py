@@ -34,6 +34,25 @@ def registry_key(name: str) -> str:
     return f"{REGISTRY_PREFIX}{name}"
 
 
+def offers_channel(worker_id: str) -> str:
+    """The channel by which a worker is told of senders (WebRTC) that want to send to its streams.
+
+    >>> offers_channel("w1")
+    'emostream:{registry}:offers:w1'
+    """
+    return registry_key(f"offers:{worker_id}")
+
+
+def offer_answer_channel(request_id: str) -> str:
+    """The channel by which the worker answers."""
+    return registry_key(f"offer-answers:{request_id}")
+
+
+def pictures_channel(session_id: str) -> str:
+    """The channel by which a worker gets the pictures of a sender."""
+    return registry_key(f"pictures:{session_id}")
+
+
 def events_key(stream_id: str) -> str:
     """The event stream of one stream.
 

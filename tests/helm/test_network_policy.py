@@ -161,3 +161,22 @@ def test_only_the_head_reaches_kubernetes(helm: Helm) -> None:
     assert _may_reach(documents, "head", "10.96.0.1", port=443)
     assert not _may_reach(documents, "streams", "10.96.0.1", port=443)
     assert not _may_reach(documents, "gpu", "10.96.0.1", port=443)
+
+
+@pytest.mark.parametrize(
+    ("webrtc", "ports"),
+    [
+        (None, []),
+        ({"enabled": False, "min_port": 40_000}, []),
+        ({"enabled": True}, []),
+        ({"enabled": True, "min_port": 40_000, "max_port": 40_099}, [(40_000, 40_099)]),
+        ({"enabled": True, "min_port": 40_000}, [(40_000, 65_535)]),
+    ],
+)
+def test_senders_are_let_in_where_they_are_enabled(
+    helm: Helm, webrtc: dict[str, Any] | None, ports: list[tuple[int, int]]
+) -> None:
+    documents = helm.render({"settings": {} if webrtc is None else {"webrtc": webrtc}})
+    rules = [rule for policy in _policies_of(documents, "streams") for rule in policy.get("ingress", [])]
+    udp = [port for rule in rules for port in rule.get("ports", []) if port["protocol"] == "UDP"]
+    assert [(port["port"], port["endPort"]) for port in udp] == ports

@@ -26,9 +26,11 @@ from emostream.service.api.metrics import add_metrics, recording
 from emostream.service.api.pictures import FACES_LEFT_OUT_HEADER, FIRST_OF_MANY_HEADER, add_pictures
 from emostream.service.api.previews import PICTURE_HEADERS, add_previews
 from emostream.service.api.problems import add_problem_handlers
+from emostream.service.api.push import add_push
 from emostream.service.api.request_limit import RequestLimit
 from emostream.service.api.streams import add_streams
 from emostream.service.api.tokens import Scope, Tokens, allows
+from emostream.service.api.whip import add_whip
 from emostream.service.api.withdrawn import WithdrawnTokens
 from emostream.service.api.workers import add_workers
 from emostream.service.console.pages import add_console
@@ -79,6 +81,8 @@ def build_api(
     _add_health(app)
     add_metrics(app, reading=reading)
     add_streams(app, reading=reading, writing=writing)
+    add_whip(app, writing=writing, tokens=tokens)
+    add_push(app, tokens=tokens, service=service)
     add_jobs(app, reading=reading, writing=writing)
     add_workers(app, reading=reading)
     add_events(app, reading=reading)
@@ -112,7 +116,14 @@ def _add_limits(app: FastAPI, service: ServiceSettings, *, tokens: Tokens, max_u
             allow_origins=service.allowed_origins,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
-            expose_headers=["Retry-After", FIRST_OF_MANY_HEADER, FACES_LEFT_OUT_HEADER, *PICTURE_HEADERS],
+            expose_headers=[
+                "Location",
+                "Link",
+                "Retry-After",
+                FIRST_OF_MANY_HEADER,
+                FACES_LEFT_OUT_HEADER,
+                *PICTURE_HEADERS,
+            ],
         )
 
 

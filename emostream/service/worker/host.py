@@ -20,7 +20,7 @@ from emostream.domain.event import StatusEvent
 from emostream.domain.face import Face
 from emostream.domain.frame import Luma
 from emostream.domain.redact import redact
-from emostream.domain.stream import StreamKind, StreamSpec, StreamState
+from emostream.domain.stream import PUSHED, StreamKind, StreamSpec, StreamState
 from emostream.domain.tuning import Tuning
 from emostream.errors import EmostreamError, EventRejectedError
 from emostream.pipeline.pipeline import Pipeline
@@ -197,6 +197,11 @@ class StreamHost:
     def record_of(self, stream_id: str) -> StreamRecord:
         """The record with which a stream was started or last adjusted."""
         return self._streams[stream_id].record
+
+    def awaits_sender(self, stream_id: str) -> bool:
+        """Whether the video of this stream is sent to it, and it runs here."""
+        running = self._streams.get(stream_id)
+        return running is not None and not running.is_stopping and running.record.spec.url == PUSHED
 
     def start(
         self,

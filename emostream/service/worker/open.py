@@ -6,16 +6,20 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from emostream.config import Settings
 from emostream.domain.stream import StreamKind
-from emostream.errors import RegistryUnavailableError
+from emostream.errors import ConfigError, RegistryUnavailableError
 from emostream.pipeline.build import Models, load_models
 from emostream.service.egress.policy import SourcePolicy
 from emostream.service.egress.proxy import Egress
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.metrics import MetricsLoop, Recorder
 from emostream.service.registry.store import RegistryStore
+from emostream.service.senders.inlets import PictureInlets
+from emostream.service.senders.offers import OfferDesk
+from emostream.service.senders.waiting import WaitingSenders
 from emostream.service.worker.host import BLOCKED_SECONDS, StreamHost
 from emostream.service.worker.metrics import MeasuredStreamFactory, WorkerMetrics
 from emostream.service.worker.sink import deliver_leftovers, open_worker_sink
@@ -23,6 +27,23 @@ from emostream.service.worker.stream_factory import WorkerStreamFactory
 from emostream.service.worker.worker import StreamWorker
 from emostream.telemetry.collector import MetricsCollector
 from emostream.telemetry.open_tracer import open_tracer
+
+if TYPE_CHECKING:
+    from emostream.service.senders.webrtc_hub import WebRtcHub
+
+
+def _open_webrtc(settings: Settings, stack: AsyncExitStack, waiting: WaitingSenders) -> WebRtcHub | None:
+    """Who sends by WebRTC; None where the settings let none in. Raises `ConfigError`."""
+    if not settings.webrtc.enabled:
+        return None
+    try:
+        from emostream.service.senders.webrtc_hub import WebRtcHub
+    except ImportError as exc:
+        raise ConfigError(
+            f"webrtc.enabled needs the package {exc.name}: pip install 'emostream[webrtc]', or disable it"
+        ) from exc
+    stall_seconds = settings.decode.read_timeout_seconds
+    return stack.enter_context(WebRtcHub(settings.webrtc, waiting=waiting, stall_seconds=stall_seconds))
 
 
 @contextlib.asynccontextmanager
@@ -84,8 +105,10 @@ async def open_worker(
         )
         policy = SourcePolicy(service)
         egress = stack.enter_context(Egress(policy, verify_tls=settings.decode.verify_tls))
+        waiting = WaitingSenders()
+        hub = _open_webrtc(settings, stack, waiting)
         parts = MeasuredStreamFactory(
-            WorkerStreamFactory(settings, models=models, policy=policy, egress=egress, tracer=tracer),
+            WorkerStreamFactory(settings, models=models, policy=policy, egress=egress, senders=waiting, tracer=tracer),
             collector=collector,
         )
         timeouts = (settings.decode.open_timeout_seconds, settings.decode.read_timeout_seconds)
@@ -116,6 +139,17 @@ async def open_worker(
             interval_seconds=settings.metrics.interval_seconds,
             store=store,
             record=record,
+        )
+        inlets = PictureInlets(
+            store,
+            waiting=waiting,
+            max_senders=service.max_pushed_streams,
+            max_pixels=settings.decode.max_frame_pixels,
+            stall_seconds=settings.decode.read_timeout_seconds,
+        )
+        stack.push_async_callback(inlets.close)
+        await stack.enter_async_context(
+            OfferDesk(store, hub=hub, inlets=inlets, worker_id=worker_id, is_ready=host.awaits_sender)
         )
         running = asyncio.create_task(worker.run(), name=f"worker {worker_id}")
         measuring = asyncio.create_task(loop.run(), name=f"metrics of {worker_id}")
