@@ -232,6 +232,19 @@ async def test_limits(store: RegistryStore, redis_server: EmbeddedRedis, models:
         assert refused.value.response.status_code == 503
 
 
+async def test_a_token_does_not_fill_the_service(store: RegistryStore, redis_server: EmbeddedRedis) -> None:
+    headers = {"Authorization": "Bearer sender"}
+    async with (
+        served_api(settings_of(max_streams_per_token=1), redis_url=redis_server.url) as base,
+        httpx.AsyncClient(base_url=base, headers=headers) as client,
+    ):
+        assert (await client.post("/v1/streams", json={"id": "one", "url": "push://"})).status_code == 201
+        with pytest.raises(InvalidStatus) as refused:
+            async with pushing(base, "two"):
+                pass
+        assert refused.value.response.status_code == 429
+
+
 async def test_the_example_of_the_guide(
     base: str, portrait: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,11 +36,11 @@ TOKENS = [
 ]
 
 
-def settings_of(**webrtc: Any) -> Settings:
+def settings_of(**service: Any) -> Settings:
     return load_settings(
-        service={"tokens": TOKENS, "heartbeat_seconds": 0.1, "allowed_networks": ["127.0.0.0/8"]},
+        service={**service, "tokens": TOKENS, "heartbeat_seconds": 0.1, "allowed_networks": ["127.0.0.0/8"]},
         publish={"connect_timeout_seconds": 2.0},
-        webrtc={"enabled": True, **webrtc},
+        webrtc={"enabled": True},
     )
 
 
@@ -186,10 +186,12 @@ async def test_requests_that_are_refused(client: httpx.AsyncClient, redis_server
 
 
 async def test_without_a_worker(store: RegistryStore, redis_server: EmbeddedRedis) -> None:
-    async with api_of(settings_of(), redis_server.url) as client:
+    async with api_of(settings_of(max_streams_per_token=1), redis_server.url) as client:
         answer = await client.post("/v1/whip/x", content=await an_offer(), headers=SDP)
         assert answer.status_code == 503 and answer.headers["retry-after"]
         assert (await client.get("/v1/streams")).json()["streams"] == []
+        assert (await client.post("/v1/streams", json={"id": "one", "url": "push://"})).status_code == 201
+        assert (await client.post("/v1/whip/x", content=await an_offer(), headers=SDP)).status_code == 429
 
 
 async def test_several_senders_at_once(client: httpx.AsyncClient, store: RegistryStore) -> None:
