@@ -469,8 +469,8 @@ class Settings(BaseSettings):
     """Zones per stream id, for streams that bring none of their own. An example is with
     [ZoneSettings](#zonesettings)."""
     voice: bool = False
-    """Measure the voice in the sound of files, and publish voice events (docs/events.md). Only `emostream
-    analyze` does; the service reads no sound."""
+    """Measure the voice in the sound of files, and publish voice events (docs/events.md). `emostream
+    analyze` and Python programs do; the service reads no sound."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     """Minimum level of log messages."""
     log_format: Literal["text", "json"] = "text"

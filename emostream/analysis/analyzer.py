@@ -99,7 +99,7 @@ class Analyzer:
             track=track,
             pixel_aspect=pixel_aspect,
         )
-        return Analysis(specs, start=self._start, labels_of_model=lambda: self.labels)
+        return Analysis(specs, start=self._start, labels_of_model=lambda: self.labels, has_voice=self.settings.voice)
 
     def analyze_async(self, source: Source | Iterable[Source], **options: Any) -> AsyncIterator[EmotionEvent]:
         """The same for `async for`, in any event loop of asyncio; arguments and errors as for `analyze`."""

@@ -15,14 +15,17 @@ from emostream.analysis.report import AnalysisReport, ReportPictures, table_path
 from emostream.analysis.run import RunObserver, run_all, sinks_of
 from emostream.analysis.tables import EventTables
 from emostream.config import Settings
+from emostream.decode.source import FrameSource
 from emostream.domain.event import EmotionEvent, StatusEvent
+from emostream.domain.frame import Frame
 from emostream.domain.redact import shown_source
 from emostream.domain.stream import StreamSpec
 from emostream.domain.summary import StreamSummary
+from emostream.domain.voice import VoiceEvent
 from emostream.errors import ConfigError, EmostreamError
 from emostream.files import check_is_not_source
 from emostream.pipeline.build import Models
-from emostream.pipeline.pipeline import PipelineStats
+from emostream.pipeline.pipeline import EventObserver, PipelineStats
 from emostream.publish.loop_thread import LoopThread
 from emostream.publish.registry import urls_of
 from emostream.publish.sink_group import SinkGroup
@@ -48,17 +51,24 @@ class Analysis:
         specs: the sources.
         start: begins to read them, and tells observers; the events come by what it returns.
         labels_of_model: the emotions of the model.
+        has_voice: whether the settings ask for the voice; files then have its events beside them.
 
     Attributes:
         stats: stream id → what its last run did (frames, faces, drops), once it has ended.
     """
 
     def __init__(
-        self, specs: Sequence[StreamSpec], *, start: Start, labels_of_model: Callable[[], Sequence[str]]
+        self,
+        specs: Sequence[StreamSpec],
+        *,
+        start: Start,
+        labels_of_model: Callable[[], Sequence[str]],
+        has_voice: bool = False,
     ) -> None:
         self._specs = list(specs)
         self._start = start
         self._labels_of_model = labels_of_model
+        self._has_voice = has_voice
         self.stats: dict[str, PipelineStats] = {}
 
     def __iter__(self) -> Iterator[EmotionEvent]:
@@ -199,6 +209,8 @@ class Analysis:
         summaries = {spec.stream_id: StreamSummary() for spec in self._specs}
         paths = [path for path in paths if path not in written_already]
         tables = EventTables(paths, labels=self._labels_of_model())
+        if self._has_voice and paths:
+            observers.append(_Hearing(tables))
         num_events = 0
         try:
             with contextlib.closing(self._events(observers)) as events:
@@ -323,6 +335,25 @@ async def deliver_all(
         )
     results.raise_first()
     return results.stats
+
+
+class _Hearing:
+    """Passes voice events to tables: an observer that needs no frames."""
+
+    def __init__(self, tables: EventTables) -> None:
+        self._tables = tables
+
+    @contextlib.contextmanager
+    def observing(self, spec: StreamSpec, source: FrameSource, *, settings: Settings) -> Iterator[EventObserver]:
+        """See `RunObserver`."""
+        yield self
+
+    def __call__(self, frame: Frame, event: EmotionEvent) -> None:
+        """Emotion events come by another way."""
+
+    def heard(self, event: VoiceEvent) -> None:
+        """See `HearingObserver`."""
+        self._tables.hear(event)
 
 
 def _check_suffix(path: str | Path | None, suffix: str) -> list[Path]:

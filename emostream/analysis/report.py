@@ -28,7 +28,6 @@ from emostream.domain.voice import VoiceEvent
 from emostream.errors import ConfigError, EmostreamError
 from emostream.files import write_whole
 from emostream.pipeline.pipeline import EventObserver
-from emostream.publish.files.voice_table import VoiceTable
 from emostream.render.report.report import Facts, Recording, RunRecord, report_page
 from emostream.render.thumbnail import face_jpeg
 from emostream.vision.classify.engines import model_path
@@ -73,10 +72,9 @@ class AnalysisReport:
         recording = Recording(None if self._pictures is ReportPictures.NONE else picture_of)
         labels = load_manifest(model_path(settings.classify)).labels
         tables = EventTables(table_paths(self.path, tell=self._tell), labels=labels)
-        voice = VoiceTable(self.path)
         problem = ""
         try:
-            yield _Recorder(recording, tables, voice)
+            yield _Recorder(recording, tables)
         except EmostreamError as exc:
             problem = str(exc)
             raise
@@ -84,11 +82,7 @@ class AnalysisReport:
             problem = "interrupted"
             raise
         finally:
-            is_kept = recording.summary.num_events > 0
-            try:
-                files = tables.close(is_kept=is_kept)
-            finally:
-                voice_files = voice.close(is_kept=is_kept)
+            files, voice_files = tables.close(is_kept=recording.summary.num_events > 0)
             if files:
                 self._write(recording, files, voice_files, spec, source, settings=settings, problem=problem)
 
@@ -125,10 +119,9 @@ class AnalysisReport:
 class _Recorder:
     """Takes the events of a run."""
 
-    def __init__(self, recording: Recording, tables: EventTables, voice: VoiceTable) -> None:
+    def __init__(self, recording: Recording, tables: EventTables) -> None:
         self._recording = recording
         self._tables = tables
-        self._voice = voice
 
     def __call__(self, frame: Frame, event: EmotionEvent) -> None:
         self._recording.add(frame, event)
@@ -136,7 +129,7 @@ class _Recorder:
 
     def heard(self, event: VoiceEvent) -> None:
         self._recording.heard(event)
-        self._voice.add(event)
+        self._tables.hear(event)
 
 
 def _picture_of(frame: Frame, event: EmotionEvent, face: FaceEmotion, *, is_blurred: bool) -> bytes:

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emostream.domain.event import EmotionEvent
+from emostream.domain.voice import VoiceEvent
 from emostream.errors import EmostreamError
 from emostream.publish.files.table_writer import TableWriter, open_table_writer
+from emostream.publish.files.voice_table import VoiceTable, voice_path
 
 _EVENTS_PER_WRITE = 2000
 
 
 class EventTables:
-    """Writes the same events to several files, each in the format of its name.
+    """Writes the same events to several files, each in the format of its name, and voice events beside them.
 
     Args:
         paths: of the files.
@@ -29,6 +31,7 @@ class EventTables:
         self._partials = [path.with_name(f".{path.stem}.part{path.suffix}") for path in self._targets]
         self._writers: list[TableWriter] = []
         self._waiting: list[EmotionEvent] = []
+        self._voices = [VoiceTable(path) for path in {voice_path(path): path for path in paths}.values()]
         try:
             for path, target in zip(self._partials, self._targets, strict=True):
                 self._writers.append(open_table_writer(path, labels=labels, named=target))
@@ -42,8 +45,18 @@ class EventTables:
         if len(self._waiting) >= _EVENTS_PER_WRITE:
             self._flush()
 
-    def close(self, *, is_kept: bool) -> list[Path]:
-        """Finish the files and give them their names; or remove them, also when one cannot be finished."""
+    def hear(self, event: VoiceEvent) -> None:
+        """Take a voice event; from another thread than the others, if need be."""
+        for voice in self._voices:
+            voice.add(event)
+
+    def close(self, *, is_kept: bool) -> tuple[list[Path], list[Path]]:
+        """Finish the files and give them their names; or remove them, also when one cannot be finished.
+
+        Returns:
+            The files of events, and those of voice events, which are none where none was heard.
+        """
+        voices: list[Path] = []
         try:
             self._finish()
         except EmostreamError:
@@ -51,7 +64,9 @@ class EventTables:
             raise
         finally:
             self._put_in_place(is_kept=is_kept)
-        return self._targets if is_kept else []
+            for voice in self._voices:
+                voices += voice.close(is_kept=is_kept)
+        return (self._targets, voices) if is_kept else ([], [])
 
     def _finish(self) -> None:
         with contextlib.ExitStack() as stack:

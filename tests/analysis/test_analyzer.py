@@ -24,8 +24,9 @@ from emostream.analysis.analyzer import analyzer_for
 from emostream.cli.bench.demo_clip import make_demo_clip
 from emostream.decode.picture import read_picture
 from emostream.errors import ConfigError, SourceError, SourceNotHereError, SourceRejectedError
+from tests.audio.speech import spoken_words
 from tests.conftest import REPOSITORY
-from tests.media import make_clip
+from tests.media import make_clip, make_talking_clip
 from tests.vision.detect.real_model import centerface_path
 
 pytestmark = pytest.mark.integration
@@ -230,6 +231,16 @@ def test_several_files_in_one_reading(analyzer: emostream.Analyzer, clip: Path, 
 
 
 @pytest.mark.skipif(find_spec("pandas") is None, reason="needs pandas")
+def test_with_voice_the_files_have_its_events_beside_them(tmp_path: Path) -> None:
+    path = make_talking_clip(tmp_path / "talk.mp4", spoken_words(seconds=2), seconds=2)
+    with emostream.Analyzer({"voice": True}) as hearing:
+        hearing.analyze(path).save(csv=tmp_path / "a.csv", jsonl=tmp_path / "b.jsonl", report=tmp_path / "c.html")
+    assert len((tmp_path / "b-voice.jsonl").read_text(encoding="utf-8").splitlines()) == 3
+    for name in ("a-voice.csv", "c-voice.csv"):
+        assert len((tmp_path / name).read_text(encoding="utf-8").splitlines()) == 4
+    assert "Speech over time" in (tmp_path / "c.html").read_text(encoding="utf-8")
+
+
 def test_a_table_for_pandas(analyzer: emostream.Analyzer, clip: Path) -> None:
     table = analyzer.analyze(clip).to_pandas()
     assert set(table["frame_index"]) == set(range(NUM_FRAMES)) and table["track_id"].nunique() == 2

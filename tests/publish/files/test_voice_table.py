@@ -11,6 +11,7 @@ import pytest
 from emostream.errors import ConfigError
 from emostream.publish.files.table_sink import TableSink
 from emostream.publish.files.voice_table import VoiceTable
+from emostream.wire.events import voice_from_json
 from tests.publish.samples import EVENT, VOICE
 
 
@@ -38,6 +39,13 @@ async def test_without_voice_there_is_no_such_file(tmp_path: Path) -> None:
     await sink.publish([EVENT])
     await sink.close()
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_beside_json_lines_are_json_lines(tmp_path: Path) -> None:
+    table = VoiceTable(tmp_path / "a.jsonl")
+    table.add(VOICE)
+    assert table.close() == [tmp_path / "a-voice.jsonl"]
+    assert voice_from_json((tmp_path / "a-voice.jsonl").read_text(encoding="utf-8")) == VOICE
 
 
 def test_what_is_not_kept_leaves_nothing(tmp_path: Path) -> None:
