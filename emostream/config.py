@@ -167,8 +167,9 @@ class ClassifySettings(_Section):
     model: Path | None = None
     """ONNX file with its manifest beside it; none means the model inside the package."""
     engine: str = "auto"
-    """`onnxruntime` (CPU), `tensorrt` (data-centre GPUs), `tensorrt_rtx` (RTX GPUs), or one that an installed package
-    brings; `auto` is TensorRT where its package and a GPU are there, else ONNX Runtime."""
+    """`onnxruntime` (CPU), `tensorrt` (data-centre GPUs), `tensorrt_rtx` (RTX GPUs), `onnxruntime_tensorrt` and
+    `onnxruntime_cuda` (the package onnxruntime-gpu), or one that an installed package brings; `auto` is the fastest of
+    those on a GPU that can run here, measured once, else `onnxruntime`."""
     gpu_required: bool = False
     """The model must run on a GPU: where it cannot, it is not loaded. Otherwise `auto` takes the CPU there, with a
     warning where a GPU was given to the process."""

@@ -23,10 +23,15 @@ from emostream.config import Settings
 from emostream.domain.redact import redact
 from emostream.errors import ConfigError, EmostreamError, EngineUnavailableError
 from emostream.publish.redis.embedded import find_server
-from emostream.vision.classify.engines import DEFAULT_ENGINE, check_available, choose_engine
+from emostream.vision.classify.engines import (
+    DEFAULT_ENGINE,
+    GPU_ENGINES,
+    check_available,
+    choose_engine,
+    fastest_known,
+)
 from emostream.vision.classify.load import load_classifier
 from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, remembered_choices
-from emostream.vision.engines.trt.package import TRT_NAMES
 from emostream.vision.models.store import ModelStore
 
 
@@ -93,7 +98,7 @@ def _engines() -> dict[str, str]:
         provider.removesuffix("ExecutionProvider") for provider in onnxruntime.get_available_providers()
     )
     engines = {DEFAULT_ENGINE: f"available ({providers})"}
-    for name in TRT_NAMES:
+    for name in GPU_ENGINES:
         try:
             engines[name] = f"available ({check_available(name)})"
         except EngineUnavailableError as exc:
@@ -103,7 +108,9 @@ def _engines() -> dict[str, str]:
 
 def _chosen_engine(settings: Settings) -> str:
     wanted = settings.classify.engine
-    return f"{choose_engine().name} (auto)" if wanted == "auto" else wanted
+    if wanted != "auto":
+        return wanted
+    return f"{fastest_known(choose_engine(), settings.classify, cache_dir=settings.models.cache_dir)} (auto)"
 
 
 def _models(settings: Settings) -> list[dict[str, Any]]:

@@ -16,8 +16,10 @@ import pytest
 from emostream.config import ClassifySettings
 from emostream.errors import EngineUnavailableError, InferenceError, ManifestError, ModelError
 from emostream.vision.classify.classifier import engine_info, parallel_batches
+from emostream.vision.classify.engines import choose_engine, fastest_known
 from emostream.vision.classify.load import load_classifier
 from emostream.vision.classify.trt_classifier import load_trt_classifier
+from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, remember_choice, remembered_choices
 from emostream.vision.engines.trt.cuda import CudaStream, find_gpus
 from emostream.vision.engines.trt.engine import NUM_LANES
 from tests.cuda_double import L40, gpu_machine
@@ -124,6 +126,25 @@ def test_an_engine_of_another_card_is_built_again(settings: ClassifySettings, tm
     with gpu_machine(Device("NVIDIA A10", (8, 6))) as machine:
         load_trt_classifier("tensorrt", settings, cache_dir=tmp_path).close()
         assert machine.num_builds == 1
+
+
+def test_of_several_engines_the_fastest_is_taken(
+    machine: Machine, settings: ClassifySettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_classifier(settings, cache_dir=tmp_path).close()
+    ((key, measured),) = remembered_choices(tmp_path / ENGINE_CHOICES_FILE).items()
+    assert set(measured) == {"tensorrt", "tensorrt_rtx"}
+    builds = machine.num_builds
+    for faster in measured:
+        remember_choice(tmp_path / ENGINE_CHOICES_FILE, key, {name: 1.0 + (name != faster) for name in measured})
+        with caplog.at_level(logging.WARNING):
+            classifier = load_classifier(settings, cache_dir=tmp_path)
+        assert engine_info(classifier).engine == faster
+        assert fastest_known(choose_engine(), settings, cache_dir=tmp_path) == faster
+        classifier.close()
+    assert machine.num_builds == builds
+    assert caplog.records == []
+    assert machine.leaks() == []
 
 
 # --- several GPUs -----------------------------------------------------------------------------------------------------

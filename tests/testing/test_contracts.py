@@ -21,9 +21,9 @@ from emostream.errors import ManifestError
 from emostream.testing.detector_contract import check_detector
 from emostream.testing.engine_contract import check_engine
 from emostream.testing.fakes import face_at
+from emostream.vision.classify.gpu_classifier import GpuClassifier
 from emostream.vision.classify.ort_classifier import OrtClassifier
 from emostream.vision.classify.packaged_models import packaged_variant_path
-from emostream.vision.classify.trt_classifier import TrtClassifier
 from tests.conftest import REPOSITORY
 from tests.onnx_models import classifier_model, save_classifier
 from tests.plugins.engine.emostream_brightness import BrightnessEngine, MiddleDetector
@@ -45,7 +45,7 @@ def test_the_batches_of_tensorrt_keep_the_contract() -> None:
     """On ONNX Runtime in place of a GPU; with one, tests/gpu runs the same."""
     engine = OrtEngine(packaged_variant_path("fp32"))
     manifest = engine._classifier.manifest
-    check_engine(TrtClassifier(cast("Any", engine), manifest=manifest, batches=BATCHES))
+    check_engine(GpuClassifier(cast("Any", engine), manifest=manifest, batches=BATCHES))
 
 
 def test_the_plugin_keeps_the_contract() -> None:

@@ -6,6 +6,7 @@ Everything that fails is a line of the report, so that one run on a borrowed car
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 import statistics
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -29,10 +30,10 @@ from emostream.domain.machine_limits import num_usable_cores
 from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.errors import EmostreamError, EngineUnavailableError, InferenceError
 from emostream.vision.classify.batcher import CropBatcher
-from emostream.vision.classify.classifier import parallel_batches
-from emostream.vision.classify.engines import check_available
+from emostream.vision.classify.classifier import EmotionClassifier, parallel_batches
+from emostream.vision.classify.engines import GPU_ENGINES, EngineContext, check_available, open_engine
 from emostream.vision.classify.packaged_models import engine_source
-from emostream.vision.classify.trt_classifier import TrtClassifier, compile_classifier, load_trt_classifier
+from emostream.vision.classify.trt_classifier import compile_classifier
 from emostream.vision.detect.centerface.detector import OUTPUT_CHANNELS
 from emostream.vision.detect.trt_network import compile_detector, load_trt_network
 from emostream.vision.engines.trt.compile import CompileReport
@@ -156,8 +157,10 @@ def bench_gpu(
             steps[f"{name}: classifier"] = partial(
                 _bench_classifier, report, name, settings, Path(folder), peak=peak, seconds=seconds
             )
+            if name not in TRT_NAMES:
+                continue
             steps[f"{name}: detector"] = partial(
-                _bench_detector, report, name, settings, Path(folder), peak=peak, seconds=seconds
+                _bench_detector, report, cast("TrtName", name), settings, Path(folder), peak=peak, seconds=seconds
             )
         for size in videos:
             steps[f"decoding {size[0]}×{size[1]}"] = partial(
@@ -176,9 +179,9 @@ def bench_gpu(
     return report
 
 
-def _usable_engines(report: GpuBenchmark) -> list[TrtName]:
-    usable: list[TrtName] = []
-    for name in TRT_NAMES:
+def _usable_engines(report: GpuBenchmark) -> list[str]:
+    usable: list[str] = []
+    for name in GPU_ENGINES:
         try:
             check_available(name)
         except EngineUnavailableError as exc:
@@ -194,14 +197,16 @@ def _usable_engines(report: GpuBenchmark) -> list[TrtName]:
 
 
 def _bench_classifier(
-    report: GpuBenchmark, name: TrtName, settings: Settings, folder: Path, *, peak: float | None, seconds: float
+    report: GpuBenchmark, name: str, settings: Settings, folder: Path, *, peak: float | None, seconds: float
 ) -> None:
     classify = settings.classify
-    began = time.monotonic()
-    built = compile_classifier(name, classify, cache_dir=folder, progress=lambda text: None)
-    report.builds.append(_build_figure(built, seconds=time.monotonic() - began))
+    if name in TRT_NAMES:
+        began = time.monotonic()
+        built = compile_classifier(cast("TrtName", name), classify, cache_dir=folder, progress=lambda text: None)
+        report.builds.append(_build_figure(built, seconds=time.monotonic() - began))
     source = engine_source(classify)
-    with load_trt_classifier(name, classify, cache_dir=folder) as classifier:
+    classifier = open_engine(name, classify, EngineContext(num_threads=1, cache_dir=folder))
+    with contextlib.closing(classifier):
         report.machine.setdefault("classifier", describe_classifier(classifier.manifest))
         side = classifier.manifest.input_size_pixels
         adds = multiply_adds(onnx.load_from_string(source.onnx_model), (1, side, side))
@@ -209,8 +214,8 @@ def _bench_classifier(
             crops = np.random.default_rng(0).integers(0, 256, (batch, side, side), np.uint8)
             figure = _batch_figure(
                 partial(classifier.classify, crops),
-                num_parallel=classifier.num_parallel_batches,
-                labels=(name, "classifier", built.precision),
+                num_parallel=parallel_batches(classifier) or 1,
+                labels=(name, "classifier", classifier.manifest.precision),
                 batch=batch,
                 flops=2 * adds * batch,
                 peak=None if peak is None else peak * len(report.gpus),
@@ -300,7 +305,7 @@ def _batch_figure(
 
 
 async def _deadlines(
-    name: str, classifier: TrtClassifier, settings: Settings, *, best: float, seconds: float
+    name: str, classifier: EmotionClassifier, settings: Settings, *, best: float, seconds: float
 ) -> list[DeadlineFigure]:
     """Latency at growing loads, through the batcher that pipelines use, until the deadline is missed."""
     batcher = CropBatcher(
@@ -328,7 +333,7 @@ async def _deadlines(
 class _Kept:
     """A classifier that is not closed with its batcher."""
 
-    def __init__(self, classifier: TrtClassifier) -> None:
+    def __init__(self, classifier: EmotionClassifier) -> None:
         self._classifier = classifier
         self.manifest = classifier.manifest
         self.wanted_batch_size = classifier.wanted_batch_size

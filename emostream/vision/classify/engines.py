@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import entry_points, version
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from emostream.config import ClassifySettings
-from emostream.errors import ConfigError, EngineUnavailableError
+from emostream.errors import ConfigError, EngineUnavailableError, ModelError
 from emostream.vision.classify.classifier import EmotionClassifier
 from emostream.vision.classify.ort_classifier import OrtClassifier
 from emostream.vision.classify.packaged_models import PackagedVariant, packaged_variant_path
-from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, fastest
+from emostream.vision.engines.fastest import (
+    ENGINE_CHOICES_FILE,
+    fastest,
+    median_milliseconds,
+    remember_choice,
+    remembered_choices,
+)
+from emostream.vision.engines.ort_gpu import ORT_GPU_NAMES, OrtGpuName, check_ort_gpu
 from emostream.vision.engines.processor import has_int8_instructions, processor_name
-from emostream.vision.engines.trt.cuda import find_gpu
+from emostream.vision.engines.trt.cuda import find_gpus
 from emostream.vision.engines.trt.package import TRT_NAMES, TrtName, load_package
+
+logger = logging.getLogger(__name__)
 
 ENTRY_POINTS = "emostream.engines"
 """Entry point group in which packages register engines: name = factory."""
@@ -91,10 +102,20 @@ def _open_trt(name: TrtName, settings: ClassifySettings, context: EngineContext)
     return load_trt_classifier(name, settings, cache_dir=context.cache_dir)
 
 
+def _open_ort_gpu(name: OrtGpuName, settings: ClassifySettings, context: EngineContext) -> EmotionClassifier:
+    from emostream.vision.classify.ort_gpu_classifier import load_ort_gpu_classifier
+
+    return load_ort_gpu_classifier(name, settings, cache_dir=context.cache_dir)
+
+
 BUILT_IN: dict[str, EngineFactory] = {
     DEFAULT_ENGINE: _open_onnxruntime,
     **{name: partial(_open_trt, name) for name in TRT_NAMES},
+    **{name: partial(_open_ort_gpu, name) for name in ORT_GPU_NAMES},
 }
+
+GPU_ENGINES = (*TRT_NAMES, *ORT_GPU_NAMES)
+"""Built-in engines that need a GPU, in order of preference where none was measured."""
 
 
 def open_engine(name: str, settings: ClassifySettings, context: EngineContext) -> EmotionClassifier:
@@ -119,15 +140,20 @@ def open_engine(name: str, settings: ClassifySettings, context: EngineContext) -
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """The engine that `auto` selects on this machine, and why the preferred ones were skipped.
+    """The engines that `auto` takes on this machine, and why the preferred ones were skipped.
 
     Attributes:
-        name: the selected engine.
+        candidates: those to take, in order of preference; the last runs on the CPU.
         passed_over: engine → why it cannot be used here.
     """
 
-    name: str
+    candidates: tuple[str, ...]
     passed_over: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """The preferred one; of several on a GPU, `open_fastest` takes the one measured to be the fastest."""
+        return self.candidates[0]
 
     def __str__(self) -> str:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in self.passed_over.items())
@@ -135,26 +161,86 @@ class EngineChoice:
 
 
 def choose_engine() -> EngineChoice:
-    """Select the first GPU engine whose package and GPU are present, else ONNX Runtime on the CPU."""
+    """Select the GPU engines whose package and GPU are present, then ONNX Runtime on the CPU."""
     passed_over: dict[str, str] = {}
-    for name in TRT_NAMES:
+    for name in GPU_ENGINES:
         try:
             check_available(name)
         except EngineUnavailableError as exc:
             passed_over[name] = str(exc)
-        else:
-            return EngineChoice(name, passed_over)
-    return EngineChoice(DEFAULT_ENGINE, passed_over)
+    usable = [name for name in GPU_ENGINES if name not in passed_over]
+    return EngineChoice((*usable, DEFAULT_ENGINE), passed_over)
 
 
-def check_available(name: TrtName) -> str:
+def check_available(name: str) -> str:
     """Check that a GPU engine can run here, and describe what it would run on.
 
     Raises:
         EngineUnavailableError: its package or a supported GPU is missing.
     """
-    gpu = find_gpu()  # first, because importing the package takes 80 MB of memory
-    package = load_package(name)
-    if not package.runs_on(gpu.compute_capability):
-        raise EngineUnavailableError(f"does not run on {gpu}", engine=name)
-    return f"version {package.version} on {gpu}"
+    if name in ORT_GPU_NAMES:
+        return check_ort_gpu(name)
+    gpus = find_gpus()  # first, because importing the package takes 80 MB of memory
+    package = load_package(cast("TrtName", name))
+    usable = [gpu for gpu in gpus if package.runs_on(gpu.compute_capability)]
+    if not usable:
+        raise EngineUnavailableError(f"does not run on {gpus[0]}", engine=package.name)
+    return f"version {package.version} on {', '.join(map(str, usable))}"
+
+
+def open_fastest(names: Sequence[str], settings: ClassifySettings, context: EngineContext) -> EmotionClassifier:
+    """Open the engine that is the fastest on this GPU; measured once, then read from the cache.
+
+    An engine that cannot be opened is left out, with a warning.
+
+    Raises:
+        ModelError, ConfigError: that of the first engine, where none can be opened.
+    """
+    cache_file = context.cache_dir / ENGINE_CHOICES_FILE
+    key = _choice_key(names, settings)
+    failures: dict[str, Exception] = {}
+
+    def opened(name: str) -> EmotionClassifier | None:
+        try:
+            return open_engine(name, settings, context)
+        except (ModelError, ConfigError) as exc:
+            failures[name] = exc
+            logger.warning("engine %s cannot be used: %s", name, exc)
+            return None
+
+    measured = remembered_choices(cache_file).get(key, {})
+    if set(measured) != set(names) and len(names) > 1:
+        measured = {}
+        for name in names:
+            if (classifier := opened(name)) is not None:
+                measured[name] = _milliseconds(classifier, num_crops=settings.max_batch_size)
+                classifier.close()
+        remember_choice(cache_file, key, measured)
+    ranked = sorted((name for name in names if name not in failures), key=lambda name: measured.get(name, 0.0))
+    for name in ranked:
+        if (classifier := opened(name)) is not None:
+            logger.info(
+                "using engine %s; measured milliseconds for %d crops: %s", name, settings.max_batch_size, measured
+            )
+            return classifier
+    raise failures[names[0]]
+
+
+def _milliseconds(classifier: EmotionClassifier, *, num_crops: int) -> float:
+    side = classifier.manifest.input_size_pixels
+    return median_milliseconds(partial(classifier.classify, np.full((num_crops, side, side), 128, dtype=np.uint8)))
+
+
+def fastest_known(choice: EngineChoice, settings: ClassifySettings, *, cache_dir: Path) -> str:
+    """The engine that `auto` takes: of several on a GPU the fastest, or the preferred one while none was measured."""
+    names = choice.candidates[:-1]
+    if len(names) < 2:
+        return choice.name
+    measured = remembered_choices(cache_dir / ENGINE_CHOICES_FILE).get(_choice_key(names, settings))
+    return min(measured, key=measured.__getitem__) if measured else choice.name
+
+
+def _choice_key(names: Sequence[str], settings: ClassifySettings) -> str:
+    versions = ", ".join(f"{name} {check_available(name)}" for name in names)
+    model = "packaged" if settings.model is None else settings.model.name
+    return f"classifier {model} {settings.precision}, {settings.max_batch_size} crops: {versions}"

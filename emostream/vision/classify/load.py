@@ -8,7 +8,7 @@ from pathlib import Path
 from emostream.config import ClassifySettings, ModelSettings
 from emostream.errors import ConfigError, EngineUnavailableError, ModelError
 from emostream.vision.classify.classifier import EmotionClassifier
-from emostream.vision.classify.engines import DEFAULT_ENGINE, EngineContext, choose_engine, open_engine
+from emostream.vision.classify.engines import DEFAULT_ENGINE, EngineContext, choose_engine, open_engine, open_fastest
 from emostream.vision.engines.trt.cuda import is_gpu_given
 
 logger = logging.getLogger(__name__)
@@ -53,9 +53,9 @@ def _open(settings: ClassifySettings, context: EngineContext) -> EmotionClassifi
     if settings.engine != "auto":
         return open_engine(settings.engine, settings, context)
     choice = choose_engine()
-    chosen = choice.name
-    logger.info("using engine %s", chosen)
-    if chosen == DEFAULT_ENGINE:
+    on_gpu = choice.candidates[:-1]
+    if not on_gpu:
+        logger.info("using engine %s", DEFAULT_ENGINE)
         reasons = "; ".join(f"{name}: {reason}" for name, reason in choice.passed_over.items())
         if settings.gpu_required:
             raise EngineUnavailableError(
@@ -63,12 +63,12 @@ def _open(settings: ClassifySettings, context: EngineContext) -> EmotionClassifi
             )
         if is_gpu_given():
             logger.warning("a GPU was given to this process, but the emotion model runs on the CPU (%s)", reasons)
-        return open_engine(chosen, settings, context)
+        return open_engine(DEFAULT_ENGINE, settings, context)
     try:
-        return open_engine(chosen, settings, context)
+        return open_fastest(on_gpu, settings, context)
     except (ModelError, ConfigError) as exc:
         if settings.gpu_required:
             raise
         # A slower engine is better than a service that does not start; `emostream doctor -v` shows the reason as well.
-        logger.warning("engine %s cannot be used, falling back to %s: %s", chosen, DEFAULT_ENGINE, exc)
+        logger.warning("no GPU engine can be used, falling back to %s: %s", DEFAULT_ENGINE, exc)
         return open_engine(DEFAULT_ENGINE, settings, context)

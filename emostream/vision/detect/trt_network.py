@@ -17,6 +17,7 @@ from emostream.errors import InferenceError, ManifestError
 from emostream.vision.detect.centerface.detector import INPUT_NAME, OUTPUT_CHANNELS, STRIDE_PIXELS
 from emostream.vision.detect.detector import DetectorNetwork
 from emostream.vision.detect.parity import compare_maps, require_map_parity
+from emostream.vision.engines.group import GpuEngine
 from emostream.vision.engines.half_precision import half_from_full
 from emostream.vision.engines.ort_network import OrtNetwork
 from emostream.vision.engines.reference_inputs import reference_frame
@@ -29,7 +30,6 @@ from emostream.vision.engines.trt.compile import (
     open_engines,
 )
 from emostream.vision.engines.trt.engine import TrtEngine
-from emostream.vision.engines.trt.group import EngineGroup
 from emostream.vision.engines.trt.package import TrtName
 from emostream.vision.engines.trt.profile import ShapeProfile, filled_up, plan_batches
 
@@ -54,7 +54,7 @@ class TrtNetwork:
         engine: closed with the network.
     """
 
-    def __init__(self, engine: TrtEngine | EngineGroup) -> None:
+    def __init__(self, engine: GpuEngine) -> None:
         self._engine = engine
 
     def check(self, *, input_name: str | None, output_names: Sequence[str]) -> None:

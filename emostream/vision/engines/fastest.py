@@ -30,10 +30,15 @@ def fastest(candidates: Mapping[str, Callable[[], Callable[[], object]]], *, key
     """
     remembered = _read(cache_file).get(key, {})
     if set(remembered) != set(candidates):
-        remembered = {name: _median_milliseconds(make()) for name, make in candidates.items()}
+        remembered = {name: median_milliseconds(make()) for name, make in candidates.items()}
         logger.info("measured milliseconds of %s: %s", key, remembered)
         _write(cache_file, _read(cache_file) | {key: remembered})
     return min(remembered, key=remembered.__getitem__)
+
+
+def remember_choice(cache_file: Path, key: str, measured: Mapping[str, float]) -> None:
+    """Keep a measurement: candidate → milliseconds. Failing to write it is only logged."""
+    _write(cache_file, _read(cache_file) | {key: dict(measured)})
 
 
 def remembered_choices(cache_file: Path) -> dict[str, dict[str, float]]:
@@ -41,7 +46,8 @@ def remembered_choices(cache_file: Path) -> dict[str, dict[str, float]]:
     return _read(cache_file)
 
 
-def _median_milliseconds(call: Callable[[], object]) -> float:
+def median_milliseconds(call: Callable[[], object]) -> float:
+    """Median time of a call, after one that is not counted."""
     call()  # the first call allocates
     durations = []
     for _ in range(_NUM_RUNS):

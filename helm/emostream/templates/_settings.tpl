@@ -66,7 +66,7 @@ scratch value, so that the secret and the hash in the settings agree.
 {{- end -}}
 {{- $hasGpu := or .Values.gpu.enabled .Values.streamWorkers.gpus -}}
 {{- $engine := dig "classify" "engine" "auto" $own -}}
-{{- if and (not $hasGpu) (has $engine (list "tensorrt" "tensorrt_rtx")) -}}
+{{- if and (not $hasGpu) (has $engine (list "tensorrt" "tensorrt_rtx" "onnxruntime_tensorrt" "onnxruntime_cuda")) -}}
 {{- fail (printf "settings.classify.engine is %s, but no pod has a GPU: set gpu.enabled or streamWorkers.gpus" $engine) -}}
 {{- end -}}
 {{- if .Values.gpu.required -}}

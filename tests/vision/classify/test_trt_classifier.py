@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from emostream.config import ClassifySettings
 from emostream.errors import EngineUnavailableError, InferenceError, ManifestError
+from emostream.vision.classify.gpu_classifier import GpuClassifier
 from emostream.vision.classify.ort_classifier import OrtClassifier
-from emostream.vision.classify.trt_classifier import TrtClassifier, compile_classifier, load_trt_classifier
+from emostream.vision.classify.trt_classifier import compile_classifier, load_trt_classifier
 from emostream.vision.engines.trt.cuda import Gpu, find_gpu
 from emostream.vision.engines.trt.engine import TrtEngine
 from emostream.vision.engines.trt.package import load_package
@@ -46,8 +47,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> OrtEngine:
 
 
 @pytest.fixture(scope="module")
-def classifier(engine: OrtEngine) -> TrtClassifier:
-    return TrtClassifier(cast("TrtEngine", engine), manifest=engine._classifier.manifest, batches=BATCHES)
+def classifier(engine: OrtEngine) -> GpuClassifier:
+    return GpuClassifier(cast("TrtEngine", engine), manifest=engine._classifier.manifest, batches=BATCHES)
 
 
 def random_crops(num: int, seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -57,25 +58,25 @@ def random_crops(num: int, seed: int = 0) -> npt.NDArray[np.uint8]:
 
 @given(num=st.integers(0, 70), seed=st.integers(0, 2**32 - 1))
 @settings(deadline=None)
-def test_any_number_of_crops_gives_the_rows_of_the_single_ones(classifier: TrtClassifier, num: int, seed: int) -> None:
+def test_any_number_of_crops_gives_the_rows_of_the_single_ones(classifier: GpuClassifier, num: int, seed: int) -> None:
     crops = random_crops(num, seed)
     result = classifier.classify(crops)
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, expected_probabilities(crops), atol=1e-5)
 
 
-def test_a_batch_is_cut_into_the_sizes_of_the_engine(classifier: TrtClassifier, engine: OrtEngine) -> None:
+def test_a_batch_is_cut_into_the_sizes_of_the_engine(classifier: GpuClassifier, engine: OrtEngine) -> None:
     engine.sizes.clear()
     classifier.classify(random_crops(18))
     assert engine.sizes == [16, 4]
 
 
-def test_a_gpu_is_worth_waiting_for(classifier: TrtClassifier) -> None:
+def test_a_gpu_is_worth_waiting_for(classifier: GpuClassifier) -> None:
     assert classifier.wanted_batch_size == 4
 
 
 @pytest.mark.parametrize("crops", [np.zeros((1, 9, 9), np.uint8), np.zeros((1, 8, 8), np.float32)])
-def test_wrong_crops_are_refused(classifier: TrtClassifier, crops: Any) -> None:
+def test_wrong_crops_are_refused(classifier: GpuClassifier, crops: Any) -> None:
     with pytest.raises(InferenceError, match="expected crops uint8 n×8×8"):
         classifier.classify(crops)
 

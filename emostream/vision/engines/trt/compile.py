@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emostream.errors import EngineUnavailableError, ManifestError, ModelError
+from emostream.vision.engines.group import EngineGroup
 from emostream.vision.engines.trt.build import build_engine
 from emostream.vision.engines.trt.cuda import Gpu, find_gpu, find_gpus, use_gpu
 from emostream.vision.engines.trt.engine import TrtEngine
 from emostream.vision.engines.trt.engine_cache import CachedEngine, EngineCache, engine_key, short_digest
-from emostream.vision.engines.trt.group import EngineGroup
 from emostream.vision.engines.trt.package import TrtName, TrtPackage, load_package
 from emostream.vision.engines.trt.profile import ShapeProfile
 

@@ -66,6 +66,11 @@ class TrtEngine:
         """Names of the outputs, in order."""
         return _names(self._package.module, self._engine, "OUTPUT")
 
+    @property
+    def num_parallel_batches(self) -> int:
+        """See `GpuEngine`."""
+        return NUM_LANES
+
     def prepare(self, shapes: Sequence[Shape]) -> None:
         """Allocate what batches of these shapes need, so that too little memory shows now and not in the first batch.
 

@@ -1,16 +1,51 @@
-"""One engine on each GPU of the machine, used as one."""
+"""The interface of engines on GPUs, and one engine on each GPU of the machine used as one."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from emostream.vision.engines.trt.engine import NUM_LANES, TrtEngine
-
 Array = npt.NDArray[Any]
+
+
+class GpuEngine(Protocol):
+    """A model on one GPU, or on several. Thread-safe.
+
+    Attributes:
+        package_name: the engine's name in the settings.
+        gpu_name: as NVIDIA names the GPU.
+    """
+
+    package_name: str
+    gpu_name: str
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs, in order."""
+        ...
+
+    @property
+    def num_parallel_batches(self) -> int:
+        """How many batches are worth running at the same time."""
+        ...
+
+    def run(self, batch: Array) -> dict[str, Array]:
+        """Run the engine on its only input.
+
+        Returns:
+            Output name → new array.
+
+        Raises:
+            InferenceError: the engine does not take the input, is closed, or the GPU failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release all device memory. Safe to call twice."""
+        ...
 
 
 class EngineGroup:
@@ -20,7 +55,7 @@ class EngineGroup:
         engines: of one model, at least one; closed with the group.
     """
 
-    def __init__(self, engines: Sequence[TrtEngine]) -> None:
+    def __init__(self, engines: Sequence[GpuEngine]) -> None:
         if not engines:
             raise ValueError("expected at least one engine")
         self._engines = tuple(engines)
@@ -40,10 +75,10 @@ class EngineGroup:
     @property
     def num_parallel_batches(self) -> int:
         """How many batches are worth running at the same time."""
-        return NUM_LANES * len(self._engines)
+        return sum(engine.num_parallel_batches for engine in self._engines)
 
     def run(self, batch: Array) -> dict[str, Array]:
-        """See `TrtEngine.run`."""
+        """See `GpuEngine.run`."""
         with self._lock:
             chosen = min(range(len(self._engines)), key=self._num_running.__getitem__)
             self._num_running[chosen] += 1
