@@ -44,7 +44,8 @@ def test_doctor_shows_settings_with_secrets_masked() -> None:
     assert "hunter2" not in outcome.out
     assert report["settings"]["detect"]["min_score"] == 0.4
     assert report["engines"]["onnxruntime"].startswith("available")
-    assert set(report["engines"]) == {"onnxruntime", "tensorrt", "tensorrt_rtx"}
+    on_gpus = {"tensorrt", "tensorrt_rtx", "onnxruntime_tensorrt", "onnxruntime_cuda"}
+    assert set(report["engines"]) == {"onnxruntime", *on_gpus}
     chosen = report["classifier_engine"].removesuffix(" (auto)")
     assert report["engines"][chosen].startswith("available")
     assert report["ready"] and all(model["usable"] for model in report["models"])

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
@@ -160,7 +160,7 @@ def bench_gpu(
             if name not in TRT_NAMES:
                 continue
             steps[f"{name}: detector"] = partial(
-                _bench_detector, report, cast("TrtName", name), settings, Path(folder), peak=peak, seconds=seconds
+                _bench_detector, report, name, settings, Path(folder), peak=peak, seconds=seconds
             )
         for size in videos:
             steps[f"decoding {size[0]}×{size[1]}"] = partial(
@@ -202,7 +202,7 @@ def _bench_classifier(
     classify = settings.classify
     if name in TRT_NAMES:
         began = time.monotonic()
-        built = compile_classifier(cast("TrtName", name), classify, cache_dir=folder, progress=lambda text: None)
+        built = compile_classifier(name, classify, cache_dir=folder, progress=lambda text: None)
         report.builds.append(_build_figure(built, seconds=time.monotonic() - began))
     source = engine_source(classify)
     classifier = open_engine(name, classify, EngineContext(num_threads=1, cache_dir=folder))
