@@ -14,13 +14,13 @@ from playwright.sync_api import Browser, Error, Page, Playwright, sync_playwrigh
 _NUM_CAPTURES = 5
 
 
-def launch_chromium(playwright: Playwright) -> Browser:
-    """A browser without a window; where Chromium is not installed the test is skipped."""
+def launch_chromium(playwright: Playwright, *more: str) -> Browser:
+    """A browser without a window, with more arguments; where Chromium is not installed the test is skipped."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("needs Chromium: run tests/install-debian-packages.sh")
     # Continuous integration runs as root, where Chromium has no sandbox.
-    arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
+    arguments = ["--no-sandbox", "--disable-dev-shm-usage", *more]
     return playwright.chromium.launch(executable_path=path, args=arguments)
 
 

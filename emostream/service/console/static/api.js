@@ -29,15 +29,32 @@ class Api {
   get(path, options) { return this.#json("GET", path, options); }
   post(path, body) { return this.#json("POST", path, { body }); }
   patch(path, body) { return this.#json("PATCH", path, { body }); }
-  remove(path) { return this.#json("DELETE", path); }
+  remove(path, options) { return this.#json("DELETE", path, options); }
+
+  /** Send text of a media type; the answer is text, too. */
+  async exchange(path, text, type) {
+    return (await this.#answer("POST", path, { body: text, type })).text();
+  }
+
+  /** A WebSocket that is open; the token goes in a subprotocol, since browsers send no other header. */
+  connect(path) {
+    const url = new URL(path, document.baseURI);
+    url.protocol = url.protocol.replace("http", "ws");
+    const token = sessionStorage.getItem(TOKEN_KEY);
+    return new Promise((resolve, reject) => {
+      const socket = new WebSocket(url, ["emostream", ...(token ? [`bearer.${token}`] : [])]);
+      socket.addEventListener("open", () => resolve(socket), { once: true });
+      socket.addEventListener("error", () => reject(new ApiError("The service takes no pictures over a WebSocket now, or a proxy before it does not pass WebSockets on.", 0)), { once: true });
+    });
+  }
 
   /** The body of an answer that lasts, as a stream of bytes. */
   async open(path, { signal }) {
     return (await this.#answer("GET", path, { signal })).body;
   }
 
-  async #json(method, path, { body, accepts = [] } = {}) {
-    const response = await this.#answer(method, path, { body, accepts });
+  async #json(method, path, { body, accepts = [], keepalive = false } = {}) {
+    const response = await this.#answer(method, path, { body, accepts, keepalive });
     return response.status === 204 ? null : response.json();
   }
 
@@ -50,15 +67,15 @@ class Api {
     throw await errorOf(response);
   }
 
-  async #send(method, path, { body, signal }) {
+  async #send(method, path, { body, type, signal, keepalive = false }) {
     const token = sessionStorage.getItem(TOKEN_KEY);
     const headers = {
       ...(token && { Authorization: `Bearer ${token}` }),
-      ...(body && { "Content-Type": "application/json" }),
+      ...(body && { "Content-Type": type ?? "application/json" }),
     };
-    const limits = { signal: signal ?? AbortSignal.timeout(TIMEOUT_MS), cache: "no-store" };
+    const limits = { signal: signal ?? AbortSignal.timeout(TIMEOUT_MS), cache: "no-store", keepalive };
     try {
-      return await fetch(new URL(path, document.baseURI), { method, headers, body: body && JSON.stringify(body), ...limits });
+      return await fetch(new URL(path, document.baseURI), { method, headers, body: type ? body : body && JSON.stringify(body), ...limits });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new ApiError("The service does not respond.", 0);

@@ -1,6 +1,7 @@
 /** Starts the console: what stands around all pages, and which page is shown (the part of the address behind #). */
 
 import { api } from "./api.js";
+import { CameraPage } from "./camera_page.js";
 import { askForToken } from "./dialogs.js";
 import { h, setText } from "./dom.js";
 import { JobPage } from "./job_page.js";
@@ -33,6 +34,7 @@ function pageOf({ kind, id, part, query }) {
   if (kind === "streams" && id) return part === "zones" ? new ZonesPage(id) : new StreamPage(id);
   if (kind === "jobs") return id ? new JobPage(id) : new JobsPage();
   if (kind === "workers") return new WorkersPage();
+  if (kind === "camera") return new CameraPage();
   if (kind === "wall") return new WallPage(query);
   return new StreamsPage(query);
 }
@@ -43,7 +45,7 @@ function show() {
   page?.close();
   page = pageOf(route);
   document.getElementById("page").replaceChildren(page.element);
-  const section = ["jobs", "workers"].includes(route.kind) ? route.kind : "streams";
+  const section = ["jobs", "workers", "camera"].includes(route.kind) ? route.kind : "streams";
   for (const link of document.querySelectorAll(".sections a")) {
     if (link.dataset.section === section) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
