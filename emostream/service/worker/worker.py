@@ -125,6 +125,8 @@ class StreamWorker:
         self._trouble = Trouble(random.Random(), clock=clock)  # noqa: S311
         self._watch = StepWatch(clock=clock)
         self._stopping: set[asyncio.Task[None]] = set()
+        self._to_release: dict[str, int] = {}  # stopped streams, with their epochs
+        self._releasing = asyncio.Lock()
         self._stepping = asyncio.Lock()
         self._starting: dict[str, int] = {}  # claimed streams that the host does not have yet, with their epochs
         self._beating = asyncio.Lock()
@@ -537,9 +539,17 @@ class StreamWorker:
         async def stop() -> None:
             await self._host.stop(stream_id, reason)
             if reason is not StopReason.LOST and stream_id not in self._host.held:
-                await self._leases.release({stream_id: epoch})
+                await self._release(stream_id, epoch=epoch)
 
         self._background(stop())
+
+    async def _release(self, stream_id: str, *, epoch: int) -> None:
+        """Release a lease, together with those of other streams that stop meanwhile."""
+        self._to_release[stream_id] = epoch
+        async with self._releasing:
+            batch, self._to_release = self._to_release, {}
+            if batch:
+                await self._leases.release(batch)
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -236,7 +236,7 @@ async def test_streams_start_together_and_keep_their_leases_where_redis_is_far(
     bench: Bench, redis_server: EmbeddedRedis
 ) -> None:
     """Each asks the registry five things before it starts: one after the other they would lose their leases of 1 s."""
-    num_streams = 48
+    num_streams = 120
     for number in range(num_streams):
         await bench.registry.create(live_record(f"s{number}"))
     port = urlsplit(redis_server.url).port or 0
@@ -244,14 +244,23 @@ async def test_streams_start_together_and_keep_their_leases_where_redis_is_far(
         url = redis_server.url.replace(f":{port}", f":{far.port}")
         async with RegistryStore(SETTINGS, redis_url=url) as store:
             leases = StreamLeases(store, worker_id="w1", max_streams=num_streams, ttl_seconds=1.0)
-            bench.start_worker("w1", sink=CollectingSink(), store=store, leases=leases)
+            bench.start_worker(
+                "w1",
+                sink=CollectingSink(),
+                source_of=lambda spec: EndlessSource(seconds_per_frame=0.5, kind=spec.kind),
+                store=store,
+                leases=leases,
+            )
 
             async def all_run() -> bool:
                 return all(status.state is StreamState.RUNNING for status in await bench.statuses())
 
             await until(all_run, timeout_seconds=60)
             assert (leases.stats.num_lost, leases.stats.num_claimed) == (0, num_streams)
+            num_connections = far.num_connections
             await bench.close()
+            assert not (await bench.look()).leases
+            assert far.num_connections < num_connections + 10, "each stream was released by itself"
             bench.workers.clear()
 
 
