@@ -21,7 +21,8 @@ from tests.service.worker_bench import Bench
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
-ENDLESS = "/(events|preview.mjpeg|previews)$"  # these answer for as long as one listens
+# The first three answer for as long as one listens; of session descriptions (SDP) Schemathesis makes no examples.
+NOT_TRIED = "/(events|preview.mjpeg|previews)$|^/v1/whip/"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
 
@@ -41,7 +42,7 @@ async def test_nothing_breaks_and_answers_are_as_described(
             SCHEMATHESIS,
             "run",
             f"{base}/openapi.json",
-            *("--checks", CHECKS, "--exclude-path-regex", ENDLESS),
+            *("--checks", CHECKS, "--exclude-path-regex", NOT_TRIED),
             *("--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--seed", "1"),
             *("--request-timeout", "20", "--no-color"),
             cwd=tmp_path,
