@@ -58,6 +58,24 @@ def test_segments_may_be_called_anything(tmp_path: Path, name: str, references: 
         assert len(list(source)) == 10
 
 
+def test_segments_encrypted_with_a_key_that_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AES-128 of HLS, which is no DRM."""
+    monkeypatch.chdir(tmp_path)  # where FFmpeg writes the key
+    key = {"hls_enc": "1", "hls_enc_key": "00112233445566778899aabbccddeeff", "hls_enc_key_url": "list.m3u8.key"}
+    with av.open(str(tmp_path / "list.m3u8"), "w", format="hls", options={"hls_list_size": "0", **key}) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(10):
+            container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(stream.encode())
+    assert "METHOD=AES-128" in (tmp_path / "list.m3u8").read_text()
+    with (
+        http_server(tmp_path) as base,
+        open_once(StreamSpec("x", f"{base}/list.m3u8", StreamKind.FILE), settings=SETTINGS) as source,
+    ):
+        assert len(list(source)) == 10
+
+
 @pytest.mark.parametrize("path", ["live.m3u8", "live.ts"])
 def test_what_has_not_begun_yet(tmp_path: Path, path: str) -> None:
     with http_server(tmp_path) as base:
