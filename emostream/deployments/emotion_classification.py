@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from ray import serve
+from ray.exceptions import RayTaskError
 from ray.serve.handle import DeploymentHandle
 
 from emostream.config import Settings
 from emostream.deployments.call_by_call import answer_or_raise, answers_of
 from emostream.deployments.classifier_metrics import measured_classifier
+from emostream.deployments.joined_calls import JoinedCalls
 from emostream.deployments.ray_metrics import RayRecorder
 from emostream.deployments.reference_input import ReferenceAnswer
 from emostream.deployments.remote_call import MAX_RETRY_SECONDS, answer_of
@@ -32,6 +34,7 @@ Crops = npt.NDArray[np.uint8]
 
 _MAX_BATCH_SIZE = 64  # crops; a stream waits at most for one batch of this size
 _MAX_CALLS_PER_BATCH = 64
+_NUM_LANES = 2  # one batch is computed while the next is copied in
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +50,7 @@ def _num_crops(calls: Sequence[_Call]) -> int:
 @serve.deployment(
     name="EmotionClassification",
     ray_actor_options={"num_cpus": 0},  # so that it starts on a machine with one core as well
-    max_ongoing_requests=2 * _MAX_CALLS_PER_BATCH,
+    max_ongoing_requests=_NUM_LANES * _MAX_CALLS_PER_BATCH,
     health_check_period_s=2,  # this is how a killed replica is noticed
     health_check_timeout_s=10,
 )
@@ -94,7 +97,12 @@ class EmotionClassification:
         """Called by Serve. A replica whose engine fails, or whose results changed since its start, is replaced."""
         await asyncio.to_thread(self._reference.check)
 
-    @serve.batch(max_batch_size=_MAX_BATCH_SIZE, batch_wait_timeout_s=0.005, batch_size_fn=_num_crops)
+    @serve.batch(
+        max_batch_size=_MAX_BATCH_SIZE,
+        batch_wait_timeout_s=0.005,
+        batch_size_fn=_num_crops,
+        max_concurrent_batches=_NUM_LANES,
+    )
     async def _in_batch(self, calls: list[_Call]) -> list[Classified | Exception]:
         return await answers_of(self._compute, calls)
 
@@ -116,8 +124,13 @@ class EmotionClassification:
         await self._stack.aclose()
 
 
+def _is_of_the_model(exc: Exception) -> bool:
+    """Whether a call failed in the model, and not because no replica answered."""
+    return isinstance(exc.__cause__, RayTaskError)
+
+
 class RemoteClassifier:
-    """The `SharedClassifier` of a worker that calls the deployment.
+    """The `SharedClassifier` of a worker that calls the deployment, with the crops of all its streams in one call.
 
     Args:
         handle: of `EmotionClassification`.
@@ -135,6 +148,7 @@ class RemoteClassifier:
         self._handle = handle
         self._manifest = manifest
         self._max_retry_seconds = max_retry_seconds
+        self._calls = JoinedCalls(self._answer, max_crops=_MAX_BATCH_SIZE, is_due_to_crops=_is_of_the_model)
 
     @property
     def manifest(self) -> ModelManifest:
@@ -147,7 +161,8 @@ class RemoteClassifier:
         parts = [crops[start : start + _MAX_BATCH_SIZE] for start in range(0, len(crops), _MAX_BATCH_SIZE)]
         if not parts:
             return Classified(np.empty((0, len(self._manifest.labels)), np.float32), 0.0, 0.0)
-        answers = await asyncio.gather(*(self._answer(part) for part in parts))
+        calls = (self._calls.classify(part, may_wait=allow_batching_delay) for part in parts)
+        answers = await asyncio.gather(*calls)
         computed = sum(answer.compute_seconds for answer in answers)
         # The rest is waiting for the batch, and transfer.
         waited = max(0.0, time.perf_counter() - started - computed)
