@@ -61,6 +61,7 @@ class Analyzer:
         *,
         every: int = 1,
         fps: float | None = None,
+        keyframes: bool = False,
         max_frames: int | None = None,
         stream_id: str | None = None,
         kind: Literal["live", "file"] | None = None,
@@ -74,6 +75,7 @@ class Analyzer:
                 several of them. Files are read one after another, live sources at the same time.
             every: process every Nth frame.
             fps: process at most this many frames per second.
+            keyframes: process the key frames of files only, for a quick preview; not together with `every`.
             max_frames: stop each source after this many processed frames.
             stream_id: what events call the source; by default made of its name.
             kind: "live" keeps up with time and reconnects, "file" reads to the end; by default by the address.
@@ -95,6 +97,7 @@ class Analyzer:
             kind=None if kind is None else StreamKind(kind),
             every=every,
             target_fps=fps,
+            keyframes=keyframes,
             max_frames=max_frames,
             track=track,
             pixel_aspect=pixel_aspect,
@@ -240,6 +243,7 @@ def analyze(
     *,
     every: int = 1,
     fps: float | None = None,
+    keyframes: bool = False,
     max_frames: int | None = None,
     stream_id: str | None = None,
     kind: Literal["live", "file"] | None = None,
@@ -259,6 +263,7 @@ def analyze(
         source,
         every=every,
         fps=fps,
+        keyframes=keyframes,
         max_frames=max_frames,
         stream_id=stream_id,
         kind=kind,
@@ -272,6 +277,7 @@ def analyze_async(
     *,
     every: int = 1,
     fps: float | None = None,
+    keyframes: bool = False,
     max_frames: int | None = None,
     stream_id: str | None = None,
     kind: Literal["live", "file"] | None = None,
@@ -285,6 +291,7 @@ def analyze_async(
             source,
             every=every,
             fps=fps,
+            keyframes=keyframes,
             max_frames=max_frames,
             stream_id=stream_id,
             kind=kind,

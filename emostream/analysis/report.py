@@ -193,6 +193,8 @@ def _settings_facts(spec: StreamSpec, settings: Settings) -> Facts:
     sampling = [("every", str(spec.every))]
     if spec.target_fps is not None:
         sampling.append(("fps", f"{spec.target_fps:g}"))
+    if spec.keyframes:
+        sampling.append(("keyframes", "true"))
     if spec.pixel_aspect is not None:
         sampling.append(("pixel_aspect", f"{spec.pixel_aspect:g}"))
     if spec.max_frames is not None:

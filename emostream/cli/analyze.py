@@ -153,6 +153,14 @@ def analyze(
         float | None,
         typer.Option(help="Process at most this many frames per second.", metavar="FPS", rich_help_panel=READING),
     ] = None,
+    keyframes: Annotated[
+        bool,
+        typer.Option(
+            "--keyframes",
+            help="Process the key frames of files only, for a quick preview (MP4, MOV, Matroska, WebM).",
+            rich_help_panel=READING,
+        ),
+    ] = False,
     max_frames: Annotated[
         int | None,
         typer.Option(help="Stop after this many processed frames.", metavar="N", rich_help_panel=READING),
@@ -188,6 +196,7 @@ def analyze(
         kind=kind,
         every=every,
         target_fps=fps,
+        keyframes=keyframes,
         max_frames=max_frames,
         track=track,
         pixel_aspect=pixel_aspect,

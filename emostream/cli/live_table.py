@@ -167,6 +167,8 @@ def expected_frames(spec: StreamSpec, source: FrameSource) -> float | None:
     if spec.kind is StreamKind.LIVE:
         return spec.max_frames
     total = source.info.num_frames
+    if spec.keyframes:
+        total = None  # how many there are is not known before all are read
     if total is not None:
         total = -(-total // spec.every)
         if spec.target_fps is not None and source.info.declared_fps is not None:

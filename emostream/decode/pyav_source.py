@@ -50,7 +50,7 @@ from emostream.decode.remote_file import is_remote, open_remote
 from emostream.decode.resuming import Beginning, ResumePoint, find_beginning
 from emostream.decode.rtsp_login import offers_of, relay_without_unknown_offers, unknown_algorithm
 from emostream.decode.sampling import FrameSampler
-from emostream.decode.skipping import UnwantedPictures
+from emostream.decode.skipping import KeyFrames, UnwantedPictures
 from emostream.decode.source import DecodeStats, SourceInfo
 from emostream.decode.timeline import SEGMENT_SLACK_SECONDS, FileTimeline, LiveTimeline
 from emostream.decode.video_track import choose_track, list_of_tracks, told_of_tracks
@@ -111,6 +111,7 @@ class PyAVSource:
         self._opened = OpenContainer()
         self._info: SourceInfo | None = None
         self._first: tuple[VideoFrame, float] | None = None  # with its time
+        self._before_first: list[tuple[None, float]] = []  # pictures that were not decoded, with their times
         self._packet: Packet[VideoStream] | None = None
         self._decode_seconds = 0.0  # of the picture that came last
         self._decoder = ""  # known from the first picture on
@@ -118,6 +119,7 @@ class PyAVSource:
         self._resume: tuple[ResumePoint, float] | None = None
         self._beginning: Beginning | None = None
         self._first_index = 0
+        self._key_frames: KeyFrames | None = None  # where nothing else is wanted
 
     @property
     def kind(self) -> StreamKind:
@@ -140,7 +142,7 @@ class PyAVSource:
 
     def resume_near(self, point: ResumePoint, *, warm_up_seconds: float) -> None:
         """See `ResumableSource.resume_near`."""
-        if point.pts_seconds > warm_up_seconds:
+        if point.pts_seconds > warm_up_seconds and not self._spec.keyframes:  # they are read fast
             self._resume = point, warm_up_seconds
 
     @property
@@ -181,16 +183,23 @@ class PyAVSource:
 
     def _open_to_first_picture(self) -> SourceInfo:
         info = self._open(self._location)
-        self._pictures = self._decode()
+        key_frames = self._key_frames
+        self._pictures = self._decode() if key_frames is None else self._decode_key_frames(key_frames)
         if self.kind is not StreamKind.FILE or self._opened.is_closed:
             return info
         first = next(self._pictures, None)
+        if first is None and self._key_frames is not None:
+            raise SourceRejectedError(
+                f"{self._name}: it has no key frame that is shown and can be decoded: leave out keyframes"
+            )
         if first is None:
             raise SourceRejectedError(
                 f"{self._name}: expected a video or picture, got no picture that can be decoded: damaged, "
                 "in a format that FFmpeg does not know, or of more than "
                 f"{self._settings.max_frame_pixels} pixels (decode.max_frame_pixels)"
             )
+        if key_frames is not None and first.pts is not None:
+            self._before_first = list(self._not_decoded(key_frames.passed(first.pts)))
         pts_seconds = self._time_of(first)
         self._first = (first, pts_seconds)
         pixels = self._reader.read(first, load_packet=self._load_packet)
@@ -287,6 +296,7 @@ class PyAVSource:
                 )
                 self._release = ReleaseClock() if self.kind is StreamKind.LIVE and is_segmented(container) else None
                 self._timeline = self._timeline_of(container, info, opened_seconds=started)
+                self._key_frames = self._only_key_frames(container)
                 self._unwanted = self._unwanted_pictures(container)
                 self._packets = PacketReader(
                     opened,
@@ -340,14 +350,30 @@ class PyAVSource:
     def _unwanted_pictures(self, container: InputContainer) -> UnwantedPictures | None:
         """For containers whose packets say when their picture is shown; None where all pictures are decoded."""
         spec = self._spec
-        is_stamped = bool(_STAMPED_FORMATS & set(container.format.name.split(",")))
         keeps_all = spec.every == 1 and spec.target_fps is None
-        if self._resume is not None:  # it begins in the middle, where places are not known
+        if self._resume is not None or spec.keyframes:  # of one that begins in the middle, places are not known
             return None
-        if keeps_all or not is_stamped or not isinstance(self._timeline, FileTimeline) or not self._stream.time_base:
+        if (
+            keeps_all
+            or not _is_stamped(container)
+            or not isinstance(self._timeline, FileTimeline)
+            or not self._stream.time_base
+        ):
             return None
         time_base = float(self._stream.time_base)
         return UnwantedPictures(every=spec.every, target_fps=spec.target_fps, time_base=time_base)
+
+    def _only_key_frames(self, container: InputContainer) -> KeyFrames | None:
+        """Tell the decoder to leave out all other pictures, where the spec wants that; before it decodes any."""
+        if not self._spec.keyframes:
+            return None
+        if not _is_stamped(container) or not isinstance(self._timeline, FileTimeline) or not self._stream.time_base:
+            raise SourceRejectedError(
+                f"{self._name}: key frames alone are read of MP4, MOV, Matroska and WebM files, which number all "
+                f"pictures; got {container.format.name}. Leave out keyframes; target_fps limits the frames as well"
+            )
+        self._stream.codec_context.skip_frame = "NONKEY"
+        return KeyFrames()
 
     def _choose(self, container: InputContainer) -> tuple[VideoStream, str]:
         """The video to read and what is said of the choice; all other streams are told not to be read."""
@@ -411,7 +437,7 @@ class PyAVSource:
             frame_index = self._first_index + stats.num_decoded
             stats.num_decoded += 1
             if picture is None:  # not decoded, because it is not kept; in a damaged file it may turn out to be missing
-                stats.num_corrupt += sampler.keep(pts_seconds)
+                stats.num_corrupt += not spec.keyframes and sampler.keep(pts_seconds)
                 stats.num_skipped += 1
                 continue
             zero_at_microseconds = self._packets.zero_at_microseconds
@@ -431,25 +457,27 @@ class PyAVSource:
 
     def _timed_pictures(self) -> Iterator[tuple[VideoFrame | None, float]]:
         """Pictures in the order in which they are shown, with their times; None for those that were not decoded."""
-        unwanted = self._unwanted
+        unwanted, not_decoded = self._unwanted, self._unwanted or self._key_frames
         first, self._first = self._first, None
         if first is not None:
             if unwanted is not None and first[0].pts is not None:
                 unwanted.passed(first[0].pts)
+            yield from self._before_first
             yield first
             del first  # its buffer goes back to the decoder
         for picture in self._pictures:
             if self._beginning is not None and self._beginning.is_before(picture.time):
                 continue
-            if unwanted is None or picture.pts is None:
+            if not_decoded is None or picture.pts is None:
                 yield picture, self._time_of(picture)
                 continue
-            yield from self._not_decoded(unwanted.passed(picture.pts))
+            yield from self._not_decoded(not_decoded.passed(picture.pts))
             pts_seconds = self._time_of(picture)
-            unwanted.is_at(picture.pts, pts_seconds, index=self._stats.num_decoded)
+            if unwanted is not None:
+                unwanted.is_at(picture.pts, pts_seconds, index=self._stats.num_decoded)
             yield picture, pts_seconds
-        if unwanted is not None:
-            yield from self._not_decoded(unwanted.rest())
+        if not_decoded is not None:
+            yield from self._not_decoded(not_decoded.rest())
 
     def _not_decoded(self, stamps: Sequence[int]) -> Iterator[tuple[None, float]]:
         assert isinstance(self._timeline, FileTimeline) and self._stream.time_base is not None  # noqa: S101 - for mypy
@@ -533,7 +561,9 @@ class PyAVSource:
                     raise SourceRejectedError(
                         f"{self._name}: it is encrypted (DRM) and cannot be decoded; give an unprotected video"
                     )
-            if self._unwanted is not None:
+            if self._key_frames is not None:
+                self._add_key_frame(packet, self._key_frames)
+            elif self._unwanted is not None:
                 context.skip_frame = "NONREF" if self._is_unwanted(packet) else "DEFAULT"
             try:
                 pictures = packet.decode()
@@ -550,12 +580,38 @@ class PyAVSource:
                 stats.num_corrupt += picture.is_corrupt
                 yield picture
 
+    def _decode_key_frames(self, key_frames: KeyFrames) -> Iterator[VideoFrame]:
+        """Each when the next one is decoded: then all pictures that are shown before it were read."""
+        held: VideoFrame | None = None
+        for picture in self._decode():
+            if not key_frames.is_key(picture.pts):  # some decoders give others as well
+                continue
+            if held is not None:
+                yield held
+            held = picture
+        if held is not None:
+            yield held
+
+    def _add_key_frame(self, packet: Packet[VideoStream], key_frames: KeyFrames) -> None:
+        if not packet.size or packet.is_discard:
+            return
+        if packet.pts is None:
+            raise SourceRejectedError(
+                f"{self._name}: not all pictures have time stamps, so that key frames alone cannot be numbered; leave "
+                "out keyframes"
+            )
+        key_frames.add(packet.pts, is_key=packet.is_keyframe)
+
     def _is_unwanted(self, packet: Packet[VideoStream]) -> bool:
         """Whether the picture of a packet is not kept, so that it is decoded only where others are made from it."""
         # What an edit list leaves out does not count as a picture.
         if self._unwanted is None or not packet.size or packet.pts is None or packet.is_discard:
             return False
         return self._unwanted.add(packet.pts)
+
+
+def _is_stamped(container: InputContainer) -> bool:
+    return bool(_STAMPED_FORMATS & set(container.format.name.split(",")))
 
 
 def _cropping_of(

@@ -84,6 +84,7 @@ class StreamSpec:
         kind: live or file; derived from the URL when not given.
         every: process one of this many frames (1 = all).
         target_fps: process at most this many frames per second of source time; None = all.
+        keyframes: decode and process the key frames of a file only, for a quick preview; not together with `every`.
         max_frames: stop after this many processed frames; None = never.
         track: which of several videos of the source, by its number in the container; None reads the one that players
             show.
@@ -105,6 +106,7 @@ class StreamSpec:
     track: int | None = None
     pixel_aspect: float | None = None
     zones: tuple[Zone, ...] = ()
+    keyframes: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.stream_id, str) or not _STREAM_ID.fullmatch(self.stream_id):
@@ -119,6 +121,7 @@ class StreamSpec:
             raise ConfigError(f"every must be at least 1 (process all frames), got {self.every}")
         if self.target_fps is not None and not 0 < self.target_fps <= 1000:
             raise ConfigError(f"target_fps must be between 0 and 1000 frames per second, got {self.target_fps}")
+        self._check_keyframes()
         if self.max_frames is not None and self.max_frames < 1:
             raise ConfigError(f"max_frames must be at least 1, got {self.max_frames}")
         if self.track is not None and self.track < 0:
@@ -142,6 +145,16 @@ class StreamSpec:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
                 raise ConfigError(f"{name} must be {what}, got {value!r}")
+
+    def _check_keyframes(self) -> None:
+        if not isinstance(self.keyframes, bool):
+            raise ConfigError(f"keyframes must be true or false, got {self.keyframes!r}")
+        if not self.keyframes:
+            return
+        if self.kind is StreamKind.LIVE:
+            raise ConfigError(f"stream {self.stream_id} is live: expected a file for keyframes; target_fps limits it")
+        if self.every > 1:
+            raise ConfigError(f"keyframes and every={self.every} exclude each other: leave out one, or use target_fps")
 
     def __repr__(self) -> str:
         # The URL may carry a camera's password.

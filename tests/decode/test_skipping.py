@@ -16,6 +16,7 @@ from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.sampling import FrameSampler
 from emostream.decode.skipping import UnwantedPictures
 from emostream.domain.stream import StreamKind, StreamSpec
+from emostream.errors import SourceRejectedError
 from tests import media
 
 _B_FRAMES = {"bf": "3", "x264-params": "b-pyramid=normal:b-adapt=0:scenecut=0"}
@@ -70,6 +71,10 @@ def test_pictures_that_an_edit_list_leaves_out_do_not_count(tmp_path: Path) -> N
     with av.open(str(cut)) as container:
         assert any(packet.is_discard for packet in container.demux(video=0))
     _assert_same(cut)
+    everything, num_all, _ = _frames(cut)
+    found, num_decoded, _ = _frames(cut, keyframes=True)
+    assert num_decoded == num_all and [frame[0] for frame in found][:2] == [9, 21]
+    assert {frame[::2] for frame in found} <= {frame[::2] for frame in everything}
 
 
 def test_of_a_damaged_file_frames_keep_their_times_and_few_are_missing(tmp_path: Path) -> None:
@@ -92,6 +97,54 @@ def test_of_a_damaged_file_frames_keep_their_times_and_few_are_missing(tmp_path:
         found = _frames(damaged, **sampling)[0]
         assert {round(frame[1], 6) for frame in found} <= everything
         assert len(found) >= len(expected) - 4
+
+
+_OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:b-adapt=0:b-pyramid=normal:keyint=12:min-keyint=12:scenecut=0"}
+_KEYED_CLIPS: dict[str, dict[str, Any]] = {
+    **{name: clip for name, clip in _CLIPS.items() if name != "transport.ts"},
+    "open-gop.mp4": {"options": _OPEN_GOP},
+    "open-gop.mkv": {"options": _OPEN_GOP},
+    "hevc-open-gop.mp4": {
+        "codec": "libx265",
+        "options": {"x265-params": "log-level=none:open-gop=1:bframes=4:b-adapt=0:keyint=12:min-keyint=12:scenecut=0"},
+    },
+    "vp9.webm": {"codec": "libvpx-vp9", "options": {"cpu-used": "8", "lag-in-frames": "8"}},
+    "av1.mp4": {"codec": "libsvtav1", "options": {"preset": "12", "svtav1-params": "keyint=12"}},
+    "all-key.mov": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
+}
+
+
+@pytest.mark.parametrize("name", _KEYED_CLIPS)
+def test_key_frames_have_the_numbers_times_and_pixels_of_decoding_all(tmp_path: Path, name: str) -> None:
+    path = media.make_clip(tmp_path / name, num_frames=60, **_KEYED_CLIPS[name])
+    everything, num_all, _ = _frames(path)
+    stamps = _key_stamps(path)
+    expected = [frame for place, frame in enumerate(everything) if place in stamps]
+    found, num_decoded, num_skipped = _frames(path, keyframes=True)
+    assert [frame[1] for frame in found] == pytest.approx([frame[1] for frame in expected], abs=1e-9)
+    assert [frame[::2] for frame in found] == [frame[::2] for frame in expected]
+    assert len(expected) == 60 if name == "all-key.mov" else 5 <= len(expected) <= 8
+    assert (num_decoded, num_skipped) == (num_all, num_all - len(expected))
+    assert [frame[0] for frame in _frames(path, keyframes=True, max_frames=2)[0]] == [
+        frame[0] for frame in expected[:2]
+    ]
+    sampler = FrameSampler(target_fps=1.0)
+    kept = [frame[0] for frame in expected if sampler.keep(frame[1])]
+    assert [frame[0] for frame in _frames(path, keyframes=True, target_fps=1.0)[0]] == kept
+
+
+def test_key_frames_alone_need_a_container_with_the_stamp_of_each_picture(tmp_path: Path) -> None:
+    for name in ("clip.ts", "clip.avi"):
+        path = media.make_clip(tmp_path / name, num_frames=30)
+        with pytest.raises(SourceRejectedError, match="MP4"):
+            _frames(path, keyframes=True)
+
+
+def _key_stamps(path: Path) -> set[int]:
+    """The places of the key frames among all pictures, from the stamps of the packets."""
+    with av.open(str(path)) as container:
+        stamps = {packet.pts: packet.is_keyframe for packet in container.demux(video=0) if packet.pts is not None}
+    return {place for place, stamp in enumerate(sorted(stamps)) if stamps[stamp]}
 
 
 def _assert_same(path: Path) -> None:

@@ -65,6 +65,16 @@ def test_sampling_and_limits(faces_clip: Path) -> None:
     assert {event["stream_id"] for event in events} == {"door"}
 
 
+def test_key_frames_only(tmp_path: Path) -> None:
+    clip = media.make_clip(tmp_path / "clip.mp4", num_frames=25, options={"x264-params": "keyint=10:scenecut=0"})
+    whole = [json.loads(line) for line in run_emostream("analyze", clip, "--json").out.splitlines()]
+    outcome = run_emostream("analyze", clip, "--json", "--keyframes")
+    events = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [event["frame_index"] for event in events] == [0, 10, 20]
+    assert [event["pts_seconds"] for event in events] == [whole[index]["pts_seconds"] for index in (0, 10, 20)]
+    assert run_emostream("analyze", media.make_clip(tmp_path / "clip.ts"), "--keyframes").code == 3
+
+
 def test_several_sources_of_which_one_cannot_be_read(faces_clip: Path, tmp_path: Path) -> None:
     folder = tmp_path / "clips"
     folder.mkdir()
@@ -294,6 +304,8 @@ def test_wrong_settings_and_arguments(faces_clip: Path, tmp_path: Path) -> None:
     config.write_text("detect: [1, 2\n")
     assert run_emostream("analyze", faces_clip, "--config", config).code == 2
     assert run_emostream("analyze", faces_clip, "--every", "0").code == 2
+    assert run_emostream("analyze", faces_clip, "--keyframes", "--every", "2").code == 2
+    assert run_emostream("analyze", "rtsp://127.0.0.1:1/door", "--keyframes").code == 2
     assert run_emostream("analyze").code == 2
     assert run_emostream("analyze", faces_clip, "--annotate", tmp_path / "missing" / "out.mp4").code == 2
     assert run_emostream("analyze", faces_clip, "--output", tmp_path / "missing" / "out.jsonl").code == 2
