@@ -73,3 +73,14 @@ def test_a_consumer_that_comes_later_gets_a_password_and_the_first_keeps_its_own
     after = named(_render_with_cluster(helm, before, tmp_path), "Secret")["demo-emostream-redis"]["stringData"]
     assert after["password"] == before["demo-emostream-redis"]["stringData"]["password"]
     assert after["consumer-password"]
+
+
+def test_without_a_cluster_two_renders_are_the_same_where_no_secret_is_made(helm: Helm) -> None:
+    values = {
+        "auth": {"generate": False, "tokens": [{"name": "a", "sha256": "0" * 64, "scopes": ["write"]}]},
+        "redis": {"existingSecret": "redis"},
+        "gcsFaultTolerance": {"ownServer": {"enabled": True}, "passwordSecret": "gcs"},
+    }
+    first = helm.render(values)
+    assert first == helm.render(values)
+    assert not named(first, "Secret")
