@@ -16,8 +16,8 @@ from emostream.vision.classify.classifier import Classified
 
 Crops = npt.NDArray[np.uint8]
 
-WINDOW_SECONDS = 0.015
-"""How long crops of live streams wait for those of others: about a third of a frame at 25 per second."""
+WINDOW_SECONDS = 0.02
+"""How long crops of live streams wait for those of others: half a frame at 25 per second."""
 
 _MAX_IN_FLIGHT = 4
 """Calls that wait for their answers. Further crops are gathered meanwhile, so that calls grow, not their number."""
