@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -64,6 +65,7 @@ class EmotionClassification:
             raise RuntimeError("expected a Redis URL, which `bind_app` checked")
         self._stack = AsyncExitStack()
         self._stats = BatchStats()
+        self._counting = threading.Lock()  # two batches may end at once, each in its thread
         self._classifier = await asyncio.to_thread(
             load_classifier, settings.classify, cache_dir=settings.models.cache_dir
         )
@@ -112,7 +114,8 @@ class EmotionClassification:
         crops = np.concatenate([call.crops for call in calls])
         probabilities = self._classifier.classify(crops)
         seconds, waits = time.monotonic() - started, [started - call.arrived_seconds for call in calls]
-        self._stats.add_batch(len(crops), wait_seconds=sum(waits), compute_seconds=seconds)
+        with self._counting:
+            self._stats.add_batch(len(crops), wait_seconds=sum(waits), compute_seconds=seconds)
         parts = np.split(probabilities, np.cumsum([len(call.crops) for call in calls])[:-1])
         return [
             Classified(part, waited, seconds * len(part) / len(crops))
