@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,13 @@ from training.convert.variants import VARIANTS, Variant, write_variant
 from training.evaluate import Evaluation, evaluate
 from training.measure.inference import HeadOutputs, milliseconds_per_crop, open_session, run_session
 from training.measure.scalings import FerplusTarget
+
+
+class Infer(Protocol):
+    """Computes what a model file answers."""
+
+    def __call__(self, model_path: Path, crops: npt.NDArray[np.uint8], *, output_names: tuple[str, ...]) -> HeadOutputs:
+        """The outputs of both heads for `crops` (uint8, n×S×S)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +63,21 @@ class ExportReport:
 
 
 def export(
-    run: Path, out: Path, *, variants: Sequence[Variant] = (VARIANTS["int8"],), options: ExportOptions | None = None
+    run: Path,
+    out: Path,
+    *,
+    variants: Sequence[Variant] = (VARIANTS["int8"],),
+    options: ExportOptions | None = None,
+    infer: Infer | None = None,
 ) -> list[ExportReport]:
     """Write variants of a run's model into the folder `out`: all of them, or none when one fails its proof.
+
+    Args:
+        run: folder of the training run.
+        out: folder of the written files.
+        variants: which to write.
+        options: how.
+        infer: computes what a written model answers; by default ONNX Runtime.
 
     Raises:
         ModelUnavailableError: the run has no such checkpoint.
@@ -72,12 +91,15 @@ def export(
     out.mkdir(parents=True, exist_ok=True)
     with _folder_beside(out) as folder:
         reports = [
-            _write(trained, variant, folder / variant.file_name(chosen.file_base), chosen) for variant in variants
+            _write(trained, variant, folder / variant.file_name(chosen.file_base), chosen, infer=infer or infer_model)
+            for variant in variants
         ]
         return [_moved(report, out) for report in reports]
 
 
-def _write(trained: TrainedModel, variant: Variant, path: Path, options: ExportOptions) -> ExportReport:
+def _write(
+    trained: TrainedModel, variant: Variant, path: Path, options: ExportOptions, *, infer: Infer
+) -> ExportReport:
     """Write one variant with its manifest and prove it."""
     if variant.layout == "cpu":
         variant = dataclasses.replace(variant, layout=options.cpu_layout)
@@ -88,7 +110,7 @@ def _write(trained: TrainedModel, variant: Variant, path: Path, options: ExportO
     properties = {"name": manifest.name, "version": manifest.version, "precision": variant.precision}
     set_metadata(written.graph, {**properties, "labels": json.dumps(manifest.labels)})
     onnx.save(written.graph, path)
-    outputs = _run(path, trained.crops, output_names=manifest.outputs)
+    outputs = infer(path, trained.crops, output_names=manifest.outputs)
     parity = compare_heads(trained.expected, outputs)
     evaluation = evaluate(trained.faces, manifest, outputs)
     drop = accuracy_drop(evaluate(trained.faces, manifest, trained.expected), evaluation)
@@ -125,7 +147,8 @@ def _moved(report: ExportReport, out: Path) -> ExportReport:
     return dataclasses.replace(report, path=target)
 
 
-def _run(model_path: Path, crops: npt.NDArray[np.uint8], *, output_names: tuple[str, ...]) -> HeadOutputs:
+def infer_model(model_path: Path, crops: npt.NDArray[np.uint8], *, output_names: tuple[str, ...]) -> HeadOutputs:
+    """An `Infer` with ONNX Runtime on the CPU."""
     # One thread: the order of additions, and so the last digit, is the same on every machine of this kind.
     session = open_session(model_path, num_threads=1)
     parts = [

@@ -26,7 +26,6 @@ from emostream.telemetry.tracing import Span
 logger = logging.getLogger(__name__)
 
 _TRACES_PATH = "/v1/traces"
-_CLOSE_SECONDS = 5.0  # an unavailable receiver must not delay the end of a worker for longer
 
 
 class _GivenTraceIds(IdGenerator):
@@ -53,9 +52,11 @@ class OtlpExporter:
     Args:
         endpoint: base URL of the receiver; None uses the environment, else `http://localhost:4318`.
         instance_id: identifies this process among those of the service.
+        close_seconds: an unavailable receiver delays the end of a worker for at most about this time.
     """
 
-    def __init__(self, *, endpoint: str | None, instance_id: str) -> None:
+    def __init__(self, *, endpoint: str | None, instance_id: str, close_seconds: float = 5.0) -> None:
+        self._close_seconds = close_seconds
         own = {SERVICE_NAME: "emostream", SERVICE_VERSION: version("emostream"), SERVICE_INSTANCE_ID: instance_id}
         # The environment takes precedence.
         resource = Resource.create(own).merge(OTELResourceDetector().detect())
@@ -88,8 +89,8 @@ class OtlpExporter:
         """See `SpanExporter.close`."""
         closing = threading.Thread(target=self._provider.shutdown, name="emostream-traces", daemon=True)
         closing.start()
-        closing.join(_CLOSE_SECONDS)
+        closing.join(self._close_seconds)
         if closing.is_alive():
-            logger.warning("the remaining traces could not be sent within %g s", _CLOSE_SECONDS)
+            logger.warning("the remaining traces could not be sent within %g s", self._close_seconds)
             self._sender.shutdown()  # type: ignore[no-untyped-call]  # stops retrying
             closing.join(1.0)

@@ -73,10 +73,10 @@ def test_what_is_not_there() -> None:
     ],
 )
 def test_errors_of_stores(monkeypatch: pytest.MonkeyPatch, error: Exception, expected: type[SourceError]) -> None:
-    def fail(url: str) -> None:
+    def fail(url: str, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr("emostream.decode.remote_file._file_system", fail)
+    monkeypatch.setattr(fsspec, "url_to_fs", fail)
     for call in (open_remote, list_remote):
         with pytest.raises(expected) as caught:
             call("s3://user:secret@bucket/a.mp4")

@@ -10,15 +10,16 @@ from typing import Any
 import uvicorn
 
 from emostream.service.api.app import build_api
+from emostream.service.api.context import Waits
 from tests.ports import unused_port
 
 
 @contextlib.asynccontextmanager
-async def served_api(settings: Any, *, redis_url: str) -> AsyncIterator[str]:
+async def served_api(settings: Any, *, redis_url: str, waits: Waits | None = None) -> AsyncIterator[str]:
     """The URL of the interface, in this event loop, for as long as the context lasts."""
     port = unused_port()
     config = uvicorn.Config(
-        build_api(settings, redis_url=redis_url),
+        build_api(settings, redis_url=redis_url, waits=waits),
         host="127.0.0.1",
         port=port,
         log_level="error",

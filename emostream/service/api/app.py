@@ -15,7 +15,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from emostream.config import ServiceSettings, Settings
 from emostream.errors import EmostreamError
 from emostream.service.api.answer_window import AnswerWindow
-from emostream.service.api.context import ApiContext, Context
+from emostream.service.api.context import ApiContext, Context, Waits
 from emostream.service.api.docs import add_docs
 from emostream.service.api.events import add_events
 from emostream.service.api.history import add_history
@@ -43,7 +43,12 @@ _ALWAYS = (*_HEALTH, "/metrics")  # monitoring must see it when it is overloaded
 
 
 def build_api(
-    settings: Settings, *, redis_url: str, record: Recorder | None = None, max_untold_bytes: int | None = None
+    settings: Settings,
+    *,
+    redis_url: str,
+    record: Recorder | None = None,
+    max_untold_bytes: int | None = None,
+    waits: Waits | None = None,
 ) -> FastAPI:
     """The interface as an ASGI app; it connects when its server starts it.
 
@@ -52,6 +57,7 @@ def build_api(
         redis_url: registry and events.
         record: gets the figures of the interface as well.
         max_untold_bytes: bound on one answer where the server neither holds it back nor tells of its reader.
+        waits: how long answers wait for streams.
     """
 
     service = settings.service
@@ -60,7 +66,7 @@ def build_api(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with (
-            ApiContext(settings, redis_url=redis_url) as context,
+            ApiContext(settings, redis_url=redis_url, waits=waits) as context,
             recording(context, record),
             tokens.followed(),
         ):

@@ -6,6 +6,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Annotated, ParamSpec, Self, TypeVar
 
@@ -31,17 +32,35 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long answers wait for streams.
+
+    Attributes:
+        check_seconds: how often a viewer of a stream that stands still checks whether it is over.
+        one_picture_seconds: limit of the wait for one picture.
+        idle_seconds: how often an idle connection of events is written to, so that dead ones are noticed, and its end
+            is checked.
+    """
+
+    check_seconds: float = 2.0
+    one_picture_seconds: float = 5.0
+    idle_seconds: float = 5.0
+
+
 class ApiContext:
     """An async context manager.
 
     Args:
         settings: all settings.
         redis_url: registry and events.
+        waits: how long answers wait for streams.
     """
 
-    def __init__(self, settings: Settings, *, redis_url: str) -> None:
+    def __init__(self, settings: Settings, *, redis_url: str, waits: Waits | None = None) -> None:
         self.settings = settings
         self.redis_url = redis_url
+        self.waits = waits or Waits()
         self.policy = SourcePolicy(settings.service)
         self._models: Models | None = None
         self._loading = asyncio.Lock()

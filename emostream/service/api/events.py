@@ -64,6 +64,7 @@ def add_events(app: FastAPI, *, reading: list[Any]) -> None:
                     stream_id=stream_id,
                     start=last_event_id or start,
                     is_over=partial(context.is_over, stream_id),
+                    idle_seconds=context.waits.idle_seconds,
                     max_per_second=max_per_second,
                 ):
                     yield part

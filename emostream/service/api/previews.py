@@ -18,8 +18,6 @@ from emostream.wire.preview import PreviewKind, PreviewPicture, preview_channel,
 _BOUNDARY = "frame"
 _MAX_VIEWERS = 50  # each holds a connection to Redis and up to a megabyte a second of the network
 _MAX_STREAMS = 48  # of one page
-_ONE_PICTURE_SECONDS = 5.0
-_CHECK_SECONDS = 2.0  # how often a viewer of a stream that stands still asks whether it is over
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -65,7 +63,7 @@ def add_previews(app: FastAPI, *, reading: list[Any]) -> None:
         async def parts() -> AsyncIterator[bytes]:
             async with viewers, PreviewFeed(context.store, channels=[preview_channel(stream_id, kind)]) as feed:
                 while True:
-                    picture = await feed.next(timeout_seconds=_CHECK_SECONDS)
+                    picture = await feed.next(timeout_seconds=context.waits.check_seconds)
                     if picture is not None:
                         yield _part("image/jpeg", picture.jpeg, _headers_of(picture))
                     elif await context.is_over(stream_id):
@@ -88,7 +86,7 @@ def add_previews(app: FastAPI, *, reading: list[Any]) -> None:
         kind = await _kind_to_show(context, stream_id, has_boxes=boxes, is_blurred=blur)
         _check_room(viewers)
         async with viewers, PreviewFeed(context.store, channels=[preview_channel(stream_id, kind)]) as feed:
-            picture = await feed.next(timeout_seconds=_ONE_PICTURE_SECONDS)
+            picture = await feed.next(timeout_seconds=context.waits.one_picture_seconds)
         if picture is None:
             raise HTTPException(
                 503, f"stream {stream_id} shows no picture now; try again later", headers={"Retry-After": "2"}
@@ -144,7 +142,7 @@ def _add_page_of_previews(app: FastAPI, viewers: asyncio.Semaphore, *, reading: 
             async with viewers, PreviewFeed(context.store, channels=channels) as feed:
                 yield b"\r\n"  # headers go out before the first picture
                 while True:
-                    picture = await feed.next(timeout_seconds=_CHECK_SECONDS)
+                    picture = await feed.next(timeout_seconds=context.waits.check_seconds)
                     if picture is not None:
                         yield _part("application/json", picture.event_json) + _part("image/jpeg", picture.jpeg)
                     elif await context.are_over(known):

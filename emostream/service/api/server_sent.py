@@ -16,8 +16,6 @@ from emostream.domain.event import EmotionEvent
 from emostream.publish.redis.reader import EventEntry, RedisReader
 from emostream.wire.events import json_from_event
 
-_IDLE_SECONDS = 5.0  # how often an idle connection is written to, so that dead ones are noticed, and its end is checked
-
 
 class Thinning:
     """Bounds the rate of events by leaving out those between; by capture time, so that it holds for old events too.
@@ -47,8 +45,8 @@ async def server_events(
     stream_id: str,
     start: str,
     is_over: Callable[[], Awaitable[bool]],
+    idle_seconds: float,
     max_per_second: float | None = None,
-    idle_seconds: float = _IDLE_SECONDS,
 ) -> AsyncIterator[str]:
     """Text of the event stream: `id` is the entry id, to go on from; ends when the stream is over and read to its end.
 
@@ -57,9 +55,9 @@ async def server_events(
         redis_url: the server.
         stream_id: which stream.
         start: `now`, `start` or an entry id.
-        is_over: whether no events will follow; asked while nothing comes.
+        is_over: whether no events will follow; checked while nothing comes.
+        idle_seconds: after this time without events something is written, and `is_over` is checked.
         max_per_second: leave out events between.
-        idle_seconds: how often that is.
     """
     reader = RedisReader(settings, redis_url=redis_url, stream_ids=[stream_id], start=start)
     batches = aiter(reader.batches())

@@ -24,6 +24,7 @@ from emostream.domain.stream import StreamState
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.publish.redis.sink import RedisSink
 from emostream.service.api.app import build_api
+from emostream.service.api.context import Waits
 from emostream.service.api.tokens import token_hash
 from emostream.service.registry.records import StreamReport
 from emostream.service.registry.store import RegistryStore
@@ -50,6 +51,7 @@ class Clients:
         token: str | None = None,
         redis_url: str | None = None,
         open_timeout_seconds: float = 10.0,
+        waits: Waits | None = None,
         **service: Any,
     ) -> httpx.AsyncClient:
         settings: Settings = load_settings(
@@ -57,7 +59,7 @@ class Clients:
             publish={"connect_timeout_seconds": 1.0},
             decode={"open_timeout_seconds": open_timeout_seconds},
         )
-        app = build_api(settings, redis_url=redis_url or self._redis_url)
+        app = build_api(settings, redis_url=redis_url or self._redis_url, waits=waits)
         await self._stack.enter_async_context(app.router.lifespan_context(app))
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -293,9 +295,9 @@ async def test_a_token_does_not_fill_the_service(clients: Clients) -> None:
 
 
 async def test_events_end_when_the_stream_is_over(
-    client: httpx.AsyncClient, redis_server: EmbeddedRedis, leases_of: LeasesOf, monkeypatch: pytest.MonkeyPatch
+    clients: Clients, redis_server: EmbeddedRedis, leases_of: LeasesOf
 ) -> None:
-    monkeypatch.setattr("emostream.service.api.server_sent.server_events.__kwdefaults__", {"idle_seconds": 0.2})
+    client = await clients.open(waits=Waits(idle_seconds=0.2))
     await client.post("/v1/streams", json=CAMERA)
     worker = leases_of("w1", ttl_seconds=5)
     held = await worker.claim(["door"])

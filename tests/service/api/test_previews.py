@@ -14,6 +14,7 @@ import pytest
 from emostream.config import load_settings
 from emostream.domain.stream import StreamState
 from emostream.publish.redis.embedded import EmbeddedRedis
+from emostream.service.api.context import Waits
 from emostream.service.api.preview_feed import PreviewFeed
 from emostream.service.registry.records import StreamReport
 from emostream.service.registry.store import RegistryStore
@@ -116,14 +117,13 @@ async def test_a_page_gets_the_pictures_of_several_streams_with_their_events(
 
 
 async def test_a_page_of_streams_that_are_over_ends(
-    clients: Clients, store: RegistryStore, leases_of: LeasesOf, monkeypatch: pytest.MonkeyPatch
+    clients: Clients, store: RegistryStore, leases_of: LeasesOf
 ) -> None:
-    monkeypatch.setattr("emostream.service.api.previews._CHECK_SECONDS", 0.1)
     await StreamRegistry(store).create(file_record("clip"))
     worker = leases_of("w1")
     held = await worker.claim(["clip"])
     await worker.report({"clip": StreamReport(StreamState.ENDED, "", "w1", held["clip"], 1)})
-    client = await clients.open()
+    client = await clients.open(waits=Waits(check_seconds=0.1))
     response = await client.get("/v1/previews?stream=clip&stream=nothing")
     assert response.content.endswith(b"--frame--\r\n")
     assert "nothing" in assert_problem(await client.get("/v1/previews?stream=nothing"), 404)
@@ -167,10 +167,10 @@ async def test_what_cannot_be_seen(bench: Bench, clients: Clients, path: str) ->
     assert "service.previews" in assert_problem(await off.get(f"/v1/streams/other/{path}"), 403)
 
 
-async def test_a_stream_that_shows_nothing(bench: Bench, clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emostream.service.api.previews._ONE_PICTURE_SECONDS", 0.2)
+async def test_a_stream_that_shows_nothing(bench: Bench, clients: Clients) -> None:
     await bench.registry.create(live_record("other"))
-    response = await (await clients.open()).get("/v1/streams/other/preview.jpg")
+    client = await clients.open(waits=Waits(one_picture_seconds=0.2))
+    response = await client.get("/v1/streams/other/preview.jpg")
     assert_problem(response, 503)
 
 
@@ -192,11 +192,10 @@ async def test_the_operator_may_ask_for_blurred_faces(
 
 
 async def test_the_stream_ends_with_what_is_watched(
-    sink: CollectingSink, bench: Bench, redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+    sink: CollectingSink, bench: Bench, redis_server: EmbeddedRedis
 ) -> None:
-    monkeypatch.setattr("emostream.service.api.previews._CHECK_SECONDS", 0.2)
     async with (
-        served_api(load_settings(), redis_url=redis_server.url) as base,
+        served_api(load_settings(), redis_url=redis_server.url, waits=Waits(check_seconds=0.2)) as base,
         httpx.AsyncClient(base_url=base, timeout=10) as client,
         client.stream("GET", "/v1/streams/door/preview.mjpeg") as response,
     ):
