@@ -27,6 +27,9 @@ ENVIRONMENT: Final = ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", f"{__name__}.
 """Name and value of the environment variable."""
 
 _MAX_HEAD_BYTES = 64 << 10
+_MAX_FRAMING_BYTES = 2 * _MAX_HEAD_BYTES  # beside a body: its head, sizes and extensions of chunks, trailers
+_FRAMING_PER_BYTE = 16  # so much more per byte of the body: a chunk of one byte takes five
+_MAX_WAITING = 32  # requests of one connection whose turn has not come; no browser sends any
 _MIN_PROGRESS_BYTES = 4 << 10  # within `PatientProtocol.stall_seconds`
 _UNSENT_BYTES = 128 << 10  # limit in the kernel per reader, which would take megabytes
 _WINDOW_BYTES = 256 << 10
@@ -100,7 +103,8 @@ class IdleConnections:
 
 class PatientProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which also ends connections that stand still in the headers, in the body of a request that is
-    answered already, or in reading, and the oldest of too many idle ones.
+    answered already, or in reading, that send many requests without waiting for answers, and the oldest of too many
+    idle ones.
 
     uvicorn makes one for each connection; a subclass has other limits.
 
@@ -119,6 +123,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._num_head_bytes = 0
         self._is_whole = True  # the last request, with its body
+        self._num_body_bytes = self._num_framing_bytes = 0
         self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -137,26 +142,50 @@ class PatientProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Limit the size of headers."""
+        """Limit the size of headers, and of what comes beside a body."""
+        num_before = self._num_body_bytes
         super().data_received(data)
         if self._head_timer is not None:
             self._num_head_bytes += len(data)
             if self._num_head_bytes > _MAX_HEAD_BYTES:
+                self.reset()
+        elif not self._is_whole:
+            self._num_framing_bytes += len(data) - max(0, self._num_body_bytes - num_before)
+            if self._num_framing_bytes > _MAX_FRAMING_BYTES + _FRAMING_PER_BYTE * self._num_body_bytes:
                 self.reset()
 
     def on_message_begin(self) -> None:
         """Restart the header time-out at the first byte of a request."""
         super().on_message_begin()
         self._is_whole = False
+        self._num_body_bytes = self._num_framing_bytes = 0
         self._stop_stall_timer()
         if self._head_timer is None:
             self._start_head_timer()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Leave out trailers, as RFC 9110 allows: uvicorn would keep them without a limit, as headers that were checked."""
+        if self._head_timer is not None:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        """Stop the header time-out; the application limits the time for the body."""
+        """Stop the header time-out; the application limits the time for the body.
+
+        Raises:
+            ConnectionAbortedError: too many requests wait; the parser, which calls this, then reads no more.
+        """
         self._stop_head_timer()
         self.idle.discard(self)
         super().on_headers_complete()
+        if len(self.pipeline) > _MAX_WAITING:
+            self.reset()
+            self.pipeline.clear()
+            raise ConnectionAbortedError
+
+    def on_body(self, body: bytes) -> None:
+        """Count it."""
+        self._num_body_bytes += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note the end of the body."""

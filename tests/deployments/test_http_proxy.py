@@ -101,6 +101,80 @@ async def test_a_body_that_nobody_wants_ends_the_connection(sent: bytes) -> None
         writer.close()
 
 
+CHUNKED = BODY_TO_COME + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [b"0\r\nTrailer: ", b"1;extension=", b"0\r\n" + b"a: b\r\n" * 100, b"1" + b"0" * 100],
+    ids=lambda more: more[:12],
+)
+async def test_what_comes_beside_a_body_has_a_bound(more: bytes) -> None:
+    """The application waits for the end of the body, which never comes."""
+
+    async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+
+    async with served(reading) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(CHUNKED + more)
+        num_sent = 0
+        with contextlib.suppress(ConnectionError):
+            while num_sent < 64 << 20:
+                filler = b"x" * 65536 if b"\r\na: " not in more else b"a: b\r\n" * 10_000
+                writer.write(filler)
+                num_sent += len(filler)
+                await writer.drain()
+        assert num_sent < 64 << 20
+        assert await is_closed(reader)
+        writer.close()
+
+
+async def test_trailers_are_no_headers_and_small_chunks_arrive() -> None:
+    got: list[bytes] = []
+
+    async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+        has_more = True
+        while has_more:
+            message = await receive()
+            got.append(message["body"])
+            has_more = message["more_body"]
+        await PlainTextResponse(str(dict(scope["headers"]).get(b"authorization")))(scope, receive, send)
+
+    async with served(reading) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(CHUNKED + b"1\r\nx\r\n" * 50_000 + b"0\r\nAuthorization: Bearer forged\r\n\r\n")
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: second\r\n\r\n")
+        assert (await reader.readuntil(b"None")).startswith(b"HTTP/1.1 200")
+        assert (await reader.readuntil(b"b'second'")).startswith(b"HTTP/1.1 200")
+        assert b"".join(got) == b"x" * 50_000
+        writer.close()
+
+
+async def test_requests_that_wait_on_one_connection_have_a_bound() -> None:
+    """Each takes thousand times what its line takes, and the first one may last for hours."""
+    go_on = asyncio.Event()
+
+    async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/long":
+            await go_on.wait()
+        await hello(scope, receive, send)
+
+    short = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with served(answering) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n" + 20 * short)
+        greedy, greedy_writer = await asyncio.open_connection("127.0.0.1", port)
+        greedy_writer.write(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n" + 200 * short)
+        assert await is_closed(greedy)
+        go_on.set()
+        for _ in range(21):
+            assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+        for each in (writer, greedy_writer):
+            each.close()
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nX", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
 async def test_idle_connections_have_a_bound_and_new_ones_get_in(sent: bytes) -> None:
     """Also those that were answered and are kept for the next request; nobody in a request is touched."""
