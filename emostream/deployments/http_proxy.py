@@ -164,7 +164,7 @@ class PatientProtocol(HttpToolsProtocol):
             self._start_head_timer()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Leave out trailers, as RFC 9110 allows: uvicorn would keep them without a limit, as headers that were checked."""
+        """Leave out trailers, as RFC 9110 allows: uvicorn would keep them without a limit, beside checked headers."""
         if self._head_timer is not None:
             super().on_header(name, value)
 

@@ -62,12 +62,25 @@ _STREAM_EXAMPLE: dict[str, Any] = {
 }
 
 
+def _encodable(text: str) -> str:
+    """Refuse halves of surrogate pairs, which JSON can write as an escape and no encoding can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the text contains half a surrogate pair") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+"""Any text that can be stored, as a field of a request."""
+
+
 class ZoneBody(BaseModel):
     """A named part of the picture."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=64)
+    name: Text = Field(min_length=1, max_length=64)
     polygon: list[tuple[float, float]] = Field(
         min_length=3, max_length=64, description="Corners as fractions of width and height; (0, 0) is the top left."
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from emostream.domain.stream import StreamState
-from emostream.wire.http_models import SourceUrl, StreamOptions
+from emostream.wire.http_models import SourceUrl, StreamOptions, Text
 
 MAX_JOB_ID_LENGTH = 48
 """Leaves room for the number of a file in the id of its stream."""
@@ -58,7 +58,7 @@ class JobRequest(StreamOptions):
     url: SourceUrl = Field(
         min_length=1, max_length=2048, description="Folder under the media root, or prefix in an object store."
     )
-    patterns: list[str] = Field(
+    patterns: list[Annotated[Text, Field(max_length=255)]] = Field(
         list(VIDEO_PATTERNS), min_length=1, max_length=32, description="Patterns of file names, as in a shell."
     )
     parallel: int = Field(2, ge=1, le=1000, description="Files processed at once.")

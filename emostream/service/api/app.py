@@ -23,7 +23,12 @@ from emostream.service.api.hosts import HostGuard, HostNames
 from emostream.service.api.jobs import add_jobs
 from emostream.service.api.limits import BodyLimit, RateLimit
 from emostream.service.api.metrics import add_metrics, recording
-from emostream.service.api.pictures import FACES_LEFT_OUT_HEADER, FIRST_OF_MANY_HEADER, add_pictures
+from emostream.service.api.pictures import (
+    FACES_LEFT_OUT_HEADER,
+    FIRST_OF_MANY_HEADER,
+    PICTURES_PATH,
+    add_pictures,
+)
 from emostream.service.api.previews import PICTURE_HEADERS, add_previews
 from emostream.service.api.problems import add_problem_handlers
 from emostream.service.api.push import add_push
@@ -103,7 +108,13 @@ def build_api(
 def _add_limits(app: FastAPI, service: ServiceSettings, *, tokens: Tokens, max_untold_bytes: int | None) -> None:
     """Each is asked before those above it."""
     app.add_middleware(WithdrawnTokens, tokens=tokens)
-    app.add_middleware(BodyLimit, max_bytes=service.max_body_bytes, max_seconds=service.max_body_seconds, tokens=tokens)
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=service.max_body_bytes,
+        max_seconds=service.max_body_seconds,
+        tokens=tokens,
+        for_pictures=(PICTURES_PATH,),
+    )
     app.add_middleware(
         RequestLimit,
         max_requests=service.max_requests,

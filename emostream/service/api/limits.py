@@ -89,7 +89,9 @@ class RateLimit:
         await self._app(scope, receive, send)
 
 
+_MAX_TEXT_BYTES = 512 << 10  # of a body that is parsed: 8 MB of JSON took the process three seconds
 _NUM_FULL_BODIES = 16  # bodies of full length that may be in memory together
+_MAX_DIGITS = 18
 _PROMPT_SECONDS = 1.0  # a body that takes longer is a slow one, of which there may be few
 _MAX_SLOW = 200
 _MAX_SLOW_PER_CLIENT = 50
@@ -107,11 +109,21 @@ class BodyLimit:
         max_bytes: of one body.
         max_seconds: for one body.
         tokens: those that are known, and whether one is needed.
+        for_pictures: paths whose bodies may be that long; others have 512 KiB at most.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, max_seconds: float, tokens: Tokens | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_bytes: int,
+        max_seconds: float,
+        tokens: Tokens | None = None,
+        for_pictures: Collection[str] = (),
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._for_pictures = for_pictures
         self._max_seconds = max_seconds
         self._tokens = tokens or Tokens()
         self._num_bytes = 0  # of all bodies that are in memory
@@ -139,22 +151,29 @@ class BodyLimit:
     def _refusal_of_head(self, scope: Scope) -> ASGIApp | None:
         if self._tokens.are_needed and self._tokens.of(scope) is None:
             return _closing(401, "a valid bearer token is required", {"WWW-Authenticate": "Bearer"})
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        return self._too_long() if announced.isdigit() and int(announced) > self._max_bytes else None
+        announced = dict(scope["headers"]).get(b"content-length", b"0").lstrip(b"0") or b"0"
+        most = self._most(scope)
+        is_number = announced.isdigit()
+        # Python refuses to convert very long ones.
+        return _too_long(most) if is_number and (len(announced) > _MAX_DIGITS or int(announced) > most) else None
+
+    def _most(self, scope: Scope) -> int:
+        """Bytes that the body may have."""
+        return self._max_bytes if scope["path"] in self._for_pictures else min(_MAX_TEXT_BYTES, self._max_bytes)
 
     async def _refusal_of_body(self, scope: Scope, receive: Receive, body: bytearray) -> ASGIApp | None:
         """Read it into `body`; None when it is there as a whole."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(_PROMPT_SECONDS, self._max_seconds)):
-                return await self._read(receive, body)
+                return await self._read(receive, body, self._most(scope))
         with self._slow_places.asked_for(self._tokens.client_of(scope)) as place, contextlib.suppress(TimeoutError):
             if place is not Place.TAKEN:
                 return no_place(place)
             async with asyncio.timeout(max(0.0, self._max_seconds - _PROMPT_SECONDS)):
-                return await self._read(receive, body)
+                return await self._read(receive, body, self._most(scope))
         return _closing(408, f"the request body did not arrive within {self._max_seconds:g} s; send it again")
 
-    async def _read(self, receive: Receive, body: bytearray) -> ASGIApp | None:
+    async def _read(self, receive: Receive, body: bytearray, most: int) -> ASGIApp | None:
         """Go on reading; None when it is there as a whole, else why no more is wanted.
 
         Raises:
@@ -166,8 +185,8 @@ class BodyLimit:
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             chunk = message.get("body", b"")
-            if len(body) + len(chunk) > self._max_bytes:
-                return self._too_long()
+            if len(body) + len(chunk) > most:
+                return _too_long(most)
             if self._num_bytes + len(chunk) > _NUM_FULL_BODIES * self._max_bytes:
                 return _closing(503, "too many large requests at once; try again later", {"Retry-After": "2"})
             body += chunk
@@ -175,8 +194,10 @@ class BodyLimit:
             has_more = message.get("more_body", False)
         return None
 
-    def _too_long(self) -> ASGIApp:
-        return _closing(413, f"the request body is larger than {self._max_bytes} bytes (service.max_body_bytes)")
+
+def _too_long(most: int) -> ASGIApp:
+    of_setting = "" if most == _MAX_TEXT_BYTES else " (service.max_body_bytes)"
+    return _closing(413, f"the request body is larger than {most} bytes{of_setting}")
 
 
 def _closing(status: int, detail: str, headers: dict[str, str] | None = None) -> ASGIApp:

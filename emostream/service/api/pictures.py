@@ -37,6 +37,8 @@ class PictureUrl(BaseModel):
     )
 
 
+PICTURES_PATH = "/v1/images"
+
 FIRST_OF_MANY_HEADER, FACES_LEFT_OUT_HEADER = "X-First-Of-Many", "X-Faces-Left-Out"
 """Headers of an answer that does not say all that the file shows."""
 _NOTICE_HEADERS = {
@@ -78,7 +80,7 @@ def add_pictures(app: FastAPI, *, reading: list[Any], check_fetch: Callable[[Req
         return [await asyncio.to_thread(context.manifest)]
 
     @app.post(
-        "/v1/images",
+        PICTURES_PATH,
         dependencies=reading,
         tags=["models"],
         response_model=EventWire,
@@ -125,7 +127,7 @@ def _url_of(body: bytes) -> str:
     except ValidationError as exc:
         # Not from `exc`, which holds the URL.
         raise SourceRejectedError(f"expected a picture's URL: {exc.errors()[0]['msg']}") from None
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:  # the latter of JSON that is nested deeply
         raise SourceRejectedError('expected JSON like {"url": "https://www.example.org/picture.jpg"}') from exc
 
 

@@ -36,6 +36,7 @@ from emostream.wire.http_models import PROBLEM_TYPE, place_of_error
 
 logger = logging.getLogger(__name__)
 
+_MAX_ERRORS_TOLD = 20
 _ID_IN_WORDS = "expected at most 64 letters, digits, dots, dashes and underscores, starting with a letter or digit"
 
 # The first that fits, so subclasses come first.
@@ -100,7 +101,8 @@ def add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def of_validation(request: Request, exc: RequestValidationError) -> JSONResponse:
         # Without the input: it may hold a camera's password.
-        errors = [{"where": place_of_error(item), "message": _in_words(item)} for item in exc.errors()]
+        told = exc.errors()[:_MAX_ERRORS_TOLD]
+        errors = [{"where": place_of_error(item), "message": _in_words(item)} for item in told]
         first = f"{errors[0]['where']}: {errors[0]['message']}" if errors else "the request is not valid"
         return problem(422, first, errors=errors)
 

@@ -273,8 +273,16 @@ def _check_origin(websocket: WebSocket, *, names: HostNames | None, allowed: tup
     if names is not None and not names.are_ours(host):
         raise _Refused(421, "the request is for another host name; the operator can add it to service.allowed_hosts")
     origin = websocket.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower() and origin.lower() not in allowed:
+    if origin is not None and _place_in(origin) != host.lower() and origin.lower() not in allowed:
         raise _Refused(403, "this web page may not connect; the operator can add it to service.allowed_origins")
+
+
+def _place_in(origin: str) -> str | None:
+    """Host and port; None where it names none."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None
 
 
 async def _deny(websocket: WebSocket, status: int, detail: str) -> None:

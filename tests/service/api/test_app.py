@@ -181,6 +181,57 @@ async def test_broken_requests_are_problems(client: httpx.AsyncClient) -> None:
     assert [error["where"] for error in named.json()["errors"]] == ["body.id"]
 
 
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize("content", [DEEP, b'{"a":' * 100_000, b'{"url": ' + b"9" * 100_000 + b"}"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/v1/streams"), ("PATCH", "/v1/streams/door"), ("POST", "/v1/jobs"), ("POST", "/v1/images")],
+)
+async def test_deep_and_long_json_is_refused(client: httpx.AsyncClient, method: str, path: str, content: bytes) -> None:
+    await client.post("/v1/streams", json=CAMERA)
+    response = await client.request(method, path, content=content, headers={"Content-Type": "application/json"})
+    assert response.status_code in (400, 422)
+    assert len(response.content) < 10_000
+
+
+async def test_json_without_end_of_names_is_refused_and_not_repeated(client: httpx.AsyncClient) -> None:
+    many = {f"k{number}": 1 for number in range(20_000)}
+    answer = await client.post("/v1/streams", json=many)
+    assert_problem(answer, 422)
+    assert len(answer.json()["errors"]) == 20
+    assert_problem(await client.post("/v1/streams", json=many | {"x": "x" * (512 << 10)}), 413)
+    assert_problem(await client.post("/v1/images", content=b"x" * (1 << 20)), 422)  # pictures may be larger
+
+
+HALF_A_PAIR = '"\\ud800"'
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/streams", '{"id": %s, "url": "rtsp://127.0.0.1:9/1"}'),
+        ("POST", "/v1/streams", '{"id": "x", "url": %s}'),
+        (
+            "POST",
+            "/v1/streams",
+            '{"url": "rtsp://127.0.0.1:9/1", "zones": [{"name": %s, "polygon": [[0,0],[0,1],[1,1]]}]}',
+        ),
+        ("PATCH", "/v1/streams/door", '{"zones": [{"name": %s, "polygon": [[0,0],[0,1],[1,1]]}]}'),
+        ("POST", "/v1/jobs", '{"id": "x", "url": "file:///media", "patterns": [%s]}'),
+        ("POST", "/v1/images", '{"url": %s}'),
+    ],
+)
+async def test_text_that_no_encoding_can_write_is_refused(
+    client: httpx.AsyncClient, method: str, path: str, body: str
+) -> None:
+    await client.post("/v1/streams", json=CAMERA)
+    content = (body % HALF_A_PAIR).encode()
+    answer = await client.request(method, path, content=content, headers={"Content-Type": "application/json"})
+    assert_problem(answer, 422)
+
+
 async def test_pages_and_filters(client: httpx.AsyncClient) -> None:
     for number in range(5):
         await client.post("/v1/streams", json={"id": f"cam{number}", "url": "rtsp://127.0.0.1/1"})

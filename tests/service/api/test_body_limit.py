@@ -110,6 +110,13 @@ async def test_bodies_in_memory_have_a_bound_together() -> None:
     assert app._num_bytes == 0
 
 
+@pytest.mark.parametrize("digits", [b"101", b"9" * 5000, b"0" * 5000 + b"101"])
+async def test_a_length_however_long_is_compared(digits: bytes) -> None:
+    exchange = Exchange()
+    await exchange.with_app(limit(max_bytes=100), scope_of(headers=[(b"content-length", digits)]))
+    assert exchange.status == 413
+
+
 @given(chunks=st.lists(st.binary(max_size=40), max_size=8), is_announced=st.booleans())
 async def test_the_application_gets_what_was_sent_or_nothing(chunks: list[bytes], is_announced: bool) -> None:
     body = b"".join(chunks)

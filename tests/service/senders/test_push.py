@@ -180,6 +180,10 @@ async def test_messages_that_are_none(base: str, sent: Any, code: int) -> None:
         ({"stream_id": "a%20b"}, 422),
         ({"stream_id": "door"}, 409),
         ({"headers": {"Origin": "https://evil.example"}}, 403),
+        ({"headers": {"Origin": "null"}}, 403),
+        ({"headers": {"Origin": "http://["}}, 403),
+        ({"stream_id": "x" * 70}, 422),
+        ({"stream_id": "%00"}, 422),
     ],
 )
 async def test_connections_that_are_refused(base: str, options: dict[str, Any], status: int) -> None:
