@@ -356,12 +356,12 @@ class ServiceSettings(_Section):
     max_body_bytes: int = Field(8 << 20, ge=1024)
     """Maximum size of a request body."""
     max_requests_per_second: float = Field(100.0, ge=0)
-    """Of one token, or of one address where there are no tokens, per process of the interface; twice as many may come
-    at once. 0 means no limit."""
+    """Of one token, over all processes of the interface, or of one address, per process; twice as many may come at
+    once. 0 means no limit."""
     max_requests: int = Field(600, ge=1, le=1500)
     """At once, per process of the interface; each reader of events or previews is one. Health is not counted."""
     max_requests_per_client: int = Field(300, ge=1)
-    """Of these, of one token, or of one address where there are no tokens."""
+    """Of these, of one address; or of one token, over all processes of the interface."""
     max_body_seconds: float = Field(30.0, gt=0, le=600)
     """Time-out for receiving a request body."""
     previews: Literal["off", "blurred", "clear"] = "clear"

@@ -33,6 +33,7 @@ from emostream.service.api.previews import PICTURE_HEADERS, add_previews
 from emostream.service.api.problems import add_problem_handlers
 from emostream.service.api.push import add_push
 from emostream.service.api.request_limit import RequestLimit
+from emostream.service.api.shared_limits import SharedLimits
 from emostream.service.api.streams import add_streams
 from emostream.service.api.tokens import Scope, Tokens, allows
 from emostream.service.api.whip import add_whip
@@ -66,7 +67,7 @@ def build_api(
     """
 
     service = settings.service
-    tokens = Tokens(service.tokens, file=service.tokens_file)
+    tokens, shared = Tokens(service.tokens, file=service.tokens_file), SharedLimits()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -74,6 +75,7 @@ def build_api(
             ApiContext(settings, redis_url=redis_url, waits=waits) as context,
             recording(context, record),
             tokens.followed(),
+            shared.opened(settings.publish, redis_url=redis_url),
         ):
             app.state.context = context
             yield
@@ -86,7 +88,7 @@ def build_api(
         docs_url=None,  # the framework's pages load scripts from a CDN
         redoc_url=None,
     )
-    _add_limits(app, service, tokens=tokens, max_untold_bytes=max_untold_bytes)
+    _add_limits(app, service, tokens=tokens, shared=shared, max_untold_bytes=max_untold_bytes)
     add_problem_handlers(app)
     reading, writing = [Depends(_allowed("read", tokens))], [Depends(_allowed("write", tokens))]
     _add_health(app)
@@ -105,7 +107,9 @@ def build_api(
     return app
 
 
-def _add_limits(app: FastAPI, service: ServiceSettings, *, tokens: Tokens, max_untold_bytes: int | None) -> None:
+def _add_limits(
+    app: FastAPI, service: ServiceSettings, *, tokens: Tokens, shared: SharedLimits, max_untold_bytes: int | None
+) -> None:
     """Each is asked before those above it."""
     app.add_middleware(WithdrawnTokens, tokens=tokens)
     app.add_middleware(
@@ -121,8 +125,15 @@ def _add_limits(app: FastAPI, service: ServiceSettings, *, tokens: Tokens, max_u
         max_requests_per_client=service.max_requests_per_client,
         tokens=tokens,
         unlimited=_ALWAYS,
+        shared=shared,
     )
-    app.add_middleware(RateLimit, per_second=service.max_requests_per_second, tokens=tokens, unlimited=_HEALTH)
+    app.add_middleware(
+        RateLimit,
+        per_second=service.max_requests_per_second,
+        tokens=tokens,
+        unlimited=_HEALTH,
+        shared=shared,
+    )
     app.add_middleware(AnswerWindow, max_untold_bytes=max_untold_bytes)
     # Where a token is needed, the name does not matter: other pages have none.
     has_any_name = tokens.are_needed and not service.allowed_hosts

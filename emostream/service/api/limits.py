@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from emostream.service.api.client_places import ClientPlaces, Place
 from emostream.service.api.problems import problem
 from emostream.service.api.request_limit import has_body, no_place
+from emostream.service.api.shared_limits import SharedLimits
 from emostream.service.api.tokens import Tokens
 
 _BURST_SECONDS = 2.0  # so much of the rate may come at once: a page that loads asks for many things
@@ -50,13 +51,14 @@ class TokenBuckets:
 
 
 class RateLimit:
-    """ASGI middleware: a client above its rate is answered with 429.
+    """ASGI middleware: a client above its rate is answered with 429; a token also above its rate over all processes.
 
     Args:
         app: what is protected.
         per_second: requests of one client; 0 means no limit.
         tokens: those that are known.
         unlimited: paths that are always answered.
+        shared: what all processes count together; None where there is only one.
         clock: monotonic seconds.
     """
 
@@ -67,19 +69,24 @@ class RateLimit:
         per_second: float,
         tokens: Tokens | None = None,
         unlimited: Collection[str] = (),
+        shared: SharedLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._tokens = tokens or Tokens()
         self._unlimited = unlimited
+        self._shared = shared
         self._clock = clock
-        burst = per_second * _BURST_SECONDS
-        self._buckets = TokenBuckets(per_second=per_second, burst=burst) if per_second else None
+        self._per_second = per_second
+        self._burst = per_second * _BURST_SECONDS
+        self._buckets = TokenBuckets(per_second=per_second, burst=self._burst) if per_second else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         if scope["type"] == "http" and self._buckets is not None and scope["path"] not in self._unlimited:
             seconds = self._buckets.wait_seconds(self._tokens.client_of(scope), now_seconds=self._clock())
+            if not seconds and self._shared is not None and (entry := self._tokens.of(scope)) is not None:
+                seconds = await self._shared.wait_seconds(entry.name, per_second=self._per_second, burst=self._burst)
             if seconds:
                 headers = {"Retry-After": str(math.ceil(seconds))}
                 await problem(429, "too many requests; ask less often (Retry-After)", headers=headers)(

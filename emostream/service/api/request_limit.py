@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emostream.service.api.client_places import ClientPlaces, Place
 from emostream.service.api.problems import problem
+from emostream.service.api.shared_limits import SharedLimits
 from emostream.service.api.tokens import Tokens
 
 
@@ -25,9 +26,10 @@ class RequestLimit:
     Args:
         app: what is protected.
         max_requests: in all (503).
-        max_requests_per_client: of one client (429).
+        max_requests_per_client: of one client (429); of one token also in all processes.
         tokens: those that are known.
         unlimited: paths that are always answered, when no body comes with the request.
+        shared: what all processes count together; None where there is only one.
     """
 
     def __init__(
@@ -38,8 +40,11 @@ class RequestLimit:
         max_requests_per_client: int,
         tokens: Tokens | None = None,
         unlimited: Collection[str] = (),
+        shared: SharedLimits | None = None,
     ) -> None:
         self._app = app
+        self._max_per_client = max_requests_per_client
+        self._shared = shared
         self._places = ClientPlaces(max_requests, per_client=max_requests_per_client)
         self._tokens = tokens or Tokens()
         self._unlimited = unlimited
@@ -50,7 +55,14 @@ class RequestLimit:
             await self._app(scope, receive, send)
             return
         with self._places.asked_for(self._tokens.client_of(scope)) as place:
-            await (self._app if place is Place.TAKEN else no_place(place))(scope, receive, send)
+            if place is not Place.TAKEN:
+                await no_place(place)(scope, receive, send)
+            elif self._shared is None or (entry := self._tokens.of(scope)) is None:
+                await self._app(scope, receive, send)
+            else:
+                async with self._shared.place(entry.name, max_places=self._max_per_client) as has_place:
+                    app = self._app if has_place else no_place(Place.CLIENT_HAS_TOO_MANY)
+                    await app(scope, receive, send)
 
 
 def no_place(place: Place) -> ASGIApp:

@@ -183,6 +183,14 @@ class RegistryStore:
 
         await self._retried(call)
 
+    async def drop_member(self, key: str, member: str) -> None:
+        """Delete a member of a sorted set; errors as in `run`."""
+
+        async def call() -> Any:
+            return await self.redis.zrem(key, member)
+
+        await self._retried(call)
+
     async def put(self, key: str, text: str, *, seconds: int) -> None:
         """Set a key that expires after `seconds`; errors as in `run`."""
 
