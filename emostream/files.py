@@ -1,4 +1,4 @@
-"""Atomic writes, files that only their owner can read, and protection against overwriting sources.
+"""Atomic writes, files that only their owner can read, protection against overwriting sources, and what a name matches.
 
 Atomic writes go to a temporary file in the same folder, which is then renamed. Files with passwords or events are
 private to their owner, whatever the umask.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from emostream.errors import ConfigError, EmostreamError
+from emostream.errors import ConfigError, EmostreamError, SourceRejectedError
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -146,3 +147,28 @@ def check_is_not_source(path: Path, source: str, *, what: str) -> None:
         return
     if is_source:
         raise ConfigError(f"{what} would overwrite its source {path}; choose another file")
+
+
+def files_under(folder: str) -> list[Path] | None:
+    """All files in a folder and the folders in it, by name; None when it is not a folder."""
+    path = Path(folder)
+    try:
+        if not path.is_dir():
+            return None
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return None
+    return sorted(file for file in path.rglob("*") if file.is_file())
+
+
+def files_matching(pattern: str) -> list[str] | None:
+    """What matches a pattern such as `clips/*.mp4`, by name; None when it is not a pattern, or the name of a file.
+
+    Raises:
+        SourceRejectedError: nothing matches.
+    """
+    if not glob.has_magic(pattern) or Path(pattern).exists():
+        return None
+    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # Path.glob rejects absolute patterns
+    if not found:
+        raise SourceRejectedError(f"{pattern}: no file matches this pattern")
+    return found

@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, TypeAlias
 
+from emostream.domain.file_names import VIDEO_SUFFIXES
 from emostream.domain.stream import StreamKind, StreamSpec, stream_id_from_url, stream_kind_of
 from emostream.errors import ConfigError, SourceRejectedError
+from emostream.files import files_matching, files_under
 
 Source: TypeAlias = str | os.PathLike[str] | int
 """A video file, a folder of them, a pattern such as `clips/*.mp4`, a URL, or the number of a camera of this machine."""
-
-VIDEO_SUFFIXES = frozenset(
-    {
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".dav",
-        ".dv",
-        ".flv",
-        ".m2ts",
-        ".m4v",
-        ".mjpeg",
-        ".mjpg",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".ogv",
-        ".ts",
-        ".vob",
-        ".webm",
-        ".wmv",
-    }
-)
-"""Names of videos in a folder end so; a file that is named itself may be called anything."""
 
 
 def list_sources(named: Source | Iterable[Source]) -> list[str]:
@@ -112,21 +84,15 @@ def _sources_of(single: Source) -> list[str]:
     if isinstance(single, int):
         return [_camera(single)]
     name = os.fspath(single)
-    path = Path(name)
     if "://" in name:
         return [name]
-    if _is_folder(path):
-        videos = [str(file) for file in sorted(path.rglob("*")) if file.suffix.lower() in VIDEO_SUFFIXES]
+    if (files := files_under(name)) is not None:
+        videos = [str(file) for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
         if not videos:
-            known = ", ".join(sorted(VIDEO_SUFFIXES))
+            known = ", ".join(VIDEO_SUFFIXES)
             raise SourceRejectedError(f"{name}: the folder contains no videos, which would end in {known}")
         return videos
-    if glob.has_magic(name) and not path.exists():
-        matching = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute patterns
-        if not matching:
-            raise SourceRejectedError(f"{name}: no file matches this pattern")
-        return matching
-    return [name]
+    return files_matching(name) or [name]
 
 
 def _camera(number: int) -> str:
@@ -137,10 +103,3 @@ def _camera(number: int) -> str:
             f"camera {number}: cameras by number are read on Linux only; on this system give the URL of a camera"
         )
     return f"v4l2:///dev/video{number}"
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):  # ValueError: a NUL in the name
-        return False

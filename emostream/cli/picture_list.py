@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from emostream.domain.address import file_path
+from emostream.domain.file_names import PICTURE_SUFFIXES
 from emostream.errors import SourceRejectedError
-
-SUFFIXES = frozenset(
-    {
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".jp2",
-        ".jpeg",
-        ".jpg",
-        ".jxl",
-        ".pgm",
-        ".png",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    }
-)
-"""File name extensions of pictures in a folder; a file that is named explicitly may have any."""
+from emostream.files import files_matching, files_under
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +33,20 @@ def list_pictures(named: Sequence[str]) -> PictureList:
     num_others = 0
     for address in named:
         name = file_path(address) or address
-        path = Path(name)
-        if _is_folder(path):
-            files = sorted(file for file in path.rglob("*") if file.is_file())
-            found = [str(file) for file in files if file.suffix.lower() in SUFFIXES]
+        found = [name]
+        if (files := files_under(name)) is not None:
+            found = [str(file) for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
             num_others += len(files) - len(found)
             if not found:
                 errors.append(SourceRejectedError(f"{name}: the folder contains no pictures{_others(len(files))}"))
-        elif glob.has_magic(name) and "://" not in name and not path.exists():
-            found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  # Path.glob rejects absolute patterns
-            if not found:
-                errors.append(SourceRejectedError(f"{name}: no file matches this pattern"))
-        else:
-            found = [name]
+        elif "://" not in name:
+            try:
+                found = files_matching(name) or [name]
+            except SourceRejectedError as exc:
+                errors.append(exc)
+                continue
         names |= dict.fromkeys(found)
     return PictureList(tuple(names), tuple(errors), num_others)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):  # ValueError: a NUL in the name
-        return False
 
 
 def _others(num_files: int) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from emostream.domain.file_names import VIDEO_SUFFIXES
 from emostream.domain.stream import StreamState
 from emostream.wire.http_models import SourceUrl, StreamOptions, Text
 
@@ -13,14 +14,7 @@ MAX_JOB_ID_LENGTH = 48
 """Leaves room for the number of a file in the id of its stream."""
 
 
-VIDEO_PATTERNS = tuple(
-    f"*.{ending}"
-    for ending in (
-        *("mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "flv", "3gp", "wmv"),
-        *("asf", "dav", "dv", "mxf", "ogv", "vob"),
-    )
-)
-
+VIDEO_PATTERNS = tuple(f"*{suffix}" for suffix in VIDEO_SUFFIXES)
 
 _JOB_EXAMPLE: dict[str, Any] = {
     "id": "archive",

@@ -69,3 +69,8 @@ def test_ids_are_made_of_names_and_differ() -> None:
 def test_long_ids_stay_legal_when_numbered() -> None:
     specs = specs_of(["x.mp4", "y.mp4"], stream_id="n" * 64, every=1, target_fps=None, max_frames=None)
     assert [len(spec.stream_id) for spec in specs] == [64, 62]
+
+
+def test_a_folder_that_is_called_like_a_video_is_none(folder: Path) -> None:
+    (folder / "c.mp4").mkdir()
+    assert list_sources(folder) == [str(folder / "b.MP4"), str(folder / "inner/a.mkv")]

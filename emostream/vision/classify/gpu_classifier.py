@@ -13,7 +13,7 @@ from emostream.domain.model_manifest import ModelManifest
 from emostream.errors import InferenceError
 from emostream.vision.classify.classifier import EngineInfo
 from emostream.vision.classify.ort_classifier import OrtClassifier
-from emostream.vision.classify.packaged_models import PackagedModel
+from emostream.vision.classify.packaged_models import EngineSource
 from emostream.vision.classify.parity import Parity, compare, require_parity
 from emostream.vision.engines.group import GpuEngine
 from emostream.vision.engines.reference_inputs import REFERENCE_MARGIN, reference_crops
@@ -98,7 +98,7 @@ class GpuClassifier:
         self.close()
 
 
-def prove_classifier(classifier: GpuClassifier | OrtClassifier, source: PackagedModel, *, what: str) -> Parity:
+def prove_classifier(classifier: GpuClassifier | OrtClassifier, source: EngineSource, *, what: str) -> Parity:
     """Compare with the reference on the reference crops. Raises `ManifestError` when the difference is too large."""
     crops = reference_crops(size=source.manifest.input_size_pixels)
     with OrtClassifier(source.reference) as reference:

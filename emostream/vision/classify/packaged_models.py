@@ -29,7 +29,7 @@ def packaged_variant_path(variant: PackagedVariant) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class PackagedModel:
+class EngineSource:
     """The model that a TensorRT engine is compiled from.
 
     Attributes:
@@ -45,10 +45,10 @@ class PackagedModel:
     is_derived: bool
 
     def __repr__(self) -> str:
-        return f"PackagedModel({self.manifest.name} {self.manifest.precision}, reference {self.reference})"
+        return f"EngineSource({self.manifest.name} {self.manifest.precision}, reference {self.reference})"
 
 
-def engine_source(settings: ClassifySettings) -> PackagedModel:
+def engine_source(settings: ClassifySettings) -> EngineSource:
     """The model that the settings name, in the precision that they ask for; FP16 when precision is `auto`.
 
     FP16 is converted from the FP32 variant as in the export. INT8 needs activation ranges of real crops, and so a
@@ -74,8 +74,8 @@ def engine_source(settings: ClassifySettings) -> PackagedModel:
         )
     reference = path if settings.model is not None else packaged_variant_path("fp32")
     if wanted == manifest.precision:
-        return PackagedModel(manifest, path.read_bytes(), reference, is_derived=False)
-    return PackagedModel(manifest.model_copy(update={"precision": wanted}), _half_of(path), reference, is_derived=True)
+        return EngineSource(manifest, path.read_bytes(), reference, is_derived=False)
+    return EngineSource(manifest.model_copy(update={"precision": wanted}), _half_of(path), reference, is_derived=True)
 
 
 def _wanted_precision(settings: ClassifySettings, manifest: ModelManifest, path: Path) -> Precision:

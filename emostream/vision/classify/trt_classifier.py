@@ -15,7 +15,7 @@ from emostream.config import ClassifySettings
 from emostream.domain.model_manifest import save_manifest, sha256_of
 from emostream.vision.classify.gpu_classifier import GpuClassifier, prove_classifier
 from emostream.vision.classify.ort_classifier import OrtClassifier
-from emostream.vision.classify.packaged_models import PackagedModel, engine_source
+from emostream.vision.classify.packaged_models import EngineSource, engine_source
 from emostream.vision.classify.parity import Parity
 from emostream.vision.engines.trt.compile import (
     CompileReport,
@@ -70,7 +70,7 @@ def load_trt_classifier(name: TrtName, settings: ClassifySettings, *, cache_dir:
     return GpuClassifier(engines, manifest=source.manifest, batches=_batches(recipe))
 
 
-def _recipe(source: PackagedModel, settings: ClassifySettings) -> EngineRecipe:
+def _recipe(source: EngineSource, settings: ClassifySettings) -> EngineRecipe:
     """One profile per batch size, each for exactly that size.
 
     A single profile from 1 to the largest size would be tuned for one size in the middle, and every batch size would
@@ -86,7 +86,7 @@ def _batches(recipe: EngineRecipe) -> tuple[int, ...]:
     return tuple(profile.best[0] for profile in recipe.profiles)
 
 
-def _prove_engine(source: PackagedModel, recipe: EngineRecipe, engine: TrtEngine) -> Proof:
+def _prove_engine(source: EngineSource, recipe: EngineRecipe, engine: TrtEngine) -> Proof:
     """Compare an engine with ONNX Runtime."""
     classifier = GpuClassifier(engine, manifest=source.manifest, batches=_batches(recipe))
     return asdict(
@@ -94,7 +94,7 @@ def _prove_engine(source: PackagedModel, recipe: EngineRecipe, engine: TrtEngine
     )
 
 
-def _prove_source(source: PackagedModel) -> Parity:
+def _prove_source(source: EngineSource) -> Parity:
     """Compare the converted model with the model that it was converted from, both in ONNX Runtime."""
     with tempfile.TemporaryDirectory(prefix="emostream-") as folder:
         path = Path(folder) / source.reference.name

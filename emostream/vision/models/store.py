@@ -25,6 +25,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from emostream.config import ModelSettings
+from emostream.domain.model_manifest import sha256_of
 from emostream.errors import ConfigError, ModelUnavailableError
 from emostream.files import write_whole
 from emostream.vision.models.lock import LockedModel, PackagedModel, PulledModel, locked_models
@@ -191,7 +192,7 @@ class ModelStore:
             progress(f"reading {source_file}")
             return _content_from_file(model, source_file)
         kept = self._published_path(model)
-        if kept.exists() and _hash_of(kept) == model.sha256:
+        if kept.exists() and sha256_of(kept) == model.sha256:
             return kept.read_bytes()
         if self._offline:
             raise ModelUnavailableError("downloads are disabled (models.offline)")
@@ -247,7 +248,7 @@ def prepared_name(model: PulledModel) -> str:
 def _state_of(path: Path) -> ModelState:
     if not path.exists():
         return "missing"
-    return "ready" if _hash_of(path) == _read_hash(hash_path(path)) else "damaged"
+    return "ready" if sha256_of(path) == _read_hash(hash_path(path)) else "damaged"
 
 
 def _pull_command(name: str) -> str:
@@ -262,7 +263,7 @@ def _packaged_entry(model: PackagedModel, folder: Path) -> ModelEntry:
     if path.exists() and manifest.exists():
         with contextlib.suppress(ValueError, TypeError):
             promised = dict(json.loads(manifest.read_text(encoding="utf-8")))
-        state = "ready" if promised.get("sha256") == _hash_of(path) else "damaged"
+        state = "ready" if promised.get("sha256") == sha256_of(path) else "damaged"
     return ModelEntry(
         name=model.name,
         kind=model.kind,
@@ -280,7 +281,7 @@ def _content_from_file(model: PulledModel, path: Path) -> bytes:
     """Read the model from a file that is, by its hash, the wheel or the model itself."""
     if not path.is_file():
         raise ModelUnavailableError(f"file {path} does not exist")
-    found = _hash_of(path)
+    found = sha256_of(path)
     if found == model.sha256:
         return path.read_bytes()
     if found != model.source.wheel_sha256:
@@ -302,8 +303,3 @@ def hash_path(path: Path) -> Path:
 
 def _read_hash(path: Path) -> str | None:
     return path.read_text(encoding="ascii", errors="replace") if path.exists() else None
-
-
-def _hash_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
