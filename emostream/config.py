@@ -97,9 +97,9 @@ class DetectSettings(_Section):
     """`centerface`, `yunet` (needs `path`), or a detector that an installed package brings."""
     path: Path | None = None
     """Model file for `yunet`; it is not downloaded."""
-    engine: Literal["onnxruntime", "tensorrt", "tensorrt_rtx"] = "onnxruntime"
-    """What computes `centerface`: the CPU, or a GPU. The GPU of a cluster has more to do with the classifier, so this
-    is never chosen by itself."""
+    engine: Literal["auto", "onnxruntime", "tensorrt", "tensorrt_rtx"] = "onnxruntime"
+    """What computes `centerface`: the CPU, or a GPU. `auto` is a GPU where one can be used, else the CPU. It is not the
+    default, because the GPU of a cluster may have enough to do with the classifier."""
     precision: Literal["auto", "fp32", "int8"] = "auto"
     """Arithmetic of `centerface`; `auto` measures once, on processors with INT8 instructions, and takes the faster; on
     a GPU it is FP16."""

@@ -45,7 +45,11 @@ def is_usable(kind: str) -> bool:
 
 def hardware_of(kind: str | None) -> HWAccel | None:
     """What `av.open` takes."""
-    return None if kind is None else HWAccel(kind, allow_software_fallback=True)
+    if kind is None:
+        return None
+    # One context for all decoders of a process and its engines: one for each stream would cost memory of the card.
+    options: dict[str, object] | None = {"primary_ctx": "1"} if kind == "cuda" else None
+    return HWAccel(kind, allow_software_fallback=True, options=options)
 
 
 def decoder_name(codec: str, kind: str | None, picture: VideoFrame) -> str:

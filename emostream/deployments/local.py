@@ -163,6 +163,20 @@ def running_app(
         _end_ray(is_gone=bool(watch.why_gone))
 
 
+@contextlib.contextmanager
+def running_ray(settings: Settings) -> Iterator[None]:
+    """A Ray instance of this machine, without the application, while the context is open.
+
+    Raises:
+        EmostreamError: Ray did not start.
+    """
+    _start_ray(settings, address=None)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
 def _end_ray(*, is_gone: bool) -> None:
     """Disconnect from Ray, and end a local instance. When Ray has ended, the call may hang, so it has a time-out."""
     if not is_gone:

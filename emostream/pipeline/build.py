@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,7 @@ from emostream.domain.machine_limits import num_usable_cores
 from emostream.domain.stream import StreamKind, StreamSpec
 from emostream.domain.summary import RollingSummary
 from emostream.domain.zones import Zone, check_zones, zone_from
-from emostream.errors import ConfigError
+from emostream.errors import ConfigError, ModelError
 from emostream.pipeline.pipeline import EventObserver, Pipeline, VoiceObserver
 from emostream.pipeline.process_tuning import tune_process
 from emostream.pipeline.voice_track import VoiceTrack
@@ -37,6 +38,7 @@ from emostream.telemetry.tracing import FrameTracer
 from emostream.vision.classify.batcher import CropBatcher
 from emostream.vision.classify.changed_crops import ChangedCrops
 from emostream.vision.classify.classifier import SharedClassifier, parallel_batches
+from emostream.vision.classify.engines import choose_engine
 from emostream.vision.classify.hysteresis import EmotionHysteresis
 from emostream.vision.classify.load import load_classifier
 from emostream.vision.classify.smoothing import EmotionSmoother
@@ -46,10 +48,13 @@ from emostream.vision.detect.picture_search import PictureSearch
 from emostream.vision.detect.video_search import VideoSearch
 from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, fastest
 from emostream.vision.engines.processor import has_int8_instructions, processor_name
+from emostream.vision.engines.trt.cuda import is_gpu_given
 from emostream.vision.models.store import ModelStore
 from emostream.vision.persons.embedding import FaceEmbedder
 from emostream.vision.persons.finder import PersonFinder
 from emostream.vision.track.follower import FaceFollower
+
+logger = logging.getLogger(__name__)
 
 _FP32_DETECTOR, _INT8_DETECTOR = "centerface", "centerface-int8"
 _ROUNDING = 1.05  # a pixel more or less is no news
@@ -151,9 +156,16 @@ def load_chosen_detector(settings: Settings) -> FaceDetector:
     store = ModelStore(settings.models)
     if detect.kind == "yunet" and detect.path is None:
         raise ConfigError("detector yunet needs its model file: set detect.path to face_detection_yunet_*.onnx")
-    if detect.engine != "onnxruntime":
-        path = detect.path or store.path_of(_FP32_DETECTOR)
-        return load_trt_detector(detect, model_path=path, cache_dir=settings.models.cache_dir)
+    if detect.engine == "auto":
+        return _detector_on_gpu(settings, store) or _detector_on_cpu(settings, store)
+    if detect.engine == "onnxruntime":
+        return _detector_on_cpu(settings, store)
+    path = detect.path or store.path_of(_FP32_DETECTOR)
+    return load_trt_detector(detect, model_path=path, cache_dir=settings.models.cache_dir)
+
+
+def _detector_on_cpu(settings: Settings, store: ModelStore) -> FaceDetector:
+    detect = settings.detect
     if detect.path is not None:
         return load_detector(detect, model_path=detect.path)
 
@@ -171,6 +183,25 @@ def load_chosen_detector(settings: Settings) -> FaceDetector:
         cache_file=settings.models.cache_dir / ENGINE_CHOICES_FILE,
     )
     return load(chosen)
+
+
+def _detector_on_gpu(settings: Settings, store: ModelStore) -> FaceDetector | None:
+    """CenterFace on the first GPU engine that can be used; a slower detector is better than none at all."""
+    detect = settings.detect
+    if detect.kind != "centerface":
+        return None
+    path = detect.path or store.path_of(_FP32_DETECTOR)
+    usable = choose_engine().candidates
+    for engine in ("tensorrt", "tensorrt_rtx"):
+        if engine in usable:
+            chosen = detect.model_copy(update={"engine": engine})
+            try:
+                return load_trt_detector(chosen, model_path=path, cache_dir=settings.models.cache_dir)
+            except (ModelError, ConfigError) as exc:
+                logger.warning("the detector cannot use %s: %s", engine, exc)
+    if is_gpu_given():
+        logger.warning("a GPU was given to this process, but the detector runs on the CPU")
+    return None
 
 
 def _search_with(load: Callable[[str], FaceDetector], name: str, frame: Luma) -> Callable[[], object]:

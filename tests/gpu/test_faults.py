@@ -13,18 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emostream.config import ClassifySettings
+from emostream.config import ClassifySettings, DetectSettings, ModelSettings, Settings
 from emostream.errors import EngineUnavailableError, InferenceError, ManifestError, ModelError
+from emostream.pipeline.build import load_chosen_detector
 from emostream.vision.classify.classifier import engine_info, parallel_batches
 from emostream.vision.classify.engines import choose_engine, fastest_known
 from emostream.vision.classify.load import load_classifier
 from emostream.vision.classify.trt_classifier import load_trt_classifier
+from emostream.vision.detect.detector import close_detector
 from emostream.vision.engines.fastest import ENGINE_CHOICES_FILE, remember_choice, remembered_choices
 from emostream.vision.engines.trt.cuda import CudaStream, find_gpus
 from emostream.vision.engines.trt.engine import NUM_LANES
 from tests.cuda_double import L40, gpu_machine
 from tests.cuda_double.machine import Device, Machine
 from tests.onnx_models import CROP_SIZE_PIXELS, expected_probabilities, save_classifier
+from tests.vision.detect.tiny_models import tiny_centerface
 
 
 @pytest.fixture
@@ -65,6 +68,32 @@ def test_whatever_fails_at_load_the_service_starts_on_the_cpu_and_says_so(
     classifier.close()
     with pytest.raises(ModelError):
         load_classifier(settings.model_copy(update={"gpu_required": True}), cache_dir=tmp_path)
+    assert machine.leaks() == []
+
+
+def test_a_detector_takes_the_gpu_where_it_can_and_the_cpu_otherwise(
+    machine: Machine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "centerface.onnx"
+    path.write_bytes(tiny_centerface())
+    detect = DetectSettings(path=path, engine="auto")
+    settings = Settings(detect=detect, models=ModelSettings(cache_dir=tmp_path))
+    luma = np.full((64, 96), 90, np.uint8)
+    before = machine.used_bytes(0)
+    detector = load_chosen_detector(settings)
+    assert machine.used_bytes(0) > before
+    found = detector.detect(luma)
+    close_detector(detector)
+    machine.faults.builder = "none"
+    other = settings.model_copy(update={"models": ModelSettings(cache_dir=tmp_path / "other")})
+    with caplog.at_level(logging.WARNING):
+        detector = load_chosen_detector(other)
+    assert [record.args[0] for record in caplog.records if record.args] == ["tensorrt", "tensorrt_rtx"]  # type: ignore[index]
+    assert machine.used_bytes(0) == before
+    assert len(detector.detect(luma)) == len(found)
+    close_detector(detector)
+    with pytest.raises(ModelError):
+        load_chosen_detector(other.model_copy(update={"detect": detect.model_copy(update={"engine": "tensorrt"})}))
     assert machine.leaks() == []
 
 

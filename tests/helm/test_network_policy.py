@@ -56,7 +56,7 @@ def test_every_pod_is_under_a_policy_of_both_directions(helm: Helm) -> None:
 
 
 def test_only_workers_reach_cameras_and_only_their_networks(helm: Helm) -> None:
-    documents = helm.render({"sources": {"networks": ["10.1.0.0/16"]}, "gpu": {"enabled": True}})
+    documents = helm.render({"sources": {"networks": ["10.1.0.0/16"]}, "gpu": {"enabled": True, "use": "classifier"}})
     assert _may_reach(documents, "streams", "10.1.2.3", port=554)
     assert not _may_reach(documents, "streams", "10.1.2.3", port=22)
     assert not _may_reach(documents, "streams", "10.2.2.3", port=554)
@@ -157,7 +157,7 @@ def test_an_external_redis_is_reached_in_its_network_only(helm: Helm) -> None:
 
 
 def test_only_the_head_reaches_kubernetes(helm: Helm) -> None:
-    documents = helm.render({"gpu": {"enabled": True}})
+    documents = helm.render({"gpu": {"enabled": True, "use": "classifier"}})
     assert _may_reach(documents, "head", "10.96.0.1", port=443)
     assert not _may_reach(documents, "streams", "10.96.0.1", port=443)
     assert not _may_reach(documents, "gpu", "10.96.0.1", port=443)

@@ -26,7 +26,7 @@ def test_the_packaged_chart_runs_the_images_it_was_released_with(helm: Helm, tmp
     (package,) = tmp_path.glob("*.tgz")
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert package.name == f"emostream-{version}.tgz"  # what the workflow pushes
-    documents = helm.render({"gpu": {"enabled": True}}, chart=package)
+    documents = helm.render({"gpu": {"enabled": True, "use": "classifier"}}, chart=package)
     images = {
         group: {container["image"] for container in containers(pod)} for group, pod in ray_pods(documents).items()
     }

@@ -147,29 +147,65 @@ def test_classifiers_and_detectors_share_the_gpus(helm: Helm) -> None:
 
 
 def test_a_gpu_is_required_where_the_values_say_so(helm: Helm) -> None:
-    for values in ({"gpu": {"enabled": True, "required": True}}, _required(MATRIX["workers on slices of GPUs"])):
+    for values in ({"gpu": {"enabled": True, "use": use, "required": True}} for use in ("workers", "classifier")):
         assert load_settings(**_args(helm.render(values)).settings).classify.gpu_required
     assert not load_settings(**_args(helm.render(MATRIX["gpu"])).settings).classify.gpu_required
 
 
-def _required(values: dict[str, Any]) -> dict[str, Any]:
-    return values | {"gpu": {"required": True}}
-
-
 @pytest.mark.parametrize(("share", "number"), [(1, 1), (0.5, 2), (0.34, 2), (0.2, 5), (0.1, 10), (0.6, 1)])
 def test_as_many_classifiers_as_fit(helm: Helm, share: float, number: int) -> None:
-    documents = helm.render({"gpu": {"enabled": True, "share": share}})
+    documents = helm.render({"gpu": {"enabled": True, "use": "classifier", "share": share}})
     assert _deployments(documents)["EmotionClassification"]["num_replicas"] == number
 
 
 @pytest.mark.parametrize("name", ["nvidia.com/gpu.shared", "nvidia.com/mig-1g.10gb", "nvidia.com/mig-2g.20gb.shared"])
 def test_ray_is_told_of_gpus_of_any_name(helm: Helm, name: str) -> None:
     kinds = {"nvidia.com/gpu": None, name: "2"}
-    documents = helm.render({"gpu": {"enabled": True, "resources": {"requests": kinds, "limits": kinds}}})
+    gpu = {"enabled": True, "use": "classifier", "resources": {"requests": kinds, "limits": kinds}}
+    documents = helm.render({"gpu": gpu})
     group = only(documents, "RayService")["spec"]["rayClusterConfig"]["workerGroupSpecs"][1]
     assert group["rayStartParams"] == {"num-cpus": "2", "num-gpus": "2"}
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert {key: value for key, value in limits.items() if key.startswith("nvidia.com/")} == {name: "2"}
+
+
+def test_workers_get_the_gpus_by_default(helm: Helm) -> None:
+    documents = helm.render(MATRIX["gpu workers"])
+    cluster = only(documents, "RayService")["spec"]["rayClusterConfig"]
+    (group,) = cluster["workerGroupSpecs"]
+    assert [each["name"] for each in serve_config(documents)["applications"][0]["deployments"]] == [
+        "Ingress",
+        "StreamWorkers",
+    ]
+    # Two workers of 2 CPUs in a pod of 4 CPUs, and one GPU for both.
+    assert _deployments(documents)["StreamWorkers"]["ray_actor_options"] == {
+        "num_cpus": 2,
+        "num_gpus": 0.5,
+        "resources": {"cpu_node": 0.001},
+    }
+    assert group["rayStartParams"]["num-gpus"] == "1"
+    pod = group["template"]["spec"]
+    assert pod["runtimeClassName"] == "nvidia"
+    assert pod["nodeSelector"] == {"gpu": "yes"}
+    assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    limits = pod["containers"][0]["resources"]["limits"]
+    assert (limits["cpu"], limits["memory"], limits["nvidia.com/gpu"]) == ("4", "6Gi", "1")
+    assert "emostream models compile emotions centerface" in pod["initContainers"][0]["command"][2]
+    settings = load_settings(**_args(documents).settings)
+    assert (settings.decode.hwaccel, settings.detect.engine, settings.classify.engine) == ("auto", "auto", "auto")
+
+
+@pytest.mark.parametrize(
+    ("cpu", "gpus", "share"),
+    [("2", 1, 1), ("4", 1, 0.5), ("6", 1, 0.3333), ("8", 4, 1), ("10", 2, 0.3333), ("2", 3, 1)],
+)
+def test_the_workers_of_a_pod_divide_its_gpus(helm: Helm, cpu: str, gpus: int, share: float) -> None:
+    values = {
+        "workers": {"resources": {kind: {"cpu": cpu} for kind in ("requests", "limits")}},
+        "streamWorkers": {"min": 1, "max": 4},
+        "gpu": {"enabled": True, "resources": {kind: {"nvidia.com/gpu": gpus} for kind in ("requests", "limits")}},
+    }
+    assert _deployments(helm.render(values))["StreamWorkers"]["ray_actor_options"]["num_gpus"] == share
 
 
 def test_workers_with_a_share_of_a_gpu_classify_by_themselves_with_the_gpu_image(helm: Helm) -> None:
@@ -230,7 +266,7 @@ def test_an_ingress_may_leave_the_certificate_to_its_controller(helm: Helm) -> N
 
 
 def test_extra_parts_reach_every_ray_pod(helm: Helm) -> None:
-    values = MATRIX["extra parts of pods"] | {"gpu": {"enabled": True}}
+    values = MATRIX["extra parts of pods"] | {"gpu": {"enabled": True, "use": "classifier"}}
     for name, template in ray_pods(helm.render(values)).items():
         pod = template["spec"]
         main = pod["containers"][0]
@@ -337,7 +373,7 @@ def test_what_the_pods_set_in_the_environment_are_settings(helm: Helm, monkeypat
 
 
 def test_nothing_reports_home(helm: Helm) -> None:
-    everything = {"gpu": {"enabled": True}, "streams": [{"url": "rtsp://10.1.2.3/one", "id": "one"}]}
+    everything = MATRIX["gpu"] | {"streams": [{"url": "rtsp://10.1.2.3/one", "id": "one"}]}
     programs = {name: pod for name, pod in pods(helm.render(everything)).items() if "StatefulSet" not in name}
     assert {"head", "streams", "gpu"} < programs.keys()
     for template in programs.values():

@@ -27,8 +27,16 @@ SCHEDULING: dict[str, Any] = {
 ANY_USER: dict[str, Any] = {"runAsUser": None, "runAsGroup": None, "fsGroup": None, "fsGroupChangePolicy": None}
 MATRIX: dict[str, dict[str, Any]] = {
     "defaults": {},
-    "gpu": {"gpu": {"enabled": True, "runtimeClassName": "nvidia", "engineCacheHostPath": "/var/lib/emostream"}},
-    "gpu without warm-up": {"gpu": {"enabled": True, "warmUp": False}},
+    "gpu workers": {"gpu": {"enabled": True, "runtimeClassName": "nvidia", "nodeSelector": {"gpu": "yes"}}},
+    "gpu": {
+        "gpu": {
+            "enabled": True,
+            "use": "classifier",
+            "runtimeClassName": "nvidia",
+            "engineCacheHostPath": "/var/lib/emostream",
+        }
+    },
+    "gpu without warm-up": {"gpu": {"enabled": True, "use": "classifier", "warmUp": False}},
     "no autoscaling": {"autoscaler": {"enabled": False}, "streamWorkers": {"min": 2, "max": 2}},
     "external redis": {
         "redis": {
@@ -123,7 +131,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     "placed": {
         "head": SCHEDULING,
         "workers": SCHEDULING,
-        "gpu": SCHEDULING | {"enabled": True},
+        "gpu": SCHEDULING | {"enabled": True, "use": "classifier"},
         "podLabels": {"team": "video"},
         "podAnnotations": {"note": "x"},
         "extraEnv": [{"name": "EMOSTREAM_LOG_LEVEL", "value": "info"}],
@@ -132,16 +140,18 @@ MATRIX: dict[str, dict[str, Any]] = {
         "rollout": "2",
     },
     "shared detector": {
-        "gpu": {"enabled": True, "replicas": 3, "share": 0.35, "engineCacheClaim": "engines"},
+        "gpu": {"enabled": True, "use": "classifier", "replicas": 3, "share": 0.35, "engineCacheClaim": "engines"},
         "sharedDetector": {"enabled": True},
     },
     "workers on slices of GPUs": {
         "streamWorkers": {"gpus": 0.25, "max": 16},
-        "workers": {
+        "workers": {"resources": {"requests": {"cpu": "16"}, "limits": {"cpu": "16"}}},
+        "gpu": {
+            "enabled": True,
             "runtimeClassName": "nvidia",
             "resources": {
-                "requests": {"cpu": "16", "nvidia.com/mig-1g.10gb": 2},
-                "limits": {"cpu": "16", "nvidia.com/mig-1g.10gb": 2},
+                "requests": {"nvidia.com/gpu": None, "nvidia.com/mig-1g.10gb": 2},
+                "limits": {"nvidia.com/gpu": None, "nvidia.com/mig-1g.10gb": 2},
             },
         },
     },

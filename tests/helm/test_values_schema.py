@@ -155,10 +155,10 @@ CONTRADICTING: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "detector without GPU": (
         {"sharedDetector": {"enabled": True}},
-        "sharedDetector.enabled is set without gpu.enabled",
+        "sharedDetector.enabled is set, but there is no classifier to share a GPU with",
     ),
     "detector beside a classifier with the whole GPU": (
-        {"gpu": {"enabled": True}, "sharedDetector": {"enabled": True}},
+        {"gpu": {"enabled": True, "use": "classifier"}, "sharedDetector": {"enabled": True}},
         "gpu.share (1) and sharedDetector.share (0.3) are more than one GPU",
     ),
     "detector that cannot be shared": (
@@ -171,15 +171,15 @@ CONTRADICTING: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "workers with a GPU that is not there": (
         {"streamWorkers": {"gpus": 0.5}},
-        "streamWorkers.gpus is 0.5, but workers.resources.limits names no GPU",
+        "streamWorkers.gpus is 0.5, but workers have no GPU: set gpu.enabled",
     ),
     "workers that leave their GPU alone": (
         {"workers": {"resources": {"limits": {"nvidia.com/gpu": 1}}}},
-        "names 1 GPUs per pod that no stream worker uses: set streamWorkers.gpus",
+        "workers.resources names GPUs: set gpu.enabled, and name them in gpu.resources",
     ),
     "workers with GPUs beside shared ones": (
-        MATRIX["workers on slices of GPUs"] | {"gpu": {"enabled": True}},
-        "streamWorkers.gpus and gpu.enabled are set",
+        {"streamWorkers": {"gpus": 0.5}, "gpu": {"enabled": True, "use": "classifier"}},
+        "streamWorkers.gpus is 0.5, but workers have no GPU",
     ),
     "more workers than fit on the GPUs": (
         MATRIX["workers on slices of GPUs"] | {"streamWorkers": {"gpus": 0.7, "max": 9}},
@@ -227,7 +227,7 @@ CONTRADICTING: dict[str, tuple[dict[str, Any], str]] = {
         "settings.classify.engine is tensorrt, but no pod has a GPU",
     ),
     "detector for GPUs on the CPU image": (
-        {"gpu": {"enabled": True}, "settings": {"detect": {"engine": "tensorrt_rtx"}}},
+        {"gpu": {"enabled": True, "use": "classifier"}, "settings": {"detect": {"engine": "tensorrt_rtx"}}},
         "settings.detect.engine is tensorrt_rtx, but the detector runs on pods without a GPU",
     ),
     "workers that a fixed number of pods does not hold": (

@@ -36,7 +36,11 @@ class Costs(_Inputs):
     cores_per_stream: Measured
     """CPU cores used by one stream: decode, detect, follow, classify, publish."""
     classify_ms_per_face: Measured
-    """CPU milliseconds of the emotion model per face, which move to a GPU where there is one."""
+    """CPU milliseconds of the emotion model per face, averaged over faces that are not classified again."""
+    classified_share: Measured
+    """Share of the faces that are classified; the others hardly changed and keep their result."""
+    shared_call_ms_per_crop: Measured
+    """CPU milliseconds of a worker per crop that it sends to a shared classifier."""
     max_streams_per_worker: Measured
     """Streams that one worker process sustains without drops."""
     memory_mb_per_worker: Measured
@@ -113,12 +117,14 @@ class Plan(_Inputs):
     num_workers: int
     worker_cores: float
     """CPU cores used."""
-    worker_cores_with_gpu: float
-    """CPU cores used without the emotion model."""
+    worker_cores_with_own_gpu: float
+    """CPU cores used if each worker classifies on a GPU of its own machine."""
+    worker_cores_with_shared_gpu: float
+    """CPU cores used by workers that send their crops to a shared classifier."""
     num_nodes: int
     memory_gb: float
     crops_per_second: float
-    """Faces classified per second: the load of GPUs."""
+    """Crops classified per second: the load of GPUs."""
     events_per_second: float
     video_gbit: float
     redis_in_mbit: float
@@ -143,6 +149,9 @@ def plan(inputs: Inputs, num_streams: int) -> Plan:
     cores = num_streams * costs.cores_per_stream.value
     num_nodes = math.ceil(cores / chosen.target_load / chosen.cores_per_node)
     events = num_streams * chosen.frames_per_second
+    faces = events * chosen.faces_per_frame
+    crops = faces * costs.classified_share.value
+    cores_without_model = cores - faces * costs.classify_ms_per_face.value / 1000
     microseconds = costs.publish_processor_us.value + chosen.num_consumers * costs.read_processor_us.value
     redis_cores = events * microseconds / 1e6
     memory_gb = events * chosen.retention_seconds * costs.event_memory_bytes.value / 1e9
@@ -151,11 +160,12 @@ def plan(inputs: Inputs, num_streams: int) -> Plan:
         num_cells=num_cells,
         num_workers=num_workers,
         worker_cores=cores,
-        worker_cores_with_gpu=cores - events * chosen.faces_per_frame * costs.classify_ms_per_face.value / 1000,
+        worker_cores_with_own_gpu=cores_without_model,
+        worker_cores_with_shared_gpu=cores_without_model + crops * costs.shared_call_ms_per_crop.value / 1000,
         num_nodes=num_nodes,
         memory_gb=(num_workers * costs.memory_mb_per_worker.value + num_nodes * costs.memory_mb_per_ray_node.value)
         / 1000,
-        crops_per_second=events * chosen.faces_per_frame,
+        crops_per_second=crops,
         events_per_second=events,
         video_gbit=num_streams * chosen.video_mbit_per_stream / 1000,
         redis_in_mbit=events * costs.event_bytes_in.value * 8 / 1e6,
@@ -224,10 +234,11 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("cells (releases with a registry and a Ray cluster each)", "num_cells", ",.0f"),
     ("worker processes", "num_workers", ",.0f"),
     ("CPU cores used by workers", "worker_cores", ",.0f"),
-    ("CPU cores used if GPUs ran the model (computed, not measured)", "worker_cores_with_gpu", ",.0f"),
+    ("CPU cores used by workers with a GPU of their own (computed)", "worker_cores_with_own_gpu", ",.0f"),
+    ("CPU cores used by workers with a shared GPU (computed)", "worker_cores_with_shared_gpu", ",.0f"),
     ("worker machines", "num_nodes", ",.0f"),
     ("memory of workers and Ray, GB", "memory_gb", ",.0f"),
-    ("faces classified per second", "crops_per_second", ",.0f"),
+    ("crops classified per second", "crops_per_second", ",.0f"),
     ("events per second", "events_per_second", ",.0f"),
     ("video received, Gbit/s", "video_gbit", ",.2f"),
     ("events written to Redis, Mbit/s", "redis_in_mbit", ",.0f"),

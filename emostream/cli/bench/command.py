@@ -24,9 +24,10 @@ from emostream.cli.bench.live import LiveBenchmark, bench_live, sweep_live
 from emostream.cli.bench.machine import describe_detector, describe_machine
 from emostream.cli.bench.plot import plot_pipeline, plot_sweep
 from emostream.cli.bench.scaling import bench_scaling
-from emostream.cli.bench.service import bench_service
+from emostream.cli.bench.service import bench_service, bench_shared_calls
 from emostream.cli.bench.tables import (
     agreement_table,
+    call_costs_table,
     compare_table,
     engine_table,
     gpu_tables,
@@ -188,11 +189,26 @@ def service(
     streams: Annotated[int, typer.Option(min=1, help="Number of simulated cameras.", metavar="N")] = 4,
     seconds: SecondsOption = 15.0,
     runs: RunsOption = 3,
+    shared: Annotated[
+        bool,
+        typer.Option(
+            "--shared",
+            help="Measure what a crop costs a worker instead: classified at home, and by a shared classifier that "
+            "answers at once.",
+        ),
+    ] = False,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Measure the overhead of the service over the plain pipeline, its start-up and its response times."""
     settings = settings_for_command(config)
+    if shared:
+        costs = bench_shared_calls(settings, num_streams=streams, seconds=seconds)
+        if json:
+            _print_json(costs)
+        else:
+            console.print(call_costs_table(costs))
+        return
     with _clips_or_made(videos, num_faces=2, num_frames=1500) as clips:
         result = bench_service(
             clips[0], settings=settings, num_files=files, num_streams=streams, seconds=seconds, num_runs=runs

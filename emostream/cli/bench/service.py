@@ -137,6 +137,20 @@ def bench_service(
     )
 
 
+def bench_shared_calls(settings: Settings, *, num_streams: int, seconds: float) -> dict[str, Any]:
+    """Processor time that a crop costs a worker, at home and by the shared classifier; see `CallCosts`.
+
+    Raises:
+        ConfigError: the service's packages are not installed.
+        EmostreamError: Ray did not start, or the model cannot be used.
+    """
+    try:
+        from emostream.deployments.call_costs import measure_call_costs
+    except ImportError as exc:
+        raise ConfigError(f"the service needs {exc.name}: pip install 'emostream[serve]'") from exc
+    return measure_call_costs(settings, num_streams=num_streams, seconds=seconds).as_dict()
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 

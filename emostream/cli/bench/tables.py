@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -118,6 +119,19 @@ def engine_table(figures: Sequence[EngineFigure], *, title: str, item: str) -> T
         table.add_column(column, justify="left" if column == "engine" else "right")
     for row in as_rows(figures):
         table.add_row(*row)
+    return table
+
+
+def call_costs_table(costs: Mapping[str, Any]) -> Table:
+    """What a crop costs a worker, at home and shared."""
+    load = f"{costs['num_streams']} streams, {costs['fps']:g} frames/s, {costs['faces_per_frame']} faces"
+    table = _table(f"processor time of a worker per crop: {load}", "", "ms")
+    table.add_row("classified at home", f"{costs['at_home_ms']:.2f}")
+    table.add_row("sent to a classifier that answers at once", f"{costs['shared_ms']:.2f}")
+    table.add_row("ratio", f"{costs['ratio']:.2f}")
+    table.add_row("calls per second", f"{costs['shared_calls_per_second']:.0f}")
+    for name, value in costs["shared_latency_ms"].items():
+        table.add_row(f"answer, {name}", f"{value:.1f}")
     return table
 
 

@@ -45,6 +45,8 @@ def load_trt_detector(settings: DetectSettings, *, model_path: Path, cache_dir: 
         ManifestError: the file is damaged, or the engine's results differ from the reference.
         ConfigError: the engine is not a GPU engine, or does not run this detector.
     """
+    if settings.engine == "auto":
+        raise ConfigError("detect.engine auto names no GPU engine: use tensorrt or tensorrt_rtx")
     if settings.engine == "onnxruntime" or settings.kind != "centerface":
         raise ConfigError(f"detect.engine {settings.engine} does not run detector {settings.kind}; use onnxruntime")
     from emostream.vision.detect.trt_network import MAX_SIDE_PIXELS, load_trt_network

@@ -86,6 +86,68 @@ group of null is left to the cluster: OpenShift gives each namespace its own ids
 {{- $count -}}
 {{- end -}}
 
+{{/* The GPUs alone of a list of resources: requests and limits. */}}
+{{- define "emostream.gpusOnly" -}}
+{{- $resources := . -}}
+{{- $gpus := dict -}}
+{{- range $kind := list "requests" "limits" -}}
+{{- $named := dict -}}
+{{- range $name, $number := default dict (get $resources $kind) -}}
+{{- if hasPrefix "nvidia.com/" $name -}}
+{{- $_ := set $named $name $number -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $gpus $kind $named -}}
+{{- end -}}
+{{- toYaml $gpus -}}
+{{- end -}}
+
+{{/* Not empty where stream workers have GPUs of their own. */}}
+{{- define "emostream.gpuWorkers" -}}
+{{- if and .Values.gpu.enabled (eq .Values.gpu.use "workers") }}true{{ end -}}
+{{- end -}}
+
+{{/* Not empty where pods with GPUs classify for all workers. */}}
+{{- define "emostream.gpuClassifier" -}}
+{{- if and .Values.gpu.enabled (eq .Values.gpu.use "classifier") }}true{{ end -}}
+{{- end -}}
+
+{{/* The values of the pods of stream workers: those of `workers`, and where they have GPUs what `gpu` says of these. */}}
+{{- define "emostream.workerGroup" -}}
+{{- $group := deepCopy .Values.workers -}}
+{{- if include "emostream.gpuWorkers" . -}}
+{{- $gpu := .Values.gpu -}}
+{{- $_ := set $group "resources" (mergeOverwrite (deepCopy $group.resources) (include "emostream.gpusOnly" $gpu.resources | fromYaml)) -}}
+{{- $_ := set $group "nodeSelector" (mergeOverwrite (deepCopy $gpu.nodeSelector) $group.nodeSelector) -}}
+{{- $_ := set $group "tolerations" (concat $group.tolerations $gpu.tolerations) -}}
+{{- range $field := list "affinity" "topologySpreadConstraints" "priorityClassName" "runtimeClassName" -}}
+{{- $_ := set $group $field (default (get $gpu $field) (get $group $field)) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $group -}}
+{{- end -}}
+
+{{/* CPUs that Ray gives to the stream workers of a pod. */}}
+{{- define "emostream.workerCpus" -}}
+{{- with .Values.workers.resources -}}
+{{- include "emostream.wholeCpus" (dig "limits" "cpu" (dig "requests" "cpu" 0 .) .) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Share of a GPU for each stream worker; by default those of a pod have its GPUs together. */}}
+{{- define "emostream.workerShare" -}}
+{{- if not (include "emostream.gpuWorkers" .) -}}
+0
+{{- else if .Values.streamWorkers.gpus -}}
+{{- .Values.streamWorkers.gpus -}}
+{{- else -}}
+{{- $workers := max 1 (floor (divf (include "emostream.workerCpus" . | int) .Values.streamWorkers.cpus) | int) -}}
+{{- $gpus := include "emostream.gpuCount" .Values.gpu.resources | int -}}
+{{- $together := add (div (sub $workers 1) (max 1 $gpus)) 1 -}}{{/* workers of each GPU, rounded up */}}
+{{- round (divf (floor (divf 10000 $together)) 10000) 4 -}}
+{{- end -}}
+{{- end -}}
+
 {{/* How often a share of a GPU fits on the rest: dict "free" share that is left "share" of each. Floats: 0.6 / 0.2 is not quite 3. */}}
 {{- define "emostream.fitting" -}}
 {{- floor (addf (divf .free .share) 0.000001) | int -}}

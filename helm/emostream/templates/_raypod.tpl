@@ -75,7 +75,7 @@ spec:
           cp --recursive --update /opt/emostream/models/. "$EMOSTREAM_MODELS__CACHE_DIR"
           emostream models verify
           {{- if and (eq .flavour "gpu") $root.Values.gpu.warmUp }}
-          emostream models compile emotions{{ if $root.Values.sharedDetector.enabled }} centerface{{ end }}
+          emostream models compile emotions{{ if or $root.Values.sharedDetector.enabled (include "emostream.gpuWorkers" $root) }} centerface{{ end }}
           {{- end }}
       env:
         {{- include "emostream.modelEnv" $root | nindent 8 }}

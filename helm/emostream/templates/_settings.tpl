@@ -64,14 +64,14 @@ scratch value, so that the secret and the hash in the settings agree.
 {{- end -}}
 {{- $_ := set $all "publish" (dict "spool_dir" "/var/spool/emostream") -}}
 {{- end -}}
-{{- $hasGpu := or .Values.gpu.enabled .Values.streamWorkers.gpus -}}
+{{- $hasGpu := .Values.gpu.enabled -}}
 {{- $engine := dig "classify" "engine" "auto" $own -}}
 {{- if and (not $hasGpu) (has $engine (list "tensorrt" "tensorrt_rtx" "onnxruntime_tensorrt" "onnxruntime_cuda")) -}}
-{{- fail (printf "settings.classify.engine is %s, but no pod has a GPU: set gpu.enabled or streamWorkers.gpus" $engine) -}}
+{{- fail (printf "settings.classify.engine is %s, but no pod has a GPU: set gpu.enabled" $engine) -}}
 {{- end -}}
 {{- if .Values.gpu.required -}}
 {{- if not $hasGpu -}}
-{{- fail "gpu.required is set, but no pod has a GPU: set gpu.enabled or streamWorkers.gpus" -}}
+{{- fail "gpu.required is set, but no pod has a GPU: set gpu.enabled" -}}
 {{- end -}}
 {{- if eq $engine "onnxruntime" -}}
 {{- fail "gpu.required is set, but settings.classify.engine is onnxruntime, which runs on the CPU: remove one of them" -}}
@@ -79,11 +79,14 @@ scratch value, so that the secret and the hash in the settings agree.
 {{- $_ := set $all "classify" (dict "gpu_required" true) -}}
 {{- end -}}
 {{- $detector := dig "detect" "engine" "onnxruntime" $own -}}
-{{- if and (ne $detector "onnxruntime") (not (or .Values.sharedDetector.enabled .Values.streamWorkers.gpus)) -}}
-{{- fail (printf "settings.detect.engine is %s, but the detector runs on pods without a GPU: set sharedDetector.enabled or streamWorkers.gpus" $detector) -}}
+{{- if and (not (has $detector (list "auto" "onnxruntime"))) (not (or .Values.sharedDetector.enabled (include "emostream.gpuWorkers" .))) -}}
+{{- fail (printf "settings.detect.engine is %s, but the detector runs on pods without a GPU: set gpu.enabled with gpu.use=workers, or sharedDetector.enabled" $detector) -}}
 {{- end -}}
 {{- if .Values.sharedDetector.enabled -}}
 {{- $_ := set $all "detect" (dict "engine" "tensorrt") -}}
+{{- else if include "emostream.gpuWorkers" . -}}
+{{- $_ := set $all "detect" (dict "engine" "auto") -}}
+{{- $_ := set $all "decode" (dict "hwaccel" "auto") -}}
 {{- end -}}
 {{- if and .Values.sharedDetector.enabled (ne "centerface" (dig "detect" "kind" "centerface" $own)) -}}
 {{- fail (printf "sharedDetector.enabled is set, but settings.detect.kind is %v: only centerface can be shared" (dig "detect" "kind" "" $own)) -}}
@@ -129,7 +132,7 @@ applications:
         ROLLOUT: {{ . | quote }}
     {{- end }}
     args:
-      shared_classifier: {{ .Values.gpu.enabled }}
+      shared_classifier: {{ eq "true" (include "emostream.gpuClassifier" .) }}
       {{- if .Values.sharedDetector.enabled }}
       shared_detector: true
       {{- end }}
@@ -145,8 +148,8 @@ applications:
         graceful_shutdown_timeout_s: {{ include "emostream.shutdownSeconds" . }} # streams are handed over first
         ray_actor_options:
           num_cpus: {{ $workers.cpus }}
-          {{- with $workers.gpus }}
-          num_gpus: {{ . }}
+          {{- if include "emostream.gpuWorkers" . }}
+          num_gpus: {{ include "emostream.workerShare" . }}
           {{- end }}
           resources: {cpu_node: 0.001}
         {{- if eq (int $workers.min) (int $workers.max) }}
@@ -163,7 +166,7 @@ applications:
             policy_kwargs:
               max_streams_per_worker: {{ $workers.maxStreams }}
         {{- end }}
-      {{- if .Values.gpu.enabled }}
+      {{- if include "emostream.gpuClassifier" . }}
       {{- $gpus := mul .Values.gpu.replicas (include "emostream.gpuCount" .Values.gpu.resources | int) }}
       - name: EmotionClassification
         num_replicas: {{ mul $gpus (include "emostream.classifiersPerGpu" . | int) }}

@@ -50,7 +50,8 @@ def test_what_is_planned_suffices(num_streams: int) -> None:
     assert planned.num_redis * chosen.target_load * exact >= planned.redis_cores
     assert planned.num_cells * chosen.streams_per_cell >= num_streams
     assert planned.registry_load <= chosen.target_load
-    assert 0 < planned.worker_cores_with_gpu < planned.worker_cores
+    assert 0 < planned.worker_cores_with_own_gpu < planned.worker_cores_with_shared_gpu
+    assert planned.crops_per_second < planned.events_per_second * chosen.faces_per_frame
 
 
 def test_the_largest_cell_is_the_one_whose_registry_is_just_not_overloaded() -> None:

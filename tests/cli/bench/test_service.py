@@ -59,3 +59,19 @@ def test_the_service_is_measured(tmp_path: Path) -> None:
     assert result["live_fps"] > 0
     assert result["api_requests"] == 150
     assert result["api_ms"]["p50"] <= result["api_ms"]["p99"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_the_cost_of_a_shared_classifier_is_measured() -> None:
+    pytest.importorskip("ray")
+    outcome = run_emostream("bench", "service", "--shared", "--streams", "2", "--seconds", "2", "--json")
+    assert outcome.code == 0, outcome.err
+    result = json.loads(outcome.out)
+    assert (result["num_streams"], result["fps"], result["faces_per_frame"]) == (2, 25, 2)
+    assert result["at_home_ms"] > 0
+    assert result["shared_ms"] > 0
+    assert result["ratio"] == pytest.approx(result["shared_ms"] / result["at_home_ms"], abs=0.01)
+    # Both streams' crops of 20 ms travel together: no more calls than frames.
+    assert 0 < result["shared_calls_per_second"] <= 50
+    assert 0 < result["shared_latency_ms"]["p50"] <= result["shared_latency_ms"]["p99"]
