@@ -28,7 +28,7 @@ def test_takes_the_place_only_when_the_block_ends_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "advice"), [(errno.ENOSPC, "make room and start again"), (errno.EACCES, "choose another folder")]
 )
-def test_what_the_system_says_is_told(tmp_path: Path, number: int, advice: str) -> None:
+def test_the_error_of_the_system_is_in_the_message(tmp_path: Path, number: int, advice: str) -> None:
     path = tmp_path / "file"
     with pytest.raises(EmostreamError) as caught, whole_file(path, kept="the old one is kept"):
         # torch's writer puts an error of its own before the system's.

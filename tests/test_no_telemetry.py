@@ -79,7 +79,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Isolat
 @pytest.mark.integration
 @isolated
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_looks_nobody_up_and_leaves_no_file(
+def test_a_command_resolves_no_name_and_leaves_no_file(
     name: str, outcomes: dict[str, tuple[Isolated, list[str]]]
 ) -> None:
     done, files = outcomes[name]

@@ -86,7 +86,7 @@ def test_each_frame_is_an_event_with_its_people(analyzer: emostream.Analyzer, cl
 @pytest.mark.parametrize(
     ("kind", "grouped"), [("file", "files"), ("file", "never"), ("live", "files"), ("live", "always")]
 )
-def test_persons_are_told_apart_where_the_settings_say_so(
+def test_tracks_are_grouped_to_persons_where_the_settings_say_so(
     clip: Path, kind: Literal["file", "live"], grouped: str
 ) -> None:
     with emostream.Analyzer({"persons": {"grouped": grouped}}) as analyzer:
@@ -329,7 +329,7 @@ def box_mask(box: tuple[float, float, float, float], side: int) -> Any:
     return mask
 
 
-def test_faces_beyond_the_limit_are_told(portrait: Any) -> None:
+def test_faces_beyond_the_limit_are_reported(portrait: Any) -> None:
     with emostream.Analyzer({"detect": {"max_faces": 1}}) as analyzer:
         faces = analyzer.classify(np.hstack([portrait, portrait]))
     assert (len(faces), faces.num_left_out) == (1, 1)

@@ -229,7 +229,7 @@ def test_a_session_ends_with_its_analyzer() -> None:
     session.close()
 
 
-def test_a_model_that_is_missing_is_told_each_time(tmp_path: Path) -> None:
+def test_a_missing_model_is_an_error_each_time(tmp_path: Path) -> None:
     with emostream.Analyzer({"classify": {"model": str(tmp_path / "no.onnx")}}) as analyzer:
         session = emostream.Session(analyzer)
         for _ in range(2):
@@ -324,7 +324,7 @@ def test_sinks_of_the_settings_get_the_events_before_the_caller(tmp_path: Path) 
     assert event.to_dict() in written
 
 
-def test_a_sink_that_is_away_is_told() -> None:
+def test_an_unavailable_sink_is_reported() -> None:
     with emostream.Analyzer({"publish": {"redis_url": "redis://127.0.0.1:9", "spool_dir": None}}) as analyzer:
         session = emostream.Session(analyzer)
         for _ in range(2):

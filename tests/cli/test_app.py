@@ -164,7 +164,7 @@ def test_a_full_disk_is_no_defect(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     "url", ["nowhere:x", "kafka://user:zebra@host/topic?unknown=zebra", "webhook+https://user:zebra@", "jsonl:"]
 )
-def test_a_sink_that_cannot_be_used_is_told_at_once(
+def test_an_unusable_sink_is_an_error_at_once(
     command: list[str], url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("EMOSTREAM_PUBLISH__SINKS", json.dumps([url]))

@@ -96,7 +96,7 @@ def test_the_page_and_its_files_hold_nothing_of_the_streams() -> None:
 
 
 @pytest.mark.parametrize("path", ["streams", "pictures/door"])
-def test_without_the_token_nothing_is_told(path: str) -> None:
+def test_without_the_token_every_path_is_refused(path: str) -> None:
     with _served() as (page, url):
         with page.observing(SPEC, ScriptedSource([]), settings=SETTINGS) as observe:
             _show(observe)

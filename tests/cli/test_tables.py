@@ -81,7 +81,7 @@ def test_no_id_and_no_number_of_a_list_is_cut_or_folded(ids: list[str], number: 
     assert detail.replace(" ", "") in "".join(words)
 
 
-def test_an_empty_list_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_list_prints_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     print_records([], columns=COLUMNS, json=False, empty="no streams")
     assert capsys.readouterr() == ("", "no streams\n")
     print_records([], columns=COLUMNS, json=True, empty="no streams")

@@ -119,7 +119,7 @@ async def test_holding_an_event_for_long_does_not_count_as_giving_it_out(
         assert again.num_deliveries == 2
 
 
-async def test_an_event_nobody_can_handle_becomes_a_dead_letter(
+async def test_an_event_that_always_fails_becomes_a_dead_letter(
     redis_server: EmbeddedRedis, sink: RedisSink, stream_id: str
 ) -> None:
     name = f"dead-{stream_id}"
@@ -168,7 +168,7 @@ async def test_trimmed_entries_are_counted(redis_server: EmbeddedRedis, sink: Re
         assert group.stats.num_trimmed == 3
 
 
-async def test_begins_where_it_is_told(redis_server: EmbeddedRedis, sink: RedisSink, stream_id: str) -> None:
+async def test_begins_at_the_given_entry(redis_server: EmbeddedRedis, sink: RedisSink, stream_id: str) -> None:
     await sink.publish(events_of(stream_id, range(3)))
     async with ConsumerGroup(redis_server.url, group="now", streams=[stream_id], start="now") as group:
         taking = asyncio.create_task(take(group, 1))
@@ -227,7 +227,7 @@ async def test_a_missing_group_makes_no_other_stream_repeat(
         await group.ack(*held, *again)
 
 
-async def test_a_slow_consumer_whose_connection_breaks_is_told_nothing_again(
+async def test_a_slow_consumer_whose_connection_breaks_gets_nothing_twice(
     redis_server: EmbeddedRedis, sink: RedisSink, stream_id: str
 ) -> None:
     await sink.publish(events_of(stream_id, range(5)))

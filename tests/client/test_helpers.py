@@ -56,7 +56,7 @@ def test_a_short_absence_is_none() -> None:
     assert [(change.before, change.after) for change in changes] == [(None, "happy"), ("happy", None)]
 
 
-def test_a_new_run_begins_with_nobody_and_other_streams_are_not_touched() -> None:
+def test_a_new_run_begins_without_tracks_and_other_streams_are_not_touched() -> None:
     finder = ChangeFinder()
     finder.add(events_with([{1: "happy"}])[0])
     finder.add(events_with([{1: "sad"}], stream_id="hall")[0])

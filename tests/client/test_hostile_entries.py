@@ -90,5 +90,5 @@ async def _check(url: str, hostile: list[dict[bytes, bytes]]) -> None:
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(hostile=st.lists(entries, max_size=8))
 @example(hostile=[{b"event": bomb} for bomb in BOMBS] + [{b"packed": bomb} for bomb in BOMBS])
-def test_hostile_entries_stop_nobody(redis_server: EmbeddedRedis, hostile: list[dict[bytes, bytes]]) -> None:
+def test_hostile_entries_stop_no_reader(redis_server: EmbeddedRedis, hostile: list[dict[bytes, bytes]]) -> None:
     asyncio.run(_check(redis_server.url, hostile))

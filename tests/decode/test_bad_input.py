@@ -298,7 +298,7 @@ def test_a_camera_that_dies_while_it_is_opened_is_tried_again(read: Read, method
 
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp", "tcp"])
-def test_nobody_listens(read: Read, scheme: str) -> None:
+def test_a_refused_connection(read: Read, scheme: str) -> None:
     reading = read(f"{scheme}://user:{SECRET}@127.0.0.1:{unused_port()}/a")
     assert type(reading.error) is SourceUnavailableError
     assert reading.error.retryable

@@ -158,7 +158,7 @@ async def test_live_frames_never_wait_for_others() -> None:
 
 
 @pytest.mark.parametrize("end", [FrameBuffer.finish, FrameBuffer.close])
-async def test_who_waits_for_more_is_told_of_the_end(end: Callable[[FrameBuffer], None]) -> None:
+async def test_a_waiting_reader_gets_the_end(end: Callable[[FrameBuffer], None]) -> None:
     buffer = FrameBuffer(policy=OverflowPolicy.WAIT)
     waiting = asyncio.create_task(buffer.get_many(8, min_frames=8))
     buffer.put(make_frame(0))

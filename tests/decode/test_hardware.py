@@ -22,7 +22,7 @@ def test_none_asks_no_device() -> None:
 
 
 @pytest.mark.skipif(is_usable("cuda"), reason="there is a GPU here")
-def test_a_missing_device_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_device_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     hardware._tell_missing.cache_clear()
     with caplog.at_level(logging.WARNING):
         assert usable_hardware("cuda") is None

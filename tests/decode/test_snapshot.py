@@ -200,7 +200,7 @@ def test_a_snapshot_is_fetched_again_and_again(place: str, kind: str) -> None:
     assert len({int(frame.luma[0, 0]) for frame in frames}) > (1 if kind != "png" else 0)
 
 
-def test_once_a_second_unless_told_otherwise(place: str) -> None:
+def test_once_a_second_by_default(place: str) -> None:
     spec = StreamSpec("door", f"http://{place}/length", StreamKind.LIVE)
     with open_source(spec, settings=SETTINGS) as source:
         frames = list(itertools.islice(source, 2))

@@ -265,7 +265,7 @@ def test_segments_may_arrive_at_once() -> None:
     assert not line.is_by_arrival
 
 
-def test_made_up_stamps_are_not_asked() -> None:
+def test_invented_time_stamps_are_ignored() -> None:
     line = LiveTimeline(declared_fps=25, max_gap_seconds=10, opened_seconds=0.0, has_stamps=False)
     times = [line.advance(index / 25, arrived_seconds=index / 5) for index in range(60)]
     assert times == pytest.approx([index / 5 for index in range(60)])

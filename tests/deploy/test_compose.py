@@ -43,7 +43,7 @@ def services() -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_everything_that_was_asked_for_is_there(services: dict[str, dict[str, Any]]) -> None:
+def test_every_service_is_there(services: dict[str, dict[str, Any]]) -> None:
     assert set(services) == {"redis", "emostream", "streams", "clip", "camera", "prometheus", "grafana", "jaeger"}
     assert [name for name, service in services.items() if service.get("profiles")] == ["jaeger"]
 
@@ -60,7 +60,7 @@ def test_nothing_is_reached_from_other_machines(services: dict[str, dict[str, An
         assert not service.get("privileged")
 
 
-def test_nobody_gains_rights_and_our_own_containers_have_none(services: dict[str, dict[str, Any]]) -> None:
+def test_containers_gain_no_rights_and_ours_have_none(services: dict[str, dict[str, Any]]) -> None:
     for name, service in services.items():
         assert "no-new-privileges:true" in service["security_opt"], name
         if service["image"].startswith("emostream:"):
@@ -134,7 +134,7 @@ def test_grafana_finds_its_dashboards_where_they_are_mounted(services: dict[str,
     assert source["datasources"][0]["url"] == "http://prometheus:9090"
 
 
-def test_grafana_calls_nobody(services: dict[str, dict[str, Any]]) -> None:
+def test_grafana_makes_no_requests_outside(services: dict[str, dict[str, Any]]) -> None:
     environment = services["grafana"]["environment"]
     asked = ("ANALYTICS_REPORTING_ENABLED", "ANALYTICS_CHECK_FOR_UPDATES", "ANALYTICS_CHECK_FOR_PLUGIN_UPDATES")
     fetched = ("NEWS_NEWS_FEED_ENABLED", "PLUGINS_PREINSTALL_AUTO_UPDATE")

@@ -62,7 +62,7 @@ def test_both_have_the_same_python_to_the_patch() -> None:
     assert version[:2] == ["3", "11"]  # what deploy/constraints.txt was resolved for
 
 
-def test_it_runs_as_nobody_special_and_says_how_it_is(dockerfile: Dockerfile) -> None:
+def test_it_runs_without_root_and_has_a_health_check(dockerfile: Dockerfile) -> None:
     last = dockerfile.stages[-1]
     assert [item.text for item in last.all_of("USER")] == ["10001:10001"]
     (health,) = last.all_of("HEALTHCHECK")

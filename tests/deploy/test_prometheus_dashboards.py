@@ -107,7 +107,7 @@ def test_dashboards_are_complete(path: Path) -> None:
     assert max(column for column, _ in places) < 24
 
 
-def test_the_dashboards_that_were_asked_for_are_there() -> None:
+def test_every_dashboard_is_there() -> None:
     assert {path.stem.removeprefix("emostream-") for path in DASHBOARDS} == {
         "overview",
         "stream",

@@ -118,7 +118,7 @@ async def test_the_remote_classifier_cuts_and_joins(num_crops: int) -> None:
     assert all(size <= 64 for size in handle.batch_sizes)
 
 
-async def test_a_replica_that_dies_is_asked_again_elsewhere() -> None:
+async def test_calls_of_a_replica_that_dies_go_to_another() -> None:
     handle = _Handle(ActorDiedError(), ReplicaUnavailableError("no replica"))
     classified = await remote_classifier(handle).classify(np.zeros((3, 64, 64), np.uint8), allow_batching_delay=True)
     assert len(classified.probabilities) == 3
@@ -132,7 +132,7 @@ async def test_a_classifier_that_stays_away_lets_its_streams_start_again() -> No
     assert caught.value.retryable
 
 
-async def test_a_model_that_fails_for_a_moment_is_asked_again() -> None:
+async def test_a_call_is_repeated_when_the_model_fails_for_a_moment() -> None:
     failed = RayTaskError("classify", "traceback", InferenceError("too hot"))  # type: ignore[no-untyped-call]
     handle = _Handle(failed, failed)
     classified = await remote_classifier(handle).classify(np.zeros((1, 64, 64), np.uint8), allow_batching_delay=True)

@@ -76,7 +76,7 @@ def _with_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_the_service_on_a_cluster_of_somebody_else(tmp_path: Path) -> None:
+def test_the_service_on_an_existing_cluster(tmp_path: Path) -> None:
     with (
         EmbeddedRedis() as redis,
         mjpeg_server() as url,

@@ -110,7 +110,7 @@ def test_a_batch_gives_each_picture_its_own(detector: CenterFaceDetector) -> Non
         np.testing.assert_allclose(candidates.boxes, alone.boxes, atol=1e-4)
 
 
-def test_a_replica_that_dies_is_asked_again_elsewhere(detector: CenterFaceDetector, remote_to: RemoteTo) -> None:
+def test_calls_of_a_replica_that_dies_go_to_another(detector: CenterFaceDetector, remote_to: RemoteTo) -> None:
     handle = Handle(detector, ActorDiedError(), ReplicaUnavailableError("no replica"))
     assert len(remote_to(handle).detect(frame_with_spots((100, 60)))) == 1
     assert len(handle.shapes) == 3
@@ -136,7 +136,7 @@ def test_a_network_that_goes_on_failing_lets_its_streams_start_again(
     assert len(remote_to(Handle(detector, failed)).detect(frame_with_spots((100, 60)))) == 1
 
 
-def test_the_application_binds_it_when_it_is_asked_for() -> None:
+def test_the_application_binds_it_when_configured() -> None:
     build_app(AppArgs(shared_detector=True, settings={"publish": REDIS}))
     settings = load_settings(publish=REDIS, detect={"kind": "yunet", "path": "face.onnx"})
     with pytest.raises(ConfigError, match="must be centerface"):

@@ -88,7 +88,7 @@ BODY_TO_COME = b"POST / HTTP/1.1\r\nHost: x\r\n"
         BODY_TO_COME + b"Transfer-Encoding: chunked\r\n\r\n1;extension=",
     ],
 )
-async def test_a_body_that_nobody_wants_ends_the_connection(sent: bytes) -> None:
+async def test_an_unread_body_ends_the_connection(sent: bytes) -> None:
     """The answer came without it, as a refusal does."""
     async with served(hello) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -391,7 +391,7 @@ async def test_clients_do_not_speak_for_the_proxy() -> None:
     assert not {name for name, _ in between.headers} & {b"x-request-disconnect-disabled", b"x-request-timeout-seconds"}
 
 
-async def test_other_applications_are_told_nothing() -> None:
+async def test_other_applications_get_no_progress_messages() -> None:
     heard: list[str] = []
 
     async def other(scope: Scope, receive: Receive, send: Send) -> None:

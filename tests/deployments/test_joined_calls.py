@@ -97,7 +97,7 @@ async def test_crops_that_fail_fail_alone() -> None:
     assert classifier.sizes == [6, 2, 2, 2]
 
 
-async def test_a_classifier_that_is_gone_is_not_asked_for_each() -> None:
+async def test_an_unavailable_classifier_is_not_called_for_each_crop() -> None:
     calls = joined(classifier := Classifier(is_gone=True))
     answers = await asyncio.gather(
         *(calls.classify(crops_of(1, 1), may_wait=True) for _ in range(3)), return_exceptions=True

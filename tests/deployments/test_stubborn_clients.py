@@ -73,7 +73,7 @@ def num_open(opened: Sequence[socket.socket]) -> int:
     return sum(it.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == established for it in opened)
 
 
-def test_nobody_commands_its_ray_without_the_token(service: Service) -> None:
+def test_ray_obeys_no_command_without_the_token(service: Service) -> None:
     """The token is in the environment of its processes, and in no file of the home."""
     ray = service.ray_environment()
     assert ray["RAY_AUTH_MODE"] == "token"
@@ -143,7 +143,7 @@ def test_readers_that_stand_still_are_cut_off_and_fill_no_memory(service: Servic
         service.client.remove("door")
 
 
-def test_nobody_says_of_himself_where_he_comes_from(service: Service) -> None:
+def test_clients_cannot_forge_their_address(service: Service) -> None:
     with contextlib.ExitStack() as stack:
         opened = []
         for number in range(60):  # ten more than one client may have

@@ -102,6 +102,6 @@ def test_an_open_interface_needs_none(helm: Helm) -> None:
     assert "EMOSTREAM_SERVICE_TOKEN" not in environment_of(job["spec"]["template"]["spec"]["containers"][0])
 
 
-def test_the_token_is_asked_for(helm: Helm) -> None:
+def test_the_token_secret_is_required(helm: Helm) -> None:
     with pytest.raises(RenderError, match=re.escape("set streamsJob.tokenSecret")):
         helm.render(MATRIX["tokens by hash"] | {"streamsJob": {"tokenSecret": ""}})

@@ -130,7 +130,7 @@ def test_dashboards_become_config_maps_and_alerts_a_rule(helm: Helm, repository:
 
 
 @pytest.mark.integration
-def test_alerts_that_are_asked_for_but_missing_are_an_error(helm: Helm, repository: Path) -> None:
+def test_alerts_that_are_enabled_but_missing_are_an_error(helm: Helm, repository: Path) -> None:
     with pytest.raises(RenderError, match="carries no files/rules/alerts"):
         helm.render({"monitoring": {"rules": {"enabled": True}}}, chart=repository / "helm" / "emostream")
 

@@ -57,7 +57,7 @@ def test_the_process_has_one_name_with_and_without_ray(helm: Helm) -> None:
             assert (found and found.expand(rule["replacement"].replace("$1", r"\1"))) == expected
 
 
-def test_those_of_ray_only_when_asked_for(helm: Helm) -> None:
+def test_those_of_ray_only_when_enabled(helm: Helm) -> None:
     for endpoint in _endpoints(helm, keepRayMetrics=True):
         assert _relabelled("ray_node_cpu_utilization", endpoint["metricRelabelings"]) == "ray_node_cpu_utilization"
 

@@ -108,7 +108,7 @@ def test_the_service_may_do_everything(server: Server) -> None:
         assert client.config_get("appendonly") == {"appendonly": "yes"}
 
 
-def test_nobody_does_anything_without_a_password(server: Server) -> None:
+def test_every_command_needs_a_password(server: Server) -> None:
     with redis.Redis(port=server.port) as client, pytest.raises(redis.AuthenticationError):
         client.ping()
 

@@ -159,7 +159,7 @@ def test_as_many_classifiers_as_fit(helm: Helm, share: float, number: int) -> No
 
 
 @pytest.mark.parametrize("name", ["nvidia.com/gpu.shared", "nvidia.com/mig-1g.10gb", "nvidia.com/mig-2g.20gb.shared"])
-def test_ray_is_told_of_gpus_of_any_name(helm: Helm, name: str) -> None:
+def test_ray_knows_gpus_of_any_resource_name(helm: Helm, name: str) -> None:
     kinds = {"nvidia.com/gpu": None, name: "2"}
     gpu = {"enabled": True, "use": "classifier", "resources": {"requests": kinds, "limits": kinds}}
     documents = helm.render({"gpu": gpu})
@@ -238,7 +238,7 @@ def test_replicas_are_left_to_the_autoscaler(helm: Helm) -> None:
     assert replicas(MATRIX["no autoscaling"]) == [2, 1]
 
 
-def test_upgrades_move_in_steps_when_asked_for(helm: Helm) -> None:
+def test_upgrades_move_in_steps_when_configured(helm: Helm) -> None:
     assert only(helm.render(), "RayService")["spec"]["upgradeStrategy"] == {"type": "NewCluster"}
     assert only(helm.render(MATRIX["load balancer"]), "RayService")["spec"]["upgradeStrategy"] == {
         "type": "NewClusterWithIncrementalUpgrade",
@@ -295,7 +295,7 @@ def test_events_wait_on_the_volume_of_the_values(helm: Helm) -> None:
         assert {"name": "spool", "mountPath": str(spool)} in pod["containers"][0]["volumeMounts"]
 
 
-def test_pods_spread_over_nodes_unless_told_otherwise(helm: Helm) -> None:
+def test_pods_spread_over_nodes_by_default(helm: Helm) -> None:
     templates = ray_pods(helm.render(MATRIX["gpu"]))
     for group in ("streams", "gpu"):
         (constraint,) = templates[group]["spec"]["topologySpreadConstraints"]

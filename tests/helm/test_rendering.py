@@ -331,6 +331,6 @@ def test_every_template_is_covered_by_a_switch() -> None:
     assert templates == switched
 
 
-def test_the_gpu_group_is_there_only_when_asked_for(helm: Helm) -> None:
+def test_the_gpu_group_is_there_only_when_enabled(helm: Helm) -> None:
     assert set(ray_pods(helm.render())) == {"head", "streams"}
     assert set(ray_pods(helm.render(MATRIX["gpu"]))) == {"head", "streams", "gpu"}

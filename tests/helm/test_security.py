@@ -77,7 +77,7 @@ def test_everything_that_is_written_lies_on_a_volume(templates: dict[str, dict[s
             assert name == "head" or "/var/cache/emostream" in paths, name
 
 
-def test_no_host_is_touched_unless_asked_for(helm: Helm) -> None:
+def test_no_host_path_by_default(helm: Helm) -> None:
     for template in pods(helm.render(MATRIX["gpu without warm-up"] | {"streams": EVERYTHING["streams"]})).values():
         assert not {"hostNetwork", "hostPID", "hostIPC"} & template["spec"].keys()
         assert not any("hostPath" in volume for volume in template["spec"].get("volumes", []))

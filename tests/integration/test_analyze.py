@@ -126,7 +126,7 @@ def test_an_output_of_an_unknown_format_is_refused(faces_clip: Path, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_where_nobody_is_seen_a_sentence_says_so(tmp_path: Path) -> None:
+def test_a_video_without_faces_gets_a_sentence(tmp_path: Path) -> None:
     media.make_clip(tmp_path / "empty.mp4", num_frames=3)
     outcome = run_emostream("analyze", "empty.mp4", cwd=tmp_path)
     assert outcome.code == 0, outcome.err

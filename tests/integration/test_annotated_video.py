@@ -226,7 +226,7 @@ def coming_and_going() -> list[Shot]:
     )
 
 
-def test_nobody_who_comes_or_goes_is_clear_in_any_frame(tmp_path: Path) -> None:
+def test_people_who_come_or_go_are_blurred_in_every_frame(tmp_path: Path) -> None:
     centerface_path()
     shots = coming_and_going()
     clip = make_people_clip(tmp_path / "people.mp4", shots, audio=True)

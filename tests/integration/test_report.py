@@ -66,7 +66,7 @@ SIZES_IN_CHARTS = """() => [...document.querySelectorAll("svg")].flatMap((svg) =
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-def test_a_browser_shows_it_asks_for_nothing_and_leaves_nobody_out(
+def test_a_browser_shows_it_accessibly_without_requests(
     folder: Path, scheme: Literal["light", "dark"], width: int
 ) -> None:
     asked: list[str] = []

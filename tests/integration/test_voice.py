@@ -22,7 +22,7 @@ def lines_of(text: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return [event for event in events if "faces" in event], [event for event in events if "faces" not in event]
 
 
-def test_voice_is_off_unless_it_is_asked_for(tmp_path: Path) -> None:
+def test_voice_is_off_by_default(tmp_path: Path) -> None:
     path = make_talking_clip(tmp_path / "talk.mp4", spoken_words(seconds=2), seconds=2)
     without, with_voice = run_emostream("analyze", path, "--json"), run_emostream("analyze", path, "--json", "--voice")
     assert (without.code, with_voice.code) == (0, 0), with_voice.err

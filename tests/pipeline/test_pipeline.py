@@ -130,7 +130,7 @@ async def test_crops_have_the_side_that_the_model_takes() -> None:
     assert Looking.shapes == {(48, 48)}
 
 
-async def test_nobody_asks_for_colour_and_few_requests_of_a_stream_wait_for_the_model() -> None:
+async def test_colour_is_not_decoded_and_few_requests_of_a_stream_wait_for_the_model() -> None:
     class Counting:
         num_now = most = 0
 
@@ -280,7 +280,7 @@ class _FailingClassifier(ConstantClassifier):
 
 
 @pytest.mark.parametrize("in_classifier", [True, False], ids=["classifier", "observer"])
-async def test_an_internal_error_is_told_as_the_last_status_without_secrets(in_classifier: bool) -> None:
+async def test_an_internal_error_is_the_last_status_without_secrets(in_classifier: bool) -> None:
     error = RuntimeError("cannot parse rtsp://admin:hunter2@camera/1")
 
     def broken(frame: Frame, event: EmotionEvent) -> None:
@@ -319,7 +319,7 @@ async def test_a_failing_stage_ends_the_others_and_leaves_no_thread(
     assert not _pipeline_threads()
 
 
-async def test_cancelling_tells_the_end_closes_the_source_and_leaves_no_thread() -> None:
+async def test_cancelling_publishes_the_end_closes_the_source_and_leaves_no_thread() -> None:
     class Stuck(CollectingSink):
         async def publish(self, events: Sequence[EmotionEvent]) -> None:
             await asyncio.sleep(60)

@@ -82,7 +82,7 @@ def test_a_cancelled_call_is_left_out(executor: ThreadPoolExecutor) -> None:
     assert seen == ["third"]
 
 
-def test_nobody_waits_for_ever_for_an_executor_that_is_shut_down() -> None:
+def test_waiting_calls_end_when_the_executor_is_shut_down() -> None:
     executor, has_begun, may_go_on = ThreadPoolExecutor(1), threading.Event(), threading.Event()
     serial_executor = SerialExecutor(executor)
 

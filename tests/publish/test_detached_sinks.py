@@ -265,7 +265,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("url", WRONG)
-def test_a_url_that_a_service_cannot_use_is_told_before_it_starts(url: str) -> None:
+def test_a_url_that_a_service_cannot_use_is_an_error_before_it_starts(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
         check_detached_sinks(settings_with(url))
     assert caught.value.exit_code == 2
@@ -310,7 +310,7 @@ async def test_secrets_are_in_no_name(url: str, tmp_path: Path, caplog: pytest.L
 
 
 @pytest.mark.parametrize("value", ["zebra", ["x:zebra", 1], {"zebra": 1}, [["zebra"]]])
-def test_a_wrong_list_is_told_without_its_values(value: object) -> None:
+def test_the_error_about_a_wrong_list_holds_no_values(value: object) -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings(publish={"sinks": value})
     assert "zebra" not in str(caught.value)
@@ -326,7 +326,7 @@ async def test_workers_have_files_of_their_own(tmp_path: Path) -> None:
     assert all(len(path.read_text().splitlines()) == 3 for path in tmp_path.iterdir())
 
 
-async def test_what_waits_for_a_sink_that_was_taken_out_is_told(
+async def test_events_that_wait_for_a_removed_sink_are_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = PublishSettings(spool_dir=tmp_path, max_retry_seconds=0, connect_timeout_seconds=0.2)

@@ -125,7 +125,7 @@ async def test_streams_that_begin_together_share_one_producer(broker: Broker) ->
         assert indexes == list(range(20))
 
 
-async def test_nobody_there() -> None:
+async def test_an_unreachable_broker() -> None:
     sink = KafkaSink(f"kafka://user:secret@127.0.0.1:{unused_port()}/x", max_retry_seconds=0.2)
     with pytest.raises(SinkUnavailableError, match="cannot be reached") as caught:
         await sink.publish(events_of("door", [1]))

@@ -179,7 +179,7 @@ async def test_a_wrong_password_is_a_clear_error(broker: Broker) -> None:
     await sink.close()
 
 
-async def test_nobody_there(broker: Broker) -> None:
+async def test_an_unreachable_broker(broker: Broker) -> None:
     sink = MqttSink(f"mqtt://127.0.0.1:{unused_port()}", max_retry_seconds=0.2)
     with pytest.raises(SinkUnavailableError, match="check that it runs"):
         await sink.publish(events_of("door", [1]))

@@ -77,7 +77,7 @@ def test_probabilities_sum_to_one_in_any_number_of_digits(values: tuple[float, .
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=30), st.integers(0, 5), st.integers(1, 7))
-def test_lost_frames_are_announced_whoever_announced_them_before(
+def test_lost_frames_before_and_within_a_batch_are_all_counted(
     frames: list[tuple[int, bool]], carried: int, size: int
 ) -> None:
     events = [

@@ -117,7 +117,7 @@ async def test_a_receiver_that_is_away_is_tried_again(receiver: Receiver) -> Non
     assert receiver.num_requests == 4
 
 
-async def test_gives_up_after_the_time_asked_for(receiver: Receiver) -> None:
+async def test_gives_up_after_the_given_time(receiver: Receiver) -> None:
     receiver.answers = [500] * 100
     with pytest.raises(SinkUnavailableError, match="answered 500"):
         await WebhookSink(receiver.url, max_retry_seconds=0.1).publish(events_of("door", [0]))

@@ -63,7 +63,7 @@ def _event_with(labels: tuple[str, ...]) -> EmotionEvent:
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 10, 11, 200])
-def test_many_classes_take_no_more_room_than_ten(num_classes: int) -> None:
+def test_many_classes_take_the_space_of_ten(num_classes: int) -> None:
     frame = np.full((360, 640, 3), 90, np.uint8)
 
     def num_changed(number: int) -> int:

@@ -85,7 +85,7 @@ def test_half_a_face_shows_no_finer_cells_than_a_whole_one(picture: npt.NDArray[
     assert len(columns) <= 4, "three cells and what is beside them"
 
 
-def test_a_picture_that_nobody_searched_is_covered_as_a_whole(picture: npt.NDArray[np.uint8]) -> None:
+def test_a_picture_without_a_search_is_covered_as_a_whole(picture: npt.NDArray[np.uint8]) -> None:
     whole = [whole_picture(picture)]
     assert len(np.unique(blur_boxes(picture, whole).reshape(-1, 3), axis=0)) <= 36
     jpeg = preview_jpeg(picture, event(), has_boxes=False, covered=whole)

@@ -41,7 +41,7 @@ def test_something_else_answers() -> None:
             client.show("door")
 
 
-async def test_a_missing_token_is_told_with_where_to_give_it(redis_server: EmbeddedRedis) -> None:
+async def test_the_error_about_a_missing_token_names_the_option(redis_server: EmbeddedRedis) -> None:
     token = {"name": "me", "sha256": token_hash("secret")}
     async with served_api(load_settings(service={"tokens": [token]}), redis_url=redis_server.url) as url:
         with pytest.raises(ApiError, match="give --token TOKEN, or set EMOSTREAM_SERVICE_TOKEN"):

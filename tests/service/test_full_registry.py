@@ -114,7 +114,7 @@ async def test_finished_jobs_are_forgotten_after_a_while(store: RegistryStore) -
     assert [key for key in await store.redis.keys("*") if b"done" in key] == []
 
 
-async def test_readiness_tells_of_a_server_that_drops_data_or_has_no_limit(
+async def test_readiness_reports_a_server_that_drops_data_or_has_no_limit(
     store: RegistryStore, redis_server: EmbeddedRedis, tmp_path: Path
 ) -> None:
     await leases_at(store).heartbeat({})

@@ -42,7 +42,9 @@ async def statuses(readers: list[asyncio.StreamReader]) -> list[int]:
     return [int(answer.split()[1]) for answer in answers]
 
 
-async def test_without_a_token_nobody_is_waited_for(store: RegistryStore, redis_server: EmbeddedRedis) -> None:
+async def test_requests_without_a_valid_token_are_refused_before_their_body_arrives(
+    store: RegistryStore, redis_server: EmbeddedRedis
+) -> None:
     settings = load_settings(service={"tokens": TOKENS, "max_requests_per_second": 0})
     async with (
         served_api(settings, redis_url=redis_server.url) as url,

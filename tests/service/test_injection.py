@@ -80,7 +80,7 @@ def redirecting_server(location: str) -> Iterator[tuple[str, list[bytes]]]:
         yield f"127.0.0.1:{listener.getsockname()[1]}", requests
 
 
-def test_a_forged_login_reaches_nobody(trap: Trap) -> None:
+def test_a_forged_login_reaches_no_other_host(trap: Trap) -> None:
     with (
         redirecting_server(f"rtsp://127.0.0.1:{trap.port}/x") as (place, requests),
         Sources(settings_of(networks=()), policy=AnywherePolicy(ServiceSettings())) as sources,

@@ -495,7 +495,7 @@ async def test_a_batch_that_fails_is_computed_call_by_call() -> None:
     batcher.close()
 
 
-async def test_a_failed_stream_is_tried_again_when_asked_for(bench: Bench) -> None:
+async def test_a_failed_stream_is_tried_again_on_request(bench: Bench) -> None:
     sources = Sources(REFUSED)
     bench.start_worker("w1", sink=CollectingSink(), source_of=sources)
     await bench.registry.create(live_record())
@@ -529,7 +529,7 @@ async def test_nothing_of_a_stream_or_a_worker_stays_behind(bench: Bench) -> Non
         assert await bench.store.hash_of(key) == {}
 
 
-async def test_every_door_to_try_it_again(bench: Bench, redis_server: EmbeddedRedis) -> None:
+async def test_every_way_to_try_a_failed_stream_again(bench: Bench, redis_server: EmbeddedRedis) -> None:
     sources = Sources(REFUSED)
     bench.start_worker("w1", sink=CollectingSink(), source_of=sources)
     await bench.registry.create(live_record())

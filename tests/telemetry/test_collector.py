@@ -60,7 +60,7 @@ async def run_stream(collector: MetricsCollector, *, stream_id: str = "door", nu
 
 
 @pytest.mark.parametrize(("visible", "num_unused"), [("", 0), ("0", 1)])
-def test_what_computes_the_model_is_told_and_whether_a_gpu_stays_idle(
+def test_the_engine_in_use_and_an_idle_gpu_are_metrics(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str, num_unused: int
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)

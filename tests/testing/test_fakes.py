@@ -41,7 +41,7 @@ def test_a_source_yields_its_frames_then_ends() -> None:
     assert source.is_closed
 
 
-def test_a_source_fails_where_it_is_told_to() -> None:
+def test_a_source_fails_at_the_given_frame() -> None:
     frames = gray_frames(2)
     seen = []
     with ScriptedSource(frames, error=SourceUnavailableError("gone")) as source, pytest.raises(SourceUnavailableError):
@@ -89,7 +89,7 @@ def test_a_constant_classifier_gives_distributions() -> None:
     assert classifier.is_closed
 
 
-async def test_a_collecting_sink_keeps_events_and_fails_as_told() -> None:
+async def test_a_collecting_sink_keeps_events_and_fails_as_scripted() -> None:
     sink = CollectingSink(failures=[SinkUnavailableError("away")])
     with pytest.raises(SinkUnavailableError):
         await sink.publish([EVENT])
@@ -99,7 +99,7 @@ async def test_a_collecting_sink_keeps_events_and_fails_as_told() -> None:
     assert (sink.events, sink.statuses, sink.is_closed) == ([EVENT], [STATUS], True)
 
 
-def test_a_fake_clock_moves_when_told_also_backwards() -> None:
+def test_a_fake_clock_is_moved_also_backwards() -> None:
     clock = FakeClock()
     assert clock() == clock() == START
     clock.advance(1.5)

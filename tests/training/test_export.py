@@ -69,14 +69,14 @@ def test_a_model_takes_crops_of_the_side_it_was_trained_at(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("target", ["votes", "majority"])
-def test_the_manifest_tells_what_the_ferplus_head_means(tmp_path: Path, run: Path, target: str) -> None:
+def test_the_manifest_describes_the_ferplus_head(tmp_path: Path, run: Path, target: str) -> None:
     assert main(["--run", str(run), "--out", str(tmp_path / "m.onnx"), "--calibrate-ferplus", target]) == 0
     manifest = load_manifest(tmp_path / "m.onnx")
     assert manifest.metrics["temperature_ferplus"] == manifest.metrics[f"temperature_ferplus_{target}"]
     assert manifest.training_data.endswith(f"to the {target}")
 
 
-def test_the_manifest_tells_what_the_run_began_with_and_who_answered_for_it(tmp_path: Path, run: Path) -> None:
+def test_the_manifest_names_the_start_and_the_teachers_of_the_run(tmp_path: Path, run: Path) -> None:
     config = tiny_config_in(tmp_path)
     teacher = str(run / "last.pt")
     config = replace(
@@ -89,13 +89,13 @@ def test_the_manifest_tells_what_the_run_began_with_and_who_answered_for_it(tmp_
 
 
 @pytest.mark.parametrize("which", ["last", "best"])
-def test_the_manifest_tells_whether_the_epoch_was_chosen(tmp_path: Path, run: Path, which: str) -> None:
+def test_the_manifest_says_whether_the_epoch_was_chosen(tmp_path: Path, run: Path, which: str) -> None:
     assert main(["--run", str(run), "--out", str(tmp_path / "m.onnx"), "--checkpoint", which]) == 0
     told = load_manifest(tmp_path / "m.onnx").training_data
     assert ("epochs (the best on the validation data), " in told) == (which == "best")
 
 
-def test_the_manifest_tells_what_the_scaling_was_fitted_on(tmp_path: Path) -> None:
+def test_the_manifest_names_the_data_of_the_scaling(tmp_path: Path) -> None:
     data = save_npz(made_faces(70), tmp_path / "set.npz")
     assert (
         main(["--run", str(save_tiny_run(tmp_path / "run", validation=data)), "--out", str(tmp_path / "m.onnx")]) == 0

@@ -289,7 +289,7 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
         fit(config, tmp_path / "run", show_progress=False)
 
 
-def test_a_net_that_tells_other_classes_is_neither_start_nor_teacher(own_run: Path, tmp_path: Path) -> None:
+def test_a_net_with_other_classes_cannot_be_start_or_teacher(own_run: Path, tmp_path: Path) -> None:
     data = save_class_folders(tmp_path / "data", ("a", "b", "c"), num=5)
     config = load_config(write_settings(tmp_path / "s.yaml", data, epochs=1))
     other = str(own_run / "last.pt")

@@ -97,7 +97,7 @@ class Stream:
             await asyncio.sleep(0.005)
 
 
-async def test_nothing_is_made_while_nobody_looks() -> None:
+async def test_no_preview_is_made_without_viewers() -> None:
     channel = Channel()
     stream = Stream(channel)
     stream.decode(*range(10))

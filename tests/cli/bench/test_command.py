@@ -82,7 +82,7 @@ def _result(num_streams: int) -> LiveBenchmark:
     )
 
 
-def test_memory_is_told_by_the_minute_and_as_growth() -> None:
+def test_memory_is_reported_by_the_minute_and_as_growth() -> None:
     share = Share(
         stats=[PipelineStats()],
         ages_ms=array("d", [10.0]),

@@ -136,7 +136,7 @@ def test_the_command(client: ApiClient, service_url: str, tmp_path: Path) -> Non
         ("- {id: a b, url: rtsp://user:secret@a}", "stream 1: id: String should match pattern"),
     ],
 )
-def test_a_bad_file_is_refused_before_anything_is_asked(tmp_path: Path, content: str, message: str) -> None:
+def test_a_bad_file_is_refused_before_any_request(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "streams.yaml"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:

@@ -189,7 +189,7 @@ async def test_what_is_wrong_is_said_before_it_is_sent() -> None:
             wrong("ftp://user:secret@host")
 
 
-async def test_nobody_answers() -> None:
+async def test_an_unreachable_server() -> None:
     url = f"http://127.0.0.1:{unused_port()}"
     with pytest.raises(ServiceUnavailableError, match="cannot be reached"):
         await asyncio.to_thread(ServiceClient(url).show, "door")

@@ -17,7 +17,7 @@ from emostream.wire.events import event_from_json, json_from_event
 from tests.publish.samples import EVENT, STATUS, events_of
 
 
-async def test_status_events_are_left_out_unless_asked_for() -> None:
+async def test_status_events_are_left_out_by_default() -> None:
     stream = io.BytesIO()
     sink = JsonlSink(stream, name="memory", is_owned=False)
     await sink.publish_status(STATUS)

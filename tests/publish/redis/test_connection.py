@@ -77,7 +77,7 @@ async def test_comes_through_after_failures() -> None:
     assert num_retries == 2
 
 
-async def test_gives_up_after_the_time_asked_for() -> None:
+async def test_gives_up_after_the_given_time() -> None:
     async def command() -> None:
         raise redis_errors.ConnectionError("away")
 

@@ -112,7 +112,7 @@ def test_a_port_in_use_is_refused() -> None:
             EmbeddedRedis(port=taken.getsockname()[1]).start()
 
 
-def test_a_free_port_that_somebody_takes_first_is_replaced() -> None:
+def test_a_free_port_that_another_process_takes_is_replaced() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -65,7 +65,7 @@ def test_events_get_at_least_a_quarter_of_their_share_and_never_more_than_it(
 
 
 @given(streams, st.floats(0, 1))
-def test_what_lies_before_the_cut_is_as_much_as_was_asked_for(stored: list[StoredEvents], share: float) -> None:
+def test_the_requested_number_of_events_lies_before_the_cut(stored: list[StoredEvents], share: float) -> None:
     wanted = round(share * sum(found.num_bytes for found in stored if found.last_ms > found.first_ms))
     cut_ms = cut_for(stored, wanted)
     assert min(found.first_ms for found in stored) <= cut_ms <= max(found.last_ms for found in stored)

@@ -330,7 +330,7 @@ async def test_connections_cut_at_random_lose_and_double_nothing(redis_server: E
     await sink.close()
 
 
-async def test_a_server_that_hangs_is_given_up_after_the_time_asked_for(tmp_path: Path) -> None:
+async def test_a_server_that_hangs_is_given_up_after_the_given_time(tmp_path: Path) -> None:
     with EmbeddedRedis() as server:
         settings = PublishSettings(connect_timeout_seconds=0.2, max_retry_seconds=0.5)
         async with RedisSink(settings, redis_url=server.url) as sink:

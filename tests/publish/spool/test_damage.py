@@ -25,7 +25,7 @@ def no_more_files(*args: object, **kwargs: object) -> None:
 
 
 @pytest.mark.parametrize("is_removed", [False, True], ids=["damaged", "removed"])
-async def test_what_was_damaged_while_it_waited_is_announced_and_blocks_nobody(
+async def test_damage_of_waiting_events_is_announced_and_blocks_no_other_stream(
     tmp_path: Path, is_removed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     inner = Switchable()

@@ -32,5 +32,5 @@ def test_lost_frames_and_an_early_end_come_first() -> None:
     assert len(notes) == 5
 
 
-def test_nobody() -> None:
+def test_no_faces() -> None:
     assert len(quality_notes(counted(event_of(0)))) == 1

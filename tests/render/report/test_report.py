@@ -70,7 +70,7 @@ def record_of(events: list[EmotionEvent], *, name: str = "clip.mp4", has_picture
     )
 
 
-def test_the_page_tells_who_showed_what_and_when() -> None:
+def test_the_page_shows_emotions_of_each_person_over_time() -> None:
     page = report_page(record_of(acted(["happy"] * 50 + ["sad"] * 50)))
     document = Document(page)
     assert document.headings[0] == "h1"
@@ -91,7 +91,7 @@ def test_without_pictures_there_are_none() -> None:
     assert ("th", "key moment") in Document(page).texts
 
 
-def test_nothing_is_asked_for_from_anywhere_and_the_policy_fits_the_page() -> None:
+def test_the_page_makes_no_requests_and_its_policy_allows_none() -> None:
     page = report_page(record_of(acted(["happy"] * 50)))
     document = Document(page)
     for tag, name, value in document.attributes:
@@ -225,7 +225,7 @@ def test_charts_have_no_stripes_at_any_rate(fps: float) -> None:
     assert everybody.count("<polygon") == 2
 
 
-def test_nobody_was_there() -> None:
+def test_a_video_without_people() -> None:
     page = report_page(record_of([event_of(index) for index in range(3)]))
     Document(page)
     assert '<section id="people">' not in page

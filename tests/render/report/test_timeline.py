@@ -27,7 +27,7 @@ def test_a_span_lasts_until_the_next_one_or_until_the_face_is_away() -> None:
 
 
 @pytest.mark.parametrize("fps", [0.1, 0.5, 1, 7, 9.9, 10, 25, 60])
-def test_whoever_is_in_every_frame_is_there_all_the_time_at_any_rate(fps: float) -> None:
+def test_a_face_in_every_frame_covers_the_whole_time_at_any_rate(fps: float) -> None:
     timeline = StreamTimeline()
     for event in acted(["happy"] * 60 + [None] * 40 + ["sad"] * 20, fps=fps):
         timeline.add(event)

@@ -70,7 +70,7 @@ def test_a_run_of_any_length_takes_the_same_memory(num_windows: int) -> None:
     assert whole.loudness_lufs == pytest.approx(-20)
 
 
-def test_silence_has_no_loudness_and_is_told() -> None:
+def test_silence_has_no_loudness_and_is_mentioned() -> None:
     events = [heard(index, speech=0.0, loudness=None) for index in range(4)]
     events = [replace(each, window=replace(each.window, quality=("silent",))) for each in events]
     timeline = timeline_of(events)

@@ -73,7 +73,7 @@ async def test_a_reader_that_stands_still_is_cut_off() -> None:
     assert exchange.answered[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
 
 
-async def test_a_server_that_tells_nothing_gets_a_bounded_answer_where_that_is_wanted() -> None:
+async def test_a_server_that_reports_no_progress_gets_a_bounded_answer_where_configured() -> None:
     app, exchange = Endless(), Exchange()
     async with asyncio.timeout(30):
         await exchange.with_app(AnswerWindow(app, max_untold_bytes=200), scope_of("GET"))

@@ -43,7 +43,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize("host", OURS)
-async def test_these_names_are_nobody_elses(host: str) -> None:
+async def test_addresses_and_local_names_are_accepted(host: str) -> None:
     assert (await answer_under(host)).status_code == 404  # there is no such file
 
 

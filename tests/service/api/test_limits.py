@@ -9,7 +9,7 @@ from emostream.service.api.limits import TokenBuckets
 
 
 @given(pauses=st.lists(st.floats(0, 2), max_size=60), per_second=st.floats(0.5, 50), burst=st.floats(1, 20))
-def test_no_more_than_the_rate_and_the_burst_get_through(pauses: list[float], per_second: float, burst: float) -> None:
+def test_at_most_the_rate_and_the_burst_get_through(pauses: list[float], per_second: float, burst: float) -> None:
     buckets = TokenBuckets(per_second=per_second, burst=burst)
     now_seconds, num_through = 0.0, 0
     for pause in pauses:
@@ -19,7 +19,7 @@ def test_no_more_than_the_rate_and_the_burst_get_through(pauses: list[float], pe
 
 
 @given(per_second=st.floats(0.5, 50), seconds=st.floats(0, 100))
-def test_who_waits_as_told_gets_through(per_second: float, seconds: float) -> None:
+def test_a_client_that_waits_for_retry_after_gets_through(per_second: float, seconds: float) -> None:
     buckets = TokenBuckets(per_second=per_second, burst=1)
     assert buckets.wait_seconds("one", now_seconds=seconds) == 0
     wait_seconds = buckets.wait_seconds("one", now_seconds=seconds)

@@ -88,9 +88,7 @@ async def test_a_look_that_one_caller_gives_up_serves_the_others(
         assert not any(isinstance(each, BaseException) for each in done[1:])
 
 
-async def test_a_name_server_that_says_nothing_delays_nobody_else(
-    store: RegistryStore, redis_server: EmbeddedRedis
-) -> None:
+async def test_a_silent_name_server_delays_no_other_request(store: RegistryStore, redis_server: EmbeddedRedis) -> None:
     answered = threading.Event()
 
     def resolve(host: str) -> list[str]:

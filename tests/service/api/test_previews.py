@@ -59,7 +59,7 @@ async def sink(bench: Bench) -> AsyncIterator[CollectingSink]:
     yield sink
 
 
-async def test_pictures_come_while_somebody_looks(
+async def test_pictures_come_while_a_viewer_is_connected(
     sink: CollectingSink, bench: Bench, redis_server: EmbeddedRedis
 ) -> None:
     content = b""

@@ -52,7 +52,9 @@ async def test_a_rate_is_shared_whoever_is_asked(store: RegistryStore, redis_ser
         assert await limits[0].wait_seconds("two", per_second=1, burst=10) == 0
 
 
-async def test_who_waits_as_told_gets_through(store: RegistryStore, redis_server: EmbeddedRedis) -> None:
+async def test_a_client_that_waits_for_retry_after_gets_through(
+    store: RegistryStore, redis_server: EmbeddedRedis
+) -> None:
     async with opened(redis_server.url, 2) as (first, second):
         assert await first.wait_seconds("one", per_second=4, burst=1) == 0
         wait = await second.wait_seconds("one", per_second=4, burst=1)

@@ -26,7 +26,7 @@ def guarded(redis_server: EmbeddedRedis) -> Iterator[Service]:
         yield service
 
 
-def test_it_shows_every_operation_and_asks_nobody_else(guarded: Service, open_page: OpenPage) -> None:
+def test_it_shows_every_operation_without_requests_elsewhere(guarded: Service, open_page: OpenPage) -> None:
     page = open_page(guarded.url + "docs")
     document = httpx.get(guarded.url + "openapi.json").json()
     operations = [method for path in document["paths"].values() for method in path]

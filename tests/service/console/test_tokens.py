@@ -31,7 +31,7 @@ def guarded(redis_server: EmbeddedRedis) -> Iterator[Service]:
         httpx.delete(f"{service.url}v1/streams/door", headers={"Authorization": "Bearer may-write"}, timeout=30)
 
 
-def test_a_token_is_asked_for_and_sent_in_a_header_only(guarded: Service, open_page: OpenPage) -> None:
+def test_the_console_prompts_for_a_token_and_sends_it_in_a_header_only(guarded: Service, open_page: OpenPage) -> None:
     page = open_page(guarded.url)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -92,7 +92,7 @@ def forbidden_changes_say_so(page: Page) -> None:
     expect(page.get_by_role("dialog")).to_contain_text("may not write")
 
 
-def test_who_leaves_the_question_is_not_asked_again_and_again(guarded: Service, open_page: OpenPage) -> None:
+def test_a_closed_token_dialog_stays_closed(guarded: Service, open_page: OpenPage) -> None:
     page = open_page(guarded.url)
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")

@@ -39,7 +39,7 @@ async def test_the_first_that_answers(listener: socket.socket) -> None:
         assert connection.getpeername()[0] == "127.0.0.1"
 
 
-async def test_none_answers_and_no_address_is_told(listener: socket.socket) -> None:
+async def test_no_answer_and_no_address_in_the_error(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     for addresses in (["127.0.0.2"], ["127.0.0.2", "127.0.0.3"], ["127.0.0.2", "::1"]):
         with pytest.raises(OSError) as caught:

@@ -114,7 +114,7 @@ def test_limits(base: str, path: str, limits: dict[str, float], error: type[Sour
         fetched(base + path, **limits)  # type: ignore[arg-type]
 
 
-def test_nobody_answers() -> None:
+def test_an_unreachable_server() -> None:
     with pytest.raises(SourceUnavailableError):
         fetched(f"http://127.0.0.1:{unused_port()}/")
 

@@ -163,7 +163,7 @@ def test_what_was_checked_is_what_is_opened(url: str, opened: str) -> None:
     assert policy_of().check(url) == opened
 
 
-def test_the_name_of_a_file_is_told_how_to_become_a_url() -> None:
+def test_the_error_about_a_file_name_shows_its_url() -> None:
     with pytest.raises(
         SourceRejectedError, match=r"my.mp4 is not a URL: .*file:///folder/video.mp4.*service.media_root"
     ):

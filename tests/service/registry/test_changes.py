@@ -114,7 +114,7 @@ async def test_a_view_stays_as_it_was(store: RegistryStore, leases_of: LeasesOf)
     assert before.records.keys() == {"a"}
 
 
-async def test_what_is_gone_is_told_of_for_a_while_and_who_was_away_longer_is_told_all(
+async def test_removals_are_reported_for_a_while_and_a_longer_absence_gets_everything(
     store: RegistryStore, leases_of: LeasesOf
 ) -> None:
     registry, away = StreamRegistry(store), leases_of("away")
@@ -143,7 +143,7 @@ async def test_what_an_earlier_build_left_is_no_hindrance(store: RegistryStore, 
     assert (await worker.claim(["a"]))["a"] > 5
 
 
-async def test_a_heartbeat_tells_of_nothing_when_nothing_changed(store: RegistryStore, leases_of: LeasesOf) -> None:
+async def test_a_heartbeat_without_changes_is_empty(store: RegistryStore, leases_of: LeasesOf) -> None:
     registry, worker = StreamRegistry(store), leases_of("w1", max_streams=200)
     names = [f"s{number}" for number in range(100)]
     for name in names:

@@ -58,7 +58,7 @@ async def test_a_silent_worker_loses_its_streams_to_a_greater_token(store: Regis
     assert (status.state, status.lease and status.lease.worker_id) == (StreamState.CONNECTING, "heir")
 
 
-async def test_heartbeats_keep_a_lease_and_revive_one_that_nobody_took(
+async def test_heartbeats_keep_a_lease_and_revive_an_expired_free_one(
     store: RegistryStore, leases_of: LeasesOf
 ) -> None:
     await _create(store, "a")

@@ -42,7 +42,7 @@ def test_two_outages_in_a_row() -> None:
     assert returning.are_awaited, "the time begins anew"
 
 
-def test_without_an_outage_nobody_is_awaited() -> None:
+def test_without_an_outage_no_worker_is_awaited() -> None:
     returning = RebalanceDelay(lease_seconds=LEASE_SECONDS)
     for living in ({"a", "b"}, {"a"}, set[str]()):
         returning.note(living, was_away=False, now_seconds=1.0)

@@ -111,7 +111,7 @@ async def test_senders_are_found_by_their_own_checks(hub: WebRtcHub, candidate: 
         source.close()
 
 
-async def test_lost_packets_are_asked_for_again_and_counted(hub: WebRtcHub) -> None:
+async def test_lost_packets_are_requested_again_and_counted(hub: WebRtcHub) -> None:
     source = source_of(hub)
     async with sending(exchange(hub)) as (connection, pictures):
         transport: Any = connection.getSenders()[0].transport.transport  # ICE: below it are only packets
@@ -213,7 +213,7 @@ async def test_a_stream_that_stops_ends_its_sender(hub: WebRtcHub) -> None:
         await until_none_is_left(hub)
 
 
-async def test_nobody_sends(hub: WebRtcHub) -> None:
+async def test_a_stream_without_a_sender(hub: WebRtcHub) -> None:
     with pytest.raises(SourceTimeoutError):
         await asyncio.to_thread(source_of(hub, seconds=0.3).__enter__)
     source = source_of(hub)

@@ -137,7 +137,7 @@ async def test_pause_resume_and_rate_need_no_new_connection(
     assert not host.adjust(replace(record, spec=replace(record.spec, url="rtsp://other/1")))
 
 
-async def test_reconnecting_is_told_once_for_each_change(
+async def test_reconnecting_is_reported_once_for_each_change(
     host: StreamHost, parts: ScriptedParts, sink: CollectingSink
 ) -> None:
     host.start(live_record(), epoch=1)

@@ -113,7 +113,7 @@ def test_files_that_name_others_are_not_followed(folder: Path, name: str, text: 
         sources.num_frames(f"file://{folder}/{name}")
 
 
-def test_the_policy_is_asked_at_each_opening(base: str) -> None:
+def test_the_policy_is_checked_at_each_opening(base: str) -> None:
     with Sources(settings_of(networks=())) as sources, pytest.raises(SourceRejectedError, match="allowed_networks"):
         sources.num_frames(f"{base}/clip.mp4")
 

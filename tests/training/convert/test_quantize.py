@@ -112,7 +112,7 @@ def test_every_variant_takes_and_gives_the_same(tmp_path: Path, graph: onnx.Mode
     assert compare_heads(outputs_of(graph, tmp_path), outputs_of(written, tmp_path)).mean_difference < 0.02
 
 
-def test_half_precision_tells_how_far_it_reaches(graph: onnx.ModelProto) -> None:
+def test_half_precision_reports_its_largest_value(graph: onnx.ModelProto) -> None:
     written = write_variant(graph, VARIANTS["fp16"], CROPS)
     assert 1 < written.figures["largest_half_value"] < 1000
     assert written.figures["largest_half_value"] == largest_half_value(written.graph, CROPS)

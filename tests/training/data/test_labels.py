@@ -54,7 +54,7 @@ def test_votes_for_other_classes_are_dropped_and_the_rest_sums_to_one() -> None:
     assert distribution.sum() == 1
 
 
-def test_no_majority_where_most_people_named_another_class_or_nobody_voted() -> None:
+def test_no_majority_without_votes_or_where_most_votes_are_for_other_classes() -> None:
     for votes in (votes_for(contempt=6, neutral=4), votes_for(unknown=10), votes_for(NF=10), votes_for()):
         assert majority_labels(votes)[0] == NO_MAJORITY
     assert vote_distributions(votes_for(NF=10))[0].sum() == 0

@@ -389,7 +389,7 @@ def test_a_set_that_comes_whole_has_no_splits(tmp_path: Path) -> None:
     assert open_data_set(save_npz(made_faces(7), tmp_path / "a.npz")).splits == ()
 
 
-def test_subjects_that_are_asked_for_must_be_known(tmp_path: Path) -> None:
+def test_a_split_by_subject_needs_all_subjects(tmp_path: Path) -> None:
     faces = made_faces(40)
     config = DataConfig(path=str(save_npz(faces, tmp_path / "a.npz")), require_subjects=True)
     with pytest.raises(ConfigError, match=r"does not say who is in \d+ of \d+ pictures: CK\+ does"):

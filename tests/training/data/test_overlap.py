@@ -78,7 +78,7 @@ def test_it_is_looked_for_where_the_data_has_both(tmp_path: Path, monkeypatch: p
     assert load_with_overlap(data, split="publictest", look=True)[1] is not None
 
 
-def test_the_command_tells_every_figure_in_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_every_figure_as_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, model = save_data(tmp_path / "data"), save_brightness_model(tmp_path / "model.onnx")
     arguments = ["--data", str(data), "--split", "publictest", "--model", str(model)]
     assert main([*arguments, "--json"]) == 0

@@ -77,7 +77,7 @@ def test_duplicates_stay_together() -> None:
         assert not bytes_of(first) & bytes_of(second)
 
 
-def test_subjects_stay_together_and_nobody_is_no_subject() -> None:
+def test_subjects_stay_together_and_an_unknown_subject_is_none() -> None:
     names = [f"S{k % 6}" if k < 30 else "" for k in range(60)]
     faces = with_subjects(made_faces(60), names)
     first, second = split_faces(faces, (0.5, 0.5), seed=0)

@@ -147,7 +147,7 @@ def test_any_text_from_outside_is_text() -> None:
 
 
 @pytest.mark.integration
-def test_a_browser_shows_it_and_leaves_nobody_out(tmp_path: Path) -> None:
+def test_a_browser_shows_it_accessibly(tmp_path: Path) -> None:
     path = save_npz(made_faces(28), tmp_path / "set.npz")
     assert main(["--data", str(path), "--out", str(tmp_path / "report")]) == 0
     assert_readable(tmp_path / "report" / "index.html", scheme="light", width=390)

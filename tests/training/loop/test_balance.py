@@ -71,7 +71,7 @@ def test_adjusted_logits_without_preference_are_where_the_loss_is_lowest() -> No
     torch.testing.assert_close(logits.grad, torch.zeros(2), atol=1e-6, rtol=0)
 
 
-def test_no_offsets_unless_asked_for_and_none_without_labels() -> None:
+def test_no_offsets_by_default_and_none_without_labels() -> None:
     assert logit_offsets(made_targets(), BalanceConfig()) is None
     unknown = made_targets().each(torch.zeros_like)
     offsets = logit_offsets(unknown, BalanceConfig(method="logit_adjustment"))

@@ -114,7 +114,7 @@ def test_two_workers_learn_whatever_happens_to_them(tmp_path: Path, tiny_config:
 @pytest.mark.slow
 @pytest.mark.integration
 @pytest.mark.timeout(900)
-def test_a_mistake_is_told_once_and_not_tried_again(tmp_path: Path, tiny_config: TrainConfig) -> None:
+def test_an_error_is_reported_once_and_not_retried(tmp_path: Path, tiny_config: TrainConfig) -> None:
     missing = dataclasses.replace(tiny_config.data, path=str(tmp_path / "missing"))
     with start(dataclasses.replace(tiny_config, data=missing), tmp_path / "run") as child:
         out, err = child.communicate()

@@ -120,7 +120,7 @@ def transferring(path: Path, model: ModelConfig = SMALL, **transfer: object) -> 
 
 
 @pytest.mark.parametrize("load_heads", [False, True])
-def test_takes_the_trunk_of_a_checkpoint_and_its_heads_when_asked(tmp_path: Path, load_heads: bool) -> None:
+def test_takes_the_trunk_of_a_checkpoint_and_optionally_its_heads(tmp_path: Path, load_heads: bool) -> None:
     theirs = checkpoint_of(SMALL, tmp_path / "a.pt").state_dict()
     model = build_model(SMALL)
     transferred = load_pretrained(model, transferring(tmp_path / "a.pt", load_heads=load_heads))

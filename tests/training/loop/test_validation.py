@@ -41,7 +41,7 @@ def test_an_answer_that_is_no_number_is_an_error(tiny_config: TrainConfig) -> No
         validate(model, prepare(made_faces(14)))
 
 
-def test_without_votes_the_labels_are_asked_of_the_head_that_events_carry(tiny_config: TrainConfig) -> None:
+def test_without_votes_the_head_that_events_carry_is_validated_on_labels(tiny_config: TrainConfig) -> None:
     data, model = prepare(dataclasses.replace(made_faces(70), votes=None)), build_model(tiny_config.model)
     carried, _ = predict(model, data.crops)
     measured = validate(model, data)

@@ -48,7 +48,7 @@ def test_honest_shares_are_honest_about_votes_and_labels_and_modest_about_majori
     assert all(part.truth > part.confidence for part in below)
 
 
-def test_before_is_the_temperature_undone_where_the_manifest_tells_it() -> None:
+def test_before_undoes_the_temperature_of_the_manifest() -> None:
     assert all(entry.before is None and entry.temperature is None for entry in calibrate().values())
     result = calibrate(manifest=manifest_with(TEMPERATURES))
     for question, temperature in (("fer2013", 1.6), ("ferplus", 0.7), ("ferplus_vote", 0.7)):
@@ -61,7 +61,7 @@ def test_before_is_the_temperature_undone_where_the_manifest_tells_it() -> None:
     assert result["ferplus_majority"].before is None
 
 
-def test_the_manifest_tells_what_the_first_head_was_fitted_to() -> None:
+def test_the_manifest_names_the_target_of_the_first_head() -> None:
     votes, majority = 0.9, 0.6
     both = {"temperature_ferplus_votes": votes, "temperature_ferplus_majority": majority}
     assert ferplus_question(manifest_with({})) == "ferplus_vote"
@@ -69,7 +69,7 @@ def test_the_manifest_tells_what_the_first_head_was_fitted_to() -> None:
     assert ferplus_question(manifest_with({"temperature_ferplus": majority, **both})) == "ferplus"
 
 
-def test_without_votes_only_the_challenge_can_be_asked() -> None:
+def test_without_votes_only_the_fer2013_head_can_be_measured() -> None:
     nothing = np.zeros((8000, len(FERPLUS_COLUMNS)), dtype=np.float32)
     assert set(calibrate(votes=nothing, majority=majority_labels(nothing))) == {"fer2013"}
 

@@ -19,7 +19,7 @@ VOTES = stacked(
 )
 
 
-def test_each_answer_is_told_from_all_others() -> None:
+def test_each_class_is_measured_against_all_others() -> None:
     shares = np.array(
         [
             [0.1, 0.0, 0.0],

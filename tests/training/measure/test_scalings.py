@@ -64,7 +64,7 @@ def test_shares_of_classes_that_training_distorted_are_put_right() -> None:
     assert fitted.figures[name] == pytest.approx(plain[name], abs=0.005)
 
 
-def test_both_readings_are_told_whichever_is_chosen() -> None:
+def test_figures_of_both_targets_are_reported() -> None:
     logits, faces = sampled()
     votes = fit_scalings(logits, faces, ferplus_target="votes").figures
     majority = fit_scalings(logits, faces, ferplus_target="majority").figures

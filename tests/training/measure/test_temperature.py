@@ -54,7 +54,7 @@ def test_without_targets_nothing_changes() -> None:
         assert fit(np.ones((3, 7)), np.zeros((3, 7))) == Scaling()
 
 
-def test_a_class_that_nobody_names_is_not_shifted_without_end() -> None:
+def test_the_shift_of_a_class_without_votes_is_bounded() -> None:
     logits, _, _ = overconfident(500)
     nobody = softmax(logits, axis=1) * (np.arange(7) != 3)
     shifts = fit_distribution(logits, nobody / nobody.sum(axis=1, keepdims=True)).shifts

@@ -84,7 +84,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> ReportContent:
     )
 
 
-def test_everything_is_told_and_nothing_is_fetched(content: ReportContent) -> None:
+def test_the_page_holds_every_figure_and_fetches_nothing(content: ReportContent) -> None:
     text = build_report(content)
     structure = Structure(text)
     assert structure.sections == [
@@ -148,7 +148,7 @@ def test_any_text_from_outside_is_text(content: ReportContent) -> None:
 
 @pytest.mark.integration
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-def test_a_browser_shows_it_and_leaves_nobody_out(
+def test_a_browser_shows_it_accessibly(
     content: ReportContent, tmp_path: Path, scheme: Literal["light", "dark"], width: int
 ) -> None:
     write_report(content, tmp_path / "report.html")

@@ -54,7 +54,7 @@ def save_variants(folder: Path) -> Path:
     return folder
 
 
-def test_a_card_tells_of_every_variant_and_of_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_card_lists_every_variant_and_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     models, card = save_variants(tmp_path / "models"), tmp_path / "card.md"
     card.write_text(TEXT, encoding="utf-8")
     data = save_npz(made_faces(70), tmp_path / "data.npz")

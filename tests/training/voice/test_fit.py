@@ -29,7 +29,7 @@ def machine() -> ArousalMachine:
     return fit(made_examples(distance=2.0))
 
 
-def test_another_speaker_is_told_and_the_probabilities_mean_what_they_say(machine: ArousalMachine) -> None:
+def test_probabilities_of_a_new_speaker_are_right_and_calibrated(machine: ArousalMachine) -> None:
     others = made_examples(distance=2.0, seed=1)
     figures = figures_from(machine.probabilities(others.features), others.is_high, others.speakers)
     assert figures.balanced_accuracy > 0.75
@@ -37,7 +37,7 @@ def test_another_speaker_is_told_and_the_probabilities_mean_what_they_say(machin
     assert set(figures.by_speaker) == {"01", "02", "03", "04"}
 
 
-def test_what_cannot_be_told_gets_even_odds() -> None:
+def test_features_without_information_give_even_probabilities() -> None:
     machine = fit(made_examples(distance=0.0))
     probabilities = machine.probabilities(made_examples(distance=0.0, seed=1).features)
     assert np.abs(probabilities - 0.5).mean() < 0.15

@@ -95,6 +95,6 @@ def test_what_shows_nothing_is_not_covered() -> None:
     assert covered_parts(np.empty((0, 48, 48), np.uint8)) == []
 
 
-def test_nothing_is_told_of_crops_that_are_too_small(faces: list[Crops]) -> None:
+def test_small_crops_have_no_covers(faces: list[Crops]) -> None:
     small = np.array([cv2.resize(mask(face, 160), (16, 16)) for face in faces], np.uint8)
     assert covered_parts(small) == [OPEN, OPEN]

@@ -141,7 +141,7 @@ def no_gpu() -> str:
     raise EngineUnavailableError("no NVIDIA GPU can be used here")
 
 
-def test_auto_takes_the_first_engine_that_can_run_and_tells_why_not_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_the_first_engine_that_can_run_and_logs_why_others_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
     def only_rtx(name: str) -> str:
         return "version 1 on a GPU" if name == "tensorrt_rtx" else no_gpu()
 

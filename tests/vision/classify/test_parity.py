@@ -49,7 +49,7 @@ def test_what_differs_is_named_with_what_was_expected() -> None:
         require_parity(compare((reference,), (np.roll(reference, 1, axis=1),)), precision="int8", what="the engine")
 
 
-def test_undecided_crops_do_not_count_where_a_margin_is_asked_for() -> None:
+def test_undecided_crops_do_not_count_with_a_margin() -> None:
     before = np.array([[0.6, 0.4], [0.52, 0.48]], np.float32)
     after = np.array([[0.7, 0.3], [0.48, 0.52]], np.float32)
     assert compare((before,), (after,)).argmax_agreement == 0.5

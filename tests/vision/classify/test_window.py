@@ -35,7 +35,7 @@ def test_nothing_known_means_hardly_waiting() -> None:
     assert ArrivalWindow(wanted_crops=8).seconds == MIN_WINDOW_SECONDS
 
 
-def test_several_crops_at_once_count_as_so_many_arrivals() -> None:
+def test_several_crops_at_once_count_as_several_arrivals() -> None:
     together, apart = ArrivalWindow(wanted_crops=8), ArrivalWindow(wanted_crops=8)
     for index in range(100):
         together.arrived(4, now_seconds=index * 0.01)

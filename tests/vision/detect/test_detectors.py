@@ -64,7 +64,7 @@ def test_no_face_is_an_empty_list(build: Build) -> None:
     assert build().detect(frame_with_spots()) == []
 
 
-def test_best_score_first_and_no_more_than_asked(build: Build) -> None:
+def test_best_score_first_and_at_most_the_given_number(build: Build) -> None:
     luma = frame_with_spots((60, 60), (180, 60), (260, 140))
     luma[56:64, 56:64] = 180
     luma[136:144, 256:264] = 220

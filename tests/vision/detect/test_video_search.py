@@ -83,7 +83,7 @@ def test_good_faces_are_as_the_detector_found_them() -> None:
     assert looks.num_looks == 0
 
 
-def test_heads_on_their_side_are_found_where_asked_for_and_upright_ones_again() -> None:
+def test_rotated_heads_are_found_where_enabled_and_upright_ones_again() -> None:
     detect = BrightDetector().detect
     box = (200.0, 100.0, 325.0, 200.0)
     lying = picture_with([box], width=640, height=480)

@@ -9,7 +9,7 @@ from emostream.vision.engines.reference_inputs import reference_crops, reference
 
 
 @pytest.mark.parametrize("size", [48, 64])
-def test_crops_have_the_size_that_is_asked_for(size: int) -> None:
+def test_crops_have_the_given_size(size: int) -> None:
     crops = reference_crops(size=size, num_crops=20)
     assert crops.shape == (20, size, size)
     assert crops.dtype == np.uint8

@@ -71,7 +71,7 @@ def test_who_was_forgotten_is_another_person(embedder: FaceEmbedder, limit: dict
     assert {who: persons - {None} for who, persons in named.items()} == {0: {1, 3}, 1: {2}}
 
 
-def test_nothing_is_computed_while_nobody_could_be_somebody_else() -> None:
+def test_nothing_is_computed_while_all_persons_stay_in_view() -> None:
     def embed(chips: npt.NDArray[np.uint8]) -> Embeddings:
         raise AssertionError("there is nobody to compare with")
 

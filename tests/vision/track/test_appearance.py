@@ -116,7 +116,7 @@ def test_the_same_in_few_frames_per_second(every: int) -> None:
 
 
 @both_rates
-def test_somebody_who_is_cut_to_again_has_the_same_id(searches: float) -> None:
+def test_a_person_shown_again_after_a_cut_has_the_same_id(searches: float) -> None:
     shots = [shot for number in (0, 1, 0, 1) for shot in scene(number, 40)]
     assert ids_by_person(shots, searches=searches) == [(0, 0), (1, 1), (0, 0), (1, 1)]
 

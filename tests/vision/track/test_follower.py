@@ -146,7 +146,7 @@ def test_a_scene_cut_starts_new_tracks_and_searches_at_once() -> None:
 
 @pytest.mark.parametrize("bad", BAD_PICTURES)
 @pytest.mark.parametrize(("num_bad", "fps"), [(1, 25), (5, 25), (1, 5), (1, 1), (1, 0.4)])
-def test_a_bad_picture_ends_nobody(bad: str, num_bad: int, fps: float) -> None:
+def test_a_bad_picture_ends_no_track(bad: str, num_bad: int, fps: float) -> None:
     pictures = [BACKGROUND] * 6 + [BAD_PICTURES[bad]] * num_bad + [BACKGROUND] * 6
     is_bad = [picture is not BACKGROUND for picture in pictures]
     result = run(pictures, lambda index: [] if is_bad[index] else [face_at(100, 120), face_at(230, 110)], fps=fps)
@@ -154,7 +154,7 @@ def test_a_bad_picture_ends_nobody(bad: str, num_bad: int, fps: float) -> None:
     assert not any(followed.ended_track_ids for followed in result)
 
 
-def test_two_different_bad_pictures_end_nobody() -> None:
+def test_two_different_bad_pictures_end_no_track() -> None:
     pictures = [BACKGROUND, BACKGROUND, *BAD_PICTURES.values(), BACKGROUND, BACKGROUND]
     is_bad = [picture is not BACKGROUND for picture in pictures]
     result = run(pictures, lambda index: [] if is_bad[index] else [face_at(120, 120)])
@@ -198,13 +198,13 @@ def test_people_who_move_keep_their_ids_at_any_frame_rate(fps: float) -> None:
 
 
 @pytest.mark.parametrize("gap_seconds", [1.5, 2.0, 5.0])
-def test_a_time_without_a_picture_ends_nobody(gap_seconds: float) -> None:
+def test_a_time_without_a_picture_ends_no_track(gap_seconds: float) -> None:
     times = [index / FPS + (gap_seconds if index >= 10 else 0) for index in range(20)]
     result = run([BACKGROUND] * 20, lambda index: [face_at(120, 120)], times=times)
     assert ids_in(result) == [[0]] * 20
 
 
-def test_after_a_long_pause_nobody_is_the_same_unless_pictures_always_come_so_seldom() -> None:
+def test_a_long_pause_ends_tracks_unless_pictures_are_always_that_rare() -> None:
     paused = [index / FPS + (60 if index >= 10 else 0) for index in range(20)]
     result = run([BACKGROUND] * 20, lambda index: [face_at(120, 120)], times=paused)
     assert ids_in(result) == [[0]] * 10 + [[1]] * 10

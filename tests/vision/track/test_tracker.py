@@ -105,7 +105,7 @@ def test_who_is_gone_ends_after_pictures_without_the_face(step_seconds: float, n
 
 @pytest.mark.parametrize("gap_seconds", [1.5, 2.0, 5.0])
 @pytest.mark.parametrize("score", [0.9, 0.4])
-def test_a_time_without_any_picture_ends_nobody(gap_seconds: float, score: float) -> None:
+def test_a_time_without_any_picture_ends_no_track(gap_seconds: float, score: float) -> None:
     tracker = FaceTracker()
     for index in range(10):
         tracker.update([face_at(100), face_at(300)], pts_seconds=index * STEP_SECONDS)
@@ -163,7 +163,7 @@ def test_a_face_of_another_size_is_another_face() -> None:
     assert tracker.update([face_at(100, side=120)], pts_seconds=0.04).faces[0].track_id == 1
 
 
-def test_tracks_that_were_set_aside_are_nobody_until_they_are_given_back() -> None:
+def test_tracks_that_were_set_aside_do_not_count_until_they_return() -> None:
     tracker = FaceTracker(max_lost_seconds=0.5)
     tracker.update([face_at(100), face_at(300)], pts_seconds=0.0)
     aside = tracker.set_aside()
