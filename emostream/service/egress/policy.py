@@ -224,8 +224,8 @@ class SourcePolicy:
 def _is_public(address: IpAddress) -> bool:
     if address.is_multicast or any(address in network for network in _INNER_NETWORKS):
         return False
-    # A mapped address is judged by the embedded one alone, since none is global itself.
-    return address.is_global or getattr(address, "ipv4_mapped", None) is not None
+    # Mapped and 6to4 addresses (which Python counts as global until 3.12) are judged by the embedded one alone.
+    return address.is_global or any(getattr(address, kind, None) for kind in ("ipv4_mapped", "sixtofour"))
 
 
 # Errors of lookups that mean that the name does not exist; all others may be temporary.
