@@ -36,7 +36,7 @@ __all__ = [
     "__version__",
 ]
 
-_NOT_HERE = {"Analysis", "Analyzer", "Frame", "PictureFaces", "analyze", "analyze_async", "classify"}
+_NOT_HERE = {"Analysis", "Analyzer", "Frame", "PictureFaces", "Session", "analyze", "analyze_async", "classify"}
 _WHAT_TO_DO = "emostream-client reads events and calls a service; for the rest: pip install emostream"
 
 
