@@ -126,6 +126,7 @@ for name in sys.argv[1:]:
         "Analyzer",
         "Frame",
         "PictureFaces",
+        "Session",
         "analyze",
         "analyze_async",
         "classify",
