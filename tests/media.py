@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import os
 import socket
 import struct
 import threading
@@ -285,7 +286,8 @@ def corrupt_packets(
 class _MediaHandler(http.server.SimpleHTTPRequestHandler):
     """Files of a folder; `/status/CODE` answers so, `/hang` never, `/break/FILE` breaks off after half of the file.
 
-    `/nolength/FILE` does not say how long the file is, and ends the connection where it ends.
+    `/nolength/FILE` does not say how long the file is, and ends the connection where it ends. `/reset/FILE` and
+    `/chunked/reset/FILE` do not say it either, and reset the connection (RST) after half of the file.
     """
 
     hang_seconds: ClassVar[float] = 30.0
@@ -307,9 +309,25 @@ class _MediaHandler(http.server.SimpleHTTPRequestHandler):
             self.end_headers()
             with contextlib.suppress(ConnectionError):
                 self.wfile.write(content)
+        elif "/reset/" in self.path:
+            self._send_half_and_reset(is_chunked=self.path.startswith("/chunked"))
         else:
             with contextlib.suppress(ConnectionError):  # a reader may leave in the middle
                 super().do_GET()
+
+    def _send_half_and_reset(self, *, is_chunked: bool) -> None:
+        content = Path(self.translate_path(self.path.rpartition("/reset")[2])).read_bytes()
+        half = content[: len(content) // 2]
+        self.protocol_version = "HTTP/1.1"
+        self.send_response(200)
+        if is_chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+            half = b"%x\r\n%b\r\n" % (len(half), half)
+        self.end_headers()
+        self.wfile.write(half)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(self.connection.detach())
+        self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""

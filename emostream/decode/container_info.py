@@ -12,6 +12,7 @@ from av.format import Flags
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from emostream.decode.formats.system_clock import MAX_GAP_SECONDS, ClockLength
 from emostream.decode.source import SourceInfo
 from emostream.decode.video_track import VideoTrack
 from emostream.domain.stream import StreamKind
@@ -26,6 +27,10 @@ _CODECS_WITHOUT_RATE = frozenset({"mjpeg", "jpegls"})
 _SEGMENTED_FORMATS = frozenset({"hls", "dash"})
 # Streams appear in these as their packets come; a playlist may be empty at first.
 _FORMATS_THAT_GROW = _SEGMENTED_FORMATS | {"mpegts", "flv", "live_flv"}
+_UNINDEXED_FORMATS = frozenset({"mpegts", "mpeg"})
+_CLOCKED_FORMATS = _UNINDEXED_FORMATS | {"hls"}  # their clock does not stand still, and may begin again
+_MIN_BITS_PER_SECOND = 16_000  # the tables and clock of a transport stream alone have more
+_MAX_FILE_GAP_SECONDS, _MAX_LIVE_GAP_SECONDS = 86_400.0, 10.0  # a file may pause over night
 _FORMATS_OF_PICTURES = frozenset({"image2", "image2pipe", "mjpeg", "mpjpeg", "apng", "gif"})
 
 
@@ -115,11 +120,34 @@ def video_end_seconds(container: InputContainer, stream: VideoStream) -> float |
     return ((container.start_time or 0) + container.duration) / av.time_base
 
 
-def describe(container: InputContainer, stream: VideoStream, *, kind: StreamKind) -> SourceInfo:
-    """What is known before the first picture."""
+def max_gap_seconds(container: InputContainer, *, kind: StreamKind) -> float:
+    """A step of the stamps that is longer is no pause, but another time line."""
+    if kind is StreamKind.LIVE:
+        return _MAX_LIVE_GAP_SECONDS
+    return MAX_GAP_SECONDS if container.format.name in _CLOCKED_FORMATS else _MAX_FILE_GAP_SECONDS
+
+
+def may_seek(container: InputContainer, clock: ClockLength | None) -> bool:
+    """Whether a stamp is in one place of the file only; recordings put together may have it several times."""
+    return container.format.name not in _CLOCKED_FORMATS or (clock is not None and not clock.has_jumps)
+
+
+def _seconds_of(container: InputContainer, clock: ClockLength | None) -> float | None:
+    if clock is not None and clock.has_jumps:
+        return clock.seconds
+    # Of files without an index that are not looked into, FFmpeg subtracts the first stamp from the last one.
+    if container.format.name in _UNINDEXED_FORMATS and 0 < container.bit_rate < _MIN_BITS_PER_SECOND:
+        return None
+    return container.duration / av.time_base if container.duration else None
+
+
+def describe(
+    container: InputContainer, stream: VideoStream, *, kind: StreamKind, clock: ClockLength | None = None
+) -> SourceInfo:
+    """What is known before the first picture; by the clock of the file, where it was read."""
     context = stream.codec_context
     is_file = kind is StreamKind.FILE
-    seconds = container.duration / av.time_base if is_file and container.duration else None
+    seconds = _seconds_of(container, clock) if is_file else None
     declared_fps = _declared_fps(container, stream)
     estimate = round(seconds * declared_fps) if seconds and declared_fps else None
     return SourceInfo(

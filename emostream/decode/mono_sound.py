@@ -2,9 +2,8 @@
 
 The stamps of the sound say where it belongs, and its samples how long it lasts. The samples count; where the stamps
 come to differ from that by more than `_MAX_DRIFT_SECONDS`, samples are left out or silence is put in: sound that begins
-late, has holes or runs at a wrong rate stays beside its pictures. A step back of more than a second, or one ahead of
-more than `_MAX_HOLE_SECONDS`, is another time line, as it is for pictures (`timeline.py`): the sound goes on after what
-came before.
+late, has holes or runs at a wrong rate stays beside its pictures. Another time line goes on after what came before
+(`SoundReader`), and so does sound after a hole of more than `_MAX_HOLE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ SAMPLE_RATE_HZ = 16_000
 
 _MAX_DRIFT_SECONDS = 0.05  # sound and picture seem together within about this (ITU-R BT.1359)
 _MAX_HOLE_SECONDS = 3600.0
-_MAX_STEP_BACK_SECONDS = 1.0
 _BLOCK_SECONDS = 0.25
 _MAX_LEVEL = 4.0  # decoders overshoot full scale a little; more is damage
 
@@ -76,6 +74,7 @@ class MonoSound:
         self._num_waiting = 0
         self._next_seconds = 0.0  # where the next samples belong, on the time line of the pictures
         self._origin_seconds = 0.0  # stamps of time 0
+        self._num_long_holes = 0
 
     def samples_until(self, seconds: float) -> Iterator[Samples]:
         """The samples from where the last call ended, to about this time; together they begin at time 0.
@@ -91,6 +90,7 @@ class MonoSound:
             for frame in frames:
                 yield from self._placed(frame)
         yield from self._resampled()
+        self.stats.num_discontinuities = self._reader.num_discontinuities + self._num_long_holes
 
     def close(self) -> None:
         """Release the file."""
@@ -118,8 +118,8 @@ class MonoSound:
         if stamp is not None and math.isfinite(stamp):
             late = stamp - self._origin_seconds - self._next_seconds
         if abs(late) > _MAX_DRIFT_SECONDS:
-            if late > _MAX_HOLE_SECONDS or (late < -_MAX_STEP_BACK_SECONDS and self._next_seconds):
-                self.stats.num_discontinuities += 1
+            if late > _MAX_HOLE_SECONDS:
+                self._num_long_holes += 1
                 self._origin_seconds += late
             elif late > 0:
                 self.stats.missing_seconds += late

@@ -32,6 +32,8 @@ from emostream.errors import (
 
 logger = logging.getLogger(__name__)
 
+# A body without a length ends as the connection does; what is reset or aborted did not end.
+_BROKEN_OFF = (errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE)
 _MULTIPART = "mpjpeg"  # FFmpeg's name of `multipart/x-mixed-replace`
 
 Translate = Callable[[FFmpegError, float], SourceError]
@@ -194,10 +196,10 @@ class PacketReader:
                 except SourceError as error:
                     return error
                 return None
-        if exc.errno in (errno.EIO, errno.ECONNRESET) and num_bytes > 0 and self._num_read:
+        if exc.errno in (errno.EIO, *_BROKEN_OFF) and self._num_read:
+            missing = f"ended before the declared {num_bytes} bytes had come" if num_bytes > 0 else "was broken off"
             return SourceCutShortError(
-                f"{self._name}: the connection ended before the declared {num_bytes} bytes had come; the pictures "
-                "before are good, try again for the rest"
+                f"{self._name}: the connection {missing}; the pictures before are good, try again for the rest"
             )
         return self._translate(exc, started)
 

@@ -29,6 +29,8 @@ from emostream.decode.container_info import (
     has_stamps,
     is_misread,
     is_segmented,
+    max_gap_seconds,
+    may_seek,
     says_pixel_aspect,
     start_seconds_of,
     track_of,
@@ -62,7 +64,6 @@ from emostream.errors import SourceError, SourceRejectedError
 
 logger = logging.getLogger(__name__)
 
-_MAX_GAP_SECONDS = {StreamKind.FILE: 86_400.0, StreamKind.LIVE: 10.0}  # a file may pause over night
 # Side data of PNG pictures with a colour profile must not be touched: PyAV 18 frees its metadata twice, which ends the
 # process. Their orientation can only stand in EXIF anyway.
 _CODECS_WITHOUT_SIDE_DATA = frozenset({"png", "apng"})
@@ -217,6 +218,8 @@ class PyAVSource:
         with self._opened.used() as container:
             if container is None:
                 return True
+            if not may_seek(container, self._location.structure.clock):
+                return False
             beginning = find_beginning(
                 container,
                 self._stream,
@@ -290,7 +293,7 @@ class PyAVSource:
                 self._declared_aspect = stream.sample_aspect_ratio if self._says_aspect else None
                 notices = [text for text in (notice, self._aspect_notice()) if text]
                 info = replace(
-                    describe(container, stream, kind=self.kind),
+                    describe(container, stream, kind=self.kind, clock=location.structure.clock),
                     notice="; ".join(notices),
                     pixel_aspect=self._pixel_aspect(is_turned=False),
                 )
@@ -335,14 +338,14 @@ class PyAVSource:
         if self.kind is StreamKind.LIVE or is_endless:
             return LiveTimeline(
                 declared_fps=info.declared_fps,
-                max_gap_seconds=_MAX_GAP_SECONDS[StreamKind.LIVE],
+                max_gap_seconds=max_gap_seconds(container, kind=StreamKind.LIVE),
                 opened_seconds=opened_seconds,
                 has_stamps=is_stamped,
                 slack_seconds=SEGMENT_SLACK_SECONDS if is_segmented(container) else None,
             )
         return FileTimeline(
             declared_fps=info.declared_fps,
-            max_gap_seconds=_MAX_GAP_SECONDS[StreamKind.FILE],
+            max_gap_seconds=max_gap_seconds(container, kind=StreamKind.FILE),
             start_seconds=start_seconds_of(container),
             end_seconds=info.duration_seconds,
         )

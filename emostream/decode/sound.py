@@ -14,15 +14,21 @@ from av.packet import Packet
 from av.stream import Discard
 
 from emostream.config import DecodeSettings
+from emostream.decode.container_info import max_gap_seconds
 from emostream.decode.location import parse_location
 from emostream.decode.remote_file import is_remote, open_remote
+from emostream.domain.stream import StreamKind
 from emostream.errors import SourceRejectedError
 
+_MAX_STEP_BACK_SECONDS = 1.0  # as for pictures
 _PRIMING_SECONDS = 0.05  # packets just before time 0 are kept: codecs need one to begin with, and it is not heard
 
 
 class SoundReader:
     """The first audio track of a file, opened a second time. Use in a `with` statement.
+
+    Where its stamps jump to another time line (recordings put together), the sound goes on after what came before, as
+    the pictures do.
 
     Args:
         url: path or URL.
@@ -34,7 +40,10 @@ class SoundReader:
     """
 
     def __init__(self, url: str, *, settings: DecodeSettings, zero_seconds: float) -> None:
+        self.num_discontinuities = 0
+        """How often the stamps began again."""
         self._zero_seconds = zero_seconds
+        self._next_stamp: float | None = None  # where the next packet is expected
         self._seconds_per_tick = 0.0
         self._container: InputContainer | None = None
         self._file: BinaryIO | None = None
@@ -53,6 +62,7 @@ class SoundReader:
             )
             self._container = container = cast(InputContainer, opened)
             self.stream = _audio_stream(container)
+            self._max_gap_seconds = max_gap_seconds(container, kind=StreamKind.FILE)
             self._packets = container.demux(self.stream)
         except FFmpegError as exc:
             self.close()
@@ -80,6 +90,7 @@ class SoundReader:
                 time_base = packet.time_base
                 if packet.size and packet.pts is not None and packet.dts is not None and time_base is not None:
                     self._seconds_per_tick = time_base.numerator / time_base.denominator
+                    self._follow(packet.pts * self._seconds_per_tick, (packet.duration or 0) * self._seconds_per_tick)
                     shift = round(self._zero_seconds / self._seconds_per_tick)
                     packet.pts -= shift
                     packet.dts -= shift
@@ -87,6 +98,15 @@ class SoundReader:
         except FFmpegError:
             return None
         return None
+
+    def _follow(self, stamp_seconds: float, duration_seconds: float) -> None:
+        """Look whether the packet begins another time line; then it comes right after the last one."""
+        if self._next_stamp is not None:
+            step = stamp_seconds - self._next_stamp
+            if step < -_MAX_STEP_BACK_SECONDS or step > self._max_gap_seconds:
+                self.num_discontinuities += 1
+                self._zero_seconds += step
+        self._next_stamp = stamp_seconds + duration_seconds
 
     def close(self) -> None:
         """Release the file."""

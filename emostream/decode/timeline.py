@@ -5,7 +5,8 @@ A stamp is what a camera or a demuxer claims. Two time lines judge it, picture b
 `FileTimeline` has nothing but the stamps and the declared rate:
 
 - time 0 is where the container starts, so a video that begins after its sound begins later than 0;
-- a stamp after its predecessor, by at most `max_gap_seconds`: taken as it is. Long pauses in a file are real;
+- a stamp after its predecessor, by at most `max_gap_seconds`: taken as it is. Long pauses in a file are real, but not
+  in MPEG transport and program streams, whose clock must not stand still (`container_info.max_gap_seconds`);
 - a missing stamp (None, not a number): one interval after its predecessor. The interval is the last good distance
   between two pictures, before there is one 1/`declared_fps`. Stamps that stand still are treated as missing;
 - a step back at a key frame or by more than a second, a step ahead by more than `max_gap_seconds`, or one at a key

@@ -153,6 +153,21 @@ def test_the_end_of_a_body_without_a_length_is_an_end(tmp_path: Path, read: Read
     assert len(reading.frames) == 50
 
 
+@pytest.mark.parametrize("name", ["a.ts", "a.h264", "a.mkv", "a.mp4"])
+@pytest.mark.parametrize("way", ["reset", "chunked/reset"])
+def test_a_body_without_a_length_that_is_broken_off_did_not_end(
+    tmp_path: Path, read: Read, way: str, name: str
+) -> None:
+    """A reset (RST) is no end of a connection (FIN)."""
+    make_noisy_clip(tmp_path / name)
+    with http_server(tmp_path) as base:
+        reading = read(f"{base}/{way}/{name}")
+    # FFmpeg's reader of Matroska hides the reset; the duration in its header tells.
+    assert type(reading.error) in (SourceCutShortError, DecodeError)
+    assert reading.error.exit_code == 4
+    assert 5 < len(reading.frames) < 45
+
+
 def test_a_body_without_a_length_that_lacks_declared_pictures_is_damaged(tmp_path: Path, read: Read) -> None:
     cut_file(make_noisy_clip(tmp_path / "a.mp4"), tmp_path / "cut.mp4")
     with http_server(tmp_path) as base:

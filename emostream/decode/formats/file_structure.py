@@ -1,4 +1,4 @@
-"""The length that a video file declares in its boxes.
+"""The length that a video file declares in its boxes, or tells by its clock.
 
 FFmpeg reads a file that was cut as if it ended there. Its containers declare how many bytes they hold, though, so a cut
 is certain when the file is shorter than that; no guess from durations is needed, which would misfire on variable frame
@@ -11,6 +11,9 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from emostream.decode.formats.system_clock import ClockLength, read_clock
+
+_START_BYTES = 2048  # ten packets of a transport stream
 _MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"styp", b"pnot"})
 _PICTURE_BRANDS = frozenset({b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix"})  # these have no moov
 _MAX_BOXES = 1_000_000  # a fragmented recording of days; ends the walk through a hostile file
@@ -25,17 +28,19 @@ class FileStructure:
     Attributes:
         num_missing_bytes: bytes the file should have after its end; 0 when it is complete, or does not say.
         is_index_missing: an mp4 or mov file without its index (moov), which cannot be decoded.
+        clock: of a transport or program stream; None of other files.
     """
 
     num_missing_bytes: int = 0
     is_index_missing: bool = False
+    clock: ClockLength | None = None
 
 
 def read_file_structure(file: BinaryIO) -> FileStructure:
-    """Read mp4/mov, Matroska/WebM and AVI; says nothing about other formats. Reads a few bytes per box."""
+    """Read mp4/mov, Matroska/WebM, AVI, MPEG streams; says nothing about other formats. Reads little of large ones."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    start = file.read(12)
+    start = file.read(_START_BYTES)
     if start[4:8] == b"ftyp" and start[8:12] in _PICTURE_BRANDS:
         return FileStructure()
     if start[4:8] in _MP4_FIRST_BOXES:
@@ -44,7 +49,7 @@ def read_file_structure(file: BinaryIO) -> FileStructure:
         return FileStructure(_missing_in_matroska(file, size=size))
     if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
         return FileStructure(_missing_in_riff(file, size=size))
-    return FileStructure()
+    return FileStructure(clock=read_clock(file, size=size, start=start))
 
 
 def _mp4_structure(file: BinaryIO, *, size: int) -> FileStructure:
