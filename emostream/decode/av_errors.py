@@ -67,7 +67,7 @@ _OF_THIS_MACHINE = frozenset(
     | {errno.ENODEV, errno.ENXIO, errno.ENOSPC}
     | ({errno.EREMOTEIO} if hasattr(errno, "EREMOTEIO") else set())  # Linux
 )
-_UNREADABLE = (
+UNREADABLE = (
     error.InvalidDataError,
     error.ArgumentError,
     error.EOFError,
@@ -75,6 +75,7 @@ _UNREADABLE = (
     error.PatchWelcomeError,
     error.NotImplementedError,
 )
+"""PyAV's errors of content that FFmpeg cannot read; they do not say why."""
 
 
 def source_error(
@@ -115,7 +116,7 @@ def source_error(
     if is_local and exc.errno in _OF_THIS_MACHINE:
         kind_of_error = SourceUnavailableError if doing == "read" else SourceNotHereError
         return kind_of_error(f"cannot {doing} {name}: {exc.strerror}; is its file server away?")
-    if kind is StreamKind.FILE and (is_local or isinstance(exc, _UNREADABLE)):
+    if kind is StreamKind.FILE and (is_local or isinstance(exc, UNREADABLE)):
         return _unreadable(exc, name=name, doing=doing)
     return SourceUnavailableError(f"cannot {doing} {name}: {exc.strerror}; check that the source is up and reachable")
 

@@ -1,4 +1,4 @@
-"""Why a source cannot be read, asked of its server where FFmpeg does not say."""
+"""Why a source cannot be read, asked of its server or of FFmpeg's log where FFmpeg's error does not say."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import ssl
 import httpx
 
 from emostream.config import DecodeSettings
+from emostream.decode.ffmpeg_log import last_log_line
 from emostream.decode.http_client import http_client
 from emostream.decode.location import Location
 from emostream.decode.rtsp_login import offers_of, unknown_algorithm
@@ -18,6 +19,10 @@ from emostream.domain.redact import redact, shown_address
 _MAX_SECONDS = 5.0
 _BYTES_LOOKED_AT = 4096
 _MAX_LEVELS = 3  # of playlists that name playlists: the qualities, one of them, its first segment
+# Others cannot be opened again (pipes), may be silent for long (UDP), or are no addresses of FFmpeg's.
+_REOPENED_SCHEMES = frozenset({"file", "http", "https", "rtsp", "rtsps", "rtmp", "rtmps"})
+_BETWEEN_VALUES = re.compile(r"[=&;#?]")
+_MAX_HARMLESS = 3  # letters of a value of a query
 _PLAYLIST = b"#EXTM3U"
 _PAGE = re.compile(rb"\s*(?:<!doctype html|<html|<head|<body)", re.IGNORECASE)
 _DRM_IN_PLAYLIST = re.compile(rb"#EXT-X-(?:SESSION-)?KEY:[^\n]*(?:SAMPLE-AES|KEYFORMAT=\"(?!identity))", re.IGNORECASE)
@@ -105,6 +110,34 @@ def _why_not_connected(exc: httpx.ConnectError) -> str:
             return "the host is not known; check its name"
         cause = cause.__cause__ or cause.__context__
     return redact(str(exc))
+
+
+def said_by_ffmpeg(location: Location, *, settings: DecodeSettings) -> str:
+    """What FFmpeg logs last about a source that it cannot read, with secrets masked; empty where that is nothing.
+
+    Opens it once more, in a process of its own.
+    """
+    if location.is_pipe or location.address.partition(":")[0].lower() not in _REOPENED_SCHEMES:
+        return ""
+    line = last_log_line(
+        location.address,
+        options=location.options | {"max_pixels": str(settings.max_frame_pixels)},
+        format_name=location.format,
+        timeout_seconds=min(_MAX_SECONDS, settings.open_timeout_seconds),
+    )
+    return "" if _holds_secret(line, location.address) else redact(line)
+
+
+def _holds_secret(line: str, address: str) -> bool:
+    """Whether a text has what may be secret in an address: a password, values of its query, a stream key of RTMP."""
+    if "://" not in address:
+        return False
+    parsed = parse_address(address)
+    path, _, query = parsed.rest.partition("?")
+    passwords = {parsed.password or "", (parsed.login or "").partition(":")[2]} - {""}
+    values = [path.rpartition("/")[2]] if parsed.scheme.startswith("rtmp") else []
+    values += _BETWEEN_VALUES.split(query)
+    return any(text in line for text in passwords | {value for value in values if len(value) > _MAX_HARMLESS})
 
 
 def why_login_failed(location: Location, *, settings: DecodeSettings) -> str:

@@ -61,6 +61,10 @@ _PLAIN_FORMATS = ",".join(
 _FORMATS_BY_REFERENCES = {"hls": f"{_PLAIN_FORMATS},hls", "none": _PLAIN_FORMATS}
 
 
+# Segments of playlists may be called anything: which protocols and formats they may have is decided above.
+_ANY_NAME = {"extension_picky": "0", "allowed_extensions": "ALL", "allowed_segment_extensions": "ALL"}
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """An accepted address.
@@ -174,8 +178,7 @@ def _device(path: Path, *, name: str) -> Location:
 def _http_options(settings: DecodeSettings) -> dict[str, str]:
     # Servers that close a connection which FFmpeg would use again (for an index at the end) are asked once more.
     options = {"reconnect_on_network_error": "1", "reconnect_max_retries": "1"}
-    # Segments of playlists may be called anything: which protocols and formats they may have is decided above.
-    options |= {"extension_picky": "0", "allowed_extensions": "ALL", "allowed_segment_extensions": "ALL"}
+    options |= _ANY_NAME
     if settings.references == "none":
         options["max_redirects"] = "0"
     if settings.http_proxy is not None:
@@ -238,7 +241,7 @@ def _local_file(text: str, *, name: str, settings: DecodeSettings) -> Location:
             "give a complete file, or repair it with a tool for damaged mp4 files"
         )
     # `file:` keeps FFmpeg from reading a protocol into names such as `concat:a.mp4`.
-    options = {"protocol_whitelist": _PROTOCOLS_BY_SCHEME["file"]}
+    options = {"protocol_whitelist": _PROTOCOLS_BY_SCHEME["file"]} | _ANY_NAME
     if settings.references != "all":
         options["format_whitelist"] = _PLAIN_FORMATS
     return Location(f"file:{path}", name, False, options, structure=structure, is_pipe=is_pipe)

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal, Self, cast
 
 import av
 from av.container import InputContainer
-from av.error import EOFError, FFmpegError, HTTPUnauthorizedError, InvalidDataError
+from av.error import FFmpegError, HTTPUnauthorizedError
 from av.packet import Packet
 from av.stream import Discard
 from av.video.frame import VideoFrame
@@ -23,7 +23,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from emostream.config import DecodeSettings
-from emostream.decode.av_errors import source_error
+from emostream.decode.av_errors import UNREADABLE, source_error
 from emostream.decode.container_info import (
     describe,
     has_stamps,
@@ -38,7 +38,7 @@ from emostream.decode.container_info import (
     video_streams,
 )
 from emostream.decode.corruption import CorruptionLimit, decodable_packets
-from emostream.decode.diagnosis import why_login_failed, why_unreadable
+from emostream.decode.diagnosis import said_by_ffmpeg, why_login_failed, why_unreadable
 from emostream.decode.formats.cropping import NOTHING_CROPPED, Cropping, croppings_in_matroska
 from emostream.decode.formats.picture_structure import PICTURE_CODECS
 from emostream.decode.hardware import decoder_name, hardware_of, usable_hardware
@@ -60,7 +60,7 @@ from emostream.domain.address import parse_address
 from emostream.domain.frame import Frame
 from emostream.domain.redact import shown_address
 from emostream.domain.stream import StreamKind, StreamSpec
-from emostream.errors import SourceError, SourceRejectedError
+from emostream.errors import SourceError, SourceRejectedError, SourceTimeoutError
 
 logger = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ class PyAVSource:
             raise SourceRejectedError(
                 f"{self._name}: expected a video or picture, got no picture that can be decoded: damaged, "
                 "in a format that FFmpeg does not know, or of more than "
-                f"{self._settings.max_frame_pixels} pixels (decode.max_frame_pixels)"
+                f"{self._settings.max_frame_pixels} pixels (decode.max_frame_pixels){self._said_by_ffmpeg()}"
             )
         if key_frames is not None and first.pts is not None:
             self._before_first = list(self._not_decoded(key_frames.passed(first.pts)))
@@ -408,7 +408,13 @@ class PyAVSource:
         )
         if reason := self._diagnosis(exc):
             return error.saying(f"cannot {doing} {self._name}: {reason}")
-        return error.saying(f"{error}{self._location.hint}")
+        is_unclear = self._is_unclear(exc) and not isinstance(error, SourceTimeoutError)
+        said = self._said_by_ffmpeg() if is_unclear else ""
+        return error.saying(f"{error}{said}{self._location.hint}")
+
+    def _said_by_ffmpeg(self) -> str:
+        line = "" if self._is_picture else said_by_ffmpeg(self._location, settings=self._settings)
+        return f"; FFmpeg says: {line}" if line else ""
 
     def _diagnosis(self, exc: FFmpegError) -> str:
         """What the server says of an error that FFmpeg gives no reason for, before the first picture."""
@@ -416,8 +422,13 @@ class PyAVSource:
             return ""
         if isinstance(exc, HTTPUnauthorizedError):
             return why_login_failed(self._location, settings=self._settings)
-        is_unclear = isinstance(exc, InvalidDataError | EOFError) or exc.errno in (errno.EIO, errno.EINVAL)
-        return why_unreadable(self._location, settings=self._settings) if is_unclear else ""
+        return why_unreadable(self._location, settings=self._settings) if self._is_unclear(exc) else ""
+
+    def _is_unclear(self, exc: FFmpegError) -> bool:
+        """Whether an error before the first picture gives no reason."""
+        if self._info is not None or self._stats.num_packets:
+            return False
+        return isinstance(exc, UNREADABLE) or exc.errno in (errno.EIO, errno.EINVAL)
 
     def _translated_reading(self, exc: FFmpegError, started: float) -> SourceError:
         return self._translated(exc, doing="read", started=started)

@@ -163,7 +163,7 @@ def test_a_body_without_a_length_that_is_broken_off_did_not_end(
     with http_server(tmp_path) as base:
         reading = read(f"{base}/{way}/{name}")
     # FFmpeg's reader of Matroska hides the reset; the duration in its header tells.
-    assert type(reading.error) in (SourceCutShortError, DecodeError)
+    assert isinstance(reading.error, SourceCutShortError | DecodeError)
     assert reading.error.exit_code == 4
     assert 5 < len(reading.frames) < 45
 
