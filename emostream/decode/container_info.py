@@ -12,6 +12,7 @@ from av.format import Flags
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from emostream.decode.formats.file_structure import FileStructure
 from emostream.decode.formats.system_clock import MAX_GAP_SECONDS, ClockLength
 from emostream.decode.source import SourceInfo
 from emostream.decode.video_track import VideoTrack
@@ -29,6 +30,8 @@ _SEGMENTED_FORMATS = frozenset({"hls", "dash"})
 _FORMATS_THAT_GROW = _SEGMENTED_FORMATS | {"mpegts", "flv", "live_flv"}
 _UNINDEXED_FORMATS = frozenset({"mpegts", "mpeg"})
 _CLOCKED_FORMATS = _UNINDEXED_FORMATS | {"hls"}  # their clock does not stand still, and may begin again
+# After a seek FFmpeg counts recordings of Dahua from elsewhere, and ends at the end of a part of an Ogg file.
+_FORMATS_WITH_OTHER_STAMPS = frozenset({"dhav", "ogg"})
 _MIN_BITS_PER_SECOND = 16_000  # the tables and clock of a transport stream alone have more
 _MAX_FILE_GAP_SECONDS, _MAX_LIVE_GAP_SECONDS = 86_400.0, 10.0  # a file may pause over night
 _FORMATS_OF_PICTURES = frozenset({"image2", "image2pipe", "mjpeg", "mpjpeg", "apng", "gif"})
@@ -127,9 +130,12 @@ def max_gap_seconds(container: InputContainer, *, kind: StreamKind) -> float:
     return MAX_GAP_SECONDS if container.format.name in _CLOCKED_FORMATS else _MAX_FILE_GAP_SECONDS
 
 
-def may_seek(container: InputContainer, clock: ClockLength | None) -> bool:
-    """Whether a stamp is in one place of the file only; recordings put together may have it several times."""
-    return container.format.name not in _CLOCKED_FORMATS or (clock is not None and not clock.has_jumps)
+def may_seek(container: InputContainer, structure: FileStructure) -> bool:
+    """Whether a stamp names one place of the file, before and after it was sought."""
+    name, clock = container.format.name, structure.clock
+    if name in _FORMATS_WITH_OTHER_STAMPS or structure.is_put_together:
+        return False
+    return name not in _CLOCKED_FORMATS or (clock is not None and not clock.has_jumps)
 
 
 def _seconds_of(container: InputContainer, clock: ClockLength | None) -> float | None:
@@ -138,7 +144,12 @@ def _seconds_of(container: InputContainer, clock: ClockLength | None) -> float |
     # Of files without an index that are not looked into, FFmpeg subtracts the first stamp from the last one.
     if container.format.name in _UNINDEXED_FORMATS and 0 < container.bit_rate < _MIN_BITS_PER_SECOND:
         return None
-    return container.duration / av.time_base if container.duration else None
+    if not container.duration:
+        return None
+    # Some writers of Matroska count from 0, also where the first stamp is the hours that a camera has been running.
+    start = container.start_time or 0
+    counts_from_0 = container.format.name.startswith("matroska") and start < container.duration < 2 * start
+    return (container.duration - start * counts_from_0) / av.time_base
 
 
 def describe(

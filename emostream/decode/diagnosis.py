@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import ssl
+from collections.abc import Iterator
 
 import httpx
 
@@ -24,6 +26,7 @@ _REOPENED_SCHEMES = frozenset({"file", "http", "https", "rtsp", "rtsps", "rtmp",
 _BETWEEN_VALUES = re.compile(r"[=&;#?]")
 _MAX_HARMLESS = 3  # letters of a value of a query
 _PLAYLIST = b"#EXTM3U"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _PAGE = re.compile(rb"\s*(?:<!doctype html|<html|<head|<body)", re.IGNORECASE)
 _DRM_IN_PLAYLIST = re.compile(rb"#EXT-X-(?:SESSION-)?KEY:[^\n]*(?:SAMPLE-AES|KEYFORMAT=\"(?!identity))", re.IGNORECASE)
 
@@ -35,14 +38,8 @@ def why_unreadable(location: Location, *, settings: DecodeSettings) -> str:
     """
     if not location.is_http:
         return ""
-    address = parse_address(location.address)
-    seconds = min(_MAX_SECONDS, settings.open_timeout_seconds)
-    auth = None if address.login is None else httpx.BasicAuth(address.user or "", address.password or "")
     try:
-        with (
-            http_client(settings, auth=auth, timeout_seconds=seconds) as client,
-            client.stream("GET", address.without_login().url, headers={"Range": "bytes=0-"}) as answer,
-        ):
+        with _asked(location, settings=settings) as (client, answer):
             start = next(answer.iter_bytes(_BYTES_LOOKED_AT), b"")
             if reason := _what_it_is(answer, start):
                 return reason
@@ -54,13 +51,44 @@ def why_unreadable(location: Location, *, settings: DecodeSettings) -> str:
         return ""
 
 
+def reader_of(location: Location, *, settings: DecodeSettings) -> str | None:
+    """FFmpeg's name of the format of what an HTTP server sends, where its name and type hide it; None where unknown.
+
+    FFmpeg reads playlists only if their name or `Content-Type` says so, and multipart pictures only if the body begins
+    with a boundary.
+    """
+    if not location.is_http:
+        return None
+    try:
+        with _asked(location, settings=settings) as (_, answer):
+            if answer.headers.get("Content-Type", "").lower().startswith("multipart/"):
+                return "mjpeg"
+            start = next(answer.iter_bytes(_BYTES_LOOKED_AT), b"")
+            return "hls" if start.startswith(_PLAYLIST) and settings.references != "none" else None
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return None
+
+
+@contextlib.contextmanager
+def _asked(location: Location, *, settings: DecodeSettings) -> Iterator[tuple[httpx.Client, httpx.Response]]:
+    """What the server answers, to be read as far as it is needed, and the client that asked."""
+    address = parse_address(location.address)
+    seconds = min(_MAX_SECONDS, settings.open_timeout_seconds)
+    auth = None if address.login is None else httpx.BasicAuth(address.user or "", address.password or "")
+    with (
+        http_client(settings, auth=auth, timeout_seconds=seconds) as client,
+        client.stream("GET", address.without_login().url, headers={"Range": "bytes=0-"}) as answer,
+    ):
+        yield client, answer
+
+
 def _what_it_is(answer: httpx.Response, start: bytes) -> str:
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if _PLAYLIST in start[: len(_BYTE_ORDER_MARK + _PLAYLIST)]:
+        return _what_playlist_it_is(start)
     if kind in ("text/html", "application/xhtml+xml") or _PAGE.match(start):
         led = f"; it was led to {shown_address(str(answer.url))}" if answer.history else ""
         return f"there is a web page, no video{led}; give the address of the stream itself, or log in by its URL"
-    if start.startswith(_PLAYLIST) and _DRM_IN_PLAYLIST.search(start):
-        return "it is encrypted (DRM) and cannot be decoded; give an unprotected stream"
     if kind == "application/dash+xml" or b"<MPD" in start:
         return "it is an MPEG-DASH description, which is not read; give the HLS playlist or the file"
     if kind in ("application/json", "text/xml", "application/xml", "text/plain"):
@@ -70,6 +98,14 @@ def _what_it_is(answer: httpx.Response, start: bytes) -> str:
             "its server sends files only as a whole (no Range), and this one cannot be read from front to back; "
             "download it first, or write it with its index in front (faststart)"
         )
+    return ""
+
+
+def _what_playlist_it_is(start: bytes) -> str:
+    if start.startswith(_BYTE_ORDER_MARK):
+        return "its playlist begins with a byte order mark, which RFC 8216 forbids; write it without one"
+    if _DRM_IN_PLAYLIST.search(start):
+        return "it is encrypted (DRM) and cannot be decoded; give an unprotected stream"
     return ""
 
 

@@ -36,12 +36,18 @@ logger = logging.getLogger(__name__)
 _BROKEN_OFF = (errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE)
 _MULTIPART = "mpjpeg"  # FFmpeg's name of `multipart/x-mixed-replace`
 
+_MAX_ODD_PARTS = 3
+
 Translate = Callable[[FFmpegError, float], SourceError]
 """An error of FFmpeg, and since when the call ran (monotonic seconds) → ours."""
 
 
 class SinglePictureError(SourceUnavailableError):
     """A live source over HTTP gave one picture and ended: it has to be fetched again for the next one."""
+
+
+class OddMultipartError(SourceUnavailableError):
+    """Parts of a multipart body are not where their headers say; their pictures have to be searched for."""
 
 
 class PacketReader:
@@ -99,7 +105,9 @@ class PacketReader:
         self._declared_num_packets = stream.frames
         self._video_end_seconds = video_end_seconds(container, stream)
         self._num_read = 0  # packets of the video
+        self._num_odd_parts = 0
         self._newest: Packet[Stream] | None = None
+        self._newest_dts = -(1 << 63)
         self._gaps = GapMeter() if container.format.name == "hls" else None
         self._demuxed = container.demux()
 
@@ -127,25 +135,31 @@ class PacketReader:
                 self._corruption.failed(exc)
                 with self._opened.used() as container:  # an error ends the iterator, not the source
                     if container is not None:
+                        self._check_multipart(container)
                         self._demuxed = container.demux()
                 continue
             except FFmpegError as exc:
                 error = self._error_unless_end(exc, started=started)
-                yield self._flush_packet()  # pictures the decoder still holds are good
+                yield self.flush_packet()  # pictures the decoder still holds are good
                 if error is None:
                     break
                 raise error from exc
             self._note(packet)
             if packet.stream is self._stream:
                 self.arrived_seconds = time.monotonic()
-                yield cast("Packet[VideoStream]", packet)
+                yield self._shown(cast("Packet[VideoStream]", packet))
                 picture_at = time.monotonic()  # not before: the consumer may take its time
             elif self._is_stopped(since=picture_at):
-                yield self._flush_packet()
+                yield self.flush_packet()
                 raise SourceTimeoutError(
                     f"{self._name}: no picture came within {self._read_timeout_seconds:g} s, but sound or other data; "
                     "the source is opened again"
                 )
+
+    def _check_multipart(self, container: InputContainer) -> None:
+        self._num_odd_parts += self._kind is StreamKind.LIVE and container.format.name == _MULTIPART
+        if self._num_odd_parts >= _MAX_ODD_PARTS:
+            raise OddMultipartError(f"{self._name}: parts of its body are not as long as their headers say")
 
     def _note(self, packet: Packet[Stream]) -> None:
         """Count it, and what is missing before it."""
@@ -166,6 +180,25 @@ class PacketReader:
                 self._name,
                 gap_seconds,
             )
+
+    def _shown(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
+        """The packet, to be decoded although FFmpeg marked it as left out, where its time line begins again.
+
+        An edit list leaves out pictures that come before those that are shown. FFmpeg marks the first fragment of
+        another recording in the same way, because its stamps are behind those of the last one.
+        """
+        if packet.dts is None:
+            return packet
+        newest_dts, self._newest_dts = self._newest_dts, max(self._newest_dts, packet.dts)
+        if not packet.is_discard or packet.dts > newest_dts:
+            return packet
+        shown: Any = Packet(bytes(packet))
+        for side_data in packet.iter_sidedata():
+            shown.set_sidedata(side_data)
+        shown.stream, shown.time_base = packet.stream, packet.time_base
+        shown.pts, shown.dts, shown.duration = packet.pts, packet.dts, packet.duration
+        shown.is_keyframe = packet.is_keyframe
+        return cast("Packet[VideoStream]", shown)
 
     def _check_gaps(self) -> None:
         """Raises `DecodeError` where segments of a playlist that ended are missing."""
@@ -207,7 +240,8 @@ class PacketReader:
         """Whether the picture of a live source is overdue; in files, other streams may go on for as long as they do."""
         return self._kind is StreamKind.LIVE and time.monotonic() - since > self._read_timeout_seconds
 
-    def _flush_packet(self) -> Packet[VideoStream]:
+    def flush_packet(self) -> Packet[VideoStream]:
+        """An empty one: the decoder gives the pictures that it still holds."""
         packet: Any = Packet()
         packet.stream, packet.time_base = self._stream, self._time_base
         return cast("Packet[VideoStream]", packet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import time
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO, Literal, Self, cast
 
 import av
 from av.container import InputContainer
-from av.error import FFmpegError, HTTPUnauthorizedError
+from av.error import FFmpegError, HTTPUnauthorizedError, InvalidDataError
 from av.packet import Packet
 from av.stream import Discard
 from av.video.frame import VideoFrame
@@ -38,7 +39,7 @@ from emostream.decode.container_info import (
     video_streams,
 )
 from emostream.decode.corruption import CorruptionLimit, decodable_packets
-from emostream.decode.diagnosis import said_by_ffmpeg, why_login_failed, why_unreadable
+from emostream.decode.diagnosis import reader_of, said_by_ffmpeg, why_login_failed, why_unreadable
 from emostream.decode.formats.cropping import NOTHING_CROPPED, Cropping, croppings_in_matroska
 from emostream.decode.formats.picture_structure import PICTURE_CODECS
 from emostream.decode.hardware import decoder_name, hardware_of, usable_hardware
@@ -69,7 +70,9 @@ logger = logging.getLogger(__name__)
 _CODECS_WITHOUT_SIDE_DATA = frozenset({"png", "apng"})
 # Containers whose packets have the stamps of their pictures, checked when they were written.
 _STAMPED_FORMATS = frozenset({"mov", "mp4", "matroska", "webm"})
-_MJPEG_PROBING = "200000"  # microseconds: its first pictures say all, and by default it would wait for some fifty
+_ANYWHERE = "mjpeg"  # the reader that finds JPEGs whatever stands around them
+# Microseconds: its first pictures say all, and by default it would wait for some fifty.
+_MJPEG_PROBING = {"analyzeduration": "200000"}
 # FFmpeg reads 20 frames before it says how many come in a second. A camera's frames have their times, and would be
 # 0.8 s old by then: of eight RTSP cameras each lost 10 to 19 frames while it was opened.
 _LIVE_PROBING = {"fpsprobesize": "0"}
@@ -89,6 +92,8 @@ class PyAVSource:
         spec: what to read, and which frames of it.
         settings: time-outs and limits.
         is_picture: it is one picture, which is refused where it is damaged; of videos, damaged pictures are shown.
+        finds_pictures_anywhere: it is a body with JPEGs, which are found whatever stands around them; each is read when
+            the next one begins.
         now: the clock for `captured_at`.
     """
 
@@ -98,10 +103,12 @@ class PyAVSource:
         *,
         settings: DecodeSettings,
         is_picture: bool = False,
+        finds_pictures_anywhere: bool = False,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._spec = spec
         self._is_picture = is_picture
+        self._finds_pictures_anywhere = finds_pictures_anywhere
         self._settings = settings
         self._now = now
         self._name = shown_address(spec.url)
@@ -185,10 +192,10 @@ class PyAVSource:
     def _open_to_first_picture(self) -> SourceInfo:
         info = self._open(self._location)
         key_frames = self._key_frames
-        self._pictures = self._decode() if key_frames is None else self._decode_key_frames(key_frames)
+        self._pictures = self._decode() if key_frames is None else self._decode_key_frames()
         if self.kind is not StreamKind.FILE or self._opened.is_closed:
             return info
-        first = next(self._pictures, None)
+        first = next((picture for picture in self._pictures if picture is not None), None)
         if first is None and self._key_frames is not None:
             raise SourceRejectedError(
                 f"{self._name}: it has no key frame that is shown and can be decoded: leave out keyframes"
@@ -218,7 +225,7 @@ class PyAVSource:
         with self._opened.used() as container:
             if container is None:
                 return True
-            if not may_seek(container, self._location.structure.clock):
+            if not may_seek(container, self._location.structure):
                 return False
             beginning = find_beginning(
                 container,
@@ -241,41 +248,13 @@ class PyAVSource:
     def _open(self, location: Location) -> SourceInfo:
         settings = self._settings
         max_pixels = {"max_pixels": str(settings.max_frame_pixels)}
-        probing = _LIVE_PROBING if self.kind is StreamKind.LIVE else {}
-        timeout = (settings.open_timeout_seconds, settings.read_timeout_seconds) if location.is_network else None
         started = time.monotonic()
         opened = self._opened
         try:
             with opened.used():
                 file = open_remote(location.address) if is_remote(location.address) else None
                 opened.hold(file=file)
-
-                address = location.address
-
-                def open_as(name: str | None, **more: str) -> InputContainer:
-                    anything: Any = av.open(
-                        file or address,
-                        format=name,
-                        options=location.options | max_pixels | probing | more,
-                        timeout=timeout,
-                        metadata_errors="replace",
-                        hwaccel=hardware_of(self._hardware),
-                    )
-                    container = cast(InputContainer, anything)
-                    opened.hold(container)
-                    return container
-
-                try:
-                    container = open_as(location.format)
-                except HTTPUnauthorizedError:
-                    relayed = self._relayed(location)
-                    if relayed is None:
-                        raise
-                    address = relayed
-                    container = open_as(location.format)
-                if is_misread(container, kind=self.kind):
-                    container.close()
-                    container = open_as("mjpeg", analyzeduration=_MJPEG_PROBING)
+                container = self._open_container(location, file=file)
                 stream, notice = self._choose(container)
                 self._check_size(stream.codec_context.width, stream.codec_context.height)
                 self._reader = PictureReader(
@@ -317,6 +296,43 @@ class PyAVSource:
         except FFmpegError as exc:
             raise self._translated(exc, doing="open", started=started) from exc
         return info
+
+    def _open_container(self, location: Location, *, file: BinaryIO | None) -> InputContainer:
+        """With the reader that suits the content; called with the container in use."""
+        settings = self._settings
+        options = location.options | {"max_pixels": str(settings.max_frame_pixels)}
+        options |= _LIVE_PROBING if self.kind is StreamKind.LIVE else {}
+        timeout = (settings.open_timeout_seconds, settings.read_timeout_seconds) if location.is_network else None
+
+        def open_as(name: str | None, *, address: str = location.address) -> InputContainer:
+            anything: Any = av.open(
+                file or address,
+                format=name,
+                options=options | (_MJPEG_PROBING if name == _ANYWHERE else {}),
+                timeout=timeout,
+                metadata_errors="replace",
+                hwaccel=hardware_of(self._hardware),
+            )
+            container = cast(InputContainer, anything)
+            self._opened.hold(container)
+            return container
+
+        try:
+            container = open_as(_ANYWHERE if self._finds_pictures_anywhere else location.format)
+        except HTTPUnauthorizedError:
+            relayed = self._relayed(location)
+            if relayed is None:
+                raise
+            return open_as(location.format, address=relayed)
+        except InvalidDataError:
+            reader = reader_of(location, settings=settings)
+            if reader is None:
+                raise
+            return open_as(reader)
+        if is_misread(container, kind=self.kind):
+            container.close()
+            return open_as(_ANYWHERE)
+        return container
 
     def _relayed(self, location: Location) -> str | None:
         """Where to open a camera that offers a login that FFmpeg knows among others; None where it does not."""
@@ -364,7 +380,12 @@ class PyAVSource:
         ):
             return None
         time_base = float(self._stream.time_base)
-        return UnwantedPictures(every=spec.every, target_fps=spec.target_fps, time_base=time_base)
+        return UnwantedPictures(
+            every=spec.every,
+            target_fps=spec.target_fps,
+            time_base=time_base,
+            start_seconds=start_seconds_of(container) or 0.0,
+        )
 
     def _only_key_frames(self, container: InputContainer) -> KeyFrames | None:
         """Tell the decoder to leave out all other pictures, where the spec wants that; before it decodes any."""
@@ -471,27 +492,43 @@ class PyAVSource:
 
     def _timed_pictures(self) -> Iterator[tuple[VideoFrame | None, float]]:
         """Pictures in the order in which they are shown, with their times; None for those that were not decoded."""
-        unwanted, not_decoded = self._unwanted, self._unwanted or self._key_frames
         first, self._first = self._first, None
         if first is not None:
-            if unwanted is not None and first[0].pts is not None:
-                unwanted.passed(first[0].pts)
+            if self._unwanted is not None and first[0].pts is not None:
+                self._unwanted.passed(first[0].pts)
             yield from self._before_first
             yield first
             del first  # its buffer goes back to the decoder
+        beginning = self._beginning
         for picture in self._pictures:
-            if self._beginning is not None and self._beginning.is_before(picture.time):
+            not_decoded = self._unwanted or self._key_frames
+            if picture is None:
+                yield from self._rest_of_time_line()
                 continue
+            if beginning is not None and beginning.is_before(picture.time):
+                continue
+            beginning = None  # stamps may begin again later
             if not_decoded is None or picture.pts is None:
                 yield picture, self._time_of(picture)
-                continue
-            yield from self._not_decoded(not_decoded.passed(picture.pts))
-            pts_seconds = self._time_of(picture)
-            if unwanted is not None:
-                unwanted.is_at(picture.pts, pts_seconds, index=self._stats.num_decoded)
-            yield picture, pts_seconds
-        if not_decoded is not None:
-            yield from self._not_decoded(not_decoded.rest())
+            else:
+                yield from self._not_decoded(not_decoded.passed(picture.pts))
+                pts_seconds = self._time_of(picture)
+                if self._unwanted is not None:
+                    self._unwanted.is_at(picture.pts, pts_seconds, index=self._stats.num_decoded)
+                yield picture, pts_seconds
+        yield from self._rest_of_time_line()
+
+    def _rest_of_time_line(self) -> Iterator[tuple[None, float]]:
+        """The pictures at its end that were not decoded; of another one places are counted anew, or all are decoded."""
+        not_decoded = self._unwanted or self._key_frames
+        if not_decoded is None:
+            return
+        yield from self._not_decoded(not_decoded.rest())
+        if self._unwanted is not None:
+            self._unwanted = None
+            self._stream.codec_context.skip_frame = "DEFAULT"
+        else:
+            self._key_frames = KeyFrames()
 
     def _not_decoded(self, stamps: Sequence[int]) -> Iterator[tuple[None, float]]:
         assert isinstance(self._timeline, FileTimeline) and self._stream.time_base is not None  # noqa: S101 - for mypy
@@ -565,9 +602,16 @@ class PyAVSource:
     def _load_packet(self) -> bytes:
         return b"" if self._packet is None else bytes(self._packet)
 
-    def _decode(self) -> Iterator[VideoFrame]:
+    def _decode(self) -> Iterator[VideoFrame | None]:
+        """Pictures; None where pictures are left out and the stamps begin again (recordings put together)."""
         stats, context = self._stats, self._stream.codec_context
+        newest_key_stamp: int | None = None
         for packet in decodable_packets(iter(self._packets), kind=self.kind, stats=stats):
+            if packet.size and packet.is_keyframe and packet.pts is not None and (self._unwanted or self._key_frames):
+                if newest_key_stamp is not None and packet.pts <= newest_key_stamp and not packet.is_discard:
+                    yield from self._held_pictures()
+                    yield None
+                newest_key_stamp = packet.pts
             started = time.perf_counter()
             if packet.size:  # not the empty one that flushes the decoder
                 self._packet = packet
@@ -594,15 +638,24 @@ class PyAVSource:
                 stats.num_corrupt += picture.is_corrupt
                 yield picture
 
-    def _decode_key_frames(self, key_frames: KeyFrames) -> Iterator[VideoFrame]:
+    def _held_pictures(self) -> Iterator[VideoFrame]:
+        """What the decoder still holds, before it goes on."""
+        with contextlib.suppress(FFmpegError):
+            yield from self._packets.flush_packet().decode()
+        self._stream.codec_context.flush_buffers()
+
+    def _decode_key_frames(self) -> Iterator[VideoFrame | None]:
         """Each when the next one is decoded: then all pictures that are shown before it were read."""
         held: VideoFrame | None = None
         for picture in self._decode():
-            if not key_frames.is_key(picture.pts):  # some decoders give others as well
+            assert self._key_frames is not None  # noqa: S101  # for the type checker
+            if picture is not None and not self._key_frames.is_key(picture.pts):  # some decoders give others as well
                 continue
             if held is not None:
                 yield held
             held = picture
+            if picture is None:
+                yield None
         if held is not None:
             yield held
 

@@ -7,6 +7,7 @@ is decoded.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -113,8 +114,9 @@ def _stamps_until(
     point_seconds: float, *, from_seconds: float, container: InputContainer, stream: VideoStream
 ) -> list[float]:
     """Stamps of the pictures from the last key frame before a time, else the first after it, until all that are shown
-    before another one; empty where a picture has no stamp."""
+    before another one; empty where a picture has no stamp, or the stamps begin again."""
     stamps: list[float] = []
+    newest_key_stamp = -math.inf
     for number, packet in enumerate(container.demux()):
         if packet.stream is not stream or packet.is_discard or (not stamps and not packet.is_keyframe):
             continue
@@ -123,6 +125,10 @@ def _stamps_until(
         if packet.pts is None or packet.time_base is None or packet.is_corrupt or number > _MAX_PACKETS:
             return []
         stamp = float(packet.pts * packet.time_base)
+        if packet.is_keyframe and stamp < newest_key_stamp:
+            return []
+        if packet.is_keyframe:
+            newest_key_stamp = stamp
         if packet.is_keyframe and stamp <= from_seconds:
             stamps.clear()
         stamps.append(stamp)

@@ -77,6 +77,7 @@ class UnwantedPictures(_NotDecoded):
         every: as for `FrameSampler`.
         target_fps: as for `FrameSampler`.
         time_base: seconds per unit of the stamps.
+        start_seconds: the stamp of time 0.
 
     >>> unwanted = UnwantedPictures(every=3)
     >>> [unwanted.add(stamp) for stamp in (0, 3, 1, 2)]
@@ -85,7 +86,9 @@ class UnwantedPictures(_NotDecoded):
     ([], [1, 2], [])
     """
 
-    def __init__(self, *, every: int = 1, target_fps: float | None = None, time_base: float = 1.0) -> None:
+    def __init__(
+        self, *, every: int = 1, target_fps: float | None = None, time_base: float = 1.0, start_seconds: float = 0.0
+    ) -> None:
         super().__init__()
         self._time_base = time_base
         self._every = every
@@ -93,7 +96,7 @@ class UnwantedPictures(_NotDecoded):
         self._stamps: list[int] = []  # of packets read, sorted; old ones are forgotten
         self._num_forgotten = 0
         self._is_sure = True
-        self._offset_seconds = 0.0  # from stamps to the source's time
+        self._offset_seconds = -start_seconds  # from stamps to the source's time
 
     def add(self, stamp: int) -> bool:
         """Whether the picture of the next packet is not wanted."""

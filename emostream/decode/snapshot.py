@@ -14,7 +14,7 @@ import httpx
 
 from emostream.config import DecodeSettings
 from emostream.decode.http_client import http_client
-from emostream.decode.packet_reader import SinglePictureError
+from emostream.decode.packet_reader import OddMultipartError, SinglePictureError
 from emostream.decode.picture import open_picture_content
 from emostream.decode.pixel_aspect import in_square_pixels
 from emostream.decode.pyav_source import PyAVSource
@@ -99,6 +99,25 @@ class LiveHttpSource:
             self._is_polled = True
             self._video.close()
             yield from self._snapshots(started)
+        except OddMultipartError:
+            self._video.close()
+            yield from self._searched_pictures(started)
+
+    def _searched_pictures(self, started: float) -> Iterator[Frame]:
+        """Pictures of a multipart body whose headers are wrong, numbered and timed after those that came before."""
+        before = self._video.stats
+        self._stats = replace(before, num_corrupt=0)  # none was damaged
+        self._video = PyAVSource(self._spec, settings=self._settings, finds_pictures_anywhere=True)
+        if self._closed.is_set():
+            return
+        with self._video as video:
+            later_seconds = time.monotonic() - started
+            for frame in video:
+                yield replace(
+                    frame,
+                    frame_index=frame.frame_index + before.num_decoded,
+                    pts_seconds=frame.pts_seconds + later_seconds,
+                )
 
     def close(self) -> None:
         """Release everything; a fetch in another thread ends with its time-outs at the latest."""
@@ -211,6 +230,10 @@ class _Fetcher:
             kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if kind in ("text/html", "application/xhtml+xml"):
                 raise SourceUnavailableError(f"cannot read {self.name}: expected a picture, got a web page")
+            if kind.startswith("multipart/"):
+                raise SourceRejectedError(
+                    f"cannot read {self.name}: of multipart streams only JPEGs are read; set the camera to JPEG"
+                )
             return
         raise _status_error(self.name, status)
 

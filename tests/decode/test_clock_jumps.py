@@ -118,3 +118,12 @@ def test_its_sound_goes_on_with_the_pictures(tmp_path: Path, offsets: tuple[floa
         num_samples = sum(len(samples) for samples in sound.samples_until(float("inf")))
     assert num_samples / SAMPLE_RATE_HZ == pytest.approx(2 * NUM_EACH / FPS, abs=0.3)
     assert sound.stats.num_discontinuities == 1
+
+
+@pytest.mark.parametrize("offset", [7200, 90_000])
+def test_a_matroska_file_whose_clock_was_running_lasts_as_long_as_its_pictures(tmp_path: Path, offset: int) -> None:
+    clip = make_clip(tmp_path / "clip.mkv", num_frames=NUM_EACH, mux_options={"output_ts_offset": str(offset)})
+    frames, info = read(str(clip))
+    assert frames[-1].pts_seconds == pytest.approx((NUM_EACH - 1) / FPS, abs=0.01)
+    assert info.duration_seconds == pytest.approx(NUM_EACH / FPS, abs=0.01)
+    assert info.num_frames == NUM_EACH

@@ -64,6 +64,22 @@ def segments_of(path: Path) -> list[Path]:
     return [path.parent / line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
 
 
+@pytest.mark.parametrize("segments", ["mpegts", "fmp4"])
+def test_a_playlist_whose_second_part_begins_at_time_0_again(tmp_path: Path, read: Read, segments: str) -> None:
+    path = make_playlist(tmp_path, segments=segments)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    media = [line for line in lines if line.startswith("#EXTINF") or not line.startswith("#")]
+    init = [line for line in lines if line.startswith("#EXT-X-MAP")]
+    path.write_text("\n".join([*lines[:-1], "#EXT-X-DISCONTINUITY", *init, *media, "#EXT-X-ENDLIST", ""]))
+    with http_server(tmp_path) as base:
+        reading = read(f"{base}/list.m3u8")
+    assert reading.error is None
+    assert reading.stats.num_corrupt == 0
+    assert [frame.pts_seconds for frame in reading.frames] == pytest.approx(
+        [index / FPS for index in range(2 * NUM_FRAMES)], abs=0.05
+    )
+
+
 @pytest.mark.parametrize("kind", ["mpegts", "fmp4"])
 @pytest.mark.parametrize("missing", [[], [0], [2], [NUM_SEGMENTS - 1], [1, 2], [1, 4]], ids=str)
 def test_missing_segments_are_said(tmp_path: Path, read: Read, kind: str, missing: list[int]) -> None:

@@ -21,7 +21,7 @@ def test_local_file_cannot_lead_to_the_network(tmp_path: Path) -> None:
         location = parse_location(url, settings=SETTINGS)
         assert location.address == f"file:{clip}"
         assert not location.is_network
-        assert location.options == {"protocol_whitelist": "file,crypto"}
+        assert location.options["protocol_whitelist"] == "file,crypto"
 
 
 def test_rtsp_options() -> None:

@@ -14,6 +14,7 @@ from emostream.decode.pyav_source import PyAVSource
 from emostream.decode.resuming import ResumePoint
 from emostream.domain.frame import Frame
 from emostream.domain.stream import StreamKind, StreamSpec
+from tests.decode.test_source_forms import write_dav
 from tests.media import make_clip, textured_picture
 
 NUM_FRAMES, FPS = 150, 25
@@ -122,6 +123,24 @@ def test_a_file_whose_times_begin_again(tmp_path: Path, clips: dict[str, Path]) 
     known = whole[-20]
     rest, _ = read(joined, ResumePoint(known.frame_index, round(known.pts_seconds, 6)))
     assert shown(rest)[-20:] == shown(whole)[-20:]
+
+
+@pytest.mark.parametrize(("name", "at"), [(name, at) for name in ("mkv", "ogv", "dav") for at in (97, 130, 210)])
+def test_all_of_recordings_put_together(tmp_path: Path, clips: dict[str, Path], name: str, at: int) -> None:
+    """Also those whose stamps are before those of the place where it goes on, and of formats that seek badly."""
+    together = tmp_path / f"together.{name}"
+    if name == "mkv":
+        one = clips["mkv"]
+    elif name == "ogv":
+        one = make_clip(tmp_path / "one.ogv", num_frames=NUM_FRAMES, fps=FPS, codec="libvpx", picture=texture)
+    else:
+        one = write_dav(tmp_path / "one.dav", clips["raw-h264"])
+    together.write_bytes(2 * one.read_bytes())
+    whole, _ = read(together)
+    known = whole[at]
+    rest, _ = read(together, ResumePoint(known.frame_index, round(known.pts_seconds, 6)))
+    assert rest[0].frame_index <= at
+    assert [frame[:2] for frame in shown(rest)] == [frame[:2] for frame in shown(whole)][rest[0].frame_index :]
 
 
 def test_closing_while_it_looks(clips: dict[str, Path]) -> None:

@@ -99,6 +99,28 @@ def test_of_a_damaged_file_frames_keep_their_times_and_few_are_missing(tmp_path:
         assert len(found) >= len(expected) - 4
 
 
+_TOGETHER: dict[str, dict[str, Any]] = {
+    "b-frames.mkv": {"options": _B_FRAMES},
+    "fragmented.mp4": {"options": _B_FRAMES, "mux_options": {"movflags": "frag_keyframe+empty_moov+default_base_moof"}},
+}
+
+
+@pytest.mark.parametrize("name", _TOGETHER)
+def test_recordings_put_together(tmp_path: Path, name: str) -> None:
+    """Stamps begin again in the middle; none of the pictures is left out, whatever FFmpeg says of them."""
+    clip = media.make_clip(tmp_path / f"one-{name}", num_frames=60, **_TOGETHER[name])
+    together = tmp_path / name
+    together.write_bytes(2 * clip.read_bytes())
+    everything, num_all, _ = _frames(together)
+    levels = [frame[2] for frame in _frames(clip)[0]]
+    assert num_all == 120 and [frame[2] for frame in everything] == 2 * levels
+    assert [frame[1] for frame in everything] == pytest.approx([index / 25 for index in range(120)], abs=0.06)
+    _assert_same(together)
+    found, num_decoded, _ = _frames(together, keyframes=True)
+    assert num_decoded == 120 and [frame[0] for frame in found] == [*range(0, 60, 12), *range(60, 120, 12)]
+    assert set(found) <= set(everything)
+
+
 _OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:b-adapt=0:b-pyramid=normal:keyint=12:min-keyint=12:scenecut=0"}
 _KEYED_CLIPS: dict[str, dict[str, Any]] = {
     **{name: clip for name, clip in _CLIPS.items() if name != "transport.ts"},

@@ -23,7 +23,7 @@ from emostream.config import DecodeSettings
 from emostream.decode.open_source import open_once, open_source
 from emostream.decode.source import FrameSource
 from emostream.domain.stream import StreamKind, StreamSpec
-from emostream.errors import SourceUnavailableError
+from emostream.errors import SourceRejectedError, SourceUnavailableError
 
 SETTINGS = DecodeSettings(open_timeout_seconds=5, read_timeout_seconds=5)
 
@@ -171,6 +171,54 @@ class Camera(http.server.BaseHTTPRequestHandler):
     def raw(self) -> None:
         self._stream("image/jpeg", b"")
 
+    def preamble(self) -> None:
+        head = b"This is a message in several parts.\r\n--b\r\nContent-Type: image/jpeg\r\n\r\n"
+        self._stream("multipart/x-mixed-replace;boundary=b", head)
+
+    def bare(self) -> None:
+        """Its boundary lacks the two dashes."""
+        self._stream("multipart/x-mixed-replace;boundary=--b", b"b\r\nContent-Type: image/jpeg\r\n\r\n")
+
+    def longer(self) -> None:
+        """Parts end before their headers say."""
+        head = b"--b\r\nContent-Type: image/jpeg\r\nContent-Length: 9LENGTH\r\n\r\n"
+        self._stream("multipart/x-mixed-replace;boundary=b", head)
+
+    def shorter(self) -> None:
+        head = b"--b\r\nContent-Type: image/jpeg\r\nContent-Length: 100\r\n\r\n"
+        self._stream("multipart/x-mixed-replace;boundary=b", head)
+
+    def other_boundary(self) -> None:
+        self._stream("multipart/x-mixed-replace;boundary=a", b"--b\r\nContent-Type: image/jpeg\r\n\r\n")
+
+    def unnamed(self) -> None:
+        self._stream("multipart/x-mixed-replace", b"--b\r\nContent-Type: image/jpeg\r\n\r\n")
+
+    def quoted(self) -> None:
+        self._stream(
+            'MULTIPART/X-MIXED-REPLACE; charset=utf-8; boundary="a b"', b"--a b\r\nCONTENT-TYPE: IMAGE/JPEG\r\n\r\n"
+        )
+
+    def mixed(self) -> None:
+        self._stream("multipart/mixed; boundary=b", b"--b\r\nContent-Type: image/jpeg\r\n\r\n")
+
+    def headers_first(self) -> None:
+        more = b"".join(b"X-%d: %s\r\n" % (number, b"v" * 90) for number in range(20))
+        self._stream("multipart/x-mixed-replace;boundary=b", b"--b\r\n" + more + b"Content-Type: image/jpeg\r\n\r\n")
+
+    def untold(self) -> None:
+        self._stream("application/octet-stream", b"")
+
+    def png_parts(self) -> None:
+        file = io.BytesIO()
+        Image.fromarray(np.full((48, 64), 90, np.uint8)).save(file, "PNG")
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace;boundary=b")
+        self.end_headers()
+        for _ in range(400):
+            self.wfile.write(b"--b\r\nContent-Type: image/png\r\n\r\n" + file.getvalue() + b"\r\n")
+            time.sleep(0.01)
+
 
 @pytest.fixture
 def place() -> Iterator[str]:
@@ -264,10 +312,21 @@ def test_the_info_says_that_it_is_polled(place: str) -> None:
         assert not source.info.is_polled
 
 
-@pytest.mark.parametrize("kind", ["plain", "jpg", "size", "untyped", "octets", "raw"])
+STREAMS = ["plain", "jpg", "size", "untyped", "octets", "raw", "preamble", "bare", "longer", "shorter"]
+STREAMS += ["other_boundary", "unnamed", "quoted", "mixed", "headers_first", "untold"]
+
+
+@pytest.mark.parametrize("kind", STREAMS)
 def test_streams_of_pictures(place: str, kind: str) -> None:
     spec = StreamSpec("door", f"http://{place}/{kind}", StreamKind.LIVE)
     with open_once(spec, settings=SETTINGS) as source:
         frames = list(itertools.islice(source, 20))
     assert [frame.frame_index for frame in frames] == list(range(20))
     assert len({int(frame.luma.mean()) for frame in frames}) > 10
+    assert all(earlier.pts_seconds < later.pts_seconds for earlier, later in itertools.pairwise(frames))
+
+
+def test_parts_that_are_no_jpegs(place: str) -> None:
+    spec = StreamSpec("door", f"http://{place}/png_parts", StreamKind.LIVE, target_fps=20)
+    with open_once(spec, settings=SETTINGS) as source, pytest.raises(SourceRejectedError, match="JPEG"):
+        list(source)

@@ -58,6 +58,35 @@ def test_segments_may_be_called_anything(tmp_path: Path, name: str, references: 
         assert len(list(source)) == 10
 
 
+@pytest.mark.parametrize("name", ["n{}", "n{}.jpg"])
+def test_segments_of_a_local_playlist_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    (tmp_path / name.format(0)).write_bytes(make_clip(tmp_path / "clip.ts", num_frames=5).read_bytes())
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.2,\n{name.format(0)}\n#EXT-X-ENDLIST\n"
+    (tmp_path / "list.m3u8").write_text(playlist)
+    with open_once(StreamSpec("x", str(tmp_path / "list.m3u8"), StreamKind.FILE), settings=SETTINGS) as source:
+        assert len(list(source)) == 5
+
+
+@pytest.mark.parametrize("name", ["list.txt", "list.html", "list", "list.json"])
+def test_a_playlist_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    """And be sent as `text/html`."""
+    make_clip(tmp_path / "clip.ts", num_frames=5)
+    (tmp_path / name).write_text("#EXTM3U\r\n#EXT-X-TARGETDURATION:1\r\n#EXTINF:0.2,\r\nclip.ts\r\n#EXT-X-ENDLIST\r\n")
+    with http_server(tmp_path) as base:
+        with open_once(StreamSpec("x", f"{base}/{name}", StreamKind.FILE), settings=SETTINGS) as source:
+            assert len(list(source)) == 5
+        forbidden = DecodeSettings(references="none")
+        assert type(error_of(f"{base}/{name}", settings=forbidden)) is SourceRejectedError
+
+
+def test_a_playlist_that_begins_with_a_byte_order_mark(tmp_path: Path) -> None:
+    make_clip(tmp_path / "clip.ts", num_frames=5)
+    playlist = "\ufeff#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.2,\nclip.ts\n#EXT-X-ENDLIST\n"
+    (tmp_path / "list.m3u8").write_text(playlist, encoding="utf-8")
+    with http_server(tmp_path) as base:
+        assert "byte order mark" in str(error_of(f"{base}/list.m3u8"))
+
+
 def test_segments_encrypted_with_a_key_that_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """AES-128 of HLS, which is no DRM."""
     monkeypatch.chdir(tmp_path)  # where FFmpeg writes the key

@@ -29,11 +29,13 @@ class FileStructure:
         num_missing_bytes: bytes the file should have after its end; 0 when it is complete, or does not say.
         is_index_missing: an mp4 or mov file without its index (moov), which cannot be decoded.
         clock: of a transport or program stream; None of other files.
+        is_put_together: whether another recording with a header of its own follows the first one (mp4, Matroska).
     """
 
     num_missing_bytes: int = 0
     is_index_missing: bool = False
     clock: ClockLength | None = None
+    is_put_together: bool = False
 
 
 def read_file_structure(file: BinaryIO) -> FileStructure:
@@ -46,24 +48,25 @@ def read_file_structure(file: BinaryIO) -> FileStructure:
     if start[4:8] in _MP4_FIRST_BOXES:
         return _mp4_structure(file, size=size)
     if start.startswith(MATROSKA_HEADER_ID):
-        return FileStructure(_missing_in_matroska(file, size=size))
+        return _matroska_structure(file, size=size)
     if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
         return FileStructure(_missing_in_riff(file, size=size))
     return FileStructure(clock=read_clock(file, size=size, start=start))
 
 
 def _mp4_structure(file: BinaryIO, *, size: int) -> FileStructure:
-    offset = 0
+    offset = num_headers = 0
     has_index = False
     for _ in range(_MAX_BOXES):
         if offset + 8 > size:
-            return FileStructure(max(0, offset - size), not has_index)
+            return FileStructure(max(0, offset - size), not has_index, is_put_together=num_headers > 1)
         file.seek(offset)
         header = file.read(16)
         has_index |= header[4:8] in (b"moov", b"moof")
+        num_headers += header[4:8] == b"moov"
         box_size = int.from_bytes(header[:4], "big")
         if box_size == 0:  # reaches to the end of the file, whatever its size
-            return FileStructure(0, not has_index)
+            return FileStructure(0, not has_index, is_put_together=num_headers > 1)
         if box_size == 1:
             box_size = int.from_bytes(header[8:16], "big")
         if box_size < 8:
@@ -72,16 +75,20 @@ def _mp4_structure(file: BinaryIO, *, size: int) -> FileStructure:
     return FileStructure()
 
 
-def _missing_in_matroska(file: BinaryIO, *, size: int) -> int:
+def _matroska_structure(file: BinaryIO, *, size: int) -> FileStructure:
     file.seek(len(MATROSKA_HEADER_ID))
     header_size = read_vint(file)
     if header_size is None:
-        return 0
+        return FileStructure()
     file.seek(header_size, os.SEEK_CUR)
     if file.read(4) != MATROSKA_SEGMENT_ID:
-        return 0
+        return FileStructure()
     segment_size = read_vint(file)
-    return 0 if segment_size is None else max(0, file.tell() + segment_size - size)
+    if segment_size is None:
+        return FileStructure()
+    end = file.tell() + segment_size
+    file.seek(min(end, size))
+    return FileStructure(max(0, end - size), is_put_together=file.read(4) == MATROSKA_HEADER_ID)
 
 
 def read_vint(file: BinaryIO) -> int | None:

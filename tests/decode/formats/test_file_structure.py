@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -70,3 +71,19 @@ def test_never_raises(content: bytes) -> None:
 def test_pictures_need_no_index() -> None:
     for brand in (b"avif", b"heic", b"mif1"):
         assert structure_of(mp4_box(b"ftyp", brand + bytes(8)) + mp4_box(b"meta", b"x" * 9)) == COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "is_told"),
+    [
+        ("clip.mp4", {}, True),
+        ("clip.mp4", {"mux_options": {"movflags": "frag_keyframe+empty_moov"}}, True),
+        ("clip.mkv", {}, True),
+        ("clip.avi", {"codec": "mpeg4"}, False),
+    ],
+)
+def test_recordings_put_together(tmp_path: Path, name: str, arguments: dict[str, Any], is_told: bool) -> None:
+    content = make_clip(tmp_path / name, **arguments).read_bytes()
+    assert not structure_of(content).is_put_together
+    assert structure_of(2 * content).is_put_together == is_told
+    assert structure_of(2 * content).num_missing_bytes == 0
