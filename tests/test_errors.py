@@ -10,7 +10,7 @@ import pytest
 
 from emostream import errors
 from emostream.client.http.calls import ApiError
-from emostream.decode.packet_reader import SinglePictureError
+from emostream.decode.packet_reader import OddMultipartError, SinglePictureError
 from emostream.errors import Cause, EmostreamError
 from emostream.publish.spool.sink import SpoolBusyError
 from emostream.service.registry.jobs import JobExistsError, UnknownJobError
@@ -37,6 +37,7 @@ ELSEWHERE = [
     OwnerFullError,
     RefusedError,
     RegistryFullError,
+    OddMultipartError,
     SinglePictureError,
     SpoolBusyError,
     StreamBusyError,
@@ -99,6 +100,7 @@ def test_only_lost_connections_are_retryable() -> None:
     assert {cls.__name__ for cls in CLASSES if cls.cause is Cause.PASSING} == {
         "ClassifierUnavailableError",
         "DetectorUnavailableError",
+        "OddMultipartError",
         "RegistryUnavailableError",
         "ServiceUnavailableError",
         "SinglePictureError",
