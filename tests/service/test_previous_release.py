@@ -1,6 +1,7 @@
 """The previous release and this version work on one Redis at the same time: through an upgrade, and back.
 
-The previous release is the last tag before this commit; as long as there is none, a commit of an earlier day.
+The previous release is the wheel of the last tag before this commit; as long as there is none, of a commit of an
+earlier day.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -45,19 +47,26 @@ def git(*arguments: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The code of the previous release, with its tests."""
+    """Its wheel, installed, with its tests beside it."""
     try:
         commit = git("describe", "--tags", "--abbrev=0", "HEAD^").decode().strip()
     except (subprocess.CalledProcessError, FileNotFoundError):
         commit = BEFORE_THE_FIRST_TAG
     folder = tmp_path_factory.mktemp("previous")
     try:
-        archive = git("archive", commit, "emostream", "tests", ":(exclude)emostream/models")
+        archive = git("archive", commit)
     except (subprocess.CalledProcessError, FileNotFoundError):
         pytest.skip(f"the history of this checkout lacks {commit}")
+    checkout, installed = folder / "checkout", folder / "installed"
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(folder, filter="data")
-    return folder
+        files.extractall(checkout, filter="data")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*command, "--wheel-dir", str(folder), str(checkout)], check=True, capture_output=True)
+    (wheel,) = folder.glob("emostream-*.whl")
+    with zipfile.ZipFile(wheel) as content:
+        content.extractall(installed)
+    (checkout / "tests").rename(installed / "tests")
+    return installed
 
 
 async def call_previous(folder: Path, url: str, *arguments: str) -> Any:
@@ -86,6 +95,19 @@ async def previous_worker(folder: Path, url: str, worker_id: str) -> AsyncIterat
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
+
+
+async def test_the_previous_release_is_another_one(previous: Path) -> None:
+    """Its processes import what its wheel has, not this checkout."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", "import emostream, tests; print(emostream.__file__, tests.__file__)"),
+        env={**os.environ, "PYTHONPATH": str(previous)},
+        cwd=previous,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    printed, _ = await process.communicate()
+    assert [Path(path).parents[1] for path in printed.decode().split()] == [previous, previous]
+    assert list(previous.glob("emostream-*.dist-info"))
 
 
 async def test_upgrade_and_rollback(bench: Bench, redis_server: EmbeddedRedis, previous: Path) -> None:

@@ -109,7 +109,8 @@ class CheckedSource:
             if self._is_closed:
                 raise SourceUnavailableError("the source was closed before it could be opened")
             self._source = source
-        with self._named():
+        watched = contextlib.nullcontext() if route.way is None else self._rules.egress.opening(route.way)
+        with self._named(), watched:
             source.__enter__()
         return self
 

@@ -37,6 +37,7 @@ _INNER_NETWORKS = tuple(
     )
 )
 _ISATAP = (0x00005EFE, 0x02005EFE)  # followed by the IPv4 address of a tunnel (RFC 5214)
+_RECEIVES = re.compile(r"[?&]mode=(?!caller(&|#|$))", re.IGNORECASE)  # with SRT the URL decides who calls
 _NETWORK_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "srt", "http", "https")
 
 
@@ -114,6 +115,8 @@ class SourcePolicy:
                 raise _forbidden(f"{name}: the device is not allowed; the operator can add it to service.devices")
             return address
         _check_host(address, name=name)
+        if address.scheme == "srt" and _RECEIVES.search(address.rest):
+            raise SourceRejectedError(f"{name}: only mode=caller is supported; others would listen on a port here")
         addresses = self.addresses_of(address.host, name=name, hint=address.hint)
         if address.scheme not in _PINNED_SCHEMES:
             return address

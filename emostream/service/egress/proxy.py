@@ -36,6 +36,8 @@ from typing import Any, Self, TypeVar
 from emostream.domain.redact import redact
 from emostream.errors import SourceError, SourceRejectedError, SourceTimeoutError, SourceUnavailableError
 from emostream.service.egress.connect import connected_socket
+from emostream.service.egress.opening_memory import OpeningMemory
+from emostream.service.egress.opening_memory import max_growth_bytes as default_growth_bytes
 from emostream.service.egress.policy import SourcePolicy
 from emostream.service.egress.proxy_request import HEAD_END, MAX_HEAD_BYTES, ProxyRequest, parse_proxy_request
 from emostream.service.egress.rtsp_guard import RtspGuard, RtspGuardError
@@ -86,10 +88,16 @@ class Egress:
         policy: checks the host of each connection.
         verify_tls: whether relays verify certificates.
         connect_seconds: time-out of a connection to a source.
+        max_growth_bytes: memory that the process may take while sources are opened; None for the default.
     """
 
     def __init__(
-        self, policy: SourcePolicy, *, verify_tls: bool = False, connect_seconds: float = _CONNECT_SECONDS
+        self,
+        policy: SourcePolicy,
+        *,
+        verify_tls: bool = False,
+        connect_seconds: float = _CONNECT_SECONDS,
+        max_growth_bytes: int | None = None,
     ) -> None:
         self._policy = policy
         self._connect_seconds = connect_seconds
@@ -107,6 +115,8 @@ class Egress:
         self._serving: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._failures: OrderedDict[str, SourceError] = OrderedDict()
+        growth = default_growth_bytes() if max_growth_bytes is None else max_growth_bytes
+        self._memory = OpeningMemory(self._loop, max_bytes=growth, on_cut=self._note_memory)
 
     def __enter__(self) -> Self:
         """Start listening."""
@@ -161,6 +171,10 @@ class Egress:
         )
         return self._run(opening)
 
+    def opening(self, way: Way) -> contextlib.AbstractContextManager[None]:
+        """Around opening a source: its connections end when the process takes too much memory meanwhile."""
+        return self._memory.opening(way.name)
+
     def failure_of(self, way: Way) -> SourceError | None:
         """Why the last connection on this way failed or was ended; None when it was not."""
         return self._failures.get(way.name)
@@ -169,6 +183,7 @@ class Egress:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _stop(self) -> None:
+        await self._memory.stop()
         await asyncio.sleep(_ACCEPTED_SECONDS)
         for server in list(self._servers):
             server.close()
@@ -215,6 +230,9 @@ class Egress:
         if request is None or name is None:
             writer.write(_LOGIN_WANTED if request is not None else _FORBIDDEN)
             return
+        if self._memory.is_cut(name):
+            writer.write(_FORBIDDEN)
+            return
         try:
             upstream = await self._connect(request.host, request.port)
         except SourceError as exc:
@@ -230,7 +248,13 @@ class Egress:
                 writer.write(_CONNECTED)
             else:
                 upstream[1].write(request.head_for_server)
-            await _splice((reader, writer), upstream, is_tunnel=request.is_tunnel)
+            self._memory.connected(name, upstream[1].transport)
+            await _splice(
+                (reader, writer),
+                upstream,
+                is_tunnel=request.is_tunnel,
+                on_received=lambda num_bytes: self._memory.received(name, num_bytes),
+            )
 
     def _user_of(self, request: ProxyRequest) -> str | None:
         """The user name in the login of a request; None when the login is missing or wrong."""
@@ -272,6 +296,12 @@ class Egress:
         self._loop.call_later(_ACCEPT_SECONDS, close)
         local_port: int = server.sockets[0].getsockname()[1]
         return Way(name, local_port)
+
+    def _note_memory(self, name: str, is_sure: bool) -> None:
+        kind = SourceRejectedError if is_sure else SourceUnavailableError
+        text = "opening it takes too much memory: a playlist or an index without an end"
+        logger.error("%s; its connections were ended", text)
+        self._note(name, kind(text))
 
     def _note(self, name: str, failure: SourceError) -> None:
         self._failures[name] = failure
@@ -318,7 +348,14 @@ async def _closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
             await writer.wait_closed()
 
 
-async def _splice(client: Streams, server: Streams, *, is_tunnel: bool, guard: RtspGuard | None = None) -> None:
+async def _splice(
+    client: Streams,
+    server: Streams,
+    *,
+    is_tunnel: bool,
+    guard: RtspGuard | None = None,
+    on_received: Callable[[int], None] = lambda num_bytes: None,
+) -> None:
     """Forward bytes both ways until one side ends. After a plain HTTP request nothing more is forwarded from the
     client: its next request may be for another host and needs a new connection."""
 
@@ -330,6 +367,7 @@ async def _splice(client: Streams, server: Streams, *, is_tunnel: bool, guard: R
 
     async def from_server() -> None:
         while data := await server[0].read(_CHUNK_BYTES):
+            on_received(len(data))
             client[1].write(data if guard is None else guard.received(data))
             await client[1].drain()
 

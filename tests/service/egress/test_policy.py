@@ -74,6 +74,9 @@ def test_public_addresses_are_accepted(url: str) -> None:
         "/etc/passwd",
         "udp://239.0.0.1:1234",
         "crypto:file:///etc/passwd",
+        "srt://8.8.8.8:5000?mode=listener",
+        "srt://8.8.8.8:5000?latency=20&mode=rendezvous",
+        "srt://8.8.8.8:5000?mode=callers",
         "",
     ],
 )
