@@ -155,6 +155,56 @@ LEASE_CHANGES = Metric(
     values=("claimed", "released", "lost"),
 )
 
+# --- senders ---------------------------------------------------------------------------------------------------------
+
+SENDERS = Metric(
+    "emostream_senders",
+    "Senders of video that are connected to this worker, by WebRTC or with single pictures.",
+    "At `webrtc.max_sessions` or `service.max_pushed_streams`: further ones are refused; add a worker.",
+    type=_GAUGE,
+    labels=("kind",),
+    values=("webrtc", "pictures"),
+)
+WAITING_FOR_SENDER = Metric(
+    "emostream_sender_waiting_streams",
+    "Streams of this worker that had a sender or waited for one in vain, and wait; part of those `reconnecting`.",
+    "Grows: senders left or cannot reach the worker (UDP ports, `webrtc.announced_address`); nothing is wrong here "
+    "when they are off.",
+    type=_GAUGE,
+)
+SENDER_OFFERS = Metric(
+    "emostream_sender_offers_total",
+    "Wishes to send that reached this worker, by answer.",
+    "`refused` grows: clients offer what cannot be received; their answer says why. `later` grows: too many senders, "
+    "or too many that ask at once. `failed`: see the log.",
+    labels=("result",),
+    values=("accepted", "refused", "later", "failed"),
+)
+SENDER_BYTES = Metric(
+    "emostream_sender_received_bytes_total",
+    "Bytes received from the sender of a stream, with retransmissions and control.",
+    "8 times its rate is the bitrate. Near `webrtc.max_bitrate_kbps`: the sender will be ended; lower its bitrate.",
+    labels=_STREAM,
+)
+SENDER_LOST = Metric(
+    "emostream_sender_lost_packets_total",
+    "Packets of a sender (WebRTC) that never came, also when asked for again.",
+    "Grows steadily: the way from the sender loses packets; lower its bitrate, or use a cable in place of Wi-Fi.",
+    labels=_STREAM,
+)
+SENDER_RETRANSMISSIONS = Metric(
+    "emostream_sender_retransmission_requests_total",
+    "Requests to a sender (WebRTC) to send lost packets again (NACK).",
+    "Grows while no packets are lost for good: the way from the sender is bad, and this mends it.",
+    labels=_STREAM,
+)
+SENDER_KEY_FRAMES = Metric(
+    "emostream_sender_key_frame_requests_total",
+    "Requests to a sender (WebRTC) for a key frame (PLI), because pictures could not be decoded.",
+    "Grows: pictures are missing until the next key frame; look at lost packets.",
+    labels=_STREAM,
+)
+
 # --- faces and emotions -----------------------------------------------------------------------------------------------
 
 FACES = Metric(

@@ -10,6 +10,7 @@ from emostream.publish.sink import EventSink
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.metrics import MetricsLoop, Recorder
 from emostream.service.registry.store import RegistryStore
+from emostream.service.senders.figures import SenderCounters
 from emostream.service.worker.host import StreamHost
 from emostream.service.worker.metrics import MeasuredStreamFactory, WorkerMetrics
 from emostream.service.worker.worker import StreamWorker
@@ -19,9 +20,15 @@ from tests.service.streams import ScriptedParts
 
 @contextlib.asynccontextmanager
 async def measured_worker(
-    store: RegistryStore, *, sink: EventSink, parts: ScriptedParts | None = None, record: Recorder | None = None
+    store: RegistryStore,
+    *,
+    sink: EventSink,
+    parts: ScriptedParts | None = None,
+    record: Recorder | None = None,
+    senders: SenderCounters | None = None,
 ) -> AsyncIterator[StreamWorker]:
     """Worker `w1`, looked at ten times a second; `sink` is not closed."""
+    senders = senders or SenderCounters()
     parts, collector = parts or ScriptedParts(), MetricsCollector()
     collector.watch_classifier(parts.batcher)
     leases = StreamLeases(store, worker_id="w1", max_streams=7, ttl_seconds=2.0)
@@ -33,6 +40,8 @@ async def measured_worker(
         host=host,
         leases=leases,
         max_streams=7,
+        senders=senders,
+        num_senders=lambda: {"webrtc": 0, "pictures": 0},
     )
     loop = MetricsLoop("w1", metrics.collect, interval_seconds=0.1, store=store, record=record)
     running, measuring = asyncio.create_task(worker.run()), asyncio.create_task(loop.run())

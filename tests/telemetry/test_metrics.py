@@ -9,7 +9,7 @@ import pytest
 from emostream.telemetry.metrics import DECODED_FRAMES, METRICS, Metric, MetricType, metrics_page
 from tests.conftest import REPOSITORY
 
-_UNITS = ("seconds", "bytes", "ratio", "info", "frames", "events", "faces", "streams", "size", "wanted")
+_UNITS = ("seconds", "bytes", "ratio", "info", "frames", "events", "faces", "streams", "senders", "size", "wanted")
 _NAME = re.compile(r"\b(?:ray_)?(emostream_(?:[a-z]+_)*[a-z]+)\b")
 _SUFFIXES = ("_bucket", "_count", "_sum")
 

@@ -12,6 +12,7 @@ from emostream.decode.pushed_picture import decode_pushed_picture
 from emostream.errors import RecordError, SourceError, SourceUnavailableError
 from emostream.publish.redis.connection import REDIS_ERRORS
 from emostream.service.registry.store import RegistryStore
+from emostream.service.senders.figures import SenderCounters
 from emostream.service.senders.refusal import RefusedError
 from emostream.service.senders.waiting import WaitingSenders
 from emostream.wire.keys import pictures_channel
@@ -28,6 +29,7 @@ class PictureInlets:
     Args:
         store: connection to the registry; not closed.
         waiting: where the pictures wait for the sources of their streams.
+        counters: to which each sender adds.
         max_senders: at once.
         max_pixels: of a picture.
         stall_seconds: a sender that sends no picture for so long is ended.
@@ -38,12 +40,14 @@ class PictureInlets:
         store: RegistryStore,
         *,
         waiting: WaitingSenders,
+        counters: SenderCounters,
         max_senders: int,
         max_pixels: int,
         stall_seconds: float,
     ) -> None:
         self._store = store
         self._waiting = waiting
+        self._counters = counters
         self._max_senders = max_senders
         self._max_pixels = max_pixels
         self._stall_seconds = stall_seconds
@@ -113,6 +117,7 @@ class PictureInlets:
     async def _pass_on(self, listener: Any, pictures: PictureQueue, stream_id: str, is_listening: asyncio.Event) -> str:
         """Hand over pictures until the sender ends; why it did."""
         loop = asyncio.get_running_loop()
+        figures = self._counters.of(stream_id)
         heard_seconds = loop.time()
         while loop.time() - heard_seconds <= self._stall_seconds:
             message = await listener.get_message(timeout=_POLL_SECONDS)
@@ -125,6 +130,7 @@ class PictureInlets:
                 return "the sender has ended"
             else:
                 heard_seconds = loop.time()
+                figures.num_bytes += len(message["data"])
                 try:
                     captured_at, at_seconds, content = pushed_from_bytes(message["data"])
                     pixels = await asyncio.to_thread(decode_pushed_picture, content, max_pixels=self._max_pixels)

@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self
 from emostream.errors import EmostreamError, PublishError
 from emostream.publish.redis.connection import REDIS_ERRORS, translate
 from emostream.service.registry.store import RegistryStore, registry_error
+from emostream.service.senders.figures import OfferResult, SenderCounters
 from emostream.service.senders.inlets import PictureInlets
 from emostream.service.senders.offer import Offer
 from emostream.service.senders.refusal import RefusedError
@@ -104,6 +105,7 @@ class OfferDesk:
         hub: lets senders in by WebRTC; None lets none in. Not closed.
         inlets: receives single pictures; not closed.
         worker_id: whose streams.
+        counters: in which answers are counted.
         is_ready: whether a stream runs here and waits for a sender.
     """
 
@@ -114,12 +116,14 @@ class OfferDesk:
         hub: Hub | None,
         inlets: PictureInlets,
         worker_id: str,
+        counters: SenderCounters,
         is_ready: Callable[[str], bool],
     ) -> None:
         self._store = store
         self._hub = hub
         self._inlets = inlets
         self._worker_id = worker_id
+        self._offers = counters.offers
         self._is_ready = is_ready
         self._places = asyncio.Semaphore(_MAX_AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
@@ -160,16 +164,22 @@ class OfferDesk:
 
     async def _handle(self, content: bytes) -> None:
         if self._places.locked():  # the interface tells the sender to try again
+            self._offers[OfferResult.LATER] += 1
             return
         async with self._places:
             request = json.loads(content)
+            result = OfferResult.ACCEPTED
             try:
                 reply = await self._reply_to(request)
             except RefusedError as exc:
                 reply = {"refusal": str(exc), "status": exc.status}
+                result = OfferResult.LATER if exc.status == 503 else OfferResult.REFUSED
             except Exception:  # a bug in one answer must not end the desk
                 logger.exception("worker %s: cannot answer an offer", self._worker_id)
                 reply = {"refusal": "the worker cannot answer; see its log", "status": 500}
+                result = OfferResult.FAILED
+            if request["do"] != "end":
+                self._offers[result] += 1
             try:
                 await self._store.publish(offer_answer_channel(str(request["id"])), json.dumps(reply).encode())
             except EmostreamError as exc:

@@ -11,11 +11,12 @@ from typing import Self
 
 from emostream.config import WebRtcSettings
 from emostream.publish.loop_thread import LoopThread
+from emostream.service.senders.figures import SenderCounters
 from emostream.service.senders.offer import Offer
 from emostream.service.senders.ports import PortRangeLoop
 from emostream.service.senders.refusal import RefusedError
 from emostream.service.senders.waiting import WaitingSenders
-from emostream.service.senders.webrtc_session import SenderFigures, WebRtcSession
+from emostream.service.senders.webrtc_session import WebRtcSession
 
 
 class WebRtcHub:
@@ -26,15 +27,19 @@ class WebRtcHub:
     Args:
         settings: limits and addresses.
         waiting: where the pictures wait for the sources of their streams.
+        counters: to which each sender adds.
         stall_seconds: a sender that sends no picture for so long is ended.
     """
 
-    def __init__(self, settings: WebRtcSettings, *, waiting: WaitingSenders, stall_seconds: float) -> None:
+    def __init__(
+        self, settings: WebRtcSettings, *, waiting: WaitingSenders, counters: SenderCounters, stall_seconds: float
+    ) -> None:
         self._settings = settings
         self._stall_seconds = stall_seconds
         ports = None if settings.min_port is None else range(settings.min_port, (settings.max_port or 65535) + 1)
         self._thread = LoopThread("emostream-webrtc", make_loop=partial(PortRangeLoop, ports))
         self._sessions: dict[str, tuple[Offer, WebRtcSession]] = {}  # used in the loop only
+        self._counters = counters
         self._waiting = waiting
 
     async def answer(self, offer: Offer) -> str:
@@ -56,10 +61,6 @@ class WebRtcHub:
     def num_sessions(self) -> int:
         """Senders that are let in."""
         return len(self._sessions)
-
-    def figures(self) -> dict[str, SenderFigures]:
-        """Stream id → counters of its sender."""
-        return {offer.stream_id: session.figures for offer, session in list(self._sessions.values())}
 
     def __enter__(self) -> Self:
         """The thread starts with the first sender."""
@@ -87,6 +88,7 @@ class WebRtcHub:
         session = WebRtcSession(
             offer.stream_id,
             settings=self._settings,
+            figures=self._counters.of(offer.stream_id),
             max_pixels=self._settings.max_pixels,
             stall_seconds=self._stall_seconds,
             on_ended=partial(self._ended, offer),

@@ -8,7 +8,7 @@ import logging
 import queue
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -24,11 +24,13 @@ from aiortc import (
 from aiortc.clock import datetime_from_ntp
 from aiortc.exceptions import OperationError
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc.rtcrtpreceiver import NackGenerator
 from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket
 
 from emostream.config import WebRtcSettings
 from emostream.decode.handed_pictures import PictureQueue
 from emostream.errors import SourceUnavailableError
+from emostream.service.senders.figures import SenderFigures
 from emostream.service.senders.refusal import RefusedError
 from emostream.service.senders.sdp import cleaned_offer, finished_answer, has_candidates
 
@@ -42,19 +44,18 @@ _MAX_UNDECODED = 50  # pictures; two seconds
 _BITRATE_SLACK = 1.5  # packets, retransmissions, sound
 
 
-@dataclass(slots=True)
-class SenderFigures:
-    """Counters of a sender.
+class _CountedLosses(NackGenerator):
+    """Also counts the packets that it stops to wait for. The library's own figure is that of the last of several
+    sources, which is the one of retransmissions where there is one."""
 
-    Attributes:
-        num_lost: packets that never came; sent again is not lost.
-        num_key_frame_requests: how often a key frame was asked for (PLI), because pictures could not be decoded.
-        num_retransmission_requests: how often packets were asked for again (NACK).
-    """
+    def __init__(self, figures: SenderFigures) -> None:
+        super().__init__()
+        self._figures = figures
 
-    num_lost: int = 0
-    num_key_frame_requests: int = 0
-    num_retransmission_requests: int = 0
+    def truncate(self) -> None:
+        num_missing = len(self.missing)
+        super().truncate()
+        self._figures.num_lost += num_missing - len(self.missing)
 
 
 class WebRtcSession:
@@ -63,6 +64,7 @@ class WebRtcSession:
     Args:
         stream_id: where its pictures go.
         settings: limits and addresses.
+        figures: to which this sender adds.
         max_pixels: larger pictures end it.
         stall_seconds: so long without a picture ends it.
         on_ended: called once, when it has ended.
@@ -73,12 +75,14 @@ class WebRtcSession:
         stream_id: str,
         *,
         settings: WebRtcSettings,
+        figures: SenderFigures,
         max_pixels: int,
         stall_seconds: float,
         on_ended: Callable[[], None],
     ) -> None:
         self.stream_id = stream_id
-        self.figures = SenderFigures()
+        self._figures = figures
+        self._figures_before = replace(figures)
         self._settings = settings
         self._max_pixels = max_pixels
         self._stall_seconds = stall_seconds
@@ -148,18 +152,20 @@ class WebRtcSession:
         for task in self._tasks:
             task.cancel()
         try:
+            await self._read_figures()
             await self._connection.close()
             if self._tasks:
                 await asyncio.wait(self._tasks)
         except Exception:  # a bug of the library must not keep the session in the books
             logger.exception("stream %s: cannot close a WebRTC session", self.stream_id)
+        before, now = self._figures_before, self._figures
         logger.info(
             "stream %s: %s; %d packets were lost, %d key frames and %d retransmissions were asked for",
             self.stream_id,
             reason,
-            self.figures.num_lost,
-            self.figures.num_key_frame_requests,
-            self.figures.num_retransmission_requests,
+            now.num_lost - before.num_lost,
+            now.num_key_frame_requests - before.num_key_frame_requests,
+            now.num_retransmission_requests - before.num_retransmission_requests,
         )
         self._on_ended()
 
@@ -191,18 +197,19 @@ class WebRtcSession:
         self._begin_to_end("the sender has ended")
 
     def _listen_to_control(self) -> None:
-        """Count what is asked of the sender, and note its clock (RTCP). The library tells neither, so three of its
-        methods are wrapped."""
+        """Count losses and what is asked of the sender, and note its clock (RTCP). The library tells none of it, so
+        three of its methods are wrapped, and what keeps the numbers of lost packets is replaced."""
         for transceiver in self._connection.getTransceivers():
             receiver: Any = transceiver.receiver
+            receiver._RTCRtpReceiver__nack_generator = _CountedLosses(self._figures)
             asks_for_key_frame, asks_again = receiver._send_rtcp_pli, receiver._send_rtcp_nack
 
             async def key_frame(ssrc: int, ask: Any = asks_for_key_frame) -> None:
-                self.figures.num_key_frame_requests += 1
+                self._figures.num_key_frame_requests += 1
                 await ask(ssrc)
 
             async def again(ssrc: int, lost: list[int], ask: Any = asks_again) -> None:
-                self.figures.num_retransmission_requests += 1
+                self._figures.num_retransmission_requests += 1
                 await ask(ssrc, lost)
 
             hears = receiver._handle_rtcp_packet
@@ -245,7 +252,7 @@ class WebRtcSession:
             for transceiver in self._connection.getTransceivers():
                 if transceiver.kind == "video":
                     self._check_backlog(transceiver.receiver)
-                    await self._look_at_figures(transceiver.receiver, now)
+            self._check_bitrate(await self._read_figures(), now)
 
     def _check_backlog(self, receiver: RTCRtpReceiver) -> None:
         """End a sender of more than can be decoded: the library queues what waits without a bound, out of reach."""
@@ -253,14 +260,19 @@ class WebRtcSession:
         if waiting is not None and waiting.qsize() > _MAX_UNDECODED:
             self._begin_to_end("its pictures come faster than they are decoded here; send smaller or fewer ones")
 
-    async def _look_at_figures(self, receiver: RTCRtpReceiver, now: float) -> None:
-        lost, num_bytes = 0, 0
-        for item in (await receiver.getStats()).values():
-            lost += max(0, getattr(item, "packetsLost", 0)) if item.type == "inbound-rtp" else 0
-            num_bytes += getattr(item, "bytesReceived", 0)
-        self.figures.num_lost = self.pictures.num_lost = lost
-        kbps = 8 * (num_bytes - self._num_bytes) / 1000 / _CHECK_SECONDS
-        self._num_bytes = num_bytes
+    async def _read_figures(self) -> int:
+        """Read what the library has counted; how many bytes came since the last time."""
+        self.pictures.num_lost = self._figures.num_lost - self._figures_before.num_lost
+        before = self._num_bytes
+        for transceiver in self._connection.getTransceivers():
+            if transceiver.kind == "video":  # there is one, and one transport for all media
+                stats = await transceiver.receiver.getStats()
+                self._num_bytes = sum(getattr(item, "bytesReceived", 0) for item in stats.values())
+        self._figures.num_bytes += self._num_bytes - before
+        return self._num_bytes - before
+
+    def _check_bitrate(self, num_bytes: int, now: float) -> None:
+        kbps = 8 * num_bytes / 1000 / _CHECK_SECONDS
         if kbps <= self._settings.max_bitrate_kbps * _BITRATE_SLACK:
             self._above_bitrate_since = None
         elif self._above_bitrate_since is None:

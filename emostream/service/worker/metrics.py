@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 
 from emostream.decode.live_source import StateObserver
 from emostream.decode.source import FrameSource
@@ -12,10 +13,24 @@ from emostream.domain.stream import StreamSpec, StreamState
 from emostream.publish.sink import EventSink
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.records import StreamRecord
+from emostream.service.senders.figures import OfferResult, SenderCounters
 from emostream.service.worker.host import StreamFactory, StreamHost, TunablePipeline
 from emostream.service.worker.worker import StreamWorker
 from emostream.telemetry.collector import MetricsCollector, live_source_of
-from emostream.telemetry.metrics import LEASE_CHANGES, MAX_STREAMS, STREAMS, WANTED_STREAMS
+from emostream.telemetry.metrics import (
+    LEASE_CHANGES,
+    MAX_STREAMS,
+    SENDER_BYTES,
+    SENDER_KEY_FRAMES,
+    SENDER_LOST,
+    SENDER_OFFERS,
+    SENDER_RETRANSMISSIONS,
+    SENDERS,
+    STREAMS,
+    WAITING_FOR_SENDER,
+    WANTED_STREAMS,
+    Metric,
+)
 from emostream.telemetry.values import Deltas, MetricFamily
 
 
@@ -50,6 +65,8 @@ class WorkerMetrics:
         collector: watches the worker's streams.
         worker, host, leases: the worker's parts.
         max_streams: largest number of streams of this worker.
+        senders: counters of those who send their video to it.
+        num_senders: how many there are now, by kind.
     """
 
     def __init__(
@@ -60,12 +77,17 @@ class WorkerMetrics:
         host: StreamHost,
         leases: StreamLeases,
         max_streams: int,
+        senders: SenderCounters,
+        num_senders: Callable[[], Mapping[str, int]],
     ) -> None:
         self._collector = collector
         self._worker = worker
         self._host = host
         self._leases = leases
         self._max_streams = max_streams
+        self._senders = senders
+        self._num_senders = num_senders
+        self._counted: set[tuple[str, Metric]] = set()
         self._deltas = Deltas()
 
     async def collect(self) -> list[MetricFamily]:
@@ -83,6 +105,35 @@ class WorkerMetrics:
         changes = {"claimed": stats.num_claimed, "released": stats.num_released, "lost": stats.num_lost}
         for change, count in changes.items():
             metric_values.add(LEASE_CHANGES, self._deltas.of(change, count), change=change)
-        return self._collector.collect(
-            resting_ids={stream_id for stream_id in reports if self._host.record_of(stream_id).is_paused}
-        )
+        waiting = {  # without a sender there is nothing to be late
+            stream_id
+            for stream_id, report in reports.items()
+            if self._host.awaits_sender(stream_id) and report.state is StreamState.RECONNECTING
+        }
+        metric_values.set(WAITING_FOR_SENDER, len(waiting))
+        self._count_senders(reports.keys())
+        paused = {stream_id for stream_id in reports if self._host.record_of(stream_id).is_paused}
+        return self._collector.collect(resting_ids=waiting | paused)
+
+    def _count_senders(self, stream_ids: Collection[str]) -> None:
+        metric_values = self._collector.metric_values
+        metric_values.replace(SENDERS, [({"kind": kind}, count) for kind, count in self._num_senders().items()])
+        for result in OfferResult:
+            increment = self._deltas.of(result, self._senders.offers[result])
+            metric_values.add(SENDER_OFFERS, increment, result=result.value)
+        self._senders.keep_streams(stream_ids)
+        counts = {
+            (stream_id, metric): count
+            for stream_id, figures in self._senders.of_streams().items()
+            for metric, count in (
+                (SENDER_BYTES, figures.num_bytes),
+                (SENDER_LOST, figures.num_lost),
+                (SENDER_RETRANSMISSIONS, figures.num_retransmission_requests),
+                (SENDER_KEY_FRAMES, figures.num_key_frame_requests),
+            )
+        }
+        for gone in self._counted - counts.keys():
+            self._deltas.forget(gone)
+        self._counted = set(counts)
+        for (stream_id, metric), count in counts.items():
+            metric_values.add(metric, self._deltas.of((stream_id, metric), count), stream_id=stream_id)

@@ -17,6 +17,7 @@ from emostream.service.egress.proxy import Egress
 from emostream.service.registry.leases import StreamLeases
 from emostream.service.registry.metrics import MetricsLoop, Recorder
 from emostream.service.registry.store import RegistryStore
+from emostream.service.senders.figures import SenderCounters
 from emostream.service.senders.inlets import PictureInlets
 from emostream.service.senders.offers import OfferDesk
 from emostream.service.senders.waiting import WaitingSenders
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from emostream.service.senders.webrtc_hub import WebRtcHub
 
 
-def _open_webrtc(settings: Settings, stack: AsyncExitStack, waiting: WaitingSenders) -> WebRtcHub | None:
+def _open_webrtc(
+    settings: Settings, stack: AsyncExitStack, *, waiting: WaitingSenders, counters: SenderCounters
+) -> WebRtcHub | None:
     """Who sends by WebRTC; None where the settings let none in. Raises `ConfigError`."""
     if not settings.webrtc.enabled:
         return None
@@ -43,7 +46,9 @@ def _open_webrtc(settings: Settings, stack: AsyncExitStack, waiting: WaitingSend
             f"webrtc.enabled needs the package {exc.name}: pip install 'emostream[webrtc]', or disable it"
         ) from exc
     stall_seconds = settings.decode.read_timeout_seconds
-    return stack.enter_context(WebRtcHub(settings.webrtc, waiting=waiting, stall_seconds=stall_seconds))
+    return stack.enter_context(
+        WebRtcHub(settings.webrtc, waiting=waiting, counters=counters, stall_seconds=stall_seconds)
+    )
 
 
 @contextlib.asynccontextmanager
@@ -105,8 +110,8 @@ async def open_worker(
         )
         policy = SourcePolicy(service)
         egress = stack.enter_context(Egress(policy, verify_tls=settings.decode.verify_tls))
-        waiting = WaitingSenders()
-        hub = _open_webrtc(settings, stack, waiting)
+        waiting, counters = WaitingSenders(), SenderCounters()
+        hub = _open_webrtc(settings, stack, waiting=waiting, counters=counters)
         parts = MeasuredStreamFactory(
             WorkerStreamFactory(settings, models=models, policy=policy, egress=egress, senders=waiting, tracer=tracer),
             collector=collector,
@@ -126,12 +131,22 @@ async def open_worker(
             worker_id=worker_id,
             heartbeat_seconds=service.heartbeat_seconds,
         )
+        inlets = PictureInlets(
+            store,
+            waiting=waiting,
+            counters=counters,
+            max_senders=service.max_pushed_streams,
+            max_pixels=settings.decode.max_frame_pixels,
+            stall_seconds=settings.decode.read_timeout_seconds,
+        )
         metrics = WorkerMetrics(
             collector,
             worker=worker,
             host=host,
             leases=leases,
             max_streams=service.max_streams_per_worker,
+            senders=counters,
+            num_senders=lambda: {"webrtc": 0 if hub is None else hub.num_sessions, "pictures": len(inlets)},
         )
         loop = MetricsLoop(
             worker_id,
@@ -140,16 +155,16 @@ async def open_worker(
             store=store,
             record=record,
         )
-        inlets = PictureInlets(
-            store,
-            waiting=waiting,
-            max_senders=service.max_pushed_streams,
-            max_pixels=settings.decode.max_frame_pixels,
-            stall_seconds=settings.decode.read_timeout_seconds,
-        )
         stack.push_async_callback(inlets.close)
         await stack.enter_async_context(
-            OfferDesk(store, hub=hub, inlets=inlets, worker_id=worker_id, is_ready=host.awaits_sender)
+            OfferDesk(
+                store,
+                hub=hub,
+                inlets=inlets,
+                worker_id=worker_id,
+                counters=counters,
+                is_ready=host.awaits_sender,
+            )
         )
         running = asyncio.create_task(worker.run(), name=f"worker {worker_id}")
         measuring = asyncio.create_task(loop.run(), name=f"metrics of {worker_id}")

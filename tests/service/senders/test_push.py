@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from emostream.config import Settings, load_settings
-from emostream.pipeline.build import Models, loaded_models
+from emostream.pipeline.build import Models
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.service.api.push import CREDIT
 from emostream.service.api.tokens import token_hash
@@ -27,7 +27,6 @@ from emostream.service.registry.store import RegistryStore
 from emostream.service.worker.open import open_worker
 from tests.conftest import REPOSITORY
 from tests.service.http_service import served_api
-from tests.vision.detect.real_model import centerface_path
 
 pytestmark = pytest.mark.integration
 
@@ -44,13 +43,6 @@ def settings_of(**service: Any) -> Settings:
     )
 
 
-@pytest.fixture(scope="module")
-def models() -> Any:
-    centerface_path()
-    with loaded_models(load_settings()) as models:
-        yield models
-
-
 @pytest.fixture
 async def base(store: RegistryStore, redis_server: EmbeddedRedis, models: Models) -> AsyncIterator[str]:
     """The interface, and a worker."""
@@ -60,13 +52,6 @@ async def base(store: RegistryStore, redis_server: EmbeddedRedis, models: Models
         served_api(settings, redis_url=redis_server.url) as base,
     ):
         yield base
-
-
-@pytest.fixture(scope="module")
-def portrait() -> Any:
-    from skimage import data
-
-    return data.astronaut()  # type: ignore[no-untyped-call]
 
 
 def file_of(rgb: Any, suffix: str = ".jpg") -> bytes:

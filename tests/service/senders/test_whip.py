@@ -13,10 +13,11 @@ from typing import Any
 import httpx
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
+from prometheus_client.parser import text_string_to_metric_families
 
 from emostream.config import Settings, load_settings
 from emostream.domain.event import EmotionEvent
-from emostream.pipeline.build import Models, loaded_models
+from emostream.pipeline.build import Models
 from emostream.publish.redis.embedded import EmbeddedRedis
 from emostream.service.api.app import build_api
 from emostream.service.api.tokens import token_hash
@@ -25,10 +26,10 @@ from emostream.service.worker.open import open_worker
 from emostream.wire.events import decode_event
 from emostream.wire.keys import events_key
 from tests.service.senders.webrtc_sender import GrayPictures, OnePicture, needs_an_address, offered, sending
-from tests.vision.detect.real_model import centerface_path
 
 pytestmark = [pytest.mark.integration, needs_an_address]
 
+RESULTS = ("accepted", "refused", "later", "failed")
 SDP = {"Content-Type": "application/sdp"}
 TOKENS = [
     {"name": name, "sha256": token_hash(name), "scopes": [scope]}
@@ -40,6 +41,7 @@ def settings_of(**service: Any) -> Settings:
     return load_settings(
         service={**service, "tokens": TOKENS, "heartbeat_seconds": 0.1, "allowed_networks": ["127.0.0.0/8"]},
         publish={"connect_timeout_seconds": 2.0},
+        metrics={"interval_seconds": 0.1},
         webrtc={"enabled": True},
     )
 
@@ -54,13 +56,6 @@ async def api_of(settings: Settings, redis_url: str, *, token: str = "sender") -
         httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers, timeout=30) as client,
     ):
         yield client
-
-
-@pytest.fixture(scope="module")
-def models() -> Any:
-    centerface_path()
-    with loaded_models(load_settings()) as models:
-        yield models
 
 
 @pytest.fixture
@@ -90,14 +85,24 @@ async def until(holds: Callable[[], Awaitable[bool]], *, seconds: float = 30.0) 
             await asyncio.sleep(0.05)
 
 
+async def metric(client: httpx.AsyncClient, name: str, **labels: str) -> float | None:
+    """A value of the worker; None where there is none."""
+    text = (await client.get("/metrics", headers={"Authorization": "Bearer viewer"})).text
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == name and sample.labels == {"worker_id": "w1", **labels}:
+                return float(sample.value)
+    return None
+
+
 async def events_of(store: RegistryStore, stream_id: str) -> list[EmotionEvent]:
     entries: Any = await store.redis.xrange(events_key(stream_id))
     return [decode_event(fields) for _, fields in entries]
 
 
-async def test_a_sender_is_a_stream_like_any_other(client: httpx.AsyncClient, store: RegistryStore) -> None:
-    from skimage import data
-
+async def test_a_sender_is_a_stream_like_any_other(
+    client: httpx.AsyncClient, store: RegistryStore, portrait: Any
+) -> None:
     answers: list[httpx.Response] = []
 
     async def stream() -> Any:
@@ -112,7 +117,7 @@ async def test_a_sender_is_a_stream_like_any_other(client: httpx.AsyncClient, st
     async def waits() -> bool:
         return bool((await stream())["state"] == "reconnecting")
 
-    pictures = OnePicture(data.astronaut()[:480, :480])  # type: ignore[no-untyped-call]
+    pictures = OnePicture(portrait[:480, :480])
     async with sending(whip(client, "phone", answers), pictures=pictures):
         await until(has_faces)
         await until(runs)
@@ -141,6 +146,42 @@ async def test_a_sender_is_a_stream_like_any_other(client: httpx.AsyncClient, st
         assert values == sorted(set(values))
     assert (await client.delete("/v1/streams/phone")).status_code == 204
     assert not [key async for key in store.redis.scan_iter("*offer*")]
+
+
+async def test_metrics_of_senders(client: httpx.AsyncClient, store: RegistryStore) -> None:
+    bytes_of_phone = "emostream_sender_received_bytes_total"
+
+    async def is_told() -> bool:
+        return bool(await metric(client, bytes_of_phone, stream_id="phone")) and bool(
+            await metric(client, "emostream_senders", kind="webrtc")
+        )
+
+    async def waits() -> bool:
+        return await metric(client, "emostream_sender_waiting_streams") == 1
+
+    async def has_no_lag() -> bool:
+        return await metric(client, "emostream_source_lag_seconds", stream_id="phone") is None
+
+    async def is_forgotten() -> bool:
+        return await metric(client, bytes_of_phone, stream_id="phone") is None
+
+    answers: list[httpx.Response] = []
+    async with sending(whip(client, "phone", answers)):
+        await until(is_told)
+        assert await metric(client, "emostream_senders", kind="webrtc") == 1
+        assert await metric(client, "emostream_senders", kind="pictures") == 0
+        for name in ("lost_packets", "key_frame_requests", "retransmission_requests"):
+            assert await metric(client, f"emostream_sender_{name}_total", stream_id="phone") == 0
+        assert (await client.post("/v1/whip/other", content="v=0\r\nm=video 9 X 1\r\n", headers=SDP)).is_error
+        await client.delete(answers[0].headers["location"])
+    await until(waits)
+    await until(has_no_lag)  # nobody sends, so nothing is late
+    assert await metric(client, "emostream_senders", kind="webrtc") == 0
+    assert await metric(client, "emostream_streams", state="reconnecting") == 1
+    results = {name: await metric(client, "emostream_sender_offers_total", result=name) for name in RESULTS}
+    assert results == {"accepted": 1, "refused": 1, "later": 0, "failed": 0}
+    await client.delete("/v1/streams/phone")
+    await until(is_forgotten)
 
 
 async def test_a_stream_can_be_made_before_its_sender_comes(client: httpx.AsyncClient, store: RegistryStore) -> None:

@@ -54,6 +54,19 @@ class GrayPictures(VideoStreamTrack):
         )
 
 
+class NoisyPictures(GrayPictures):
+    """Pictures that take several packets each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._random = np.random.default_rng(0)
+
+    def picture(self) -> VideoFrame:
+        width, height = self.size
+        rgb = self._random.integers(0, 256, (height, width, 3), np.uint8)
+        return VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="yuv420p")
+
+
 class OnePicture(GrayPictures):
     """The same picture all the time.
 

@@ -30,6 +30,7 @@ from emostream.service.registry.metrics import Recorder
 from emostream.service.registry.records import StreamReport
 from emostream.service.registry.store import RegistryStore
 from emostream.service.registry.streams import StreamRegistry
+from emostream.service.senders.figures import SenderCounters
 from emostream.service.worker.sink import open_worker_sink
 from emostream.telemetry.gpu import gpu_loads
 from emostream.telemetry.metrics import METRICS
@@ -201,6 +202,13 @@ FAULTS = {
     "emostream_redis_behind_warnings_total",
     "emostream_redis_retries_total",
     "emostream_redis_trimmed_events_total",
+    "emostream_sender_key_frame_requests_total",  # with senders: service/senders/test_whip.py
+    "emostream_sender_lost_packets_total",
+    "emostream_sender_offers_total",
+    "emostream_sender_received_bytes_total",
+    "emostream_sender_retransmission_requests_total",
+    "emostream_sender_waiting_streams",
+    "emostream_senders",
     "emostream_sink_failures_total",
     "emostream_sink_lost_events_total",
     "emostream_sink_waiting_events",
@@ -237,13 +245,15 @@ async def test_every_declared_metric_comes_to_the_interface(
     assert METRICS.keys() >= FAULTS
     wanted = METRICS.keys() if gpu_loads() else {name for name in METRICS if not name.startswith("emostream_gpu_")}
     told: dict[str, float] = {}
-    async with to_all, measured_worker(store, sink=to_all, parts=ScriptedParts(source_of)):
+    senders = SenderCounters()
+    async with to_all, measured_worker(store, sink=to_all, parts=ScriptedParts(source_of), senders=senders):
         async with interface(redis_server.url) as client:
             await StreamRegistry(store).create(live_record("door"))
             await store.redis.xgroup_create("emostream:events:door", "alarms", id="0", mkstream=True)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(40):
                     while {name for name in wanted if not (told.get(name) or (name in FAULTS and name in told))}:
+                        senders.of("door")
                         await asyncio.sleep(0.1)
                         for name, value in highest_values((await client.get("/metrics")).text).items():
                             told[name] = max(value, told.get(name, value))  # some are above 0 for a moment only
