@@ -126,7 +126,7 @@ async def test_lost_packets_are_requested_again(hub: WebRtcHub) -> None:
     assert len(frames) == 60
     # All but the few whose requests or second copies were lost as well (1 of 12 of them) came in the end.
     assert figures.num_lost < figures.num_retransmission_requests / 2
-    assert figures.num_bytes > 100_000  # 500 kbit/s for 2.4 s would be 150,000
+    assert figures.num_bytes > 30_000  # 250 kbit/s, the least that this sender sends, for 2.4 s would be 75,000
 
 
 async def test_packets_that_never_come_are_counted_over_all_senders(hub: WebRtcHub) -> None:
