@@ -25,6 +25,7 @@ from emostream.config import load_settings
 from emostream.domain.face import Face
 from emostream.domain.frame import Frame, Luma
 from emostream.pipeline.build import load_chosen_detector
+from emostream.vision.detect.video_search import VideoSearch
 from emostream.vision.geometry.boxes import iou_matrix
 from emostream.vision.track.follower import FaceFollower
 from tests.vision.track.crossings import crossings, crowd, cuts
@@ -72,11 +73,15 @@ def other_tracker(name: str, detect: Detect, *, fps: float) -> IdsIn:
 
 def runs(detect: Detect) -> Iterator[tuple[str, int, list[Callable[[], IdsIn]]]]:
     """Name, one of so many frames, and what makes the trackers to run."""
-    settings = load_settings().track
+    settings = load_settings()
+    track = settings.track
 
     def ours(searches: float | None, phase: float) -> IdsIn:
-        rate = searches or settings.detections_per_second
-        return ids_from(FaceFollower(detect, settings=settings, detections_per_second=rate, phase=phase))
+        rate = searches or track.detections_per_second
+        search = VideoSearch(
+            detect, look=detect, confirm_score=track.confirm_score, max_faces=settings.detect.max_faces_per_frame
+        )
+        return ids_from(FaceFollower(search, settings=track, detections_per_second=rate, phase=phase))
 
     for name, searches, phases, every in _WAYS:
         yield name, every, [partial(ours, searches, phase) for phase in phases]

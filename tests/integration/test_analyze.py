@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import pty
 import signal
@@ -16,12 +17,14 @@ from pathlib import Path
 
 import av
 import pytest
+from redis import Redis
 
 from emostream.cli.bench.demo_clip import make_demo_clip
 from emostream.publish.redis.embedded import EmbeddedRedis
 from tests import media
 from tests.integration.command_line import run_emostream
 from tests.ports import unused_port
+from tests.vision.track.people_clips import Person, Scene, make_people_clip, shots_of
 
 pytestmark = pytest.mark.integration
 
@@ -295,6 +298,48 @@ def test_redis_that_goes_away_in_the_middle_ends_with_one_message(tmp_path: Path
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert err.splitlines()[-1] == errors[0], "warnings of the attempts come before it"
+
+
+def test_one_person_seen_once_a_second_is_one_track(tmp_path: Path) -> None:
+    """She nods and walks to and fro, by up to her own width a second."""
+    person = Person(0, lambda index: (320 + 90 * math.sin(index / 30), 180 + 8 * math.sin(index / 6), 110))
+    clip = make_people_clip(tmp_path / "one.mp4", list(shots_of([Scene(3, 200, [person])])))
+    outcome = run_emostream("analyze", clip, "--fps", "1", "--json")
+    assert outcome.code == 0, outcome.err
+    faces = [json.loads(line)["faces"] for line in outcome.out.splitlines()]
+    assert 8 <= len(faces) <= 9 and all(len(found) == 1 for found in faces)
+    assert {(face["track_id"], face["person_id"]) for found in faces for face in found} == {(0, 1)}
+
+
+def test_ctrl_c_is_told_as_the_end(tmp_path: Path) -> None:
+    clip = media.make_clip(tmp_path / "long.mp4", num_frames=20_000, width=64, height=48)
+    with EmbeddedRedis() as server, Redis.from_url(server.url) as client:
+        command = [
+            sys.executable,
+            "-m",
+            "emostream",
+            "analyze",
+            str(clip),
+            "--redis",
+            server.url,
+            "--stream-id",
+            "hall",
+        ]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        try:
+            while not client.exists("emostream:events:hall"):
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        told = [json.loads(entry[b"event"]) for _, entry in client.xrange("emostream:status")]
+        num_events = client.xlen("emostream:events:hall")
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert [status["state"] for status in told] == ["running", "ended"]
+    assert 0 < told[-1]["num_events"] <= num_events < 20_000, "events that were on their way may not be counted"
 
 
 def test_wrong_settings_and_arguments(faces_clip: Path, tmp_path: Path) -> None:

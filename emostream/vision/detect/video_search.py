@@ -1,7 +1,7 @@
 """Searches the frames of one video: cuts crowds, looks twice at weak faces that stay, and turns where nothing is found.
 
 What a search of a still picture decides at once, a video may confirm: its detections start a track only above a score
-(`track.confirm_score`). A large face that stays below it, frame after frame, is searched again in other ways: mirrored
+(`track.confirm_score`). A face that stays below it, frame after frame, is searched again in other ways: mirrored
 and at other sizes. A face is mostly found again, with better scores; what a detector takes for a face is not.
 """
 
@@ -26,17 +26,20 @@ logger = logging.getLogger(__name__)
 Detect = Callable[[Luma], list[Face]]
 
 # Smaller faces lack the detail that another look could show.
-_MIN_LOOK_PIXELS = 64.0
+_MIN_LOOK_PIXELS = 40.0
 # Searches that must have seen a weak face at its place before it is looked at again, and how often after that.
 _SEARCHES_BEFORE_LOOK = 3
 _SEARCHES_BETWEEN_LOOKS = 15
+# A face near the detector's limit is seen by every second search or so.
+_MAX_SEARCHES_MISSED = 2
 _MAX_LOOKS_PER_SEARCH = 2
 # Whether the look is mirrored, and the height of the face in it. The part is three faces wide, so an input has at most
 # 320×320 pixels: a search of all four costs less than one of a frame.
 _LOOKS = ((True, 80), (False, 56), (True, 40), (False, 104))
 _PART_PER_FACE = 3.0
-# Mean score of the four looks. Large weak detections in 253 pictures without faces, upright and turned, have 0 to 0.16;
-# of weak faces half covered, leaning or dark 50 to 100 % have more than 0.35, of heavily blurred ones a quarter.
+# Mean score of the four looks. Weak detections in 253 pictures without faces, upright and turned, have 0 to 0.16, of 40
+# to 64 pixels 0 only; of weak faces half covered, leaning or dark 50 to 100 % have more than 0.35, of heavily blurred
+# ones a quarter; those of 52 pixels in a crowd have 0.5 to 0.85.
 _MIN_LOOKED_SCORE = 0.35
 _SAME_FACE_IOU = 0.4
 # Searches without a good face before other quarter turns are tried, and before a turn that found some is given up.
@@ -52,12 +55,14 @@ class _Weak:
     Attributes:
         box_xyxy: where the last one saw it.
         num_searches: how many have.
+        num_missed: how many have not since.
         next_look: how many must have for the next look at it.
         confirmed_score: the best score of the looks that confirmed it; None while none have.
     """
 
     box_xyxy: BoxXyxy
     num_searches: int = 1
+    num_missed: int = 0
     next_look: int = _SEARCHES_BEFORE_LOOK
     confirmed_score: float | None = None
 
@@ -144,7 +149,7 @@ class VideoSearch:
                 found.append(replace(face, score=max(face.score, place.confirmed_score or 0.0)))
             else:
                 found.append(face)
-        self._weak = weak
+        self._weak = [*weak, *self._missed(faces)]
         return sorted(found, key=lambda face: -face.score)
 
     def _look_again(self, luma: Luma, face: Face) -> float | None:
@@ -158,8 +163,19 @@ class VideoSearch:
             overlaps = iou_matrix(np.array([face.box_xyxy]), boxes)[0]
             if overlaps.max() >= _SAME_FACE_IOU:
                 known = self._weak[int(overlaps.argmax())]
-                return replace(known, box_xyxy=face.box_xyxy, num_searches=known.num_searches + 1)
+                return replace(known, box_xyxy=face.box_xyxy, num_searches=known.num_searches + 1, num_missed=0)
         return _Weak(face.box_xyxy)
+
+    def _missed(self, faces: Sequence[Face]) -> list[_Weak]:
+        """The places at which this search saw nothing, while they may still be found again."""
+        remembered = [place for place in self._weak if place.num_missed < _MAX_SEARCHES_MISSED]
+        if remembered and faces:
+            overlaps = iou_matrix(
+                np.array([place.box_xyxy for place in remembered]), np.array([face.box_xyxy for face in faces])
+            )
+            is_seen = (overlaps.max(axis=1) >= _SAME_FACE_IOU).tolist()
+            remembered = [place for place, seen in zip(remembered, is_seen, strict=True) if not seen]
+        return [replace(place, num_missed=place.num_missed + 1) for place in remembered]
 
     def _with_turned(self, faces: list[Face], luma: Luma) -> list[Face]:
         """The faces, and those of the quarter turn that shows some; in search of one, each search tries another."""

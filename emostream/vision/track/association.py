@@ -78,6 +78,10 @@ _DISTANCE_WEIGHT = 0.5
 _SIZE_WEIGHT = 0.5
 _MISSED_WEIGHT = 0.3
 _LOOK_WEIGHT = 1.0
+# Added for each second between frames, up to one: where somebody will be is then hardly known. At one picture a second
+# people keep their ids over crossings better (IDF1 of the 14 clips, three starts each: 0.71 → 0.84; 3 gives 0.85); at 5
+# nothing changes.
+_LOOK_WEIGHT_GROWTH = 2.0
 # A box may be this many standard deviations from its prediction, but not further than this many sizes, plus one for
 # each second between frames, in which people can walk out of one place and into another.
 _MAX_DEVIATIONS = 2.5
@@ -130,10 +134,11 @@ def associate(
     if any(is_missed):
         cost += _MISSED_WEIGHT * np.array(is_missed, dtype=np.float64)[:, None]
     if look_distance is not None:
+        look_weight = _LOOK_WEIGHT + _LOOK_WEIGHT_GROWTH * min(gap_seconds, 1.0)
         for row, column in np.argwhere(is_possible).tolist():
             distance = look_distance(row, column)
             is_possible[row, column] = math.isfinite(distance)
-            cost[row, column] += _LOOK_WEIGHT * distance
+            cost[row, column] += look_weight * distance
     pairs = cheapest_pairs(np.where(is_possible, cost, _FORBIDDEN).tolist())
     return [(row, column) for row, column in pairs if is_possible[row, column]]
 

@@ -233,7 +233,7 @@ class FaceFollower:
         interval = self._interval_seconds * 0.99
         if elapsed >= _CALM_FACTOR * interval or self._searched_thumbnail is None:
             return True
-        if self._tracker.has_lost and elapsed >= interval / _CALM_FACTOR:
+        if elapsed >= interval / _CALM_FACTOR and (self._tracker.has_lost or self._tracker.has_newly_unconfirmed):
             return True
         if elapsed < interval:
             return False

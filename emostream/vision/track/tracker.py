@@ -20,6 +20,10 @@ from emostream.vision.track.motion import BoxMotion, correct, motion_from_box, p
 
 # A weak detection is more often a false one, so it may continue only a track that was seen recently.
 _MAX_WEAK_GAP_SECONDS = 0.5
+# For this long after weak detections appear somewhere, more searches are worth their cost. Smaller ones are not looked at
+# in other ways.
+_UNCONFIRMED_SECONDS = 0.7
+_MIN_UNCONFIRMED_PIXELS = 40.0
 # Over a longer distance between frames, the last place of a face says as much as its motion.
 _MIN_PAUSE_SECONDS = 0.7
 # Looks kept of each track: enough to know a face again that turned meanwhile.
@@ -42,6 +46,26 @@ class TrackUpdate:
     ended_track_ids: tuple[int, ...]
     displaced: tuple[Track, ...] = ()
     returned: tuple[Track, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Unconfirmed:
+    """A place where only weak detections were found: too little for a track, but somebody may be there.
+
+    Attributes:
+        box_xyxy: of the newest one.
+        since_seconds: time of the first one.
+        seen_seconds: time of the newest one.
+    """
+
+    box_xyxy: BoxXyxy
+    since_seconds: float
+    seen_seconds: float
+
+    @property
+    def height(self) -> float:
+        """Of the box, in pixels."""
+        return self.box_xyxy[3] - self.box_xyxy[1]
 
 
 @dataclass(slots=True, eq=False)
@@ -120,6 +144,7 @@ class FaceTracker:
         self._min_iou = min_iou
         self._confirm_score = confirm_score
         self._tracks: list[Track] = []
+        self._unconfirmed: list[_Unconfirmed] = []
         self._ids = itertools.count()
         self._at_seconds = math.inf
         self._gap_seconds = self._step_seconds = 0.0
@@ -175,6 +200,7 @@ class FaceTracker:
         back = tuple(track for track in returned if track not in self._tracks)
         self._tracks += back
         started = [self._start(face, pts_seconds=pts_seconds) for face in unknown]
+        self._remember_unconfirmed(unmatched, pts_seconds=pts_seconds)
         found = _by_track([*known, *weakly_known, *recognised, *started])
         if looks is not None:
             self._remember(found, looks, pts_seconds=pts_seconds)
@@ -209,6 +235,14 @@ class FaceTracker:
         """Whether the face of a track was not in the last frame and may come back."""
         return any(track.unseen_seconds > 0 for track in self._tracks)
 
+    @property
+    def has_newly_unconfirmed(self) -> bool:
+        """Whether weak detections appeared shortly before, of which more searches may tell whether they are a face."""
+        return any(
+            place.height >= _MIN_UNCONFIRMED_PIXELS and self._at_seconds - place.since_seconds <= _UNCONFIRMED_SECONDS
+            for place in self._unconfirmed
+        )
+
     def set_aside(self, looks: FrameLooks | None = None) -> tuple[Track, ...]:
         """Remove and return all tracks at a scene change; `give_back` restores them.
 
@@ -221,6 +255,7 @@ class FaceTracker:
                 if (look := looks.before(track.track_id)) is not None:
                     track.remember(look, at_seconds=self._at_seconds)
         tracks, self._tracks = tuple(self._tracks), []
+        self._unconfirmed = []
         return tracks
 
     def give_back(self, tracks: Iterable[Track]) -> None:
@@ -309,6 +344,32 @@ class FaceTracker:
         places = np.array([track.predicted(at_seconds=pts_seconds).box_xyxy for track in self._tracks])
         return any(int((iou_matrix(box, others) > 0).sum()) > 1 for others in (boxes, places))
 
+    def _remember_unconfirmed(self, weak: Sequence[Face], *, pts_seconds: float) -> None:
+        """Keep where weak detections are that belong to no track."""
+        if not weak and not self._unconfirmed:
+            return  # the usual case
+        places = [(face, self._unconfirmed_at(face)) for face in weak]
+        again = {id(place) for _, place in places}
+        last = pts_seconds - max(_MAX_WEAK_GAP_SECONDS, self._step_seconds)
+        kept = [place for place in self._unconfirmed if id(place) not in again and place.seen_seconds >= last]
+        self._unconfirmed = kept + [
+            _Unconfirmed(face.box_xyxy, pts_seconds if place is None else place.since_seconds, pts_seconds)
+            for face, place in places
+        ]
+
+    def _unconfirmed_at(self, face: Face) -> _Unconfirmed | None:
+        """Where a face was found weakly before."""
+        if not self._unconfirmed:
+            return None
+        overlaps = iou_matrix(np.array([face.box_xyxy]), np.array([place.box_xyxy for place in self._unconfirmed]))[0]
+        best = int(overlaps.argmax())
+        return self._unconfirmed[best] if overlaps[best] >= self._min_iou else None
+
+    def _was_beside(self, track: Track, face: Face) -> bool:
+        """Whether a face was found weakly while the track was seen elsewhere: it is somebody else then."""
+        place = self._unconfirmed_at(face)
+        return place is not None and place.since_seconds <= track.seen_at_seconds
+
     def _recognise(
         self,
         tracks: Sequence[Track],
@@ -324,7 +385,12 @@ class FaceTracker:
             Faces with a track id, their tracks, and the other faces.
         """
         alike = [
-            [None if (track.track_id, face) in refused else _surely_same(track, face, looks) for face in faces]
+            [
+                None
+                if (track.track_id, face) in refused or self._was_beside(track, face)
+                else _surely_same(track, face, looks)
+                for face in faces
+            ]
             for track in tracks
         ]
         pairs = cheapest_pairs([[2.0 if value is None else 1 - value for value in row] for row in alike])

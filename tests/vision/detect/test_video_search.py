@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from emostream.domain.face import Face
+from emostream.domain.face import BoxXyxy, Face
 from emostream.domain.frame import Luma
 from emostream.vision.detect.quarter_turns import turned_back
 from emostream.vision.detect.video_search import VideoSearch, lean_degrees
@@ -38,7 +39,7 @@ def scores(search: VideoSearch, frames: list[Luma]) -> list[float]:
     return [max((face.score for face in search(frame)), default=0.0) for frame in frames]
 
 
-def test_a_large_weak_face_that_stays_is_confirmed_by_other_looks() -> None:
+def test_a_weak_face_that_stays_is_confirmed_by_other_looks() -> None:
     looks = Looks(0.8)
     search = VideoSearch(weak, look=looks, confirm_score=CONFIRM_SCORE, max_faces=64)
     found = scores(search, [FRAME] * 30)
@@ -66,13 +67,30 @@ def test_what_other_looks_do_not_show_stays_weak(score: float) -> None:
     assert max(scores(search, [FRAME] * 40)) < CONFIRM_SCORE
 
 
-def test_a_weak_face_that_moves_on_or_is_small_is_not_looked_at() -> None:
+def scripted(boxes: list[BoxXyxy | None]) -> Callable[[Luma], list[Face]]:
+    """A weak face at each of these places in turn, or none."""
+    places = iter(boxes)
+    return lambda luma: [face_at(box, score=0.4)] if (box := next(places)) else []
+
+
+@pytest.mark.parametrize(
+    ("boxes", "is_looked_at"),
+    [
+        ([BOX] * 12, True),
+        ([(x, 100.0, x + 100.0, 225.0) for x in range(0, 540, 60)], False),
+        ([(20.0, 20.0, 45.0, 55.0)] * 12, False),
+        ([BOX, None] * 6, True),
+        ([BOX, None, None, None] * 3, False),
+    ],
+    ids=["stays", "moves on", "is small", "is seen by every second search", "is rarely seen"],
+)
+def test_a_weak_face_is_looked_at_where_it_stays_and_is_large_enough(
+    boxes: list[BoxXyxy | None], is_looked_at: bool
+) -> None:
     looks = Looks(0.8)
-    search = VideoSearch(weak, look=looks, confirm_score=CONFIRM_SCORE, max_faces=64)
-    elsewhere = picture_with([(20, 20, 120, 145)], width=640, height=480)
-    small = picture_with([(20, 20, 60, 80)], width=640, height=480)
-    scores(search, [FRAME, elsewhere] * 5 + [small] * 10)
-    assert looks.num_looks == 0
+    search = VideoSearch(scripted(boxes), look=looks, confirm_score=CONFIRM_SCORE, max_faces=64)
+    scores(search, [FRAME] * len(boxes))
+    assert (looks.num_looks > 0) is is_looked_at
 
 
 def test_good_faces_are_as_the_detector_found_them() -> None:

@@ -249,3 +249,23 @@ def test_a_face_that_is_found_again_elsewhere_is_the_same_only_if_vectors_agree(
     follower = FaceFollower(lambda luma: faces[id(luma)], settings=TrackSettings(), vector_of=vector_of)
     ids = {face.track_id for frame in frames for face in follower.follow(frame).faces}
     assert len(ids) == (1 if is_same else 2)
+
+
+@pytest.mark.parametrize("was_beside", [True, False])
+def test_who_was_weakly_seen_beside_a_track_does_not_take_its_id(was_beside: bool) -> None:
+    """Two people who look the same; one goes when the other one, whom the detector hardly saw, is found."""
+    here = Person(0, lambda index: (200, 180, 120) if index < SECOND else None)
+    beside = Person(0, lambda index: (450, 180, 120))
+    shots = list(shots_of([Scene(3, 2 * SECOND, [here, beside])]))
+    frames = frames_from(shots)
+
+    def found_in(index: int) -> list[Face]:
+        faces = [face_from(face.box_xyxy) for face in shots[index].faces]
+        if index >= SECOND:
+            return faces
+        return [faces[0], dataclasses.replace(faces[1], score=0.4)][: 1 + was_beside]
+
+    faces = {id(frame.luma): found_in(index) for index, frame in enumerate(frames)}
+    follower = FaceFollower(lambda luma: faces[id(luma)], settings=TrackSettings(), detections_per_second=1e6)
+    ids = {face.track_id for frame in frames for face in follower.follow(frame).faces}
+    assert ids == ({0, 1} if was_beside else {0})

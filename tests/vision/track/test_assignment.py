@@ -1,14 +1,16 @@
-"""No other pairs are cheaper: compared with trying all of them."""
+"""No other pairs are cheaper: compared with trying all of them. Place and looks decide who is who."""
 
 from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.vision.track.association import cheapest_pairs
+from emostream.vision.track.association import associate, cheapest_pairs
+from emostream.vision.track.motion import motion_from_box
 
 
 @st.composite
@@ -48,3 +50,18 @@ def test_a_crowd_is_no_trouble() -> None:
     costs = [[abs(row - column) + 0.1 * ((row * column) % 7) for column in range(64)] for row in range(60)]
     pairs = cheapest_pairs(costs)
     assert [row for row, _ in pairs] == list(range(60))
+
+
+@pytest.mark.parametrize(("gap_seconds", "pairs"), [(0.04, [(0, 0), (1, 1)]), (1.0, [(0, 1), (1, 0)])])
+def test_the_longer_since_the_last_frame_the_more_looks_decide(
+    gap_seconds: float, pairs: list[tuple[int, int]]
+) -> None:
+    """Two faces beside each other, each nearest to the place where the other one is expected."""
+    boxes = np.array([[100.0, 100, 140, 140], [120, 100, 160, 140]])
+    predicted = [motion_from_box(box, at_seconds=0.0) for box in boxes]
+
+    def look_distance(prediction: int, box: int) -> float:
+        return 0.45 if prediction == box else 0.1
+
+    found = associate(predicted, boxes, min_iou=0.2, gap_seconds=gap_seconds, look_distance=look_distance)
+    assert found == pairs

@@ -6,9 +6,10 @@ import pytest
 
 from emostream.config import TrackSettings
 from emostream.domain.face import BoxXyxy
+from emostream.vision.detect.video_search import VideoSearch
 from emostream.vision.track.follower import FaceFollower
 from tests.vision.detect.real_model import real_detector
-from tests.vision.track.crossings import crossings
+from tests.vision.track.crossings import crossings, crowd
 from tests.vision.track.identity import identity_of, identity_on
 
 HERE: BoxXyxy = (0.0, 0.0, 40.0, 40.0)
@@ -31,6 +32,17 @@ def test_figures_of_known_cases(given: list[list[tuple[int, BoxXyxy]]], num_matc
     identity = identity_of(truth, given)
     assert (identity.num_matched, identity.num_switches) == (num_matched, num_switches)
     assert identity.idf1 == pytest.approx(2 * num_matched / (8 + sum(map(len, given))))
+
+
+@pytest.mark.heavy
+def test_everybody_in_a_crowd_is_found_and_keeps_an_id() -> None:
+    """16 people, half of whom a single search finds too weakly to start a track."""
+    detect = real_detector(min_score=0.3).detect
+    search = VideoSearch(detect, look=detect, confirm_score=TrackSettings().confirm_score, max_faces=64)
+    identity = identity_on(crowd(), FaceFollower(search, settings=TrackSettings(), detections_per_second=6))
+    assert identity.num_people == 16
+    assert 16 <= identity.num_ids <= 17
+    assert identity.idf1 > 0.92
 
 
 @pytest.mark.heavy

@@ -226,3 +226,30 @@ def test_laws_for_any_detections(frames: list[tuple[list[Face], float]]) -> None
         assert {face.box_xyxy for face in update.faces} <= {face.box_xyxy for face in faces}
         confident = [face for face in faces if face.score >= 0.6]
         assert {face.box_xyxy for face in confident} <= {face.box_xyxy for face in update.faces}
+
+
+def test_weak_detections_ask_for_more_searches_for_a_moment() -> None:
+    def asked_for(face: Face) -> list[bool]:
+        tracker = FaceTracker()
+        asked = []
+        for index in range(10):
+            tracker.update([face], pts_seconds=0.15 * index)
+            asked.append(tracker.has_newly_unconfirmed)
+        return asked
+
+    assert asked_for(face_at(100, score=0.4)) == [True] * 5 + [False] * 5
+    assert asked_for(face_at(100, score=0.9)) == asked_for(face_at(100, side=30, score=0.4)) == [False] * 10
+
+
+def test_weak_detections_that_a_track_continues_ask_for_nothing() -> None:
+    tracker = FaceTracker()
+    for index in range(5):
+        tracker.update([face_at(100, score=0.4 if index else 0.9)], pts_seconds=0.1 * index)
+    assert not tracker.has_newly_unconfirmed
+
+
+def test_weak_detections_are_forgotten_with_the_scene() -> None:
+    tracker = FaceTracker()
+    tracker.update([face_at(100, score=0.4)], pts_seconds=0.0)
+    tracker.set_aside()
+    assert not tracker.has_newly_unconfirmed
