@@ -20,10 +20,9 @@ from emostream.vision.track.motion import BoxMotion, correct, motion_from_box, p
 
 # A weak detection is more often a false one, so it may continue only a track that was seen recently.
 _MAX_WEAK_GAP_SECONDS = 0.5
-# For this long after weak detections appear somewhere, more searches are worth their cost. Smaller ones are not looked at
-# in other ways.
+# For this long after weak detections appear somewhere, more searches are worth their cost.
 _UNCONFIRMED_SECONDS = 0.7
-_MIN_UNCONFIRMED_PIXELS = 40.0
+_MIN_UNCONFIRMED_PIXELS = 40.0  # smaller ones are not looked at in other ways
 # Over a longer distance between frames, the last place of a face says as much as its motion.
 _MIN_PAUSE_SECONDS = 0.7
 # Looks kept of each track: enough to know a face again that turned meanwhile.
