@@ -102,6 +102,10 @@ def source_error(
     exc.strerror = redact(exc.strerror or type(exc).__name__)
     if exc.errno == errno.EPERM and kind is StreamKind.LIVE:  # FFmpeg's answer when an RTSP server dies before its own
         return SourceUnavailableError(f"cannot {doing} {name}: the server broke off, or a firewall forbids it")
+    if exc.errno == errno.EPROTONOSUPPORT and name.lower().startswith("rtsp"):
+        return SourceUnavailableError(
+            f"cannot {doing} {name}: the camera sends over UDP only, or over TCP only; change decode.rtsp_transport"
+        )
     for types, ours, reason in (_LIVE_RULES if kind is StreamKind.LIVE else ()) + _RULES:
         if isinstance(exc, types):
             return ours(f"cannot {doing} {name}: {reason}")

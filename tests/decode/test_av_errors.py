@@ -78,6 +78,13 @@ def test_a_late_error_without_meaning_is_a_timeout(
     assert type(translated) is expected
 
 
+def test_a_camera_that_sends_in_another_way() -> None:
+    exc = error.OSError(errno.EPROTONOSUPPORT, "Protocol not supported", "x")
+    translated = source_error(exc, name="rtsp://camera/1", doing="open", kind=LIVE, timeout_seconds=4.0)
+    assert type(translated) is SourceUnavailableError
+    assert "decode.rtsp_transport" in str(translated)
+
+
 def test_a_local_file_is_never_unreachable() -> None:
     opening = source_error(error.OSError(errno.EIO, "bad"), name="n", doing="open", kind=FILE)
     reading = source_error(error.OSError(errno.EIO, "bad"), name="n", doing="read", kind=FILE)

@@ -10,6 +10,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import pytest
 
 from emostream.domain.event import EmotionEvent
@@ -78,14 +79,23 @@ def test_killed_models_and_what_serve_itself_needs(shared_videos: Path, tmp_path
 
 
 _FRAGILE_DETECTOR = """
+import ctypes
+import threading
 from pathlib import Path
+from emostream.decode.blocked_calls import BLOCKED_CALLS
 from emostream.domain.face import Face
 from emostream.errors import InferenceError
 
 class Fragile:
     name = "fragile"
+    num_blocked = 0
 
     def detect(self, luma):
+        while Path(__file__).with_name("blocked").exists() and self.num_blocked < 49:
+            call = threading.Thread(target=ctypes.CDLL(None).pause, daemon=True)  # never returns
+            call.start()
+            BLOCKED_CALLS.left_behind(call)
+            self.num_blocked += 1
         if Path(__file__).with_name("broken").exists():
             raise InferenceError("CUDA failed: cudaErrorECCUncorrectable")
         return []
@@ -95,7 +105,7 @@ def fragile(settings):
 """
 
 
-def test_a_worker_whose_engine_breaks_is_replaced(
+def test_a_worker_whose_engine_breaks_or_whose_calls_never_return_is_replaced(
     shared_videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin = tmp_path / "plugin"
@@ -124,6 +134,13 @@ def test_a_worker_whose_engine_breaks_is_replaced(
         num_before = len(events_of(redis.url)["door"])
         wait_for(lambda: len(events_of(redis.url)["door"]) > num_before + 20, timeout_seconds=90)
         wait_for(lambda: states(service) == {"running"}, timeout_seconds=30)
+        (before,) = service.replica_pids("StreamWorkers")
+        (plugin / "blocked").touch()
+        wait_for(lambda: before not in service.replica_pids("StreamWorkers"), timeout_seconds=120)
+        (plugin / "blocked").unlink()
+        wait_for(lambda: not psutil.pid_exists(before), timeout_seconds=60)  # and with it what was blocked
+        num_before = len(events_of(redis.url)["door"])
+        wait_for(lambda: len(events_of(redis.url)["door"]) > num_before + 20, timeout_seconds=90)
         assert_in_order(events_of(redis.url))
 
 
