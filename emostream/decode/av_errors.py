@@ -100,12 +100,8 @@ def source_error(
     """
     exc.args = tuple(_redacted(value) for value in exc.args)
     exc.strerror = redact(exc.strerror or type(exc).__name__)
-    if exc.errno == errno.EPERM and kind is StreamKind.LIVE:  # FFmpeg's answer when an RTSP server dies before its own
-        return SourceUnavailableError(f"cannot {doing} {name}: the server broke off, or a firewall forbids it")
-    if exc.errno == errno.EPROTONOSUPPORT and name.lower().startswith("rtsp"):
-        return SourceUnavailableError(
-            f"cannot {doing} {name}: the camera sends over UDP only, or over TCP only; change decode.rtsp_transport"
-        )
+    if reason := _said_of_rtsp(exc, name=name, kind=kind):
+        return SourceUnavailableError(f"cannot {doing} {name}: {reason}")
     for types, ours, reason in (_LIVE_RULES if kind is StreamKind.LIVE else ()) + _RULES:
         if isinstance(exc, types):
             return ours(f"cannot {doing} {name}: {reason}")
@@ -123,6 +119,15 @@ def source_error(
     if kind is StreamKind.FILE and (is_local or isinstance(exc, UNREADABLE)):
         return _unreadable(exc, name=name, doing=doing)
     return SourceUnavailableError(f"cannot {doing} {name}: {exc.strerror}; check that the source is up and reachable")
+
+
+def _said_of_rtsp(exc: error.FFmpegError, *, name: str, kind: StreamKind) -> str:
+    """What errors mean that FFmpeg gives of RTSP servers; empty of others."""
+    if exc.errno == errno.EPERM and kind is StreamKind.LIVE:  # its answer when a server dies before its own
+        return "the server broke off, or a firewall forbids it"
+    if exc.errno == errno.EPROTONOSUPPORT and name.lower().startswith("rtsp"):
+        return "the camera sends over UDP only, or over TCP only; change decode.rtsp_transport"
+    return ""
 
 
 def _unreadable(exc: error.FFmpegError, *, name: str, doing: Literal["open", "read"]) -> SourceError:

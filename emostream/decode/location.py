@@ -96,6 +96,12 @@ class Location:
         """Whether it comes as bodies of HTTP answers."""
         return self.address.partition("://")[0].lower() in ("http", "https")
 
+    @property
+    def is_flv(self) -> bool:
+        """Whether it is FLV, as far as its address tells."""
+        scheme, _, rest = self.address.partition("://")
+        return scheme.lower() in ("rtmp", "rtmps") or rest.partition("?")[0].lower().endswith(".flv")
+
 
 def source_address(url: str) -> Address:
     """The parts of the URL of a source.

@@ -70,6 +70,8 @@ logger = logging.getLogger(__name__)
 _CODECS_WITHOUT_SIDE_DATA = frozenset({"png", "apng"})
 # Containers whose packets have the stamps of their pictures, checked when they were written.
 _STAMPED_FORMATS = frozenset({"mov", "mp4", "matroska", "webm"})
+# FLV does not say which streams it has: FFmpeg would wait 5 s for sound, and pictures would be as old.
+_FLV_PROBING = {"analyzeduration": "1500000"}
 _ANYWHERE = "mjpeg"  # the reader that finds JPEGs whatever stands around them
 # Microseconds: its first pictures say all, and by default it would wait for some fifty.
 _MJPEG_PROBING = {"analyzeduration": "200000"}
@@ -301,7 +303,8 @@ class PyAVSource:
         """With the reader that suits the content; called with the container in use."""
         settings = self._settings
         options = location.options | {"max_pixels": str(settings.max_frame_pixels)}
-        options |= _LIVE_PROBING if self.kind is StreamKind.LIVE else {}
+        if self.kind is StreamKind.LIVE:
+            options |= _LIVE_PROBING | (_FLV_PROBING if location.is_flv else {})
         timeout = (settings.open_timeout_seconds, settings.read_timeout_seconds) if location.is_network else None
 
         def open_as(name: str | None, *, address: str = location.address) -> InputContainer:

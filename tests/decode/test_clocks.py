@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -159,3 +163,28 @@ def test_segments_of_a_live_playlist_are_given_out_at_their_pace(tmp_path: Path)
     for frame in frames:
         assert frame.pts_seconds == pytest.approx(frame.frame_index / 25, abs=0.001)
         assert frame.captured_at.timestamp() - begun_at > frame.pts_seconds - 0.05  # never before its time
+
+
+@pytest.mark.integration
+def test_live_flv_without_sound_keeps_its_times(tmp_path: Path) -> None:
+    """FFmpeg would look for sound for 5 s, and so many pictures would come at once."""
+    clip = make_clip(tmp_path / "live.flv", num_frames=100).read_bytes()
+
+    class Paced(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            began = time.monotonic()
+            with contextlib.suppress(ConnectionError):
+                for part in range(100):
+                    self.wfile.write(clip[len(clip) * part // 100 : len(clip) * (part + 1) // 100])
+                    time.sleep(max(0.0, began + (part + 1) / 25 - time.monotonic()))
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Paced) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        frames, _ = frames_of(f"http://127.0.0.1:{server.server_port}/live.flv", StreamKind.LIVE)
+        server.shutdown()
+    assert [frame.pts_seconds for frame in frames] == pytest.approx([index / 25 for index in range(100)], abs=0.3)
