@@ -299,6 +299,28 @@ async def test_without_redis_calls_say_come_again(clients: Clients) -> None:
     assert (await client.get("/livez")).status_code == 200
 
 
+async def test_a_server_that_became_a_replica_says_come_again_and_is_used_again(clients: Clients) -> None:
+    """As in a failover whose news have not arrived, or behind a wrong address."""
+    with EmbeddedRedis() as server:
+        client = await clients.open(redis_url=server.url)
+        assert (await client.post("/v1/streams", json=CAMERA)).status_code == 201
+        async with RegistryStore(SETTINGS, redis_url=server.url) as store:
+            await store.redis.execute_command("REPLICAOF", "127.0.0.1", "1")  # type: ignore[no-untyped-call]
+            assert (await client.get("/livez")).status_code == 200
+            assert (await client.get("/readyz")).status_code == 503
+            for method, path, body in (
+                ("GET", "/v1/streams", None),
+                ("POST", "/v1/streams", CAMERA | {"id": "hall"}),
+                ("PATCH", "/v1/streams/door", {"paused": True}),
+                ("DELETE", "/v1/streams/door", None),
+            ):
+                answer = await client.request(method, path, json=body)
+                assert_problem(answer, 503)
+                assert answer.headers["Retry-After"]
+            await store.redis.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
+        assert (await client.patch("/v1/streams/door", json={"paused": True})).json()["paused"]
+
+
 async def test_tokens_and_scopes(clients: Clients) -> None:
     entries = [
         {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), "scopes": [scope]}
