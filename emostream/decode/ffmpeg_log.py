@@ -23,6 +23,7 @@ _MAX_PACKETS = 500  # that are decoded until there is a picture
 _MAX_SECONDS = 6.0
 _MAX_LINE = 200
 _PER_MINUTE = 12  # a process costs a third of a second
+_MAX_BYTES = 2 << 30  # of addresses; a source that takes more ends its process
 _CONTEXT = re.compile(r"^\[([^\]@]*?)\s*@ 0x[0-9a-f]+\]\s*")
 _REPEATED = re.compile(r"^\s*Last message repeated \d+ times\s*$")
 
@@ -112,6 +113,10 @@ def _main() -> None:
     import av
     import av.logging
 
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (_MAX_BYTES, _MAX_BYTES))
     given = json.loads(sys.stdin.buffer.read().decode("utf-8", "surrogateescape"))
     av.logging.restore_default_callback()
     av.logging.set_libav_level(av.logging.ERROR)
