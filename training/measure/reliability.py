@@ -55,6 +55,7 @@ Pictures = npt.NDArray[np.uint8]
 
 _CROP_SIDE = 48
 _CORRUPTIONS = ("blur", "motion blur", "darkness", "low contrast")
+_CAMERA_NOISE_LEVELS = 1.5  # standard deviation
 _CUT_STEPS = (0.8, 0.7, 0.65, 0.6, 0.5)
 _BINS: dict[str, tuple[float, ...]] = {
     "confidence": (0, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.8, 1.01),
@@ -180,6 +181,13 @@ def _covered_eyes(crops: Pictures, share: float) -> Pictures:
     return covered
 
 
+def _dim(crops: Pictures, level: float) -> Pictures:
+    means = np.maximum(crops.mean(axis=(1, 2), keepdims=True), 1.0)
+    noise = np.random.default_rng(0).normal(0, _CAMERA_NOISE_LEVELS, crops.shape)
+    dim = np.rint(crops * np.minimum(level / means, 1.0) + noise)
+    return np.asarray(np.clip(dim, 0, 255), dtype=np.uint8)
+
+
 def _smaller(crops: Pictures, size: float) -> Pictures:
     small = shrink_faces(crops, size=int(size))
     return np.array([cv2.resize(crop, (_CROP_SIDE, _CROP_SIDE)) for crop in small], dtype=np.uint8)
@@ -188,6 +196,7 @@ def _smaller(crops: Pictures, size: float) -> Pictures:
 _MADE: dict[str, tuple[Callable[[Pictures, float], Pictures], tuple[float, ...]]] = {
     "covered from below, share of the crop": (_covered_from_below, (0.1, 0.2, 0.3, 0.4, 0.5)),
     "bar over the eyes, share of the crop": (_covered_eyes, (0.05, 0.1, 0.15, 0.2, 0.3)),
+    "mean level, with a camera's noise": (_dim, (32, 16, 10, 6, 4)),
     "face size, pixels": (_smaller, (32, 24, 20, 16, 12)),
 }
 

@@ -22,6 +22,9 @@ from emostream.vision.geometry.head_pose import head_poses
 SMALL_BELOW_PIXELS = 40.0
 # Mean gray level of a full-range crop. 0.5 % of the FER2013 Training pictures are darker.
 DARK_BELOW_LEVEL = 48.0
+# Darkened to it, with noise of 0.5, 1.5 and 3 levels, 79, 69 and 55 % of the answers are right. Wrong ones are as sure
+# as right ones: of faces darkened to level 4 with a noise of 1.5, 50 % were right and 95 % named.
+UNREADABLE_BELOW_LEVEL = 8.0
 # One in a hundred FER2013 Training pictures is less sharp; a Gaussian blur of 1.5 pixels of 48 leaves two thirds of
 # them so, with 80 % of the answers right instead of 85 %.
 BLURRED_BELOW_SHARPNESS = 0.15
@@ -82,17 +85,19 @@ def quality_of(
     sharp = sharpness(crop) if len(crop) >= _MIN_SHARPNESS_SIDE else math.inf
     is_cut = _is_cut(face, frame_width, frame_height)
     is_covered = max(covered) > COVERED_ABOVE
+    level = cv2.mean(crop)[0]
     measured: dict[QualityFlag, bool] = {
         "small": face.height < SMALL_BELOW_PIXELS,
         "blurred": sharp < BLURRED_BELOW_SHARPNESS,
-        "dark": cv2.mean(crop)[0] < DARK_BELOW_LEVEL,
+        "dark": level < DARK_BELOW_LEVEL,
         "profile": abs(yaw_degrees) > PROFILE_BEYOND_YAW,
         "pitched": abs(pitch_degrees) > PITCHED_BEYOND_PITCH,
         "cut": is_cut,
         "occluded": is_covered,
     }
     is_away = abs(yaw_degrees) > AWAY_BEYOND_YAW or abs(pitch_degrees) > AWAY_BEYOND_PITCH
-    is_unreadable = is_cut or is_covered or is_away or sharp < UNREADABLE_BELOW_SHARPNESS
+    is_faint = sharp < UNREADABLE_BELOW_SHARPNESS or level < UNREADABLE_BELOW_LEVEL
+    is_unreadable = is_cut or is_covered or is_away or is_faint
     return Quality(tuple(flag for flag, is_raised in measured.items() if is_raised), not is_unreadable)
 
 

@@ -59,6 +59,7 @@ def test_a_good_face_has_no_flag() -> None:
         (measured(crop=SMEARED), "blurred", False),
         (measured(crop=FLAT), "blurred", False),
         (measured(crop=GOOD_CROP // 4), "dark", True),
+        (measured(crop=GOOD_CROP // 20), "dark", False),
         (measured(yaw=-35), "profile", True),
         (measured(yaw=80), "profile", False),
         (measured(pitch=25), "pitched", True),
@@ -68,8 +69,8 @@ def test_a_good_face_has_no_flag() -> None:
         (measured(size=(640, 74)), "cut", False),
     ],
     ids=[
-        *("small", "blurred", "smeared", "flat", "dark", "turned left", "full profile", "looks up", "looks down"),
-        *("eyes covered", "mouth covered", "mouth outside"),
+        *("small", "blurred", "smeared", "flat", "dark", "very dark", "turned left", "full profile"),
+        *("looks up", "looks down", "eyes covered", "mouth covered", "mouth outside"),
     ],
 )
 def test_flag(quality: Quality, flag: QualityFlag, is_readable: bool) -> None:
