@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import itertools
 import re
+import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 from prometheus_client.parser import text_string_to_metric_families
@@ -245,6 +248,40 @@ async def test_several_senders_at_once(client: httpx.AsyncClient, store: Registr
         for name in names:
             await stack.enter_async_context(sending(whip(client, name, []), pictures=GrayPictures(160, 120)))
         await until(all_have_events)
+
+
+async def test_floods_of_offers_leave_nothing_behind(client: httpx.AsyncClient) -> None:
+    offer = await an_offer()
+
+    async def post(content: str) -> int:
+        return (await client.post("/v1/whip/phone", content=content, headers=SDP)).status_code
+
+    async def flood() -> None:
+        """Of what is accepted the newest stays; what cannot be read does not come to the worker."""
+        answered = Counter(await asyncio.gather(*(post(offer) for _ in range(50))))
+        assert answered.keys() <= {201, 503} and answered[201], answered
+        assert set(await asyncio.gather(*(post("nonsense") for _ in range(2000)))) <= {400, 429}
+        assert (await client.delete("/v1/streams/phone")).status_code == 204
+
+    async def is_as_before() -> bool:
+        return all(now <= then for now, then in zip(left_behind(), before, strict=True))
+
+    await post(offer)
+    await client.delete("/v1/streams/phone")
+    await until(no_sender)
+    before = left_behind()
+    await flood()
+    await until(is_as_before)
+
+
+async def no_sender() -> bool:
+    return not psutil.Process().net_connections("udp")
+
+
+def left_behind() -> tuple[int, int, int]:
+    """UDP sockets, threads, tasks. Connections to Redis are kept for the next request."""
+    threads = [thread for thread in threading.enumerate() if "asyncio" not in thread.name]  # its pool grows once
+    return len(psutil.Process().net_connections("udp")), len(threads), len(asyncio.all_tasks())
 
 
 async def an_offer() -> str:
