@@ -316,8 +316,8 @@ class ServiceSettings(_Section):
     max_streams: int = Field(1000, ge=1, le=100_000)
     """Maximum number of streams of the service, not counting finished files; further ones are refused."""
     max_streams_per_token: int | None = Field(None, ge=1, le=100_000)
-    """Of these, created with one token (told by its name), so that it leaves room for others. None: no limit of its
-    own."""
+    """Of these, created with one token (identified by its name), so that it leaves room for others. None: no own
+    limit."""
     lease_seconds: float = Field(5.0, ge=0.5, le=60)
     """A worker that does not renew its leases for this long loses its streams to other workers."""
     heartbeat_seconds: float = Field(0.5, gt=0, le=10)
@@ -384,8 +384,8 @@ class WebRtcSettings(_Section):
     """Address by which senders reach the worker, where that is not an address of its machine (NAT that keeps the
     port)."""
     stun_url: str | None = Field(None, pattern=r"^stuns?:[^\s]+$")
-    """Server that tells workers behind NAT their address, for example `stun:stun.example.org:3478`. None asks
-    none."""
+    """Server that reports their public address to workers behind NAT, for example `stun:stun.example.org:3478`. None
+    asks none."""
     turn_url: str | None = Field(None, pattern=r"^turns?:[^\s]+$")
     """Server that relays where nothing else works, for example `turn:turn.example.org:3478?transport=tcp`."""
     turn_username: str | None = None
@@ -397,7 +397,7 @@ class WebRtcSettings(_Section):
     max_sessions_per_token: int = Field(16, ge=1, le=1000)
     """Of these, with one token, or with none where none is needed."""
     max_bitrate_kbps: int = Field(6000, ge=100, le=100_000)
-    """Told to senders; one that exceeds it by half for 5 seconds is ended."""
+    """Announced to senders; one that exceeds it by half for 5 seconds is ended."""
     max_pixels: int = Field(1920 * 1088, ge=64 * 64, le=8192 * 4320)
     """Of a picture; a sender of larger ones is ended."""
     connect_seconds: float = Field(15.0, gt=0, le=120)

@@ -50,7 +50,7 @@ class DataConfig:
     train_split: str | None = "training"
     validation_split: str | None = None
     """What chooses: the best epoch, when to stop, the scaling of the logits. None keeps `validation_share` of the
-    training pictures apart, so that a split that figures are told of, such as `publictest`, chooses nothing."""
+    training pictures apart, so that a split that figures are reported for, such as `publictest`, chooses nothing."""
     validation_path: str | None = None
     """Where the validation pictures are when they are not in `path`."""
     validation_share: Number = Field(default=0.1, gt=0, lt=1)
@@ -120,7 +120,7 @@ class ModelConfig:
     """How much the first stage shrinks the crop; None is what suits the architecture on crops of 64 px."""
     dropout: Number = 0.3
     other_votes: Switch = False
-    """The head for votes also tells the shares of people who said contempt, unknown and not a face (FER+'s columns)."""
+    """The head for votes also predicts the shares of contempt, unknown and not a face (FER+'s columns)."""
 
 
 @dataclass(frozen=True, slots=True, config=_CHECKED)

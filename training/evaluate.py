@@ -1,6 +1,6 @@
 """Measure a model: `python -m training.evaluate --data ../shared/data/fer2013 --split publictest [--report out.html]`.
 
-What is measured is told in `training.measure.evaluation`, `training.measure.vote_figures`,
+What is measured is described in `training.measure.evaluation`, `training.measure.vote_figures`,
 `training.measure.calibration` and `training.measure.robustness`. Where the data has a split `training` and another one
 is measured, the photographs that both have are found and a row of figures does without them. A report is one HTML file
 that asks no host for anything; it holds pictures of the data set, so mind their licence.

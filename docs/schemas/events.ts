@@ -129,7 +129,7 @@ export interface SummaryEvent {
   dominant_shares: Record<string, number>;
   /** Mean smoothed probability per emotion over all faces; empty when there was no face. */
   mean_probabilities: Record<string, number>;
-  /** Different persons among the tracks, as far as their faces tell. Absent where persons are not told apart. */
+  /** Different persons among the tracks, as far as their faces show. Absent where persons are not told apart. */
   num_persons?: number | null;
 }
 
@@ -157,7 +157,7 @@ export interface VoiceEvent {
   model_name: string;
   /** Its version. */
   model_version: string;
-  /** Loudness of the mono mix, whoever or whatever is heard (ITU-R BS.1770, not gated). Absent in silence. */
+  /** Loudness of the mono mix, of speech and everything else (ITU-R BS.1770, not gated). Absent in silence. */
   loudness_lufs?: number | null;
   /** Median pitch of the voice. Absent where less than 0.1 s of speech has a pitch. */
   pitch_hz?: number | null;
@@ -167,7 +167,7 @@ export interface VoiceEvent {
   pitch_high_hz?: number | null;
   /** Speaking rate: syllables per second of speech, over the three seconds up to the end of the window. Absent where they hold less than one second of speech. */
   syllables_per_second?: number | null;
-  /** How long nobody had spoken at the end of the window; 0 while someone speaks. Absent before anyone spoke. */
+  /** Silence since the last speech, at the end of the window; 0 during speech. Absent before the first speech. */
   pause_seconds?: number | null;
   /** Probability that listeners would call the voice highly aroused (as in acted anger, fear or joy) and not calm, over the same three seconds. It names no emotion. Absent where they hold less than one second of speech. */
   arousal?: number | null;

@@ -49,7 +49,7 @@ class Analysis:
 
     Args:
         specs: the sources.
-        start: begins to read them, and tells observers; the events come by what it returns.
+        start: begins to read them, and informs observers; the events come from what it returns.
         labels_of_model: the emotions of the model.
         has_voice: whether the settings ask for the voice; files then have its events beside them.
 
@@ -254,7 +254,7 @@ class Delivery:
         return self._loop.submit(self._next())
 
     def cancel(self) -> None:
-        """End the reading where it is; `ended` tells when that has happened."""
+        """End the reading where it is; `ended` is set when that has happened."""
 
         async def cancel() -> None:
             if self._work is not None:
@@ -296,7 +296,7 @@ class Delivery:
         await self._queue.put(events)
 
     async def publish_status(self, event: StatusEvent) -> None:
-        """The end is told by the end of the loop, and an error by what it raises."""
+        """The end shows as the end of the loop, and an error is raised by it."""
 
     async def close(self) -> None:
         """Nothing stays open."""

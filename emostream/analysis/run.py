@@ -155,8 +155,8 @@ async def run_analysis(
         sink: where events go; not closed.
         epoch: names this run of the stream.
         observers: see each frame with its event.
-        collector: is told of the parts, for metrics.
-        tell: is told when a camera goes away and comes back.
+        collector: gets the parts, for metrics.
+        tell: called when a camera goes away and comes back.
 
     Raises:
         SourceError: the source cannot be opened, or ended badly.

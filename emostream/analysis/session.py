@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _MAX_SECONDS = 1e10  # in three centuries by the Unix clock; what is beyond is another unit
-_MIN_STEP_SECONDS = 0.001  # between frames whose times are told by the clock
+_MIN_STEP_SECONDS = 0.001  # between frames whose times are read from the clock
 
 
 class Session:
@@ -97,7 +97,7 @@ class Session:
                 image. It is not kept, and may be used again when this returns. A frame of another size than the last
                 one ends all tracks.
             at: when it was taken, in seconds on any clock from 0 on, after the frame before it; it is the
-                `pts_seconds` of the event. None tells it by the clock of this machine: 0 for the first frame.
+                `pts_seconds` of the event. None takes it from the clock of this machine: 0 for the first frame.
 
         Returns:
             The event of this frame, with the faces in it.

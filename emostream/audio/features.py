@@ -1,4 +1,4 @@
-"""Statistics of a stretch of speech from which its arousal is told.
+"""Statistics of a stretch of speech from which its arousal is estimated.
 
 Nothing in them depends on how loud the recording is: levels and bands are relative to their means, because the distance
 of a microphone says nothing of the speaker.
@@ -18,7 +18,7 @@ Features = npt.NDArray[np.float32]
 _MIN_VOICED_FRAMES = 5
 _MIN_PEAK_DIP_DB = 2.0  # de Jong & Wempe (2009)
 _MAX_BELOW_PEAK_DB = 25.0  # quieter peaks are no syllables
-_MIN_PEAK_FRAMES = 8  # between two nuclei; nobody speaks 12 syllables in a second for long
+_MIN_PEAK_FRAMES = 8  # between two nuclei; 12 syllables a second are more than people speak for long
 _SMOOTH_FRAMES = 5
 _LOW_BANDS, _HIGH_BANDS = slice(0, 10), slice(13, NUM_BANDS)  # below about 1 kHz, above about 1.7 kHz
 _SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)

@@ -28,7 +28,7 @@ from emostream.domain.voice import VoiceFlag, VoiceWindow
 WINDOW_SECONDS = 1.0
 STEP_SECONDS = 0.5
 CONTEXT_SECONDS = 3.0
-"""Up to the end of a window; what takes longer to hear than a second is told from it."""
+"""Up to the end of a window; what takes longer than a second to hear is computed from it."""
 
 MIN_SPEECH = 0.5
 """Probability from which on it is speech, as Silero VAD is used by its authors."""
@@ -39,7 +39,7 @@ _OVERHANG_FRAMES = FRAME_SAMPLES // HOP_SAMPLES - 1  # of a stretch, that reach 
 _WINDOW_FRAMES = int(WINDOW_SECONDS * FRAMES_PER_SECOND) - _OVERHANG_FRAMES
 _CONTEXT_FRAMES = int(CONTEXT_SECONDS * FRAMES_PER_SECOND) - _OVERHANG_FRAMES
 _MIN_VOICED_FRAMES = 10
-_MIN_SPEECH_FRAMES = FRAMES_PER_SECOND  # for what is told from the context
+_MIN_SPEECH_FRAMES = FRAMES_PER_SECOND  # for what is computed from the context
 _CLIP_LEVEL = 0.985  # of full scale: resampling rounds what was cut off
 _MAX_CLIPPED_SHARE = 0.001
 _LOWEST_SHARE = 0.1

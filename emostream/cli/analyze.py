@@ -204,7 +204,7 @@ def analyze(
     urls = [*urls_of(settings.publish), *(sink or ())]
     _check_event_files([*([] if output is None else [output]), *event_files(urls)], specs)
     if output is not None:
-        _has_lines(output)  # an unknown format is told before work starts
+        _has_lines(output)  # an unknown format is an error before work starts
     if len(specs) > 1 and (annotate or report):
         raise ConfigError(f"--annotate and --report are about one source, got {len(specs)}: analyze each by itself")
     summing = Summing()

@@ -271,7 +271,7 @@ def _print_places(places: Sequence[Place], *, json: bool) -> None:
         if place.size_bytes is not None:
             screen.print(f"  remove: {as_markup(place.removal)}", soft_wrap=True)
     screen.print(
-        "Everything else is where a command was told to write it (--output, --folder, --data-dir, …). The package and "
+        "Everything else is where a command's options put it (--output, --folder, --data-dir, …). The package and "
         "its own models go with `pip uninstall emostream`.",
         markup=False,
         soft_wrap=True,

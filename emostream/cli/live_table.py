@@ -38,7 +38,7 @@ class Reading:
 
     Attributes:
         started: moment in seconds, on any clock that only grows.
-        total: number of frames that there will be; None where nothing tells.
+        total: number of frames that there will be; None where it is unknown.
         num_frames: done.
         num_dropped: frames lost because processing was too slow.
         last: the latest event.
@@ -163,7 +163,7 @@ def live_table(*, num_sources: int, is_shown: bool) -> Iterator[LiveTable]:
 
 
 def expected_frames(spec: StreamSpec, source: FrameSource) -> float | None:
-    """How many frames of an open source will be processed, as far as its container tells."""
+    """How many frames of an open source will be processed, as far as its container says."""
     if spec.kind is StreamKind.LIVE:
         return spec.max_frames
     total = source.info.num_frames

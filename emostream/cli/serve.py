@@ -229,7 +229,7 @@ class _PhaseLines:
 def _redis(
     settings: Settings, phase: _PhaseLines, *, port: int | None, data_dir: Path | None, address: str | None
 ) -> Iterator[tuple[str, Path | None]]:
-    """URL of the configured Redis server, or of an embedded one with the file that tells it to other programs."""
+    """URL of the configured Redis server, or of an embedded one with the file in which other programs find it."""
     if settings.publish.redis_url is not None:
         url = settings.publish.redis_url.get_secret_value()
         phase(f"looking for Redis at {shown_address(url)}")

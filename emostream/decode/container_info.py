@@ -183,12 +183,12 @@ def _declared_fps(container: InputContainer, stream: VideoStream) -> float | Non
 
 
 def upright(info: SourceInfo, shape: tuple[int, ...], *, zero_seconds: float | None, pixel_aspect: float) -> SourceInfo:
-    """With what only the first picture tells; its upright shape is H×W."""
+    """With what is known only from the first picture; its upright shape is H×W."""
     height, width = shape
     return replace(info, width=width, height=height, zero_seconds=zero_seconds, pixel_aspect=pixel_aspect)
 
 
 def says_pixel_aspect(container: InputContainer) -> bool:
-    """Whether the shape of pixels that the container tells is meant for showing; pictures tell how to print them."""
+    """Whether the pixel shape in the container is meant for display; in still pictures it is meant for print."""
     name = container.format.name
     return not name.endswith("_pipe") and name not in _FORMATS_OF_PICTURES

@@ -23,7 +23,7 @@ _TOLERANCE_RATIO_OF_WHOLE_SECONDS = 0.1
 
 
 class GapMeter:
-    """Told of the packets in the order of their decoding.
+    """Gets the packets in the order of their decoding.
 
     >>> meter = GapMeter()
     >>> seconds = [index / 10 for index in range(30) if index // 10 != 1]  # the second of three seconds is missing

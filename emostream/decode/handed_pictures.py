@@ -125,7 +125,7 @@ class HandedPictureSource:
     """A `FrameSource` of the pictures of the next sender; it ends with an error that is retryable when the sender does.
 
     Args:
-        next_sender: waits for a sender, at most for so many seconds; None when none came.
+        next_sender: waits for a sender, at most for the given seconds; None when none came.
         stream_id: of the frames.
         open_timeout_seconds: how long to wait for a sender, and for its first picture.
     """

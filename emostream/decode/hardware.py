@@ -18,7 +18,7 @@ _DOWNLOADED_FORMATS = frozenset({"nv12", "p010le", "p016le", "nv16", "nv24"})
 
 
 def usable_hardware(choice: str) -> str | None:
-    """The kind of device to decode with; None means the processor. What is missing is told once, in the log.
+    """The kind of device to decode with; None means the processor. What is missing is logged once.
 
     Args:
         choice: "none", "auto", or the name of a kind.

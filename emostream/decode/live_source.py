@@ -34,7 +34,7 @@ _BLOCKED_PAUSE_SECONDS = 60.0
 _MAX_BLOCKED_PAUSE_SECONDS = 600.0
 
 StateObserver = Callable[[StreamState, str], None]
-"""Told in the decode thread: RECONNECTING with the reason, at each failure; RUNNING when frames came again, or when
+"""Called in the decode thread: RECONNECTING with the reason, at each failure; RUNNING when frames came again, or when
 there is something to know of a source that runs."""
 
 
@@ -67,11 +67,11 @@ class LiveSource:
         backoff: pauses between attempts.
         open_stall_seconds: an opening that takes longer is left behind.
         read_stall_seconds: a read that brings nothing at all for longer is left behind.
-        on_state: told about changes.
+        on_state: called for each change.
         is_known_good: the source has worked before, so no error of it ends it; one of this process does, until it
             worked here.
         gives_up_unopened: until the source worked once, every error ends it; for a person who waits.
-        max_abandoned: with so many threads left behind, the source is opened less often.
+        max_abandoned: with this number of abandoned threads, the source is opened less often.
         blocked_pause_seconds: the first pause then; each one after it is twice as long, up to ten minutes.
         clock: monotonic seconds.
     """

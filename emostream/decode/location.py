@@ -1,4 +1,4 @@
-"""Where a source is: which addresses are accepted, and how FFmpeg is told to reach them (decisions D6, D10)."""
+"""Where a source is: which addresses are accepted, and FFmpeg's options to reach them (decisions D6, D10)."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def open_source(
     Args:
         spec: what to read, and which frames of it; `max_frames` of a live source is counted by the pipeline.
         settings: time-outs and limits.
-        on_state: told when a live source is lost and when it is back.
+        on_state: called when a live source is lost and when it is back.
         is_known_good: a live source has worked before, so no error of it is final.
         gives_up_unopened: every error of a live source is final until it has worked once.
         connect: makes the source of one connection, in place of `open_once`.

@@ -65,10 +65,10 @@ class PacketReader:
         kind: live or file.
         info: what the container declared.
         read_timeout_seconds: without a packet of the video for longer, a live source is over.
-        stats: counts missing pictures; tells how many came.
+        stats: counts missing pictures; read for the number of those that came.
         corruption: counts what cannot be read.
         translate: errors of FFmpeg into ours.
-        reached_seconds: tells where the next picture is expected.
+        reached_seconds: returns where the next picture is expected.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class PacketReader:
         self.arrived_seconds = time.monotonic()
         """When the newest packet of the video was read; monotonic."""
         self.zero_at_microseconds: int | None = None
-        """When, by the source's clock, time stamp 0 was; RTSP tells it late."""
+        """When, by the source's clock, time stamp 0 was; RTSP sends it late."""
         self._opened = opened
         self._stream = stream
         self._time_base = stream.time_base

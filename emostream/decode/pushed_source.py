@@ -30,7 +30,7 @@ class PushedSource:
 
     @property
     def kind(self) -> StreamKind:
-        """Live: nobody knows the end."""
+        """Live: the end is unknown."""
         return StreamKind.LIVE
 
     @property

@@ -167,7 +167,7 @@ class PyAVSource:
             return container is not None and container.size > 0 and self._packets.is_single_picture(container)
 
     def __enter__(self) -> Self:
-        """Open; decodes the first picture of a file already, because only that tells its rotation."""
+        """Open; decodes the first picture of a file already, because its rotation is known only then."""
         try:
             self._location = parse_location(self._spec.url, settings=self._settings)
             self._hardware = usable_hardware(self._settings.hwaccel)
@@ -264,7 +264,7 @@ class PyAVSource:
                     reads_side_data=stream.codec_context.name not in _CODECS_WITHOUT_SIDE_DATA,
                     cropping=_cropping_of(container, stream, location=location, file=file),
                 )
-                # FFmpeg makes gray of what is missing of a JPEG, unless it is told to give up.
+                # FFmpeg fills missing parts of a JPEG with gray, unless it is set to fail.
                 is_strict = self._is_picture and stream.codec_context.name in PICTURE_CODECS
                 stream.codec_context.options = max_pixels | ({"err_detect": "explode"} if is_strict else {})
                 stream.codec_context.thread_type = "AUTO" if self.kind is StreamKind.FILE else "SLICE"
@@ -403,7 +403,7 @@ class PyAVSource:
         return KeyFrames()
 
     def _choose(self, container: InputContainer) -> tuple[VideoStream, str]:
-        """The video to read and what is said of the choice; all other streams are told not to be read."""
+        """The video to read and a notice about the choice; all other streams are discarded."""
         streams = {stream.index: stream for stream in video_streams(container, name=self._name, kind=self.kind)}
         tracks = [track_of(stream) for stream in streams.values()]
         wanted = self._spec.track
@@ -577,7 +577,7 @@ class PyAVSource:
         rate = self._timeline.stamp_rate if isinstance(self._timeline, LiveTimeline) else None
         if rate is None:
             return ""
-        return f"its time stamps run {rate:.2f} times as fast as its pictures arrive: time is told by arrival"
+        return f"its time stamps run {rate:.2f} times as fast as its pictures arrive: time follows their arrival"
 
     def _frame(self, picture: VideoFrame, *, frame_index: int, pts_seconds: float) -> Frame:
         self._check_size(picture.width, picture.height)

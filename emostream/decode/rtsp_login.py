@@ -72,7 +72,7 @@ def _connected(address: Address, *, timeout_seconds: float) -> socket.socket:
 
 
 def _pass_on(source: socket.socket, target: socket.socket, *, without_unknown_offers: bool = False) -> None:
-    """Until one side ends; then the other is told."""
+    """Until one side ends; then the other is closed."""
     with contextlib.suppress(OSError):
         while data := source.recv(_CHUNK_BYTES):
             if without_unknown_offers and _REFUSED.match(data):

@@ -32,7 +32,7 @@ class _NotDecoded:
 
 
 class KeyFrames(_NotDecoded):
-    """Tells which pictures are key frames, and which pictures are shown before each, from packets in decoding order.
+    """Finds which pictures are key frames, and which pictures are shown before each, from packets in decoding order.
 
     >>> key_frames = KeyFrames()
     >>> for stamp, is_key in ((0, True), (1, False), (4, True), (2, False), (3, False)):

@@ -1,6 +1,6 @@
 """Still pictures that FFmpeg reads wrongly without a word, through Pillow: the only file that imports it.
 
-Of HEIC and AVIF in tiles FFmpeg gives one tile, of TIFF with JPEG compression black; it tells neither.
+Of HEIC and AVIF in tiles FFmpeg gives one tile, of TIFF with JPEG compression black, without an error.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ A stamp is what a camera or a demuxer claims. Two time lines judge it, picture b
 within a band around the arrival: the stamps smooth the jitter of the network inside it. The band is narrow at first and
 grows with the time that passed, so the pace is right from the first second on. Stamps that run more than 20 % faster or
 slower than the pictures arrive, and push against the band for longer than a second, are given up: from then on time is
-told by arrival. This is how an audio-video player slaves its clock to an external one (the sync threshold and no-sync
+taken by arrival. This is how an audio-video player slaves its clock to an external one (the sync threshold and no-sync
 threshold of FFmpeg's ffplay), with arrival as the master clock.
 """
 
@@ -237,7 +237,7 @@ class LiveTimeline:
         slack_seconds: float | None = None,
     ) -> None:
         self.is_by_arrival = not has_stamps
-        """Whether time is told by arrival alone."""
+        """Whether time follows arrival alone."""
         self.stamp_rate: float | None = None
         """How many seconds pass by the stamps in one of arrival, where they were given up for that; None else."""
         self._stamps = FileTimeline(declared_fps=declared_fps, max_gap_seconds=max_gap_seconds)

@@ -1,4 +1,4 @@
-"""Which of several video tracks is read, and what people are told about it."""
+"""Which of several video tracks is read, and the notice about it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class VideoTrack:
 
     @property
     def is_still(self) -> bool:
-        """Whether it is one picture (a thumbnail, a poster), as far as the container tells."""
+        """Whether it is one picture (a thumbnail, a poster), as far as the container says."""
         return self.num_frames == 1 or (self.num_frames == 0 and self.codec in PICTURE_CODECS)
 
 

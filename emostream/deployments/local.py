@@ -124,7 +124,7 @@ def running_app(
         shared_detector: detect faces in a separate deployment.
         tls: certificate and private key (PEM), for HTTPS.
         stopped: stops waiting for the application when it is set; also set when Ray has ended.
-        on_phase: is told what begins; called from several threads.
+        on_phase: called with the phase that begins, from several threads.
 
     Raises:
         ConfigError: the port is in use, or there is no cluster at the address.

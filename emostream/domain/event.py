@@ -36,8 +36,8 @@ DerivedAffect = Annotated[float, Ge(-1), Le(1), Digits(4)]
 """A mean of coordinates of emotions (`domain/affect.py`)."""
 
 StatusKind = Literal["state", "consumer_behind", "events_lost"]
-"""What a status event tells: a change of state, that trimming is about to overtake a consumer group, or that events of
-an earlier run are lost. Events of later versions may tell other things."""
+"""What a status event reports: a change of state, that trimming is about to overtake a consumer group, or that events
+of an earlier run are lost. Events of later versions may report other things."""
 
 UNKNOWN = "unknown"
 """Stands in place of the dominant emotion where too little is seen, or the scores are too close, to name one."""
@@ -277,7 +277,7 @@ class SummaryEvent:
     mean_probabilities: dict[Text, Share] = field(default_factory=dict)
     """Mean smoothed probability per emotion over all faces; empty when there was no face."""
     num_persons: Annotated[Count | None, OPTIONAL] = None
-    """Different persons among the tracks, as far as their faces tell. Absent where persons are not told apart."""
+    """Different persons among the tracks, as far as their faces show. Absent where persons are not told apart."""
 
     def __post_init__(self) -> None:
         num_faces = self.num_faces

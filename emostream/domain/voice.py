@@ -35,7 +35,7 @@ class VoiceWindow:
     """Why the measurements deserve less trust: `silent` (no sound at all), `clipped` (the recording was too loud for
     its format). Empty when nothing is wrong. Later versions may add some."""
     loudness_lufs: Annotated[Loudness | None, OPTIONAL] = field(default=None, kw_only=True)
-    """Loudness of the mono mix, whoever or whatever is heard (ITU-R BS.1770, not gated). Absent in silence."""
+    """Loudness of the mono mix, of speech and everything else (ITU-R BS.1770, not gated). Absent in silence."""
     pitch_hz: Annotated[Hertz | None, OPTIONAL] = field(default=None, kw_only=True)
     """Median pitch of the voice. Absent where less than 0.1 s of speech has a pitch."""
     pitch_low_hz: Annotated[Hertz | None, OPTIONAL] = field(default=None, kw_only=True)
@@ -46,7 +46,7 @@ class VoiceWindow:
     """Speaking rate: syllables per second of speech, over the three seconds up to the end of the window. Absent where
     they hold less than one second of speech."""
     pause_seconds: Annotated[Duration | None, OPTIONAL] = field(default=None, kw_only=True)
-    """How long nobody had spoken at the end of the window; 0 while someone speaks. Absent before anyone spoke."""
+    """Silence since the last speech, at the end of the window; 0 during speech. Absent before the first speech."""
     arousal: Annotated[Share | None, OPTIONAL] = field(default=None, kw_only=True)
     """Probability that listeners would call the voice highly aroused (as in acted anger, fear or joy) and not calm,
     over the same three seconds. It names no emotion. Absent where they hold less than one second of speech."""

@@ -341,7 +341,7 @@ def build_pipeline(
         on_voice: called with each voice event.
         tracer: traces some of the frames; None traces none.
         has_voice: measures the voice. Its sound is read from the spec's URL itself, so the source must be one that may
-            be opened twice, by whoever runs this.
+            be opened twice, by whichever user runs this.
     """
     stages = stages or build_stages(settings, detect=models.detector.detect)
     detect, notice_of_size = stages.detect, None

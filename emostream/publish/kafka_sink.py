@@ -163,7 +163,7 @@ class KafkaSink:
         try:
             await producer.stop()
         except self._library.errors.KafkaError:
-            return  # the failure that brought us here tells more
+            return  # the first failure says more
 
     def _translated(self, exc: Exception) -> ConfigError | SinkUnavailableError | EventRejectedError:
         errors = self._library.errors

@@ -17,7 +17,7 @@ class Delivery(Enum):
     EXACTLY_ONCE = "exactly once"
     """The receiver has every event once: what is sent again is recognised there."""
     AT_LEAST_ONCE = "at least once"
-    """The receiver has every event; after an unclear failure some twice, told apart by epoch and frame index."""
+    """The receiver has every event; after an unclear failure some twice, distinguished by epoch and frame index."""
     WHEN_CLOSED = "when closed"
     """The receiver has every event, once, as soon as the sink is closed; a crash loses them."""
 

@@ -119,7 +119,7 @@ STALLS = Metric(
 CLOCK_FAULTS = Metric(
     "emostream_source_clock_faults_total",
     "Connections whose time stamps ran more than 20 % faster or slower than their pictures arrived.",
-    "Grows: time of this stream is told by arrival, with the jitter of the network; set the camera's clock and rate.",
+    "Grows: the stream's time follows arrival, with the jitter of the network; set the camera's clock and rate.",
     labels=_STREAM,
 )
 

@@ -46,7 +46,7 @@ class ProcessMetrics:
 def resident_memory_bytes() -> int:
     """Resident memory of this process; its maximum so far where the system does not report the current value.
 
-    0 on Windows, which tells neither by Python's own means.
+    0 on Windows, where Python's standard library offers neither.
     """
     if sys.platform == "win32":
         return 0

@@ -35,7 +35,7 @@ def registry_key(name: str) -> str:
 
 
 def offers_channel(worker_id: str) -> str:
-    """The channel by which a worker is told of senders (WebRTC) that want to send to its streams.
+    """The channel that informs a worker of senders (WebRTC) that want to send to its streams.
 
     >>> offers_channel("w1")
     'emostream:{registry}:offers:w1'

@@ -175,7 +175,7 @@ async def test_begins_at_the_given_entry(redis_server: EmbeddedRedis, sink: Redi
         await asyncio.sleep(0.3)
         await sink.publish(events_of(stream_id, [3]))
         assert indexes_of(await taking) == [3]
-    with pytest.raises(ConfigError, match="not understood"):
+    with pytest.raises(ConfigError):
         ConsumerGroup(redis_server.url, group="g", start="yesterday")
 
 

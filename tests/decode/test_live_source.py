@@ -170,7 +170,7 @@ def test_closing_ends_it_at_once(let_go: threading.Event, in_open: bool) -> None
     threading.Timer(0.1, source.close).start()
     started = time.monotonic()
     if in_open:
-        with pytest.raises(SourceUnavailableError, match="was closed"):
+        with pytest.raises(SourceUnavailableError):
             source.__enter__()
     else:
         with source:

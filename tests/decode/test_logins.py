@@ -111,5 +111,5 @@ def md5(text: str) -> str:
 def test_over_rtsp(typed: str) -> None:
     with digest_camera(PASSWORDS[typed]) as port:
         spec = StreamSpec("x", f"rtsp://admin:{typed}@127.0.0.1:{port}/live", StreamKind.LIVE)
-        with pytest.raises(SourceUnavailableError, match="not found"), PyAVSource(spec, settings=DECODE):
+        with pytest.raises(SourceUnavailableError), PyAVSource(spec, settings=DECODE):
             pass

@@ -262,7 +262,7 @@ def open_source(path: Path, **settings: Any) -> PyAVSource:
 
 def test_info_needs_an_open_source(tmp_path: Path) -> None:
     source = open_source(tmp_path / "a.mp4")
-    with pytest.raises(RuntimeError, match="open source"):
+    with pytest.raises(RuntimeError):
         _ = source.info
     source.close()
     source.close()

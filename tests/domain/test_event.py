@@ -34,7 +34,7 @@ def test_a_dominant_emotion_the_model_does_not_know_is_refused() -> None:
     ids=lambda changes: next(iter(changes)),
 )
 def test_impossible_values_are_refused(changes: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(ValueError):
         replace(EVENT, **changes)  # type: ignore[arg-type]
 
 

@@ -27,12 +27,12 @@ def test_size_is_that_of_luma() -> None:
 
 @pytest.mark.parametrize("luma", [np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6), np.float32), np.zeros(4, np.uint8)])
 def test_rejects_what_is_not_luma(luma: Luma) -> None:
-    with pytest.raises(ValueError, match="expected luma uint8 H×W, got"):
+    with pytest.raises(ValueError, match="uint8 H×W"):
         make_frame(luma)
 
 
 def test_rejects_naive_time() -> None:
-    with pytest.raises(ValueError, match="aware"):
+    with pytest.raises(ValueError):
         Frame("s", 0, 0.0, NOW.replace(tzinfo=None), np.zeros((1, 1), np.uint8))
 
 

@@ -53,7 +53,7 @@ def test_usable_ids_are_accepted(stream_id: str) -> None:
 
 @pytest.mark.parametrize("stream_id", ["", "-a", ".a", "a b", "a:b", "a/b", "a*", "é", "a" * 65, "a\n", "{a}"])
 def test_ids_that_would_break_a_key_are_refused(stream_id: str) -> None:
-    with pytest.raises(ConfigError, match="not usable"):
+    with pytest.raises(ConfigError):
         StreamSpec(stream_id, "clip.mp4", StreamKind.FILE)
 
 

@@ -141,7 +141,7 @@ def test_what_was_compiled_for_this_gpu_is_kept(engine: TrtName, cache_dir: Path
 def test_a_closed_classifier_refuses(engine: TrtName, cache_dir: Path, tiny: ClassifySettings) -> None:
     classifier = load_trt_classifier(engine, tiny, cache_dir=cache_dir)
     classifier.close()
-    with pytest.raises(InferenceError, match="closed"):
+    with pytest.raises(InferenceError):
         classifier.classify(reference_crops(size=classifier.manifest.input_size_pixels)[:1])
 
 

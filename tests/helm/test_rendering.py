@@ -257,7 +257,7 @@ def _streams(spec: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("release", ["1st", "a" * 53])
 def test_names_that_kuberay_refuses_are_avoided_or_refused(helm: Helm, release: str) -> None:
     if release[0].isdigit():
-        with pytest.raises(RenderError, match="cannot be used"):
+        with pytest.raises(RenderError):
             helm.run("template", release, str(CHART))
     else:
         text = helm.run("template", release, str(CHART), "--namespace", NAMESPACE)

@@ -293,7 +293,7 @@ def test_quantities_of_all_kinds_are_compared(helm: Helm, memory: float | str) -
 
     helm.render(resources("1.5Gi", memory))
     for request, limit in ((memory, "1.9Gi"), ("2.5Gi", memory)):
-        with pytest.raises(RenderError, match="is above its limit"):
+        with pytest.raises(RenderError):
             helm.render(resources(request, limit))
 
 

@@ -127,7 +127,7 @@ async def test_streams_that_begin_together_share_one_producer(broker: Broker) ->
 
 async def test_an_unreachable_broker() -> None:
     sink = KafkaSink(f"kafka://user:secret@127.0.0.1:{unused_port()}/x", max_retry_seconds=0.2)
-    with pytest.raises(SinkUnavailableError, match="cannot be reached") as caught:
+    with pytest.raises(SinkUnavailableError) as caught:
         await sink.publish(events_of("door", [1]))
     assert "secret" not in str(caught.value)
     await sink.close()

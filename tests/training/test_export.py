@@ -157,7 +157,7 @@ def test_half_a_point_of_accuracy_may_be_lost(num: int, num_wrong: int, is_refus
         require_same_model(parity, drop, precision="int8", what="the int8 model", num_ferplus=num)
 
     if is_refused:
-        with pytest.raises(ManifestError, match="less accurate than the trained one"):
+        with pytest.raises(ManifestError):
             prove()
     else:
         prove()

@@ -21,5 +21,5 @@ def test_a_key_names_its_stream(stream_id: str) -> None:
 
 @pytest.mark.parametrize("key", ["", "emostream:events:", "emostream:status", "other:events:door"])
 def test_other_keys_are_refused(key: str) -> None:
-    with pytest.raises(ValueError, match="expected a key like"):
+    with pytest.raises(ValueError):
         stream_id_from_key(key)

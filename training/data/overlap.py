@@ -89,7 +89,7 @@ def load_with_overlap(
     if look and not can_look:
         raise ConfigError(
             f"data {path} has no split {TRAINING_SPLIT!r} beside what is measured: photographs that were learned from "
-            "cannot be told; leave --near-duplicates out"
+            "is unknown; leave --near-duplicates out"
         )
     if look is False or not can_look:
         return faces, None

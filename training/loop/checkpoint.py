@@ -34,7 +34,7 @@ class Checkpoint:
         best_score: the best validation score of the run so far; negative where the metric is a loss.
         best_epoch: the epoch after which it was measured.
         scaler: state of the gradient scaler, empty but for fp16.
-        task: what the net tells.
+        task: what the net predicts.
         num_targets: head → pictures that it learned from; None where an older version did not count them.
     """
 

@@ -23,7 +23,7 @@ class Targets:
     """What a batch should give.
 
     Attributes:
-        ferplus: float32 n×c, vote distributions; with three further columns where the net tells other votes.
+        ferplus: float32 n×c, vote distributions; with three further columns where the net predicts other votes.
         ferplus_weight: float32 n, 0 where the votes name none of the seven classes.
         fer2013: float32 n×c, labels (FER2013's are the challenge's), one-hot before mixing and smoothing.
         fer2013_weight: float32 n, 0 where there is no challenge label.

@@ -86,7 +86,7 @@ def fit(
         world: this process among those that train together, each calling this function.
         device: what a launcher gave this process; None leaves it to the settings.
         wrap: makes the net average its gradients over all processes.
-        on_epoch: told after each epoch.
+        on_epoch: called after each epoch.
 
     Returns:
         The validation metrics of the averaged weights after the last epoch.
@@ -141,7 +141,7 @@ def train(
         validation: crops and targets to measure on.
         context: what stays the same during the run.
         log: of the run folder, to which every epoch is saved; None saves nothing.
-        on_epoch: told after each epoch.
+        on_epoch: called after each epoch.
         show_progress: draw a bar.
 
     Raises:

@@ -41,7 +41,7 @@ class TrainState:
         best_score: the best validation score so far.
         best_epoch: number of finished epochs when it was measured.
         metrics: what the last validation measured.
-        task: what the net tells.
+        task: what the net predicts.
         num_targets: head → pictures that it learns from.
     """
 

@@ -91,7 +91,7 @@ def ferplus_question(manifest: ModelManifest) -> str:
 
 
 def majority_exponent(probabilities: npt.NDArray[np.floating], majority: npt.NDArray[np.int64]) -> float:
-    """The power k for which pᵏ, scaled to sum 1, best tells the chance that the majority of people says so."""
+    """The power k for which pᵏ, scaled to sum 1, best predicts the chance that the majority of people says so."""
     labels = np.eye(probabilities.shape[1])[majority]
     return 1 / fit_temperature(logits_from_probabilities(probabilities), labels).temperature
 

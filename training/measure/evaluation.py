@@ -50,7 +50,7 @@ class Evaluation:
             or the data has no such picture.
         calibration: question → how honest the probabilities are about it; see `training.measure.calibration`.
         ferplus_question: which entry of `calibration` the first head was fitted to answer.
-        majority_exponent: power of the first head's probabilities that best tells the chance of a majority; None
+        majority_exponent: power of the first head's probabilities that best predicts the chance of a majority; None
             without votes.
         label_agreement: share of pictures whose FER+ majority is the challenge label.
         num_pictures, num_ferplus, num_duplicates, num_known, num_blank: counts; num_duplicates (exact copies) and

@@ -106,7 +106,7 @@ def probabilities_at(logits: HeadOutputs, scalings: HeadScalings) -> HeadOutputs
 
 
 def scaling_of(metrics: Mapping[str, float], head: Literal["ferplus", "fer2013"]) -> Scaling | None:
-    """What a manifest tells about a head, or about the only one; None when it does not."""
+    """What a manifest says about a head, or about the only one; None when it does not."""
     if (temperature := metrics.get(f"temperature_{head}", metrics.get("temperature"))) is None:
         return None
     shifts = [metrics.get(f"shift_{head}_{emotion}") for emotion in EMOTIONS]

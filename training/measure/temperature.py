@@ -96,7 +96,7 @@ def fit_temperature(logits: npt.NDArray[np.floating], targets: npt.NDArray[np.fl
 
 
 def fit_confidence(logits: npt.NDArray[np.floating], targets: npt.NDArray[np.floating]) -> Scaling:
-    """The temperature at which the top probability best tells the chance that the top answer is right (least log loss).
+    """The temperature at which the top probability best predicts whether the top answer is right (least log loss).
 
     Args:
         logits: n×c.

@@ -26,7 +26,7 @@ CaptionedChart = tuple[Markup, str, str]
 _QUESTIONS = {
     "label": ("Is it the label?", "the output that events carry"),
     "fer2013": ("Challenge head: is it the challenge's label?", "the second output"),
-    "ferplus_vote": ("FER+ head: which share of people says so?", "what a head fitted to votes tells"),
+    "ferplus_vote": ("FER+ head: which share of people says so?", "what a head fitted to votes predicts"),
     "ferplus": ("FER+ head: does the majority say so?", "one fitted to votes is too modest here"),
     "ferplus_majority": ("FER+ head, refitted: does the majority say so?", "fitted on one half, shown on the other"),
 }

@@ -76,7 +76,7 @@ def search(
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         with contextlib.redirect_stdout(io.StringIO()):
             tuner.fit()
-    # After Ctrl-C the result calls all trials terminated; what was saved before tells which were.
+    # After Ctrl-C the result calls all trials terminated; what was saved before shows which were.
     saved = tune.ExperimentAnalysis(str(out / "ray")).trials or []
     if sum(trial.status in _OVER for trial in saved) < num_samples:
         raise KeyboardInterrupt

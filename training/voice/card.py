@@ -63,8 +63,8 @@ Written by `python -m training.voice`. Version {version}, {num_bytes // 1000} kB
 
 The field `arousal` of a [voice event](events.md#voice-event): the probability that a voice is highly
 aroused, as anger, fear and happiness were acted, and not calm, as boredom, disgust, sadness and
-neutral speech were. It is told from up to three seconds of speech. It names no emotion: anger and
-happiness are not told apart.
+neutral speech were. It is estimated from up to 3 seconds of speech. It names no emotion: anger and
+happiness are not distinguished.
 
 ## What it must not be used for
 

@@ -31,7 +31,7 @@ def telephone(samples: Samples, rng: np.random.Generator) -> Samples:
 
 
 def louder(samples: Samples, rng: np.random.Generator, *, by_db: float) -> Samples:
-    """By so many dB, in 16 bits: clipped where that is too loud, coarse where it is very quiet."""
+    """By the given dB, in 16 bits: clipped where that is too loud, coarse where it is very quiet."""
     scaled = np.clip(samples * 10 ** (by_db / 20), -1, 32_767 / 32_768)
     return np.asarray(np.round(scaled * 32_768) / 32_768, np.float32)
 

@@ -1,4 +1,4 @@
-"""How well the arousal of a speaker is told by a machine that has not heard this speaker."""
+"""How well arousal is estimated for a speaker who is not in the training data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Figures:
     """Of one condition, speakers left out.
 
     Attributes:
-        balanced_accuracy: mean of the shares of high and of low arousal that were told right.
+        balanced_accuracy: mean of the shares of high and of low arousal that were estimated right.
         roc_auc: area under the curve.
         calibration_error: expected, over ten bins of equal width.
         brier: mean squared error of the probabilities.

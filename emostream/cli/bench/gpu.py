@@ -1,6 +1,6 @@
 """Benchmarks engines and video decoders on the GPU, within a time limit (`make gpu-check`).
 
-Everything that fails is a line of the report, so that one run on a borrowed card tells as much as it can.
+Everything that fails is a line of the report, so that one run on a borrowed card reports as much as it can.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def bench_gpu(
         max_seconds: no further step begins after this time.
         seconds: duration of each measurement.
         videos: width and height of the videos to decode.
-        progress: told what is being done.
+        progress: called with the current step.
 
     Raises:
         EngineUnavailableError: there is no GPU, or no engine runs on it.

@@ -41,7 +41,7 @@ _PICTURES_PER_SECOND: Final = 12
 _UNSEEN_PER_SECOND: Final = 1
 """Pictures that are made while no browser asks, so that there is one at once, also of a stream that is over."""
 _SEEN_SECONDS: Final = 2.0
-_POLL_SECONDS: Final = 0.05  # a server has no other way to be told to stop
+_POLL_SECONDS: Final = 0.05  # a server has no other way to learn that it should stop
 _FIRST_LOOK_SECONDS: Final = 5.0
 
 
@@ -69,7 +69,7 @@ class _Stream:
         return self._jpeg
 
     def as_dict(self, stream_id: str) -> dict[str, Any]:
-        """What is told of it, for JSON."""
+        """Its state, for JSON."""
         now, reading = time.monotonic(), self.reading
         faces = [] if reading.last is None else reading.last.faces
         return {
@@ -116,7 +116,7 @@ class LivePage:
         return None if stream is None else stream.picture()
 
     def as_list(self) -> list[dict[str, Any]]:
-        """What is told of all streams that were begun, for JSON."""
+        """The state of all streams that were started, for JSON."""
         return [stream.as_dict(stream_id) for stream_id, stream in dict(self._streams).items()]
 
 
@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30.0
 
     def do_GET(self) -> None:
-        """The page, what is told of the streams, or the pictures of one."""
+        """The page, the state of the streams, or the pictures of one."""
         path, query = (urlsplit(self.path).path, urlsplit(self.path).query)
         if self.headers.get("Host") != f"{_HOST}:{self.server.server_port}":
             # A name of another site that was made to lead here; its scripts could read what they are not to.
@@ -177,7 +177,7 @@ def live_page(*, tell: Tell, last_look_seconds: float = 1.5) -> Iterator[LivePag
     browsers keep to themselves. When the run is over, a page that is being opened still gets its last pictures.
 
     Args:
-        tell: is told the address.
+        tell: called with the address.
         last_look_seconds: how long a page that was seen is kept after the run; longer than it waits between two
             questions, so that it shows the end.
     """

@@ -65,7 +65,7 @@ class ApiClient:
 
 
 def with_advice(error: ApiError) -> ApiError:
-    """An error as the command line tells it: where to give a token, where one is asked for."""
+    """An error as the command line shows it: with the option for a token, where one is required."""
     if error.status == HTTPStatus.UNAUTHORIZED:
         return error.saying(f"{error}: give --token TOKEN, or set EMOSTREAM_SERVICE_TOKEN")
     return error

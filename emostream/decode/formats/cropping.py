@@ -1,6 +1,6 @@
 """The borders that a file says are not to be shown.
 
-Matroska (RFC 9559, 5.1.4.1.28.16 and the three after it) tells how many columns and lines to leave out on each side.
+Matroska (RFC 9559, 5.1.4.1.28.16 and the three after it) defines how many columns and lines to leave out on each side.
 FFmpeg's command line does it, its libraries do not. What codecs themselves crop is left out by their decoders.
 """
 

@@ -183,7 +183,7 @@ class EventMemory:
         cut_ms = cut_for(list(stored.values()), event_bytes - round(_TARGET_SHARE * bound))
         num_trimmed = 0
         for key, found in stored.items():
-            # The newest entry stays: it tells which events were published already, and where a file goes on.
+            # The newest entry stays: it shows which events were published already, and where a file goes on.
             oldest_kept_ms = min(cut_ms, found.last_ms) + found.ahead_ms
             while trimmed := int(await self._redis.xtrim(key, minid=oldest_kept_ms, approximate=True)):
                 num_trimmed += trimmed

@@ -10,7 +10,7 @@ from emostream.publish.redis.bounded_script import BoundedScript
 from emostream.wire.keys import fence_key
 
 FENCE_MS = 600_000
-"""Fences are forgotten after so many ms: far longer than an owner takes to notice that it lost its lease."""
+"""Fences expire after this time, in ms: far longer than an owner takes to notice that it lost its lease."""
 
 
 class Fence:

@@ -68,8 +68,8 @@ class SpoolSink:
     (`events_lost`).
 
     The wrapped sink should give up soon (`max_retry_seconds` of about a second): `publish` waits for it once, when it
-    goes away. With a sink that tells repeated events (Redis) nothing is published twice; with others the last events
-    sent before a crash may be.
+    goes away. With a sink that recognises repeated events (Redis) nothing is published twice; with others the last
+    events sent before a crash may be.
 
     With `is_detached` the wrapped sink holds up nothing at all: `publish` returns as soon as events are kept, and they
     are sent from there. Whatever the sink raises stays here: what it refuses for ever is counted and logged, anything

@@ -76,7 +76,7 @@ def problem(
 
 
 def status_of_error(exc: EmostreamError) -> int:
-    """The HTTP status that tells the caller what to do about it."""
+    """The HTTP status that fits what the caller should do about it."""
     return next((status for kind, status in _STATUS_OF if isinstance(exc, kind)), 500)
 
 

@@ -46,7 +46,7 @@ def add_whip(app: FastAPI, *, writing: list[Any], tokens: Tokens) -> None:
     async def start_session(stream_id: StreamId, request: Request, context: Context) -> Response:
         """Send video to a stream by WHIP (RFC 9725): an SDP offer in, an answer out.
 
-        The stream is created where there is none. Where somebody sends to it already, the new sender takes over. Media
+        The stream is created where there is none. A new sender takes over from an earlier one. Media
         go to the worker that owns the stream, by UDP. Offers hold all candidates: trickle ICE and restarts are not
         supported (405).
         """

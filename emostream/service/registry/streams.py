@@ -131,7 +131,7 @@ class StreamRegistry:
 
         Args:
             record: of the stream.
-            owner: who creates it, for the limit per owner; empty where nobody is told apart.
+            owner: who creates it, for the limit per owner; empty where clients are not distinguished.
 
         Returns:
             The record as stored, and whether it is new.

@@ -197,8 +197,8 @@ class WebRtcSession:
         self._begin_to_end("the sender has ended")
 
     def _listen_to_control(self) -> None:
-        """Count losses and what is asked of the sender, and note its clock (RTCP). The library tells none of it, so
-        three of its methods are wrapped, and what keeps the numbers of lost packets is replaced."""
+        """Count losses and what is asked of the sender, and note its clock (RTCP). The library reports none of it,
+        so three of its methods are wrapped, and what keeps the numbers of lost packets is replaced."""
         for transceiver in self._connection.getTransceivers():
             receiver: Any = transceiver.receiver
             receiver._RTCRtpReceiver__nack_generator = _CountedLosses(self._figures)
@@ -224,7 +224,7 @@ class WebRtcSession:
             receiver._handle_rtcp_packet = hear
 
     def _sent_at(self, pts: int) -> datetime | None:
-        """When a picture was taken by the sender's clock; None while it has not told."""
+        """When a picture was taken by the sender's clock; None until it was sent."""
         for transceiver in self._connection.getTransceivers():
             mapper = getattr(transceiver.receiver, "_RTCRtpReceiver__timestamp_mapper", None)
             origin = getattr(mapper, "_origin", None)

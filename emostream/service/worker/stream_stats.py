@@ -114,7 +114,7 @@ class StreamStatsSink:
             self._on_published(events)
 
     async def publish_status(self, event: StatusEvent) -> None:
-        """Report and deliver the event, unless the run failed or was cancelled: then the worker tells what becomes of
+        """Report and deliver the event, unless the run failed or was cancelled: then the worker reports what becomes of
         the stream."""
         task = asyncio.current_task()
         if event.state is StreamState.FAILED or (task is not None and task.cancelling()):

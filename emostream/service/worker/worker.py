@@ -169,7 +169,7 @@ class StreamWorker:
 
     async def _renew_in_long_steps(self) -> None:
         """Renew the leases while a step takes longer than the interval of heartbeats, however many streams it starts
-        and however far Redis is. What is lost is told again to the next step."""
+        and however far Redis is. Lost streams are passed to the next step again."""
         while not self._is_draining.is_set():
             await asyncio.sleep(self._heartbeat_seconds)
             now_seconds = self._clock()

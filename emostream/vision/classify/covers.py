@@ -41,7 +41,7 @@ OPEN = Covered(0.0, 0.0)
 
 
 def covered_parts(crops: npt.NDArray[np.uint8]) -> list[Covered]:
-    """What is covered in crops (uint8, n×S×S, full range, framed like FER2013); nothing is told of smaller ones.
+    """What is covered in crops (uint8, n×S×S, full range, framed like FER2013); smaller ones have no result.
 
     Raises:
         InferenceError: the net failed.

@@ -5,7 +5,7 @@ who is seen at the same time as another is not that other. It continues the near
 person when far from all, and is looked at again shortly in between. Vectors are computed only when there is something
 to compare, and pictures of faces wait for it until then: a clip in which all people stay costs next to nothing.
 
-Pictures and vectors are kept in memory only, as long as this object lives, or as told.
+Pictures and vectors are kept in memory only, as long as this object lives, or for the given time.
 """
 
 from __future__ import annotations

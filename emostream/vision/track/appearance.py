@@ -251,6 +251,6 @@ def is_look_due(known: Sequence[tuple[float, Look]], *, pts_seconds: float) -> b
 
 
 def surely_same(known: Sequence[Look], look: Look) -> float | None:
-    """The likeness of a face with earlier looks of a track, when it tells that they are one person; else None."""
+    """The likeness of a face with earlier looks of a track, when it shows that they are one person; else None."""
     alike = max((likeness(each, look) for each in known), default=-1.0)
     return alike if alike >= MIN_SURELY_SAME else None

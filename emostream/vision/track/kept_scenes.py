@@ -15,7 +15,7 @@ _MAX_SCENES = 4
 _BRIEF_SECONDS = 0.5
 # Later, only a nearly identical picture counts as the same scene: in the test clips people who sit and talk correlate
 # by 0.86 to 1 within two seconds; another person in the same chair by 0.79 and less. Or the same background around the
-# faces: who sits there is told by their looks.
+# faces: who sits there is decided by their looks.
 _MIN_CORRELATION = 0.85
 _MIN_CONCORDANCE = 0.85
 

@@ -422,7 +422,7 @@ class FaceTracker:
 
 
 def _surely_same(track: Track, face: Face, looks: FrameLooks) -> float | None:
-    """The likeness of a face with a track, when it tells that they are one person; else None."""
+    """The likeness of a face with a track, when it shows that they are one person; else None."""
     alike = surely_same(track.known_looks, looks.of(face))
     return None if alike is None or looks.is_other_by_vectors(track.patch, face) else alike
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not (_REPOSITORY / ".git").exists(), reason="nee
 def test_a_commit_that_is_not_there_is_refused(tmp_path: Path) -> None:
     clip = media.make_clip(tmp_path / "clip.mp4")
     for ref in ("no-such-commit", "--output=x"):
-        with pytest.raises(ConfigError, match="commit"):
+        with pytest.raises(ConfigError):
             compare_with(ref, [clip], config=None, num_rounds=1)
 
 

@@ -39,7 +39,7 @@ def test_a_clip_is_sent_over_and_over_in_real_time(tmp_path: Path) -> None:
 
 def test_what_is_no_video(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"nothing")
-    with pytest.raises(SourceRejectedError, match="expected a video"):
+    with pytest.raises(SourceRejectedError):
         NetworkCamera(tmp_path / "clip.mp4", port=9)
 
 

@@ -69,10 +69,10 @@ async def test_streams_from_an_event_loop(base: str) -> None:
         until = datetime(2026, 1, 1, tzinfo=UTC)
         assert (await client.history("door", until=until)).until == until
         assert (await client.models())[0].labels
-        with pytest.raises(TimeoutError, match="door is"):
+        with pytest.raises(TimeoutError, match="door"):
             await client.wait_for("door", StreamState.FAILED, timeout_seconds=0)
         await client.remove("door")
-        with pytest.raises(ApiError, match="no stream door") as caught:
+        with pytest.raises(ApiError) as caught:
             await client.show("door")
         assert caught.value.status == 404
 
@@ -92,8 +92,9 @@ async def test_streams_from_plain_code(base: str) -> None:
         assert client.readiness().ready
         assert client.models()[0].name
         client.remove("door")
-        with pytest.raises(ApiError, match="no stream"):
+        with pytest.raises(ApiError) as caught:
             client.remove("door")
+        assert caught.value.status == 404
 
     await asyncio.to_thread(use)
 
@@ -119,8 +120,9 @@ async def test_jobs(base: str, tmp_path: Path) -> None:
         assert list(plain.job_files("archive")) == files
         assert plain.jobs() == [done]
         plain.remove_job("archive")
-        with pytest.raises(ApiError, match="no job archive"):
+        with pytest.raises(ApiError) as caught:
             plain.job("archive")
+        assert caught.value.status == 404
 
     await asyncio.to_thread(use)
 
@@ -138,8 +140,9 @@ async def test_pictures(base: str, shared_data: Path, tmp_path: Path) -> None:
     async with AsyncServiceClient(base) as client:
         for given in (picture, picture.read_bytes(), f"file://{picture}"):
             assert (await client.classify(given)).frame_width == 320
-        with pytest.raises(ApiError, match="expected a picture"):
+        with pytest.raises(ApiError) as caught:
             await client.classify(b"")
+        assert caught.value.status == 422
 
 
 async def test_events_go_on_after_a_cut_without_gap_or_repetition(base: str, redis_server: EmbeddedRedis) -> None:
@@ -185,18 +188,18 @@ async def test_what_is_wrong_is_said_before_it_is_sent() -> None:
     with pytest.raises(ConfigError, match="speed"):
         client.change("door", speed=2)
     for wrong in (ServiceClient, AsyncServiceClient):
-        with pytest.raises(ConfigError, match="is not usable"):
+        with pytest.raises(ConfigError):
             wrong("ftp://user:secret@host")
 
 
 async def test_an_unreachable_server() -> None:
     url = f"http://127.0.0.1:{unused_port()}"
-    with pytest.raises(ServiceUnavailableError, match="cannot be reached"):
+    with pytest.raises(ServiceUnavailableError):
         await asyncio.to_thread(ServiceClient(url).show, "door")
     with pytest.raises(ServiceUnavailableError):
         await asyncio.to_thread(lambda: list(ServiceClient(url).events("door", max_retry_seconds=0.2)))
     async with AsyncServiceClient(url) as client:
-        with pytest.raises(ServiceUnavailableError, match="cannot be reached"):
+        with pytest.raises(ServiceUnavailableError):
             await client.show("door")
         with pytest.raises(ServiceUnavailableError):
             async for _ in client.events("door", max_retry_seconds=0.2):

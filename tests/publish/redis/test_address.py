@@ -72,7 +72,7 @@ def test_what_is_wrong_is_said_without_the_password(url: str, problem: str) -> N
 @pytest.mark.parametrize("url", ["redis://a", "redis+cluster://a", "redis+sentinel://a/door"])
 @pytest.mark.parametrize("option", ["socket_timeout=x", "nonsense=1"])
 def test_an_unknown_option_is_an_error(url: str, option: str) -> None:
-    with pytest.raises(ConfigError, match="is not usable"):
+    with pytest.raises(ConfigError):
         open_redis(f"{url}?{option}", timeout_seconds=1)
 
 

@@ -82,7 +82,7 @@ async def test_gives_up_after_the_given_time() -> None:
         raise redis_errors.ConnectionError("away")
 
     started = time.monotonic()
-    with pytest.raises(SinkUnavailableError, match="away") as caught:
+    with pytest.raises(SinkUnavailableError) as caught:
         await with_retries(command, url=URL, max_retry_seconds=0.2)
     assert time.monotonic() - started < 10
     assert isinstance(caught.value.__cause__, redis_errors.ConnectionError)

@@ -233,9 +233,9 @@ async def test_one_event_of_such_a_machine_pushes_out_no_others(redis_server: Em
 async def test_of_a_full_server_only_new_events_suffer(full_server: tuple[EmbeddedRedis, Redis]) -> None:
     server, client = full_server
     async with RedisSink(SETTINGS, redis_url=server.url) as sink:
-        with pytest.raises(SinkUnavailableError, match="is full"):
+        with pytest.raises(SinkUnavailableError):
             await sink.publish(events_of("door", range(200, 456)))
-        with pytest.raises(SinkUnavailableError, match="is full"):
+        with pytest.raises(SinkUnavailableError):
             await sink.publish_summary(summary_of("door", EPOCH))
         assert len(await read_indexes(server.url, "door")) == 200, "what is there stays, and can be read"
         await sink.publish_status(replace(STATUS, state=StreamState.RUNNING))

@@ -311,10 +311,10 @@ async def test_what_the_sink_refuses_for_ever_does_not_block_the_rest(tmp_path: 
 
 async def test_one_process_per_folder(tmp_path: Path) -> None:
     async with SpoolSink(CollectingSink(), folder=tmp_path):
-        with pytest.raises(ConfigError, match="own folder"):
+        with pytest.raises(ConfigError):
             SpoolSink(CollectingSink(), folder=tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="cannot spool"):
+    with pytest.raises(ConfigError):
         SpoolSink(CollectingSink(), folder=tmp_path / "file")
 
 

@@ -34,7 +34,7 @@ async def test_creating_the_same_stream_twice_is_one_stream(store: RegistryStore
     assert (is_new, is_new_again) == (True, False)
     assert first == again
     assert first.created_epoch > 1_700_000_000_000
-    with pytest.raises(StreamExistsError, match="another source"):
+    with pytest.raises(StreamExistsError):
         await registry.create(record_of("door", "rtsp://other/1"))
 
 
@@ -84,7 +84,7 @@ async def test_unknown_streams_and_a_full_registry(store: RegistryStore, leases_
         registry.change("nobody", lambda record: record),
         registry.status("nobody", view),
     ):
-        with pytest.raises(UnknownStreamError, match="no stream nobody"):
+        with pytest.raises(UnknownStreamError, match="nobody"):
             await call
     await registry.create(record_of("a"))
     await registry.create(record_of("a"))

@@ -191,7 +191,7 @@ async def test_pictures_that_cannot_be_decoded_in_time_end_the_sender(
     source = source_of(hub)
     async with sending(exchange(hub)):
         await asyncio.to_thread(source.__enter__)
-        with pytest.raises(SourceUnavailableError, match="decoded"):
+        with pytest.raises(SourceUnavailableError):
             await frames_of(source, 10_000)
         async with asyncio.timeout(3):  # what waits is not decoded any more
             await until_none_is_left(hub)

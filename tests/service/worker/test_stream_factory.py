@@ -231,7 +231,7 @@ def test_an_rtsp_server_that_redirects() -> None:
         with (
             rtsp_responder(inside) as place,
             Sources(settings_of(networks=()), policy=policy) as sources,
-            pytest.raises(SourceError, match="its server redirects, which is not followed") as caught,
+            pytest.raises(SourceError) as caught,
         ):
             sources.num_frames(f"rtsp://user:secret@{place}/live")
         assert str(caught.value).startswith(f"rtsp://***@{place}/live: ")

@@ -125,7 +125,7 @@ def test_a_net_that_overflows_half_precision_is_refused(graph: onnx.ModelProto) 
         values = onnx.numpy_helper.to_array(tensor)
         if values.ndim == 4:
             tensor.CopyFrom(onnx.numpy_helper.from_array(values * np.float32(100), tensor.name))
-    with pytest.raises(ManifestError, match="too near the end of half precision"):
+    with pytest.raises(ManifestError):
         write_variant(loud, VARIANTS["fp16"], CROPS)
 
 

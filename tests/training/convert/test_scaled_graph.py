@@ -70,5 +70,5 @@ def test_every_variant_takes_another_scaling(tmp_path: Path, name: VariantName) 
 def test_a_model_of_another_kind_is_refused() -> None:
     model = classifier_model()
     del model.graph.node[-1]
-    with pytest.raises(ManifestError, match="expected the output"):
+    with pytest.raises(ManifestError):
         with_scalings(model, HeadScalings())

@@ -89,7 +89,7 @@ def test_the_numbers_of_a_data_set_mean_what_it_says(labels: LabelMap, first: in
 
 def test_a_number_the_data_set_does_not_have_is_named() -> None:
     assert emotion_of_number(7, AFFECTNET_LABELS, where="a.csv, line 3") is None
-    with pytest.raises(SourceRejectedError, match=r"a\.csv, line 3: expected a label 1…7, got 0"):
+    with pytest.raises(SourceRejectedError, match=r"a\.csv, line 3: .*1…7.* 0"):
         emotion_of_number(0, RAF_DB_LABELS, where="a.csv, line 3")
 
 

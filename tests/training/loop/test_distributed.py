@@ -56,7 +56,7 @@ def workers_of(child: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def test_a_batch_must_be_divisible_among_the_workers(tmp_path: Path, tiny_config: TrainConfig) -> None:
-    with pytest.raises(ConfigError, match="batch_size 32 cannot be shared out evenly over 3 processes"):
+    with pytest.raises(ConfigError, match=r"batch_size 32.* 3 "):
         fit(tiny_config, tmp_path / "run", world=World(0, 3))
 
 

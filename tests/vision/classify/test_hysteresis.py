@@ -120,7 +120,7 @@ def test_tracks_do_not_mix_and_are_forgotten() -> None:
     ("hold_seconds", "margin", "min_confidence"), [(-1, 0.2, 0), (0.4, -0.1, 0), (0.4, 1.1, 0), (0.4, 0.2, 1.1)]
 )
 def test_impossible_values_are_refused(hold_seconds: float, margin: float, min_confidence: float) -> None:
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(ValueError):
         EmotionHysteresis(hold_seconds=hold_seconds, margin=margin, min_confidence=min_confidence)
 
 

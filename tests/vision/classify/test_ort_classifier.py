@@ -112,7 +112,7 @@ def test_does_not_need_writable_or_contiguous_crops(classifier: OrtClassifier) -
     ids=["size", "type", "no-batch", "channels"],
 )
 def test_wrong_crops_are_refused(classifier: OrtClassifier, crops: Any) -> None:
-    with pytest.raises(InferenceError, match="expected crops uint8 n×8×8"):
+    with pytest.raises(InferenceError, match="n×8×8"):
         classifier.classify(crops)
 
 
@@ -120,7 +120,7 @@ def test_closing_twice_is_allowed_and_using_it_then_is_not(tmp_path: Path) -> No
     with OrtClassifier(save_classifier(tmp_path)) as classifier:
         pass
     classifier.close()
-    with pytest.raises(InferenceError, match="closed"):
+    with pytest.raises(InferenceError):
         classifier.classify(crops_of(1))
 
 
@@ -164,7 +164,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "tiny.onnx"
     path.write_bytes(content)
     save_manifest(manifest_for(content), model_path=path)
-    with pytest.raises(ManifestError, match="ONNX Runtime cannot read it"):
+    with pytest.raises(ManifestError):
         OrtClassifier(path)
 
 

@@ -45,7 +45,7 @@ def test_the_policy_is_that_of_the_issue() -> None:
 
 def test_what_differs_is_named_with_what_was_expected() -> None:
     reference = np.eye(7, dtype=np.float32)
-    with pytest.raises(ManifestError, match=r"the engine does not match .* 7 crops: expected agreement ≥ 0\.985"):
+    with pytest.raises(ManifestError, match=r"7 crops.* 0\.985"):
         require_parity(compare((reference,), (np.roll(reference, 1, axis=1),)), precision="int8", what="the engine")
 
 

@@ -77,7 +77,7 @@ def test_a_gpu_is_worth_waiting_for(classifier: GpuClassifier) -> None:
 
 @pytest.mark.parametrize("crops", [np.zeros((1, 9, 9), np.uint8), np.zeros((1, 8, 8), np.float32)])
 def test_wrong_crops_are_refused(classifier: GpuClassifier, crops: Any) -> None:
-    with pytest.raises(InferenceError, match="expected crops uint8 n×8×8"):
+    with pytest.raises(InferenceError, match="n×8×8"):
         classifier.classify(crops)
 
 
@@ -134,7 +134,7 @@ def test_a_conversion_that_changes_the_answers_is_refused(tmp_path: Path, monkey
     other = classifier_model(scale=-1 / 255)
     monkeypatch.setattr("emostream.vision.engines.half_precision.half_from_full", lambda model: other)
     wanted = ClassifySettings(model=save_classifier(tmp_path))
-    with pytest.raises(ManifestError, match=r"the fp16 variant of .*tiny\.onnx does not match its reference"):
+    with pytest.raises(ManifestError, match=r"fp16.*tiny\.onnx"):
         compile_classifier("tensorrt_rtx", wanted, cache_dir=tmp_path / "models")
     assert not (tmp_path / "models").exists()
 

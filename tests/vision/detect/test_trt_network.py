@@ -72,7 +72,7 @@ def test_compiles_for_frames_of_any_size(model_path: Path, tmp_path: Path, preci
 def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
     path = tmp_path / "damaged.onnx"
     path.write_bytes(b"not a model")
-    with pytest.raises(ManifestError, match=r"damaged\.onnx is not an ONNX model; pull the detector again"):
+    with pytest.raises(ManifestError, match=r"damaged\.onnx"):
         compile_detector("tensorrt_rtx", path, precision="fp32", cache_dir=tmp_path)
 
 
@@ -108,5 +108,5 @@ def test_faces_of_a_long_frame_come_back_in_its_pixels(model_path: Path) -> None
 
 def test_only_centerface_runs_on_a_gpu(tmp_path: Path) -> None:
     settings = DetectSettings(kind="yunet", engine="tensorrt")
-    with pytest.raises(ConfigError, match=r"detect\.engine tensorrt does not run detector yunet"):
+    with pytest.raises(ConfigError, match=r"tensorrt.*yunet"):
         load_trt_detector(settings, model_path=tmp_path / "yunet.onnx", cache_dir=tmp_path)

@@ -32,13 +32,13 @@ def test_an_engine_keeps_the_contract(tmp_path: Path) -> None:
         engine = OrtGpuEngine("onnxruntime_cuda", content, providers=CPU, gpu_name="none")
         assert engine.output_names == list(reference.manifest.outputs)
         check_engine(GpuClassifier(engine, manifest=reference.manifest, batches=(1, 8)), reference=reference)
-    with pytest.raises(InferenceError, match="closed"):
+    with pytest.raises(InferenceError):
         engine.run(np.zeros((1, 8, 8), np.uint8))
 
 
 def test_an_input_that_does_not_fit_and_a_damaged_model_are_named() -> None:
     engine = OrtGpuEngine("onnxruntime_cuda", MODEL, providers=CPU, gpu_name="none")
-    with pytest.raises(InferenceError, match=r"onnxruntime_cuda failed on \(1, 9, 9\)"):
+    with pytest.raises(InferenceError, match=r"onnxruntime_cuda.*\(1, 9, 9\)"):
         engine.run(np.zeros((1, 9, 9), np.uint8))
     with pytest.raises(ManifestError):
         OrtGpuEngine("onnxruntime_cuda", b"not a model", providers=CPU, gpu_name="none")

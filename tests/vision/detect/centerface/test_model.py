@@ -90,5 +90,5 @@ def test_result_is_reproducible_and_self_describing() -> None:
     ids=["empty", "text", "gray", "other outputs", "already prepared"],
 )
 def test_foreign_file_is_refused(foreign: bytes) -> None:
-    with pytest.raises(ManifestError, match="expected the published CenterFace model"):
+    with pytest.raises(ManifestError):
         prepare_centerface(foreign)

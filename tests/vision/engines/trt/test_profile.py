@@ -39,7 +39,7 @@ def test_many_items_of_one_size_are_no_problem() -> None:
 
 
 def test_shapes_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(ValueError, match="smallest ≤ best ≤ largest"):
+    with pytest.raises(ValueError):
         ShapeProfile((1, 64, 64), (8, 64, 64), (4, 64, 64))
 
 
