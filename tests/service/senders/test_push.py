@@ -10,10 +10,12 @@ import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import cv2
 import httpx
 import numpy as np
+import psutil
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -186,6 +188,31 @@ async def test_a_token_of_a_web_page(base: str, portrait: Any) -> None:
     async with pushing(base, token="", headers=page, subprotocols=["emostream", "bearer.sender"]) as connection:
         assert connection.subprotocol == "emostream"
         await connection.send(message(0, file_of(portrait)))
+        assert "event" in await answer(connection)
+
+
+async def test_clients_that_vanish_leave_nothing_behind(base: str, portrait: Any) -> None:
+    """Their connections break without a word, while pictures are on their way."""
+    picture = file_of(portrait)
+
+    def num_left() -> tuple[int, int]:
+        connections = psutil.Process().net_connections("tcp")
+        port = urlsplit(base).port
+        of_streams = ("Pipeline.", "StreamHost.")  # they wait for another sender
+        names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
+        num_tasks = len([name for name in names if not name.startswith(of_streams)])
+        return num_tasks, len([item for item in connections if item.laddr and item.laddr.port == port])
+
+    before = num_left()
+    for number in range(25):
+        async with pushing(base, f"cam{number % 2}") as connection:
+            await connection.send(message(0, picture))
+            connection.transport.abort()
+    async with asyncio.timeout(30):
+        while any(now > then for now, then in zip(num_left(), before, strict=True)):
+            await asyncio.sleep(0.05)
+    async with pushing(base, "cam0") as connection:
+        await connection.send(message(0, picture))
         assert "event" in await answer(connection)
 
 
