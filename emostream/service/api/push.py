@@ -78,8 +78,8 @@ def add_push(app: FastAPI, *, tokens: Tokens, service: ServiceSettings) -> None:
                 is_new = await have_pushed_stream(context, stream_id, owner="" if entry is None else entry.name)
                 try:
                     await session.begin()
-                except RefusedError:
-                    if is_new:
+                except RefusedError as exc:
+                    if is_new and not exc.is_shared:
                         await context.registry.remove(stream_id)
                     raise
             except EmostreamError as exc:

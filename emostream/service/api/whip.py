@@ -59,7 +59,7 @@ def add_whip(app: FastAPI, *, writing: list[Any], tokens: Tokens) -> None:
         try:
             answer = await ask_for_answer(context.store, offer, worker_id=await owner_of(context, stream_id))
         except RefusedError as exc:
-            if is_new:
+            if is_new and not exc.is_shared:
                 await context.registry.remove(stream_id)
             raise _refused(exc) from exc
         headers = {"Location": f"/v1/whip/{stream_id}/{offer.session_id}"}

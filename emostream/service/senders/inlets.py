@@ -57,6 +57,10 @@ class PictureInlets:
         """How many senders there are."""
         return len(self._receiving)
 
+    def has_sender(self, stream_id: str) -> bool:
+        """Whether somebody sends to a stream."""
+        return stream_id in self._receiving
+
     async def begin(self, stream_id: str, session_id: str) -> None:
         """Receive pictures for a stream, from now on; another sender of pictures for it is ended.
 

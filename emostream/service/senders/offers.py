@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from types import TracebackType
@@ -42,6 +43,10 @@ class Hub(Protocol):
 
     async def end(self, stream_id: str, session_id: str) -> bool:
         """End a session."""
+        ...
+
+    def has_sender(self, stream_id: str) -> bool:
+        """Whether somebody sends to a stream."""
         ...
 
 
@@ -83,7 +88,8 @@ async def _ask(store: RegistryStore, request: dict[str, Any], *, worker_id: str)
                 elif message["type"] == "message":
                     return _checked(json.loads(message["data"]))
     except TimeoutError:
-        raise RefusedError("the worker of this stream does not answer; try again", status=503) from None
+        # It may have accepted others meanwhile.
+        raise RefusedError("the worker of this stream does not answer; try again", status=503, is_shared=True) from None
     except REDIS_ERRORS as exc:
         error = translate(exc, url="the registry")
         raise registry_error(error) if isinstance(error, PublishError) else error from exc
@@ -93,7 +99,7 @@ async def _ask(store: RegistryStore, request: dict[str, Any], *, worker_id: str)
 
 def _checked(reply: dict[str, Any]) -> dict[str, Any]:
     if "refusal" in reply:
-        raise RefusedError(str(reply["refusal"]), status=int(reply["status"]))
+        raise RefusedError(str(reply["refusal"]), status=int(reply["status"]), is_shared=bool(reply.get("is_shared")))
     return reply
 
 
@@ -127,6 +133,7 @@ class OfferDesk:
         self._is_ready = is_ready
         self._places = asyncio.Semaphore(_MAX_AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
+        self._asking: Counter[str] = Counter()  # by stream, those that want to send and have no answer yet
         self._listening: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -168,7 +175,9 @@ class OfferDesk:
             return
         async with self._places:
             request = json.loads(content)
+            stream_id = str(request["offer"]["stream_id"] if request["do"] == "answer" else request["stream_id"])
             result = OfferResult.ACCEPTED
+            self._asking[stream_id] += 1
             try:
                 reply = await self._reply_to(request)
             except RefusedError as exc:
@@ -178,12 +187,23 @@ class OfferDesk:
                 logger.exception("worker %s: cannot answer an offer", self._worker_id)
                 reply = {"refusal": "the worker cannot answer; see its log", "status": 500}
                 result = OfferResult.FAILED
+            finally:
+                self._asking[stream_id] -= 1
+                if not self._asking[stream_id]:
+                    del self._asking[stream_id]
+            if "refusal" in reply:
+                reply["is_shared"] = self._is_shared(stream_id)
             if request["do"] != "end":
                 self._offers[result] += 1
             try:
                 await self._store.publish(offer_answer_channel(str(request["id"])), json.dumps(reply).encode())
             except EmostreamError as exc:
                 logger.info("worker %s: an answer to a sender was lost: %s", self._worker_id, exc)
+
+    def _is_shared(self, stream_id: str) -> bool:
+        """Whether others send to a stream, or have asked for it."""
+        has_sender = self._inlets.has_sender(stream_id) or (self._hub is not None and self._hub.has_sender(stream_id))
+        return has_sender or stream_id in self._asking
 
     async def _reply_to(self, request: dict[str, Any]) -> dict[str, Any]:
         if request["do"] == "begin":

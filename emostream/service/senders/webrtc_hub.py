@@ -62,6 +62,10 @@ class WebRtcHub:
         """Senders that are let in."""
         return len(self._sessions)
 
+    def has_sender(self, stream_id: str) -> bool:
+        """Whether somebody sends to a stream. Called in any thread."""
+        return any(offer.stream_id == stream_id for offer, _ in list(self._sessions.values()))
+
     def __enter__(self) -> Self:
         """The thread starts with the first sender."""
         library = logging.getLogger("aiortc")
