@@ -1,7 +1,8 @@
-"""`python -m tests.stages`: the whole suite in two runs of pytest, and one closing line for both.
+"""`python -m tests.stages`: the whole suite in three runs of pytest, and one closing line for all.
 
 The unit layer runs on several processes. The other layers start clusters, stop clocks and load all cores: one process,
-one test at a time, when nothing else runs. Both run to their end, whatever the first finds.
+one test at a time. Those of training only compute, for minutes: they run beside the others, with low priority, and what
+they print comes after. All run to their end, whatever another finds.
 """
 
 from __future__ import annotations
@@ -14,31 +15,53 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 from xml.etree import ElementTree
 
 UNIT = "not integration and not slow"
 OTHERS = "integration or slow"
+BESIDE = "tests/training"
 _NOTHING_COLLECTED = 5  # exit status of pytest
 _ORDER = ("failed", "passed", "skipped", "xfailed", "errors")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run both; the exit status is that of the first run that failed."""
+    """Run all; the exit status is that of the first run that failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.stages", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--workers", type=int, default=2, help="processes for the unit layer (default: 2)")
     ours, given = parser.parse_known_args(arguments)
-    stages = [["--numprocesses", str(ours.workers), "--dist", "loadgroup", "-m", UNIT], ["-m", OTHERS]]
+    has_paths = any(Path(argument.partition("::")[0]).exists() for argument in given)
+    beside = [] if has_paths or not Path(BESIDE).is_dir() else [BESIDE]
+    stages = [
+        ["--numprocesses", str(ours.workers), "--dist", "loadgroup", "-m", UNIT],
+        ["-m", OTHERS, *(f"--ignore={folder}" for folder in beside)],
+    ]
     started, codes, total = time.monotonic(), [], Counter[str]()
-    with tempfile.TemporaryDirectory() as folder:
-        for number, stage in enumerate(stages, start=1):
-            report = Path(folder) / f"{number}.xml"
-            print(f"==> {number} of {len(stages)}: {stage[-1]}", flush=True)
-            command = [sys.executable, "-m", "pytest", *stage, f"--junit-xml={report}", *given]
-            codes.append(subprocess.run(command, check=False).returncode)
+    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "beside.txt").open("w+b") as printed:
+        reports = [Path(folder) / f"{number}.xml" for number in (1, 2, 3)]
+        running = None
+        for stage, report in zip(stages, reports, strict=False):
+            print(f"==> {' '.join(stage[-2:])}", flush=True)
+            if beside and stage is stages[-1]:
+                running = _begin(["-m", OTHERS, *beside, *given], report=reports[-1], output=printed)
+            codes.append(_begin([*stage, *given], report=report).wait())
+        if running is not None:
+            print(f"==> -m {OTHERS} {BESIDE}, beside the last", flush=True)
+            codes.append(running.wait())
+            printed.seek(0)
+            print(printed.read().decode("utf-8", "replace"), flush=True)
+        for report in reports:
             if report.is_file():  # a run that was interrupted or could not begin writes none
                 total += counts_of(report.read_text(encoding="utf-8"))
     print(closing_line(total, time.monotonic() - started))
     return status_of(codes)
+
+
+def _begin(arguments: Sequence[str], *, report: Path, output: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+    """A run of pytest; one whose output goes to a file has low priority."""
+    priority = [] if output is None else ["nice", "-n", "10"]
+    command = [*priority, sys.executable, "-m", "pytest", *arguments, f"--junit-xml={report}"]
+    return subprocess.Popen(command, stdout=output, stderr=None if output is None else subprocess.STDOUT)
 
 
 def status_of(codes: Sequence[int]) -> int:

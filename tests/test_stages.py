@@ -1,4 +1,4 @@
-"""The whole suite in two runs: one closing line that is true for both."""
+"""The whole suite in several runs: one closing line that is true for all."""
 
 from __future__ import annotations
 
