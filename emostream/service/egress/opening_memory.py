@@ -37,10 +37,10 @@ class OpeningMemory:
     Args:
         loop: in which it watches.
         max_bytes: growth of the process at which it acts.
-        on_cut: is told of a source whose connections it ended, and whether no other can be the cause.
+        on_cut: is told of a source whose connections it ended.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, max_bytes: int, on_cut: Callable[[str, bool], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, max_bytes: int, on_cut: Callable[[str], None]) -> None:
         self._loop = loop
         self._max_bytes = max_bytes
         self._on_cut = on_cut
@@ -102,7 +102,7 @@ class OpeningMemory:
             }
             for name, opening in suspects.items():
                 opening.is_cut = True
-                self._on_cut(name, len(suspects) == 1)
+                self._on_cut(name)
                 for transport in opening.transports:
                     transport.abort()
                 opening.transports.clear()

@@ -297,11 +297,11 @@ class Egress:
         local_port: int = server.sockets[0].getsockname()[1]
         return Way(name, local_port)
 
-    def _note_memory(self, name: str, is_sure: bool) -> None:
-        kind = SourceRejectedError if is_sure else SourceUnavailableError
-        text = "opening it takes too much memory: a playlist or an index without an end"
+    def _note_memory(self, name: str) -> None:
+        # Never a rejection: what takes the memory may be another stream of this process.
+        text = "opening it took too much memory of the worker, as a playlist or an index without an end does"
         logger.error("%s; its connections were ended", text)
-        self._note(name, kind(text))
+        self._note(name, SourceUnavailableError(text))
 
     def _note(self, name: str, failure: SourceError) -> None:
         self._failures[name] = failure

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from emostream.domain.stream import StreamKind, StreamSpec
-from emostream.errors import SourceRejectedError
+from emostream.errors import SourceUnavailableError
 from emostream.service.egress.checked_source import CheckedSource, SourceRules
 from emostream.service.egress.policy import SourcePolicy
 from emostream.service.egress.proxy import Egress
@@ -107,7 +107,7 @@ def test_a_playlist_without_end_is_cut_off(rules: SourceRules, tmp_path: Path, k
     with (
         endless(*SEGMENTS, certificate=certificate) as url,
         Peak() as peak,
-        pytest.raises(SourceRejectedError, match="too much memory"),
+        pytest.raises(SourceUnavailableError, match="too much memory"),
         source(rules, url),
     ):
         pass
@@ -119,7 +119,7 @@ def test_others_that_run_are_not_touched(rules: SourceRules, tmp_path: Path) -> 
     with http_server(tmp_path) as base, source(rules, f"{base}/clip.ts") as running:
         frames = iter(running)
         next(frames)
-        with endless(*SEGMENTS) as url, pytest.raises(SourceRejectedError), source(rules, url):
+        with endless(*SEGMENTS) as url, pytest.raises(SourceUnavailableError), source(rules, url):
             pass
         assert len(list(frames)) == 499
     with http_server(tmp_path) as base, source(rules, f"{base}/clip.ts") as later:
