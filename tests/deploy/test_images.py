@@ -163,7 +163,8 @@ def rehearsals(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def _checks(flavour: str, helm: Helm) -> list[str]:
-    pod = ray_pods(helm.render({"gpu": {"enabled": True}}))["streams" if flavour == "cpu" else "gpu"]
+    documents = helm.render({"gpu": {"enabled": True, "use": "classifier"}})
+    pod = ray_pods(documents)["streams" if flavour == "cpu" else "gpu"]
     warm_up = pod["spec"]["initContainers"][0]["command"][-1]  # compiles, which RTX engines do without a GPU
     checks = [
         "emostream --help > /dev/null",
