@@ -101,7 +101,7 @@ def make_clip(
     coding = ({"x265-params": "log-level=none"} if codec == "libx265" else {}) | (options or {})
     if path.suffix in (".mp4", ".mov") and faststart:
         mux.setdefault("movflags", "faststart")
-    with av.open(str(path), "w", options=mux) as container:
+    with _priority_kept(), av.open(str(path), "w", options=mux) as container:
         stream: Any = container.add_stream(codec, rate=fps, options=coding)
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.codec_context.gop_size = gop_size
@@ -130,6 +130,20 @@ def make_clip(
         if sound is not None:
             _encode_silence(container, sound, seconds=num_frames / fps)
     return path
+
+
+@contextlib.contextmanager
+def _priority_kept() -> Iterator[None]:
+    """SVT-AV1 gives the thread of its caller real-time priority where it may (as root): all else would starve."""
+    if not hasattr(os, "sched_setscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, parameters)
 
 
 def _declare(context: Any, *, is_full_range: bool | None, pixel_aspect: Fraction | None, transfer: int | None) -> None:

@@ -113,8 +113,14 @@ def check_file_end(
         missing_seconds: between the end of the last packet and the end that the header declares for the video.
 
     Raises:
-        DecodeError: the file was cut.
+        DecodeError: the file was cut, or goes on with another recording.
     """
+    if structure.is_rest_unread:
+        raise DecodeError(
+            f"{name}: behind the first recording, read to its end at {reached_seconds:.1f} s, the file has another one "
+            "with a header of its own, which is not read; give them as files of their own, or join them with a program "
+            "that writes one header"
+        )
     is_short = missing_seconds > _TOLERANCE_SECONDS + _TOLERANCE_RATIO * (declared_seconds or 0.0)
     if not structure.num_missing_bytes and not is_index_beyond_end and not is_short:
         return

@@ -114,6 +114,17 @@ def test_cut_in_the_middle(tmp_path: Path, read: Read, name: str, arguments: dic
         assert np.array_equal(before.luma, after.luma)
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov"])
+def test_a_second_recording_that_is_not_read_is_no_good_end(tmp_path: Path, read: Read, name: str) -> None:
+    clip = make_noisy_clip(tmp_path / name)
+    together = tmp_path / f"two-{name}"
+    together.write_bytes(2 * clip.read_bytes())
+    reading = read(together)
+    assert type(reading.error) is DecodeError
+    assert reading.error.exit_code == 4
+    assert len(reading.frames) == 50
+
+
 def test_cut_is_not_reported_when_it_was_not_reached(tmp_path: Path, read: Read) -> None:
     cut = cut_file(make_noisy_clip(tmp_path / "a.mp4"), tmp_path / "cut.mp4")
     reading = read(cut, max_frames=5)

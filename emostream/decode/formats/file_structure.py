@@ -30,12 +30,14 @@ class FileStructure:
         is_index_missing: an mp4 or mov file without its index (moov), which cannot be decoded.
         clock: of a transport or program stream; None of other files.
         is_put_together: whether another recording with a header of its own follows the first one (mp4, Matroska).
+        is_rest_unread: whether FFmpeg reads the first one only: mp4 and mov without fragments.
     """
 
     num_missing_bytes: int = 0
     is_index_missing: bool = False
     clock: ClockLength | None = None
     is_put_together: bool = False
+    is_rest_unread: bool = False
 
 
 def read_file_structure(file: BinaryIO) -> FileStructure:
@@ -55,24 +57,31 @@ def read_file_structure(file: BinaryIO) -> FileStructure:
 
 
 def _mp4_structure(file: BinaryIO, *, size: int) -> FileStructure:
-    offset = num_headers = 0
-    has_index = False
+    offset = num_headers = num_fragments = 0
     for _ in range(_MAX_BOXES):
         if offset + 8 > size:
-            return FileStructure(max(0, offset - size), not has_index, is_put_together=num_headers > 1)
+            break
         file.seek(offset)
         header = file.read(16)
-        has_index |= header[4:8] in (b"moov", b"moof")
+        num_fragments += header[4:8] == b"moof"
         num_headers += header[4:8] == b"moov"
         box_size = int.from_bytes(header[:4], "big")
         if box_size == 0:  # reaches to the end of the file, whatever its size
-            return FileStructure(0, not has_index, is_put_together=num_headers > 1)
+            offset = size
+            break
         if box_size == 1:
             box_size = int.from_bytes(header[8:16], "big")
         if box_size < 8:
-            break
+            return FileStructure()
         offset += box_size
-    return FileStructure()
+    else:
+        return FileStructure()
+    return FileStructure(
+        max(0, offset - size),
+        is_index_missing=not num_headers and not num_fragments,
+        is_put_together=num_headers > 1,
+        is_rest_unread=num_headers > 1 and not num_fragments,
+    )
 
 
 def _matroska_structure(file: BinaryIO, *, size: int) -> FileStructure:

@@ -74,16 +74,21 @@ def test_pictures_need_no_index() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "is_told"),
+    ("name", "arguments", "is_told", "is_unread"),
     [
-        ("clip.mp4", {}, True),
-        ("clip.mp4", {"mux_options": {"movflags": "frag_keyframe+empty_moov"}}, True),
-        ("clip.mkv", {}, True),
-        ("clip.avi", {"codec": "mpeg4"}, False),
+        ("clip.mp4", {}, True, True),
+        ("clip.mov", {}, True, True),
+        ("clip.mp4", {"mux_options": {"movflags": "frag_keyframe+empty_moov"}}, True, False),
+        ("clip.mkv", {}, True, False),
+        ("clip.avi", {"codec": "mpeg4"}, False, False),
     ],
 )
-def test_recordings_put_together(tmp_path: Path, name: str, arguments: dict[str, Any], is_told: bool) -> None:
+def test_recordings_put_together(
+    tmp_path: Path, name: str, arguments: dict[str, Any], is_told: bool, is_unread: bool
+) -> None:
     content = make_clip(tmp_path / name, **arguments).read_bytes()
     assert not structure_of(content).is_put_together
+    assert not structure_of(content).is_rest_unread
     assert structure_of(2 * content).is_put_together == is_told
+    assert structure_of(2 * content).is_rest_unread == is_unread
     assert structure_of(2 * content).num_missing_bytes == 0
